@@ -1,0 +1,167 @@
+"""Aegra: LangGraph's vocabulary on PostgreSQL, with other habits.
+
+It has no mutual exclusion (two resumes that pass its check both run), answers 400 for "not interrupted", and does not
+take a resume at all once a run was cancelled or failed: such a thread is armed again by running its checkpoint.
+
+The newest run tells the status here: it is committed together with the thread's, before the answer's first byte, so
+that a lookup made after the acceptance of a resume sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+from ap_resume_shim.backends import langgraph_wire as wire
+from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.errors import InterruptNotPending, ResumeError, UpstreamError
+from ap_resume_shim.core.exchange import Ask, Pause, Reframer, Request, Response, Step
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.reading import error_text, read_lookup, read_refusal
+from ap_resume_shim.core.sse import Relay
+
+_STATUS: dict[str, ThreadStatus] = {
+    "pending": "busy",
+    "running": "busy",
+    "interrupted": "interrupted",
+    "error": "error",
+    "timeout": "error",
+}
+_SETTLE_STEP, _SETTLE_STEPS = 0.1, 20
+
+
+class Aegra:
+    """`POST /threads/{thread_id}/runs` with `command.resume`, keyed by interrupt id."""
+
+    name = "aegra"
+    thread_is = "The thread's own id: any string, case-sensitive."
+    unsupported = frozenset({"webhook"})  # accepted by the server, and never called
+    reserved = wire.RESERVED
+    carries_both = False
+    partial = True
+    forwards_extra = True
+
+    def thread_key(self, thread_id: str) -> str:
+        """Ids are compared byte for byte there."""
+        return thread_id
+
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+        """State and newest runs, side by side: the thread itself shows neither interrupts nor values."""
+        wanted = resume.body.agent_id if agent else None
+        requests = [
+            Request.get(wire.thread_path(resume) + "/state"),
+            Request.get(wire.thread_path(resume) + "/runs?limit=10"),
+        ]
+        if wanted is not None:
+            requests.append(wire.assistant_lookup(wanted))
+        answers = yield Ask(tuple(requests))
+        state = read_lookup(answers[0])
+        runs: list[dict[str, Any]] = read_lookup(answers[1])
+        last = wire.newest(runs) or {}
+        agent_id = last.get("assistant_id")
+        if wanted is not None:
+            assistant = wire.read_assistant(answers[2], wanted)
+            if agent_id not in (None, assistant.get("assistant_id")):
+                (answer,) = yield Ask((wire.assistant_lookup(str(agent_id)),))
+                thread_graph = wire.read_assistant(answer, str(agent_id)).get("graph_id")
+                wire.same_graph_or_refuse(wanted, assistant.get("graph_id"), thread_graph)
+            agent_id = wanted
+        busy = any(wire.is_active(run) for run in runs)
+        pending, answered = wire.read_tasks(state)
+        return Found(
+            status="busy" if busy else _STATUS.get(str(last.get("status")), "idle"),
+            interrupts=() if busy else pending,
+            answered=answered,
+            breakpoint=bool(state.get("next")) and not pending and last.get("status") == "success",
+            agent_id=agent_id,
+            values=state.get("values"),
+            error=last.get("error_message") or wire.task_error(state),
+            updated_at=last.get("updated_at"),
+            run_id=last.get("run_id"),
+            memory={"checkpoint": state.get("checkpoint"), "armed": _announced(last)},
+        )
+
+    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+        """PostgreSQL stores no NUL characters, and big integers become doubles."""
+        wire.check_values(verdict, integers=range(-(2**63), 2**64), server="Aegra")
+
+    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+        """Arm a thread again that a cancelled or failed run left behind: run its checkpoint up to the question."""
+        if isinstance(verdict, GoOn) or found.memory["armed"]:
+            return found, verdict
+        (answer,) = yield Ask((Request.get(wire.thread_path(resume)),))
+        if read_lookup(answer).get("status") == "interrupted":
+            return found, verdict
+        body = {"assistant_id": found.agent_id, "checkpoint": found.memory["checkpoint"]}
+        (answer,) = yield Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
+        if not answer.ok:
+            raise UpstreamError(
+                f"The thread could not be armed again after its last run: {error_text(answer)}",
+                {"resume_state": "not_sent"},
+            )
+        for _ in range(_SETTLE_STEPS):
+            armed = yield from self.lookup(resume, agent=False)
+            if armed.status != "busy":
+                break
+            yield Pause(_SETTLE_STEP)
+        assert isinstance(verdict, Input)
+        return replace(armed, agent_id=found.agent_id), _renamed(verdict, found, armed)
+
+    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+        """A breakpoint is continued by its checkpoint: `input: null` is 422 there."""
+        answer = wire.answer(verdict, go_on={"checkpoint": found.memory["checkpoint"]})
+        return wire.create_request(resume, found, answer)
+
+    def refusal(self, response: Response) -> ResumeError:
+        """400 "Cannot resume: thread is not in interrupted state", among others."""
+        return read_refusal(response, wire.RULES)
+
+    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+        """Wait and stream name the run in `Content-Location`, background in its body."""
+        return wire.read_started(response, body, resume, found)
+
+    def cancel(self, resume: Resume, started: Started) -> Request | None:
+        """`on_disconnect` is ignored on a wait."""
+        return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
+
+    def location(self, resume: Resume, started: Started) -> str:
+        """`/threads/{thread_id}/runs/{run_id}`."""
+        return wire.run_path(resume, started.run_id)
+
+    def run(self, resume: Resume, started: Started) -> Request:
+        """The run itself."""
+        return Request.get(wire.run_path(resume, started.run_id))
+
+    def has_ended(self, response: Response) -> bool:
+        """Neither pending nor running."""
+        return wire.run_has_ended(response)
+
+    def ended(self, body: bytes) -> Ended:
+        """Values, and `__interrupt__` or `__error__` beside them."""
+        return wire.read_ended(body)
+
+    def delete(self, resume: Resume) -> Request | None:
+        """Answered with 200 there."""
+        return Request("DELETE", wire.thread_path(resume))
+
+    def reframer(self) -> Reframer:
+        """Its events are the Agent Protocol's, with an `end` behind them."""
+        return Relay()
+
+
+def _announced(run: dict[str, Any]) -> bool:
+    """Whether the run stopped at a question, rather than being cancelled: both are `interrupted` (`p_cancel`)."""
+    output = run.get("output")
+    return run.get("status") == "interrupted" and isinstance(output, dict) and bool(output.get("__interrupt__"))
+
+
+def _renamed(verdict: Input, before: Found, now: Found) -> Input:
+    """The answers under the ids that the questions have now: arming gives them new ones, in the same order."""
+    if [i.value for i in before.interrupts] != [i.value for i in now.interrupts]:
+        raise InterruptNotPending(
+            "The thread asks something else after its last run was cancelled or failed. Answer what it asks now.",
+            now.interrupts,
+        )
+    ids = {old.id: new.id for old, new in zip(before.interrupts, now.interrupts, strict=True)}
+    return Input({ids[key]: value for key, value in verdict.by_id.items()})

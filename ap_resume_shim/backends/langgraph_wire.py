@@ -1,0 +1,215 @@
+"""What LangGraph's servers and Aegra share: paths, the create-run body, runs, interrupts, error texts.
+
+Facts are from the recordings; `docs/backends/langgraph.md` has the table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.dialect import Ended, Found, Input, Interrupt, Started, Verdict
+from ap_resume_shim.core.errors import AgentNotFound, InvalidRequest, UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.exchange import Request, Response, segment
+from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.reading import Rule, read_lookup
+
+RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
+
+_RESUME_PATHS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
+_INTERNAL = ("__interrupt__", "__error__", "__feedback__")
+_ACTIVE = ("pending", "running")
+
+RULES = (
+    Rule(422, "thread_busy", "already running a task"),  # JavaScript's way to say 409
+    Rule(400, "thread_not_interrupted", "not in interrupted state"),  # Aegra's
+    Rule(404, "agent_not_found", "assistant"),
+    Rule(422, "agent_not_found", "assistant"),
+    Rule(404, "agent_not_found", "graph"),
+)
+"""What refusals of a resume mean. The thread was just read, so "Thread or assistant not found" is the assistant."""
+
+_NO_AGENT = (Rule(400, "agent_not_found"), Rule(404, "agent_not_found"), Rule(422, "agent_not_found"))
+
+
+def thread_path(resume: Resume) -> str:
+    """The thread's address."""
+    return f"/threads/{segment(resume.thread_id)}"
+
+
+def run_path(resume: Resume, run_id: str) -> str:
+    """The run's address."""
+    return f"{thread_path(resume)}/runs/{segment(run_id)}"
+
+
+def assistant_lookup(agent_id: str) -> Request:
+    """Find an agent: a UUID is an assistant's id, anything else is a graph's name."""
+    if is_uuid(agent_id):
+        return Request.get(f"/assistants/{segment(agent_id)}")
+    return Request.post("/assistants/search", {"graph_id": agent_id, "limit": 1})
+
+
+def read_assistant(response: Response, agent_id: str) -> dict[str, Any]:
+    """The assistant, from the answer to `assistant_lookup`."""
+    value = read_lookup(response, _NO_AGENT)
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if value is None:
+        raise AgentNotFound(f"The backend knows no agent {agent_id!r}: leave `agent_id` out to use the thread's own.")
+    found: dict[str, Any] = value
+    return found
+
+
+def create_request(resume: Resume, found: Found, given: dict[str, Any]) -> Request:
+    """The create-run request. Absent fields are left out: LangGraph answers 422 to null."""
+    body = resume.body
+    value: dict[str, Any] = {**body.extra, "assistant_id": found.agent_id, **given}
+    if body.metadata is not None:
+        value["metadata"] = body.metadata
+    if body.config is not None:
+        value["config"] = body.config.model_dump(exclude_unset=True)
+    if body.webhook is not None:
+        value["webhook"] = body.webhook
+    if resume.mode is not Mode.BACKGROUND:
+        value["on_disconnect"] = body.on_disconnect
+    if resume.mode is Mode.STREAM:
+        # The mode that yields events called `messages` has another name there.
+        value["stream_mode"] = ["messages-tuple" if mode == "messages" else mode for mode in body.stream_modes]
+    accept = "text/event-stream" if resume.mode is Mode.STREAM else "application/json"
+    return Request.post(thread_path(resume) + _RESUME_PATHS[resume.mode], value, accept)
+
+
+def command(verdict: Input) -> dict[str, Any]:
+    """The answer, keyed by interrupt id: exact for every value, and no late duplicate answers the next question."""
+    if None in verdict.by_id:
+        return {"command": {"resume": verdict.by_id[None]}}
+    return {"command": {"resume": verdict.by_id}}
+
+
+def check_values(verdict: Verdict, *, integers: range, server: str) -> None:
+    """Refuse values that the server would change on their way to the agent."""
+    if not isinstance(verdict, Input):
+        return
+    if None in verdict.by_id:
+        value = verdict.by_id[None]
+        if value is None or (isinstance(value, dict) and all(_is_hex_id(key) for key in value)):
+            raise UnsupportedInput(
+                "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
+                "hexadecimal digits for something else than an answer. Wrap the answer in an object."
+            )
+    for value in _scalars(list(verdict.values)):
+        if isinstance(value, int) and not isinstance(value, bool) and value not in integers:
+            raise UnsupportedInput(
+                f"{server} does not carry the integer {str(value)[:40]} unchanged. Send it as a string."
+            )
+
+
+def _scalars(values: list[Any]) -> list[Any]:
+    scalars: list[Any] = []
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values.extend(value.values())
+        elif isinstance(value, list):
+            values.extend(value)
+        else:
+            scalars.append(value)
+    return scalars
+
+
+def _is_hex_id(key: str) -> bool:
+    return len(key) == 32 and all(char in "0123456789abcdef" for char in key)
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID with its dashes, or without."""
+    digits = text.replace("-", "") if len(text) == 36 else text
+    return len(digits) == 32 and all(char in "0123456789abcdefABCDEF" for char in digits)
+
+
+def interrupts_of(raw: Any) -> tuple[Interrupt, ...]:
+    """Interrupts, from a list of `{id, value}`."""
+    return tuple(Interrupt(item.get("id"), item.get("value")) for item in raw or ())
+
+
+def read_tasks(state: dict[str, Any]) -> tuple[tuple[Interrupt, ...], tuple[Interrupt, ...]]:
+    """Pending and answered-but-failed interrupts, from the tasks of a state.
+
+    A task with a result has its answer, though older servers still list the question (`j_par_resume_one_of_two`);
+    a task with an error took its answer and failed (`q_errask`).
+    """
+    waiting = [task for task in state.get("tasks") or () if task.get("result") is None]
+    pending = [task for task in waiting if task.get("error") is None]
+    failed = [task for task in waiting if task.get("error") is not None]
+    return (
+        tuple(i for task in pending for i in interrupts_of(task.get("interrupts"))),
+        tuple(i for task in failed for i in interrupts_of(task.get("interrupts"))),
+    )
+
+
+def task_error(state: dict[str, Any]) -> Any:
+    """What the first failed task says."""
+    return next((task["error"] for task in state.get("tasks") or () if task.get("error") is not None), None)
+
+
+def read_started(response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    """The run: by the create-run body, by `Content-Location`, or by the stream's first event."""
+    if resume.mode is Mode.BACKGROUND:
+        run = Response(response.status, response.headers, body).json
+        if not isinstance(run, dict) or not isinstance(run.get("run_id"), str):
+            raise UpstreamUnrecognised("The backend took the resume, but its answer is not a run.")
+        return Started(
+            run["run_id"],
+            run.get("assistant_id") or found.agent_id,
+            run.get("created_at"),
+            run.get("updated_at"),
+            "pending" if run.get("status") in (*_ACTIVE, None) else run["status"],
+            run.get("metadata"),
+        )
+    location = response.header("content-location")
+    if location:
+        return Started(location.rstrip("/").rpartition("/")[2], found.agent_id)
+    first = sse.first_event(body)
+    if first is not None and first.name == "metadata" and isinstance(first.json, dict):
+        return Started(str(first.json.get("run_id")), found.agent_id)
+    return None
+
+
+def read_ended(body: bytes) -> Ended:
+    """The body of a wait: values, and beside them what the server adds. Only its own additions mean no values."""
+    value = Response(200, (), body.strip() or b"null").json
+    if not isinstance(value, dict):
+        return Ended(value)
+    values = {key: item for key, item in value.items() if key not in _INTERNAL}
+    return Ended(values or (None if value else {}), value.get("__error__"))
+
+
+def run_has_ended(response: Response) -> bool:
+    """Whether a run is over."""
+    run = response.json
+    return isinstance(run, dict) and run.get("status") not in _ACTIVE
+
+
+def newest(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The thread's last run: JavaScript's server lists the oldest first, so the order of the list is not used."""
+    return max(runs, key=lambda run: str(run.get("created_at")), default=None)
+
+
+def is_active(run: dict[str, Any]) -> bool:
+    """Whether a run is going on."""
+    return run.get("status") in _ACTIVE
+
+
+def same_graph_or_refuse(agent_id: str, graph: Any, thread_graph: Any) -> None:
+    """An agent of another graph would end the thread without an error, the question unanswered (`h_wrong_graph`)."""
+    if graph is not None and thread_graph is not None and graph != thread_graph:
+        raise InvalidRequest(
+            f"Agent {agent_id!r} runs the graph {graph!r}, but the interrupt is one of {thread_graph!r}. "
+            "Leave `agent_id` out to use the thread's own agent.",
+            {"field": "agent_id"},
+        )
+
+
+def answer(verdict: Verdict, *, go_on: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the create-run body that carry the verdict."""
+    return command(verdict) if isinstance(verdict, Input) else go_on

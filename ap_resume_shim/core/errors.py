@@ -1,0 +1,225 @@
+"""Every error that a client can be answered with: a closed list.
+
+    ResumeError
+    ├── InvalidRequest            422 invalid_request
+    │   ├── UnsupportedField      422 unsupported_field
+    │   └── UnsupportedInput      422 unsupported_input
+    ├── RequestTooLarge           413 request_too_large
+    ├── NotFound                  404
+    │   ├── ThreadNotFound            thread_not_found
+    │   └── AgentNotFound             agent_not_found
+    ├── Conflict                  409
+    │   ├── ThreadNotInterrupted      thread_not_interrupted
+    │   ├── ThreadBusy                thread_busy
+    │   ├── ResumeInProgress          resume_in_progress
+    │   ├── MultipleInterrupts        multiple_interrupts
+    │   ├── InterruptNotPending       interrupt_not_pending
+    │   ├── InterruptAlreadyAnswered  interrupt_already_answered
+    │   └── AmbiguousInterrupt        ambiguous_interrupt
+    ├── UpstreamRefused           401 unauthorized, 403 forbidden, 429 rate_limited
+    └── UpstreamFailure           502
+        ├── UpstreamError             upstream_error
+        ├── UpstreamUnreachable       upstream_unreachable
+        ├── UpstreamUnrecognised      upstream_unrecognised
+        └── UpstreamTimeout       504 upstream_timeout
+
+The body is the draft's `ErrorResponse`; `code` is what a program reads, `message` tells a person what happened
+and what to do next, `metadata` carries what both need for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ap_resume_shim.core.dialect import Interrupt
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class ResumeError(Exception):
+    """A resume that was refused or failed: an HTTP status, a code, a message, and metadata."""
+
+    status: ClassVar[int] = 500
+    code: str = "internal_error"
+    retry_after: ClassVar[int | None] = None
+    """Seconds for `Retry-After`; only where trying again can help."""
+
+    def __init__(self, message: str, metadata: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata: dict[str, Any] = dict(metadata or {})
+
+    @property
+    def http_status(self) -> int:
+        """The status line's number."""
+        return self.status
+
+    @property
+    def headers(self) -> Headers:
+        """Header fields that belong to this error."""
+        return () if self.retry_after is None else (("retry-after", str(self.retry_after)),)
+
+    def body(self) -> dict[str, Any]:
+        """The draft's `ErrorResponse`."""
+        return {"code": self.code, "message": self.message, "metadata": self.metadata}
+
+
+class InvalidRequest(ResumeError):
+    """The request itself is wrong: send another one."""
+
+    status = 422
+    code = "invalid_request"
+
+
+class UnsupportedField(InvalidRequest):
+    """A field of the draft that this backend cannot honour."""
+
+    code = "unsupported_field"
+
+
+class UnsupportedInput(InvalidRequest):
+    """An answer that this backend cannot carry unchanged, or has no use for."""
+
+    code = "unsupported_input"
+
+
+class RequestTooLarge(ResumeError):
+    """The body is larger than the shim reads."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class NotFound(ResumeError):
+    """Something that the request names does not exist."""
+
+    status = 404
+
+
+class ThreadNotFound(NotFound):
+    """The backend does not know the thread, or does not show it to this client."""
+
+    code = "thread_not_found"
+
+
+class AgentNotFound(NotFound):
+    """The backend does not know the agent."""
+
+    code = "agent_not_found"
+
+
+class Conflict(ResumeError):
+    """The thread is not in a state in which this resume makes sense."""
+
+    status = 409
+
+
+class ThreadNotInterrupted(Conflict):
+    """No question is pending, so nothing can be answered."""
+
+    code = "thread_not_interrupted"
+
+
+class ThreadBusy(Conflict):
+    """The thread is running, and went on running for the settle time."""
+
+    code = "thread_busy"
+    retry_after = 1
+
+
+class ResumeInProgress(Conflict):
+    """Another resume of the thread came first."""
+
+    code = "resume_in_progress"
+    retry_after = 1
+
+
+class _OfInterrupts(Conflict):
+    """A conflict whose metadata lists the questions that are pending."""
+
+    def __init__(self, message: str, interrupts: Iterable[Interrupt]) -> None:
+        super().__init__(message, {"interrupts": [interrupt.as_json() for interrupt in interrupts]})
+
+
+class MultipleInterrupts(_OfInterrupts):
+    """Several questions are pending and the input does not say which one it answers."""
+
+    code = "multiple_interrupts"
+
+
+class InterruptNotPending(_OfInterrupts):
+    """The question that the client pinned is not pending, or not any longer."""
+
+    code = "interrupt_not_pending"
+
+
+class InterruptAlreadyAnswered(_OfInterrupts):
+    """The question was answered and the step failed afterwards: another answer would not be heard."""
+
+    code = "interrupt_already_answered"
+
+
+class AmbiguousInterrupt(_OfInterrupts):
+    """Two pending questions share an id, so that no answer can be meant for one of them."""
+
+    code = "ambiguous_interrupt"
+
+
+_PASSED_ON = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
+
+
+class UpstreamRefused(ResumeError):
+    """The backend refused the client itself (401, 403, 429): its answer, in the draft's body."""
+
+    def __init__(self, status: int, message: str, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.code = _PASSED_ON[status]
+        self._status, self._headers = status, headers
+
+    @property
+    def http_status(self) -> int:
+        """401, 403 or 429."""
+        return self._status
+
+    @property
+    def headers(self) -> Headers:
+        """`WWW-Authenticate` and `Retry-After`, as the backend sent them."""
+        return self._headers
+
+
+class UpstreamFailure(ResumeError):
+    """The backend failed, or could not be understood."""
+
+    status = 502
+
+
+class UpstreamError(UpstreamFailure):
+    """The backend answered with an error, or broke off."""
+
+    code = "upstream_error"
+
+
+class UpstreamUnreachable(UpstreamFailure):
+    """No connection to the backend: nothing was sent."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamUnrecognised(UpstreamFailure):
+    """The backend answered something that its dialect does not know."""
+
+    code = "upstream_unrecognised"
+
+
+class UpstreamTimeout(UpstreamFailure):
+    """The backend did not answer in time."""
+
+    status = 504
+    code = "upstream_timeout"
+
+
+class ConfigurationError(ValueError):
+    """The shim was set up wrongly: raised where it is set up, never an answer to a client."""

@@ -1,0 +1,194 @@
+"""What a flow yields, and what it is sent: the steps of a resume.
+
+A flow is a generator (as `httpx.Auth.auth_flow` is one): it yields steps, the shell does them and sends back what
+came of it. An error of a step is thrown into the flow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from ap_resume_shim.core import strictjson
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def segment(value: str) -> str:
+    """An id as one segment of a path: everything but unreserved characters is escaped."""
+    return quote(value, safe="")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to the backend. `target` is path and query, escaped; `body` is JSON bytes or None."""
+
+    method: str
+    target: str
+    body: bytes | None = None
+    accept: str = "application/json"
+
+    @classmethod
+    def get(cls, target: str) -> Request:
+        """A lookup."""
+        return cls("GET", target)
+
+    @classmethod
+    def post(cls, target: str, value: Any = None, accept: str = "application/json") -> Request:
+        """A POST of a JSON value; None means no body."""
+        return cls("POST", target, None if value is None else strictjson.dumps(value), accept)
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return None if self.body is None else json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The backend's answer. For a `Send` that succeeded the body is empty: it is read by a later step."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """2xx."""
+        return 200 <= self.status < 300
+
+    def header(self, name: str) -> str | None:
+        """The first field of that name; names are compared without case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded; None where it is not JSON. Some servers answer errors as plain text."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    @property
+    def text(self) -> str:
+        """The body as text, for a person or a comparison of phrases."""
+        return self.body.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Lookups, made side by side. Sent back: a tuple of `Response`, in order."""
+
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait for that many seconds. Sent back: None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Was another resume of the thread accepted, or is one being forwarded, since this one arrived? Sent back: bool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Hold the thread. Thrown in: `ResumeInProgress` when another resume holds it or was accepted since arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """The one request that resumes: never sent twice, never cancelled on its way by a client that leaves.
+
+    Sent back: the `Response` at its head.
+    """
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The backend took the resume, or may have: the thread is let go, and whoever arrived before is refused.
+
+    `headers` are what the answer's head will have, should it have to go out before the answer is there.
+    """
+
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBody:
+    """Read the rest of the answer to `Send`. Sent back: bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvents:
+    """Read until the first event of the answer's stream is complete, or the grace is over. Sent back: the bytes."""
+
+    grace: float
+
+
+class Reframer(Protocol):
+    """Turns the backend's stream into the client's. Pure: bytes in, bytes out."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes, in any split; give what is ready for the client."""
+
+    def finish(self) -> bytes:
+        """The upstream ended well: give the rest."""
+
+    @property
+    def between_events(self) -> bool:
+        """Whether a comment may be put here without breaking an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer to the client."""
+
+    status: int
+    value: Any
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReply:
+    """The answer as a stream: `head` first, then the rest of the exchange through `reframer`."""
+
+    head: bytes
+    reframer: Reframer
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the client. Sent back: None, when a stream has ended; the flow may go on to clean up."""
+
+    reply: Reply | StreamReply
+
+
+class ClientGone(Exception):
+    """Thrown into a flow, at any step, when a client that asked for `on_disconnect: cancel` has left."""
+
+
+Step = Ask | Pause | Overtaken | Claim | Send | Accepted | ReadBody | ReadEvents | Answer
+Flow = Generator[Step, Any, None]
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the flow is told about its surroundings; seconds."""
+
+    settle: float = 1.0
+    """How long a busy thread is polled before 409: real servers announce an interrupt before they record it."""
+    settle_step: float = 0.1
+    stream_grace: float = 1.0
+    """How long a stream's first event is waited for before the status line goes out."""
+    completion_poll: float = 1.0
+    lenient: bool = False

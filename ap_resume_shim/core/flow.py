@@ -1,0 +1,288 @@
+"""The resume flow: look, judge, hold, forward once, answer.
+
+The one order of things for every backend. Reads top to bottom as the contract does; a test drives it with `next()`
+and `send()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.dialect import Dialect, Ended, Found, Lookup, Started, Verdict
+from ap_resume_shim.core.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    ResumeInProgress,
+    ThreadBusy,
+    UnsupportedField,
+    UpstreamError,
+    UpstreamFailure,
+    UpstreamUnreachable,
+    UpstreamUnrecognised,
+)
+from ap_resume_shim.core.exchange import (
+    Accepted,
+    Answer,
+    Ask,
+    Claim,
+    ClientGone,
+    Flow,
+    Headers,
+    Overtaken,
+    Pause,
+    ReadBody,
+    ReadEvents,
+    Reply,
+    Response,
+    Send,
+    Settings,
+    Step,
+    StreamReply,
+)
+from ap_resume_shim.core.protocol import Mode, Resume, Run, RunStatus, wait_response
+from ap_resume_shim.core.verdict import judge
+
+
+def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
+    """Find the interrupt; refuse, or resume exactly once; answer in the form that was asked for."""
+    resume = admit(resume, dialect, lenient=settings.lenient)
+    found, verdict = yield from _decide(resume, dialect, settings)
+    dialect.check(resume, found, verdict)
+    yield Claim()
+    found, verdict = yield from dialect.prepare(resume, found, verdict)
+    response = yield from _forward(resume, dialect, found, verdict)
+    match resume.mode:
+        case Mode.BACKGROUND:
+            yield from _background(resume, dialect, settings, found, response)
+        case Mode.WAIT:
+            yield from _wait(resume, dialect, settings, found, response)
+        case Mode.STREAM:
+            yield from _stream(resume, dialect, settings, found, response)
+
+
+def admit(resume: Resume, dialect: Dialect, *, lenient: bool) -> Resume:
+    """Refuse what the backend cannot honour; with `lenient`, drop it and say so."""
+    body = resume.body
+    if body.has_input and body.messages is not None and not dialect.carries_both:
+        raise InvalidRequest("`input` and `messages` are two answers: send one of them.")
+    for name in dialect.reserved & set(body.extra):
+        raise UnsupportedField(f"`{name}` is set by the shim itself on this backend: leave it out.", {"field": name})
+    given = {name for name in dialect.unsupported if getattr(body, name) not in (None, _DEFAULTS.get(name))}
+    for name in sorted(given):
+        if not lenient:
+            raise UnsupportedField(
+                f"The {dialect.name} backend cannot honour `{name}`. Leave it out, or let the operator set "
+                "lenient=True, which drops it and says so in AP-Resume-Ignored.",
+                {"field": name},
+            )
+        resume.ignored.append(name)
+    dropped = {name: _DEFAULTS.get(name) for name in given}
+    return resume if not given else resume.with_body(body.model_copy(update=dropped))
+
+
+_DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
+
+
+def _decide(resume: Resume, dialect: Dialect, settings: Settings) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    """Judge by the state of the moment. A busy thread is given time to settle (recording `w_race`)."""
+    waited = 0.0
+    while True:
+        found = yield from dialect.lookup(resume)
+        try:
+            return found, judge(resume, found, dialect)
+        except Conflict as conflict:
+            if (yield Overtaken()):
+                raise ResumeInProgress(
+                    "Another resume of this thread came first. Read the thread before you answer again."
+                ) from None
+            if not isinstance(conflict, ThreadBusy) or waited >= settings.settle:
+                raise
+        yield Pause(settings.settle_step)
+        waited += settings.settle_step
+
+
+def _forward(resume: Resume, dialect: Dialect, found: Found, verdict: Verdict) -> Generator[Step, Any, Response]:
+    """Send the resume, once. What becomes of it when that fails is said in `metadata.resume_state`."""
+    try:
+        response: Response = yield Send(dialect.resume(resume, found, verdict))
+    except UpstreamUnreachable as failure:
+        failure.metadata["resume_state"] = "not_sent"
+        raise
+    except UpstreamFailure as failure:
+        failure.metadata["resume_state"] = "unknown"
+        yield Accepted()
+        raise
+    except ClientGone:
+        yield Accepted()
+        yield from _cancel(resume, dialect, None)
+        raise
+    if not response.ok:
+        refusal = dialect.refusal(response)
+        if isinstance(refusal, UpstreamFailure):
+            refusal.metadata["resume_state"] = "unknown"
+            yield Accepted()
+        raise refusal
+    return response
+
+
+def _background(resume: Resume, dialect: Dialect, settings: Settings, found: Found, response: Response) -> Flow:
+    body = yield from _read(ReadBody())
+    yield Accepted()
+    started = yield from _name(resume, dialect, dialect.started(response, body, resume, found))
+    run = _run(resume, started, started.status, dict(started.metadata or {}))
+    yield Answer(Reply(200, run.as_json(), _headers(resume, dialect, started)))
+    yield from _complete(resume, dialect, settings, started)
+
+
+def _wait(resume: Resume, dialect: Dialect, settings: Settings, found: Found, response: Response) -> Flow:
+    started = dialect.started(response, b"", resume, found)
+    yield Accepted(() if started is None else _headers(resume, dialect, started))
+    try:
+        body = yield from _read(ReadBody())
+    except ClientGone:
+        yield from _cancel(resume, dialect, started)
+        raise
+    if started is None:
+        started = yield from _name(resume, dialect, dialect.started(response, body, resume, found))
+    ended = dialect.ended(body)
+    after = yield from _look_again(resume, dialect, settings)
+    status, metadata = _outcome(ended, after)
+    run = _run(resume, started, status, metadata, after.updated_at)
+    values = ended.values if ended.values is not None else after.values
+    yield from _complete(resume, dialect, settings, started)
+    yield Answer(Reply(200, wait_response(run, values), _headers(resume, dialect, started)))
+
+
+def _stream(resume: Resume, dialect: Dialect, settings: Settings, found: Found, response: Response) -> Flow:
+    started = dialect.started(response, b"", resume, found)
+    try:
+        head: bytes = yield from _read(ReadEvents(settings.stream_grace))
+        first = sse.first_event(head)
+        if first is not None and first.name == "error":
+            raise UpstreamError(
+                "The backend refused the resume in its stream.",
+                {"upstream": first.json, "resume_state": "unknown"},
+            )
+        yield Accepted()
+        if started is None:
+            started = yield from _name(resume, dialect, dialect.started(response, head, resume, found))
+        if first is None or first.name != "metadata":
+            head = sse.encode("metadata", {"run_id": started.run_id}) + head
+        headers = (*_headers(resume, dialect, started), *STREAM_HEADERS)
+        yield Answer(StreamReply(head, dialect.reframer(), headers))
+    except ClientGone:
+        yield from _cancel(resume, dialect, started)
+        raise
+    yield from _complete(resume, dialect, settings, started)
+
+
+def _cancel(resume: Resume, dialect: Dialect, started: Started | None) -> Flow:
+    """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, which is held."""
+    if started is None:
+        found = yield from dialect.lookup(resume)
+        if found.run_id is None or found.status != "busy":
+            return
+        started = Started(found.run_id)
+    request = dialect.cancel(resume, started)
+    if request is not None:
+        yield Ask((request,))
+
+
+STREAM_HEADERS: Headers = (
+    ("cache-control", "no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+    ("incremental", "?1"),  # RFC 10036
+)
+
+
+def _read(step: ReadBody | ReadEvents) -> Generator[Step, Any, bytes]:
+    """Read on; the backend took the resume, so a failure from here on leaves it consumed."""
+    try:
+        read: bytes = yield step
+    except UpstreamFailure as failure:
+        failure.metadata["resume_state"] = "consumed"
+        raise
+    return read
+
+
+def _name(resume: Resume, dialect: Dialect, started: Started | None) -> Generator[Step, Any, Started]:
+    """The run, by what the answer told, else by what the thread says is its newest run."""
+    if started is not None:
+        return started
+    found = yield from dialect.lookup(resume)
+    if found.run_id is None:
+        raise UpstreamUnrecognised(
+            "The backend took the resume, but does not tell the run's id.", {"resume_state": "consumed"}
+        )
+    return Started(found.run_id, found.agent_id)
+
+
+def _look_again(resume: Resume, dialect: Dialect, settings: Settings) -> Lookup:
+    """How the thread stands after the run; a thread that is gone was deleted on completion."""
+    waited = 0.0
+    while True:
+        try:
+            found = yield from dialect.lookup(resume, agent=False)
+        except NotFound:
+            return Found("idle")
+        except UpstreamFailure as failure:
+            failure.metadata["resume_state"] = "consumed"
+            raise
+        if found.status != "busy" or waited >= settings.settle:
+            return found
+        yield Pause(settings.settle_step)
+        waited += settings.settle_step
+
+
+def _outcome(ended: Ended, after: Found) -> tuple[RunStatus, dict[str, Any]]:
+    """The run's status by the thread's state: most servers call a run that stopped at a question `success`."""
+    error = ended.error if ended.error is not None else after.error
+    if ended.error is not None or after.answered or (after.status == "error" and not after.interrupts):
+        return "error", {"error": error} if error is not None else {}
+    if after.interrupts:
+        return "interrupted", {"interrupts": [interrupt.as_json() for interrupt in after.interrupts]}
+    if after.breakpoint:
+        return "interrupted", {"interrupts": []}
+    return "success", {}
+
+
+def _run(
+    resume: Resume,
+    started: Started,
+    status: RunStatus,
+    metadata: dict[str, Any],
+    updated_at: str | None = None,
+) -> Run:
+    return Run(
+        run_id=started.run_id,
+        thread_id=resume.thread_id,
+        agent_id=started.agent_id,
+        status=status,
+        created_at=started.created_at or resume.now,
+        updated_at=updated_at or started.updated_at or resume.now,
+        metadata={**(resume.body.metadata or {}), **metadata},
+    )
+
+
+def _headers(resume: Resume, dialect: Dialect, started: Started) -> Headers:
+    ignored: Headers = (("ap-resume-ignored", ", ".join(resume.ignored)),) if resume.ignored else ()
+    return (("content-location", dialect.location(resume, started)), *ignored)
+
+
+def _complete(resume: Resume, dialect: Dialect, settings: Settings, started: Started) -> Flow:
+    """`on_completion: delete`, which recorded servers ignore: after the run, unless it asks again."""
+    if resume.body.on_completion != "delete":
+        return
+    while True:
+        (response,) = yield Ask((dialect.run(resume, started),))
+        if not response.ok or dialect.has_ended(response):
+            break
+        yield Pause(settings.completion_poll)
+    after = yield from _look_again(resume, dialect, settings)
+    request = dialect.delete(resume)
+    if request is None or after.status == "busy" or after.interrupts or after.answered or after.breakpoint:
+        return
+    yield Ask((request,))

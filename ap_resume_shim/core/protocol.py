@@ -1,0 +1,215 @@
+"""The Agent Protocol draft's words for a resume: `RunResume`, `Run`, `RunWaitResponse`.
+
+Where this differs from the draft's OpenAPI file, and why:
+
+- `RunResumeStream` there requires `run_id, created_at, updated_at, status, metadata`, copied from `Run`: taken
+  literally, every stream request would be refused. Here they are not required.
+- The text calls the new run "queued or in_progress"; the enumeration has `pending`, which is what is answered.
+- `input: null` is an answer, `input` absent means "go on"; other fields given as null count as absent.
+- `interrupt_id` is ours: it pins the answer to one question.
+- `thread_id` has `format: uuid` there. Which ids are well formed is the backend's to say (`Dialect.thread_key`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
+
+StreamMode = Literal["values", "messages", "updates", "custom"]
+RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
+
+_ROUTE = "/runs/resume"
+
+
+class Mode(StrEnum):
+    """How the client wants its answer; the value is the tail of the route."""
+
+    BACKGROUND = ""
+    WAIT = "/wait"
+    STREAM = "/stream"
+
+    @property
+    def route(self) -> str:
+        """The path of the draft's route."""
+        return _ROUTE + self.value
+
+
+ROUTES = {mode.route: mode for mode in Mode}
+
+REFUSED = {
+    "command": "The answer belongs in `input`.",
+    "if_not_exists": "A resume never creates a thread.",
+    "multitask_strategy": "Of several resumes exactly one is forwarded; the others are refused.",
+}
+"""Fields of create-run vocabularies that would contradict the routes, each with the reason."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+class Message(_Model):
+    """A message of the draft: a role and a content; what else it holds is kept."""
+
+    role: str
+    content: str | list[dict[str, JsonValue]]
+
+
+def _without_nulls(value: Any) -> Any:
+    """Null means absent, but for `input`: generated clients send optional fields as null."""
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if item is not None or key == "input"}
+    return value
+
+
+class Config(_Model):
+    """The draft's run configuration; further keys go on to backends of the same vocabulary."""
+
+    tags: list[str] | None = None
+    recursion_limit: int | None = None
+    configurable: dict[str, JsonValue] | None = None
+
+    _drop_nulls = model_validator(mode="before")(_without_nulls)
+
+
+class RunResume(_Model):
+    """The body of the three routes."""
+
+    thread_id: Annotated[str, Field(min_length=1, max_length=512)]
+    agent_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    input: JsonValue = None
+    messages: list[Message] | None = None
+    metadata: dict[str, JsonValue] | None = None
+    config: Config | None = None
+    webhook: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
+    on_completion: Literal["keep", "delete"] = "keep"
+    on_disconnect: Literal["cancel", "continue"] = "cancel"
+    stream_mode: StreamMode | list[StreamMode] = "values"
+    interrupt_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+
+    _drop_nulls = model_validator(mode="before")(_without_nulls)
+
+    @property
+    def has_input(self) -> bool:
+        """Whether `input` was given; null counts."""
+        return "input" in self.model_fields_set
+
+    @property
+    def stream_modes(self) -> tuple[StreamMode, ...]:
+        """The requested modes, at least one, each once."""
+        modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
+        return tuple(dict.fromkeys(modes)) or ("values",)
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Fields that the draft does not know."""
+        return dict(self.model_extra or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """One request to resume: what was asked, in which mode, and when.
+
+    `now` (RFC 3339) comes from the shell, since the core has no clock.
+    """
+
+    body: RunResume
+    mode: Mode
+    now: str
+    ignored: list[str] = field(default_factory=list)
+    """Fields dropped by `lenient`, named in `AP-Resume-Ignored`."""
+
+    @property
+    def thread_id(self) -> str:
+        """The thread to resume, as the client spelled it."""
+        return self.body.thread_id
+
+    def with_body(self, body: RunResume) -> Resume:
+        """The same request with another body."""
+        return replace(self, body=body)
+
+
+def parse(raw: bytes, mode: Mode, *, now: str, interrupt_id: str | None = None) -> Resume:
+    """Read a client's body.
+
+    `interrupt_id` is the header `AP-Interrupt-Id`, for clients generated from the draft. Raises `InvalidRequest`
+    or `UnsupportedField`.
+    """
+    if not raw.strip():
+        raise InvalidRequest('The body is empty: send at least {"thread_id": …}.')
+    try:
+        value = strictjson.loads(raw)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body is not a JSON object.")
+    for name, reason in REFUSED.items():
+        if name in value:
+            raise UnsupportedField(f"`{name}` is not a field of a resume. {reason}", {"field": name})
+    if mode is not Mode.STREAM and value.get("stream_mode") is not None:
+        raise UnsupportedField(f"`stream_mode` belongs to PATCH {Mode.STREAM.route} alone.", {"field": "stream_mode"})
+    if interrupt_id is not None and value.setdefault("interrupt_id", interrupt_id) != interrupt_id:
+        raise InvalidRequest("The header AP-Interrupt-Id and the field `interrupt_id` name two interrupts.")
+    try:
+        body = RunResume.model_validate(value)
+    except ValidationError as error:
+        raise InvalidRequest(*_explain(error)) from None
+    _check_segment("thread_id", body.thread_id)
+    if body.agent_id is not None:
+        _check_segment("agent_id", body.agent_id)
+    return Resume(body, mode, now)
+
+
+def _explain(error: ValidationError) -> tuple[str, dict[str, Any]]:
+    problems = [
+        {"field": ".".join(str(part) for part in item["loc"]), "problem": item["msg"]}
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    first = problems[0]
+    return f"`{first['field']}`: {first['problem']}.", {"problems": problems[:20]}
+
+
+def _check_segment(name: str, value: str) -> None:
+    """An id becomes one segment of an upstream path: it may not be able to leave it."""
+    if value in {".", ".."} or any(char in "/\\" or not char.isprintable() for char in value):
+        raise InvalidRequest(f"`{name}` holds characters that an id cannot have (/, \\, control characters).")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The draft's `Run`, with every field that it requires."""
+
+    run_id: str
+    thread_id: str
+    agent_id: str | None
+    status: RunStatus
+    created_at: str
+    updated_at: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object; `agent_id` only where it is known."""
+        agent = {} if self.agent_id is None else {"agent_id": self.agent_id}
+        return {
+            "run_id": self.run_id,
+            "thread_id": self.thread_id,
+            **agent,
+            "status": self.status,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "metadata": self.metadata,
+        }
+
+
+def wait_response(run: Run, values: Any) -> dict[str, Any]:
+    """The draft's `RunWaitResponse`: messages that stand in the values are lifted out of them."""
+    if isinstance(values, dict) and isinstance(values.get("messages"), list):
+        rest = {key: value for key, value in values.items() if key != "messages"}
+        return {"run": run.as_json(), "values": rest, "messages": values["messages"]}
+    return {"run": run.as_json(), "values": {} if values is None else values}

@@ -1,0 +1,99 @@
+"""Reading a backend's answers: what every dialect does alike, and the rules in which they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ap_resume_shim.core.errors import (
+    AgentNotFound,
+    InvalidRequest,
+    RequestTooLarge,
+    ResumeError,
+    ThreadBusy,
+    ThreadNotFound,
+    ThreadNotInterrupted,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnrecognised,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ap_resume_shim.core.exchange import Response
+
+RAISES: dict[str, tuple[type[ResumeError], str]] = {
+    "thread_not_found": (ThreadNotFound, "The backend does not know the thread"),
+    "agent_not_found": (AgentNotFound, "The backend does not know the agent"),
+    "thread_not_interrupted": (ThreadNotInterrupted, "The backend says that the thread is not interrupted"),
+    "thread_busy": (ThreadBusy, "The backend says that the thread is busy"),
+    "invalid_request": (InvalidRequest, "The backend refused the body"),
+    "request_too_large": (RequestTooLarge, "The backend does not take a body of this size"),
+    "upstream_error": (UpstreamError, "The backend failed"),
+}
+"""What a rule can make of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A refusal that says more, or something else, than its status: the first rule that fits counts."""
+
+    status: int
+    raises: str
+    contains: str = ""
+    """A part of the error's text, compared without case."""
+
+    def fits(self, status: int, text: str) -> bool:
+        """Whether the rule is about this answer."""
+        return status == self.status and self.contains.lower() in text.lower()
+
+
+_COMMON = (
+    Rule(404, "thread_not_found"),
+    Rule(409, "thread_busy"),
+    Rule(413, "request_too_large"),
+    Rule(400, "invalid_request"),
+    Rule(422, "invalid_request"),
+)
+
+
+def read_lookup(response: Response, rules: Iterable[Rule] = ()) -> Any:
+    """The JSON of a lookup; raises what a refusal means."""
+    if response.ok:
+        value = response.json
+        if isinstance(value, dict | list):
+            return value
+        raise _unrecognised(response)
+    raise read_refusal(response, rules)
+
+
+def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
+    """What a status of 300 or more means."""
+    if response.status in (401, 403, 429):
+        kept = tuple((k.lower(), v) for k, v in response.headers if k.lower() in ("www-authenticate", "retry-after"))
+        return UpstreamRefused(response.status, error_text(response), kept)
+    text = error_text(response)
+    for rule in (*rules, *_COMMON):
+        if rule.fits(response.status, text):
+            kind, means = RAISES[rule.raises]
+            return kind(f"{means}: {text}")
+    if response.status >= 500:
+        return UpstreamError(f"The backend failed with {response.status}: {text}", {"upstream_status": response.status})
+    return _unrecognised(response)
+
+
+def _unrecognised(response: Response) -> UpstreamUnrecognised:
+    return UpstreamUnrecognised(
+        f"The backend answered {response.status} with something that its dialect does not know. "
+        "Is it the kind of server that the shim was told?",
+        {"upstream_status": response.status, "upstream_body": response.text[:500]},
+    )
+
+
+def error_text(response: Response) -> str:
+    """What an error answer says: FastAPI's `detail`, a `message`, or the plain text of older servers."""
+    value = response.json
+    if isinstance(value, dict):
+        value = value.get("detail") or value.get("message") or value.get("error") or value
+    return str(response.text if value is None else value)[:500]

@@ -1,0 +1,94 @@
+"""JSON as RFC 8259 means it: what `json` lets through and servers disagree on is refused.
+
+Refused are NaN and the infinities, numbers too large for a double, repeated keys (two parsers would read two
+different requests), lone surrogates, other encodings than UTF-8, and nesting deeper than backends take.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+MAX_DEPTH = 200
+"""Levels of arrays and objects. The encoder of LangGraph's servers stops at 254, and wraps what it is given."""
+
+
+def loads(raw: bytes) -> Any:
+    """Read a JSON text; raises `ValueError` with a message for the sender."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The body is not valid UTF-8 (byte {error.start}).") from None
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"The body is not JSON: {error}.") from None
+    if depth(value) > MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
+    try:
+        dumps(value)
+    except UnicodeEncodeError:
+        raise ValueError("A string holds half of a surrogate pair, which is not a character.") from None
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    """Write a value as compact UTF-8; no NaN."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def depth(value: Any) -> int:
+    """How deep arrays and objects are nested: 0 for a scalar. Walks level by level, so depth costs no stack."""
+    levels, level = 0, [value]
+    while level := [inner for outer in level for inner in _children(outer)]:
+        levels += 1
+    return levels
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values()) or [None]
+    if isinstance(value, list):
+        return value or [None]
+    return []
+
+
+_TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"The key {repeated!r} stands twice in one object.")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"The number {text[:40]} is too large for a double.")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"The number {text[:40]}… has more than {_MAX_DIGITS} digits.")
+    return int(text)
+
+
+_MAX_DIGITS = 1000

@@ -1,0 +1,200 @@
+"""`ResumeShim`: pure ASGI middleware that answers the three resume routes and leaves everything else alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ap_resume_shim.backends import load_backend
+from ap_resume_shim.core.detect import NATIVE, detect_flow
+from ap_resume_shim.core.dialect import Dialect
+from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
+from ap_resume_shim.core.exchange import Ask, Settings
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.protocol import ROUTES, Mode, parse
+from ap_resume_shim.guard import Guard, MemoryGuard
+from ap_resume_shim.replies import Client
+from ap_resume_shim.resumption import Limits, Resumption, ask
+from ap_resume_shim.upstream import SYNTHESISED
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+logger = logging.getLogger("ap_resume_shim")
+
+_DRAIN = 10.0
+
+
+class ResumeShim:
+    """Puts `PATCH /runs/resume`, `/runs/resume/wait` and `/runs/resume/stream` in front of an agent server.
+
+        app.add_middleware(ResumeShim, backend="langgraph")     # in a Starlette or FastAPI app
+        app = ResumeShim(app, backend="langgraph")              # around any ASGI app
+        app = ResumeShim(ReverseProxy("http://127.0.0.1:2024")) # in front of a server elsewhere
+
+    Every other request reaches the wrapped app with the same scope, receive and send.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        backend: str | Dialect = "auto",
+        *,
+        resume_at: str | None = None,
+        guard: Guard | None = None,
+        lenient: bool = False,
+        prefix: str = "",
+        settle: float = 1.0,
+        limits: Limits | None = None,
+    ) -> None:
+        """Wrap `app`.
+
+        - `backend`: a name of `ap_resume_shim.backends.BACKENDS`; "auto" asks the server itself; "native" for one
+          that answers the routes by now; or a `Dialect`.
+        - `resume_at`: where the answer goes in the create-run body, a JSON pointer (backend "agent-protocol").
+        - `guard`: who may resume which thread; default: one resume of a thread at a time in this process.
+        - `lenient`: drop fields that the backend cannot honour, and name them in `AP-Resume-Ignored`.
+        - `prefix`: a path that stands before the backend's routes and the shim's, such as `/api`.
+        - `settle`: seconds that a busy thread is given before 409: servers announce a question before they record it.
+
+        Raises `ConfigurationError`.
+        """
+        self.app = app
+        self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
+        self._prefix = prefix
+        self._guard = MemoryGuard() if guard is None else guard
+        self._settings = Settings(settle=settle, lenient=lenient)
+        self._limits = limits or Limits()
+        self._resume_at = resume_at
+        self._dialect: Dialect | None = None
+        self._native = backend == NATIVE
+        self._detecting = asyncio.Lock()
+        self._under_way: set[asyncio.Task[None]] = set()
+        if not isinstance(backend, str):
+            self._dialect = backend
+        elif backend not in ("auto", NATIVE):
+            self._dialect = load_backend(backend, resume_at=resume_at)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a resume; pass anything else through."""
+        if scope["type"] != "http" or scope["method"] != "PATCH":
+            await self.app(scope, receive, send)
+            return
+        mode = self._routes.get(_route_path(scope))
+        if mode is None or self._native or SYNTHESISED in scope:
+            await self.app(scope, receive, send)
+            return
+        client = Client(scope, receive, send, base=scope.get("root_path", "") + self._prefix)
+        try:
+            dialect = self._dialect or await self._detect(scope)
+        except ResumeError as error:
+            await client.refuse(error)
+            return
+        if dialect is None:
+            await self.app(scope, receive, send)
+            return
+        await self._resume(mode, dialect, client, scope, receive)
+
+    async def _resume(self, mode: Mode, dialect: Dialect, client: Client, scope: Scope, receive: Receive) -> None:
+        try:
+            raw = await _read_body(scope, receive, self._limits.body)
+            if raw is None:
+                return
+            resume = parse(
+                raw,
+                mode,
+                now=datetime.now(UTC).isoformat(),
+                interrupt_id=_header(scope, b"ap-interrupt-id"),
+            )
+            arrival = self._guard.arrive(f"{dialect.name}\n{dialect.thread_key(resume.thread_id)}")
+        except ResumeError as error:
+            await client.refuse(error)
+            return
+        resumption = Resumption(
+            resume_flow(resume, dialect, self._settings),
+            arrival,
+            app=self.app,
+            scope=scope,
+            prefix=self._prefix,
+            client=client,
+            mode=mode,
+            cancels=mode is not Mode.BACKGROUND and resume.body.on_disconnect == "cancel",
+            limits=self._limits,
+        )
+        task = asyncio.create_task(resumption.run())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        watch = asyncio.create_task(client.watch())
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            client.gone.set()
+            raise
+        finally:
+            watch.cancel()
+
+    async def _detect(self, scope: Scope) -> Dialect | None:
+        """Find out the backend, once; None for one that answers the routes itself."""
+        async with self._detecting:
+            if self._dialect is None and not self._native:
+                flow = detect_flow()
+                step: Any = next(flow)
+                try:
+                    while isinstance(step, Ask):
+                        answers = [
+                            await ask(self.app, scope, self._prefix, request, self._limits.lookup)
+                            for request in step.requests
+                        ]
+                        step = flow.send(tuple(answers))
+                except StopIteration as found:
+                    logger.info("the backend is %s (found out by its /info and /openapi.json)", found.value)
+                    if found.value == NATIVE:
+                        self._native = True
+                    else:
+                        self._dialect = load_backend(found.value, resume_at=self._resume_at)
+            return self._dialect
+
+
+def _route_path(scope: Scope) -> str:
+    """The path below `root_path`, which a mount has added to it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] == "/":
+        return path[len(root) :]
+    return path
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+
+
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """The whole body, in bounded memory; None when the client left."""
+    encoding = _header(scope, b"content-encoding")
+    if encoding not in (None, "identity"):
+        raise InvalidRequest(f"The body is encoded with {encoding}: send it as plain JSON.")
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        size += len(message.get("body", b""))
+        if size > limit:
+            await _drain(receive, more=message.get("more_body", False))
+            raise RequestTooLarge(f"The body is larger than {limit} bytes.", {"limit": limit})
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _drain(receive: Receive, *, more: bool) -> None:
+    """Let the client send the rest for a while, unread: one that is cut off would not see the answer."""
+    try:
+        async with asyncio.timeout(_DRAIN):
+            while more:
+                message = await receive()
+                more = message["type"] == "http.request" and message.get("more_body", False)
+    except TimeoutError:
+        pass

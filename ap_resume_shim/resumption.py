@@ -1,0 +1,274 @@
+"""One resume under way: does the steps of its flow, and answers the client.
+
+It runs as a task of its own, so that neither a client that leaves nor an outer middleware that gives up can cut a
+resume off between sending and answer. What a leaving client means is decided by `on_disconnect`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+
+from ap_resume_shim import replies
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamTimeout
+from ap_resume_shim.core.exchange import (
+    Accepted,
+    Answer,
+    Ask,
+    Claim,
+    ClientGone,
+    Flow,
+    Headers,
+    Overtaken,
+    Pause,
+    ReadBody,
+    ReadEvents,
+    Request,
+    Response,
+    Send,
+    Step,
+    StreamReply,
+)
+from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.upstream import Exchange, synthesise
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Scope
+
+    from ap_resume_shim.guard import Arrival
+
+T = TypeVar("T")
+
+_LEAVING = 0.5
+"""Seconds that a resume on its way is given to be accepted when its client has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits, in seconds, and sizes, in bytes."""
+
+    lookup: float = 30.0
+    """For each lookup."""
+    keepalive: float = 15.0
+    """Silence after which a waiting client gets a byte: white space before JSON, a comment in a stream."""
+    body: int = 4 * 1024 * 1024
+    """Of a client's request."""
+
+
+async def ask(app: ASGIApp, scope: Scope, prefix: str, request: Request, timeout: float) -> Response:
+    """One lookup, read whole."""
+    exchange = Exchange(app, synthesise(scope, request, prefix), request.body)
+    try:
+        async with asyncio.timeout(timeout):
+            status, headers = await exchange.head()
+            return Response(status, headers, await exchange.read())
+    except TimeoutError:
+        raise UpstreamTimeout(
+            f"The backend did not answer {request.method} {request.target} within {timeout:g} seconds."
+        ) from None
+    finally:
+        exchange.leave()
+        exchange.task.add_done_callback(_seen)
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """What a lookup's task raised was raised where its answer was awaited."""
+    if not task.cancelled():
+        task.exception()
+
+
+class Resumption:
+    """A flow, its client, and the wrapped app."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        arrival: Arrival,
+        *,
+        app: ASGIApp,
+        scope: Scope,
+        prefix: str,
+        client: replies.Client,
+        mode: Mode,
+        cancels: bool,
+        limits: Limits,
+    ) -> None:
+        self._flow, self._arrival, self._limits = flow, arrival, limits
+        self._app, self._scope, self._prefix = app, scope, prefix
+        self._client, self._mode, self._cancels = client, mode, cancels
+        self._sent: Exchange | None = None
+        self._head: Headers = ()
+
+    async def run(self) -> None:
+        """Do everything: the answer, and what is left to do after it."""
+        try:
+            await self._drive()
+        except ResumeError as error:
+            await self._client.refuse(error)
+        except ClientGone:
+            pass
+        finally:
+            self._flow.close()
+            if self._sent is not None:
+                self._sent.leave()
+            await self._arrival.leave()
+        if self._sent is not None:
+            await self._see_off(self._sent)
+
+    async def _see_off(self, exchange: Exchange) -> None:
+        """The app may go on after its answer, as without the shim; what it raises then is not swallowed."""
+        try:
+            await exchange.task
+        except ResumeError:
+            pass  # answered already
+
+    async def _drive(self) -> None:
+        result: Any = None
+        failure: Exception | None = None
+        while True:
+            try:
+                step = self._flow.send(result) if failure is None else self._flow.throw(failure)
+            except StopIteration:
+                return
+            result, failure = None, None
+            try:
+                result = await self._do(step)
+            except Exception as error:
+                failure = error
+
+    async def _do(self, step: Step) -> Any:
+        match step:
+            case Ask(requests):
+                return await self._ask(requests)
+            case Pause(seconds):
+                return await self._unless_gone(asyncio.sleep(seconds))
+            case Overtaken():
+                return await self._arrival.overtaken()
+            case Claim():
+                return await self._arrival.claim()
+            case Send(request):
+                return await self._send(request)
+            case Accepted(headers):
+                self._head = headers
+                return await self._arrival.accepted()
+            case ReadBody():
+                return await self._holding_on(self._open.read())
+            case ReadEvents(grace):
+                return await self._unless_gone(self._read_events(grace))
+            case Answer(reply):
+                if isinstance(reply, StreamReply):
+                    return await self._relay(reply)
+                return await self._client.answer(reply)
+            case _:
+                assert_never(step)
+
+    @property
+    def _open(self) -> Exchange:
+        assert self._sent is not None, "a flow reads after it sent"
+        return self._sent
+
+    async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
+        async with asyncio.TaskGroup() as group:
+            # One failed lookup fails them all; the first failure is the one that counts.
+            tasks = [group.create_task(self._one(request)) for request in requests]
+        answers = [task.result() for task in tasks]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return tuple(answer for answer in answers if isinstance(answer, Response))
+
+    async def _one(self, request: Request) -> Response | Exception:
+        try:
+            return await ask(self._app, self._scope, self._prefix, request, self._limits.lookup)
+        except Exception as error:
+            return error
+
+    async def _send(self, request: Request) -> Response:
+        scope = synthesise(self._scope, request, self._prefix)
+        self._sent = exchange = Exchange(self._app, scope, request.body)
+        status, headers = await self._holding_on(exchange.head(), leaving=_LEAVING)
+        response = Response(status, headers)
+        if response.ok:
+            return response
+        return Response(status, headers, await exchange.read())
+
+    async def _read_events(self, grace: float) -> bytes:
+        read = b""
+        try:
+            async with asyncio.timeout(grace):
+                while sse.first_event(read) is None and (chunk := await self._open.chunk()) is not None:
+                    read += chunk
+        except TimeoutError:
+            pass
+        return read
+
+    async def _holding_on(self, awaitable: Awaitable[T], leaving: float = 0.0) -> T:
+        """Await what may take as long as the agent does; a client that waits for JSON gets white space meanwhile."""
+        task = asyncio.ensure_future(awaitable)
+        gone = asyncio.create_task(self._client.gone.wait()) if self._cancels else None
+        both = {task, gone} if gone is not None else {task}
+        try:
+            while not task.done():
+                await asyncio.wait(both, timeout=self._limits.keepalive, return_when=asyncio.FIRST_COMPLETED)
+                if not task.done() and gone is not None and gone.done():
+                    await asyncio.wait({task}, timeout=leaving)
+                    if not task.done():
+                        raise ClientGone
+                elif not task.done() and self._mode is Mode.WAIT:
+                    await self._client.keep_alive(self._head)
+            return task.result()
+        finally:
+            for pending in both:
+                pending.cancel()
+
+    async def _unless_gone(self, awaitable: Awaitable[T]) -> T:
+        """Await, unless the client leaves and that matters."""
+        if not self._cancels:
+            return await awaitable
+        task = asyncio.ensure_future(awaitable)
+        gone = asyncio.create_task(self._client.gone.wait())
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientGone
+            return task.result()
+        finally:
+            task.cancel()
+            gone.cancel()
+
+    async def _relay(self, reply: StreamReply) -> None:
+        """Pass the stream on as it comes. A stream that breaks upstream breaks for the client too."""
+        reframer = reply.reframer
+        await self._client.start_stream(reply.headers)
+        await self._client.send_bytes(reframer.feed(reply.head))
+        try:
+            while (chunk := await self._next_chunk(reply)) is not None:
+                await self._client.send_bytes(reframer.feed(chunk))
+        except ClientGone:
+            raise
+        except Exception as error:
+            if reframer.between_events:
+                failure = error if isinstance(error, ResumeError) else UpstreamError("The backend broke off.")
+                failure.metadata["resume_state"] = "consumed"
+                await self._client.send_bytes(sse.encode("error", failure.body()))
+            if isinstance(error, ResumeError):
+                raise replies.Broken(error) from error
+            raise
+        await self._client.send_bytes(reframer.finish())
+        await self._client.finish()
+
+    async def _next_chunk(self, reply: StreamReply) -> bytes | None:
+        chunk = asyncio.ensure_future(self._open.chunk())
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._limits.keepalive):
+                        return await self._unless_gone(asyncio.shield(chunk))
+                except TimeoutError:
+                    if reply.reframer.between_events:
+                        await self._client.send_bytes(b": keep-alive\n\n")
+        finally:
+            chunk.cancel()

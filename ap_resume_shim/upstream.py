@@ -1,0 +1,156 @@
+"""The upstream: calling the wrapped app as a client would, each exchange as a task of its own.
+
+The app is the legacy app itself, or a `ReverseProxy`. An exchange is over for us when its last body message came;
+the app may go on after that (background tasks), as it could without the shim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from ap_resume_shim.core.errors import UpstreamError
+from ap_resume_shim.core.exchange import Headers, Request
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Scope
+
+SYNTHESISED = "ap_resume_shim"
+"""The scope key of requests that the shim made: they are never resumes, and failures are raised, not answered."""
+
+_NOT_OURS = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",  # a legacy GZipMiddleware would answer with bytes that are not JSON
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"expect",
+        b"range",
+        b"connection",
+        b"idempotency-key",
+        b"ap-interrupt-id",
+        b"last-event-id",
+    }
+)
+
+
+def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
+    """The scope of an upstream request: the client's own credentials and tracing, another method, path and body."""
+    path, _, query = request.target.partition("?")
+    root = scope.get("root_path", "") + prefix
+    headers = [
+        (name, value) for name, value in scope["headers"] if name not in _NOT_OURS and not name.startswith(b"if-")
+    ]
+    headers.append((b"accept", request.accept.encode()))
+    if request.body is not None:
+        headers += [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(request.body)).encode()),
+        ]
+    elif request.method != "GET":
+        headers.append((b"content-length", b"0"))
+    made = {key: value for key, value in scope.items() if key not in ("path_params", "endpoint", "route")}
+    made.update(
+        method=request.method,
+        path=root + unquote(path),
+        raw_path=(root + path).encode("ascii"),
+        query_string=query.encode("ascii"),
+        headers=headers,
+        extensions={},  # else a FileResponse would hand over a path instead of bytes
+    )
+    if "state" in scope:
+        made["state"] = dict(scope["state"])
+    made[SYNTHESISED] = True
+    return made
+
+
+class Exchange:
+    """One request to the wrapped app, with its response as it comes.
+
+    Back-pressure is kept: the app's `send` returns when its chunk was taken.
+    """
+
+    def __init__(self, app: ASGIApp, scope: Scope, body: bytes | None) -> None:
+        self._app, self._scope = app, scope
+        self._request: bytes | None = body or b""
+        self._left = asyncio.Event()
+        self._start: asyncio.Future[tuple[int, Headers]] = asyncio.get_running_loop().create_future()
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        self._complete = False
+        self._error: Exception | None = None
+        self.task = asyncio.create_task(self._run())
+
+    async def head(self) -> tuple[int, Headers]:
+        """Status and headers, when they come; raises what the app raised instead."""
+        return await asyncio.shield(self._start)
+
+    async def chunk(self) -> bytes | None:
+        """The next bytes of the body; None at its end. Raises what broke it off."""
+        chunk = await self._chunks.get()
+        if chunk is None:
+            self._chunks.put_nowait(None)  # the end stays the end
+            if not self._complete:
+                raise self._error or UpstreamError("The backend broke off in the middle of its answer.")
+        return chunk
+
+    async def read(self) -> bytes:
+        """The rest of the body."""
+        parts = []
+        while (chunk := await self.chunk()) is not None:
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def leave(self) -> None:
+        """Be a client that has gone: the app hears of the disconnect, and what it still sends goes nowhere."""
+        self._left.set()
+        while not self._chunks.empty():
+            self._chunks.get_nowait()
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._send)
+        except Exception as error:
+            self._error = error
+            raise
+        finally:
+            if not self._start.done():
+                self._start.set_exception(self._error or UpstreamError("The backend ended without an answer."))
+                self._start.exception()  # head() raises it; if nobody asks, the task still does
+            if not self._complete:
+                await self._hand_over(None)
+
+    async def _receive(self) -> Message:
+        if self._request is not None:
+            body, self._request = self._request, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in message.get("headers", ()))
+            if not self._start.done():
+                self._start.set_result((message["status"], headers))
+        elif message["type"] == "http.response.body" and not self._complete:
+            if chunk := bytes(message.get("body", b"")):
+                await self._hand_over(chunk)
+            if not message.get("more_body", False):
+                self._complete = True
+                await self._hand_over(None)
+
+    async def _hand_over(self, chunk: bytes | None) -> None:
+        """Put a chunk where it is taken, unless nobody will."""
+        if self._left.is_set():
+            return
+        if not self._chunks.full():
+            self._chunks.put_nowait(chunk)
+            return
+        put, left = asyncio.create_task(self._chunks.put(chunk)), asyncio.create_task(self._left.wait())
+        try:
+            await asyncio.wait({put, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            put.cancel()
+            left.cancel()
