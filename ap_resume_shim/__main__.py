@@ -1,0 +1,6 @@
+"""`python -m ap_resume_shim`: the command line."""
+
+from ap_resume_shim.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Small servers to put the shim in front of."""

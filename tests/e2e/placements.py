@@ -1,0 +1,124 @@
+"""Where the shim stands: inside the server, around or below another app, or in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from ap_resume_shim import ResumeShim, ReverseProxy
+from examples.legacy_server.server import create_app
+from tests.servers.apps.py.tap import Tap
+from tests.servers.run import start
+from tests.serving import serving
+
+PLACEMENTS = ("inside", "wrapped", "mounted", "sidecar")
+BACKENDS = ("langgraph", "langgraph-old", "langgraph-js", "aegra", "agent-protocol")
+GRAPHS = BACKENDS[:-1]
+"""The servers of LangGraph's family."""
+MOUNT = "/below/here"
+
+
+def exists(placement: str, backend: str) -> bool:
+    """JavaScript's server cannot load Python middleware; our own legacy server is the wrapped app itself."""
+    return placement != "inside" or backend in ("langgraph", "langgraph-old", "aegra")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A shim in its place: where clients find it, and what reached the backend behind it."""
+
+    url: str
+    seen: Callable[[], list[dict[str, Any]]]
+
+
+@contextmanager
+def place(placement: str, backend: str) -> Iterator[Place]:
+    """Put a shim in front of a backend; the real server is the one of the environment, or is started."""
+    if placement == "inside":
+        with real_server(backend, inside=True) as url:
+            yield Place(url, lambda: list(httpx.get(f"{url}/__tap").json()))
+        return
+    with app_of(backend) as app:
+        tap = Tap(app)
+        made: dict[str, Callable[[], Any]] = {
+            "wrapped": lambda: serving(_wrapped(tap)),
+            "mounted": lambda: serving(_mounted(tap)),
+            "sidecar": lambda: _sidecar(tap),
+        }
+        with made[placement]() as url:
+            yield Place(url + (MOUNT if placement == "mounted" else ""), lambda: list(tap.seen))
+
+
+@contextmanager
+def app_of(backend: str) -> Iterator[ASGIApp]:
+    """The backend as an app: the legacy server itself, or a proxy to a real server."""
+    if backend == "agent-protocol":
+        yield create_app()
+    else:
+        with real_server(backend) as url:
+            yield ReverseProxy(url)
+
+
+@contextmanager
+def real_server(backend: str, *, inside: bool = False) -> Iterator[str]:
+    """The address of a real server: one that `python -m tests.servers` runs, else one for these tests alone."""
+    variable = f"AP_TEST_{backend.upper().replace('-', '_')}{'_INSIDE' if inside else ''}_URL"
+    if variable in os.environ:
+        yield os.environ[variable]
+    else:
+        with start(backend, inside=inside) as server:
+            yield server.url
+
+
+def _wrapped(app: Any) -> ASGIApp:
+    outer = Starlette(routes=[Mount("/", app=app)])
+    outer.add_middleware(ResumeShim)
+    return outer
+
+
+def _mounted(app: Any) -> ASGIApp:
+    return Starlette(routes=[Mount(MOUNT, app=ResumeShim(app))])
+
+
+@contextmanager
+def _sidecar(app: Any) -> Iterator[str]:
+    with serving(app) as upstream, sidecar(upstream) as url:
+        yield url
+
+
+@contextmanager
+def sidecar(upstream: str, *options: str) -> Iterator[str]:
+    """The command line's sidecar, as a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        command = [sys.executable, "-m", "ap_resume_shim", "serve", "--upstream", upstream, "--port", "0", *options]
+        with log.open("w") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield _address(process, log)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := re.search(r"listening on (http://[^\s,]+)", log.read_text()):
+            return found[1]
+        time.sleep(0.05)
+    raise RuntimeError(f"the sidecar did not start:\n{log.read_text()}")

@@ -1,0 +1,119 @@
+"""One test's world: a client, a shim in its place, and the backend behind it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+
+from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.sse import Decoder
+from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver, eventually
+from tests.e2e.placements import Place
+
+MODES = tuple(Mode)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a client got for a resume, in whichever mode."""
+
+    response: httpx.Response
+    mode: Mode
+
+    @property
+    def status(self) -> int:
+        return self.response.status_code
+
+    @property
+    def code(self) -> str | None:
+        return None if self.response.is_success else str(self.response.json()["code"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        metadata: dict[str, Any] = self.response.json()["metadata"]
+        return metadata
+
+    @property
+    def events(self) -> list[tuple[str | None, Any]]:
+        """The events of a stream, comments left out."""
+        decoded = Decoder().feed(self.response.content)
+        return [(event.name, event.json) for event in decoded if event.data is not None]
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The run of a background or wait answer."""
+        value: dict[str, Any] = self.response.json()
+        return value["run"] if self.mode is Mode.WAIT else value
+
+    @property
+    def run_id(self) -> str:
+        return str(self.events[0][1]["run_id"] if self.mode is Mode.STREAM else self.run["run_id"])
+
+
+class World:
+    """Speaks the draft to the shim, and the legacy protocol to what is behind it."""
+
+    def __init__(self, place: Place, placement: str, backend: str) -> None:
+        self.place, self.placement, self.backend = place, placement, backend
+        self.client = httpx.Client(base_url=place.url, timeout=60)
+        self.driver: Driver = (
+            AgentProtocolDriver(self.client) if backend == "agent-protocol" else LangGraphDriver(self.client)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def new_client(self) -> httpx.Client:
+        """Another client, with connections of its own."""
+        return httpx.Client(base_url=self.place.url, timeout=60)
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether the backend is of LangGraph's family."""
+        return self.backend != "agent-protocol"
+
+    def interrupted(self, agent: str = "ask", **state: Any) -> str:
+        """A thread that waits for an answer."""
+        thread = self.driver.thread()
+        self.driver.start(thread, agent, {"topic": "lunch", **state})
+        return thread
+
+    def resume(self, mode: Mode, thread: str, headers: dict[str, str] | None = None, **body: Any) -> Outcome:
+        """PATCH, and (in the background) wait for the run's end."""
+        response = self.client.patch(mode.route, json={"thread_id": thread, **body}, headers=headers)
+        if mode is Mode.BACKGROUND and response.is_success:
+            run_id = response.json()["run_id"]
+            eventually(lambda: self._is_over(thread, run_id), f"run {run_id} ends")
+        return Outcome(response, mode)
+
+    def _is_over(self, thread: str, run_id: str) -> bool:
+        if not self.driver.exists(thread):
+            return True
+        runs = {run["run_id"]: run["status"] for run in self.driver.runs(thread)}
+        return runs.get(run_id) not in ("pending", "running") and self.driver.status(thread) != "busy"
+
+    def values(self, thread: str) -> dict[str, Any]:
+        """The thread's values now."""
+        return self.driver.values(thread)
+
+    def run_requests(self, thread: str) -> list[dict[str, Any]]:
+        """The requests that reached the backend and would create a run of this thread."""
+        return [seen for seen in self.place.seen() if _creates_run(seen, thread)]
+
+    def unknown_thread(self) -> str:
+        """An id that no thread has."""
+        return str(uuid.uuid4())
+
+
+def _creates_run(seen: dict[str, Any], thread: str) -> bool:
+    path = seen["path"]
+    if seen["method"] not in ("POST", "PATCH") or not path.endswith(("/runs", "/runs/wait", "/runs/stream")):
+        return False
+    return f"/threads/{thread}/runs" in path or thread in json.dumps(seen["body"])
