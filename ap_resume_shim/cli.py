@@ -140,6 +140,7 @@ def _bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(2048)
     except OSError as error:
         listening.close()
         _fail(f"cannot listen on {host}:{port}: {error.strerror}. Pass another --port, or 0 for any free one.", 1)
@@ -153,6 +154,4 @@ def _say_whether_reachable(url: str) -> None:
     try:
         socket.create_connection((parsed.hostname or "", port), timeout=2).close()
     except OSError as error:
-        logger.warning(
-            "no connection to %s yet (%s): requests are answered with 502 until it is there", url, error
-        )
+        logger.warning("no connection to %s yet (%s): requests are answered with 502 until it is there", url, error)

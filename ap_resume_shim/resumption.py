@@ -29,8 +29,10 @@ from ap_resume_shim.core.exchange import (
     Request,
     Response,
     Send,
+    Settled,
     Step,
     StreamReply,
+    Unsettled,
 )
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.upstream import Exchange, synthesise
@@ -147,6 +149,10 @@ class Resumption:
                 return await self._unless_gone(asyncio.sleep(seconds))
             case Overtaken():
                 return await self._arrival.overtaken()
+            case Unsettled():
+                return await self._arrival.unsettled()
+            case Settled():
+                return await self._arrival.settled()
             case Claim():
                 return await self._arrival.claim()
             case Send(request):

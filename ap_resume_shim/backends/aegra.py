@@ -1,7 +1,7 @@
 """Aegra: LangGraph's vocabulary on PostgreSQL, with other habits.
 
 It has no mutual exclusion (two resumes that pass its check both run), answers 400 for "not interrupted", and does not
-take a resume at all once a run was cancelled or failed: such a thread is armed again by running its checkpoint.
+take a resume at all once a run was cancelled or failed: such a thread is armed again first.
 
 The newest run tells the status here: it is committed together with the thread's, before the answer's first byte, so
 that a lookup made after the acceptance of a resume sees it.
@@ -10,13 +10,12 @@ that a lookup made after the acceptance of a resume sees it.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends import langgraph_wire as wire
-from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Lookup, Started, ThreadStatus, Verdict
-from ap_resume_shim.core.errors import InterruptNotPending, ResumeError, UpstreamError
-from ap_resume_shim.core.exchange import Ask, Pause, Reframer, Request, Response, Step
+from ap_resume_shim.core.dialect import Ended, Found, GoOn, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.errors import ResumeError, UpstreamError
+from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reading import error_text, read_lookup, read_refusal
 from ap_resume_shim.core.sse import Relay
@@ -28,7 +27,10 @@ _STATUS: dict[str, ThreadStatus] = {
     "error": "error",
     "timeout": "error",
 }
-_SETTLE_STEP, _SETTLE_STEPS = 0.1, 20
+_GO_ON: dict[str, Any] = {"checkpoint": {}}
+"""The latest checkpoint: continues a breakpoint, retries a failed step with its first answer, keeps interrupt ids."""
+_ANNOUNCED = "announced"
+_CARRIES = wire.Carries("Aegra", wire.UINT64)
 
 
 class Aegra:
@@ -71,7 +73,7 @@ class Aegra:
         pending, answered = wire.read_tasks(state)
         return Found(
             status="busy" if busy else _STATUS.get(str(last.get("status")), "idle"),
-            interrupts=() if busy else pending,
+            interrupts=pending,
             answered=answered,
             breakpoint=bool(state.get("next")) and not pending and last.get("status") == "success",
             agent_id=agent_id,
@@ -79,39 +81,32 @@ class Aegra:
             error=last.get("error_message") or wire.task_error(state),
             updated_at=last.get("updated_at"),
             run_id=last.get("run_id"),
-            memory={"checkpoint": state.get("checkpoint"), "armed": _announced(last)},
+            memory=_ANNOUNCED if _announced(last) else None,
         )
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
-        """PostgreSQL stores no NUL characters, and big integers become doubles."""
-        wire.check_values(verdict, integers=range(-(2**63), 2**64), server="Aegra")
+        """PostgreSQL refuses NUL characters after the agent ran, and integers of more than 64 bits."""
+        _CARRIES.check(verdict)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
-        """Arm a thread again that a cancelled or failed run left behind: run its checkpoint up to the question."""
-        if isinstance(verdict, GoOn) or found.memory["armed"]:
+        """Arm a thread again that a cancelled or failed run left behind: run it up to its question again."""
+        if isinstance(verdict, GoOn) or found.memory == _ANNOUNCED:
             return found, verdict
         (answer,) = yield Ask((Request.get(wire.thread_path(resume)),))
         if read_lookup(answer).get("status") == "interrupted":
             return found, verdict
-        body = {"assistant_id": found.agent_id, "checkpoint": found.memory["checkpoint"]}
+        body = {"assistant_id": found.agent_id, **_GO_ON}
         (answer,) = yield Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
         if not answer.ok:
             raise UpstreamError(
                 f"The thread could not be armed again after its last run: {error_text(answer)}",
                 {"resume_state": "not_sent"},
             )
-        for _ in range(_SETTLE_STEPS):
-            armed = yield from self.lookup(resume, agent=False)
-            if armed.status != "busy":
-                break
-            yield Pause(_SETTLE_STEP)
-        assert isinstance(verdict, Input)
-        return replace(armed, agent_id=found.agent_id), _renamed(verdict, found, armed)
+        return found, verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
-        """A breakpoint is continued by its checkpoint: `input: null` is 422 there."""
-        answer = wire.answer(verdict, go_on={"checkpoint": found.memory["checkpoint"]})
-        return wire.create_request(resume, found, answer)
+        """`input: null` is 422 there; the empty checkpoint is what it is elsewhere."""
+        return wire.create_request(resume, found, wire.answer(verdict, go_on=_GO_ON))
 
     def refusal(self, response: Response) -> ResumeError:
         """400 "Cannot resume: thread is not in interrupted state", among others."""
@@ -154,14 +149,3 @@ def _announced(run: dict[str, Any]) -> bool:
     """Whether the run stopped at a question, rather than being cancelled: both are `interrupted` (`p_cancel`)."""
     output = run.get("output")
     return run.get("status") == "interrupted" and isinstance(output, dict) and bool(output.get("__interrupt__"))
-
-
-def _renamed(verdict: Input, before: Found, now: Found) -> Input:
-    """The answers under the ids that the questions have now: arming gives them new ones, in the same order."""
-    if [i.value for i in before.interrupts] != [i.value for i in now.interrupts]:
-        raise InterruptNotPending(
-            "The thread asks something else after its last run was cancelled or failed. Answer what it asks now.",
-            now.interrupts,
-        )
-    ids = {old.id: new.id for old, new in zip(before.interrupts, now.interrupts, strict=True)}
-    return Input({ids[key]: value for key, value in verdict.by_id.items()})

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import Any, Literal
 
 from ap_resume_shim.backends import langgraph_wire as wire
-from ap_resume_shim.core.dialect import Ended, Found, Lookup, Started, Verdict
+from ap_resume_shim.core.dialect import Ended, Found, Lookup, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
@@ -19,10 +19,10 @@ from ap_resume_shim.core.sse import Relay
 
 Flavour = Literal["current", "old", "js"]
 
-_INTEGERS: dict[Flavour, range] = {
-    "current": range(-(2**63), 2**64),
-    "old": range(-(2**63), 2**64),
-    "js": range(-(2**53) + 1, 2**53),
+_CARRIES: dict[Flavour, wire.Carries] = {
+    "current": wire.Carries("LangGraph's server", wire.UINT64),
+    "old": wire.Carries("This LangGraph server", wire.INT64),
+    "js": wire.Carries("LangGraph's JavaScript server", wire.DOUBLE, nul=True, serialised=False),
 }
 
 
@@ -44,59 +44,34 @@ class LangGraph:
         return thread_id.replace("-", "").lower()
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        """One request where the thread tells it all; state and last run, side by side, where it does not."""
+        """One request where the thread tells it all; its state and runs, side by side, where it does not."""
         wanted = resume.body.agent_id if agent else None
         first = [Request.get(wire.thread_path(resume))]
         if wanted is not None:
             first.append(wire.assistant_lookup(wanted))
         answers = yield Ask(tuple(first))
-        thread = read_lookup(answers[0])
-        status, meta = thread.get("status"), thread.get("metadata") or {}
-        flavour = _flavour(thread)
-        interrupts = tuple(i for asked in (thread.get("interrupts") or {}).values() for i in wire.interrupts_of(asked))
-        agent_id = wanted if wanted is not None else meta.get("assistant_id")
+        thread = _Thread(read_lookup(answers[0]))
         graph = None if wanted is None else wire.read_assistant(answers[1], wanted).get("graph_id")
-        strange_graph = graph is not None and graph != meta.get("graph_id")
 
         more: dict[str, Request] = {}
-        if status != "busy":
-            settled = status == "interrupted" or (status == "idle" and not agent)
-            if strange_graph or not (interrupts or settled) or (status == "interrupted" and not interrupts):
-                more["state"] = Request.get(wire.thread_path(resume) + "/state")
-            # Metadata belongs to the client there; the last run does not.
-            if agent and wanted is None and flavour != "current":
-                more["runs"] = Request.get(wire.thread_path(resume) + "/runs?limit=1000")
-        told = dict(zip(more, (yield Ask(tuple(more.values()))) if more else (), strict=True))
+        if not thread.tells_all or (graph is not None and graph != thread.metadata.get("graph_id")):
+            more["state"] = Request.get(wire.thread_path(resume) + "/state")
+        if thread.status == "busy" or (agent and wanted is None and thread.flavour != "current"):
+            more["runs"] = Request.get(wire.thread_path(resume) + "/runs?limit=1000")
+        told = {name: read_lookup(answer) for name, answer in zip(more, (yield from _ask(more)), strict=True)}
 
-        answered: tuple[Any, ...] = ()
-        stopped, error = False, thread.get("error")
-        if "state" in told:
-            state = read_lookup(told["state"])
-            pending, answered = wire.read_tasks(state)
-            interrupts = interrupts or pending
-            stopped = status == "interrupted" and bool(state.get("next"))
-            error = error or wire.task_error(state)
-            if strange_graph:
-                wire.same_graph_or_refuse(str(wanted), graph, (state.get("metadata") or {}).get("graph_id"))
-        if "runs" in told:
-            last = wire.newest(read_lookup(told["runs"]))
-            agent_id = last["assistant_id"] if last else agent_id
-        return Found(
-            status=status,
-            interrupts=interrupts if status != "busy" else (),
-            answered=answered,
-            breakpoint=stopped and not interrupts and not answered,
-            agent_id=agent_id,
-            values=thread.get("values"),
-            error=error,
-            updated_at=thread.get("updated_at"),
-            memory=flavour,
-        )
+        state = told.get("state", {})
+        if wanted is not None and state:
+            wire.same_graph_or_refuse(wanted, graph, (state.get("metadata") or {}).get("graph_id"))
+        runs: list[dict[str, Any]] = told.get("runs", [])
+        if thread.status == "busy" and not any(wire.is_active(run) for run in runs):
+            thread.rest()
+        last = wire.newest(runs) or thread.metadata
+        return thread.found(state, agent_id=wanted or last.get("assistant_id"))
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
-        """Big integers become doubles in the servers' JSON readers."""
-        server = "LangGraph's JavaScript server" if found.memory == "js" else "LangGraph's server"
-        wire.check_values(verdict, integers=_INTEGERS[found.memory], server=server)
+        """Each of the servers changes other values."""
+        _CARRIES[found.memory].check(verdict)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
         """Nothing to do: the servers resume a thread whatever its status says."""
@@ -145,7 +120,51 @@ class LangGraph:
         return Relay()
 
 
-def _flavour(thread: dict[str, Any]) -> Flavour:
-    if "state_updated_at" in thread:
-        return "current"
-    return "old" if "error" in thread else "js"
+def _ask(requests: dict[str, Request]) -> Generator[Step, Any, tuple[Response, ...]]:
+    return (yield Ask(tuple(requests.values()))) if requests else ()
+
+
+class _Thread:
+    """The answer to `GET /threads/{thread_id}`, and how much of the truth it is."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self._value = value
+        self.status: ThreadStatus = value["status"]
+        self.metadata: dict[str, Any] = value.get("metadata") or {}
+        asked = (value.get("interrupts") or {}).values()
+        self._interrupts = tuple(interrupt for task in asked for interrupt in wire.interrupts_of(task))
+
+    @property
+    def flavour(self) -> Flavour:
+        """Which of the servers this is. Metadata belongs to the client on all but the current one."""
+        if "state_updated_at" in self._value:
+            return "current"
+        return "old" if "error" in self._value else "js"
+
+    @property
+    def tells_all(self) -> bool:
+        """Interrupts are right here when the thread says that it is interrupted; otherwise the state knows."""
+        return self.status == "interrupted" and bool(self._interrupts)
+
+    def rest(self) -> None:
+        """No run is going on, whatever the status says: `busy` stays behind a run that was rolled back."""
+        self.status, self._interrupts = "idle", ()
+
+    def found(self, state: dict[str, Any], agent_id: str | None) -> Found:
+        """The thread, with what its state adds."""
+        pending, answered = wire.read_tasks(state)
+        # While a run goes on, the thread still shows what was asked before it; the state, what is asked now.
+        shown = () if self.status == "busy" else tuple(i for i in self._interrupts if i not in answered)
+        interrupts = shown or pending
+        stopped = self.status == "interrupted" and bool(state.get("next"))
+        return Found(
+            status=self.status,
+            interrupts=interrupts,
+            answered=answered,
+            breakpoint=stopped and not interrupts and not answered,
+            agent_id=agent_id,
+            values=self._value.get("values"),
+            error=self._value.get("error") or wire.task_error(state),
+            updated_at=self._value.get("updated_at"),
+            memory=self.flavour,
+        )

@@ -5,13 +5,15 @@ Facts are from the recordings; `docs/backends/langgraph.md` has the table.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Ended, Found, Input, Interrupt, Started, Verdict
 from ap_resume_shim.core.errors import AgentNotFound, InvalidRequest, UnsupportedInput, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Request, Response, segment
-from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 from ap_resume_shim.core.reading import Rule, read_lookup
 
 RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
@@ -19,6 +21,7 @@ RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
 _RESUME_PATHS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
 _INTERNAL = ("__interrupt__", "__error__", "__feedback__")
 _ACTIVE = ("pending", "running")
+_STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 
 RULES = (
     Rule(422, "thread_busy", "already running a task"),  # JavaScript's way to say 409
@@ -86,35 +89,59 @@ def command(verdict: Input) -> dict[str, Any]:
     return {"command": {"resume": verdict.by_id}}
 
 
-def check_values(verdict: Verdict, *, integers: range, server: str) -> None:
-    """Refuse values that the server would change on their way to the agent."""
-    if not isinstance(verdict, Input):
-        return
-    if None in verdict.by_id:
-        value = verdict.by_id[None]
-        if value is None or (isinstance(value, dict) and all(_is_hex_id(key) for key in value)):
-            raise UnsupportedInput(
-                "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
-                "hexadecimal digits for something else than an answer. Wrap the answer in an object."
-            )
-    for value in _scalars(list(verdict.values)):
-        if isinstance(value, int) and not isinstance(value, bool) and value not in integers:
-            raise UnsupportedInput(
-                f"{server} does not carry the integer {str(value)[:40]} unchanged. Send it as a string."
-            )
+@dataclass(frozen=True, slots=True)
+class Carries:
+    """What a server delivers unchanged, beside what every server does."""
+
+    server: str
+    integers: range
+    nul: bool = False
+    """Strings with U+0000: replaced, removed, or refused by the database after the agent ran."""
+    serialised: bool = True
+    """Objects that look like serialised LangChain ones, which JavaScript's server revives."""
+
+    def check(self, verdict: Verdict) -> None:
+        """Refuse values that the server would change on their way to the agent."""
+        if not isinstance(verdict, Input):
+            return
+        if None in verdict.by_id:
+            _check_unnamed(verdict.by_id[None])
+        for value in _everything_in(verdict.values):
+            if isinstance(value, int) and not isinstance(value, bool) and value not in self.integers:
+                raise UnsupportedInput(
+                    f"{self.server} does not carry the integer {str(value)[:40]} unchanged: send it as a string."
+                )
+            if isinstance(value, str) and "\0" in value and not self.nul:
+                raise UnsupportedInput(
+                    f"{self.server} does not carry the character U+0000 in a string: leave it out, or encode it."
+                )
+            if isinstance(value, dict) and value.get("lc") == 1 and not self.serialised:
+                raise UnsupportedInput(f"{self.server} takes an object with `lc: 1` for code: wrap it in a string.")
 
 
-def _scalars(values: list[Any]) -> list[Any]:
-    scalars: list[Any] = []
-    while values:
-        value = values.pop()
+INT64, UINT64 = range(-(2**63), 2**63), range(-(2**63), 2**64)
+DOUBLE = range(-(2**53) + 1, 2**53)
+
+
+def _check_unnamed(value: Any) -> None:
+    if value is None or (isinstance(value, dict) and all(_is_hex_id(key) for key in value)):
+        raise UnsupportedInput(
+            "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
+            "hexadecimal digits for something else than an answer: wrap the answer in an object."
+        )
+
+
+def _everything_in(values: Iterable[Any]) -> Iterator[Any]:
+    """The values, and all that they hold, keys too."""
+    left = list(values)
+    while left:
+        value = left.pop()
+        yield value
         if isinstance(value, dict):
-            values.extend(value.values())
+            left.extend(value)
+            left.extend(value.values())
         elif isinstance(value, list):
-            values.extend(value)
-        else:
-            scalars.append(value)
-    return scalars
+            left.extend(value)
 
 
 def _is_hex_id(key: str) -> bool:
@@ -135,16 +162,17 @@ def interrupts_of(raw: Any) -> tuple[Interrupt, ...]:
 def read_tasks(state: dict[str, Any]) -> tuple[tuple[Interrupt, ...], tuple[Interrupt, ...]]:
     """Pending and answered-but-failed interrupts, from the tasks of a state.
 
-    A task with a result has its answer, though older servers still list the question (`j_par_resume_one_of_two`);
-    a task with an error took its answer and failed (`q_errask`).
+    A task with an error took its answer and failed (`q_errask`); one with a result has its answer, though older
+    servers still list the question (`j_par_resume_one_of_two`).
     """
-    waiting = [task for task in state.get("tasks") or () if task.get("result") is None]
-    pending = [task for task in waiting if task.get("error") is None]
-    failed = [task for task in waiting if task.get("error") is not None]
-    return (
-        tuple(i for task in pending for i in interrupts_of(task.get("interrupts"))),
-        tuple(i for task in failed for i in interrupts_of(task.get("interrupts"))),
-    )
+    pending: list[Interrupt] = []
+    answered: list[Interrupt] = []
+    for task in state.get("tasks") or ():
+        if task.get("error") is not None:
+            answered.extend(interrupts_of(task.get("interrupts")))
+        elif task.get("result") is None:
+            pending.extend(interrupts_of(task.get("interrupts")))
+    return tuple(pending), tuple(answered)
 
 
 def task_error(state: dict[str, Any]) -> Any:
@@ -163,15 +191,16 @@ def read_started(response: Response, body: bytes, resume: Resume, found: Found) 
             run.get("assistant_id") or found.agent_id,
             run.get("created_at"),
             run.get("updated_at"),
-            "pending" if run.get("status") in (*_ACTIVE, None) else run["status"],
+            next((status for status in _STATUSES if status == run.get("status")), "pending"),
             run.get("metadata"),
         )
     location = response.header("content-location")
     if location:
         return Started(location.rstrip("/").rpartition("/")[2], found.agent_id)
     first = sse.first_event(body)
-    if first is not None and first.name == "metadata" and isinstance(first.json, dict):
-        return Started(str(first.json.get("run_id")), found.agent_id)
+    told = first.json if first is not None and first.name == "metadata" else None
+    if isinstance(told, dict) and isinstance(told.get("run_id"), str):
+        return Started(told["run_id"], found.agent_id)
     return None
 
 

@@ -35,7 +35,7 @@ class Found:
 
     status: ThreadStatus
     interrupts: tuple[Interrupt, ...] = ()
-    """Questions that are pending: asked, and not answered yet."""
+    """Questions that are pending: asked, and not answered yet. On a busy thread: those that show, stale ones too."""
     answered: tuple[Interrupt, ...] = ()
     """Questions whose answer was taken by a step that failed afterwards."""
     breakpoint: bool = False

@@ -49,8 +49,13 @@ class ResumeError(Exception):
 
     def __init__(self, message: str, metadata: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self._message = message
         self.metadata: dict[str, Any] = dict(metadata or {})
+
+    @property
+    def message(self) -> str:
+        """What happened and what to do next, for a person."""
+        return self._message
 
     @property
     def http_status(self) -> int:
@@ -190,10 +195,26 @@ class UpstreamRefused(ResumeError):
         return self._headers
 
 
+_WHAT_NEXT = {
+    "not_sent": "The answer was not sent: try again.",
+    "unknown": "It is not known whether the answer was taken: read the thread before you answer again.",
+    "consumed": "The answer was taken: read the thread to see what came of it.",
+}
+
+
 class UpstreamFailure(ResumeError):
-    """The backend failed, or could not be understood."""
+    """The backend failed, or could not be understood.
+
+    Once the resume was on its way, `metadata.resume_state` tells what became of it.
+    """
 
     status = 502
+
+    @property
+    def message(self) -> str:
+        """What happened, and what to do next by `resume_state`."""
+        advice = _WHAT_NEXT.get(self.metadata.get("resume_state", ""))
+        return self._message if advice is None else f"{self._message} {advice}"
 
 
 class UpstreamError(UpstreamFailure):

@@ -68,7 +68,7 @@ class Response:
     def json(self) -> Any:
         """The body, decoded; None where it is not JSON. Some servers answer errors as plain text."""
         try:
-            return json.loads(self.body)
+            return strictjson.read(self.body)
         except ValueError:
             return None
 
@@ -95,6 +95,16 @@ class Pause:
 @dataclass(frozen=True, slots=True)
 class Overtaken:
     """Was another resume of the thread accepted, or is one being forwarded, since this one arrived? Sent back: bool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """When this resume arrived: was one accepted whose run had not been seen at rest since? Sent back: bool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The thread was seen at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +187,7 @@ class ClientGone(Exception):
     """Thrown into a flow, at any step, when a client that asked for `on_disconnect: cancel` has left."""
 
 
-Step = Ask | Pause | Overtaken | Claim | Send | Accepted | ReadBody | ReadEvents | Answer
+Step = Ask | Pause | Overtaken | Unsettled | Settled | Claim | Send | Accepted | ReadBody | ReadEvents | Answer
 Flow = Generator[Step, Any, None]
 
 

@@ -15,6 +15,7 @@ from ap_resume_shim.core.errors import (
     Conflict,
     InvalidRequest,
     NotFound,
+    ResumeError,
     ResumeInProgress,
     ThreadBusy,
     UnsupportedField,
@@ -39,8 +40,10 @@ from ap_resume_shim.core.exchange import (
     Response,
     Send,
     Settings,
+    Settled,
     Step,
     StreamReply,
+    Unsettled,
 )
 from ap_resume_shim.core.protocol import Mode, Resume, Run, RunStatus, wait_response
 from ap_resume_shim.core.verdict import judge
@@ -54,13 +57,17 @@ def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
     yield Claim()
     found, verdict = yield from dialect.prepare(resume, found, verdict)
     response = yield from _forward(resume, dialect, found, verdict)
-    match resume.mode:
-        case Mode.BACKGROUND:
-            yield from _background(resume, dialect, settings, found, response)
-        case Mode.WAIT:
-            yield from _wait(resume, dialect, settings, found, response)
-        case Mode.STREAM:
-            yield from _stream(resume, dialect, settings, found, response)
+    try:
+        match resume.mode:
+            case Mode.BACKGROUND:
+                yield from _background(resume, dialect, settings, found, response)
+            case Mode.WAIT:
+                yield from _wait(resume, dialect, settings, found, response)
+            case Mode.STREAM:
+                yield from _stream(resume, dialect, settings, found, response)
+    except ResumeError as failure:
+        failure.metadata.setdefault("resume_state", "consumed")
+        raise
 
 
 def admit(resume: Resume, dialect: Dialect, *, lenient: bool) -> Resume:
@@ -68,7 +75,7 @@ def admit(resume: Resume, dialect: Dialect, *, lenient: bool) -> Resume:
     body = resume.body
     if body.has_input and body.messages is not None and not dialect.carries_both:
         raise InvalidRequest("`input` and `messages` are two answers: send one of them.")
-    for name in dialect.reserved & set(body.extra):
+    for name in sorted(dialect.reserved & set(body.extra)):
         raise UnsupportedField(f"`{name}` is set by the shim itself on this backend: leave it out.", {"field": name})
     given = {name for name in dialect.unsupported if getattr(body, name) not in (None, _DEFAULTS.get(name))}
     for name in sorted(given):
@@ -87,12 +94,25 @@ _DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
 
 
 def _decide(resume: Resume, dialect: Dialect, settings: Settings) -> Generator[Step, Any, tuple[Found, Verdict]]:
-    """Judge by the state of the moment. A busy thread is given time to settle (recording `w_race`)."""
+    """Judge by the state of the moment.
+
+    A busy thread is given time to settle, since servers announce an interrupt before they record it. But what it asks
+    then must have been asked already when the resume arrived: else a double click would answer the next question.
+    """
+    arrived: Found | None = None
     waited = 0.0
     while True:
         found = yield from dialect.lookup(resume)
+        if found.status != "busy":
+            yield Settled()
         try:
-            return found, judge(resume, found, dialect)
+            verdict = judge(resume, found, dialect)
+            if arrived is not None and not (yield from _was_asked(arrived, found)):
+                raise ResumeInProgress(
+                    "The thread was running when this resume arrived, and asked its question later. "
+                    "Read the question before you answer it."
+                )
+            return found, verdict
         except Conflict as conflict:
             if (yield Overtaken()):
                 raise ResumeInProgress(
@@ -100,8 +120,22 @@ def _decide(resume: Resume, dialect: Dialect, settings: Settings) -> Generator[S
                 ) from None
             if not isinstance(conflict, ThreadBusy) or waited >= settings.settle:
                 raise
+        arrived = arrived or found
         yield Pause(settings.settle_step)
-        waited += settings.settle_step
+        waited = round(waited + settings.settle_step, 6)
+
+
+def _was_asked(arrived: Found, now: Found) -> Generator[Step, Any, bool]:
+    """Whether the questions of a thread at rest are those that showed while it was still busy.
+
+    Recorded servers show a question in the thread's state before they announce it. Where nothing showed, what the
+    shim itself knows decides: a resume that is still running asks its next question later.
+    """
+    shown = {interrupt.id for interrupt in arrived.interrupts} - {None}
+    if shown:
+        return bool(now.interrupts) and {interrupt.id for interrupt in now.interrupts} <= shown
+    unsettled: bool = yield Unsettled()
+    return not unsettled
 
 
 def _forward(resume: Resume, dialect: Dialect, found: Found, verdict: Verdict) -> Generator[Step, Any, Response]:
@@ -111,13 +145,14 @@ def _forward(resume: Resume, dialect: Dialect, found: Found, verdict: Verdict) -
     except UpstreamUnreachable as failure:
         failure.metadata["resume_state"] = "not_sent"
         raise
-    except UpstreamFailure as failure:
-        failure.metadata["resume_state"] = "unknown"
-        yield Accepted()
-        raise
     except ClientGone:
         yield Accepted()
         yield from _cancel(resume, dialect, None)
+        raise
+    except Exception as failure:  # an app in the same process raises anything, perhaps after it took the resume
+        if isinstance(failure, ResumeError):
+            failure.metadata["resume_state"] = "unknown"
+        yield Accepted()
         raise
     if not response.ok:
         refusal = dialect.refusal(response)
@@ -141,7 +176,7 @@ def _wait(resume: Resume, dialect: Dialect, settings: Settings, found: Found, re
     started = dialect.started(response, b"", resume, found)
     yield Accepted(() if started is None else _headers(resume, dialect, started))
     try:
-        body = yield from _read(ReadBody())
+        body: bytes = yield ReadBody()
     except ClientGone:
         yield from _cancel(resume, dialect, started)
         raise
@@ -149,6 +184,8 @@ def _wait(resume: Resume, dialect: Dialect, settings: Settings, found: Found, re
         started = yield from _name(resume, dialect, dialect.started(response, body, resume, found))
     ended = dialect.ended(body)
     after = yield from _look_again(resume, dialect, settings)
+    if after.status != "busy":
+        yield Settled()
     status, metadata = _outcome(ended, after)
     run = _run(resume, started, status, metadata, after.updated_at)
     values = ended.values if ended.values is not None else after.values
@@ -159,14 +196,14 @@ def _wait(resume: Resume, dialect: Dialect, settings: Settings, found: Found, re
 def _stream(resume: Resume, dialect: Dialect, settings: Settings, found: Found, response: Response) -> Flow:
     started = dialect.started(response, b"", resume, found)
     try:
-        head: bytes = yield from _read(ReadEvents(settings.stream_grace))
+        head = yield from _read(ReadEvents(settings.stream_grace))
+        yield Accepted()
         first = sse.first_event(head)
         if first is not None and first.name == "error":
             raise UpstreamError(
                 "The backend refused the resume in its stream.",
                 {"upstream": first.json, "resume_state": "unknown"},
             )
-        yield Accepted()
         if started is None:
             started = yield from _name(resume, dialect, dialect.started(response, head, resume, found))
         if first is None or first.name != "metadata":
@@ -176,13 +213,14 @@ def _stream(resume: Resume, dialect: Dialect, settings: Settings, found: Found, 
     except ClientGone:
         yield from _cancel(resume, dialect, started)
         raise
+    yield Settled()
     yield from _complete(resume, dialect, settings, started)
 
 
 def _cancel(resume: Resume, dialect: Dialect, started: Started | None) -> Flow:
     """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, which is held."""
     if started is None:
-        found = yield from dialect.lookup(resume)
+        found = yield from dialect.lookup(resume, agent=False)
         if found.run_id is None or found.status != "busy":
             return
         started = Started(found.run_id)
@@ -199,11 +237,11 @@ STREAM_HEADERS: Headers = (
 
 
 def _read(step: ReadBody | ReadEvents) -> Generator[Step, Any, bytes]:
-    """Read on; the backend took the resume, so a failure from here on leaves it consumed."""
+    """Read what tells whether the backend took the resume; when that breaks off, it may have."""
     try:
         read: bytes = yield step
-    except UpstreamFailure as failure:
-        failure.metadata["resume_state"] = "consumed"
+    except Exception:
+        yield Accepted()
         raise
     return read
 
@@ -214,9 +252,7 @@ def _name(resume: Resume, dialect: Dialect, started: Started | None) -> Generato
         return started
     found = yield from dialect.lookup(resume)
     if found.run_id is None:
-        raise UpstreamUnrecognised(
-            "The backend took the resume, but does not tell the run's id.", {"resume_state": "consumed"}
-        )
+        raise UpstreamUnrecognised("The backend took the resume, but does not tell the run's id.")
     return Started(found.run_id, found.agent_id)
 
 
@@ -228,13 +264,10 @@ def _look_again(resume: Resume, dialect: Dialect, settings: Settings) -> Lookup:
             found = yield from dialect.lookup(resume, agent=False)
         except NotFound:
             return Found("idle")
-        except UpstreamFailure as failure:
-            failure.metadata["resume_state"] = "consumed"
-            raise
         if found.status != "busy" or waited >= settings.settle:
             return found
         yield Pause(settings.settle_step)
-        waited += settings.settle_step
+        waited = round(waited + settings.settle_step, 6)
 
 
 def _outcome(ended: Ended, after: Found) -> tuple[RunStatus, dict[str, Any]]:
@@ -242,7 +275,7 @@ def _outcome(ended: Ended, after: Found) -> tuple[RunStatus, dict[str, Any]]:
     error = ended.error if ended.error is not None else after.error
     if ended.error is not None or after.answered or (after.status == "error" and not after.interrupts):
         return "error", {"error": error} if error is not None else {}
-    if after.interrupts:
+    if after.interrupts and after.status != "busy":
         return "interrupted", {"interrupts": [interrupt.as_json() for interrupt in after.interrupts]}
     if after.breakpoint:
         return "interrupted", {"interrupts": []}

@@ -8,20 +8,25 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Ended, Found, GoOn, Interrupt, Lookup, Started, ThreadStatus, Verdict
-from ap_resume_shim.core.errors import AgentNotFound, ConfigurationError, ResumeError, UpstreamUnrecognised
+from ap_resume_shim.core.errors import (
+    AgentNotFound,
+    ConfigurationError,
+    InvalidRequest,
+    MultipleInterrupts,
+    ResumeError,
+    UpstreamUnrecognised,
+)
 from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import RAISES, Rule, read_lookup, read_refusal
 from ap_resume_shim.core.template import MISSING, fill, fill_path, names_in, parts, place, point
-
-_NAMES = {"thread_id", "agent_id", "run_id"}
 
 
 def _pointer(text: str) -> str:
@@ -35,15 +40,25 @@ def _answer_pointer(text: str) -> str:
     return text
 
 
-def _request_line(text: str) -> str:
-    if not re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /\S*", text):
-        raise ValueError(f"a request is written as a method and a path, such as 'GET /threads/{{thread_id}}': {text!r}")
-    return _path(text)
+def _request_line(*names: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /\S*", text):
+            raise ValueError(
+                f"a request is written as a method and a path, such as 'GET /threads/{{thread_id}}': {text!r}"
+            )
+        return _known(text, names)
+
+    return AfterValidator(check)
 
 
-def _path(text: str) -> str:
-    if unknown := names_in(text) - _NAMES:
-        raise ValueError(f"a path knows {{thread_id}}, {{agent_id}} and {{run_id}}, not {{{min(unknown)}}}")
+def _run_path(text: str) -> str:
+    return _known(text, ("thread_id", "run_id"))
+
+
+def _known(text: str, names: Iterable[str]) -> str:
+    if unknown := names_in(text).difference(names):
+        known = " and ".join(f"{{{name}}}" for name in names)
+        raise ValueError(f"this path knows {known}, not {{{min(unknown)}}}")
     return text
 
 
@@ -54,8 +69,10 @@ def _known_error(code: str) -> str:
 
 
 Pointer = Annotated[str, AfterValidator(_pointer)]
-RequestLine = Annotated[str, AfterValidator(_request_line)]
-Path = Annotated[str, AfterValidator(_path)]
+ThreadLine = Annotated[str, _request_line("thread_id")]
+AgentLine = Annotated[str, _request_line("thread_id", "agent_id")]
+RunLine = Annotated[str, _request_line("thread_id", "run_id")]
+RunPath = Annotated[str, AfterValidator(_run_path)]
 
 
 class _Table(BaseModel):
@@ -65,7 +82,14 @@ class _Table(BaseModel):
 class LookupTable(_Table):
     """A request on the thread; its answer is known to `[found]` by the table's name."""
 
-    request: RequestLine
+    request: ThreadLine
+    json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
+
+
+class AgentTable(_Table):
+    """A request on the agent that a client names."""
+
+    request: AgentLine
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
 
 
@@ -94,9 +118,9 @@ class StatusTable(_Table):
 class ResumeTable(_Table):
     """The create-run request that resumes, and where in its body the answer goes."""
 
-    background: RequestLine
-    wait: RequestLine
-    stream: RequestLine
+    background: AgentLine
+    wait: AgentLine
+    stream: AgentLine
     answer: Annotated[str, AfterValidator(_answer_pointer)]
     json_: Annotated[dict[str, Any], Field(alias="json")]
     keyed: Literal["never", "several", "always"] = "several"
@@ -111,9 +135,9 @@ class RunTable(_Table):
     created_at: Pointer = "/created_at"
     updated_at: Pointer = "/updated_at"
     metadata: Pointer = "/metadata"
-    read: RequestLine
-    location: Path
-    cancel: RequestLine | None = None
+    read: RunLine
+    location: RunPath
+    cancel: RunLine | None = None
 
 
 class WaitTable(_Table):
@@ -144,11 +168,11 @@ class Profile(_Table):
     lookup: Annotated[dict[str, LookupTable], Field(min_length=1)]
     found: FoundTable
     status: StatusTable = StatusTable()
-    agent: LookupTable | None = None
+    agent: AgentTable | None = None
     resume: ResumeTable
     run: RunTable
     wait: WaitTable = WaitTable()
-    delete: RequestLine | None = None
+    delete: ThreadLine | None = None
     error: list[ErrorTable] = []
 
     @model_validator(mode="after")
@@ -174,11 +198,11 @@ def _explain(item: Any, text: str) -> str:
     place = [str(part) for part in item["loc"]]
     key = place[-1] if place else ""
     number = next((n for n, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*{re.escape(key)}\s*=", line)), 0)
-    where = f"line {number}: " * bool(key and number) + ".".join(place)
+    where = f"line {number}: " * bool(key and number) + f"{'.'.join(place)}: " * bool(place)
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, _KEYS, n=1)
-        return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    return f"{where}: {item['msg']}"
+        return f"{where}unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{where}{item['msg'].removeprefix('Value error, ')}"
 
 
 _KEYS = sorted(
@@ -187,6 +211,7 @@ _KEYS = sorted(
         for table in (
             Profile,
             LookupTable,
+            AgentTable,
             FoundTable,
             StatusTable,
             ResumeTable,
@@ -233,7 +258,7 @@ class ProfileDialect:
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """All of the profile's lookups, side by side, and the agent when one was named."""
         profile, names = self._profile, _names(resume)
-        tables = list(profile.lookup.values())
+        tables: list[LookupTable | AgentTable] = list(profile.lookup.values())
         wanted = resume.body.agent_id if agent else None
         if wanted is not None and profile.agent is not None:
             tables.append(profile.agent)
@@ -253,11 +278,13 @@ class ProfileDialect:
 
         where = self._profile.found
         word = at(where.status)
-        if word not in self._words:
+        if not isinstance(word, str) or word not in self._words:
             raise UpstreamUnrecognised(f"The profile {self.name!r} knows no thread status {word!r}.")
         status, pending = self._words[word], at(where.interrupts)
         interrupts: tuple[Interrupt, ...] = ()
-        if status != "busy" and isinstance(pending, list):
+        if isinstance(pending, list):
+            if not all(isinstance(item, dict) for item in pending):
+                raise UpstreamUnrecognised(f"The profile {self.name!r} knows no interrupts but {{id, value}}.")
             interrupts = tuple(Interrupt(item.get("id"), item.get("value")) for item in pending)
         elif status == "interrupted":
             interrupts = (Interrupt(None),)  # the backend asks, and does not say what
@@ -273,7 +300,17 @@ class ProfileDialect:
         )
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
-        """A profile carries every JSON value."""
+        """A profile carries every JSON value; what is left is whether it can say what it is the answer to."""
+        table = self._profile.resume
+        lines = (table.background, table.wait, table.stream)
+        if found.agent_id is None and any("agent_id" in names_in(line) for line in lines):
+            raise InvalidRequest("The thread does not tell its agent, which this backend needs: name it in `agent_id`.")
+        if table.keyed == "never" and len(found.interrupts) > 1:
+            raise MultipleInterrupts(
+                f"{len(found.interrupts)} interrupts are pending, and this backend cannot be told which one an answer "
+                "is for. Let the agent ask one question at a time.",
+                found.interrupts,
+            )
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
         """A profile needs no preparation."""
@@ -333,7 +370,8 @@ class ProfileDialect:
             None if (value := point(run, at)) is MISSING else value
             for at in (where.created_at, where.updated_at, where.metadata)
         )
-        return Started(run_id, found.agent_id, created, updated, "pending", metadata)
+        kept = metadata if isinstance(metadata, dict) else None
+        return Started(run_id, found.agent_id, created, updated, "pending", kept)
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `cancel`."""
@@ -384,7 +422,7 @@ def _names(resume: Resume) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _request(table: LookupTable, names: dict[str, Any]) -> Request:
+def _request(table: LookupTable | AgentTable, names: dict[str, Any]) -> Request:
     method, _, path = table.request.partition(" ")
     body = None if table.json_ is None else Request.post("", fill(table.json_, names)).body
     return Request(method, fill_path(path, names), body)

@@ -50,6 +50,10 @@ REFUSED = {
 """Fields of create-run vocabularies that would contradict the routes, each with the reason."""
 
 
+_SLIP = frozenset({"run_id", "created_at", "updated_at", "status"})
+"""What clients generated from the draft have to send on the stream route."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -108,8 +112,8 @@ class RunResume(_Model):
 
     @property
     def extra(self) -> dict[str, Any]:
-        """Fields that the draft does not know."""
-        return dict(self.model_extra or {})
+        """Fields that the draft does not know: those that it demands by its slip mean nothing."""
+        return {name: value for name, value in (self.model_extra or {}).items() if name not in _SLIP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,29 +154,45 @@ def parse(raw: bytes, mode: Mode, *, now: str, interrupt_id: str | None = None) 
     if not isinstance(value, dict):
         raise InvalidRequest("The body is not a JSON object.")
     for name, reason in REFUSED.items():
-        if name in value:
+        if value.get(name) is not None:
             raise UnsupportedField(f"`{name}` is not a field of a resume. {reason}", {"field": name})
     if mode is not Mode.STREAM and value.get("stream_mode") is not None:
         raise UnsupportedField(f"`stream_mode` belongs to PATCH {Mode.STREAM.route} alone.", {"field": "stream_mode"})
-    if interrupt_id is not None and value.setdefault("interrupt_id", interrupt_id) != interrupt_id:
-        raise InvalidRequest("The header AP-Interrupt-Id and the field `interrupt_id` name two interrupts.")
+    if interrupt_id is not None:
+        if value.get("interrupt_id") not in (None, interrupt_id):
+            raise InvalidRequest(
+                "The header AP-Interrupt-Id and the field `interrupt_id` name two interrupts: send one of them."
+            )
+        value["interrupt_id"] = interrupt_id
     try:
         body = RunResume.model_validate(value)
     except ValidationError as error:
-        raise InvalidRequest(*_explain(error)) from None
+        raise InvalidRequest(*_explain(error, value)) from None
     _check_segment("thread_id", body.thread_id)
     if body.agent_id is not None:
         _check_segment("agent_id", body.agent_id)
     return Resume(body, mode, now)
 
 
-def _explain(error: ValidationError) -> tuple[str, dict[str, Any]]:
+def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     problems = [
-        {"field": ".".join(str(part) for part in item["loc"]), "problem": item["msg"]}
+        {"field": ".".join(_place(item["loc"], body)), "problem": item["msg"]}
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     first = problems[0]
     return f"`{first['field']}`: {first['problem']}.", {"problems": problems[:20]}
+
+
+def _place(loc: tuple[str | int, ...], value: Any) -> list[str]:
+    """The keys on the way to a problem. Pydantic's own places go on with the branch of the union that it tried."""
+    place = []
+    for part in loc:
+        place.append(str(part))
+        try:
+            value = value[part]
+        except (KeyError, TypeError):
+            return place if isinstance(value, dict) else place[:-1]
+    return place
 
 
 def _check_segment(name: str, value: str) -> None:

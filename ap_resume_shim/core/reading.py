@@ -23,16 +23,38 @@ if TYPE_CHECKING:
 
     from ap_resume_shim.core.exchange import Response
 
-RAISES: dict[str, tuple[type[ResumeError], str]] = {
-    "thread_not_found": (ThreadNotFound, "The backend does not know the thread"),
-    "agent_not_found": (AgentNotFound, "The backend does not know the agent"),
-    "thread_not_interrupted": (ThreadNotInterrupted, "The backend says that the thread is not interrupted"),
-    "thread_busy": (ThreadBusy, "The backend says that the thread is busy"),
-    "invalid_request": (InvalidRequest, "The backend refused the body"),
-    "request_too_large": (RequestTooLarge, "The backend does not take a body of this size"),
-    "upstream_error": (UpstreamError, "The backend failed"),
+RAISES: dict[str, tuple[type[ResumeError], str, str]] = {
+    "thread_not_found": (
+        ThreadNotFound,
+        "The backend does not know the thread",
+        "Check `thread_id`, and whose credentials you send.",
+    ),
+    "agent_not_found": (
+        AgentNotFound,
+        "The backend does not know the agent",
+        "Leave `agent_id` out to use the thread's own.",
+    ),
+    "thread_not_interrupted": (
+        ThreadNotInterrupted,
+        "The backend says that the thread is not interrupted",
+        "Read the thread: there is nothing to answer.",
+    ),
+    "thread_busy": (
+        ThreadBusy,
+        "The backend says that the thread is busy",
+        "Wait until it is interrupted again.",
+    ),
+    "invalid_request": (InvalidRequest, "The backend refused the body", "Change what it names, and send it again."),
+    "request_too_large": (RequestTooLarge, "The backend does not take a body of this size", "Send a smaller one."),
+    "upstream_error": (UpstreamError, "The backend failed", "Look into its log."),
 }
-"""What a rule can make of an answer."""
+"""What a rule can make of an answer: the error, what it says, and what to do next."""
+
+_REFUSED = {
+    401: "Send credentials that it accepts.",
+    403: "Ask for permission, or send other credentials.",
+    429: "Try again later.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +94,22 @@ def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
     """What a status of 300 or more means."""
     if response.status in (401, 403, 429):
         kept = tuple((k.lower(), v) for k, v in response.headers if k.lower() in ("www-authenticate", "retry-after"))
-        return UpstreamRefused(response.status, error_text(response), kept)
+        means = f"The backend refused the request with {response.status}"
+        return UpstreamRefused(response.status, _message(means, response, _REFUSED[response.status]), kept)
     text = error_text(response)
     for rule in (*rules, *_COMMON):
         if rule.fits(response.status, text):
-            kind, means = RAISES[rule.raises]
-            return kind(f"{means}: {text}")
+            kind, means, advice = RAISES[rule.raises]
+            return kind(_message(means, response, advice))
     if response.status >= 500:
-        return UpstreamError(f"The backend failed with {response.status}: {text}", {"upstream_status": response.status})
+        message = _message(f"The backend failed with {response.status}", response, "Look into its log.")
+        return UpstreamError(message, {"upstream_status": response.status})
     return _unrecognised(response)
+
+
+def _message(means: str, response: Response, advice: str) -> str:
+    text = error_text(response).strip().rstrip(".")
+    return f"{means}: {text}. {advice}" if text else f"{means}. {advice}"
 
 
 def _unrecognised(response: Response) -> UpstreamUnrecognised:

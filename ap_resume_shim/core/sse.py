@@ -6,7 +6,6 @@ character. So events are found in the bytes and decoded when they are complete.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +32,7 @@ class Event:
     def json(self) -> Any:
         """The data, decoded; the text itself where it is not JSON."""
         try:
-            return json.loads(self.data or "null")
+            return strictjson.read(self.data or "null")
         except ValueError:
             return self.data
 
@@ -57,11 +56,6 @@ class Decoder:
         if len(self._rest) > MAX_EVENT:
             raise UpstreamError(f"The backend's stream holds an event of more than {MAX_EVENT} bytes.")
         return events
-
-    @property
-    def between_events(self) -> bool:
-        """Whether nothing of an unfinished event is kept."""
-        return not self._rest
 
 
 class Relay:

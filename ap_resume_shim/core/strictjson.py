@@ -35,15 +35,30 @@ def loads(raw: bytes) -> Any:
     if depth(value) > MAX_DEPTH:
         raise ValueError(_TOO_DEEP)
     try:
-        dumps(value)
+        _write(value).encode()
     except UnicodeEncodeError:
         raise ValueError("A string holds half of a surrogate pair, which is not a character.") from None
     return value
 
 
+def read(raw: bytes | str) -> Any:
+    """Read what a backend wrote, as far as it can be passed on; raises `ValueError`.
+
+    NaN and the infinities, which Python's servers write, become null, as in a browser.
+    """
+    try:
+        return json.loads(raw, parse_constant=lambda _: None)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
 def dumps(value: Any) -> bytes:
-    """Write a value as compact UTF-8; no NaN."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    """Write a value as compact UTF-8; no NaN. Half of a surrogate pair, as JavaScript cuts them, stays an escape."""
+    return _write(value).encode("utf-8", "backslashreplace")
+
+
+def _write(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def depth(value: Any) -> int:

@@ -44,7 +44,7 @@ def point(document: Any, pointer: str) -> Any:
     for key in parts(pointer):
         if isinstance(document, dict) and key in document:
             document = document[key]
-        elif isinstance(document, list) and key.isdigit() and int(key) < len(document):
+        elif isinstance(document, list) and key.isdecimal() and int(key) < len(document):
             document = document[int(key)]
         else:
             return MISSING

@@ -28,9 +28,7 @@ def judge(resume: Resume, found: Found, dialect: Dialect) -> Verdict:
         )
     if found.interrupts:
         return _of_pending(answer, pin, found, partial=dialect.partial)
-    if pin is not None:
-        if any(interrupt.id == pin for interrupt in found.answered):
-            raise _already_answered(found)
+    if pin is not None and all(interrupt.id != pin for interrupt in found.answered):
         raise _not_pending(pin, found)
     if found.answered:
         if answer is _NOTHING:

@@ -86,7 +86,8 @@ def _leave(world: World, mode: Mode, thread: str, on_disconnect: str) -> None:
         if mode is Mode.STREAM:
             with client.stream("PATCH", mode.route, json=body) as response:
                 assert response.status_code == 200
-                next(response.iter_raw())
+                chunks = response.iter_raw()
+                next(chunks)
                 eventually(lambda: world.driver.status(thread) == "busy", "the run starts")
         else:
             waiting = pool.submit(client.patch, mode.route, json=body, timeout=1.5)

@@ -94,10 +94,11 @@ class World:
         return Outcome(response, mode)
 
     def _is_over(self, thread: str, run_id: str) -> bool:
-        if not self.driver.exists(thread):
-            return True
-        runs = {run["run_id"]: run["status"] for run in self.driver.runs(thread)}
-        return runs.get(run_id) not in ("pending", "running") and self.driver.status(thread) != "busy"
+        try:
+            runs = {run["run_id"]: run["status"] for run in self.driver.runs(thread)}
+            return runs.get(run_id) not in ("pending", "running") and self.driver.status(thread) != "busy"
+        except httpx.HTTPStatusError:
+            return not self.driver.exists(thread)
 
     def values(self, thread: str) -> dict[str, Any]:
         """The thread's values now."""

@@ -1,0 +1,75 @@
+"""Which kind of backend is this?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.detect import detect_flow, recognise
+from ap_resume_shim.core.errors import UpstreamUnrecognised
+from ap_resume_shim.core.exchange import Ask, Request, Response
+from ap_resume_shim.core.protocol import Mode
+
+NOT_FOUND = Response(404, (), b'{"detail":"Not Found"}')
+
+
+def answer(value: Any) -> Response:
+    return Response(200, (), strictjson.dumps(value))
+
+
+def paths(**methods: list[str]) -> Response:
+    return answer({"paths": {"/" + path.replace("_", "/"): {key: {} for key in m} for path, m in methods.items()}})
+
+
+AGENT_PROTOCOL = paths(runs=["post"], runs_wait=["post"], runs_stream=["post"], threads=["post"])
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [
+        ({"version": "0.16.7", "langgraph_py_version": "1.2.24"}, "langgraph"),
+        ({"version": "1.5.1", "langgraph_js_version": "1.7.3", "context": "js"}, "langgraph"),
+        ({"name": "Aegra", "version": "0.1.0"}, "aegra"),
+        ({"name": "Aegra", "langgraph_py_version": "1.2.24"}, "aegra"),
+    ],
+)
+def test_a_server_is_recognised_by_what_it_says_of_itself(info: dict[str, Any], name: str) -> None:
+    assert recognise(answer(info), NOT_FOUND) == name
+
+
+def test_a_server_of_the_protocol_is_recognised_by_its_routes() -> None:
+    assert recognise(NOT_FOUND, AGENT_PROTOCOL) == "agent-protocol"
+
+
+def test_a_server_that_answers_the_three_routes_itself_is_native() -> None:
+    routes = answer({"paths": {mode.route: {"patch": {}} for mode in Mode}})
+    assert recognise(answer({"name": "Aegra"}), routes) == "native"
+
+
+@pytest.mark.parametrize(
+    ("info", "openapi"),
+    [
+        (NOT_FOUND, NOT_FOUND),
+        (NOT_FOUND, paths(runs=["get"], runs_wait=["post"], runs_stream=["post"], threads=["post"])),
+        (NOT_FOUND, paths(runs=["post"])),
+        (answer({"name": "Something"}), answer({"paths": []})),
+        (answer(["Aegra"]), Response(200, (), b"<html>")),
+        (Response(500, (), b'{"name": "Aegra"}'), Response(401, (), AGENT_PROTOCOL.body)),
+        (NOT_FOUND, answer({"paths": {Mode.WAIT.route: {"patch": {}}, "/runs/resume": {"patch": {}}}})),
+    ],
+)
+def test_anything_else_is_never_guessed(info: Response, openapi: Response) -> None:
+    with pytest.raises(UpstreamUnrecognised) as refused:
+        recognise(info, openapi)
+    assert refused.value.metadata == {"info_status": info.status, "openapi_status": openapi.status}
+    assert "Say which one it is" in refused.value.message
+
+
+def test_both_questions_are_asked_at_once() -> None:
+    flow = detect_flow()
+    assert next(flow) == Ask((Request("GET", "/info"), Request("GET", "/openapi.json")))
+    with pytest.raises(StopIteration) as ended:
+        flow.send((answer({"name": "Aegra"}), NOT_FOUND))
+    assert ended.value.value == "aegra"

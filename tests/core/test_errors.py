@@ -1,0 +1,88 @@
+"""The closed list of errors, and what every one of them carries."""
+
+from __future__ import annotations
+
+import pytest
+
+from ap_resume_shim.core import errors
+from ap_resume_shim.core.dialect import Interrupt
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamRefused
+
+CLOSED_LIST = {
+    ("thread_not_found", 404),
+    ("agent_not_found", 404),
+    ("thread_not_interrupted", 409),
+    ("thread_busy", 409),
+    ("resume_in_progress", 409),
+    ("multiple_interrupts", 409),
+    ("interrupt_not_pending", 409),
+    ("interrupt_already_answered", 409),
+    ("ambiguous_interrupt", 409),
+    ("request_too_large", 413),
+    ("invalid_request", 422),
+    ("unsupported_field", 422),
+    ("unsupported_input", 422),
+    ("upstream_error", 502),
+    ("upstream_unreachable", 502),
+    ("upstream_unrecognised", 502),
+    ("upstream_timeout", 504),
+}
+"""Codes and statuses of the contract, but for those that are passed on from the backend."""
+
+
+def kinds(base: type[ResumeError] = ResumeError) -> list[type[ResumeError]]:
+    """Every class that has a code of its own."""
+    found = [base] if "code" in vars(base) and base is not ResumeError else []
+    return found + [kind for child in base.__subclasses__() for kind in kinds(child)]
+
+
+def test_every_class_has_the_code_and_status_of_the_contract() -> None:
+    assert {(kind.code, kind.status) for kind in kinds()} == CLOSED_LIST
+
+
+def test_every_public_class_can_be_answered_with() -> None:
+    named = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, ResumeError)}
+    bases = {"ResumeError", "NotFound", "Conflict", "_OfInterrupts", "UpstreamFailure", "UpstreamRefused"}
+    assert named - bases == {kind.__name__ for kind in kinds()}
+
+
+def test_the_body_is_the_drafts_error_response() -> None:
+    error = errors.ThreadNotFound("Check it.", {"thread_id": "t"})
+    assert error.body() == {"code": "thread_not_found", "message": "Check it.", "metadata": {"thread_id": "t"}}
+    assert (error.http_status, error.headers, str(error)) == (404, (), "Check it.")
+
+
+def test_retry_after_stands_only_where_trying_again_can_help() -> None:
+    again = {kind.code for kind in kinds() if kind.retry_after is not None}
+    assert again == {"thread_busy", "resume_in_progress"}
+    assert errors.ThreadBusy("Wait.").headers == (("retry-after", "1"),)
+
+
+def test_conflicts_about_interrupts_list_what_is_pending() -> None:
+    error = errors.MultipleInterrupts("Say which.", [Interrupt("a", {"q": 1}), Interrupt(None)])
+    assert error.metadata == {"interrupts": [{"id": "a", "value": {"q": 1}}, {"id": None, "value": None}]}
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "unauthorized"), (403, "forbidden"), (429, "rate_limited")])
+def test_what_the_backend_refuses_is_passed_on_with_its_headers(status: int, code: str) -> None:
+    error = UpstreamRefused(status, "No.", (("retry-after", "7"),))
+    assert (error.http_status, error.code) == (status, code)
+    assert error.headers == (("retry-after", "7"),)
+
+
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [
+        ("not_sent", "try again."),
+        ("unknown", "read the thread before you answer again."),
+        ("consumed", "read the thread to see what came of it."),
+    ],
+)
+def test_a_failure_after_sending_ends_with_what_to_do_next(state: str, advice: str) -> None:
+    error = UpstreamError("The backend broke off.", {"resume_state": state})
+    assert error.message.startswith("The backend broke off. ")
+    assert error.body()["message"].endswith(advice)
+
+
+def test_a_failure_before_sending_says_what_happened() -> None:
+    assert UpstreamError("The backend broke off.").message == "The backend broke off."

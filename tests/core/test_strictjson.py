@@ -1,0 +1,97 @@
+"""JSON as RFC 8259 means it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ap_resume_shim.core import strictjson
+
+characters = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | characters
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(characters, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def nested(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
+
+
+@given(values)
+def test_any_value_comes_back_as_it_was(value: Any) -> None:
+    back = strictjson.loads(strictjson.dumps(value))
+    assert repr(back) == repr(value)  # repr: 1, 1.0 and True are three values
+
+
+@given(values)
+def test_what_is_written_is_what_everybody_reads(value: Any) -> None:
+    assert json.loads(strictjson.dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"NaN", "NaN is not JSON."),
+        (b'{"a": [-Infinity]}', "-Infinity is not JSON."),
+        (b"1e999", "The number 1e999 is too large for a double."),
+        (b"-1e999", "too large for a double"),
+        (b'{"a": 1, "b": 2, "a": 1}', "The key 'a' stands twice in one object."),
+        (b'[{"x": {"": 1, "": 2}}]', "The key '' stands twice"),
+        (rb'{"\u0061": 1, "a": 2}', "The key 'a' stands twice"),
+        (rb'"\ud83d"', "half of a surrogate pair"),
+        (rb'{"\udc00": 1}', "half of a surrogate pair"),
+        (b'"\xff"', "The body is not valid UTF-8 (byte 1)."),
+        ('{"a": "é"}'.encode("latin-1"), "not valid UTF-8 (byte 7)"),
+        ('{"a": 1}'.encode("utf-16"), "not valid UTF-8"),
+        (b"\xef\xbb\xbf{}", "The body is not JSON: Unexpected UTF-8 BOM"),
+        (b"9" * 1001, "more than 1000 digits"),
+        (b"-" + b"9" * 5000, "more than 1000 digits"),
+        (nested(201), "nested deeper than 200 levels"),
+        (b'{"a":' * 201 + b"1" + b"}" * 201, "nested deeper than 200 levels"),
+        (nested(100_000), "nested deeper than 200 levels"),
+        (b"{'a': 1}", "The body is not JSON: Expecting property name"),
+        (b'{"a": 1,}', "The body is not JSON:"),
+        (b"[1] [2]", "The body is not JSON: Extra data"),
+        (b"", "The body is not JSON:"),
+    ],
+)
+def test_what_parsers_disagree_on_is_refused_with_a_reason(raw: bytes, says: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        strictjson.loads(raw)
+    assert says in str(refused.value)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("raw", [b"null", b"false", b"0", b'""', b"[]", b"{}", b"9" * 1000, nested(200), b"1e308"])
+def test_the_extremes_that_everybody_reads_are_let_through(raw: bytes) -> None:
+    assert strictjson.dumps(strictjson.loads(raw)).replace(b"e+", b"e") == raw
+
+
+@pytest.mark.parametrize(("value", "levels"), [(1, 0), ("[[", 0), ([], 1), ({}, 1), ([[], {"a": [1]}], 3)])
+def test_depth_counts_levels_of_arrays_and_objects(value: Any, levels: int) -> None:
+    assert strictjson.depth(value) == levels
+
+
+def test_writing_refuses_nan_rather_than_writing_what_is_no_json() -> None:
+    with pytest.raises(ValueError):
+        strictjson.dumps(float("nan"))
+
+
+def test_what_a_backend_writes_can_always_be_passed_on() -> None:
+    """Python's servers write NaN, JavaScript's cut surrogate pairs in two."""
+    told = strictjson.read(rb'{"score": NaN, "most": Infinity, "text": "cut \ud83d"}')
+    assert told["score"] is told["most"] is None
+    assert strictjson.dumps(told) == rb'{"score":null,"most":null,"text":"cut \ud83d"}'
+
+
+@pytest.mark.parametrize("raw", [b"Internal Server Error", b"\xff", nested(100_000)])
+def test_what_is_no_json_from_a_backend_is_a_value_error_too(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        strictjson.read(raw)

@@ -1,0 +1,174 @@
+"""The verdict: pending interrupts decide first, status second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Interrupt, ThreadStatus, Verdict
+from ap_resume_shim.core.errors import (
+    AmbiguousInterrupt,
+    Conflict,
+    InterruptAlreadyAnswered,
+    InterruptNotPending,
+    MultipleInterrupts,
+    ResumeError,
+    ThreadBusy,
+    ThreadNotInterrupted,
+    UnsupportedInput,
+)
+from ap_resume_shim.core.protocol import Mode, parse
+from ap_resume_shim.core.verdict import judge
+
+A, B, NAMELESS = Interrupt("a", {"q": "A?"}), Interrupt("b", {"q": "B?"}), Interrupt(None)
+STATUSES: list[ThreadStatus] = ["idle", "interrupted", "error"]
+
+
+@dataclass
+class Backend:
+    partial: bool = True
+
+
+def verdict(found: Found, *, partial: bool = True, **fields: Any) -> Verdict:
+    resume = parse(strictjson.dumps({"thread_id": "t", **fields}), Mode.WAIT, now="")
+    return judge(resume, found, cast(Dialect, Backend(partial)))
+
+
+def refusal(found: Found, *, partial: bool = True, **fields: Any) -> ResumeError:
+    with pytest.raises(ResumeError) as refused:
+        verdict(found, partial=partial, **fields)
+    return refused.value
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_pending_question_is_answered_whatever_the_status_says(status: ThreadStatus) -> None:
+    assert verdict(Found(status, (A,)), input="yes") == Input({"a": "yes"})
+
+
+def test_a_running_thread_is_busy_whatever_questions_still_show() -> None:
+    error = refusal(Found("busy", (A,)), input="yes")
+    assert isinstance(error, ThreadBusy)
+    assert error.message.endswith("Wait until it is interrupted again.")
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_thread_that_asks_nothing_is_409(status: ThreadStatus) -> None:
+    error = refusal(Found(status), input="yes")
+    assert isinstance(error, ThreadNotInterrupted)
+    assert error.metadata == {"thread_status": status}
+    assert error.message.endswith("To start a new run, create one.")
+
+
+def test_going_on_with_a_thread_that_asks_nothing_is_409_too() -> None:
+    assert isinstance(refusal(Found("idle")), ThreadNotInterrupted)
+
+
+@pytest.mark.parametrize("value", [None, False, 0, "", [], {}, {"a": 1}, {"b": 2}, {"f" * 32: 3}])
+def test_a_single_question_takes_any_value_as_its_answer(value: Any) -> None:
+    assert verdict(Found("interrupted", (A,)), input=value) == Input({"a": value})
+
+
+def test_going_on_answers_a_single_question_with_null() -> None:
+    assert verdict(Found("interrupted", (A,))) == Input({"a": None})
+
+
+def test_messages_are_the_answer_where_there_is_no_input() -> None:
+    messages = [{"role": "user", "content": "yes"}]
+    assert verdict(Found("interrupted", (A,)), messages=messages) == Input({"a": messages})
+    assert verdict(Found("interrupted", (A,)), messages=[]) == Input({"a": []})
+
+
+def test_a_question_without_an_id_is_answered_too() -> None:
+    assert verdict(Found("interrupted", (NAMELESS,)), input=1) == Input({None: 1})
+
+
+@pytest.mark.parametrize("answers", [{"a": 1, "b": 2}, {"b": None}])
+def test_several_questions_are_answered_by_id_all_or_some(answers: dict[str, Any]) -> None:
+    assert verdict(Found("interrupted", (A, B)), input=answers) == Input(answers)
+
+
+@pytest.mark.parametrize("value", ["yes", None, [1, 2], {}, {"a": 1, "c": 2}, {"c": 2}])
+def test_anything_else_for_several_questions_is_409_with_the_ids(value: Any) -> None:
+    error = refusal(Found("interrupted", (A, B)), input=value)
+    assert isinstance(error, MultipleInterrupts)
+    assert [item["id"] for item in error.metadata["interrupts"]] == ["a", "b"]
+    assert error.message.endswith("Send `input` as an object {interrupt id: answer} with ids of these only.")
+
+
+def test_going_on_with_several_questions_is_409() -> None:
+    assert isinstance(refusal(Found("interrupted", (A, B))), MultipleInterrupts)
+
+
+def test_a_backend_that_wants_all_answers_gets_all_or_none() -> None:
+    both = {"a": 1, "b": 2}
+    assert verdict(Found("interrupted", (A, B)), input=both, partial=False) == Input(both)
+    error = refusal(Found("interrupted", (A, B)), input={"a": 1}, partial=False)
+    assert isinstance(error, MultipleInterrupts)
+
+
+def test_a_pin_picks_one_of_several() -> None:
+    assert verdict(Found("interrupted", (A, B)), input={"a": 1}, interrupt_id="b") == Input({"b": {"a": 1}})
+    assert verdict(Found("interrupted", (A, B)), interrupt_id="b") == Input({"b": None})
+
+
+def test_a_pin_cannot_pick_one_where_all_are_wanted() -> None:
+    error = refusal(Found("interrupted", (A, B)), input=1, interrupt_id="b", partial=False)
+    assert isinstance(error, MultipleInterrupts)
+
+
+def test_a_pin_names_the_only_question() -> None:
+    assert verdict(Found("interrupted", (A,)), input=1, interrupt_id="a", partial=False) == Input({"a": 1})
+
+
+@pytest.mark.parametrize("pending", [(A,), (A, B), (NAMELESS,), ()])
+def test_a_pin_on_what_is_not_pending_is_409(pending: tuple[Interrupt, ...]) -> None:
+    error = refusal(Found("interrupted", pending, breakpoint=not pending), input=1, interrupt_id="gone")
+    assert isinstance(error, InterruptNotPending)
+    assert error.message.endswith("Read the thread, and answer what it asks now.")
+
+
+@pytest.mark.parametrize("pending", [(A, A), (NAMELESS, NAMELESS)])
+def test_questions_that_share_an_id_cannot_be_answered(pending: tuple[Interrupt, ...]) -> None:
+    assert isinstance(refusal(Found("interrupted", pending), input={"a": 1}), AmbiguousInterrupt)
+
+
+def test_a_second_answer_to_a_step_that_failed_is_409() -> None:
+    error = refusal(Found("error", answered=(A,)), input="another")
+    assert isinstance(error, InterruptAlreadyAnswered)
+    assert error.metadata["interrupts"] == [{"id": "a", "value": {"q": "A?"}}]
+    assert error.message.endswith("send the resume without `input` to retry it.")
+
+
+def test_a_step_that_failed_is_retried_without_input() -> None:
+    assert verdict(Found("error", answered=(A,))) == GoOn()
+
+
+def test_a_pin_on_an_answered_question_is_about_that_question() -> None:
+    failed = Found("error", answered=(A,))
+    assert isinstance(refusal(failed, input="another", interrupt_id="a"), InterruptAlreadyAnswered)
+    assert isinstance(refusal(failed, input="another", interrupt_id="b"), InterruptNotPending)
+    assert verdict(failed, interrupt_id="a") == GoOn()
+
+
+def test_a_question_that_is_pending_comes_before_one_that_was_answered() -> None:
+    assert verdict(Found("error", (B,), answered=(A,)), input=1) == Input({"b": 1})
+    assert isinstance(refusal(Found("error", (B,), answered=(A,)), input=1, interrupt_id="a"), InterruptNotPending)
+
+
+def test_a_breakpoint_goes_on_without_a_value() -> None:
+    assert verdict(Found("interrupted", breakpoint=True)) == GoOn()
+
+
+@pytest.mark.parametrize("value", [None, "yes"])
+def test_a_breakpoint_takes_no_value(value: Any) -> None:
+    error = refusal(Found("interrupted", breakpoint=True), input=value)
+    assert isinstance(error, UnsupportedInput)
+    assert not isinstance(error, Conflict)
+    assert error.message.endswith("send the resume without `input` to go on.")
+
+
+def test_an_input_tells_its_answers() -> None:
+    assert Input({"a": 1, "b": None}).values == (1, None)

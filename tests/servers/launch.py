@@ -1,0 +1,68 @@
+"""What the start scripts have in common. Standard library only: each of them runs in an environment of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line of a start script."""
+
+    port: int
+    workdir: Path
+    http_app: str | None
+    install: bool
+
+
+def options(description: str | None) -> Options:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--port", type=int, default=2024)
+    parser.add_argument("--workdir", type=Path, default=Path("server-workdir"), help="receives all state")
+    parser.add_argument("--http-app", metavar="FILE:ATTRIBUTE", help="custom app, relative to the graphs")
+    parser.add_argument("--install", action="store_true", help="prepare the environment, start nothing")
+    given = parser.parse_args()
+    return Options(given.port, given.workdir.resolve(), given.http_app, given.install)
+
+
+def lay_out(app: str, config: str, given: Options) -> None:
+    """Copy the graphs into the work folder, so that neither state nor byte code lands in the checkout."""
+    shutil.copytree(HERE / "apps" / app, given.workdir, dirs_exist_ok=True)
+    if given.http_app:
+        path = given.workdir / config
+        settings: dict[str, Any] = json.loads(path.read_text())
+        path.write_text(json.dumps(settings | {"http": {"app": f"./{given.http_app}"}}, indent=2))
+
+
+def become(program: str | Path, *arguments: str, workdir: Path, **variables: str) -> NoReturn:
+    """Replace this process by the server, which sees the package of this checkout and the work folder."""
+    paths = [os.environ.get("PYTHONPATH"), str(CHECKOUT), str(workdir)]
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    variables["LANGSMITH_TRACING"] = "false"
+    os.chdir(workdir)
+    os.execve(program, [str(program), *arguments], os.environ | variables)
+
+
+def beside_python(program: str) -> Path:
+    """A console script of the environment that runs this very script."""
+    return Path(sys.executable).parent / program
+
+
+def langgraph_dev(description: str | None) -> None:
+    """`langgraph dev`, which both LangGraph scripts become."""
+    given = options(description)
+    if given.install:
+        return
+    lay_out("py", "langgraph.json", given)
+    command = ["dev", "--no-browser", "--no-reload", "--host", "127.0.0.1", "--port", str(given.port)]
+    become(beside_python("langgraph"), *command, "--n-jobs-per-worker", "20", workdir=given.workdir)

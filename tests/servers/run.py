@@ -1,0 +1,131 @@
+"""Start one real agent server: `with start("langgraph") as server: httpx.get(server.url + "/info")`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from .launch import HERE
+from .postgres import Postgres
+from .process import Process, StartError, free_port
+
+FIRST_START = 600.0
+"""Seconds until a server must be ready; the first start also installs its packages."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a server is started. `inside` is the custom app that puts the shim into it."""
+
+    script: str
+    inside: str | None = None
+    postgres: bool = False
+
+
+KINDS = {
+    "langgraph": Kind("langgraph_current.py", "inside_langgraph.py:app"),
+    "langgraph-old": Kind("langgraph_old.py", "inside_langgraph.py:app"),
+    "langgraph-js": Kind("langgraph_js.py"),
+    "aegra": Kind("aegra.py", "inside_aegra.py:app", postgres=True),
+}
+
+
+@dataclass
+class Server:
+    """A running server. Leaving its context, or `stop`, ends exactly the processes that were started for it."""
+
+    name: str
+    url: str
+    log_path: Path
+    _cleanup: ExitStack = field(repr=False)
+
+    def stop(self) -> None:
+        self._cleanup.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def start(name: str, *, inside: bool = False) -> Server:
+    """Start a server and wait until it answers; `inside` puts the shim into the server itself.
+
+    Logs go to the folder AP_TEST_LOGS if that is set, otherwise they vanish with the server.
+    """
+    kind = KINDS[name]
+    if inside and not kind.inside:
+        raise ValueError(f"{name} cannot host the shim")
+    cleanup = ExitStack()
+    try:
+        process = launch(kind, f"{name}-inside" if inside else name, kind.inside if inside else None, cleanup)
+        url = process.wait_until(lambda: answering(process), FIRST_START)
+    except BaseException as error:
+        cleanup.close()
+        if isinstance(error, StartError):
+            raise StartError(f"{name}: {error}") from None
+        raise
+    return Server(name, url, process.log, cleanup)
+
+
+def launch(kind: Kind, label: str, http_app: str | None, cleanup: ExitStack) -> Process:
+    """Start a server and whatever it needs; `cleanup` learns how to undo that."""
+    folder = tempfile.mkdtemp(prefix="ap-resume-shim-")
+    cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+    logs = Path(os.environ.get("AP_TEST_LOGS", folder))
+    logs.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    environment = script_environment()
+    if kind.postgres:
+        database = cleanup.enter_context(Postgres(logs / f"{label}-{port}-postgres.log"))
+        environment["DATABASE_URL"] = database.url
+    command = [*script_command(kind), "--port", str(port), "--workdir", f"{folder}/work"]
+    if http_app:
+        command += ["--http-app", http_app]
+    process = Process(command, logs / f"{label}-{port}.log", cwd=Path(folder), env=environment)
+    cleanup.callback(process.stop)
+    return process
+
+
+def install(name: str) -> None:
+    """Prepare the environment of a server without starting it."""
+    subprocess.run([*script_command(KINDS[name]), "--install"], env=script_environment(), check=True)
+
+
+def script_command(kind: Kind) -> list[str]:
+    return ["uv", "run", "--quiet", "--no-project", "--script", str(HERE / kind.script)]
+
+
+def script_environment() -> dict[str, str]:
+    """The environment in which uv finds the interpreters of this machine, pyenv's included, and fetches none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    interpreters = [str(path) for minor in (11, 12) for path in sorted(pyenv.glob(f"versions/3.{minor}.*/bin"))]
+    inherited = [path for path in os.environ["PATH"].split(os.pathsep) if Path(path) != pyenv / "shims"]
+    ours = {"PATH": os.pathsep.join([*interpreters, *inherited]), "UV_PYTHON_DOWNLOADS": "never"}
+    return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"} | ours
+
+
+def answering(process: Process) -> str | None:
+    """The server's address once it answers. Read from its log, as `langgraph dev` may move to another port."""
+    output = process.output()
+    if "EADDRINUSE" in output:  # langgraphjs goes on running without a port
+        raise StartError(f"the port was taken:\n{process.tail()}")
+    announced = re.search(r"http://(?:127\.0\.0\.1|localhost):(\d+)", output)
+    if not announced:
+        return None
+    url = f"http://127.0.0.1:{announced[1]}"
+    try:
+        with urllib.request.urlopen(f"{url}/info", timeout=5) as response:
+            return url if response.status == 200 else None
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return None
