@@ -24,7 +24,7 @@ def listening() -> socket.socket:
 def serving(app: ASGIApp, **options: Any) -> Iterator[str]:
     """Serve an app; gives its address, and stops it."""
     bound = listening()
-    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, **options)
+    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, **{"loop": "asyncio", **options})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

@@ -1,0 +1,41 @@
+# make test   prepares the environment and runs every test that needs nothing but Python (the real LangGraph server included)
+# make demo   shows the main job on the terminal; BACKEND=langgraph does it against a real LangGraph server
+# make lint   formatting, lint, types
+# make bench  the benchmarks
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+BACKEND ?= legacy
+
+export UV_PYTHON_DOWNLOADS = never
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: test unit lint demo bench clean
+
+test: $(READY)
+	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 8 --dist loadgroup $(ARGS)
+
+unit: $(READY)
+	$(BIN)/pytest --ignore tests/e2e $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+demo: $(READY)
+	@$(BIN)/python -m examples.demo $(BACKEND)
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[serve]" --group dev
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
