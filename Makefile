@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: test unit lint demo bench clean
 
 test: $(READY)
-	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 8 --dist loadgroup $(ARGS)
+	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 12 $(ARGS)
 
 unit: $(READY)
 	$(BIN)/pytest --ignore tests/e2e $(ARGS)

@@ -17,7 +17,7 @@ from ap_resume_shim.core.protocol import ROUTES, Mode, parse
 from ap_resume_shim.guard import Guard, MemoryGuard
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption, ask
-from ap_resume_shim.upstream import SYNTHESISED
+from ap_resume_shim.upstream import SYNTHESISED, escape
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -86,7 +86,7 @@ class ResumeShim:
         if mode is None or self._native or SYNTHESISED in scope:
             await self.app(scope, receive, send)
             return
-        client = Client(scope, receive, send, base=scope.get("root_path", "") + self._prefix)
+        client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         try:
             dialect = self._dialect or await self._detect(scope)
         except ResumeError as error:
@@ -173,20 +173,20 @@ def _header(scope: Scope, name: bytes) -> str | None:
 async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
     """The whole body, in bounded memory; None when the client left."""
     encoding = _header(scope, b"content-encoding")
-    if encoding not in (None, "identity"):
+    if encoding is not None and encoding.lower() != "identity":
         raise InvalidRequest(f"The body is encoded with {encoding}: send it as plain JSON.")
-    parts, size = [], 0
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        size += len(message.get("body", b""))
-        if size > limit:
+        body += message.get("body", b"")
+        if len(body) > limit:
+            body.clear()
             await _drain(receive, more=message.get("more_body", False))
             raise RequestTooLarge(f"The body is larger than {limit} bytes.", {"limit": limit})
-        parts.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return b"".join(parts)
+            return bytes(body)
 
 
 async def _drain(receive: Receive, *, more: bool) -> None:

@@ -7,25 +7,28 @@ headers of its own and listens to the environment. Any `httpx.AsyncBaseTransport
 from __future__ import annotations
 
 import asyncio
-import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import (
     ConfigurationError,
+    InvalidRequest,
+    ResumeError,
     UpstreamError,
     UpstreamFailure,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from ap_resume_shim.upstream import SYNTHESISED
+from ap_resume_shim.upstream import SYNTHESISED, escape
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -51,23 +54,25 @@ TIMEOUT = httpx.Timeout(connect=5.0, pool=5.0, write=30.0, read=None)
 class ReverseProxy:
     """Passes every request on to the server at `url`.
 
-    `url` may have a path, which is put before every request's own. `transport` is closed with the lifespan, or by
-    `aclose()`. Raises `ConfigurationError` for a URL that is none.
+    `url` may have a path, which is put before every request's own. Connections are closed by `aclose()`, with the
+    lifespan or, where a mounted app has none, with the event loop. Raises `ConfigurationError` for a URL that is none.
     """
 
     def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        parsed = urlsplit(url)
+        try:
+            parsed = urlsplit(url)
+            self._origin = httpx.URL(scheme=parsed.scheme, host=parsed.hostname or "", port=parsed.port)
+            self._base = parsed.path.rstrip("/").encode("ascii")
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ConfigurationError(f"{url!r} is not the address of a server: {error}.") from None
         if parsed.scheme not in ("http", "https") or not parsed.hostname or parsed.query or parsed.fragment:
             raise ConfigurationError(f"{url!r} is not the address of a server: write it as http://host:port.")
-        try:
-            port = parsed.port
-        except ValueError as error:
-            raise ConfigurationError(f"{url!r} is not the address of a server: {error}.") from None
+        if parsed.username is not None:
+            raise ConfigurationError("The address of a server holds no user name: clients send their own credentials.")
         self.url = url.rstrip("/")
-        self._scheme, self._host, self._port = parsed.scheme.encode(), parsed.hostname.encode("idna"), port
-        self._base = parsed.path.rstrip("/").encode()
         self._transport = transport
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: AsyncIterator[None] | None = None
 
     async def aclose(self) -> None:
         """Close the connections to the server."""
@@ -81,8 +86,11 @@ class ReverseProxy:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1011, "reason": "WebSockets are not passed on."})
         else:
-            raise UpstreamError("WebSockets are not passed on.")
+            raise NotImplementedError(f"ASGI's {scope['type']!r} is not passed on.")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -93,24 +101,31 @@ class ReverseProxy:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(scope, receive)
+        connecting = _Connecting()
         gone = asyncio.create_task(body.gone())
-        exchange = asyncio.create_task(self._exchange(scope, body, send))
+        exchange = asyncio.create_task(self._exchange(scope, body, send, connecting))
         try:
             await asyncio.wait({gone, exchange}, return_when=asyncio.FIRST_COMPLETED)
             if exchange.done():
                 exchange.result()
+        except InvalidRequest as refusal:
+            await _answer(refusal, 400, send)
         except UpstreamFailure as failure:
             if SYNTHESISED in scope or body.answered:
                 raise
-            await _answer(failure, send)
+            await _answer(failure, failure.http_status, send)
         finally:
             # A client that left is noticed here at once, also on an idle stream: the connection upstream is closed.
-            await _cancelled(gone, exchange)
+            try:
+                await connecting.over()
+            finally:
+                await _cancelled(gone, exchange)
 
-    async def _exchange(self, scope: Scope, body: _Body, send: Send) -> None:
-        request = self._request(scope, body)
+    async def _exchange(self, scope: Scope, body: _Body, send: Send, connecting: _Connecting) -> None:
+        await body.begin()
+        request = self._request(scope, body, connecting)
         try:
-            response = await self._open().handle_async_request(request)
+            response = await (await self._open()).handle_async_request(request)
         except Exception as error:
             raise _failure(error, self.url) from error
         async with aclosing(response):
@@ -126,21 +141,28 @@ class ReverseProxy:
                 raise _failure(error, self.url) from error
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _request(self, scope: Scope, body: _Body) -> httpx.Request:
+    def _request(self, scope: Scope, body: _Body, connecting: _Connecting) -> httpx.Request:
         target = self._base + _raw_path(scope)
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        url = httpx.URL(scheme=self._scheme.decode(), host=self._host.decode(), port=self._port, raw_path=target)
+        try:
+            url = self._origin.copy_with(raw_path=target if target.startswith(b"/") else b"/")
+        except httpx.InvalidURL as error:
+            raise InvalidRequest(f"The address of the request cannot be passed on: {error}.") from None
         headers = _without_hop_by_hop(scope["headers"])
         return httpx.Request(
             scope["method"],
             url,
             headers=_with_framing(headers) if body.expected else headers,
             stream=body if body.expected else None,
-            extensions={"timeout": TIMEOUT.as_dict()},
+            extensions={
+                "target": target,  # as it came: a URL drops dot segments, and escapes what it would not write
+                "timeout": TIMEOUT.as_dict(),
+                "trace": connecting.trace,
+            },
         )
 
-    def _open(self) -> httpx.AsyncBaseTransport:
+    async def _open(self) -> httpx.AsyncBaseTransport:
         """The transport, made in the loop that uses it: a mounted app has no lifespan to do it in."""
         loop = asyncio.get_running_loop()
         if self._transport is None or self._loop not in (None, loop):
@@ -149,8 +171,36 @@ class ReverseProxy:
                 # Servers close idle connections after 5 seconds; a resume must not meet one that is closing.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0),
             )
-        self._loop = loop
+        if self._loop is not loop:
+            self._loop, self._closing = loop, self._close_with_the_loop()
+            await anext(self._closing)
         return self._transport
+
+    async def _close_with_the_loop(self) -> AsyncIterator[None]:
+        """A mounted app has no lifespan; but a loop that ends closes the generators that it knows."""
+        try:
+            yield
+        finally:
+            await self.aclose()
+
+
+class _Connecting:
+    """Whether a connection is being opened: httpcore would lose one that is cut off then, and never close it."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+        self._over.set()
+
+    async def trace(self, event: str, _: Any) -> None:
+        """What httpcore tells on its way."""
+        stage, _, what = event.rpartition(".")
+        if stage in ("connection.connect_tcp", "connection.start_tls"):
+            self._over.clear() if what == "started" else self._over.set()
+
+    async def over(self) -> None:
+        """Return when it is open, or failed; connecting has a time limit."""
+        while not self._over.is_set():
+            await self._over.wait()
 
 
 class _Body(httpx.AsyncByteStream):
@@ -159,16 +209,29 @@ class _Body(httpx.AsyncByteStream):
     def __init__(self, scope: Scope, receive: Receive) -> None:
         names = {name for name, _ in scope["headers"]}
         self.expected = b"transfer-encoding" in names or b"content-length" in names
+        self._ambiguous = b"transfer-encoding" in names and b"content-length" in names
         self.answered = False
         self._receive = receive
+        self._announced = scope.get("http_version", "1.1") in ("1.0", "1.1")
+        self._first: Message | None = None
         self._read = asyncio.Event()
+
+    async def begin(self) -> None:
+        """Find out whether there is a body: HTTP/1 announces one, later versions just send it."""
+        if self._ambiguous:
+            raise InvalidRequest("The body is announced by its length and in chunks at once: announce it in one way.")
+        if not self.expected and not self._announced:
+            self._first = await self._receive()
+            self.expected = bool(self._first.get("body") or self._first.get("more_body"))
+            if self._first["type"] == "http.disconnect":
+                raise UpstreamError("The client left before its request was complete.")
         if not self.expected:
             self._read.set()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             while True:
-                message = await self._receive()
+                message, self._first = self._first or await self._receive(), None
                 if message["type"] == "http.disconnect":
                     raise httpx.WriteError("the client left before its request was complete")
                 if message.get("body"):
@@ -187,9 +250,13 @@ class _Body(httpx.AsyncByteStream):
 
 def _raw_path(scope: Scope) -> bytes:
     """The path as the client wrote it, without the mount point."""
-    raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    root = scope.get("root_path", "").encode()
-    return raw[len(root) :] if root and raw.startswith(root) else raw
+    root: str = scope.get("root_path", "")
+    raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
+    longest = 12 * len(root)  # escaped, which `root_path` is not: three bytes for each of up to four in a character
+    for end in (*(slash.start() for slash in re.finditer(b"/", raw[: longest + 1])), len(raw)):
+        if len(root) <= end <= longest and unquote(raw[:end]) == root:
+            return raw[end:] or b"/"
+    return raw
 
 
 def _without_hop_by_hop(headers: HeaderList) -> HeaderList:
@@ -217,10 +284,10 @@ def _reason(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__
 
 
-async def _answer(failure: UpstreamFailure, send: Send) -> None:
-    body = json.dumps({"error": failure.code, "message": failure.message}).encode()
+async def _answer(error: ResumeError, status: int, send: Send) -> None:
+    body = strictjson.dumps(error.body())
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": failure.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -27,13 +27,14 @@ class Client:
         """`base` is what stands before the backend's paths, for `Content-Location`."""
         self.gone = asyncio.Event()
         self._scope, self._receive, self._send, self._base = scope, receive, send, base
-        self._started = False
+        self._started = self._finished = False
 
     async def watch(self) -> None:
-        """Listen for the disconnect: it is heard only by who listens."""
+        """Listen for the disconnect: it is heard only by who listens. One after a complete answer means nothing."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.gone.set()
+        if not self._finished:
+            self.gone.set()
 
     async def answer(self, reply: Reply) -> None:
         """Send a complete answer, or the rest of one that white space has begun."""
@@ -97,6 +98,7 @@ class Client:
         """Send, unless nobody is there: some servers raise then, others say nothing."""
         if self.gone.is_set():
             return
+        self._finished = message.get("more_body") is False
         try:
             await self._send(message)
         except OSError:

@@ -63,23 +63,19 @@ class Limits:
 async def ask(app: ASGIApp, scope: Scope, prefix: str, request: Request, timeout: float) -> Response:
     """One lookup, read whole."""
     exchange = Exchange(app, synthesise(scope, request, prefix), request.body)
+    limit = asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout):
+        async with limit:
             status, headers = await exchange.head()
             return Response(status, headers, await exchange.read())
     except TimeoutError:
+        if not limit.expired():
+            raise  # the app's own
         raise UpstreamTimeout(
             f"The backend did not answer {request.method} {request.target} within {timeout:g} seconds."
         ) from None
     finally:
-        exchange.leave()
-        exchange.task.add_done_callback(_seen)
-
-
-def _seen(task: asyncio.Task[None]) -> None:
-    """What a lookup's task raised was raised where its answer was awaited."""
-    if not task.cancelled():
-        task.exception()
+        exchange.forget()
 
 
 class Resumption:
@@ -112,20 +108,18 @@ class Resumption:
             await self._client.refuse(error)
         except ClientGone:
             pass
+        except BaseException:
+            if self._sent is not None:
+                self._sent.forget()
+            raise
         finally:
             self._flow.close()
             if self._sent is not None:
                 self._sent.leave()
             await self._arrival.leave()
         if self._sent is not None:
-            await self._see_off(self._sent)
-
-    async def _see_off(self, exchange: Exchange) -> None:
-        """The app may go on after its answer, as without the shim; what it raises then is not swallowed."""
-        try:
-            await exchange.task
-        except ResumeError:
-            pass  # answered already
+            # The app may go on after its answer, as without the shim; what it raises then is not swallowed.
+            await self._sent.end()
 
     async def _drive(self) -> None:
         result: Any = None
@@ -238,9 +232,11 @@ class Resumption:
         gone = asyncio.create_task(self._client.gone.wait())
         try:
             await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise ClientGone
-            return task.result()
+            if not gone.done():
+                return task.result()
+            if task.done():  # as with a stream that never pauses: there is always something to read
+                task.exception()
+            raise ClientGone
         finally:
             task.cancel()
             gone.cancel()

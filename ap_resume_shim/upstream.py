@@ -7,14 +7,17 @@ the app may go on after that (background tasks), as it could without the shim.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from ap_resume_shim.core.errors import UpstreamError
 from ap_resume_shim.core.exchange import Headers, Request
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
+
+logger = logging.getLogger("ap_resume_shim")
 
 SYNTHESISED = "ap_resume_shim"
 """The scope key of requests that the shim made: they are never resumes, and failures are raised, not answered."""
@@ -52,19 +55,29 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
         ]
     elif request.method != "GET":
         headers.append((b"content-length", b"0"))
-    made = {key: value for key, value in scope.items() if key not in ("path_params", "endpoint", "route")}
+    made = {key: value for key, value in scope.items() if key not in ("endpoint", "route")}
     made.update(
         method=request.method,
         path=root + unquote(path),
-        raw_path=(root + path).encode("ascii"),
+        raw_path=(escape(root) + path).encode("ascii"),
         query_string=query.encode("ascii"),
         headers=headers,
         extensions={},  # else a FileResponse would hand over a path instead of bytes
     )
-    if "state" in scope:
-        made["state"] = dict(scope["state"])
+    for name in ("state", "path_params"):
+        if name in scope:
+            made[name] = dict(scope[name])
     made[SYNTHESISED] = True
     return made
+
+
+def escape(path: str) -> str:
+    """A path as it stands in a URL; ASGI gives `path` and `root_path` decoded."""
+    return quote(path, safe="/:@!$&'()*+,;=~")
+
+
+_RUNNING: set[asyncio.Task[None]] = set()
+"""The event loop itself holds tasks only weakly."""
 
 
 class Exchange:
@@ -81,11 +94,16 @@ class Exchange:
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
         self._complete = False
         self._error: Exception | None = None
-        self.task = asyncio.create_task(self._run())
+        self._told = False
+        self._task = asyncio.create_task(self._run())
+        _RUNNING.add(self._task)
+        self._task.add_done_callback(_RUNNING.discard)
 
     async def head(self) -> tuple[int, Headers]:
         """Status and headers, when they come; raises what the app raised instead."""
-        return await asyncio.shield(self._start)
+        await asyncio.wait({self._start})
+        self._told = self._start.exception() is not None
+        return self._start.result()
 
     async def chunk(self) -> bytes | None:
         """The next bytes of the body; None at its end. Raises what broke it off."""
@@ -93,6 +111,7 @@ class Exchange:
         if chunk is None:
             self._chunks.put_nowait(None)  # the end stays the end
             if not self._complete:
+                self._told = True
                 raise self._error or UpstreamError("The backend broke off in the middle of its answer.")
         return chunk
 
@@ -109,16 +128,32 @@ class Exchange:
         while not self._chunks.empty():
             self._chunks.get_nowait()
 
+    async def end(self) -> None:
+        """Wait until the app has returned; raises what it raised since, which nobody was told yet."""
+        await asyncio.wait({self._task})
+        if self._error is not None and not self._told:
+            self._told = True
+            raise self._error
+
+    def forget(self) -> None:
+        """Leave, and let the app end by itself; what it raises then is logged."""
+        self.leave()
+        self._task.add_done_callback(self._log)
+
+    def _log(self, _: asyncio.Task[None]) -> None:
+        if self._error is not None and not self._told:
+            where = f"{self._scope['method']} {self._scope['path']}"
+            logger.error("the app failed after it had answered %s", where, exc_info=self._error)
+
     async def _run(self) -> None:
         try:
             await self._app(self._scope, self._receive, self._send)
         except Exception as error:
             self._error = error
-            raise
         finally:
             if not self._start.done():
                 self._start.set_exception(self._error or UpstreamError("The backend ended without an answer."))
-                self._start.exception()  # head() raises it; if nobody asks, the task still does
+                self._start.exception()  # head() raises it, if anybody asks
             if not self._complete:
                 await self._hand_over(None)
 

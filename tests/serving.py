@@ -21,9 +21,9 @@ def listening() -> socket.socket:
 
 
 @contextmanager
-def serving(app: ASGIApp, **options: Any) -> Iterator[str]:
-    """Serve an app; gives its address, and stops it."""
-    bound = listening()
+def serving(app: ASGIApp, *, at: socket.socket | None = None, **options: Any) -> Iterator[str]:
+    """Serve an app, `at` a socket that is bound already; gives its address, and stops it."""
+    bound = at or listening()
     config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, **{"loop": "asyncio", **options})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)

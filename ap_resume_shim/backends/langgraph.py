@@ -66,8 +66,9 @@ class LangGraph:
         runs: list[dict[str, Any]] = told.get("runs", [])
         if thread.status == "busy" and not any(wire.is_active(run) for run in runs):
             thread.rest()
-        last = wire.newest(runs) or thread.metadata
-        return thread.found(state, agent_id=wanted or last.get("assistant_id"))
+        last = wire.newest(runs) or {}
+        agent_id = wanted or last.get("assistant_id") or thread.metadata.get("assistant_id")
+        return thread.found(state, agent_id=agent_id, run_id=last.get("run_id"))
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Each of the servers changes other values."""
@@ -150,7 +151,7 @@ class _Thread:
         """No run is going on, whatever the status says: `busy` stays behind a run that was rolled back."""
         self.status, self._interrupts = "idle", ()
 
-    def found(self, state: dict[str, Any], agent_id: str | None) -> Found:
+    def found(self, state: dict[str, Any], agent_id: str | None, run_id: str | None) -> Found:
         """The thread, with what its state adds."""
         pending, answered = wire.read_tasks(state)
         # While a run goes on, the thread still shows what was asked before it; the state, what is asked now.
@@ -166,5 +167,6 @@ class _Thread:
             values=self._value.get("values"),
             error=self._value.get("error") or wire.task_error(state),
             updated_at=self._value.get("updated_at"),
+            run_id=run_id,
             memory=self.flavour,
         )

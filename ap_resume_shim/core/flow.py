@@ -7,7 +7,7 @@ and `send()`.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, assert_never
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Dialect, Ended, Found, Lookup, Started, Verdict
@@ -65,6 +65,8 @@ def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
                 yield from _wait(resume, dialect, settings, found, response)
             case Mode.STREAM:
                 yield from _stream(resume, dialect, settings, found, response)
+            case _:
+                assert_never(resume.mode)
     except ResumeError as failure:
         failure.metadata.setdefault("resume_state", "consumed")
         raise

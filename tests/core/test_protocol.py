@@ -13,6 +13,8 @@ from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, Run, parse, wait_
 from tests.core.test_strictjson import values
 
 NOW = "2026-11-24T12:00:00+00:00"
+NULLABLE = ["agent_id", "messages", "metadata", "config", "webhook", "on_completion", "on_disconnect", "stream_mode"]
+NULLABLE += ["interrupt_id", "command", "if_not_exists", "multitask_strategy", "unknown"]
 
 
 def read(mode: Mode = Mode.WAIT, **fields: Any) -> Resume:
@@ -57,8 +59,7 @@ def test_input_null_is_a_value_and_input_absent_is_none() -> None:
 
 @pytest.mark.parametrize(
     "field",
-    """agent_id messages metadata config webhook on_completion on_disconnect stream_mode interrupt_id
-    command if_not_exists multitask_strategy unknown""".split(),
+    NULLABLE,
 )
 def test_null_in_any_other_field_counts_as_absent(field: str) -> None:
     fields: dict[str, Any] = {field: None}

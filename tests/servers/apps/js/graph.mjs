@@ -21,10 +21,11 @@ const chain = (schema, nodes) => {
 
 // --- ask, two, sub: one question, two in a row, one inside a subgraph
 
-const Approval = Annotation.Root({ topic: Annotation, answer: Annotation, runs: Annotation });
+const Approval = Annotation.Root({ topic: Annotation, answer: Annotation, runs: Annotation, secs: Annotation });
 
-const approve = (state) => {
+const approve = async (state) => {
   const answer = interrupt({ question: `approve ${state.topic}?` });
+  await new Promise((resolve) => setTimeout(resolve, (state.secs ?? 0) * 1000));
   return { answer, runs: (state.runs ?? 0) + 1 };
 };
 

@@ -37,10 +37,12 @@ class Approval(TypedDict, total=False):
     topic: str
     answer: Any
     runs: int
+    secs: float
 
 
-def approve(state: Approval) -> Approval:
+async def approve(state: Approval) -> Approval:
     answer = interrupt({"question": f"approve {state.get('topic')}?"})
+    await asyncio.sleep(state.get("secs", 0))
     return {"answer": answer, "runs": state.get("runs", 0) + 1}
 
 

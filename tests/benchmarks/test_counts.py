@@ -1,0 +1,32 @@
+"""Pass-through stays as cheap as it is: counted in what the interpreter does, since a clock would depend on the machine."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from ap_resume_shim import ResumeShim
+from benchmarks.passthrough import REQUESTS, Work, bare, scope_of, work
+
+PINNED = {
+    (3, 11): {"GET": Work(1, 25), "PATCH on another path": Work(2, 52)},
+    (3, 12): {"GET": Work(1, 24), "PATCH on another path": Work(2, 48)},
+    (3, 13): {"GET": Work(1, 23), "PATCH on another path": Work(2, 48)},
+}
+"""What the shim adds to a request, by version of Python. An interpreter that is newer is held to the last of them."""
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_pass_through_does_not_cost_a_tenth_more_than_it_did(name: str) -> None:
+    pinned = PINNED.get(sys.version_info[:2], PINNED[max(PINNED)])[name]
+    scope = scope_of(*REQUESTS[name])
+    added = work(ResumeShim(bare, "langgraph"), scope) - work(bare, scope)
+    assert added.calls <= pinned.calls
+    assert added.opcodes <= pinned.opcodes * 1.1
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_count_is_the_same_every_time(name: str) -> None:
+    shim, scope = ResumeShim(bare, "langgraph"), scope_of(*REQUESTS[name])
+    assert len({work(shim, scope) for _ in range(5)}) == 1

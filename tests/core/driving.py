@@ -1,0 +1,234 @@
+"""Driving a flow by hand: a dialect that says what a test tells it to, and a transcript that reads like a story."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ap_resume_shim.core import sse, strictjson
+from ap_resume_shim.core.dialect import Ended, Found, Interrupt, Lookup, Started, Verdict
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError
+from ap_resume_shim.core.exchange import (
+    Accepted,
+    Answer,
+    Ask,
+    Claim,
+    ClientGone,
+    Flow,
+    Overtaken,
+    Pause,
+    ReadBody,
+    ReadEvents,
+    Reframer,
+    Reply,
+    Request,
+    Response,
+    Send,
+    Settings,
+    Settled,
+    Step,
+    StreamReply,
+    Unsettled,
+)
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.protocol import Mode, Resume, parse
+from ap_resume_shim.core.reading import read_refusal
+
+NOW = "2026-11-24T12:00:00+00:00"
+ASKS = Found("interrupted", (Interrupt("q1", "sure?"),), agent_id="agent")
+ASKS_NEXT = Found("interrupted", (Interrupt("q2", "really?"),), agent_id="agent", run_id="r1")
+BUSY = Found("busy", run_id="r1")
+DONE = Found("idle", values={"done": True}, updated_at="later", run_id="r1")
+NAMED = Response(200, (("content-location", "r1"),))
+NAMELESS = Response(200)
+RUN_ENDED, RUN_GOES_ON = Response(200, (), b"ended"), Response(200, (), b"goes on")
+GONE = ClientGone()
+
+
+@dataclass
+class Plain:
+    """A dialect as plain as can be: lookups are answered with a `Found`, all else with what a test gives it."""
+
+    unsupported: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset({"agent"})
+    carries_both: bool = False
+    partial: bool = True
+    can_cancel: bool = True
+    can_delete: bool = True
+    refuses: ResumeError | None = None
+    armed: bool = True
+    forwards_extra: bool = True
+    name: str = "plain"
+    thread_is: str = "a thread"
+
+    def thread_key(self, thread_id: str) -> str:
+        return thread_id
+
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+        (found,) = yield Ask((Request.get("thread" if agent else "thread again"),))
+        assert isinstance(found, Found)
+        return found
+
+    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+
+    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+        if not self.armed:
+            yield Ask((Request("POST", "arm"),))
+        return found, verdict
+
+    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+        return Request.post("runs", {"webhook": resume.body.webhook, "verdict": repr(verdict)})
+
+    def refusal(self, response: Response) -> ResumeError:
+        return read_refusal(response)
+
+    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+        if location := response.header("content-location"):
+            return Started(location, found.agent_id)
+        first = sse.first_event(body)
+        told = first.json if first is not None else Response(200, (), body).json
+        run_id = told.get("run_id") if isinstance(told, dict) else None
+        return None if run_id is None else Started(run_id, found.agent_id, "then", "since", metadata={"by": "backend"})
+
+    def cancel(self, resume: Resume, started: Started) -> Request | None:
+        return Request("POST", f"cancel {started.run_id}") if self.can_cancel else None
+
+    def location(self, resume: Resume, started: Started) -> str:
+        return f"/runs/{started.run_id}"
+
+    def run(self, resume: Resume, started: Started) -> Request:
+        return Request.get(f"run {started.run_id}")
+
+    def has_ended(self, response: Response) -> bool:
+        return response.body == b"ended"
+
+    def ended(self, body: bytes) -> Ended:
+        told = Response(200, (), body).json or {}
+        return Ended(told.get("values"), told.get("error"))
+
+    def delete(self, resume: Resume) -> Request | None:
+        return Request("DELETE", "thread") if self.can_delete else None
+
+    def reframer(self) -> Reframer:
+        return sse.Relay()
+
+
+USUAL: dict[str, Any] = {
+    "GET thread": ASKS,
+    "GET thread again": DONE,
+    "overtaken?": False,
+    "unsettled?": False,
+    "send": NAMED,
+    "read body": b'{"run_id": "r1"}',
+    "read events": b'event: metadata\ndata: {"run_id": "r1"}\n\n',
+    "GET run r1": RUN_ENDED,
+}
+"""What comes of each step of a resume that goes well; what is not named here comes to nothing."""
+
+
+@dataclass
+class Transcript:
+    """What a flow did, step by step, and how it ended."""
+
+    steps: list[str] = field(default_factory=list)
+    reply: Reply | StreamReply | None = None
+    error: Exception | None = None
+    request: Request | None = None
+    grace: float | None = None
+
+    @property
+    def after_send(self) -> list[str]:
+        """The steps behind the one that resumes."""
+        return self.steps[self.steps.index("send") + 1 :] if "send" in self.steps else []
+
+    @property
+    def value(self) -> Any:
+        """The JSON of the answer."""
+        assert isinstance(self.reply, Reply)
+        return self.reply.value
+
+    @property
+    def refused(self) -> ResumeError:
+        """The error that the client is answered with."""
+        assert isinstance(self.error, ResumeError), self.steps
+        return self.error
+
+    @property
+    def code(self) -> str:
+        """That error's code."""
+        return self.refused.code
+
+    @property
+    def resume_state(self) -> Any:
+        """What became of the resume, as that error tells."""
+        return self.refused.metadata.get("resume_state")
+
+
+def drive(
+    mode: Mode,
+    comes: dict[str, Any] | None = None,
+    *,
+    dialect: Plain | None = None,
+    lenient: bool = False,
+    stream_grace: float = 1.0,
+    go_on: bool = False,
+    **fields: Any,
+) -> Transcript:
+    """Run a flow to its end.
+
+    `comes` tells what comes of a step, where that is not the usual: a list gives one thing after the other, its last
+    for ever; an exception is thrown into the flow. `go_on` leaves the input out.
+    """
+    answer = {} if go_on else {"input": "yes"}
+    raw = strictjson.dumps({"thread_id": "t", **answer, **fields})
+    settings = Settings(lenient=lenient, stream_grace=stream_grace)
+    flow = resume_flow(parse(raw, mode, now=NOW), dialect or Plain(), settings)
+    return follow(flow, {**USUAL, **(comes or {})})
+
+
+def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
+    """Answer each step of a flow with what comes of it."""
+    told, result = Transcript(), None
+    comes = {step: list(come) if isinstance(come, list) else [come] for step, come in comes.items()}
+    try:
+        while True:
+            step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
+            told.steps.append(name := say(step))
+            if isinstance(step, Answer):
+                told.reply = step.reply
+            elif isinstance(step, Send):
+                told.request = step.request
+            elif isinstance(step, ReadEvents):
+                told.grace = step.grace
+            come = comes.get(name, [None])
+            result = come.pop(0) if len(come) > 1 else come[0]
+            if isinstance(step, Ask) and not isinstance(result, Exception):
+                result = (result,)
+    except StopIteration:
+        pass
+    except Exception as error:
+        told.error = error
+    return told
+
+
+def say(step: Step) -> str:
+    """A step in a few words."""
+    match step:
+        case Ask(requests):
+            return " + ".join(f"{request.method} {request.target}" for request in requests)
+        case Pause(seconds):
+            return f"pause {seconds:g}"
+        case ReadEvents():
+            return "read events"
+        case ReadBody():
+            return "read body"
+        case Overtaken() | Unsettled():
+            return f"{type(step).__name__.lower()}?"
+        case Claim() | Send() | Accepted() | Settled() | Answer():
+            return type(step).__name__.lower()
+
+
+REFUSED = InvalidRequest("The backend cannot carry this.")

@@ -1,0 +1,550 @@
+"""The resume flow, driven by hand: look, judge, hold, forward once, answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ap_resume_shim.core.dialect import Found, Interrupt
+from ap_resume_shim.core.errors import (
+    NotFound,
+    ResumeInProgress,
+    ThreadNotFound,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    UpstreamUnrecognised,
+)
+from ap_resume_shim.core.exchange import Response, StreamReply
+from ap_resume_shim.core.flow import STREAM_HEADERS
+from ap_resume_shim.core.protocol import Mode
+from tests.core.driving import (
+    ASKS,
+    ASKS_NEXT,
+    BUSY,
+    DONE,
+    GONE,
+    NAMED,
+    NAMELESS,
+    NOW,
+    REFUSED,
+    RUN_ENDED,
+    RUN_GOES_ON,
+    Plain,
+    Transcript,
+    drive,
+)
+
+BACKGROUND, WAIT, STREAM = Mode
+READS = {BACKGROUND: "read body", WAIT: "read body", STREAM: "read events"}
+STILL_ASKS = Found("busy", ASKS.interrupts)
+
+every_mode = pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name.lower())
+
+
+def stream_of(told: Transcript) -> StreamReply:
+    assert isinstance(told.reply, StreamReply)
+    return told.reply
+
+
+# A resume that goes well
+
+
+def test_a_background_resume_answers_at_once() -> None:
+    told = drive(BACKGROUND)
+    assert told.steps == ["GET thread", "settled", "claim", "send", "read body", "accepted", "answer"]
+    assert told.error is None
+
+
+def test_a_wait_looks_at_the_thread_again_before_it_answers() -> None:
+    told = drive(WAIT)
+    assert told.after_send == ["accepted", "read body", "GET thread again", "settled", "answer"]
+    assert told.value["run"]["status"] == "success"
+
+
+def test_a_stream_is_answered_when_its_first_event_is_there() -> None:
+    told = drive(STREAM)
+    assert told.after_send == ["read events", "accepted", "answer", "settled"]
+
+
+def test_the_run_of_a_background_resume_is_what_the_backend_says_of_it() -> None:
+    told = drive(BACKGROUND, {"send": NAMELESS}, metadata={"ticket": 1})
+    assert told.value == {
+        "run_id": "r1",
+        "thread_id": "t",
+        "agent_id": "agent",
+        "status": "pending",
+        "created_at": "then",
+        "updated_at": "since",
+        "metadata": {"ticket": 1, "by": "backend"},
+    }
+
+
+def test_a_wait_is_answered_with_run_and_values() -> None:
+    told = drive(WAIT, {"read body": b'{"values": {"a": 1, "messages": ["m"]}}'}, metadata={"ticket": 1})
+    assert told.value["run"]["metadata"] == {"ticket": 1}
+    assert (told.value["run"]["created_at"], told.value["run"]["updated_at"]) == (NOW, "later")
+    assert (told.value["values"], told.value["messages"]) == ({"a": 1}, ["m"])
+
+
+def test_values_that_a_wait_leaves_out_are_read_from_the_thread() -> None:
+    assert drive(WAIT, {"read body": b"{}"}).value["values"] == {"done": True}
+    assert drive(WAIT, {"read body": b'{"values": {}}'}).value["values"] == {}
+
+
+def test_the_answer_goes_out_with_the_run_that_it_names() -> None:
+    told = drive(WAIT)
+    assert told.reply is not None
+    assert told.reply.headers == (("content-location", "/runs/r1"),)
+
+
+def test_the_head_of_a_stream_keeps_proxies_from_holding_it() -> None:
+    assert stream_of(drive(STREAM)).headers == (("content-location", "/runs/r1"), *STREAM_HEADERS)
+    assert dict(STREAM_HEADERS)["cache-control"] == "no-store, no-transform"
+
+
+@pytest.mark.parametrize("send", [NAMED, NAMELESS])
+def test_a_stream_that_names_its_run_is_relayed_untouched(send: Response) -> None:
+    events = b': beat\r\n\r\nevent: metadata\r\ndata: {"run_id": "r1", "attempt": 1}\r\n\r\nevent: val'
+    reply = stream_of(drive(STREAM, {"send": send, "read events": events}))
+    assert reply.head == events
+    assert reply.reframer.feed(b"ues\r\n") == b"ues\r\n"
+
+
+@pytest.mark.parametrize("events", [b"", b"event: val", b"event: values\ndata: {}\n\n", b": beat\n\n"])
+def test_a_stream_that_does_not_name_its_run_gets_an_event_that_does(events: bytes) -> None:
+    told = drive(STREAM, {"read events": events})
+    assert stream_of(told).head == b'event: metadata\ndata: {"run_id":"r1"}\n\n' + events
+
+
+def test_the_first_event_is_waited_for_as_long_as_the_operator_says() -> None:
+    assert drive(STREAM, stream_grace=0.5).grace == 0.5
+
+
+@every_mode
+def test_a_run_that_no_answer_names_is_the_newest_of_its_thread(mode: Mode) -> None:
+    told = drive(mode, {"send": NAMELESS, READS[mode]: b"{}", "GET thread": [ASKS, BUSY]})
+    assert told.steps.count("GET thread") == 2
+    assert dict(told.reply.headers if told.reply else ())["content-location"] == "/runs/r1"
+
+
+@every_mode
+def test_a_run_that_nothing_names_is_502(mode: Mode) -> None:
+    told = drive(mode, {"send": NAMELESS, READS[mode]: b"{}"})
+    assert isinstance(told.error, UpstreamUnrecognised)
+    assert told.resume_state == "consumed"
+
+
+# How the run ended
+
+
+@pytest.mark.parametrize(
+    ("after", "status", "metadata"),
+    [
+        (DONE, "success", {}),
+        (ASKS_NEXT, "interrupted", {"interrupts": [{"id": "q2", "value": "really?"}]}),
+        (Found("interrupted", breakpoint=True), "interrupted", {"interrupts": []}),
+        (Found("error", (Interrupt("q2"),)), "interrupted", {"interrupts": [{"id": "q2", "value": None}]}),
+        (Found("error", error="boom"), "error", {"error": "boom"}),
+        (Found("error"), "error", {}),
+        (Found("idle", answered=ASKS.interrupts, error="boom"), "error", {"error": "boom"}),
+    ],
+)
+def test_the_threads_state_tells_how_the_run_ended(after: Found, status: str, metadata: dict[str, Any]) -> None:
+    run = drive(WAIT, {"GET thread again": after}).value["run"]
+    assert (run["status"], run["metadata"]) == (status, metadata)
+
+
+@pytest.mark.parametrize("after", [DONE, ASKS_NEXT, Found("error", error="an older one")])
+def test_an_agent_that_fails_is_a_run_with_an_error(after: Found) -> None:
+    told = drive(WAIT, {"read body": b'{"error": {"error": "ValueError"}}', "GET thread again": after})
+    assert told.error is None
+    assert told.value["run"]["status"] == "error"
+    assert told.value["run"]["metadata"] == {"error": {"error": "ValueError"}}
+
+
+def test_a_thread_that_is_still_busy_after_the_wait_is_given_time_to_settle() -> None:
+    told = drive(WAIT, {"GET thread again": [BUSY, BUSY, ASKS_NEXT]})
+    assert told.steps.count("pause 0.1") == 2
+    assert told.value["run"]["status"] == "interrupted"
+
+
+def test_a_thread_that_somebody_else_keeps_busy_says_nothing_about_this_run() -> None:
+    told = drive(WAIT, {"GET thread again": STILL_ASKS})
+    assert told.value["run"]["status"] == "success"
+    assert told.steps.count("pause 0.1") == 10
+    assert "settled" not in told.after_send
+
+
+def test_a_thread_that_is_gone_after_the_wait_was_deleted_on_completion() -> None:
+    told = drive(WAIT, {"GET thread again": ThreadNotFound("Gone."), "read body": b'{"values": {"a": 1}}'})
+    assert told.value["run"]["status"] == "success"
+    assert told.value["values"] == {"a": 1}
+
+
+# The verdict
+
+
+@every_mode
+def test_an_idle_thread_is_409(mode: Mode) -> None:
+    told = drive(mode, {"GET thread": DONE})
+    assert told.code == "thread_not_interrupted"
+    assert told.steps == ["GET thread", "settled", "overtaken?"]
+
+
+@every_mode
+def test_an_unknown_thread_is_404(mode: Mode) -> None:
+    told = drive(mode, {"GET thread": ThreadNotFound("Unknown.")})
+    assert isinstance(told.error, NotFound)
+    assert told.steps == ["GET thread"]
+
+
+def test_who_may_not_read_the_thread_never_holds_it() -> None:
+    told = drive(WAIT, {"GET thread": UpstreamRefused(401, "No.")})
+    assert told.code == "unauthorized"
+    assert "claim" not in told.steps
+
+
+def test_a_thread_that_stays_busy_is_409_after_the_settle_time() -> None:
+    told = drive(WAIT, {"GET thread": BUSY})
+    assert told.code == "thread_busy"
+    assert told.steps.count("pause 0.1") == 10
+    assert "claim" not in told.steps
+
+
+def test_a_busy_thread_is_resumed_when_it_settles_at_the_question_that_it_showed() -> None:
+    """Servers announce a question before they record it."""
+    told = drive(WAIT, {"GET thread": [STILL_ASKS, STILL_ASKS, ASKS]})
+    assert told.error is None
+    assert told.steps[:6] == ["GET thread", "overtaken?", "pause 0.1", "GET thread", "overtaken?", "pause 0.1"]
+    assert told.steps[6:9] == ["GET thread", "settled", "claim"]
+
+
+def test_a_busy_thread_that_showed_nothing_is_resumed_unless_a_resume_was_running() -> None:
+    told = drive(WAIT, {"GET thread": [BUSY, ASKS]})
+    assert told.error is None
+    assert told.steps[3:7] == ["GET thread", "settled", "unsettled?", "claim"]
+
+
+@pytest.mark.parametrize(
+    ("arrived", "now", "unsettled"),
+    [
+        (STILL_ASKS, ASKS_NEXT, False),
+        (STILL_ASKS, Found("interrupted", (*ASKS.interrupts, *ASKS_NEXT.interrupts)), False),
+        (BUSY, ASKS_NEXT, True),
+        (Found("busy", (Interrupt(None),)), Found("interrupted", (Interrupt(None),)), True),
+    ],
+)
+def test_a_double_click_never_answers_a_question_that_was_asked_after_it(
+    arrived: Found, now: Found, unsettled: bool
+) -> None:
+    answers = {"q1": 1} if len(now.interrupts) > 1 else "yes"
+    told = drive(WAIT, {"GET thread": [arrived, now], "unsettled?": unsettled}, input=answers)
+    assert told.code == "resume_in_progress"
+    assert "claim" not in told.steps
+
+
+def test_a_question_is_not_waited_for_at_a_thread_that_stops_at_a_breakpoint_instead() -> None:
+    stopped = Found("interrupted", breakpoint=True)
+    told = drive(WAIT, {"GET thread": [STILL_ASKS, stopped]}, go_on=True)
+    assert told.code == "resume_in_progress"
+    assert "claim" not in told.steps
+
+
+@pytest.mark.parametrize("first", [BUSY, DONE])
+def test_a_resume_that_was_overtaken_is_told_so(first: Found) -> None:
+    told = drive(WAIT, {"GET thread": first, "overtaken?": True})
+    assert told.code == "resume_in_progress"
+    assert told.refused.message.endswith("Read the thread before you answer again.")
+
+
+def test_a_resume_that_is_overtaken_while_it_polls_does_not_answer_the_next_question() -> None:
+    told = drive(WAIT, {"GET thread": [BUSY, BUSY, ASKS_NEXT], "overtaken?": [False, True]})
+    assert told.code == "resume_in_progress"
+    assert told.steps == ["GET thread", "overtaken?", "pause 0.1", "GET thread", "overtaken?"]
+
+
+@every_mode
+def test_a_claim_that_is_refused_ends_the_resume(mode: Mode) -> None:
+    told = drive(mode, {"claim": ResumeInProgress("Another came first.")})
+    assert told.code == "resume_in_progress"
+    assert told.steps[-1] == "claim"
+
+
+def test_going_on_from_a_breakpoint_sends_no_answer() -> None:
+    told = drive(WAIT, {"GET thread": Found("interrupted", breakpoint=True)}, go_on=True)
+    assert told.request is not None
+    assert told.request.json["verdict"] == "GoOn()"
+
+
+def test_what_the_backend_cannot_carry_is_refused_before_the_thread_is_held() -> None:
+    told = drive(WAIT, dialect=Plain(refuses=REFUSED))
+    assert told.error is REFUSED
+    assert told.steps == ["GET thread", "settled"]
+
+
+def test_a_thread_is_armed_while_it_is_held() -> None:
+    told = drive(WAIT, dialect=Plain(armed=False))
+    assert told.steps[2:5] == ["claim", "POST arm", "send"]
+
+
+# What the backend cannot honour
+
+
+def test_input_and_messages_are_two_answers() -> None:
+    messages = [{"role": "user", "content": "no"}]
+    told = drive(WAIT, messages=messages)
+    assert (told.code, told.steps) == ("invalid_request", [])
+    assert drive(WAIT, messages=messages, dialect=Plain(carries_both=True)).error is None
+
+
+def test_a_field_that_the_shim_sets_itself_is_refused() -> None:
+    told = drive(
+        WAIT, dialect=Plain(reserved=frozenset({"checkpoint", "assistant_id"})), checkpoint=1, assistant_id="x"
+    )
+    assert told.code == "unsupported_field"
+    assert told.refused.metadata == {"field": "assistant_id"}
+
+
+@every_mode
+def test_a_field_that_the_backend_cannot_honour_is_refused_by_name(mode: Mode) -> None:
+    told = drive(mode, dialect=Plain(unsupported=frozenset({"webhook"})), webhook="http://hook")
+    assert (told.code, told.refused.metadata) == ("unsupported_field", {"field": "webhook"})
+    assert told.steps == []
+
+
+@every_mode
+def test_lenient_drops_the_field_and_names_it(mode: Mode) -> None:
+    unsupported = frozenset({"webhook", "metadata", "on_completion"})
+    told = drive(
+        mode,
+        dialect=Plain(unsupported=unsupported),
+        lenient=True,
+        webhook="http://hook",
+        metadata={"a": 1},
+        on_completion="delete",
+    )
+    assert told.reply is not None
+    assert dict(told.reply.headers)["ap-resume-ignored"] == "metadata, on_completion, webhook"
+    assert "DELETE thread" not in told.steps
+
+
+def test_what_lenient_drops_does_not_reach_the_backend() -> None:
+    told = drive(WAIT, dialect=Plain(unsupported=frozenset({"webhook"})), lenient=True, webhook="http://hook")
+    assert told.request is not None
+    assert told.request.json["webhook"] is None
+
+
+def test_a_default_asks_for_nothing_that_could_not_be_honoured() -> None:
+    told = drive(STREAM, dialect=Plain(unsupported=frozenset({"on_completion", "stream_mode", "webhook"})))
+    assert told.error is None
+    assert told.reply is not None
+    assert "ap-resume-ignored" not in dict(told.reply.headers)
+
+
+# Failures at the moment of sending
+
+
+@every_mode
+def test_no_connection_means_that_nothing_was_sent(mode: Mode) -> None:
+    told = drive(mode, {"send": UpstreamUnreachable("No connection.")})
+    assert (told.code, told.resume_state) == ("upstream_unreachable", "not_sent")
+    assert told.after_send == []
+
+
+@every_mode
+@pytest.mark.parametrize("failure", [UpstreamTimeout, UpstreamError, UpstreamUnrecognised])
+def test_a_failure_while_sending_leaves_the_resume_unknown(mode: Mode, failure: type[UpstreamError]) -> None:
+    """It may have been taken: whoever arrived before is refused."""
+    told = drive(mode, {"send": failure("It broke.")})
+    assert (told.code, told.resume_state) == (failure.code, "unknown")
+    assert told.after_send == ["accepted"]
+
+
+@every_mode
+def test_an_app_that_raises_may_have_taken_the_resume(mode: Mode) -> None:
+    told = drive(mode, {"send": ZeroDivisionError()})
+    assert isinstance(told.error, ZeroDivisionError)
+    assert told.after_send == ["accepted"]
+
+
+@every_mode
+@pytest.mark.parametrize("status", [500, 503, 307])
+def test_a_backend_that_fails_leaves_the_resume_unknown(mode: Mode, status: int) -> None:
+    told = drive(mode, {"send": Response(status, (), b"oops")})
+    assert (told.refused.http_status, told.resume_state) == (502, "unknown")
+    assert told.after_send == ["accepted"]
+
+
+@every_mode
+@pytest.mark.parametrize(
+    ("status", "answered_with", "code"),
+    [
+        (400, 422, "invalid_request"),
+        (401, 401, "unauthorized"),
+        (403, 403, "forbidden"),
+        (404, 404, "thread_not_found"),
+        (409, 409, "thread_busy"),
+        (413, 413, "request_too_large"),
+        (422, 422, "invalid_request"),
+        (429, 429, "rate_limited"),
+    ],
+)
+def test_a_refusal_of_the_backend_lets_the_thread_go(mode: Mode, status: int, answered_with: int, code: str) -> None:
+    told = drive(mode, {"send": Response(status, (), b"no")})
+    assert (told.refused.http_status, told.code) == (answered_with, code)
+    assert told.after_send == []
+
+
+# Failures after it
+
+
+@pytest.mark.parametrize("mode", [BACKGROUND, STREAM])
+@pytest.mark.parametrize("failure", [UpstreamError("It broke off."), ZeroDivisionError()])
+def test_an_answer_that_breaks_off_before_it_tells_has_been_accepted(mode: Mode, failure: Exception) -> None:
+    told = drive(mode, {READS[mode]: failure})
+    assert told.error is failure
+    assert told.after_send == [READS[mode], "accepted"]
+
+
+@every_mode
+def test_an_answer_that_breaks_off_leaves_the_resume_consumed(mode: Mode) -> None:
+    told = drive(mode, {READS[mode]: UpstreamError("It broke off.")})
+    assert (told.code, told.resume_state) == ("upstream_error", "consumed")
+    assert told.refused.message.endswith("The answer was taken: read the thread to see what came of it.")
+
+
+@pytest.mark.parametrize("failure", [UpstreamTimeout("Late."), UpstreamRefused(429, "Later.")])
+def test_a_thread_that_cannot_be_read_after_the_wait_leaves_the_resume_consumed(failure: Exception) -> None:
+    told = drive(WAIT, {"GET thread again": failure})
+    assert told.error is failure
+    assert told.resume_state == "consumed"
+
+
+def test_a_run_that_cannot_be_found_leaves_the_resume_consumed() -> None:
+    told = drive(BACKGROUND, {"send": NAMELESS, "read body": b"{}", "GET thread": [ASKS, UpstreamTimeout("Late.")]})
+    assert (told.code, told.resume_state) == ("upstream_timeout", "consumed")
+
+
+def test_a_stream_whose_first_event_is_an_error_is_502_before_the_status_line_went_out() -> None:
+    told = drive(STREAM, {"read events": b'event: error\ndata: {"error": "RunError"}\n\n'})
+    assert (told.code, told.resume_state) == ("upstream_error", "unknown")
+    assert told.refused.metadata["upstream"] == {"error": "RunError"}
+    assert told.after_send == ["read events", "accepted"]
+
+
+def test_an_error_behind_the_first_event_is_the_agents() -> None:
+    events = b'event: metadata\ndata: {"run_id": "r1"}\n\nevent: error\ndata: {}\n\n'
+    assert stream_of(drive(STREAM, {"read events": events})).head == events
+
+
+# A client that leaves
+
+
+@every_mode
+def test_a_client_that_leaves_before_the_resume_was_sent_has_asked_for_nothing(mode: Mode) -> None:
+    told = drive(mode, {"GET thread": BUSY, "pause 0.1": GONE})
+    assert told.error is GONE
+    assert told.steps == ["GET thread", "overtaken?", "pause 0.1"]
+
+
+@pytest.mark.parametrize("mode", [WAIT, STREAM])
+def test_a_client_that_leaves_while_sending_cancels_the_newest_run_of_the_thread(mode: Mode) -> None:
+    told = drive(mode, {"send": GONE, "GET thread again": BUSY})
+    assert told.error is GONE
+    assert told.after_send == ["accepted", "GET thread again", "POST cancel r1"]
+
+
+@pytest.mark.parametrize("after", [DONE, ASKS, Found("busy")])
+def test_nothing_is_cancelled_where_nothing_runs_or_it_has_no_name(after: Found) -> None:
+    told = drive(WAIT, {"send": GONE, "GET thread again": after})
+    assert told.error is GONE
+    assert told.after_send == ["accepted", "GET thread again"]
+
+
+def test_a_client_that_leaves_a_wait_cancels_the_run() -> None:
+    told = drive(WAIT, {"read body": GONE})
+    assert told.error is GONE
+    assert told.after_send == ["accepted", "read body", "POST cancel r1"]
+
+
+def test_a_client_that_leaves_a_wait_whose_run_is_not_named_yet_cancels_the_newest() -> None:
+    told = drive(WAIT, {"send": NAMELESS, "read body": GONE, "GET thread again": BUSY})
+    assert told.after_send == ["accepted", "read body", "GET thread again", "POST cancel r1"]
+
+
+@pytest.mark.parametrize("step", ["read events", "answer"])
+def test_a_client_that_leaves_a_stream_cancels_the_run(step: str) -> None:
+    told = drive(STREAM, {step: GONE})
+    assert told.error is GONE
+    assert told.after_send[-1] == "POST cancel r1"
+    assert told.after_send.count("accepted") == 1
+
+
+def test_a_client_that_leaves_a_stream_before_its_run_is_named_cancels_the_newest() -> None:
+    told = drive(STREAM, {"send": NAMELESS, "read events": GONE, "GET thread again": BUSY})
+    assert told.after_send == ["read events", "accepted", "GET thread again", "POST cancel r1"]
+
+
+def test_a_backend_that_cannot_cancel_is_left_alone() -> None:
+    told = drive(WAIT, {"read body": GONE}, dialect=Plain(can_cancel=False))
+    assert told.error is GONE
+    assert told.after_send == ["accepted", "read body"]
+
+
+# on_completion: delete
+
+
+@every_mode
+def test_the_thread_is_kept_unless_it_is_to_be_deleted(mode: Mode) -> None:
+    assert "DELETE thread" not in drive(mode, on_completion="keep").steps
+
+
+@pytest.mark.parametrize(
+    ("mode", "then"),
+    [
+        (BACKGROUND, ["answer", "GET run r1", "GET thread again", "DELETE thread"]),
+        (WAIT, ["GET run r1", "GET thread again", "DELETE thread", "answer"]),
+        (STREAM, ["answer", "settled", "GET run r1", "GET thread again", "DELETE thread"]),
+    ],
+)
+def test_on_completion_delete_deletes_the_thread_after_the_run(mode: Mode, then: list[str]) -> None:
+    told = drive(mode, on_completion="delete")
+    assert told.error is None
+    assert told.steps[-len(then) :] == then
+
+
+@every_mode
+def test_the_thread_is_deleted_when_the_run_has_ended_and_not_before(mode: Mode) -> None:
+    told = drive(mode, {"GET run r1": [RUN_GOES_ON, RUN_GOES_ON, RUN_ENDED]}, on_completion="delete")
+    assert told.steps.count("pause 1") == 2
+    assert told.steps.count("DELETE thread") == 1
+
+
+def test_a_run_that_cannot_be_read_any_more_has_ended() -> None:
+    told = drive(BACKGROUND, {"GET run r1": Response(404)}, on_completion="delete")
+    assert told.steps[-1] == "DELETE thread"
+
+
+@every_mode
+@pytest.mark.parametrize(
+    "after",
+    [ASKS_NEXT, BUSY, Found("interrupted", breakpoint=True), Found("error", answered=ASKS.interrupts)],
+)
+def test_a_thread_that_asks_again_is_spared(mode: Mode, after: Found) -> None:
+    told = drive(mode, {"GET thread again": after}, on_completion="delete")
+    assert told.error is None
+    assert "DELETE thread" not in told.steps
+
+
+def test_a_thread_that_failed_for_good_is_deleted() -> None:
+    told = drive(WAIT, {"GET thread again": Found("error", error="boom")}, on_completion="delete")
+    assert "DELETE thread" in told.steps
+
+
+def test_a_backend_that_cannot_delete_keeps_its_threads() -> None:
+    told = drive(BACKGROUND, dialect=Plain(can_delete=False), on_completion="delete")
+    assert told.error is None
+    assert told.steps[-1] == "GET thread again"

@@ -1,0 +1,98 @@
+"""Bytes on sockets: a server and a client that do what no HTTP library would."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+Script = Callable[[socket.socket], None]
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+@dataclass
+class Upstream:
+    """A server made of one function, which is called when a request's head has come."""
+
+    url: str
+    heads: list[bytes] = field(default_factory=list)
+    rests: list[bytes] = field(default_factory=list)
+    """What had come with the head."""
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The first request's head, line by line."""
+        return self.heads[0].split(b"\r\n")
+
+
+@contextmanager
+def upstream(script: Script | bytes = OK) -> Iterator[Upstream]:
+    """Run such a server."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    made = Upstream(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    threads: list[threading.Thread] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.settimeout(10)
+            head, _, rest = read_head(connection).partition(b"\r\n\r\n")
+            made.rests.append(rest)
+            made.heads.append(head)
+            connection.sendall(script) if isinstance(script, bytes) else script(connection)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                threads.append(thread := threading.Thread(target=serve, args=(connection,), daemon=True))
+                thread.start()
+
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
+    try:
+        yield made
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        for thread in (accepting, *threads):
+            thread.join(timeout=10)
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """Everything until the head is complete, and what came with it."""
+    got = b""
+    while b"\r\n\r\n" not in got and (more := connection.recv(65536)):
+        got += more
+    return got
+
+
+def connect(url: str) -> socket.socket:
+    """A connection to the server at an address."""
+    parsed = urlsplit(url)
+    return socket.create_connection((parsed.hostname or "", parsed.port or 80), timeout=10)
+
+
+def talk(url: str, request: bytes) -> bytes:
+    """Send bytes, and read until the server closes (or resets) the connection."""
+    got = b""
+    with connect(url) as connection, suppress(ConnectionResetError):
+        connection.sendall(request)
+        while more := connection.recv(65536):
+            got += more
+    return got
+
+
+def until_closed(connection: socket.socket) -> bool:
+    """Read until the other side closes; False when it does not within the connection's time limit."""
+    try:
+        while connection.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True

@@ -1,0 +1,233 @@
+"""What is the shim's and what is not, and how it finds out what it stands in front of."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+from typing import Any
+
+import pytest
+from starlette.types import Scope
+
+from ap_resume_shim import ConfigurationError, ResumeShim
+from ap_resume_shim.backends import load_backend
+from tests.serving import serving
+from tests.shell.agent import Agent, reply, resume
+from tests.shell.calling import Call, Recorder, http
+
+BODY = json.dumps({"thread_id": "t", "input": "yes"}).encode()
+LANGGRAPH = {"langgraph_py_version": "1.2"}
+
+
+async def passed(scope: Scope, **options: Any) -> bool:
+    """Whether the app is called with the very objects that the shim was called with."""
+    app, receive, send = Recorder(), object(), object()
+    await ResumeShim(app, **{"backend": "agent-protocol", **options})(scope, receive, send)  # type: ignore[arg-type]
+    return [tuple(map(id, call)) for call in app.calls] == [(id(scope), id(receive), id(send))]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/runs/resume", "/runs/resume/wait", "/runs/resume/stream"])
+async def test_other_methods_pass_through(method: str, path: str) -> None:
+    assert await passed(http(method, path))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/runs/resume/", "/runs/resume/stream/", "/runs/resume/x", "/runs/resumed", "/RUNS/RESUME", "//runs/resume"),
+        *("/x/runs/resume", "/runs", "/threads/t", "/"),
+    ],
+)
+async def test_patch_elsewhere_passes_through(path: str) -> None:
+    assert await passed(http("PATCH", path))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["lifespan", "websocket", "something.new"])
+async def test_other_scopes_pass_through(kind: str) -> None:
+    assert await passed({"type": kind, "path": "/runs/resume"})
+
+
+@pytest.mark.anyio
+async def test_a_native_backend_answers_itself() -> None:
+    assert await passed(http("PATCH", "/runs/resume"), backend="native")
+
+
+@pytest.mark.anyio
+async def test_a_request_of_another_shim_passes_through() -> None:
+    assert await passed(http("PATCH", "/runs/resume", ap_resume_shim=True))
+
+
+@pytest.mark.anyio
+async def test_context_variables_that_the_app_sets_survive() -> None:
+    variable = contextvars.ContextVar("variable", default="unset")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        variable.set("by the app")
+
+    await Call()(ResumeShim(app), http("GET", "/"))
+    assert variable.get() == "by the app"
+
+
+@pytest.mark.anyio
+async def test_an_error_of_the_app_passes_through_bare() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise KeyError("its own")
+
+    with pytest.raises(KeyError, match="its own"):
+        await Call()(ResumeShim(app), http("GET", "/"))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("root", "path"),
+    [
+        ("/below", "/below/runs/resume"),
+        ("/below", "/runs/resume"),  # servers that do not put root_path before the path
+        ("/runs", "/runs/runs/resume"),
+    ],
+)
+async def test_the_routes_are_below_the_root_path(root: str, path: str) -> None:
+    assert (await refused(http("PATCH", path, root_path=root)))["code"] == "invalid_request"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("root", "path"), [("/below", "/belowruns/resume"), ("/runs", "/runs/resume")])
+async def test_what_is_not_below_the_root_path_passes_through(root: str, path: str) -> None:
+    assert await passed(http("PATCH", path, root_path=root))
+
+
+async def refused(scope: Scope, **options: Any) -> Any:
+    """The body of the shim's own answer to an empty body."""
+    await (call := Call())(ResumeShim(Recorder(), **{"backend": "agent-protocol", **options}), scope)
+    return json.loads(call.answer)
+
+
+@pytest.mark.anyio
+async def test_a_prefix_stands_before_the_routes() -> None:
+    assert (await refused(http("PATCH", "/api/runs/resume"), prefix="/api"))["code"] == "invalid_request"
+    assert await passed(http("PATCH", "/runs/resume"), prefix="/api")
+
+
+@pytest.mark.anyio
+async def test_a_prefix_stands_before_lookups_and_the_runs_address() -> None:
+    agent = Agent()
+    app = ResumeShim(Stripped(agent, "/api"), "agent-protocol", prefix="/api")
+    await (call := Call(BODY))(app, http("PATCH", "/api/runs/resume"))
+    assert (call.status, [seen.path for seen in agent.resumes]) == (200, ["/runs"])
+    assert (b"content-location", b"/api/runs/r2") in call.sent[0]["headers"]
+
+
+class Stripped:
+    """An app below a path that no root_path tells."""
+
+    def __init__(self, app: Any, prefix: str) -> None:
+        self.app, self.prefix = app, prefix
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"].startswith(self.prefix), scope["path"]
+        await self.app({**scope, "path": scope["path"].removeprefix(self.prefix)}, receive, send)
+
+
+@pytest.mark.anyio
+async def test_a_mount_stands_before_the_runs_address() -> None:
+    scope = http("PATCH", "/mü/runs/resume", root_path="/mü")
+    await (call := Call(BODY))(ResumeShim(Agent(), "agent-protocol"), scope)
+    assert (b"content-location", b"/m%C3%BC/runs/r2") in call.sent[0]["headers"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "says"), [("langraph", "Did you mean 'langgraph'"), ("", "Unknown backend ''"), ("x", "there are auto")]
+)
+def test_an_unknown_backend_is_refused_at_once(backend: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        ResumeShim(Recorder(), backend)
+
+
+def test_a_place_for_the_answer_has_no_meaning_elsewhere() -> None:
+    with pytest.raises(ConfigurationError, match="resume_at has no meaning for langgraph"):
+        ResumeShim(Recorder(), "langgraph", resume_at="/command/resume")
+
+
+def test_a_dialect_of_ones_own_is_taken_as_it_is() -> None:
+    with serving(ResumeShim(Agent(), load_backend("agent-protocol"))) as url:
+        assert resume(url).status_code == 200
+
+
+def described(info: Any = None, openapi: Any = None) -> Agent:
+    """A server that tells what it is."""
+
+    def told(value: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            asked.append(scope["path"])
+            await reply(send, value, 404 if value is None else 200)
+
+        return app
+
+    asked: list[str] = []
+    agent = Agent(extra={"/info": told(info), "/openapi.json": told(openapi)})
+    agent.asked = asked  # type: ignore[attr-defined]
+    return agent
+
+
+PATHS: dict[str, Any] = {path: {"post": {}} for path in ("/runs", "/runs/wait", "/runs/stream", "/threads")}
+NATIVE: dict[str, Any] = {f"/runs/resume{tail}": {"patch": {}} for tail in ("", "/wait", "/stream")}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("info", "openapi", "name"),
+    [
+        (None, {"paths": PATHS}, "agent-protocol"),
+        (LANGGRAPH, None, "langgraph"),
+        ({"langgraph_js_version": "1"}, None, "langgraph"),
+        ({"name": "Aegra"}, None, "aegra"),
+        (LANGGRAPH, {"paths": NATIVE}, "native"),
+    ],
+)
+async def test_a_backend_is_recognised_and_named_in_the_log(
+    info: Any, openapi: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "ap_resume_shim"):
+        await Call(b"{}")(ResumeShim(described(info, openapi)), http("PATCH", "/runs/resume"))
+    assert [record.getMessage().split(" (")[0] for record in caplog.records] == [f"the backend is {name}"]
+
+
+@pytest.mark.anyio
+async def test_a_recognised_backend_is_asked_once() -> None:
+    shim = ResumeShim(agent := described(None, {"paths": PATHS}))
+    for _ in range(2):
+        agent.status = "interrupted"
+        await (call := Call(BODY))(shim, http("PATCH", "/runs/resume"))
+        assert call.status == 200
+    assert agent.asked == ["/info", "/openapi.json"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.anyio
+async def test_a_backend_found_to_be_native_answers_itself() -> None:
+    shim = ResumeShim(agent := described(None, {"paths": NATIVE}))
+    await (call := Call(BODY))(shim, http("PATCH", "/runs/resume"))
+    assert (call.status, [(seen.method, seen.body) for seen in agent.seen]) == (200, [("PATCH", BODY)])
+
+
+@pytest.mark.anyio
+async def test_an_unknown_backend_is_said_with_what_to_pass() -> None:
+    error = await refused(http("PATCH", "/runs/resume"), backend="auto")
+    assert error["code"] == "upstream_error"  # the recorder does not even answer
+    await (call := Call(BODY))(ResumeShim(described()), http("PATCH", "/runs/resume"))
+    told = json.loads(call.answer)
+    assert (call.status, told["code"], told["metadata"]["info_status"]) == (502, "upstream_unrecognised", 404)
+    assert "backend=" in told["message"] and "--backend" in told["message"]
+
+
+@pytest.mark.anyio
+async def test_a_failed_detection_is_tried_again() -> None:
+    agent = described()
+    await Call(BODY)(shim := ResumeShim(agent), http("PATCH", "/runs/resume"))
+    agent.extra = described(None, {"paths": PATHS}).extra
+    await (call := Call(BODY))(shim, http("PATCH", "/runs/resume"))
+    assert call.status == 200

@@ -1,0 +1,528 @@
+"""The reverse proxy: byte for byte both ways, and what breaks on one side looks broken on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from ap_resume_shim import ConfigurationError, ResumeShim, ReverseProxy
+from ap_resume_shim import proxy as proxy_module
+from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from tests.serving import listening, serving
+from tests.shell.agent import METADATA, UNTIL_LEFT, Agent, says
+from tests.shell.calling import CLIENT, Call, eventually, http
+from tests.shell.sockets import OK, Upstream, connect, read_head, talk, until_closed, upstream
+
+LEAN: dict[str, Any] = {"server_header": False, "date_header": False, "proxy_headers": False}
+
+
+@contextmanager
+def proxied(script: Any = OK, base: str = "", **options: Any) -> Iterator[tuple[str, Upstream]]:
+    """A proxy in front of a server made of one function."""
+    with upstream(script) as behind, serving(ReverseProxy(behind.url + base), **LEAN, **options) as url:
+        yield url, behind
+
+
+def get(target: bytes, *headers: bytes, method: bytes = b"GET") -> bytes:
+    return b"\r\n".join(
+        [method + b" " + target + b" HTTP/1.1", b"host: here", b"connection: close", *headers, b"", b""]
+    )
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/",
+        b"/a%2Fb/c",
+        b"/a/../b/./c",
+        b"//double//slashes/",
+        b"/%e4%BD%a0?q=%e4",
+        b"/a;p=1,2:3@4/!$&'()*+~",
+        b"/{curly}|pipe^caret`?x={y}&z='\"<>",
+        b"/?a=1&a=2&b=&c",
+        b"/a+b%20c?d+e%2B",
+    ],
+)
+def test_the_target_goes_on_as_it_came(target: bytes, http: str) -> None:
+    with proxied(http=http) as (url, behind):
+        assert talk(url, get(target)).startswith(b"HTTP/1.1 200")
+    assert behind.lines[0] == b"GET " + target + b" HTTP/1.1"
+
+
+def test_a_base_path_stands_before_the_target() -> None:
+    with proxied(base="/v1/x/") as (url, behind):
+        talk(url, get(b"/a%2Fb?c"))
+    assert behind.lines[0] == b"GET /v1/x/a%2Fb?c HTTP/1.1"
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PURGE"])
+def test_the_method_goes_on(method: bytes) -> None:
+    with proxied() as (url, behind):
+        assert talk(url, get(b"/", method=method)).startswith(b"HTTP/1.1 200")
+    assert behind.lines[0] == method + b" / HTTP/1.1"
+
+
+def test_headers_go_on_in_their_order() -> None:
+    sent = [b"x-b: 1", b"cookie: a=1", b"x-a: \xe9", b"x-b: 2", b"accept-encoding: br", b"authorization: Bearer t"]
+    with proxied() as (url, behind):
+        talk(url, get(b"/", *sent))
+    assert behind.lines[1:] == [b"host: here", *sent], "and nothing is added"
+
+
+def test_headers_of_one_connection_do_not_go_on() -> None:
+    hops = [b"keep-alive: 5", b"te: trailers", b"proxy-connection: x", b"x-hop: 1", b"upgrade: h2c", b"x-b: 2"]
+    with proxied(http="h11", ws="none") as (url, behind):
+        talk(url, get(b"/", b"connection: close, X-Hop", *hops))
+    assert behind.lines[1:] == [b"host: here", b"x-b: 2"]
+
+
+def test_headers_come_back_in_their_order() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-B: \xe9\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n"
+    with proxied(answer) as (url, _):
+        head = talk(url, get(b"/")).split(b"\r\n")
+    assert head[1:5] == [b"set-cookie: a=1", b"x-b: \xe9", b"set-cookie: b=2", b"content-length: 0"]
+
+
+def test_headers_of_the_upstream_connection_do_not_come_back() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nconnection: x-hop, close\r\nx-hop: 1\r\nkeep-alive: 5\r\nx-b: 2\r\n\r\nbody"
+    with proxied(answer) as (url, _):
+        head, _, body = talk(url, get(b"/")).partition(b"\r\n\r\n")
+    assert (b"x-hop" in head, b"keep-alive" in head, b"x-b: 2" in head) == (False, False, True)
+    assert b"body" in body
+
+
+def test_a_compressed_body_stays_as_it_is() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x8b\x00\xff"
+    with proxied(answer) as (url, _):
+        assert talk(url, get(b"/")).endswith(b"\r\n\r\n\x1f\x8b\x00\xff")
+
+
+def test_redirects_are_not_followed() -> None:
+    with proxied(b"HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\n\r\n") as (url, behind):
+        answer = CLIENT.get(url)
+    assert (answer.status_code, answer.headers["location"], len(behind.heads)) == (302, "/there", 1)
+
+
+def test_cookies_of_one_client_do_not_reach_another() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nset-cookie: session=secret\r\ncontent-length: 0\r\n\r\n"
+    with proxied(answer) as (url, behind):
+        httpx.get(url)
+        httpx.get(url)
+    assert b"secret" not in behind.heads[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 123\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        (b"GET", b'HTTP/1.1 304 Not Modified\r\netag: "x"\r\n\r\n'),
+        (b"GET", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+    ],
+)
+def test_answers_without_a_body(method: bytes, answer: bytes) -> None:
+    with proxied(answer) as (url, _):
+        got = talk(url, get(b"/", method=method))
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert (head.split(b" ")[1], body) == (answer.split(b" ")[1], b"")
+    assert all(line in head for line in answer.split(b"\r\n")[1:])
+
+
+def test_a_body_of_known_length_goes_on_with_it() -> None:
+    with proxied(echo) as (url, behind):
+        assert CLIENT.post(url, content=b"x" * 300_000).content == b"x" * 300_000
+    assert b"content-length: 300000" in behind.lines
+
+
+def echo(connection: socket.socket) -> None:
+    """Answer with the body, which is of 300,000 bytes."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n")
+    left = 300_000
+    while left and (more := connection.recv(65536)):
+        connection.sendall(more)
+        left -= len(more)
+
+
+def test_a_body_is_streamed_as_it_comes() -> None:
+    got: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        got.append(connection.recv(100))
+        connection.sendall(OK)
+
+    with proxied(script) as (url, behind), connect(url) as client:
+        client.sendall(get(b"/", b"transfer-encoding: chunked", method=b"POST") + b"5\r\nfirst\r\n")
+        assert eventually(lambda: b"first" in b"".join(behind.rests + got)), (
+            "the first part arrives although the second was not sent"
+        )
+        client.sendall(b"0\r\n\r\n")
+        assert read_head(client).startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding: chunked" in [line.lower() for line in behind.lines]
+
+
+def test_an_answer_is_streamed_as_it_comes() -> None:
+    def script(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        until_closed(connection)
+
+    with proxied(script) as (url, _), CLIENT.stream("GET", url) as answer:
+        assert next(answer.iter_raw()) == b"first"
+
+
+def test_a_slow_client_slows_the_upstream() -> None:
+    sent: list[int] = []
+
+    def script(connection: socket.socket) -> None:
+        connection.settimeout(2)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+        try:
+            for _ in range(15_000):
+                connection.sendall(b"x" * 65536)
+                sent.append(65536)
+        except TimeoutError:
+            sent.append(0)
+
+    with proxied(script) as (url, _), connect(url) as client:
+        client.sendall(get(b"/"))
+        assert eventually(lambda: sent and sent[-1] == 0), "the upstream cannot send on"
+    assert sum(sent) < 100_000_000
+
+
+def test_a_client_that_leaves_an_idle_answer_is_noticed_upstream() -> None:
+    closed: list[bool] = []
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        closed.append(until_closed(connection))
+
+    with proxied(script) as (url, _):
+        with connect(url) as client:
+            client.sendall(get(b"/"))
+            assert read_head(client)
+        assert eventually(lambda: closed == [True])
+
+
+@pytest.mark.parametrize("body", [b"", b"unfinished"])
+def test_a_client_that_leaves_before_the_answer_is_noticed_upstream(body: bytes) -> None:
+    closed: list[bool] = []
+    with proxied(lambda connection: closed.append(until_closed(connection))) as (url, behind):
+        with connect(url) as client:
+            announced = [b"content-length: 100"] if body else []
+            client.sendall(get(b"/", *announced, method=b"POST") + body)
+            assert eventually(lambda: behind.heads)
+        assert eventually(lambda: closed == [True])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n",
+    ],
+)
+def test_an_answer_that_breaks_looks_broken(broken: bytes) -> None:
+    with proxied(broken) as (url, _), pytest.raises(httpx.RemoteProtocolError):
+        CLIENT.get(url)
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-le"])
+def test_no_answer_is_a_502(answer: bytes) -> None:
+    with proxied(answer) as (url, behind):
+        got = CLIENT.get(url)
+    assert (got.status_code, got.json()["code"], got.json()["metadata"]) == (502, "upstream_error", {})
+    assert behind.url in got.json()["message"]
+
+
+def test_an_unreachable_upstream_is_a_502_until_it_is_there() -> None:
+    later = listening()  # bound, and not listening yet: connections are refused
+    with serving(ReverseProxy(f"http://127.0.0.1:{later.getsockname()[1]}")) as url:
+        got = CLIENT.get(url)
+        assert (got.status_code, got.json()["code"]) == (502, "upstream_unreachable")
+        assert "Is it running?" in got.json()["message"]
+        with serving(Agent(), at=later):
+            assert CLIENT.get(f"{url}/threads/t").status_code == 200
+
+
+def test_an_upstream_that_restarts_is_found_again() -> None:
+    """A connection that was kept and is closed by now is not used again."""
+    with proxied() as (url, behind):
+        assert [CLIENT.get(url).status_code for _ in range(3)] == [200, 200, 200]
+    assert len(behind.heads) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "is not the address"),
+        ("127.0.0.1:2024", "is not the address"),
+        ("localhost", "write it as http://host:port"),
+        ("ftp://host", "is not the address"),
+        ("http://", "is not the address"),
+        ("http://host:port", "is not the address"),
+        ("http://host:99999", "is not the address"),
+        ("http://[::1", "is not the address"),
+        ("http://host/?query", "is not the address"),
+        ("http://host/#fragment", "is not the address"),
+        ("http://host/ü", "is not the address"),
+        ("http://user:password@host", "holds no user name"),
+        (f"http://{'x' * 64}.{'y' * 70000}", "is not the address"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_at_once(url: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says) as error:
+        ReverseProxy(url)
+    assert "password" not in str(error.value)
+
+
+@pytest.mark.anyio
+async def test_an_address_may_be_ipv6() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as bound:
+        proxy = ReverseProxy(f"http://[::1]:{bound.getsockname()[1]}")
+        call = Call()
+        task = asyncio.create_task(call(proxy, http()))
+        connection, _ = await asyncio.to_thread(bound.accept)
+        with connection:
+            connection.sendall(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+            await task
+        await proxy.aclose()
+    assert (call.status, call.answer) == (200, b"ok")
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_a_body_announced_in_two_ways_is_refused(http: str) -> None:
+    """Length and chunks at once is how requests are smuggled."""
+    request = (
+        get(b"/", b"content-length: 3", b"transfer-encoding: chunked", method=b"POST") + b"5\r\nhello\r\n0\r\n\r\n"
+    )
+    with proxied(http=http) as (url, behind):
+        assert talk(url, request).startswith(b"HTTP/1.1 400")
+    assert behind.heads == []
+
+
+@pytest.mark.anyio
+async def test_an_address_too_long_to_pass_on_is_refused() -> None:
+    await (call := Call())(
+        ReverseProxy("http://legacy", transport=(transport := Told())), http(path="/" + "x" * 70_000)
+    )
+    assert (call.status, json.loads(call.answer)["code"], transport.requests) == (400, "invalid_request", [])
+
+
+@pytest.mark.anyio
+@respx.mock
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (httpx.ConnectError("refused"), 502, "upstream_unreachable"),
+        (httpx.ConnectTimeout("slow"), 502, "upstream_unreachable"),
+        (httpx.PoolTimeout("full"), 502, "upstream_unreachable"),
+        (httpx.ReadTimeout("silent"), 504, "upstream_timeout"),
+        (httpx.WriteTimeout("stuck"), 504, "upstream_timeout"),
+        (httpx.ReadError(""), 502, "upstream_error"),
+        (httpx.RemoteProtocolError("odd"), 502, "upstream_error"),
+    ],
+)
+async def test_failures_have_their_codes(error: Exception, status: int, code: str) -> None:
+    respx.get("http://legacy/x").mock(side_effect=error)
+    await (call := Call())(proxy := ReverseProxy("http://legacy"), http(path="/x"))
+    await proxy.aclose()
+    assert (call.status, json.loads(call.answer)["code"]) == (status, code)
+
+
+@pytest.mark.anyio
+@respx.mock
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (httpx.ConnectError("refused"), UpstreamUnreachable),
+        (httpx.ReadTimeout("silent"), UpstreamTimeout),
+        (httpx.ReadError("broken"), UpstreamError),
+    ],
+)
+async def test_to_the_shim_itself_failures_are_raised(error: Exception, raised: type[Exception]) -> None:
+    respx.get("http://legacy/x").mock(side_effect=error)
+    proxy, call = ReverseProxy("http://legacy"), Call()
+    with pytest.raises(raised):
+        await call(proxy, http(path="/x", ap_resume_shim=True))
+    await proxy.aclose()
+    assert call.sent == []
+
+
+class Told(httpx.AsyncBaseTransport):
+    """A transport of one's own, which remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self.bodies: list[bytes] = []
+        self.closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.bodies.append(await request.aread())
+        return httpx.Response(200, stream=httpx.ByteStream(b"ok"))
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.anyio
+async def test_a_transport_of_ones_own_is_used_and_closed() -> None:
+    proxy = ReverseProxy("https://legacy:8443/v1", transport=(transport := Told()))
+    await (call := Call())(proxy, http(path="/x"))
+    await proxy.aclose()
+    assert (call.answer, str(transport.requests[0].url), transport.closed) == (b"ok", "https://legacy:8443/v1/x", True)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("version", "body"), [("1.1", b""), ("2", b"body"), ("3", b"body")])
+async def test_later_versions_of_http_do_not_announce_a_body(version: str, body: bytes) -> None:
+    transport, call = Told(), Call(b"body")
+    await call(ReverseProxy("http://legacy", transport=transport), http("POST", http_version=version))
+    assert transport.bodies == [body]
+    assert ("transfer-encoding" in transport.requests[0].headers) is bool(body)
+
+
+@pytest.mark.anyio
+async def test_a_get_of_a_later_version_has_no_body() -> None:
+    transport = Told()
+    await Call()(ReverseProxy("http://legacy", transport=transport), http(http_version="2"))
+    assert (transport.bodies, "transfer-encoding" in transport.requests[0].headers) == ([b""], False)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("root", "raw", "target"),
+    [
+        ("", b"/a%2Fb", b"/a%2Fb"),
+        ("/api", b"/api/a%2Fb", b"/a%2Fb"),
+        ("/api", b"/api", b"/"),
+        ("/api", b"/apis/x", b"/apis/x"),
+        ("/api", b"/x", b"/x"),
+        ("/m\xfc x", b"/m%C3%BC%20x/y", b"/y"),
+        ("/a/b", b"/a%2Fb/c", b"/c"),
+    ],
+)
+async def test_the_mount_is_not_passed_on(root: str, raw: bytes, target: bytes) -> None:
+    transport = Told()
+    await Call()(ReverseProxy("http://legacy", transport=transport), http(root_path=root, raw_path=raw))
+    assert transport.requests[0].extensions["target"] == target
+
+
+@pytest.mark.anyio
+async def test_a_server_that_gives_no_raw_path() -> None:
+    transport = Told()
+    scope = http(path="/m\xfc/a b", root_path="/m\xfc", raw_path=None)
+    await Call()(ReverseProxy("http://legacy", transport=transport), scope)
+    assert transport.requests[0].extensions["target"] == b"/a%20b"
+
+
+def test_a_proxy_may_be_mounted() -> None:
+    with upstream() as behind:
+        mounted = Starlette(routes=[Mount("/below/here", app=ReverseProxy(behind.url))])
+        with serving(mounted) as url:
+            assert CLIENT.get(url + "/below/here/a%2Fb?c").text == "ok"
+    assert behind.lines[0] == b"GET /a%2Fb?c HTTP/1.1"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("mounted", [True, False])
+def test_no_connection_is_left_open(mounted: bool, loop: str) -> None:
+    """A mounted app is told of no shutdown; an unclosed connection would be a warning, which is an error here."""
+    with serving(Agent()) as behind:
+        proxy: ASGIApp = ReverseProxy(behind)
+        with serving(Starlette(routes=[Mount("/", app=proxy)]) if mounted else proxy, loop=loop) as url:
+            assert CLIENT.get(f"{url}/threads/t").status_code == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_client_that_leaves_while_connecting_leaves_no_connection(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upstream accepts, and says nothing: with TLS the handshake does not end, until its time is over."""
+    monkeypatch.setattr(proxy_module, "TIMEOUT", httpx.Timeout(0.3, read=None))
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        proxy = ReverseProxy(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
+        for turns in range(0, 40, 4):
+            task = asyncio.create_task((call := Call())(proxy, http()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.gone.set()
+            await task
+        await proxy.aclose()
+        silent.settimeout(0.5)
+        assert all(await asyncio.to_thread(closed_connections, silent))
+
+
+def closed_connections(listening: socket.socket) -> list[bool]:
+    """Whether each of the connections that were made is closed by now."""
+    found = []
+    try:
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                connection.settimeout(5)
+                found.append(until_closed(connection))
+    except TimeoutError:
+        return found
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_clients_that_leave_at_any_moment_leave_no_connection(loop: str) -> None:
+    agent = Agent(says(METADATA, UNTIL_LEFT))
+    with serving(agent, loop=loop) as behind, serving(ReverseProxy(behind), loop=loop) as url:
+        for number in range(30):
+            with connect(url) as client:
+                client.sendall(get(b"/runs/stream", b"content-length: 0", method=b"POST"))
+                time.sleep(number * 0.0005)
+        assert CLIENT.get(f"{url}/threads/t").status_code == 200
+    assert len(agent.seen) <= 31
+
+
+@pytest.mark.anyio
+async def test_a_websocket_is_closed_politely() -> None:
+    call = Call()
+    call.gone.set()
+    await call(ReverseProxy("http://legacy"), {"type": "websocket", "path": "/"})
+    assert [(message["type"], message["code"]) for message in call.sent] == [("websocket.close", 1011)]
+
+
+@pytest.mark.anyio
+async def test_what_asgi_may_become_is_not_passed_on() -> None:
+    with pytest.raises(NotImplementedError, match=r"something\.new"):
+        await Call()(ReverseProxy("http://legacy"), {"type": "something.new"})
+
+
+def test_the_shim_in_front_of_it_resumes() -> None:
+    with serving(agent := Agent()) as behind, serving(ResumeShim(ReverseProxy(behind), "agent-protocol")) as url:
+        answer = CLIENT.patch(f"{url}/runs/resume", json={"thread_id": "t"}, headers={"authorization": "Bearer t"})
+    assert (answer.status_code, answer.json()["run_id"]) == (200, "r2")
+    assert [dict(seen.headers).get(b"authorization") for seen in agent.seen] == [b"Bearer t"] * 3
+
+
+def test_the_shim_in_front_of_it_says_what_was_not_sent() -> None:
+    with serving(ResumeShim(ReverseProxy("http://127.0.0.1:9"), "agent-protocol")) as url:
+        answer = CLIENT.patch(f"{url}/runs/resume", json={"thread_id": "t"})
+    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unreachable")
+
+
+def test_the_shim_in_front_of_it_makes_a_broken_stream_look_broken() -> None:
+    with (
+        serving(Agent(says(METADATA, 0.2, ValueError()))) as behind,
+        serving(ResumeShim(ReverseProxy(behind), "agent-protocol")) as url,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
+        CLIENT.patch(f"{url}/runs/resume/stream", json={"thread_id": "t"})
