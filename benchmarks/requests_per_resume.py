@@ -67,9 +67,13 @@ def main() -> None:
             made = {form: fewest(world, form[0], given=form[1]) for form in FORMS}
         rows.append([backend, *(_cell(len(made[form]), goal(backend, form[0])) for form in FORMS)])
         for mode, given in FORMS:
-            print(f"{backend}, {mode.name.lower()}{', agent_id' if given else ''}: {', '.join(made[mode, given])}")
-    head = ["backend", *(f"{mode.name.lower()}{' + agent_id' if given else ''}" for mode, given in FORMS)]
+            print(f"{backend}, {_name(mode, given)}: {', '.join(made[mode, given])}")
+    head = ["backend", *(_name(*form) for form in FORMS)]
     show("Requests that reach the backend for one resume (in brackets: the goal, where it is missed)", head, rows)
+
+
+def _name(mode: Mode, given: bool) -> str:
+    return mode.name.lower() + (" + agent_id" if given else "")
 
 
 def _cell(count: int, wanted: int) -> str:

@@ -6,19 +6,20 @@ The ways take turns within each round, and what is reported are ratios: the medi
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from multiprocessing import get_context
+from socket import socket
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
+import uvicorn
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.protocol import Mode
@@ -31,7 +32,7 @@ from tests.serving import listening
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-ROUNDS = {"agent-protocol": 200, "langgraph": 15}
+ROUNDS = {"agent-protocol": 200, "langgraph": 10}
 TAILS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
 ANSWER = "yes"
 
@@ -91,26 +92,31 @@ def wrapped() -> ASGIApp:
     return ResumeShim(create_app(), "agent-protocol")
 
 
+def serve(factory: Callable[[], ASGIApp], bound: socket) -> None:
+    """What a process of its own does."""
+    uvicorn.Server(uvicorn.Config(factory(), log_level="critical")).run(sockets=[bound])
+
+
 @contextmanager
-def process(factory: str) -> Iterator[str]:
-    """An app of its own process, served by uvicorn; connections wait in the socket until it is up."""
+def process(factory: Callable[[], ASGIApp]) -> Iterator[str]:
+    """An app in a process of its own; connections wait in the socket until it is up."""
     with listening() as bound:
         bound.listen()
-        command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--fd", str(bound.fileno())]
-        server = subprocess.Popen([*command, "--log-level", "critical"], pass_fds=[bound.fileno()])
+        server = get_context("spawn").Process(target=serve, args=(factory, bound), daemon=True)
+        server.start()
         try:
             yield f"http://127.0.0.1:{bound.getsockname()[1]}"
         finally:
             server.terminate()
-            server.wait(timeout=20)
+            server.join(20)
 
 
 @contextmanager
 def agent_protocol() -> Iterator[list[Way]]:
     """The legacy server alone, behind a sidecar, and with the shim in its process."""
     with (
-        process("examples.legacy_server.server:create_app") as legacy,
-        process("benchmarks.resume:wrapped") as inside,
+        process(create_app) as legacy,
+        process(wrapped) as inside,
         sidecar(legacy, "--backend", "agent-protocol") as shim,
     ):
         yield [
@@ -131,35 +137,34 @@ BACKENDS = {"agent-protocol": agent_protocol, "langgraph": langgraph}
 
 
 def seconds(backend: str, ways: list[Way], mode: Mode) -> list[list[float]]:
-    """How long each way took, round by round."""
-    rounds = ROUNDS[backend]
-    threads = {way.name: _asked(backend, way.url, rounds + 1) for way in ways}
-    clients = {way.name: Client(way.url) for way in ways}
-    for way in ways:  # connections are made, and imports done
-        way.resume(clients[way.name], threads[way.name].pop(), mode)
+    """How long each way took, round by round; the first round, which makes connections, does not count."""
     taken: list[list[float]] = [[] for _ in ways]
-    for number in range(rounds):
-        for turn in range(len(ways)):
-            index = (number + turn) % len(ways)
-            way = ways[index]
-            thread = threads[way.name].pop()
-            begin = perf_counter()
-            way.resume(clients[way.name], thread, mode)
-            taken[index].append(perf_counter() - begin)
-    return taken
+    clients = [Client(way.url) for way in ways]
+    with ExitStack() as stack, ThreadPoolExecutor(len(ways)) as pool:
+        drivers = [stack.enter_context(_driver(backend, way.url)) for way in ways]
+        for number in range(ROUNDS[backend] + 1):
+            threads = list(pool.map(_asked, drivers))
+            for turn in range(len(ways)):
+                index = (number + turn) % len(ways)
+                begin = perf_counter()
+                ways[index].resume(clients[index], threads[index], mode)
+                taken[index].append(perf_counter() - begin)
+            for driver, thread in zip(drivers, threads, strict=True):
+                driver.client.delete(f"/threads/{thread}")  # the legacy server searches all its runs
+    return [times[1:] for times in taken]
 
 
-def _asked(backend: str, url: str, count: int) -> list[str]:
-    """Threads that wait for an answer."""
-    with httpx.Client(base_url=url, timeout=120) as client, ThreadPoolExecutor(4) as pool:
-        driver = AgentProtocolDriver(client) if backend == "agent-protocol" else LangGraphDriver(client)
+@contextmanager
+def _driver(backend: str, url: str) -> Iterator[AgentProtocolDriver | LangGraphDriver]:
+    with httpx.Client(base_url=url, timeout=60) as client:
+        yield AgentProtocolDriver(client) if backend == "agent-protocol" else LangGraphDriver(client)
 
-        def make(_: int) -> str:
-            thread = driver.thread()
-            driver.start(thread, "ask", {"topic": "lunch"})
-            return thread
 
-        return list(pool.map(make, range(count)))
+def _asked(driver: AgentProtocolDriver | LangGraphDriver) -> str:
+    """A thread that waits for an answer."""
+    thread = driver.thread()
+    driver.start(thread, "ask", {"topic": "lunch"})
+    return thread
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def test_the_shell_does_not_know_where_the_backend_is(module: str) -> None:
 
 
 def test_the_proxy_knows_nothing_of_resumes() -> None:
-    assert not strangers(f"{US}.proxy", "core.errors", "upstream")
+    assert not strangers(f"{US}.proxy", "core.errors", "core.strictjson", "upstream")
 
 
 def test_httpx_is_imported_by_the_proxy_alone() -> None:

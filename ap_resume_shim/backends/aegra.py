@@ -68,7 +68,7 @@ class Aegra:
                 (answer,) = yield Ask((wire.assistant_lookup(str(agent_id)),))
                 thread_graph = wire.read_assistant(answer, str(agent_id)).get("graph_id")
                 wire.same_graph_or_refuse(wanted, assistant.get("graph_id"), thread_graph)
-            agent_id = wanted
+            agent_id = assistant.get("assistant_id") or wanted
         busy = any(wire.is_active(run) for run in runs)
         pending, answered = wire.read_tasks(state)
         return Found(

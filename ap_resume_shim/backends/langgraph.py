@@ -51,7 +51,8 @@ class LangGraph:
             first.append(wire.assistant_lookup(wanted))
         answers = yield Ask(tuple(first))
         thread = _Thread(read_lookup(answers[0]))
-        graph = None if wanted is None else wire.read_assistant(answers[1], wanted).get("graph_id")
+        assistant = {} if wanted is None else wire.read_assistant(answers[1], wanted)
+        graph = assistant.get("graph_id")
 
         more: dict[str, Request] = {}
         if not thread.tells_all or (graph is not None and graph != thread.metadata.get("graph_id")):
@@ -67,7 +68,7 @@ class LangGraph:
         if thread.status == "busy" and not any(wire.is_active(run) for run in runs):
             thread.rest()
         last = wire.newest(runs) or {}
-        agent_id = wanted or last.get("assistant_id") or thread.metadata.get("assistant_id")
+        agent_id = (assistant or last or thread.metadata).get("assistant_id") or wanted
         return thread.found(state, agent_id=agent_id, run_id=last.get("run_id"))
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:

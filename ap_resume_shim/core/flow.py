@@ -182,14 +182,13 @@ def _wait(resume: Resume, dialect: Dialect, settings: Settings, found: Found, re
     except ClientGone:
         yield from _cancel(resume, dialect, started)
         raise
-    if started is None:
-        started = yield from _name(resume, dialect, dialect.started(response, body, resume, found))
+    started = yield from _name(resume, dialect, dialect.started(response, body, resume, found) or started)
     ended = dialect.ended(body)
     after = yield from _look_again(resume, dialect, settings)
     if after.status != "busy":
         yield Settled()
     status, metadata = _outcome(ended, after)
-    run = _run(resume, started, status, metadata, after.updated_at)
+    run = _run(resume, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values
     yield from _complete(resume, dialect, settings, started)
     yield Answer(Reply(200, wait_response(run, values), _headers(resume, dialect, started)))
@@ -208,10 +207,8 @@ def _stream(resume: Resume, dialect: Dialect, settings: Settings, found: Found, 
             )
         if started is None:
             started = yield from _name(resume, dialect, dialect.started(response, head, resume, found))
-        if first is None or first.name != "metadata":
-            head = sse.encode("metadata", {"run_id": started.run_id}) + head
         headers = (*_headers(resume, dialect, started), *STREAM_HEADERS)
-        yield Answer(StreamReply(head, dialect.reframer(), headers))
+        yield Answer(StreamReply(head, sse.Named(dialect.reframer(), started.run_id), headers))
     except ClientGone:
         yield from _cancel(resume, dialect, started)
         raise

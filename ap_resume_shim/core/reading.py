@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     InvalidRequest,
@@ -116,7 +117,7 @@ def _unrecognised(response: Response) -> UpstreamUnrecognised:
     return UpstreamUnrecognised(
         f"The backend answered {response.status} with something that its dialect does not know. "
         "Is it the kind of server that the shim was told?",
-        {"upstream_status": response.status, "upstream_body": response.text[:500]},
+        {"upstream_status": response.status, "upstream_body": _harmless(response.text)},
     )
 
 
@@ -125,4 +126,11 @@ def error_text(response: Response) -> str:
     value = response.json
     if isinstance(value, dict):
         value = value.get("detail") or value.get("message") or value.get("error") or value
-    return str(response.text if value is None else value)[:500]
+    if value is None:
+        return _harmless(response.text)
+    return _harmless(value if isinstance(value, str) else strictjson.dumps(value).decode())
+
+
+def _harmless(text: str) -> str:
+    """The beginning of a text, unless it is a stack trace: those stay on the server."""
+    return "(a stack trace, see the backend's own log)" if "Traceback (most recent call" in text else text[:500]

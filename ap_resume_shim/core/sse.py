@@ -12,6 +12,7 @@ from typing import Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamError
+from ap_resume_shim.core.exchange import Reframer
 
 MAX_EVENT = 16 * 1024 * 1024
 """Bytes of one unfinished event that are kept, at most."""
@@ -77,6 +78,39 @@ class Relay:
     def between_events(self) -> bool:
         """Whether the last bytes are a blank line."""
         return self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+
+
+class Named:
+    """A `Reframer` in front of another: the first event names the run, by the backend's `metadata` or by ours.
+
+    It holds back until the first event is complete, since only then it shows which of the two.
+    """
+
+    def __init__(self, inner: Reframer, run_id: str) -> None:
+        self._inner, self._metadata = inner, encode("metadata", {"run_id": run_id})
+        self._held: bytes | None = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The same bytes, behind our own event where the backend has none."""
+        if self._held is None:
+            return self._inner.feed(chunk)
+        self._held += chunk
+        first = first_event(self._held)
+        return b"" if first is None else self._begin(named=first.name == "metadata")
+
+    def finish(self) -> bytes:
+        """What was held back, and what the other reframer has left."""
+        rest = b"" if self._held is None else self._begin(named=False)
+        return rest + self._inner.finish()
+
+    @property
+    def between_events(self) -> bool:
+        """Nothing is between the first bytes that are held back, or as the other reframer says."""
+        return self._inner.between_events if self._held is None else not self._held
+
+    def _begin(self, *, named: bool) -> bytes:
+        held, self._held = self._held or b"", None
+        return self._inner.feed(held if named else self._metadata + held)
 
 
 def encode(name: str, value: Any) -> bytes:

@@ -116,7 +116,7 @@ def test_an_agent_of_the_same_graph_may_take_over() -> None:
     server[f"GET /assistants/{other}"] = {"assistant_id": other, "graph_id": "ask"}
     asked, thread = look(AE, server, agent_id="ask")
     assert asked == [f"{BOTH} + POST /assistants/search", f"GET /assistants/{other}"]
-    assert thread.agent_id == "ask"
+    assert thread.agent_id == "custom", "by its id, whatever the client called it"
 
 
 def test_an_agent_of_another_graph_is_refused() -> None:

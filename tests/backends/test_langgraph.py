@@ -186,7 +186,7 @@ UUID = "6bbbf146-21ad-5f8f-9669-f883eab95006"
 def test_an_agent_is_looked_up_beside_the_thread(agent_id: str, request_: str, answered: Any) -> None:
     asked, thread = look(LG, {"GET …": current("interrupted", ASKED), request_: answered}, agent_id=agent_id)
     assert asked == [f"GET … + {request_}"]
-    assert thread.agent_id == agent_id
+    assert thread.agent_id == "an-assistant"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_an_agent_of_another_graph_is_refused_since_it_would_lose_the_question()
 def test_metadata_that_a_client_overwrote_does_not_make_an_agent_a_stranger() -> None:
     thread = old("interrupted", ASKED, metadata={"graph_id": "overwritten"})
     server = {"POST /assistants/search": [GRAPH], "GET …/state": state({"interrupts": [ASKED]})}
-    assert found(thread, server=server, agent_id="ask").agent_id == "ask"
+    assert found(thread, server=server, agent_id="ask").agent_id == "an-assistant"
 
 
 # The answer

@@ -1,4 +1,4 @@
-"""Pass-through stays as cheap as it is: counted in what the interpreter does, since a clock would depend on the machine."""
+"""Pass-through stays as cheap as it is: counted in what the interpreter does, as a clock would tell of the machine."""
 
 from __future__ import annotations
 

@@ -109,14 +109,31 @@ def test_the_head_of_a_stream_keeps_proxies_from_holding_it() -> None:
 def test_a_stream_that_names_its_run_is_relayed_untouched(send: Response) -> None:
     events = b': beat\r\n\r\nevent: metadata\r\ndata: {"run_id": "r1", "attempt": 1}\r\n\r\nevent: val'
     reply = stream_of(drive(STREAM, {"send": send, "read events": events}))
-    assert reply.head == events
+    assert reply.reframer.feed(reply.head) == events
     assert reply.reframer.feed(b"ues\r\n") == b"ues\r\n"
 
 
-@pytest.mark.parametrize("events", [b"", b"event: val", b"event: values\ndata: {}\n\n", b": beat\n\n"])
+OURS = b'event: metadata\ndata: {"run_id":"r1"}\n\n'
+
+
+@pytest.mark.parametrize("events", [b"event: values\ndata: {}\n\n", b": beat\n\nevent: values\ndata: {}\n\nevent: val"])
 def test_a_stream_that_does_not_name_its_run_gets_an_event_that_does(events: bytes) -> None:
-    told = drive(STREAM, {"read events": events})
-    assert stream_of(told).head == b'event: metadata\ndata: {"run_id":"r1"}\n\n' + events
+    reply = stream_of(drive(STREAM, {"read events": events}))
+    assert reply.reframer.feed(reply.head) == OURS + events
+    assert reply.reframer.feed(b"more") == b"more"
+
+
+@pytest.mark.parametrize("late", [b"event: metadata\ndata: {}\n\n", b"event: values\ndata: {}\n\n"])
+def test_a_stream_that_is_late_is_named_once(late: bytes) -> None:
+    reframer = stream_of(drive(STREAM, {"read events": b""})).reframer
+    assert (reframer.feed(b""), reframer.between_events) == (b"", True)
+    assert (reframer.feed(late[:9]), reframer.between_events) == (b"", False)
+    assert reframer.feed(late[9:]) == (late if b"metadata" in late else OURS + late)
+
+
+def test_a_stream_without_events_still_names_its_run() -> None:
+    reply = stream_of(drive(STREAM, {"read events": b": beat\n\n"}))
+    assert reply.reframer.feed(reply.head) + reply.reframer.finish() == OURS + b": beat\n\n"
 
 
 def test_the_first_event_is_waited_for_as_long_as_the_operator_says() -> None:

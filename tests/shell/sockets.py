@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 Script = Callable[[socket.socket], None]
 
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 
 
 @dataclass
@@ -20,8 +20,6 @@ class Upstream:
 
     url: str
     heads: list[bytes] = field(default_factory=list)
-    rests: list[bytes] = field(default_factory=list)
-    """What had come with the head."""
 
     @property
     def lines(self) -> list[bytes]:
@@ -39,9 +37,7 @@ def upstream(script: Script | bytes = OK) -> Iterator[Upstream]:
     def serve(connection: socket.socket) -> None:
         with connection, suppress(OSError):
             connection.settimeout(10)
-            head, _, rest = read_head(connection).partition(b"\r\n\r\n")
-            made.rests.append(rest)
-            made.heads.append(head)
+            made.heads.append(read_head(connection).removesuffix(b"\r\n\r\n"))
             connection.sendall(script) if isinstance(script, bytes) else script(connection)
 
     def accept() -> None:
@@ -63,9 +59,9 @@ def upstream(script: Script | bytes = OK) -> Iterator[Upstream]:
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """Everything until the head is complete, and what came with it."""
+    """A head, to its blank line, and nothing that comes after it."""
     got = b""
-    while b"\r\n\r\n" not in got and (more := connection.recv(65536)):
+    while not got.endswith(b"\r\n\r\n") and (more := connection.recv(1)):
         got += more
     return got
 

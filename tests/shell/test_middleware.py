@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
 import logging
 from typing import Any
 
 import pytest
-from starlette.types import Scope
+from starlette.types import Message, Scope
 
-from ap_resume_shim import ConfigurationError, ResumeShim
+from ap_resume_shim import ConfigurationError, Limits, ResumeShim, middleware
 from ap_resume_shim.backends import load_backend
 from tests.serving import serving
 from tests.shell.agent import Agent, reply, resume
@@ -231,3 +232,38 @@ async def test_a_failed_detection_is_tried_again() -> None:
     agent.extra = described(None, {"paths": PATHS}).extra
     await (call := Call(BODY))(shim, http("PATCH", "/runs/resume"))
     assert call.status == 200
+
+
+@pytest.mark.anyio
+async def test_of_two_that_come_first_one_finds_out() -> None:
+    shim = ResumeShim(agent := described(None, {"paths": PATHS}))
+    calls = [Call(BODY), Call(BODY)]
+    await asyncio.gather(*(call(shim, http("PATCH", "/runs/resume")) for call in calls))
+    assert sorted(call.status for call in calls) == [200, 409]
+    assert agent.asked == ["/info", "/openapi.json"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.anyio
+async def test_a_body_too_large_is_answered_although_it_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "_DRAIN", 0.1)
+    parts = iter([b"x" * 8, b"x" * 8, b"unread"])
+    call = Call()
+
+    async def receive() -> Message:
+        if part := next(parts, None):
+            return {"type": "http.request", "body": part, "more_body": True}
+        await asyncio.sleep(60)
+        raise AssertionError("the client is not waited for")
+
+    shim = ResumeShim(Recorder(), "agent-protocol", limits=Limits(body=10))
+    await shim(http("PATCH", "/runs/resume"), receive, call.send)
+    assert (call.status, json.loads(call.answer)["code"], next(parts, "read")) == (413, "request_too_large", "read")
+
+
+@pytest.mark.anyio
+async def test_a_client_that_leaves_in_its_body_is_not_answered() -> None:
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    await ResumeShim(app := Recorder(), "agent-protocol")(http("PATCH", "/runs/resume"), receive, (call := Call()).send)
+    assert (app.calls, call.sent) == ([], [])

@@ -15,7 +15,7 @@ import pytest
 import respx
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from ap_resume_shim import ConfigurationError, ResumeShim, ReverseProxy
 from ap_resume_shim import proxy as proxy_module
@@ -41,25 +41,25 @@ def get(target: bytes, *headers: bytes, method: bytes = b"GET") -> bytes:
     )
 
 
+TARGETS = [
+    b"/",
+    b"/a%2Fb/c",
+    b"/a/../b/./c",
+    b"//double//slashes/",
+    b"/%e4%BD%a0?q=%e4",
+    b"/a;p=1,2:3@4/!$&'()*+~",
+    b"/{curly}|pipe^caret`?x={y}&z='\"<>",
+    b"/?a=1&a=2&b=&c",
+    b"/a+b%20c?d+e%2B",
+]
+
+
 @pytest.mark.parametrize("http", ["h11", "httptools"])
-@pytest.mark.parametrize(
-    "target",
-    [
-        b"/",
-        b"/a%2Fb/c",
-        b"/a/../b/./c",
-        b"//double//slashes/",
-        b"/%e4%BD%a0?q=%e4",
-        b"/a;p=1,2:3@4/!$&'()*+~",
-        b"/{curly}|pipe^caret`?x={y}&z='\"<>",
-        b"/?a=1&a=2&b=&c",
-        b"/a+b%20c?d+e%2B",
-    ],
-)
-def test_the_target_goes_on_as_it_came(target: bytes, http: str) -> None:
+def test_the_target_goes_on_as_it_came(http: str) -> None:
     with proxied(http=http) as (url, behind):
-        assert talk(url, get(target)).startswith(b"HTTP/1.1 200")
-    assert behind.lines[0] == b"GET " + target + b" HTTP/1.1"
+        answers = [talk(url, get(target))[:12] for target in TARGETS]
+    assert answers == [b"HTTP/1.1 200"] * len(TARGETS)
+    assert [head.split(b" ")[1] for head in behind.heads] == TARGETS
 
 
 def test_a_base_path_stands_before_the_target() -> None:
@@ -68,11 +68,12 @@ def test_a_base_path_stands_before_the_target() -> None:
     assert behind.lines[0] == b"GET /v1/x/a%2Fb?c HTTP/1.1"
 
 
-@pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PURGE"])
-def test_the_method_goes_on(method: bytes) -> None:
+def test_the_method_goes_on() -> None:
+    methods = [b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PURGE"]
     with proxied() as (url, behind):
-        assert talk(url, get(b"/", method=method)).startswith(b"HTTP/1.1 200")
-    assert behind.lines[0] == method + b" / HTTP/1.1"
+        for method in methods:
+            talk(url, get(b"/", method=method))
+    assert [head.split(b" ")[0] for head in behind.heads] == methods
 
 
 def test_headers_go_on_in_their_order() -> None:
@@ -165,9 +166,7 @@ def test_a_body_is_streamed_as_it_comes() -> None:
 
     with proxied(script) as (url, behind), connect(url) as client:
         client.sendall(get(b"/", b"transfer-encoding: chunked", method=b"POST") + b"5\r\nfirst\r\n")
-        assert eventually(lambda: b"first" in b"".join(behind.rests + got)), (
-            "the first part arrives although the second was not sent"
-        )
+        assert eventually(lambda: b"first" in b"".join(got)), "the first part arrives although the second was not sent"
         client.sendall(b"0\r\n\r\n")
         assert read_head(client).startswith(b"HTTP/1.1 200")
     assert b"transfer-encoding: chunked" in [line.lower() for line in behind.lines]
@@ -259,8 +258,11 @@ def test_an_unreachable_upstream_is_a_502_until_it_is_there() -> None:
 
 def test_an_upstream_that_restarts_is_found_again() -> None:
     """A connection that was kept and is closed by now is not used again."""
-    with proxied() as (url, behind):
-        assert [CLIENT.get(url).status_code for _ in range(3)] == [200, 200, 200]
+    kept = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    with proxied(kept) as (url, behind):
+        for _ in range(3):
+            assert CLIENT.get(url).status_code == 200
+            time.sleep(0.3)
     assert len(behind.heads) == 3
 
 
@@ -296,7 +298,7 @@ async def test_an_address_may_be_ipv6() -> None:
         task = asyncio.create_task(call(proxy, http()))
         connection, _ = await asyncio.to_thread(bound.accept)
         with connection:
-            connection.sendall(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+            connection.sendall(OK)
             await task
         await proxy.aclose()
     assert (call.status, call.answer) == (200, b"ok")
@@ -396,6 +398,17 @@ async def test_later_versions_of_http_do_not_announce_a_body(version: str, body:
 
 
 @pytest.mark.anyio
+async def test_a_client_of_a_later_version_may_leave_before_its_body() -> None:
+    transport, sent = Told(), Call()
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    await ReverseProxy("http://legacy", transport=transport)(http("POST", http_version="2"), receive, sent.send)
+    assert transport.requests == []
+
+
+@pytest.mark.anyio
 async def test_a_get_of_a_later_version_has_no_body() -> None:
     transport = Told()
     await Call()(ReverseProxy("http://legacy", transport=transport), http(http_version="2"))
@@ -456,7 +469,7 @@ async def test_a_client_that_leaves_while_connecting_leaves_no_connection(
     monkeypatch.setattr(proxy_module, "TIMEOUT", httpx.Timeout(0.3, read=None))
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
         proxy = ReverseProxy(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
-        for turns in range(0, 40, 4):
+        for turns in range(0, 40, 8):
             task = asyncio.create_task((call := Call())(proxy, http()))
             for _ in range(turns):
                 await asyncio.sleep(0)
