@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+import anyio
 import httpx
 
 from ap_resume_shim.core import strictjson
@@ -101,9 +102,9 @@ class ReverseProxy:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(scope, receive)
-        connecting = _Connecting()
+        connecting, leaving = _Connecting(), anyio.CancelScope()
         gone = asyncio.create_task(body.gone())
-        exchange = asyncio.create_task(self._exchange(scope, body, send, connecting))
+        exchange = asyncio.create_task(self._exchange(scope, body, send, connecting, leaving))
         try:
             await asyncio.wait({gone, exchange}, return_when=asyncio.FIRST_COMPLETED)
             if exchange.done():
@@ -119,9 +120,18 @@ class ReverseProxy:
             try:
                 await connecting.over()
             finally:
-                await _cancelled(gone, exchange)
+                gone.cancel()
+                leaving.cancel()
+                await _seen(gone, exchange)
 
-    async def _exchange(self, scope: Scope, body: _Body, send: Send, connecting: _Connecting) -> None:
+    async def _exchange(
+        self, scope: Scope, body: _Body, send: Send, connecting: _Connecting, leaving: anyio.CancelScope
+    ) -> None:
+        # httpcore shields the closing of its connections from scopes; a cancelled task would cut it off and lose them.
+        with leaving:
+            await self._pass_on(scope, body, send, connecting)
+
+    async def _pass_on(self, scope: Scope, body: _Body, send: Send, connecting: _Connecting) -> None:
         await body.begin()
         request = self._request(scope, body, connecting)
         try:
@@ -291,10 +301,8 @@ async def _answer(error: ResumeError, status: int, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks and let them clean up."""
-    for task in tasks:
-        task.cancel()
+async def _seen(*tasks: asyncio.Task[None]) -> None:
+    """Let tasks that were told to stop clean up; what they raise then is of no interest any more."""
     await asyncio.wait(tasks)
     for task in tasks:
         if not task.cancelled():

@@ -165,4 +165,5 @@ def test_a_comment_between_events_changes_none_of_them(stream: bytes, cut: int) 
     start, rest = split(stream, {cut})
     relay.feed(start)
     if relay.between_events:
-        assert said(start, b": keep-alive\n\n", rest) == said(stream)
+        end = b": end\n\n"  # an event that ends with CR is complete with the next byte
+        assert said(start, b": keep-alive\n\n", rest, end) == said(stream, end)

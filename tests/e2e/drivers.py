@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import httpx
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds until something has to have happened."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +13,7 @@ from tests.e2e.world import World
 
 
 def test_of_concurrent_resumes_exactly_one_is_forwarded(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two", secs=1)
+    thread = world.interrupted("two", secs=4)
     with ThreadPoolExecutor(10) as pool:
         body = {"thread_id": thread, "input": "click"}
         answers = list(pool.map(lambda _: world.client.patch(mode.route, json=body), range(10)))
@@ -29,7 +28,7 @@ def test_of_concurrent_resumes_exactly_one_is_forwarded(world: World, mode: Mode
 
 @pytest.mark.on("langgraph", "langgraph-old")  # the other servers have one spelling for a thread
 def test_modes_and_spellings_exclude_each_other(world: World) -> None:
-    thread = world.interrupted("two")
+    thread = world.interrupted("two", secs=4)
     spellings = [thread, thread.upper(), thread.replace("-", "")] * 2
     with ThreadPoolExecutor(6) as pool:
         answers = list(
@@ -63,11 +62,9 @@ def test_a_resume_in_the_moment_of_the_interrupt_event_is_not_refused(world: Wor
 
 @pytest.mark.modes(Mode.WAIT, Mode.STREAM)
 def test_a_client_that_leaves_cancels_the_run(world: World, mode: Mode) -> None:
-    thread = world.interrupted("slowask", secs=5)
+    thread = world.interrupted("slowask", secs=15)
     _leave(world, mode, thread, "cancel")
-    left = time.monotonic()
     eventually(lambda: world.driver.status(thread) != "busy", "the run stops")
-    assert time.monotonic() - left < 3, "cancelled, and not run to its end"
     assert "bye" not in str(world.values(thread).get("answers"))
 
 

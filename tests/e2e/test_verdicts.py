@@ -54,7 +54,7 @@ def test_a_malformed_thread_id_is_refused(world: World, mode: Mode, thread: str)
 
 def test_a_busy_thread_is_409_after_the_settle_time(world: World, mode: Mode) -> None:
     thread = world.driver.thread()
-    world.driver.start(thread, "slow", {"secs": 8}, wait=False)
+    world.driver.start(thread, "slow", {"secs": 12}, wait=False)
     eventually(lambda: world.driver.status(thread) == "busy", "the run starts")
     outcome = world.resume(mode, thread, input=1)
     refused(world, thread, outcome, 409, "thread_busy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import time
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message
 from ap_resume_shim import ConfigurationError, ResumeShim, ReverseProxy
 from ap_resume_shim import proxy as proxy_module
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from ap_resume_shim.upstream import Exchange
 from tests.serving import listening, serving
 from tests.shell.agent import METADATA, UNTIL_LEFT, Agent, says
 from tests.shell.calling import CLIENT, Call, eventually, http
@@ -503,6 +505,30 @@ def test_clients_that_leave_at_any_moment_leave_no_connection(loop: str) -> None
                 time.sleep(number * 0.0005)
         assert CLIENT.get(f"{url}/threads/t").status_code == 200
     assert len(agent.seen) <= 31
+
+
+@pytest.mark.anyio
+async def test_leaving_at_the_end_of_an_answer_loses_no_connection() -> None:
+    """The pool closes what expired when an answer ends, and the shim leaves its lookups in just that moment.
+
+    A connection that is lost is a warning when it is collected, which is an error here.
+    """
+    brief = httpx.AsyncHTTPTransport(limits=httpx.Limits(keepalive_expiry=0.01))
+    with serving(Agent()) as behind:
+        proxy = ReverseProxy(behind, transport=brief)
+
+        async def lookup() -> None:
+            exchange = Exchange(proxy, http(path="/threads/t"), None)
+            await exchange.read()
+            exchange.leave()
+            await exchange.end()
+
+        for _ in range(10):
+            await asyncio.gather(*(lookup() for _ in range(8)))
+            await asyncio.sleep(0.02)
+            await lookup()
+        await proxy.aclose()
+    gc.collect()
 
 
 @pytest.mark.anyio

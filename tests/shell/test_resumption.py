@@ -63,8 +63,14 @@ def test_a_stream_is_live() -> None:
 
 
 def test_a_stream_begins_although_the_agent_is_silent() -> None:
-    with shimmed(Agent(says(UNTIL_LEFT))) as url, streamed(url) as response:
-        assert read_until(response, b"r2") == b'event: metadata\ndata: {"run_id":"r2"}\n\n'
+    with shimmed(Agent(says(UNTIL_LEFT)), keepalive=0.1) as url, streamed(url) as response:
+        assert (response.status_code, response.headers["content-location"]) == (200, "/runs/r2")
+        assert read_until(response, b"\n\n").startswith(b": keep-alive\n\n")
+
+
+def test_a_stream_that_does_not_name_its_run_is_given_a_name() -> None:
+    with shimmed(Agent(says(VALUES))) as url:
+        assert resume(url, "/stream").content == b'event: metadata\ndata: {"run_id":"r2"}\n\n' + VALUES
 
 
 @pytest.mark.parametrize(("route", "answering"), [("/stream", says), ("/wait", waits)])
