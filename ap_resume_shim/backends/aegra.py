@@ -10,6 +10,7 @@ that a lookup made after the acceptance of a resume sees it.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends import langgraph_wire as wire
@@ -49,16 +50,20 @@ class Aegra:
         return thread_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        """State and newest runs, side by side: the thread itself shows neither interrupts nor values."""
+        """State and newest runs, side by side: the thread itself shows neither interrupts nor values.
+
+        After a run the state is enough.
+        """
         wanted = resume.body.agent_id if agent else None
-        requests = [
-            Request.get(wire.thread_path(resume) + "/state"),
-            Request.get(wire.thread_path(resume) + "/runs?limit=10"),
-        ]
+        requests = [Request.get(wire.thread_path(resume) + "/state")]
+        if agent:
+            requests.append(Request.get(wire.thread_path(resume) + "/runs?limit=10"))
         if wanted is not None:
             requests.append(wire.assistant_lookup(wanted))
         answers = yield Ask(tuple(requests))
         state = read_lookup(answers[0])
+        if not agent:
+            return _at_rest(state)
         runs: list[dict[str, Any]] = read_lookup(answers[1])
         last = wire.newest(runs) or {}
         agent_id = last.get("assistant_id")
@@ -69,16 +74,14 @@ class Aegra:
                 thread_graph = wire.read_assistant(answer, str(agent_id)).get("graph_id")
                 wire.same_graph_or_refuse(wanted, assistant.get("graph_id"), thread_graph)
             agent_id = assistant.get("assistant_id") or wanted
+        rest = _at_rest(state)
         busy = any(wire.is_active(run) for run in runs)
-        pending, answered = wire.read_tasks(state)
-        return Found(
+        return replace(
+            rest,
             status="busy" if busy else _STATUS.get(str(last.get("status")), "idle"),
-            interrupts=pending,
-            answered=answered,
-            breakpoint=bool(state.get("next")) and not pending and last.get("status") == "success",
+            breakpoint=rest.breakpoint and last.get("status") == "success",
             agent_id=agent_id,
-            values=state.get("values"),
-            error=last.get("error_message") or wire.task_error(state),
+            error=last.get("error_message") or rest.error,
             updated_at=last.get("updated_at"),
             run_id=last.get("run_id"),
             memory=_ANNOUNCED if _announced(last) else None,
@@ -143,6 +146,21 @@ class Aegra:
     def reframer(self) -> Reframer:
         """Its events are the Agent Protocol's, with an `end` behind them."""
         return Relay()
+
+
+def _at_rest(state: dict[str, Any]) -> Found:
+    """What the state alone tells."""
+    pending, answered = wire.read_tasks(state)
+    error = wire.task_error(state)
+    return Found(
+        status="interrupted" if pending else "idle" if error is None else "error",
+        interrupts=pending,
+        answered=answered,
+        breakpoint=bool(state.get("next")) and not pending and error is None,
+        values=state.get("values"),
+        error=error,
+        updated_at=state.get("created_at"),
+    )
 
 
 def _announced(run: dict[str, Any]) -> bool:

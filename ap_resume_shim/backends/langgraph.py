@@ -55,7 +55,8 @@ class LangGraph:
         graph = assistant.get("graph_id")
 
         more: dict[str, Request] = {}
-        if not thread.tells_all or (graph is not None and graph != thread.metadata.get("graph_id")):
+        enough = thread.tells_all or (not agent and thread.is_over)
+        if not enough or (graph is not None and graph != thread.metadata.get("graph_id")):
             more["state"] = Request.get(wire.thread_path(resume) + "/state")
         if thread.status == "busy" or (agent and wanted is None and thread.flavour != "current"):
             more["runs"] = Request.get(wire.thread_path(resume) + "/runs?limit=1000")
@@ -147,6 +148,11 @@ class _Thread:
     def tells_all(self) -> bool:
         """Interrupts are right here when the thread says that it is interrupted; otherwise the state knows."""
         return self.status == "interrupted" and bool(self._interrupts)
+
+    @property
+    def is_over(self) -> bool:
+        """After a run, `idle` means that nothing is asked; JavaScript's server says so after a cancelled run too."""
+        return self.status == "idle" and self.flavour != "js"
 
     def rest(self) -> None:
         """No run is going on, whatever the status says: `busy` stays behind a run that was rolled back."""

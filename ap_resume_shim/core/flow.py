@@ -288,13 +288,15 @@ def _run(
     metadata: dict[str, Any],
     updated_at: str | None = None,
 ) -> Run:
+    created_at = started.created_at or resume.now
     return Run(
         run_id=started.run_id,
         thread_id=resume.thread_id,
         agent_id=started.agent_id,
         status=status,
-        created_at=started.created_at or resume.now,
-        updated_at=updated_at or started.updated_at or resume.now,
+        created_at=created_at,
+        # Where only the thread tells a time, it may not have moved since: RFC 3339 sorts as text.
+        updated_at=max(created_at, updated_at or started.updated_at or resume.now),
         metadata={**(resume.body.metadata or {}), **metadata},
     )
 

@@ -236,6 +236,9 @@ class ProfileDialect:
         except ValueError as error:
             raise ConfigurationError(f"resume_at: {error}") from None
         self._profile = profile
+        where = profile.found
+        pointers = (where.status, where.interrupts, where.values, where.messages, where.error, where.updated_at)
+        self._about_the_thread = {parts(pointer)[0] for pointer in pointers if pointer is not None}
         self._rules = tuple(Rule(e.status, e.raises, e.contains) for e in profile.error)
         words = profile.status
         self._words: dict[str, ThreadStatus] = {
@@ -256,15 +259,16 @@ class ProfileDialect:
         return thread_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        """All of the profile's lookups, side by side, and the agent when one was named."""
+        """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
         profile, names = self._profile, _names(resume)
-        tables: list[LookupTable | AgentTable] = list(profile.lookup.values())
+        lookups = {name: table for name, table in profile.lookup.items() if agent or name in self._about_the_thread}
+        tables: list[LookupTable | AgentTable] = list(lookups.values())
         wanted = resume.body.agent_id if agent else None
         if wanted is not None and profile.agent is not None:
             tables.append(profile.agent)
         answers = yield Ask(tuple(_request(table, names) for table in tables))
-        told = {name: read_lookup(answer, self._rules) for name, answer in zip(profile.lookup, answers, strict=False)}
-        if len(answers) > len(profile.lookup):
+        told = {name: read_lookup(answer, self._rules) for name, answer in zip(lookups, answers, strict=False)}
+        if len(answers) > len(lookups):
             answer = answers[-1]
             if answer.status in (400, 404, 422):
                 raise AgentNotFound(f"The backend knows no agent {wanted!r}: leave `agent_id` out to use its own.")

@@ -91,7 +91,13 @@ class Plain:
         first = sse.first_event(body)
         told = first.json if first is not None else Response(200, (), body).json
         run_id = told.get("run_id") if isinstance(told, dict) else None
-        return None if run_id is None else Started(run_id, found.agent_id, "then", "since", metadata={"by": "backend"})
+        return (
+            None
+            if run_id is None
+            else Started(
+                run_id, found.agent_id, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", metadata={"by": "backend"}
+            )
+        )
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         return Request("POST", f"cancel {started.run_id}") if self.can_cancel else None

@@ -76,8 +76,8 @@ def test_the_run_of_a_background_resume_is_what_the_backend_says_of_it() -> None
         "thread_id": "t",
         "agent_id": "agent",
         "status": "pending",
-        "created_at": "then",
-        "updated_at": "since",
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:01Z",
         "metadata": {"ticket": 1, "by": "backend"},
     }
 
