@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import strictjson
@@ -11,6 +12,9 @@ from ap_resume_shim.core.exchange import Headers, Reply
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
+
+
+logger = logging.getLogger("ap_resume_shim")
 
 
 class Broken(Exception):
@@ -46,6 +50,9 @@ class Client:
 
     async def refuse(self, error: ResumeError) -> None:
         """Send an error: the draft's `ErrorResponse`, or RFC 9457's problem where `Accept` asks for it."""
+        if self._finished:
+            logger.error("what was left to do after an answer failed: %s", error.message)
+            return
         if self._started:
             raise Broken(error) from error
         value, media_type = error.body(), "application/json"

@@ -89,6 +89,7 @@ class Aegra:
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """PostgreSQL refuses NUL characters after the agent ran, and integers of more than 64 bits."""
+        wire.check_agent(found)
         _CARRIES.check(verdict)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:

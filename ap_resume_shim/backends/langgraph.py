@@ -7,11 +7,11 @@ without it, and JavaScript's has neither.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ap_resume_shim.backends import langgraph_wire as wire
 from ap_resume_shim.core.dialect import Ended, Found, Lookup, Started, ThreadStatus, Verdict
-from ap_resume_shim.core.errors import InvalidRequest, ResumeError
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reading import read_lookup, read_refusal
@@ -74,6 +74,7 @@ class LangGraph:
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Each of the servers changes other values."""
+        wire.check_agent(found)
         _CARRIES[found.memory].check(verdict)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
@@ -132,6 +133,10 @@ class _Thread:
 
     def __init__(self, value: dict[str, Any]) -> None:
         self._value = value
+        if value.get("status") not in get_args(ThreadStatus):
+            raise UpstreamUnrecognised(
+                f"The backend knows a thread status {value.get('status')!r}, which the shim does not."
+            )
         self.status: ThreadStatus = value["status"]
         self.metadata: dict[str, Any] = value.get("metadata") or {}
         asked = (value.get("interrupts") or {}).values()

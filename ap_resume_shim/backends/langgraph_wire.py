@@ -119,6 +119,14 @@ class Carries:
                 raise UnsupportedInput(f"{self.server} takes an object with `lc: 1` for code: wrap it in a string.")
 
 
+def check_agent(found: Found) -> None:
+    """Refuse to resume a thread for nobody: a guessed agent would lose the interrupt."""
+    if found.agent_id is None:
+        raise InvalidRequest(
+            "The thread does not tell who ran last: name the agent in `agent_id`.", {"field": "agent_id"}
+        )
+
+
 INT64, UINT64 = range(-(2**63), 2**63), range(-(2**63), 2**64)
 DOUBLE = range(-(2**53) + 1, 2**53)
 
@@ -214,9 +222,9 @@ def read_ended(body: bytes) -> Ended:
 
 
 def run_has_ended(response: Response) -> bool:
-    """Whether a run is over."""
+    """Whether a run is over, or cannot be told from one that is."""
     run = response.json
-    return isinstance(run, dict) and run.get("status") not in _ACTIVE
+    return not isinstance(run, dict) or run.get("status") not in _ACTIVE
 
 
 def newest(runs: list[dict[str, Any]]) -> dict[str, Any] | None:

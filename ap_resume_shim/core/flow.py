@@ -190,8 +190,8 @@ def _wait(resume: Resume, dialect: Dialect, settings: Settings, found: Found, re
     status, metadata = _outcome(ended, after)
     run = _run(resume, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values
-    yield from _complete(resume, dialect, settings, started)
     yield Answer(Reply(200, wait_response(run, values), _headers(resume, dialect, started)))
+    yield from _complete(resume, dialect, settings, started)
 
 
 def _stream(resume: Resume, dialect: Dialect, settings: Settings, found: Found, response: Response) -> Flow:
@@ -319,4 +319,6 @@ def _complete(resume: Resume, dialect: Dialect, settings: Settings, started: Sta
     request = dialect.delete(resume)
     if request is None or after.status == "busy" or after.interrupts or after.answered or after.breakpoint:
         return
-    yield Ask((request,))
+    (response,) = yield Ask((request,))
+    if not response.ok:
+        raise dialect.refusal(response)

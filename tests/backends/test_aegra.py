@@ -8,7 +8,7 @@ import pytest
 
 from ap_resume_shim.backends.aegra import Aegra
 from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Interrupt, Started
-from ap_resume_shim.core.errors import ResumeError, UnsupportedInput, UpstreamError
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput, UpstreamError
 from ap_resume_shim.core.exchange import Request, Response
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Relay
@@ -192,12 +192,17 @@ def test_going_on_runs_the_checkpoint_since_input_null_is_422() -> None:
 @pytest.mark.parametrize("value", ["a\0b", {"a\0": 1}, 2**64, -(2**63) - 1])
 def test_what_postgresql_does_not_keep_is_refused(value: Any) -> None:
     with pytest.raises(UnsupportedInput):
-        AE.check(resume(), Found("interrupted", (ASKS,)), Input({ID: value}))
+        AE.check(resume(), Found("interrupted", (ASKS,), agent_id="an-assistant"), Input({ID: value}))
+
+
+def test_nobody_is_guessed_to_go_on_with_a_thread() -> None:
+    with pytest.raises(InvalidRequest, match="agent_id"):
+        AE.check(resume(), Found("interrupted", (ASKS,)), Input({ID: "yes"}))
 
 
 @pytest.mark.parametrize("value", [None, {}, {"f" * 32: 1}, 2**64 - 1, "é\x01"])
 def test_every_other_value_is_carried(value: Any) -> None:
-    AE.check(resume(), Found("interrupted", (ASKS,)), Input({ID: value}))
+    AE.check(resume(), Found("interrupted", (ASKS,), agent_id="an-assistant"), Input({ID: value}))
 
 
 @pytest.mark.parametrize(

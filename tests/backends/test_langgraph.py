@@ -173,6 +173,10 @@ def test_a_thread_that_is_not_shown_is_refused(refusal: Response, code: str) -> 
     assert refused(LG, {"GET …": refusal}).code == code
 
 
+def test_a_thread_without_a_status_is_not_recognised() -> None:
+    assert refused(LG, {"GET …": {"thread_id": "t"}}).code == "upstream_unrecognised"
+
+
 # The agent
 
 
@@ -402,7 +406,7 @@ def test_the_run_is_read_cancelled_and_found_below_its_thread() -> None:
         (answer({"status": "running"}), False),
         (answer({"status": "success"}), True),
         (answer({"status": "error"}), True),
-        (answer("oops"), False),
+        (answer("oops"), True),
     ],
 )
 def test_a_run_is_over_when_it_is_neither_pending_nor_running(response: Response, ended: bool) -> None:

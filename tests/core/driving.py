@@ -123,6 +123,7 @@ class Plain:
 
 
 USUAL: dict[str, Any] = {
+    "DELETE thread": Response(204),
     "GET thread": ASKS,
     "GET thread again": DONE,
     "overtaken?": False,

@@ -523,7 +523,7 @@ def test_the_thread_is_kept_unless_it_is_to_be_deleted(mode: Mode) -> None:
     ("mode", "then"),
     [
         (BACKGROUND, ["answer", "GET run r1", "GET thread again", "DELETE thread"]),
-        (WAIT, ["GET run r1", "GET thread again", "DELETE thread", "answer"]),
+        (WAIT, ["answer", "GET run r1", "GET thread again", "DELETE thread"]),
         (STREAM, ["answer", "settled", "GET run r1", "GET thread again", "DELETE thread"]),
     ],
 )
@@ -531,6 +531,13 @@ def test_on_completion_delete_deletes_the_thread_after_the_run(mode: Mode, then:
     told = drive(mode, on_completion="delete")
     assert told.error is None
     assert told.steps[-len(then) :] == then
+
+
+@every_mode
+def test_a_thread_that_cannot_be_deleted_is_an_error_after_the_answer(mode: Mode) -> None:
+    told = drive(mode, {"DELETE thread": [Response(503)]}, on_completion="delete")
+    assert "answer" in told.steps
+    assert isinstance(told.error, UpstreamError)
 
 
 @every_mode
