@@ -105,7 +105,7 @@ class ResumeShim:
             resume = parse(
                 raw,
                 mode,
-                now=datetime.now(UTC).isoformat(),
+                now=_now(),
                 interrupt_id=_header(scope, b"ap-interrupt-id"),
             )
             arrival = self._guard.arrive(f"{dialect.name}\n{dialect.thread_key(resume.thread_id)}")
@@ -155,6 +155,11 @@ class ResumeShim:
                     else:
                         self._dialect = load_backend(found.value, resume_at=self._resume_at)
             return self._dialect
+
+
+def _now() -> str:
+    """The moment, as RFC 3339 has it."""
+    return datetime.now(UTC).isoformat()
 
 
 def _route_path(scope: Scope) -> str:

@@ -88,6 +88,14 @@ async def test_a_refusal_after_white_space_is_raised_through_the_server() -> Non
     assert all(message.get("more_body", True) for message in call.sent), "no clean end"
 
 
+async def test_what_fails_after_an_answer_is_logged_and_does_not_spoil_it(caplog: pytest.LogCaptureFixture) -> None:
+    answered = client(call := Call())
+    await answered.answer(Reply(200, {}))
+    await answered.refuse(InvalidRequest("Not deleted."))
+    assert (call.status, call.answer) == (200, b"{}")
+    assert "what was left to do after an answer failed: Not deleted." in caplog.text
+
+
 async def test_a_stream_has_a_head_parts_and_an_end() -> None:
     streaming = client(call := Call())
     await streaming.start_stream(())
