@@ -7,6 +7,7 @@ import selectors
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +15,7 @@ from ap_resume_shim import ResumeShim
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.exchange import Settings
 from tests.recordings import Document, Recording, is_stream, load_dialect, read_chunks, write_message
-from tests.recordings.tidy import shim_times
+from tests.recordings.tidy import NOW, shim_times
 
 GRACE = Settings().stream_grace
 
@@ -154,7 +155,7 @@ def replayed(recording: Recording) -> Document:
     """What the client of a recording gets from the shim as it is now."""
     app = Replayer(recording.exchanges)
     shim = ResumeShim(app, load_dialect(recording.backend), settle=recording.settle)
-    with asyncio.Runner(loop_factory=Hurried) as runner:
+    with patch("ap_resume_shim.middleware._now", lambda: NOW), asyncio.Runner(loop_factory=Hurried) as runner:
         heard = runner.run(call(shim, "PATCH", recording.mode.route, recording.headers, recording.body))
     assert not app.left, f"not asked: {app.left}"
     reply: Document = shim_times(heard.write(), recording.exchanges)
