@@ -91,7 +91,7 @@ class Exchange:
         self._request: bytes | None = body or b""
         self._left = asyncio.Event()
         self._start: asyncio.Future[tuple[int, Headers]] = asyncio.get_running_loop().create_future()
-        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=2)
         self._complete = False
         self._error: Exception | None = None
         self._told = False

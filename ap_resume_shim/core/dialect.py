@@ -114,7 +114,7 @@ class Dialect(Protocol):
         """One spelling for a thread: what holds it. Raises `InvalidRequest` for an id that cannot be one."""
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        """Read the thread's state; with `agent=False`, after a run: who ran does not matter any more."""
+        """Read the thread's state; with `agent=False`, after a run, no matter who ran and which run it was."""
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Refuse, before anything is sent, what the backend cannot carry."""

@@ -219,7 +219,7 @@ def _stream(resume: Resume, dialect: Dialect, settings: Settings, found: Found, 
 def _cancel(resume: Resume, dialect: Dialect, started: Started | None) -> Flow:
     """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, which is held."""
     if started is None:
-        found = yield from dialect.lookup(resume, agent=False)
+        found = yield from dialect.lookup(resume)
         if found.run_id is None or found.status != "busy":
             return
         started = Started(found.run_id)
