@@ -9,7 +9,8 @@ from ap_resume_shim.backends.aegra import Aegra
 from ap_resume_shim.backends.langgraph import LangGraph
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.core.profile import ProfileDialect, load_profile
+from ap_resume_shim.core.profile import load_profile
+from ap_resume_shim.core.profile_dialect import ProfileDialect
 
 _DIALECTS: dict[str, type[LangGraph] | type[Aegra]] = {"langgraph": LangGraph, "aegra": Aegra}
 _PROFILES = {"agent-protocol": "agent_protocol.toml"}
