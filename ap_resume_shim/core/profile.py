@@ -17,7 +17,7 @@ from ap_resume_shim.core.errors import (
     ConfigurationError,
 )
 from ap_resume_shim.core.reading import RAISES
-from ap_resume_shim.core.template import names_in, parts, place
+from ap_resume_shim.core.template import names_in, parts
 
 
 def _pointer(text: str) -> str:
