@@ -176,7 +176,7 @@ def laid_out(value: Any, margin: str = "") -> str:
 
 
 _LEAK = re.compile(
-    r"127\.0\.0\.1|localhost|/home/|/root/|/tmp/|/usr/|/Users/|\.py\b|\.mjs\b|file://|site-packages|node_modules"
+    r"127\.0\.0\.1|localhost|/(?:home|root|tmp|usr|Users)/|\.py\b|\.mjs\b|file://|site-packages|node_modules"
     rf"|{re.escape(str(Path.cwd()))}|\b{re.escape(socket.gethostname())}\b"
 )
 """What may not stand in a file."""
