@@ -266,10 +266,13 @@ class Resumption:
         chunk = asyncio.ensure_future(self._open.chunk())
         try:
             while True:
+                limit = asyncio.timeout(self._limits.keepalive)
                 try:
-                    async with asyncio.timeout(self._limits.keepalive):
+                    async with limit:
                         return await self._unless_gone(asyncio.shield(chunk))
                 except TimeoutError:
+                    if not limit.expired():
+                        raise  # the app's own
                     if reply.reframer.between_events:
                         await self._client.send_bytes(b": keep-alive\n\n")
         finally:

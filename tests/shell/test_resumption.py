@@ -132,10 +132,11 @@ def test_a_background_resume_goes_on_when_its_client_leaves() -> None:
     assert (agent.cancelled, agent.sent) == (False, 1)
 
 
-def test_a_stream_that_breaks_says_so_and_looks_broken() -> None:
+@pytest.mark.parametrize("error", [ValueError("secret"), TimeoutError("secret")])
+def test_a_stream_that_breaks_says_so_and_looks_broken(error: Exception) -> None:
     got = b""
     with (
-        shimmed(Agent(says(METADATA, 0.1, ValueError("secret")))) as url,
+        shimmed(Agent(says(METADATA, 0.1, error))) as url,
         streamed(url) as response,
         pytest.raises(httpx.RemoteProtocolError),
     ):
