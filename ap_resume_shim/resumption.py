@@ -181,10 +181,15 @@ class Resumption:
         return tuple(answer for answer in answers if isinstance(answer, Response))
 
     async def _one(self, request: Request) -> Response | Exception:
-        try:
-            return await ask(self._app, self._scope, self._prefix, request, self._limits.lookup)
-        except Exception as error:
-            return error
+        """One lookup. What only reads is asked again if it broke off: a kept connection may have been closing."""
+        attempts = 2 if request.method == "GET" else 1
+        while True:
+            attempts -= 1
+            try:
+                return await ask(self._app, self._scope, self._prefix, request, self._limits.lookup)
+            except Exception as error:
+                if not attempts or not isinstance(error, UpstreamError):
+                    return error
 
     async def _send(self, request: Request) -> Response:
         scope = synthesise(self._scope, request, self._prefix)

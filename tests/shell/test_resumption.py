@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim
+from ap_resume_shim.core.errors import UpstreamError
 from tests.serving import serving
 from tests.shell.agent import (
     METADATA,
@@ -27,7 +29,7 @@ from tests.shell.agent import (
     streamed,
     waits,
 )
-from tests.shell.calling import eventually
+from tests.shell.calling import Call, eventually, http
 from tests.shell.sockets import connect, until_closed
 
 
@@ -340,3 +342,20 @@ def test_a_first_error_in_a_stream_becomes_an_answer() -> None:
         answer = resume(url, "/stream")
     assert (answer.status_code, answer.json()["code"]) == (502, "upstream_error")
     assert answer.json()["metadata"]["upstream"] == {"error": "no such run"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("breaks", "status"), [(1, 200), (2, 502)])
+async def test_a_lookup_that_breaks_off_is_made_once_more(breaks: int, status: int) -> None:
+    agent, asked = Agent(), []
+
+    async def fragile(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "GET":
+            asked.append(scope["path"])
+            if len(asked) <= breaks:
+                raise UpstreamError("The connection was closing.")
+        await agent(scope, receive, send)
+
+    call = Call(b'{"thread_id": "t", "input": "yes"}')
+    await call(ResumeShim(fragile, "agent-protocol"), http("PATCH", "/runs/resume"))
+    assert (call.status, len(asked), len(agent.resumes)) == (status, 2, 2 - breaks)
