@@ -12,21 +12,10 @@ from typing import Any, Literal, Protocol
 
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.exchange import Reframer, Request, Response, Step
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume, RunStatus
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupt:
-    """A question that waits for an answer. Ids are opaque: passed back as they came; None where there are none."""
-
-    id: str | None
-    value: Any = None
-
-    def as_json(self) -> dict[str, Any]:
-        """As the client sees it, in metadata."""
-        return {"id": self.id, "value": self.value}
 
 
 @dataclass(frozen=True, slots=True)

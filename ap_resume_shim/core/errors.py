@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ap_resume_shim.core.dialect import Interrupt
+    from ap_resume_shim.core.interrupt import Interrupt
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Ended, Found, GoOn, Interrupt, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Ended, Found, GoOn, Lookup, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     ConfigurationError,
@@ -16,6 +16,7 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.profile import AgentTable, LookupTable, Profile, answer_pointer
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal

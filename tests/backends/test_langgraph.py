@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends.langgraph import LangGraph
-from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Interrupt, Started
+from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Started
 from ap_resume_shim.core.errors import ResumeError, UnsupportedInput, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Request, Response
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Relay
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume

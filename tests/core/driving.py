@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Ended, Found, Interrupt, Lookup, Started, Verdict
+from ap_resume_shim.core.dialect import Ended, Found, Lookup, Started, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.exchange import (
     Accepted,
@@ -32,6 +32,7 @@ from ap_resume_shim.core.exchange import (
     Unsettled,
 )
 from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.reading import read_refusal
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ap_resume_shim.core import errors
-from ap_resume_shim.core.dialect import Interrupt
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamRefused
+from ap_resume_shim.core.interrupt import Interrupt
 
 CLOSED_LIST = {
     ("thread_not_found", 404),

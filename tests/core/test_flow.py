@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core.dialect import Found, Interrupt
+from ap_resume_shim.core.dialect import Found
 from ap_resume_shim.core.errors import (
     NotFound,
     ResumeInProgress,
@@ -19,6 +19,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.exchange import Response, StreamReply
 from ap_resume_shim.core.flow import STREAM_HEADERS
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from tests.core.driving import (
     ASKS,

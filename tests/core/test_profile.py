@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Interrupt, Started
+from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.exchange import Request, Response
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.profile import load_profile
 from ap_resume_shim.core.profile_dialect import ProfileDialect
 from ap_resume_shim.core.protocol import Mode, Resume, parse

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Interrupt, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import (
     AmbiguousInterrupt,
     Conflict,
@@ -20,6 +20,7 @@ from ap_resume_shim.core.errors import (
     ThreadNotInterrupted,
     UnsupportedInput,
 )
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.verdict import judge
 
