@@ -120,7 +120,13 @@ def _decide(resume: Resume, dialect: Dialect, settings: Settings) -> Generator[S
                 raise ResumeInProgress(
                     "Another resume of this thread came first. Read the thread before you answer again."
                 ) from None
-            if not isinstance(conflict, ThreadBusy) or waited >= settings.settle:
+            if not isinstance(conflict, ThreadBusy):
+                raise
+            if waited >= settings.settle:
+                if (yield Unsettled()):
+                    raise ResumeInProgress(
+                        "A resume of this thread is still running. Wait for its question before you answer again."
+                    ) from None
                 raise
         arrived = arrived or found
         yield Pause(settings.settle_step)

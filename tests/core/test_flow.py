@@ -137,6 +137,12 @@ def test_a_stream_without_events_still_names_its_run() -> None:
     assert reply.reframer.feed(reply.head) + reply.reframer.finish() == OURS + b": beat\n\n"
 
 
+def test_a_thread_that_stays_busy_with_an_accepted_resume_is_in_progress() -> None:
+    told = drive(WAIT, {"GET thread": BUSY, "unsettled?": True})
+    assert isinstance(told.error, ResumeInProgress)
+    assert "send" not in told.steps
+
+
 def test_the_first_event_is_waited_for_as_long_as_the_operator_says() -> None:
     assert drive(STREAM, stream_grace=0.5).grace == 0.5
 
