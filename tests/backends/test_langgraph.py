@@ -142,14 +142,14 @@ def test_an_answered_question_of_a_step_that_failed_is_not_pending() -> None:
 
 
 def test_an_older_server_lists_an_answered_question_as_if_it_were_pending() -> None:
-    """Recording `q_errask`: in the thread, and in the state with an empty result beside the error."""
+    """Recording `failed-answered-again`: in the thread, and in the state with an empty result beside the error."""
     failed = state({"interrupts": [ASKED], "error": "ValueError('boom')", "result": {}}, next=[])
     thread = found(old("error", ASKED), server={"GET …/state": failed})
     assert (thread.interrupts, thread.answered) == ((), (ASKS,))
 
 
 def test_a_parallel_task_that_has_its_answer_asks_no_more() -> None:
-    """Recording `j_par_resume_one_of_two`."""
+    """Recording `parallel-other-half`."""
     other = {"id": "b" * 32, "value": None}
     both = state({"interrupts": [ASKED], "result": {"a": 1}}, {"interrupts": [other]})
     assert found(js("idle"), server={"GET …/state": both}).interrupts == (Interrupt("b" * 32),)
