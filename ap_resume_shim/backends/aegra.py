@@ -165,6 +165,6 @@ def _at_rest(state: dict[str, Any]) -> Found:
 
 
 def _announced(run: dict[str, Any]) -> bool:
-    """Whether the run stopped at a question, rather than being cancelled: both are `interrupted` (recording `cancelled`)."""
+    """Whether the run stopped at a question, not cancelled: both are `interrupted` (recording `cancelled`)."""
     output = run.get("output")
     return run.get("status") == "interrupted" and isinstance(output, dict) and bool(output.get("__interrupt__"))

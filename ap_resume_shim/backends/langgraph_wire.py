@@ -171,8 +171,8 @@ def interrupts_of(raw: Any) -> tuple[Interrupt, ...]:
 def read_tasks(state: dict[str, Any]) -> tuple[tuple[Interrupt, ...], tuple[Interrupt, ...]]:
     """Pending and answered-but-failed interrupts, from the tasks of a state.
 
-    A task with an error took its answer and failed (recording `failed-answered-again`); one with a result has its answer, though older
-    servers still list the question (recording `parallel-other-half`).
+    A task with an error took its answer and failed (recording `failed-answered-again`); one with a result has its
+    answer, though older servers still list the question (recording `parallel-other-half`).
     """
     pending: list[Interrupt] = []
     answered: list[Interrupt] = []
@@ -239,7 +239,7 @@ def is_active(run: dict[str, Any]) -> bool:
 
 
 def same_graph_or_refuse(agent_id: str, graph: Any, thread_graph: Any) -> None:
-    """An agent of another graph would end the thread without an error, the question unanswered (recording `agent-of-another-graph`)."""
+    """An agent of another graph would end the thread without an error, and the question would be lost."""
     if graph is not None and thread_graph is not None and graph != thread_graph:
         raise InvalidRequest(
             f"Agent {agent_id!r} runs the graph {graph!r}, but the interrupt is one of {thread_graph!r}. "
