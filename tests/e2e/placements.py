@@ -116,7 +116,7 @@ def sidecar(upstream: str, *options: str) -> Iterator[str]:
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         if found := re.search(r"listening on (http://[^\s,]+)", log.read_text()):
             return found[1]
