@@ -60,6 +60,22 @@ def test_a_resume_in_the_moment_of_the_interrupt_event_is_not_refused(world: Wor
     assert world.values(thread)["answer"] == "at once"
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_the_next_question_may_be_answered_in_the_moment_of_its_event(world: World, mode: Mode, number: int) -> None:
+    """It shows in the thread's state by then, so that it is told from one that is asked after the resume arrived."""
+    thread = world.interrupted("two")
+    answer, decoder = None, Decoder()
+    body = {"thread_id": thread, "input": "first", "stream_mode": ["values", "updates"]}
+    with world.client.stream("PATCH", Mode.STREAM.route, json=body) as response:
+        for chunk in response.iter_raw():
+            if any("__interrupt__" in (event.data or "") for event in decoder.feed(chunk)):
+                answer = world.resume(mode, thread, input="second")
+                break
+    assert answer is not None, "no interrupt was announced"
+    assert answer.status == 200, answer.response.text
+    assert world.values(thread)["answer"] == ["first", "second"]
+
+
 @pytest.mark.modes(Mode.WAIT, Mode.STREAM)
 def test_a_client_that_leaves_cancels_the_run(world: World, mode: Mode) -> None:
     thread = world.interrupted("slowask", secs=15)
