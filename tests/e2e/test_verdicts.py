@@ -163,10 +163,11 @@ def test_another_answer_after_a_failure_is_409_and_going_on_retries(world: World
 
 @pytest.mark.on(*GRAPHS)  # the legacy server drops the question with the run
 def test_a_cancelled_run_leaves_its_question_to_be_answered(world: World, mode: Mode) -> None:
-    thread = world.interrupted("slowask", secs=2)
+    thread = world.interrupted("slowask", secs=6)  # a busy machine takes a while to get to the cancellation
     run = world.client.patch(Mode.BACKGROUND.route, json={"thread_id": thread, "input": "first"}).json()
     eventually(lambda: world.driver.status(thread) == "busy", "the run starts")
     world.driver.cancel(thread, run["run_id"])
     eventually(lambda: world.driver.status(thread) != "busy", "the run is cancelled")
-    assert world.resume(mode, thread, input="second").status == 200
+    outcome = world.resume(mode, thread, input="second")
+    assert outcome.status == 200, outcome.response.text
     assert world.values(thread)["answers"] == ["second"]
