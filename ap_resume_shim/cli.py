@@ -18,8 +18,11 @@ from pydantic import Field, ValidationError
 from ap_resume_shim import __version__
 from ap_resume_shim.backends import BACKENDS, load_backend
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.guard import FallbackGuard, Guard, MemoryGuard, load_guard
+from ap_resume_shim.guard.memory import DAY
 from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy import ReverseProxy
+from ap_resume_shim.resumption import Limits
 
 try:
     import uvicorn
@@ -63,6 +66,30 @@ class Serve(BaseSettings):
     ] = False
     prefix: Annotated[str, Field(description="path before the backend's routes, such as /api")] = ""
     settle: Annotated[float, Field(ge=0, description="seconds that a busy thread is given before 409")] = 1.0
+    guard: Annotated[
+        str, Field(description="who keeps resumes apart: memory, or redis://host:port/0, shared by all sidecars")
+    ] = "memory"
+    guard_required: Annotated[
+        bool, Field(description="answer 503 while the shared guard cannot be reached; else this process guards alone")
+    ] = True
+    guard_lease: Annotated[
+        float, Field(gt=0, description="seconds after which the thread of a sidecar that died is free (redis)")
+    ] = 30.0
+    namespace: Annotated[
+        str | None, Field(description="what the threads belong to; default: the upstream's address")
+    ] = None
+    duplicate_window: Annotated[
+        float, Field(ge=0, description="seconds in which a caller's same answer to the same thread is refused; 0: off")
+    ] = 0.0
+    keep_answers: Annotated[
+        float, Field(gt=0, description="seconds that an answer is kept under its Idempotency-Key")
+    ] = DAY
+    connect_timeout: Annotated[float, Field(gt=0, description="seconds for a connection to the server")] = 5.0
+    lookup_timeout: Annotated[float, Field(gt=0, description="seconds for each lookup")] = 30.0
+    resume_timeout: Annotated[
+        float, Field(gt=0, description="seconds for a resume: to the first byte of a stream, to the end of a wait")
+    ] = 3600.0
+    idle_timeout: Annotated[float, Field(gt=0, description="seconds of silence in the middle of a stream")] = 3600.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="how much is said on standard error")
     ] = "info"
@@ -70,12 +97,15 @@ class Serve(BaseSettings):
     def cli_cmd(self) -> None:
         """Serve until told to stop."""
         app = ResumeShim(
-            ReverseProxy(self.upstream),
+            ReverseProxy(self.upstream, connect=self.connect_timeout),
             self.backend,
             resume_at=self.resume_at,
+            guard=self._guard(),
+            namespace=self.namespace,
             lenient=self.lenient,
             prefix=self.prefix,
             settle=self.settle,
+            limits=Limits(lookup=self.lookup_timeout, resume=self.resume_timeout, idle=self.idle_timeout),
         )
         logging.basicConfig(level=self.log_level.upper(), format="%(levelname)s:     %(message)s")
         with _bind(self.host, self.port) as listening:
@@ -87,6 +117,15 @@ class Serve(BaseSettings):
                 date_header=False, proxy_headers=False,
             )  # fmt: skip
             uvicorn.Server(config).run(sockets=[listening])
+
+    def _guard(self) -> Guard:
+        alone = MemoryGuard(keep=self.keep_answers, duplicate_window=self.duplicate_window)
+        if self.guard == "memory":
+            return alone
+        shared = load_guard(
+            self.guard, lease=self.guard_lease, keep=self.keep_answers, duplicate_window=self.duplicate_window
+        )
+        return shared if self.guard_required else FallbackGuard(shared, alone)
 
 
 class Backends(BaseSettings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
 from ap_resume_shim.core.exchange import Ask, Settings
 from ap_resume_shim.core.flow import resume_flow
-from ap_resume_shim.core.protocol import ROUTES, Mode, parse
-from ap_resume_shim.guard import Guard, MemoryGuard
+from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, read_key
+from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
+from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption, ask
 from ap_resume_shim.upstream import SYNTHESISED, escape
@@ -43,7 +45,9 @@ class ResumeShim:
         backend: str | Dialect = "auto",
         *,
         resume_at: str | None = None,
-        guard: Guard | None = None,
+        guard: Guard | str = "memory",
+        namespace: str | None = None,
+        credentials: Sequence[str] = CREDENTIALS,
         lenient: bool = False,
         prefix: str = "",
         settle: float = 1.0,
@@ -54,7 +58,11 @@ class ResumeShim:
         - `backend`: a name of `ap_resume_shim.backends.BACKENDS`; "auto" asks the server itself; "native" for one
           that answers the routes by now; or a `Dialect`.
         - `resume_at`: where the answer goes in the create-run body, a JSON pointer (backend "agent-protocol").
-        - `guard`: who may resume which thread; default: one resume of a thread at a time in this process.
+        - `guard`: who may resume which thread: "memory", one resume of a thread at a time in this process; the URL of
+          a Redis or Valkey server, over all processes that share it; or a `Guard`.
+        - `namespace`: what the threads belong to. Processes in front of the same backend have to agree on it; default:
+          the address of a `ReverseProxy`.
+        - `credentials`: header fields that tell callers apart, for `Idempotency-Key`.
         - `lenient`: drop fields that the backend cannot honour, and name them in `AP-Resume-Ignored`.
         - `prefix`: a path that stands before the backend's routes and the shim's, such as `/api`.
         - `settle`: seconds that a busy thread is given before 409: servers announce a question before they record it.
@@ -64,7 +72,9 @@ class ResumeShim:
         self.app = app
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
         self._prefix = prefix
-        self._guard = MemoryGuard() if guard is None else guard
+        self._guard = load_guard(guard) if isinstance(guard, str) else guard
+        self._namespace = getattr(app, "url", "") if namespace is None else namespace
+        self._credentials = tuple(credentials)
         self._settings = Settings(settle=settle, lenient=lenient)
         self._limits = limits or Limits()
         self._resume_at = resume_at
@@ -108,7 +118,7 @@ class ResumeShim:
                 now=_now(),
                 interrupt_id=_header(scope, b"ap-interrupt-id"),
             )
-            arrival = self._guard.arrive(f"{dialect.name}\n{dialect.thread_key(resume.thread_id)}")
+            arrival = self._guard.arrive(self._ticket(scope, resume, dialect))
         except ResumeError as error:
             await client.refuse(error)
             return
@@ -134,6 +144,19 @@ class ResumeShim:
             raise
         finally:
             watch.cancel()
+
+    def _ticket(self, scope: Scope, resume: Resume, dialect: Dialect) -> Ticket:
+        """What the guard is told of a resume. Raises `InvalidRequest`."""
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        key = read_key([value for name, value in headers if name == "idempotency-key"])
+        thread = digest(self._namespace, dialect.name, dialect.thread_key(resume.thread_id))
+        who = caller(headers, self._credentials)
+        return Ticket(
+            thread,
+            resume.fingerprint,
+            key=None if key is None else digest(who, resume.mode.route, thread, key),
+            repeat=digest(who, thread, resume.fingerprint),
+        )
 
     async def _detect(self, scope: Scope) -> Dialect | None:
         """Find out the backend, once; None for one that answers the routes itself."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -16,9 +16,11 @@ from urllib.parse import unquote, urlsplit
 import anyio
 import httpx
 
+from ap_resume_shim.closing import close_with_the_loop
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import (
     ConfigurationError,
+    HoldLapsed,
     InvalidRequest,
     ResumeError,
     UpstreamError,
@@ -26,7 +28,7 @@ from ap_resume_shim.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from ap_resume_shim.upstream import SYNTHESISED, escape
+from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -48,8 +50,8 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110, section 7.6.1: fields that belong to one connection. Those that `Connection` names are added."""
 
-TIMEOUT = httpx.Timeout(connect=5.0, pool=5.0, write=30.0, read=None)
-"""Agents are silent for minutes, so reading has no limit here."""
+WRITE = 30.0
+"""Seconds for each write. Reading has no limit here: agents are silent for minutes."""
 
 
 class ReverseProxy:
@@ -59,7 +61,8 @@ class ReverseProxy:
     lifespan or, where a mounted app has none, with the event loop. Raises `ConfigurationError` for a URL that is none.
     """
 
-    def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, url: str, *, connect: float = 5.0, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """`connect`: seconds until a connection has to be there, or the answer is 502."""
         try:
             parsed = urlsplit(url)
             self._origin = httpx.URL(scheme=parsed.scheme, host=parsed.hostname or "", port=parsed.port)
@@ -71,6 +74,7 @@ class ReverseProxy:
         if parsed.username is not None:
             raise ConfigurationError("The address of a server holds no user name: clients send their own credentials.")
         self.url = url.rstrip("/")
+        self._timeout = httpx.Timeout(connect=connect, pool=connect, write=WRITE, read=None).as_dict()
         self._transport = transport
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: AsyncIterator[None] | None = None
@@ -102,7 +106,7 @@ class ReverseProxy:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(scope, receive)
-        connecting, leaving = _Connecting(), anyio.CancelScope()
+        connecting, leaving = _Connecting(scope.get(FENCE)), anyio.CancelScope()
         gone = asyncio.create_task(body.gone())
         exchange = asyncio.create_task(self._exchange(scope, body, send, connecting, leaving))
         try:
@@ -136,6 +140,8 @@ class ReverseProxy:
         request = self._request(scope, body, connecting)
         try:
             response = await (await self._open()).handle_async_request(request)
+        except HoldLapsed:
+            raise
         except Exception as error:
             raise _failure(error, self.url) from error
         async with aclosing(response):
@@ -167,7 +173,7 @@ class ReverseProxy:
             stream=body if body.expected else None,
             extensions={
                 "target": target,  # as it came: a URL drops dot segments, and escapes what it would not write
-                "timeout": TIMEOUT.as_dict(),
+                "timeout": self._timeout,
                 "trace": connecting.trace,
             },
         )
@@ -182,22 +188,19 @@ class ReverseProxy:
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0),
             )
         if self._loop is not loop:
-            self._loop, self._closing = loop, self._close_with_the_loop()
+            self._loop, self._closing = loop, close_with_the_loop(self.aclose)
             await anext(self._closing)
         return self._transport
 
-    async def _close_with_the_loop(self) -> AsyncIterator[None]:
-        """A mounted app has no lifespan; but a loop that ends closes the generators that it knows."""
-        try:
-            yield
-        finally:
-            await self.aclose()
-
 
 class _Connecting:
-    """Whether a connection is being opened: httpcore would lose one that is cut off then, and never close it."""
+    """Whether a connection is being opened: httpcore would lose one that is cut off then, and never close it.
 
-    def __init__(self) -> None:
+    `fence` is called when it is open, before the first byte is sent.
+    """
+
+    def __init__(self, fence: Callable[[], None] | None) -> None:
+        self._fence = fence
         self._over = asyncio.Event()
         self._over.set()
 
@@ -206,6 +209,8 @@ class _Connecting:
         stage, _, what = event.rpartition(".")
         if stage in ("connection.connect_tcp", "connection.start_tls"):
             self._over.clear() if what == "started" else self._over.set()
+        elif stage.endswith(".send_request_headers") and what == "started" and self._fence is not None:
+            self._fence()
 
     async def over(self) -> None:
         """Return when it is open, or failed; connecting has a time limit."""

@@ -7,13 +7,13 @@ resume off between sending and answer. What a leaving client means is decided by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from ap_resume_shim import replies
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamTimeout
+from ap_resume_shim.core.errors import HoldLapsed, ResumeError, UpstreamError, UpstreamTimeout
 from ap_resume_shim.core.exchange import (
     Accepted,
     Answer,
@@ -22,10 +22,14 @@ from ap_resume_shim.core.exchange import (
     ClientGone,
     Flow,
     Headers,
+    Join,
     Overtaken,
     Pause,
     ReadBody,
     ReadEvents,
+    Recall,
+    Repeated,
+    Reply,
     Request,
     Response,
     Send,
@@ -33,9 +37,10 @@ from ap_resume_shim.core.exchange import (
     Step,
     StreamReply,
     Unsettled,
+    Untaken,
 )
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.upstream import Exchange, synthesise
+from ap_resume_shim.upstream import FENCE, Exchange, synthesise
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Scope
@@ -54,6 +59,10 @@ class Limits:
 
     lookup: float = 30.0
     """For each lookup."""
+    resume: float = 3600.0
+    """From the sending of a resume to its answer: the first byte of a stream, the last of any other."""
+    idle: float = 3600.0
+    """Silence of the backend in the middle of a stream."""
     keepalive: float = 15.0
     """Silence after which a waiting client gets a byte: white space before JSON, a comment in a stream."""
     body: int = 4 * 1024 * 1024
@@ -99,12 +108,15 @@ class Resumption:
         self._client, self._mode, self._cancels = client, mode, cancels
         self._sent: Exchange | None = None
         self._head: Headers = ()
+        self._accepted = self._late = False
+        self._deadline = 0.0
 
     async def run(self) -> None:
         """Do everything: the answer, and what is left to do after it."""
         try:
             await self._drive()
         except ResumeError as error:
+            await self._keep(Reply(error.http_status, error.body(), error.headers))
             await self._client.refuse(error)
         except ClientGone:
             pass
@@ -117,7 +129,7 @@ class Resumption:
             if self._sent is not None:
                 self._sent.leave()
             await self._arrival.leave()
-        if self._sent is not None:
+        if self._sent is not None and not self._late:
             # The app may go on after its answer, as without the shim; what it raises then is not swallowed.
             await self._sent.end()
 
@@ -141,6 +153,10 @@ class Resumption:
                 return await self._ask(requests)
             case Pause(seconds):
                 return await self._unless_gone(asyncio.sleep(seconds))
+            case Recall():
+                return await self._arrival.recall()
+            case Repeated():
+                return await self._arrival.repeated()
             case Overtaken():
                 return await self._arrival.overtaken()
             case Unsettled():
@@ -151,9 +167,13 @@ class Resumption:
                 return await self._arrival.claim()
             case Send(request):
                 return await self._send(request)
-            case Accepted(headers):
-                self._head = headers
-                return await self._arrival.accepted()
+            case Accepted(run_id, headers):
+                self._head, self._accepted = headers, True
+                return await self._arrival.accepted(run_id)
+            case Untaken():
+                return await self._arrival.untaken()
+            case Join(request):
+                return await self._open_exchange(request)
             case ReadBody():
                 return await self._holding_on(self._open.read())
             case ReadEvents(grace):
@@ -161,6 +181,7 @@ class Resumption:
             case Answer(reply):
                 if isinstance(reply, StreamReply):
                     return await self._relay(reply)
+                await self._keep(reply)
                 return await self._client.answer(reply)
             case _:
                 assert_never(step)
@@ -191,14 +212,32 @@ class Resumption:
                 if not attempts or not isinstance(error, UpstreamError):
                     return error
 
+    async def _keep(self, reply: Reply) -> None:
+        """Keep the answer for those who ask again, if the backend took the resume: else it may come again."""
+        if self._accepted:
+            await self._arrival.keep(reply)
+
     async def _send(self, request: Request) -> Response:
+        await self._arrival.forward()
+        return await self._open_exchange(request, fence=self._fence)
+
+    def _fence(self) -> None:
+        if not self._arrival.still_held():
+            raise HoldLapsed("This resume was held up until its hold on the thread was over, and was not sent.")
+
+    async def _open_exchange(self, request: Request, fence: Callable[[], None] | None = None) -> Response:
+        """Send the request whose answer the client gets, up to the answer's head."""
         scope = synthesise(self._scope, request, self._prefix)
+        if fence is not None:
+            scope[FENCE] = fence
+        if self._sent is not None:
+            self._sent.forget()  # it found no connection
+        self._deadline = asyncio.get_running_loop().time() + self._limits.resume
         self._sent = exchange = Exchange(self._app, scope, request.body)
         status, headers = await self._holding_on(exchange.head(), leaving=_LEAVING)
-        response = Response(status, headers)
-        if response.ok:
-            return response
-        return Response(status, headers, await exchange.read())
+        if Response(status).ok:
+            return Response(status, headers)
+        return Response(status, headers, await self._holding_on(exchange.read(), leaving=_LEAVING))
 
     async def _read_events(self, grace: float) -> bytes:
         read = b""
@@ -215,19 +254,30 @@ class Resumption:
         task = asyncio.ensure_future(awaitable)
         gone = asyncio.create_task(self._client.gone.wait()) if self._cancels else None
         both = {task, gone} if gone is not None else {task}
+        now = asyncio.get_running_loop().time
         try:
             while not task.done():
-                await asyncio.wait(both, timeout=self._limits.keepalive, return_when=asyncio.FIRST_COMPLETED)
+                left = self._deadline - now()
+                if left <= 0:
+                    raise self._too_late(f"did not answer the resume within {self._limits.resume:g} seconds.")
+                timeout = min(self._limits.keepalive, left)
+                await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 if not task.done() and gone is not None and gone.done():
                     await asyncio.wait({task}, timeout=leaving)
                     if not task.done():
                         raise ClientGone
-                elif not task.done() and self._mode is Mode.WAIT:
+                elif not task.done() and self._mode is Mode.WAIT and self._deadline > now():
                     await self._client.keep_alive(self._head)
             return task.result()
         finally:
             for pending in both:
                 pending.cancel()
+
+    def _too_late(self, what: str) -> UpstreamTimeout:
+        """Nobody waits any longer for an exchange that is too late."""
+        self._open.forget()
+        self._late = True
+        return UpstreamTimeout(f"The backend {what}")
 
     async def _unless_gone(self, awaitable: Awaitable[T]) -> T:
         """Await, unless the client leaves and that matters."""
@@ -269,16 +319,20 @@ class Resumption:
 
     async def _next_chunk(self, reply: StreamReply) -> bytes | None:
         chunk = asyncio.ensure_future(self._open.chunk())
+        silent, now = asyncio.get_running_loop().time(), asyncio.get_running_loop().time
         try:
             while True:
-                limit = asyncio.timeout(self._limits.keepalive)
+                left = silent + self._limits.idle - now()
+                if left <= 0:
+                    raise self._too_late(f"said nothing in its stream for {self._limits.idle:g} seconds.")
+                limit = asyncio.timeout(min(self._limits.keepalive, left))
                 try:
                     async with limit:
                         return await self._unless_gone(asyncio.shield(chunk))
                 except TimeoutError:
                     if not limit.expired():
                         raise  # the app's own
-                    if reply.reframer.between_events:
+                    if reply.reframer.between_events and left > self._limits.keepalive:
                         await self._client.send_bytes(b": keep-alive\n\n")
         finally:
             chunk.cancel()

@@ -22,6 +22,9 @@ logger = logging.getLogger("ap_resume_shim")
 SYNTHESISED = "ap_resume_shim"
 """The scope key of requests that the shim made: they are never resumes, and failures are raised, not answered."""
 
+FENCE = "ap_resume_shim.fence"
+"""The scope key of a callable to be called before the first byte of a resume goes out: raises if it must not."""
+
 _NOT_OURS = frozenset(
     {
         b"accept",

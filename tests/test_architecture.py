@@ -13,7 +13,17 @@ import ap_resume_shim
 ROOT = Path(ap_resume_shim.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
 US = "ap_resume_shim"
-SHELL = ("middleware", "upstream", "resumption", "replies", "guard")
+SHELL = (
+    "middleware",
+    "upstream",
+    "resumption",
+    "replies",
+    "guard",
+    "guard.arrival",
+    "guard.memory",
+    "guard.fallback",
+    "guard.redis",
+)
 IMPURE = {"asyncio", "time", "random", "uuid", "os", "logging", "secrets", "threading", "socket", "subprocess"}
 
 
@@ -59,7 +69,7 @@ def test_the_shell_does_not_know_where_the_backend_is(module: str) -> None:
 
 
 def test_the_proxy_knows_nothing_of_resumes() -> None:
-    assert not strangers(f"{US}.proxy", "core.errors", "core.strictjson", "upstream")
+    assert not strangers(f"{US}.proxy", "closing", "core.errors", "core.strictjson", "upstream")
 
 
 def test_httpx_is_imported_by_the_proxy_alone() -> None:
@@ -68,3 +78,12 @@ def test_httpx_is_imported_by_the_proxy_alone() -> None:
 
 def test_the_command_line_is_imported_by_main_alone() -> None:
     assert [module for module in sorted(MODULES) if f"{US}.cli" in imports(module)] == [f"{US}.__main__"]
+
+
+def test_redis_is_imported_by_its_guard_alone() -> None:
+    assert [module for module in sorted(MODULES) if "redis" in imports(module)] == [f"{US}.guard.redis"]
+
+
+@pytest.mark.parametrize("module", below("guard"))
+def test_a_guard_knows_nothing_of_http(module: str) -> None:
+    assert not strangers(module, "closing", "core.errors", "core.exchange", "core.strictjson", "guard")

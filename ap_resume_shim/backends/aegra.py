@@ -124,6 +124,10 @@ class Aegra:
         """`on_disconnect` is ignored on a wait."""
         return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
 
+    def join(self, resume: Resume, started: Started) -> Request | None:
+        """All of it from its beginning, while the run goes on."""
+        return Request("GET", wire.run_path(resume, started.run_id) + "/stream", accept="text/event-stream")
+
     def location(self, resume: Resume, started: Started) -> str:
         """`/threads/{thread_id}/runs/{run_id}`."""
         return wire.run_path(resume, started.run_id)

@@ -99,6 +99,10 @@ class LangGraph:
         """JavaScript's server ignores `on_disconnect` on a wait, so that the run is cancelled by name."""
         return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
 
+    def join(self, resume: Resume, started: Started) -> Request | None:
+        """Events from now on: a run is replayed only where it was created for that."""
+        return Request("GET", wire.run_path(resume, started.run_id) + "/stream", accept="text/event-stream")
+
     def location(self, resume: Resume, started: Started) -> str:
         """`/threads/{thread_id}/runs/{run_id}`."""
         return wire.run_path(resume, started.run_id)

@@ -123,6 +123,9 @@ class Dialect(Protocol):
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """The request that stops the run; None where there is none."""
 
+    def join(self, resume: Resume, started: Started) -> Request | None:
+        """The request that opens the stream of a run that goes on already; None where there is none."""
+
     def location(self, resume: Resume, started: Started) -> str:
         """The run's own address on the backend, for `Content-Location`."""
 

@@ -3,7 +3,8 @@
     ResumeError
     ├── InvalidRequest            422 invalid_request
     │   ├── UnsupportedField      422 unsupported_field
-    │   └── UnsupportedInput      422 unsupported_input
+    │   ├── UnsupportedInput      422 unsupported_input
+    │   └── IdempotencyKeyReused  422 idempotency_key_reused
     ├── RequestTooLarge           413 request_too_large
     ├── NotFound                  404
     │   ├── ThreadNotFound            thread_not_found
@@ -11,11 +12,12 @@
     ├── Conflict                  409
     │   ├── ThreadNotInterrupted      thread_not_interrupted
     │   ├── ThreadBusy                thread_busy
-    │   ├── ResumeInProgress          resume_in_progress
+    │   ├── ResumeInProgress          resume_in_progress (HoldLapsed, AnswerLost)
     │   ├── MultipleInterrupts        multiple_interrupts
     │   ├── InterruptNotPending       interrupt_not_pending
     │   ├── InterruptAlreadyAnswered  interrupt_already_answered
     │   └── AmbiguousInterrupt        ambiguous_interrupt
+    ├── GuardUnavailable          503 guard_unavailable
     ├── UpstreamRefused           401 unauthorized, 403 forbidden, 429 rate_limited
     └── UpstreamFailure           502
         ├── UpstreamError             upstream_error
@@ -91,6 +93,12 @@ class UnsupportedInput(InvalidRequest):
     code = "unsupported_input"
 
 
+class IdempotencyKeyReused(InvalidRequest):
+    """The `Idempotency-Key` came before, with another body."""
+
+    code = "idempotency_key_reused"
+
+
 class RequestTooLarge(ResumeError):
     """The body is larger than the shim reads."""
 
@@ -139,7 +147,17 @@ class ResumeInProgress(Conflict):
     """Another resume of the thread came first."""
 
     code = "resume_in_progress"
-    retry_after = 1
+    retry_after: ClassVar[int | None] = 1
+
+
+class HoldLapsed(ResumeInProgress):
+    """The resume held its thread for longer than the lease before it could be sent, and was not sent."""
+
+
+class AnswerLost(ResumeInProgress):
+    """A resume with this `Idempotency-Key` came before, and its answer cannot be given again."""
+
+    retry_after = None
 
 
 class _OfInterrupts(Conflict):
@@ -171,6 +189,14 @@ class AmbiguousInterrupt(_OfInterrupts):
     """Two pending questions share an id, so that no answer can be meant for one of them."""
 
     code = "ambiguous_interrupt"
+
+
+class GuardUnavailable(ResumeError):
+    """The store that the guard shares with other processes cannot be reached: nothing goes on unguarded."""
+
+    status = 503
+    code = "guard_unavailable"
+    retry_after = 1
 
 
 _PASSED_ON = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}

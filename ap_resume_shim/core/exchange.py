@@ -108,6 +108,16 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """What was kept under this caller's `Idempotency-Key` when the resume arrived? Sent back: `Kept` or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Did the same caller send the same body within `duplicate_window` before this arrived? Sent back: bool."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """Hold the thread. Thrown in: `ResumeInProgress` when another resume holds it or was accepted since arrival."""
 
@@ -116,7 +126,7 @@ class Claim:
 class Send:
     """The one request that resumes: never sent twice, never cancelled on its way by a client that leaves.
 
-    Sent back: the `Response` at its head.
+    Sent back: the `Response` at its head. Thrown in, among others: `HoldLapsed`, when it would have come too late.
     """
 
     request: Request
@@ -126,10 +136,27 @@ class Send:
 class Accepted:
     """The backend took the resume, or may have: the thread is let go, and whoever arrived before is refused.
 
-    `headers` are what the answer's head will have, should it have to go out before the answer is there.
+    `run_id` is the run's name, as far as it is known by now. `headers` are what the answer's head will have, should
+    it have to go out before the answer is there.
     """
 
+    run_id: str | None = None
     headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """The backend has certainly not taken the resume: the thread is let go as if it had never been held.
+
+    Said after a `Send`, whose resume otherwise counts as taken, however the flow ends.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Open the stream of a run that goes on already. Sent back: the `Response` at its head."""
+
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +195,20 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept under an `Idempotency-Key`, from the moment its thread is held."""
+
+    fingerprint: str
+    """Of the body that came with the key."""
+    live: bool
+    """Whether the resume is still under way."""
+    accepted: bool = False
+    """Whether the backend took it, or may have; one that was certainly not taken is not kept."""
+    run_id: str | None = None
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StreamReply:
     """The answer as a stream: `head` first, then the rest of the exchange through `reframer`."""
 
@@ -187,7 +228,23 @@ class ClientGone(Exception):
     """Thrown into a flow, at any step, when a client that asked for `on_disconnect: cancel` has left."""
 
 
-Step = Ask | Pause | Overtaken | Unsettled | Settled | Claim | Send | Accepted | ReadBody | ReadEvents | Answer
+Step = (
+    Ask
+    | Pause
+    | Recall
+    | Repeated
+    | Overtaken
+    | Unsettled
+    | Settled
+    | Claim
+    | Send
+    | Accepted
+    | Untaken
+    | Join
+    | ReadBody
+    | ReadEvents
+    | Answer
+)
 Flow = Generator[Step, Any, None]
 
 
@@ -201,4 +258,6 @@ class Settings:
     stream_grace: float = 1.0
     """How long a stream's first event is waited for before the status line goes out."""
     completion_poll: float = 1.0
+    connect_again: float = 0.2
+    """After how long a resume that found no connection is sent once more: of it, no byte was."""
     lenient: bool = False

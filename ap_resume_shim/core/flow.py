@@ -7,12 +7,16 @@ and `send()`.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any, assert_never
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Dialect, Ended, Found, Lookup, Started, Verdict
 from ap_resume_shim.core.errors import (
+    AnswerLost,
     Conflict,
+    HoldLapsed,
+    IdempotencyKeyReused,
     InvalidRequest,
     NotFound,
     ResumeError,
@@ -32,11 +36,16 @@ from ap_resume_shim.core.exchange import (
     ClientGone,
     Flow,
     Headers,
+    Join,
+    Kept,
     Overtaken,
     Pause,
     ReadBody,
     ReadEvents,
+    Recall,
+    Repeated,
     Reply,
+    Request,
     Response,
     Send,
     Settings,
@@ -44,6 +53,7 @@ from ap_resume_shim.core.exchange import (
     Step,
     StreamReply,
     Unsettled,
+    Untaken,
 )
 from ap_resume_shim.core.protocol import Mode, Resume, Run, RunStatus, wait_response
 from ap_resume_shim.core.verdict import judge
@@ -52,11 +62,21 @@ from ap_resume_shim.core.verdict import judge
 def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
     """Find the interrupt; refuse, or resume exactly once; answer in the form that was asked for."""
     resume = admit(resume, dialect, lenient=settings.lenient)
-    found, verdict = yield from _decide(resume, dialect, settings)
+    found = yield from dialect.lookup(resume)  # refuses whoever may not read the thread, before anything is recalled
+    kept: Kept | None = yield Recall()
+    if kept is not None:
+        yield from _answer_again(resume, dialect, settings, kept)
+        return
+    if (yield Repeated()):
+        raise ResumeInProgress(
+            "The same resume came a moment ago, most likely a double click: this one was not sent. "
+            "Read the thread before you answer again."
+        )
+    found, verdict = yield from _decide(resume, dialect, settings, found)
     dialect.check(resume, found, verdict)
     yield Claim()
     found, verdict = yield from dialect.prepare(resume, found, verdict)
-    response = yield from _forward(resume, dialect, found, verdict)
+    response = yield from _forward(resume, dialect, settings, found, verdict)
     try:
         match resume.mode:
             case Mode.BACKGROUND:
@@ -95,8 +115,65 @@ def admit(resume: Resume, dialect: Dialect, *, lenient: bool) -> Resume:
 _DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
 
 
-def _decide(resume: Resume, dialect: Dialect, settings: Settings) -> Generator[Step, Any, tuple[Found, Verdict]]:
-    """Judge by the state of the moment.
+def _answer_again(resume: Resume, dialect: Dialect, settings: Settings, kept: Kept) -> Flow:
+    """Give a retry the answer of the resume that came first with its `Idempotency-Key`; the agent hears nothing."""
+    if kept.fingerprint != resume.fingerprint:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key came before, with another body. Send a new key with a new answer."
+        )
+    if kept.reply is not None:
+        yield Answer(replace(kept.reply, headers=(*kept.reply.headers, REPLAYED)))
+        return
+    if resume.mode is Mode.STREAM and kept.run_id is not None:
+        joined = yield from _join(resume, dialect, settings, Started(kept.run_id))
+        if joined:
+            return
+    run = {} if kept.run_id is None else {"run_id": kept.run_id}
+    if kept.live:
+        raise ResumeInProgress(
+            "A resume with this Idempotency-Key is under way: ask again later, with the same key and body.", run
+        )
+    if kept.accepted:
+        raise AnswerLost(
+            "A resume with this Idempotency-Key was taken, and its answer cannot be given again. "
+            "Read the thread to see what came of it.",
+            {**run, "resume_state": "consumed" if kept.run_id is not None else "unknown"},
+        )
+    raise AnswerLost(
+        "A resume with this Idempotency-Key broke off, and it is not known whether it was taken. "
+        "Read the thread before you answer again, with a new key.",
+        {"resume_state": "unknown"},
+    )
+
+
+def _join(resume: Resume, dialect: Dialect, settings: Settings, started: Started) -> Generator[Step, Any, bool]:
+    """Go on with the stream of a run that has not ended; False where that cannot be had."""
+    request = dialect.join(resume, started)
+    if request is None:
+        return False
+    (run,) = yield Ask((dialect.run(resume, started),))
+    if not run.ok or dialect.has_ended(run):
+        return False
+    response = yield Join(request)
+    if not response.ok:
+        return False
+    try:
+        head = yield ReadEvents(settings.stream_grace)
+        headers = (*_headers(resume, dialect, started), *STREAM_HEADERS, REPLAYED)
+        yield Answer(StreamReply(head, sse.Named(dialect.reframer(), started.run_id), headers))
+    except ClientGone:
+        yield from _cancel(resume, dialect, started)
+        raise
+    return True
+
+
+REPLAYED = ("idempotency-replayed", "true")
+
+
+def _decide(
+    resume: Resume, dialect: Dialect, settings: Settings, found: Found
+) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    """Judge by the state of the moment, as it was found first and as it settles.
 
     A busy thread is given time to settle, since servers announce an interrupt before they record it. But what it asks
     then must have been asked already when the resume arrived: else a double click would answer the next question.
@@ -104,7 +181,6 @@ def _decide(resume: Resume, dialect: Dialect, settings: Settings) -> Generator[S
     arrived: Found | None = None
     waited = 0.0
     while True:
-        found = yield from dialect.lookup(resume)
         if found.status != "busy":
             yield Settled()
         try:
@@ -131,6 +207,7 @@ def _decide(resume: Resume, dialect: Dialect, settings: Settings) -> Generator[S
         arrived = arrived or found
         yield Pause(settings.settle_step)
         waited = round(waited + settings.settle_step, 6)
+        found = yield from dialect.lookup(resume)
 
 
 def _was_asked(arrived: Found, now: Found) -> Generator[Step, Any, bool]:
@@ -146,12 +223,16 @@ def _was_asked(arrived: Found, now: Found) -> Generator[Step, Any, bool]:
     return not unsettled
 
 
-def _forward(resume: Resume, dialect: Dialect, found: Found, verdict: Verdict) -> Generator[Step, Any, Response]:
+def _forward(
+    resume: Resume, dialect: Dialect, settings: Settings, found: Found, verdict: Verdict
+) -> Generator[Step, Any, Response]:
     """Send the resume, once. What becomes of it when that fails is said in `metadata.resume_state`."""
+    request = dialect.resume(resume, found, verdict)
     try:
-        response: Response = yield Send(dialect.resume(resume, found, verdict))
-    except UpstreamUnreachable as failure:
+        response = yield from _send(request, settings)
+    except (UpstreamUnreachable, HoldLapsed) as failure:
         failure.metadata["resume_state"] = "not_sent"
+        yield Untaken()
         raise
     except ClientGone:
         yield Accepted()
@@ -162,19 +243,35 @@ def _forward(resume: Resume, dialect: Dialect, found: Found, verdict: Verdict) -
             failure.metadata["resume_state"] = "unknown"
         yield Accepted()
         raise
-    if not response.ok:
-        refusal = dialect.refusal(response)
-        if isinstance(refusal, UpstreamFailure):
-            refusal.metadata["resume_state"] = "unknown"
-            yield Accepted()
-        raise refusal
+    if response.ok:
+        return response
+    refusal = dialect.refusal(response)
+    if isinstance(refusal, UpstreamFailure):
+        refusal.metadata["resume_state"] = "unknown"
+        yield Accepted()
+    else:
+        yield Untaken()
+    raise refusal
+
+
+def _send(request: Request, settings: Settings) -> Generator[Step, Any, Response]:
+    """Where no connection could be made no byte was sent: try once more."""
+    try:
+        response: Response = yield Send(request)
+    except UpstreamUnreachable as failure:
+        try:
+            yield Pause(settings.connect_again)
+        except ClientGone:
+            raise failure from None
+        response = yield Send(request)
     return response
 
 
 def _background(resume: Resume, dialect: Dialect, settings: Settings, found: Found, response: Response) -> Flow:
     body = yield from _read(ReadBody())
-    yield Accepted()
-    started = yield from _name(resume, dialect, dialect.started(response, body, resume, found))
+    told = dialect.started(response, body, resume, found)
+    yield Accepted(None if told is None else told.run_id)
+    started = yield from _name(resume, dialect, told)
     run = _run(resume, started, started.status, dict(started.metadata or {}))
     yield Answer(Reply(200, run.as_json(), _headers(resume, dialect, started)))
     yield from _complete(resume, dialect, settings, started)
@@ -182,7 +279,7 @@ def _background(resume: Resume, dialect: Dialect, settings: Settings, found: Fou
 
 def _wait(resume: Resume, dialect: Dialect, settings: Settings, found: Found, response: Response) -> Flow:
     started = dialect.started(response, b"", resume, found)
-    yield Accepted(() if started is None else _headers(resume, dialect, started))
+    yield Accepted() if started is None else Accepted(started.run_id, _headers(resume, dialect, started))
     try:
         body: bytes = yield ReadBody()
     except ClientGone:
@@ -204,15 +301,15 @@ def _stream(resume: Resume, dialect: Dialect, settings: Settings, found: Found, 
     started = dialect.started(response, b"", resume, found)
     try:
         head = yield from _read(ReadEvents(settings.stream_grace))
-        yield Accepted()
+        started = started or dialect.started(response, head, resume, found)
+        yield Accepted(None if started is None else started.run_id)
         first = sse.first_event(head)
         if first is not None and first.name == "error":
             raise UpstreamError(
                 "The backend refused the resume in its stream.",
                 {"upstream": first.json, "resume_state": "unknown"},
             )
-        if started is None:
-            started = yield from _name(resume, dialect, dialect.started(response, head, resume, found))
+        started = yield from _name(resume, dialect, started)
         headers = (*_headers(resume, dialect, started), *STREAM_HEADERS)
         yield Answer(StreamReply(head, sse.Named(dialect.reframer(), started.run_id), headers))
     except ClientGone:

@@ -129,6 +129,7 @@ class RunTable(_Table):
     read: RunLine
     location: RunPath
     cancel: RunLine | None = None
+    join: RunLine | None = None
 
 
 class WaitTable(_Table):

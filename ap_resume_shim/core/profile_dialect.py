@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.core import sse
@@ -179,6 +180,11 @@ class ProfileDialect:
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `cancel`."""
         return _run_request(self._profile.run.cancel, resume, started)
+
+    def join(self, resume: Resume, started: Started) -> Request | None:
+        """The profile's `join`."""
+        request = _run_request(self._profile.run.join, resume, started)
+        return None if request is None else replace(request, accept="text/event-stream")
 
     def location(self, resume: Resume, started: Started) -> str:
         """The profile's `location`."""

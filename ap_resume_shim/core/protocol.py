@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
+from ap_resume_shim.core.idempotency import fingerprint
 
 StreamMode = Literal["values", "messages", "updates", "custom"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
@@ -126,6 +127,8 @@ class Resume:
     body: RunResume
     mode: Mode
     now: str
+    fingerprint: str
+    """Of the body, with the pinned interrupt: the same for the same JSON, however it is written."""
     ignored: list[str] = field(default_factory=list)
     """Fields dropped by `lenient`, named in `AP-Resume-Ignored`."""
 
@@ -171,7 +174,7 @@ def parse(raw: bytes, mode: Mode, *, now: str, interrupt_id: str | None = None) 
     _check_segment("thread_id", body.thread_id)
     if body.agent_id is not None:
         _check_segment("agent_id", body.agent_id)
-    return Resume(body, mode, now)
+    return Resume(body, mode, now, fingerprint(value))
 
 
 def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -20,6 +20,8 @@ from ap_resume_shim.core.exchange import (
     Pause,
     ReadBody,
     ReadEvents,
+    Recall,
+    Repeated,
     Reply,
     Request,
     Response,
@@ -29,6 +31,7 @@ from ap_resume_shim.core.exchange import (
     Step,
     StreamReply,
     Unsettled,
+    Untaken,
 )
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.protocol import parse
@@ -108,9 +111,9 @@ class Replay:
                 self.reply = _written(200, headers, b"".join([*pieces, reframer.finish()]))
             case Answer(Reply(status, value, headers)):
                 self.reply = _written(status, headers, value)
-            case Overtaken() | Unsettled():
+            case Overtaken() | Unsettled() | Repeated():
                 return False
-            case Claim() | Accepted() | Settled() | Pause():
+            case Claim() | Accepted() | Untaken() | Recall() | Settled() | Pause():
                 pass
         return None
 

@@ -16,11 +16,14 @@ from ap_resume_shim.core.exchange import (
     Claim,
     ClientGone,
     Flow,
+    Join,
     Overtaken,
     Pause,
     ReadBody,
     ReadEvents,
+    Recall,
     Reframer,
+    Repeated,
     Reply,
     Request,
     Response,
@@ -30,6 +33,7 @@ from ap_resume_shim.core.exchange import (
     Step,
     StreamReply,
     Unsettled,
+    Untaken,
 )
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.interrupt import Interrupt
@@ -57,6 +61,7 @@ class Plain:
     partial: bool = True
     can_cancel: bool = True
     can_delete: bool = True
+    can_join: bool = True
     refuses: ResumeError | None = None
     armed: bool = True
     forwards_extra: bool = True
@@ -103,6 +108,9 @@ class Plain:
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         return Request("POST", f"cancel {started.run_id}") if self.can_cancel else None
 
+    def join(self, resume: Resume, started: Started) -> Request | None:
+        return Request.get(f"stream {started.run_id}") if self.can_join else None
+
     def location(self, resume: Resume, started: Started) -> str:
         return f"/runs/{started.run_id}"
 
@@ -130,6 +138,7 @@ USUAL: dict[str, Any] = {
     "overtaken?": False,
     "unsettled?": False,
     "send": NAMED,
+    "join": NAMED,
     "read body": b'{"run_id": "r1"}',
     "read events": b'event: metadata\ndata: {"run_id": "r1"}\n\n',
     "GET run r1": RUN_ENDED,
@@ -145,6 +154,7 @@ class Transcript:
     reply: Reply | StreamReply | None = None
     error: Exception | None = None
     request: Request | None = None
+    run_id: str | None = None
     grace: float | None = None
 
     @property
@@ -204,15 +214,19 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
     try:
         while True:
             step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
-            told.steps.append(name := say(step))
+            name = say(step)
             if isinstance(step, Answer):
                 told.reply = step.reply
-            elif isinstance(step, Send):
+            elif isinstance(step, Send | Join):
                 told.request = step.request
+            elif isinstance(step, Accepted):
+                told.run_id = step.run_id
             elif isinstance(step, ReadEvents):
                 told.grace = step.grace
             come = comes.get(name, [None])
             result = come.pop(0) if len(come) > 1 else come[0]
+            if result or not isinstance(step, Recall | Repeated):  # what is not there is no part of the story
+                told.steps.append(name)
             if isinstance(step, Ask) and not isinstance(result, Exception):
                 result = (result,)
     except StopIteration:
@@ -233,9 +247,9 @@ def say(step: Step) -> str:
             return "read events"
         case ReadBody():
             return "read body"
-        case Overtaken() | Unsettled():
+        case Overtaken() | Unsettled() | Recall() | Repeated():
             return f"{type(step).__name__.lower()}?"
-        case Claim() | Send() | Accepted() | Settled() | Answer():
+        case Claim() | Send() | Accepted() | Untaken() | Join() | Settled() | Answer():
             return type(step).__name__.lower()
 
 

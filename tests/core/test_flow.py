@@ -8,6 +8,7 @@ import pytest
 
 from ap_resume_shim.core.dialect import Found
 from ap_resume_shim.core.errors import (
+    HoldLapsed,
     NotFound,
     ResumeInProgress,
     ThreadNotFound,
@@ -375,7 +376,28 @@ def test_a_default_asks_for_nothing_that_could_not_be_honoured() -> None:
 def test_no_connection_means_that_nothing_was_sent(mode: Mode) -> None:
     told = drive(mode, {"send": UpstreamUnreachable("No connection.")})
     assert (told.code, told.resume_state) == ("upstream_unreachable", "not_sent")
-    assert told.after_send == []
+    assert told.after_send == ["pause 0.2", "send", "untaken"]
+
+
+@every_mode
+def test_a_connection_that_is_there_a_moment_later_is_used(mode: Mode) -> None:
+    told = drive(mode, {"send": [UpstreamUnreachable("No connection."), NAMED]})
+    assert told.error is None
+    assert told.after_send[:2] == ["pause 0.2", "send"]
+
+
+@pytest.mark.parametrize("mode", [WAIT, STREAM])
+def test_a_client_that_leaves_before_the_second_try_is_not_resumed_for(mode: Mode) -> None:
+    told = drive(mode, {"send": UpstreamUnreachable("No connection."), "pause 0.2": GONE})
+    assert (told.code, told.resume_state) == ("upstream_unreachable", "not_sent")
+    assert told.after_send == ["pause 0.2", "untaken"]
+
+
+@every_mode
+def test_a_hold_that_lapsed_means_that_nothing_was_sent(mode: Mode) -> None:
+    told = drive(mode, {"send": HoldLapsed("Too late.")})
+    assert (told.code, told.resume_state) == ("resume_in_progress", "not_sent")
+    assert told.after_send == ["untaken"]
 
 
 @every_mode
@@ -419,7 +441,7 @@ def test_a_backend_that_fails_leaves_the_resume_unknown(mode: Mode, status: int)
 def test_a_refusal_of_the_backend_lets_the_thread_go(mode: Mode, status: int, answered_with: int, code: str) -> None:
     told = drive(mode, {"send": Response(status, (), b"no")})
     assert (told.refused.http_status, told.code) == (answered_with, code)
-    assert told.after_send == []
+    assert told.after_send == ["untaken"]
 
 
 # Failures after it

@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from ap_resume_shim import MemoryGuard, ResumeShim
 from ap_resume_shim.core.errors import ResumeInProgress
+from ap_resume_shim.guard import Ticket
 from tests.serving import serving
 from tests.shell.agent import Agent, at_once, held, resume, says, shimmed, streamed
 from tests.shell.calling import eventually
@@ -41,14 +42,14 @@ def claims(arrival: Any) -> bool:
 
 def test_the_first_holds_and_the_second_is_refused() -> None:
     guard = MemoryGuard()
-    first, second = guard.arrive("t"), guard.arrive("t")
+    first, second = guard.arrive(Ticket("t")), guard.arrive(Ticket("t"))
     assert (claims(first), claims(second)) == (True, False)
-    assert claims(guard.arrive("another"))
+    assert claims(guard.arrive(Ticket("another")))
 
 
 def test_a_hold_that_is_left_is_free_again() -> None:
     guard = MemoryGuard()
-    first, second = guard.arrive("t"), guard.arrive("t")
+    first, second = guard.arrive(Ticket("t")), guard.arrive(Ticket("t"))
     assert claims(first)
     run(first.leave())
     assert claims(second), "nothing was accepted meanwhile"
@@ -56,35 +57,39 @@ def test_a_hold_that_is_left_is_free_again() -> None:
 
 def test_who_arrived_before_an_acceptance_is_refused_after_it() -> None:
     guard = MemoryGuard()
-    first, second = guard.arrive("t"), guard.arrive("t")
+    first, second = guard.arrive(Ticket("t")), guard.arrive(Ticket("t"))
     assert claims(first)
     run(first.accepted())
     run(first.leave())
-    assert (run(second.overtaken()), claims(second), claims(guard.arrive("t"))) == (True, False, True)
+    assert (run(second.overtaken()), claims(second), claims(guard.arrive(Ticket("t")))) == (True, False, True)
 
 
 def test_who_arrives_while_a_run_goes_on_is_told() -> None:
     guard = MemoryGuard()
-    first = guard.arrive("t")
+    first = guard.arrive(Ticket("t"))
     assert claims(first)
     run(first.accepted())
-    second = guard.arrive("t")
+    second = guard.arrive(Ticket("t"))
     run(first.settled())
-    assert (run(first.unsettled()), run(second.unsettled()), run(guard.arrive("t").unsettled())) == (False, True, False)
+    assert (run(first.unsettled()), run(second.unsettled()), run(guard.arrive(Ticket("t")).unsettled())) == (
+        False,
+        True,
+        False,
+    )
 
 
 def test_an_old_arrival_cannot_say_that_a_newer_run_rests() -> None:
     guard = MemoryGuard()
-    old, new = guard.arrive("t"), guard.arrive("t")
+    old, new = guard.arrive(Ticket("t")), guard.arrive(Ticket("t"))
     assert claims(new)
     run(new.accepted())
     run(old.settled())
-    assert run(guard.arrive("t").unsettled())
+    assert run(guard.arrive(Ticket("t")).unsettled())
 
 
 def test_leaving_twice_is_leaving_once() -> None:
     guard = MemoryGuard()
-    first, second = guard.arrive("t"), guard.arrive("t")
+    first, second = guard.arrive(Ticket("t")), guard.arrive(Ticket("t"))
     run(first.leave())
     run(first.leave())
     assert claims(second)
@@ -93,7 +98,7 @@ def test_leaving_twice_is_leaving_once() -> None:
 def test_nothing_is_remembered_of_threads_at_rest() -> None:
     guard = MemoryGuard()
     for number in range(100):
-        arrival = guard.arrive(str(number))
+        arrival = guard.arrive(Ticket(str(number)))
         assert claims(arrival)
         run(arrival.accepted())
         run(arrival.settled())
@@ -104,11 +109,11 @@ def test_nothing_is_remembered_of_threads_at_rest() -> None:
 def test_of_threads_that_may_still_run_the_last_are_remembered() -> None:
     guard = MemoryGuard()
     for number in range(10_500):
-        arrival = guard.arrive(str(number))
+        arrival = guard.arrive(Ticket(str(number)))
         run(arrival.accepted())
         run(arrival.leave())
     assert remembered(guard) == 10_000
-    assert (run(guard.arrive("10499").unsettled()), run(guard.arrive("0").unsettled())) == (True, False)
+    assert (run(guard.arrive(Ticket("10499")).unsettled()), run(guard.arrive(Ticket("0")).unsettled())) == (True, False)
 
 
 def remembered(guard: MemoryGuard) -> int:
@@ -129,7 +134,7 @@ class Guarding(RuleBasedStateMachine):
 
     @rule(target=arrivals, key=st.sampled_from("abc"))
     def arrive(self, key: str) -> Any:
-        arrival = self.guard.arrive(key)
+        arrival = self.guard.arrive(Ticket(key))
         self.here[arrival] = key
         return arrival
 
@@ -225,6 +230,6 @@ def test_threads_of_two_loops_do_not_wait_for_each_other() -> None:
     guard = MemoryGuard()
 
     async def one() -> bool:
-        return claims(guard.arrive("t"))
+        return claims(guard.arrive(Ticket("t")))
 
     assert (asyncio.run(one()), asyncio.run(one())) == (True, False)

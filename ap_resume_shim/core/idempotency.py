@@ -1,0 +1,56 @@
+"""`Idempotency-Key`: which requests are the same, and whose.
+
+The header is that of the IETF draft (draft-ietf-httpapi-idempotency-key-header-07): a structured-field string,
+`"8e03978e"`. The bare form, which most clients send, is the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ap_resume_shim.core.errors import InvalidRequest
+
+CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token")
+"""Header fields that tell callers apart, unless the operator names others."""
+
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_BARE = re.compile(r"[!#-~]+")
+_MAX = 255
+
+
+def read_key(fields: Sequence[str]) -> str | None:
+    """The key in the fields of that name; None where there are none. Raises `InvalidRequest`."""
+    if not fields:
+        return None
+    if len(fields) > 1:
+        raise InvalidRequest("There are several Idempotency-Key fields: send one.")
+    field = fields[0].strip()
+    if quoted := _QUOTED.fullmatch(field):
+        key = re.sub(r"\\(.)", r"\1", quoted[1])
+    elif _BARE.fullmatch(field):
+        key = field
+    else:
+        raise InvalidRequest('Idempotency-Key is not a string of visible characters: send one as "8e03978e-40d5".')
+    if not 0 < len(key) <= _MAX:
+        raise InvalidRequest(f"Idempotency-Key has {len(key)} characters: send 1 to {_MAX}, a UUID for instance.")
+    return key
+
+
+def fingerprint(value: Any) -> str:
+    """A digest of a JSON value: white space, escapes and the order of keys make no difference."""
+    return digest(json.dumps(value, sort_keys=True, separators=(",", ":")))
+
+
+def digest(*parts: str) -> str:
+    """One name for several strings: unequal lists have unequal names."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def caller(headers: Iterable[tuple[str, str]], credentials: Iterable[str] = CREDENTIALS) -> str:
+    """A digest of whatever tells callers apart: no credential is ever kept."""
+    wanted = {name.lower() for name in credentials}
+    return digest(*(f"{name.lower()}: {value}" for name, value in sorted(headers) if name.lower() in wanted))

@@ -1,0 +1,31 @@
+"""The guard: one resume of a thread at a time, and none that arrived before another was accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.guard.arrival import Arrival, Guard, Ticket
+from ap_resume_shim.guard.fallback import FallbackGuard
+from ap_resume_shim.guard.memory import MemoryGuard
+
+__all__ = ["Arrival", "FallbackGuard", "Guard", "MemoryGuard", "Ticket", "load_guard"]
+
+_REDIS = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
+
+
+def load_guard(name: str, **options: Any) -> Guard:
+    """A guard by its name: "memory", or the URL of a Redis or Valkey server.
+
+    `options` are those of `MemoryGuard` or `RedisGuard`; the latter needs the extra `redis`. Raises
+    `ConfigurationError`.
+    """
+    if name == "memory":
+        return MemoryGuard(**options)
+    if name.startswith(_REDIS):
+        try:
+            from ap_resume_shim.guard.redis import RedisGuard
+        except ImportError:
+            raise ConfigurationError("A guard in Redis needs redis-py: pip install 'ap_resume_shim[redis]'.") from None
+        return RedisGuard(name, **options)
+    raise ConfigurationError(f"There is no guard {name!r}: there is memory, and redis://host:port/0.")

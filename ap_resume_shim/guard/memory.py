@@ -1,0 +1,222 @@
+"""The guard of one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.errors import ResumeInProgress
+from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.guard.arrival import Arrival, Ticket
+
+DAY = 24 * 3600.0
+CAME_FIRST = "Another resume of this thread came first. Read the thread before you answer again."
+
+
+class MemoryGuard:
+    """The guard of one process, in bounded memory.
+
+    It remembers threads that a resume is under way for, the last few thousand whose resume may still be running, and
+    the answers to the last few thousand keys.
+    """
+
+    def __init__(
+        self,
+        *,
+        remembered: int = 10_000,
+        keep: float = DAY,
+        keep_bytes: int = 64 * 1024 * 1024,
+        duplicate_window: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Bounds of what is remembered.
+
+        - `remembered`: how many threads are kept after their resumes were answered, and how many keys.
+        - `keep`: seconds that an answer is kept under its `Idempotency-Key`.
+        - `keep_bytes`: of all answers together; the oldest go first.
+        - `duplicate_window`: seconds in which the same body from the same caller on the same thread is refused.
+        """
+        self.clock = clock
+        self.keep, self.duplicate_window = keep, duplicate_window
+        self.answers = _Answers(remembered, keep_bytes)
+        self.repeats: dict[str, float] = {}
+        self._threads: dict[str, _Thread] = {}
+        self._resting: dict[str, None] = {}
+        self._remembered = remembered
+
+    def arrive(self, ticket: Ticket) -> Arrival:
+        """Note the arrival, with the thread's version at this moment."""
+        self._forget_what_expired()
+        thread = self._threads.setdefault(ticket.thread, _Thread())
+        thread.arrivals += 1
+        self._resting.pop(ticket.thread, None)
+        return _MemoryArrival(self, ticket, thread)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def left(self, key: str) -> None:
+        """The last arrival at a thread has left."""
+        if self._threads[key].unsettled:
+            self._resting[key] = None
+            if len(self._resting) <= self._remembered:
+                return
+            key = next(iter(self._resting))
+            del self._resting[key]
+        del self._threads[key]
+
+    def _forget_what_expired(self) -> None:
+        now = self.clock()
+        self.answers.expire(now)
+        while self.repeats and (oldest := next(iter(self.repeats))) and self.repeats[oldest] <= now:
+            del self.repeats[oldest]
+        while len(self.repeats) > self._remembered:
+            del self.repeats[next(iter(self.repeats))]
+
+
+@dataclass(slots=True)
+class _Thread:
+    arrivals: int = 0
+    version: int = 0
+    holder: object | None = None
+    unsettled: bool = False
+
+
+@dataclass(slots=True)
+class _Entry:
+    owner: object
+    kept: Kept
+    expires: float
+    size: int = 0
+
+
+class _Answers:
+    """What is kept under keys; the oldest goes when there are too many, but none that is under way."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._entries: dict[str, _Entry] = {}
+        self._most, self._most_bytes, self._bytes = most, most_bytes, 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: str) -> Kept | None:
+        entry = self._entries.get(key)
+        return None if entry is None else entry.kept
+
+    def put(self, key: str, owner: object, kept: Kept, expires: float) -> None:
+        """What an owner has put is its own: nobody else may change it."""
+        old = self._entries.get(key)
+        if old is not None and old.owner is not owner:
+            return
+        self.drop(key, owner)
+        size = 0 if kept.reply is None else len(strictjson.dumps(kept.reply.value))
+        if size > self._most_bytes:
+            size, kept = 0, Kept(kept.fingerprint, kept.live, kept.accepted, kept.run_id)
+        self._entries[key] = _Entry(owner, kept, expires, size)
+        self._bytes += size
+        self._shrink()
+
+    def drop(self, key: str, owner: object) -> None:
+        entry = self._entries.get(key)
+        if entry is not None and entry.owner is owner:
+            self._bytes -= self._entries.pop(key).size
+
+    def expire(self, now: float) -> None:
+        while self._entries and (key := next(iter(self._entries))) and self._entries[key].expires <= now:
+            self._bytes -= self._entries.pop(key).size
+
+    def _shrink(self) -> None:
+        while self._is_too_much():
+            oldest = next((key for key, entry in self._entries.items() if not entry.kept.live), None)
+            if oldest is None:
+                return
+            self._bytes -= self._entries.pop(oldest).size
+
+    def _is_too_much(self) -> bool:
+        return len(self._entries) > self._most or self._bytes > self._most_bytes
+
+
+class _MemoryArrival:
+    def __init__(self, guard: MemoryGuard, ticket: Ticket, thread: _Thread) -> None:
+        self._guard, self._ticket, self._thread = guard, ticket, thread
+        self._version, self._unsettled = thread.version, thread.unsettled
+        self._kept = None if ticket.key is None else guard.answers.get(ticket.key)
+        self._repeated = ticket.repeat in guard.repeats
+        self._here, self._forwarded = True, False
+        self._run_id: str | None = None
+
+    async def recall(self) -> Kept | None:
+        return self._kept
+
+    async def repeated(self) -> bool:
+        return self._repeated
+
+    async def overtaken(self) -> bool:
+        return self._thread.version != self._version or self._thread.holder not in (None, self)
+
+    async def unsettled(self) -> bool:
+        return self._unsettled
+
+    async def claim(self) -> None:
+        if await self.overtaken():
+            raise ResumeInProgress(CAME_FIRST)
+        self._thread.holder = self
+        self._put(live=True)
+        if self._ticket.repeat is not None and self._guard.duplicate_window:
+            self._guard.repeats[self._ticket.repeat] = self._guard.clock() + self._guard.duplicate_window
+
+    async def forward(self) -> None:
+        self._forwarded = True
+
+    def still_held(self) -> bool:
+        return True
+
+    async def accepted(self, run_id: str | None = None) -> None:
+        self._thread.version += 1
+        self._version = self._thread.version
+        self._thread.unsettled = True
+        self._forwarded, self._run_id = False, run_id
+        self._let_go()
+        self._put(live=True, accepted=True)
+
+    async def untaken(self) -> None:
+        self._forwarded = False
+        if self._thread.holder is self and self._ticket.repeat is not None:
+            self._guard.repeats.pop(self._ticket.repeat, None)
+        self._let_go()
+        if self._ticket.key is not None:
+            self._guard.answers.drop(self._ticket.key, self)
+
+    async def keep(self, reply: Reply) -> None:
+        self._put(live=False, accepted=True, reply=reply)
+
+    async def settled(self) -> None:
+        if self._version == self._thread.version:
+            self._thread.unsettled = False
+
+    async def leave(self) -> None:
+        if not self._here:
+            return
+        self._here = False
+        if self._forwarded:
+            await self.accepted()
+        elif self._thread.holder is self:
+            await self.untaken()
+        kept = None if self._ticket.key is None else self._guard.answers.get(self._ticket.key)
+        if kept is not None and kept.reply is None:
+            self._put(live=False, accepted=kept.accepted)
+        self._thread.arrivals -= 1
+        if not self._thread.arrivals:
+            self._guard.left(self._ticket.thread)
+
+    def _let_go(self) -> None:
+        if self._thread.holder is self:
+            self._thread.holder = None
+
+    def _put(self, *, live: bool, accepted: bool = False, reply: Reply | None = None) -> None:
+        if self._ticket.key is not None:
+            kept = Kept(self._ticket.fingerprint, live, accepted, self._run_id, reply)
+            self._guard.answers.put(self._ticket.key, self, kept, self._guard.clock() + self._guard.keep)

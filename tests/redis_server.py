@@ -1,0 +1,78 @@
+"""A real Redis server of a test's own: started on a free port, stopped with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+BINARY = shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def need_redis() -> str:
+    """The server's program. Where it is missing the test is skipped, unless AP_TEST_REDIS=required."""
+    if BINARY is None:
+        reason = "redis-server is not installed (apt-get install redis-server)"
+        if os.environ.get("AP_TEST_REDIS") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return BINARY
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+class RedisServer:
+    """A server that can be stopped and started again, empty, at the same address."""
+
+    def __init__(self) -> None:
+        self._binary, self.port = need_redis(), free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._folder = tempfile.TemporaryDirectory(prefix="redis-")
+        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
+        self._process = subprocess.Popen([*command, self._folder.name], stdout=subprocess.DEVNULL)
+        for _ in range(500):
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                    connection.sendall(b"PING\r\n")
+                    if connection.recv(7).startswith(b"+PONG"):
+                        return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        self.stop()
+        raise RuntimeError(f"redis-server did not answer on port {self.port}")
+
+    def stop(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            self._folder.cleanup()
+
+
+@contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    """A server for as long as the block lasts."""
+    server = RedisServer()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
