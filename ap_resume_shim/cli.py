@@ -10,7 +10,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from ap_resume_shim import __version__
 from ap_resume_shim.backends import BACKENDS, load_backend
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.guard import FallbackGuard, Guard, MemoryGuard, load_guard
+from ap_resume_shim.guard import Guard, load_guard
 from ap_resume_shim.guard.memory import DAY
 from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy import ReverseProxy
@@ -119,13 +119,10 @@ class Serve(BaseSettings):
             uvicorn.Server(config).run(sockets=[listening])
 
     def _guard(self) -> Guard:
-        alone = MemoryGuard(keep=self.keep_answers, duplicate_window=self.duplicate_window)
-        if self.guard == "memory":
-            return alone
-        shared = load_guard(
-            self.guard, lease=self.guard_lease, keep=self.keep_answers, duplicate_window=self.duplicate_window
-        )
-        return shared if self.guard_required else FallbackGuard(shared, alone)
+        options: dict[str, Any] = {"keep": self.keep_answers, "duplicate_window": self.duplicate_window}
+        if self.guard != "memory":
+            options |= {"lease": self.guard_lease, "required": self.guard_required}
+        return load_guard(self.guard, **options)
 
 
 class Backends(BaseSettings):

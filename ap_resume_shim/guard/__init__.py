@@ -17,8 +17,8 @@ _REDIS = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 def load_guard(name: str, **options: Any) -> Guard:
     """A guard by its name: "memory", or the URL of a Redis or Valkey server.
 
-    `options` are those of `MemoryGuard` or `RedisGuard`; the latter needs the extra `redis`. Raises
-    `ConfigurationError`.
+    `options` are those of `MemoryGuard` or `RedisGuard`, which needs the extra `redis`. With `required=False`, what
+    would be refused while the server cannot be reached is guarded by this process alone. Raises `ConfigurationError`.
     """
     if name == "memory":
         return MemoryGuard(**options)
@@ -27,5 +27,10 @@ def load_guard(name: str, **options: Any) -> Guard:
             from ap_resume_shim.guard.redis import RedisGuard
         except ImportError:
             raise ConfigurationError("A guard in Redis needs redis-py: pip install 'ap_resume_shim[redis]'.") from None
-        return RedisGuard(name, **options)
+        required = options.pop("required", True)
+        shared = RedisGuard(name, **options)
+        if required:
+            return shared
+        ours = {name: options[name] for name in ("keep", "duplicate_window") if name in options}
+        return FallbackGuard(shared, MemoryGuard(**ours))
     raise ConfigurationError(f"There is no guard {name!r}: there is memory, and redis://host:port/0.")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ap_resume_shim.core.errors import GuardUnavailable
+from ap_resume_shim.core.errors import GuardUnavailable, ResumeInProgress
 from ap_resume_shim.core.exchange import Kept, Reply
 from ap_resume_shim.guard.arrival import Arrival, Guard, Ticket
 
@@ -52,7 +52,11 @@ class _FallbackArrival:
 
     async def claim(self) -> None:
         await self._alone.claim()  # also: the store may go away while the next one is on its way
-        await self._try(lambda arrival: arrival.claim())
+        try:
+            await self._try(lambda arrival: arrival.claim())
+        except ResumeInProgress:
+            await self._alone.untaken()
+            raise
 
     async def forward(self) -> None:
         await self._alone.forward()

@@ -121,8 +121,11 @@ return 1
 """
 
 _SCRIPTS["settled"] = """
-local version = state()
-if version == tonumber(ARGV[2]) then redis.call('HSET', thread, 'unsettled', '0') end
+local version, holder = state()
+if version == tonumber(ARGV[2]) then
+  if not holder then redis.call('HDEL', thread, 'holder', 'until') end
+  redis.call('HSET', thread, 'version', whole(version), 'unsettled', '0')
+end
 return 1
 """
 
@@ -166,6 +169,7 @@ class RedisGuard:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: AsyncIterator[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.renewing: set[asyncio.Task[Any]] = set()
         try:
             Redis.from_url(self._url)
         except ValueError as error:
@@ -176,7 +180,9 @@ class RedisGuard:
         return _RedisArrival(self, ticket)
 
     async def aclose(self) -> None:
-        """Let what is on its way end, and close the connections."""
+        """Let what is on its way end, renew nothing any longer, and close the connections."""
+        for renewing in list(self.renewing):
+            renewing.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._timeout)
         client, self._client = self._client, None
@@ -233,13 +239,13 @@ class _RedisArrival:
         self._here = guard.clock()
         # What the store told of the moment of the arrival.
         self._version = self._arrived = 0
-        self._unsettled = self._repeated = False
+        self._unsettled = self._repeated = self._to_settle = False
         self._kept: Kept | None = None
         self._reading = guard.in_background(self._read())
         # What became of this resume since.
         self._safe_until = 0.0
         self._renewing: asyncio.Task[Any] | None = None
-        self._held = self._forwarded = self._accepted = self._answered = self._settled = self._left = False
+        self._held = self._forwarded = self._accepted = self._answered = self._left = False
 
     async def recall(self) -> Kept | None:
         await self._have_read()
@@ -277,6 +283,7 @@ class _RedisArrival:
             raise ResumeInProgress(CAME_FIRST)
         self._safe_until = before + self._guard.lease
         self._renewing = self._guard.in_background(self._renew_for_ever())
+        self._guard.renewing.add(self._renewing)
 
     async def forward(self) -> None:
         if self._safe_until - self._guard.clock() < self._guard.lease / 2:
@@ -294,7 +301,7 @@ class _RedisArrival:
     async def accepted(self, run_id: str | None = None) -> None:
         self._held, self._forwarded, self._accepted = False, False, True
         if (version := await self._tell("accepted", _milli(DAY), run_id or "")) is not None:
-            self._version, self._unsettled = int(version), True
+            self._version, self._to_settle = int(version), True
         if self._ticket.key is None:
             self._stop_renewing()
 
@@ -312,8 +319,8 @@ class _RedisArrival:
 
     async def settled(self) -> None:
         """Nobody waits for this one: it is told while the answer is on its way."""
-        if self._reading.done() and self._unsettled and not self._settled:
-            self._settled = True
+        if self._to_settle:
+            self._to_settle = False
             self._guard.in_background(self._tell("settled", self._version))
 
     async def leave(self) -> None:
@@ -334,6 +341,7 @@ class _RedisArrival:
         # counts as one after the arrival.
         self._arrived = int(now) - _micro(self._guard.clock() - self._here)
         self._version, self._unsettled, self._repeated = int(version), bool(unsettled), bool(repeated)
+        self._to_settle = self._unsettled
         if fingerprint:
             self._kept = Kept(
                 fingerprint.decode(), bool(live), accepted == b"1", run_id.decode() or None, _read_reply(reply)
@@ -361,6 +369,7 @@ class _RedisArrival:
     def _stop_renewing(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
+            self._guard.renewing.discard(self._renewing)
 
     async def _tell(self, script: str, *arguments: Any) -> Any:
         """Tell the store what happened. When it cannot be reached the hold lapses, and no answer is lost for it."""

@@ -155,6 +155,7 @@ class Transcript:
     error: Exception | None = None
     request: Request | None = None
     run_id: str | None = None
+    fingerprint: str = ""
     grace: float | None = None
 
     @property
@@ -203,8 +204,10 @@ def drive(
     answer = {} if go_on else {"input": "yes"}
     raw = strictjson.dumps({"thread_id": "t", **answer, **fields})
     settings = Settings(lenient=lenient, stream_grace=stream_grace)
-    flow = resume_flow(parse(raw, mode, now=NOW), dialect or Plain(), settings)
-    return follow(flow, {**USUAL, **(comes or {})})
+    resume = parse(raw, mode, now=NOW)
+    told = follow(resume_flow(resume, dialect or Plain(), settings), {**USUAL, **(comes or {})})
+    told.fingerprint = resume.fingerprint
+    return told
 
 
 def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:

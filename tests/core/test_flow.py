@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,8 +19,8 @@ from ap_resume_shim.core.errors import (
     UpstreamUnreachable,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.exchange import Response, StreamReply
-from ap_resume_shim.core.flow import STREAM_HEADERS
+from ap_resume_shim.core.exchange import Kept, Reply, Response, StreamReply
+from ap_resume_shim.core.flow import REPLAYED, STREAM_HEADERS
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from tests.core.driving import (
@@ -601,3 +602,99 @@ def test_a_backend_that_cannot_delete_keeps_its_threads() -> None:
     told = drive(BACKGROUND, dialect=Plain(can_delete=False), on_completion="delete")
     assert told.error is None
     assert told.steps[-1] == "GET thread again"
+
+
+# Asking twice
+
+FIRST = drive(BACKGROUND).fingerprint
+ANSWERED = Kept(FIRST, live=False, accepted=True, run_id="r1", reply=Reply(200, {"run_id": "r1"}, (("a", "b"),)))
+
+
+@every_mode
+def test_a_retry_gets_the_first_answer_and_the_agent_hears_nothing(mode: Mode) -> None:
+    told = drive(mode, {"recall?": ANSWERED})
+    assert told.steps == ["GET thread", "recall?", "answer"]
+    assert told.reply == Reply(200, {"run_id": "r1"}, (("a", "b"), ("idempotency-replayed", "true")))
+
+
+@every_mode
+@pytest.mark.parametrize("error", [ThreadNotFound("No such thread."), UpstreamRefused(403, "No.")])
+def test_nothing_is_recalled_for_who_may_not_read_the_thread(mode: Mode, error: Exception) -> None:
+    told = drive(mode, {"GET thread": error, "recall?": ANSWERED})
+    assert (told.steps, told.error) == (["GET thread"], error)
+
+
+@every_mode
+def test_a_key_that_came_with_another_body_is_refused(mode: Mode) -> None:
+    told = drive(mode, {"recall?": replace(ANSWERED, fingerprint="another")})
+    assert (told.code, told.refused.http_status) == ("idempotency_key_reused", 422)
+    assert told.steps == ["GET thread", "recall?"]
+
+
+@every_mode
+def test_a_retry_while_the_first_is_under_way_comes_too_early(mode: Mode) -> None:
+    told = drive(mode, {"recall?": Kept(FIRST, live=True)})
+    assert (told.code, told.refused.headers) == ("resume_in_progress", (("retry-after", "1"),))
+
+
+@pytest.mark.parametrize(
+    ("kept", "metadata"),
+    [
+        (Kept(FIRST, live=False), {"resume_state": "unknown"}),
+        (Kept(FIRST, live=False, accepted=True), {"resume_state": "unknown"}),
+        (Kept(FIRST, live=False, accepted=True, run_id="r1"), {"run_id": "r1", "resume_state": "consumed"}),
+    ],
+)
+@pytest.mark.parametrize("mode", [BACKGROUND, WAIT])
+def test_an_answer_that_was_lost_is_never_made_up_for(mode: Mode, kept: Kept, metadata: dict[str, str]) -> None:
+    told = drive(mode, {"recall?": kept})
+    assert (told.code, told.refused.headers, told.refused.metadata) == ("resume_in_progress", (), metadata)
+    assert "send" not in told.steps
+
+
+STREAMED = Kept(FIRST, live=True, accepted=True, run_id="r1")
+
+
+def test_a_stream_is_joined_again_while_its_run_goes_on() -> None:
+    told = drive(STREAM, {"recall?": STREAMED, "GET run r1": RUN_GOES_ON})
+    assert told.steps == ["GET thread", "recall?", "GET run r1", "join", "read events", "answer"]
+    assert told.request is not None and told.request.target == "stream r1"
+    assert stream_of(told).headers == (("content-location", "/runs/r1"), *STREAM_HEADERS, REPLAYED)
+
+
+@pytest.mark.parametrize(
+    "comes",
+    [
+        {"GET run r1": RUN_ENDED},
+        {"GET run r1": Response(404)},
+        {"GET run r1": RUN_GOES_ON, "join": Response(404)},
+    ],
+)
+def test_a_stream_that_cannot_be_joined_is_answered_with_its_run(comes: dict[str, Any]) -> None:
+    told = drive(STREAM, {"recall?": replace(STREAMED, live=False), **comes})
+    assert (told.code, told.refused.metadata["run_id"]) == ("resume_in_progress", "r1")
+
+
+def test_a_backend_that_cannot_join_is_not_asked() -> None:
+    told = drive(STREAM, {"recall?": STREAMED}, dialect=Plain(can_join=False))
+    assert (told.steps, told.code) == (["GET thread", "recall?"], "resume_in_progress")
+
+
+@pytest.mark.parametrize("step", ["read events", "answer"])
+def test_who_leaves_a_joined_stream_cancels_its_run_as_who_left_the_first(step: str) -> None:
+    told = drive(STREAM, {"recall?": STREAMED, "GET run r1": RUN_GOES_ON, step: GONE})
+    assert told.steps[-1] == "POST cancel r1"
+
+
+@every_mode
+def test_a_repeat_within_the_window_is_refused(mode: Mode) -> None:
+    told = drive(mode, {"repeated?": True})
+    assert (told.code, told.steps) == ("resume_in_progress", ["GET thread", "repeated?"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "comes"),
+    [(BACKGROUND, {}), (WAIT, {}), (STREAM, {}), (STREAM, {"send": NAMELESS}), (BACKGROUND, {"send": NAMELESS})],
+)
+def test_an_acceptance_names_the_run_as_soon_as_it_is_known(mode: Mode, comes: dict[str, Any]) -> None:
+    assert drive(mode, comes).run_id == "r1"

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ap_resume_shim import Limits, ResumeShim
+from ap_resume_shim import Guard, Limits, ResumeShim
 from tests.serving import serving
 from tests.shell.calling import CLIENT
 
@@ -180,10 +180,12 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def shimmed(agent: ASGIApp, *, keepalive: float = 15.0, lookup: float = 30.0, **options: Any) -> Iterator[str]:
+def shimmed(
+    agent: ASGIApp, *, keepalive: float = 15.0, lookup: float = 30.0, guard: Guard | str = "memory", **options: Any
+) -> Iterator[str]:
     """The address of a shim around the agent server, on a real socket."""
     limits = Limits(keepalive=keepalive, lookup=lookup)
-    with serving(ResumeShim(agent, "agent-protocol", limits=limits, settle=0.2), **options) as url:
+    with serving(ResumeShim(agent, "agent-protocol", guard=guard, limits=limits, settle=0.2), **options) as url:
         yield url
 
 

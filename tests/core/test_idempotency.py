@@ -1,0 +1,87 @@
+"""Which requests are the same, and whose."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.errors import InvalidRequest
+from ap_resume_shim.core.idempotency import caller, digest, fingerprint, read_key
+from ap_resume_shim.core.protocol import Mode, parse
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("aé\u2028"),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text("ab"), values, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "key"),
+    [
+        ("8e03978e-40d5", "8e03978e-40d5"),
+        ('"8e03978e-40d5"', "8e03978e-40d5"),
+        ('  "a b" ', "a b"),
+        (r'"say \"yes\" \\"', r'say "yes" \ '.rstrip()),
+        ("x" * 255, "x" * 255),
+    ],
+)
+def test_the_quoted_and_the_bare_form_are_one_key(field: str, key: str) -> None:
+    assert read_key([field]) == key
+
+
+def test_no_field_is_no_key() -> None:
+    assert read_key([]) is None
+
+
+@pytest.mark.parametrize("field", ["", '""', '"open', "two words", '"a"b"', "é", "x" * 256, 'a"b', '"a\\b"', "\x00"])
+def test_what_is_no_key_is_refused(field: str) -> None:
+    with pytest.raises(InvalidRequest, match="Idempotency-Key"):
+        read_key([field])
+
+
+def test_two_fields_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="several"):
+        read_key(["a", "a"])
+
+
+@given(JSON)
+def test_a_fingerprint_is_that_of_the_value(value: object) -> None:
+    assert fingerprint(strictjson.loads(strictjson.dumps(value))) == fingerprint(value)
+
+
+def test_bodies_that_differ_in_order_and_white_space_are_the_same() -> None:
+    one = parse(b'{"thread_id":"t","input":{"a":1,"b":"\\u00e9"}}', Mode.WAIT, now="now")
+    other = parse('{ "input": {"b": "é", "a": 1},\n"thread_id": "t" }'.encode(), Mode.WAIT, now="later")
+    assert one.fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize(
+    "other", ['{"thread_id":"t"}', '{"thread_id":"t","input":true}', '{"thread_id":"t","input":1.0}']
+)
+def test_other_answers_are_not_the_same(other: str) -> None:
+    one = parse(b'{"thread_id":"t","input":1}', Mode.WAIT, now="now")
+    assert parse(other.encode(), Mode.WAIT, now="now").fingerprint != one.fingerprint
+
+
+def test_a_pin_in_the_header_is_part_of_the_body() -> None:
+    raw = b'{"thread_id":"t","input":1}'
+    pinned = parse(raw, Mode.WAIT, now="now", interrupt_id="q1")
+    assert pinned.fingerprint != parse(raw, Mode.WAIT, now="now").fingerprint
+
+
+@pytest.mark.parametrize("name", ["authorization", "Cookie", "x-api-key"])
+def test_callers_are_told_apart_by_their_credentials(name: str) -> None:
+    assert caller([(name, "ann")]) != caller([(name, "bob")])
+    assert caller([(name, "ann"), ("user-agent", "x")]) == caller([("accept", "y"), (name.upper(), "ann")])
+
+
+def test_what_tells_callers_apart_can_be_said() -> None:
+    assert caller([("x-user", "ann")], ["X-User"]) != caller([("x-user", "bob")], ["X-User"])
+    assert caller([("x-user", "ann")]) == caller([])
+
+
+def test_a_digest_does_not_run_its_parts_together() -> None:
+    assert digest("a", "bc") != digest("ab", "c")

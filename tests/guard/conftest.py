@@ -1,0 +1,90 @@
+"""Every kind of guard, each as two replicas have it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+
+from ap_resume_shim.core.errors import ResumeInProgress
+from ap_resume_shim.guard import Arrival, FallbackGuard, Guard, MemoryGuard, Ticket
+from ap_resume_shim.guard.redis import RedisGuard
+from tests.redis_server import RedisServer, redis_server
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[RedisServer]:
+    """One redis-server for all tests of a process; each test uses threads of its own."""
+    with redis_server() as server:
+        yield server
+
+
+class Clock:
+    """Seconds, as the test says."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Replicas:
+    """Two guards that share what they know (in memory: one guard, twice)."""
+
+    one: Guard
+    other: Guard
+
+
+@pytest.fixture(params=["memory", "redis", "fallback"])
+async def replicas(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Replicas]:
+    clock = Clock()
+    guards: list[Guard]
+    if request.param == "memory":
+        guards = [MemoryGuard(clock=clock, duplicate_window=60)] * 2
+    else:
+        url = request.getfixturevalue("store").url
+        await _empty(url)
+        guards = [RedisGuard(url, duplicate_window=60) for _ in range(2)]
+        if request.param == "fallback":
+            guards = [FallbackGuard(guard, MemoryGuard(duplicate_window=60)) for guard in guards]
+    yield Replicas(guards[0], guards[1])
+    for guard in guards:
+        await guard.aclose()
+
+
+async def _empty(url: str) -> None:
+    client = Redis.from_url(url)
+    await client.flushdb()
+    await client.aclose()
+
+
+async def arrived(guard: Guard, ticket: Ticket | str = "t") -> Arrival:
+    """A resume that has arrived, also in the store's eyes."""
+    arrival = guard.arrive(Ticket(ticket) if isinstance(ticket, str) else ticket)
+    await arrival.recall()
+    return arrival
+
+
+async def claims(arrival: Arrival) -> bool:
+    """Whether it gets the thread."""
+    try:
+        await arrival.claim()
+    except ResumeInProgress:
+        return False
+    return True
+
+
+async def taken(arrival: Arrival, run_id: str | None = None) -> Arrival:
+    """A resume that the backend took."""
+    await arrival.claim()
+    await arrival.forward()
+    await arrival.accepted(run_id)
+    return arrival

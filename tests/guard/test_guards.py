@@ -1,0 +1,141 @@
+"""What holds for every guard, between replicas as within one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.guard import Ticket
+from tests.guard.conftest import Replicas, arrived, claims, taken
+
+pytestmark = pytest.mark.anyio
+
+KEYED = Ticket("t", "body", key="k", repeat="again")
+ANSWER = Reply(200, {"run_id": "r1", "text": "é"}, (("content-location", "/runs/r1"),))
+
+
+async def test_the_first_holds_and_the_second_is_refused(replicas: Replicas) -> None:
+    first, second = await arrived(replicas.one), await arrived(replicas.other)
+    assert (await claims(first), await second.overtaken(), await claims(second)) == (True, True, False)
+    assert await claims(await arrived(replicas.other, "another thread"))
+
+
+async def test_a_hold_whose_resume_was_not_sent_is_free_again(replicas: Replicas) -> None:
+    first, second = await arrived(replicas.one), await arrived(replicas.other)
+    assert await claims(first)
+    await first.leave()
+    assert (await second.overtaken(), await claims(second)) == (False, True)
+
+
+async def test_a_hold_whose_resume_was_certainly_not_taken_is_free_again(replicas: Replicas) -> None:
+    first, second = await arrived(replicas.one, KEYED), await arrived(replicas.other)
+    await first.claim()
+    await first.forward()
+    await first.untaken()
+    await first.leave()
+    assert await claims(second)
+    assert await (await arrived(replicas.other, KEYED)).recall() is None
+
+
+async def test_who_arrived_before_an_acceptance_is_refused_after_it(replicas: Replicas) -> None:
+    first, second = await arrived(replicas.one), await arrived(replicas.other)
+    await (await taken(first)).leave()
+    assert (await second.overtaken(), await claims(second)) == (True, False)
+    assert await claims(await arrived(replicas.other))
+
+
+async def test_what_was_forwarded_counts_as_taken_until_the_contrary_is_said(replicas: Replicas) -> None:
+    first, second = await arrived(replicas.one, KEYED), await arrived(replicas.other)
+    await first.claim()
+    await first.forward()
+    await first.leave()
+    assert not await claims(second)
+    third = await arrived(replicas.other, KEYED)
+    assert (await third.unsettled(), await third.recall()) == (True, Kept("body", live=False, accepted=True))
+
+
+async def test_who_arrives_while_a_run_goes_on_is_told(replicas: Replicas) -> None:
+    first = await taken(await arrived(replicas.one))
+    second = await arrived(replicas.other)
+    assert (await first.unsettled(), await second.unsettled()) == (False, True)
+    await second.settled()
+    await asyncio.sleep(0.05)
+    assert not await (await arrived(replicas.one)).unsettled()
+
+
+async def test_an_old_arrival_cannot_say_that_a_newer_run_rests(replicas: Replicas) -> None:
+    await taken(await arrived(replicas.one))
+    old = await arrived(replicas.other)
+    await taken(await arrived(replicas.one))
+    await old.settled()
+    await asyncio.sleep(0.05)
+    assert await (await arrived(replicas.one)).unsettled()
+
+
+async def test_leaving_twice_is_leaving_once(replicas: Replicas) -> None:
+    first, second = await arrived(replicas.one), await arrived(replicas.other)
+    await first.leave()
+    await second.claim()
+    await first.leave()
+    assert not await claims(await arrived(replicas.one))
+
+
+async def test_of_many_at_once_exactly_one_gets_the_thread(replicas: Replicas) -> None:
+    both = (replicas.one, replicas.other)
+    arrivals = [both[number % 2].arrive(Ticket("t")) for number in range(40)]
+    assert sum(await asyncio.gather(*map(claims, arrivals))) == 1
+
+
+async def test_a_key_is_kept_from_the_moment_its_thread_is_held(replicas: Replicas) -> None:
+    first = await arrived(replicas.one, KEYED)
+    assert await first.recall() is None
+    await first.claim()
+    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", live=True)
+    await first.forward()
+    await first.accepted("r1")
+    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", True, True, "r1")
+    await first.keep(ANSWER)
+    await first.leave()
+    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1", ANSWER)
+
+
+async def test_an_answer_that_never_came_leaves_the_run_that_was_started(replicas: Replicas) -> None:
+    await (await taken(await arrived(replicas.one, KEYED), "r1")).leave()
+    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1")
+
+
+@pytest.mark.parametrize("other", [Ticket("t", "body", key="another"), Ticket("t", "body")])
+async def test_answers_are_kept_by_key(replicas: Replicas, other: Ticket) -> None:
+    first = await taken(await arrived(replicas.one, KEYED))
+    await first.keep(ANSWER)
+    await first.leave()
+    assert await (await arrived(replicas.other, other)).recall() is None
+
+
+async def test_what_another_keeps_is_not_overwritten(replicas: Replicas) -> None:
+    first = await taken(await arrived(replicas.one, KEYED), "r1")
+    await first.keep(ANSWER)
+    await first.leave()
+    second = await arrived(replicas.other, KEYED)
+    await taken(second, "r2")
+    await second.keep(Reply(200, {}))
+    await second.leave()
+    kept = await (await arrived(replicas.one, KEYED)).recall()
+    assert kept is not None and (kept.run_id, kept.reply) == ("r1", ANSWER)
+
+
+async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replicas) -> None:
+    first = await arrived(replicas.one, KEYED)
+    assert not await first.repeated()
+    await first.claim()
+    assert await (await arrived(replicas.other, KEYED)).repeated()
+    assert not await (await arrived(replicas.other, Ticket("t", repeat="other"))).repeated()
+    await first.leave()
+    assert not await (await arrived(replicas.other, KEYED)).repeated()
+
+
+async def test_a_repeat_is_known_after_the_first_was_taken(replicas: Replicas) -> None:
+    await (await taken(await arrived(replicas.one, KEYED))).leave()
+    assert await (await arrived(replicas.other, KEYED)).repeated()

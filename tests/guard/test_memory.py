@@ -1,0 +1,178 @@
+"""The guard of one process: what it remembers, and what it forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from ap_resume_shim import MemoryGuard
+from ap_resume_shim.core.errors import ResumeInProgress
+from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.guard import Ticket
+from tests.guard.conftest import Clock
+
+T = TypeVar("T")
+
+
+def run(step: Coroutine[Any, Any, T]) -> T:
+    """The memory guard never waits, so that a step needs no event loop."""
+    try:
+        step.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise AssertionError("the memory guard waited")
+
+
+def claims(arrival: Any) -> bool:
+    try:
+        run(arrival.claim())
+    except ResumeInProgress:
+        return False
+    return True
+
+
+def test_nothing_is_remembered_of_threads_at_rest() -> None:
+    guard = MemoryGuard()
+    for number in range(100):
+        arrival = guard.arrive(Ticket(str(number)))
+        assert claims(arrival)
+        run(arrival.accepted())
+        run(arrival.settled())
+        run(arrival.leave())
+    assert remembered(guard) == 0
+
+
+def test_of_threads_that_may_still_run_the_last_are_remembered() -> None:
+    guard = MemoryGuard()
+    for number in range(10_500):
+        arrival = guard.arrive(Ticket(str(number)))
+        run(arrival.accepted())
+        run(arrival.leave())
+    assert remembered(guard) == 10_000
+    assert (run(guard.arrive(Ticket("10499")).unsettled()), run(guard.arrive(Ticket("0")).unsettled())) == (True, False)
+
+
+def test_answers_are_forgotten_when_their_time_is_over() -> None:
+    guard = MemoryGuard(keep=60, duplicate_window=5, clock=(clock := Clock()))
+    answered(guard, "k")
+    assert (recalls(guard, "k"), run(guard.arrive(keyed("k")).repeated())) == (True, True)
+    clock.now += 5
+    assert (recalls(guard, "k"), run(guard.arrive(keyed("k")).repeated())) == (True, False)
+    clock.now += 55
+    assert (recalls(guard, "k"), len(guard.answers), len(guard.repeats)) == (False, 0, 0)
+
+
+def test_of_many_answers_the_last_are_kept() -> None:
+    guard = MemoryGuard(remembered=10, duplicate_window=60)
+    for number in range(30):
+        answered(guard, str(number))
+    assert (len(guard.answers), recalls(guard, "19"), recalls(guard, "20")) == (10, False, True)
+    guard.arrive(Ticket("another"))
+    assert len(guard.repeats) == 10
+
+
+def test_of_large_answers_the_last_are_kept() -> None:
+    guard = MemoryGuard(keep_bytes=10_000)
+    for number in range(30):
+        answered(guard, str(number), "x" * 3000)
+    assert [number for number in range(30) if recalls(guard, str(number))] == [27, 28, 29]
+
+
+def test_an_answer_that_is_too_large_leaves_its_run() -> None:
+    guard = MemoryGuard(keep_bytes=1000)
+    answered(guard, "k", "x" * 2000)
+    assert run(guard.arrive(keyed("k")).recall()) == Kept("body", False, True, "r1")
+
+
+def test_a_key_that_is_under_way_is_never_forgotten() -> None:
+    guard = MemoryGuard(remembered=3)
+    first = guard.arrive(Ticket("first", "body", key="first"))
+    assert claims(first)
+    for number in range(10):
+        answered(guard, str(number))
+    assert run(guard.arrive(keyed("first")).recall()) == Kept("body", live=True)
+
+
+def keyed(key: str) -> Ticket:
+    return Ticket(f"thread of {key}", "body", key=key, repeat=key)
+
+
+def answered(guard: MemoryGuard, key: str, value: Any = None) -> None:
+    arrival = guard.arrive(keyed(key))
+    assert claims(arrival)
+    run(arrival.forward())
+    run(arrival.accepted("r1"))
+    run(arrival.keep(Reply(200, value)))
+    run(arrival.leave())
+
+
+def recalls(guard: MemoryGuard, key: str) -> bool:
+    return run(guard.arrive(keyed(key)).recall()) is not None
+
+
+def remembered(guard: MemoryGuard) -> int:
+    return len(guard._threads)
+
+
+class Guarding(RuleBasedStateMachine):
+    """Any number of resumes of three threads, in any order of steps."""
+
+    arrivals = Bundle("arrivals")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guard = MemoryGuard(remembered=2)
+        self.here: dict[Any, str] = {}
+        self.holder: dict[str, Any] = {}
+        self.overtaken: set[Any] = set()
+
+    @rule(target=arrivals, key=st.sampled_from("abc"))
+    def arrive(self, key: str) -> Any:
+        arrival = self.guard.arrive(Ticket(key))
+        self.here[arrival] = key
+        return arrival
+
+    @rule(arrival=arrivals)
+    def claim(self, arrival: Any) -> None:
+        key = self.here[arrival]
+        free = self.holder.get(key) in (None, arrival) and arrival not in self.overtaken
+        assert claims(arrival) is free
+        if free:
+            self.holder[key] = arrival
+
+    @rule(arrival=arrivals)
+    def accepted(self, arrival: Any) -> None:
+        key = self.here[arrival]
+        if key in self.holder and self.holder[key] is arrival:
+            run(arrival.accepted())
+            del self.holder[key]
+            self.overtaken |= {other for other, its in self.here.items() if its == key and other is not arrival}
+
+    @rule(arrival=arrivals)
+    def settled(self, arrival: Any) -> None:
+        run(arrival.settled())
+
+    @rule(arrival=consumes(arrivals))
+    def leave(self, arrival: Any) -> None:
+        run(arrival.leave())
+        key = self.here.pop(arrival)
+        if self.holder.get(key) is arrival:
+            del self.holder[key]
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        assert remembered(self.guard) <= len(set(self.here.values())) + 2
+
+    def teardown(self) -> None:
+        for arrival in self.here:
+            run(arrival.leave())
+        assert remembered(self.guard) <= 2
+
+
+TestGuarding = Guarding.TestCase
+TestGuarding.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

@@ -1,0 +1,238 @@
+"""The guard that processes share: leases, fences, and a store that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from ap_resume_shim import ConfigurationError
+from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
+from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.guard import Ticket, load_guard
+from ap_resume_shim.guard.redis import RedisGuard
+from tests.guard.conftest import Clock, arrived, claims, taken
+from tests.redis_server import RedisServer, free_port, redis_server
+
+pytestmark = pytest.mark.anyio
+
+KEYED = Ticket("t", "body", key="k")
+HOLD, ANSWER = "ap_resume_shim:{t}:hold", "ap_resume_shim:{t}:k"
+
+
+@pytest.fixture
+async def client(store: RedisServer, anyio_backend: str) -> AsyncIterator[Redis]:
+    """Somebody who looks into the store."""
+    client = Redis.from_url(store.url, decode_responses=True)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def guard(store: RedisServer, anyio_backend: str) -> AsyncIterator[RedisGuard]:
+    guard = RedisGuard(store.url, clock=Clock())
+    yield guard
+    await guard.aclose()
+
+
+@pytest.fixture
+async def other(store: RedisServer, anyio_backend: str) -> AsyncIterator[RedisGuard]:
+    guard = RedisGuard(store.url, clock=Clock())
+    yield guard
+    await guard.aclose()
+
+
+async def lapse(client: Redis) -> None:
+    """Time goes by: the lease of the thread is over."""
+    seconds, micro = await client.time()
+    now = str(seconds * 1_000_000 + micro)
+    await client.hset(HOLD, "until", now)
+    if await client.exists(ANSWER):
+        await client.hset(ANSWER, "live", now)
+
+
+async def test_a_thread_is_free_when_the_lease_of_a_dead_process_is_over(
+    guard: RedisGuard, other: RedisGuard, client: Redis
+) -> None:
+    assert await claims(await arrived(guard))
+    assert not await claims(await arrived(other))
+    await lapse(client)
+    assert await claims(await arrived(other))
+
+
+async def test_who_arrived_before_a_lease_was_over_is_refused(
+    guard: RedisGuard, other: RedisGuard, client: Redis
+) -> None:
+    """Nobody knows whether the dead process had sent its resume: it counts as accepted at that moment."""
+    before, dying = await arrived(other), await arrived(guard)
+    assert await claims(dying)
+    during = await arrived(other)
+    await lapse(client)
+    after = await arrived(other)
+    assert [await arrival.overtaken() for arrival in (before, during, after)] == [True, True, False]
+    assert [await claims(arrival) for arrival in (before, during)] == [False, False]
+    assert (await after.unsettled(), await claims(after)) == (True, True)
+
+
+async def test_a_lease_that_was_over_can_be_seen_at_rest(guard: RedisGuard, other: RedisGuard, client: Redis) -> None:
+    assert await claims(await arrived(guard))
+    await lapse(client)
+    after = await arrived(other)
+    await after.settled()
+    await asyncio.sleep(0.05)
+    assert not await (await arrived(other)).unsettled()
+
+
+async def test_a_key_of_a_dead_process_is_spent(guard: RedisGuard, other: RedisGuard, client: Redis) -> None:
+    assert await claims(await arrived(guard, KEYED))
+    await lapse(client)
+    assert await (await arrived(other, KEYED)).recall() == Kept("body", live=False, accepted=False)
+
+
+async def test_a_hold_of_which_too_little_is_left_is_renewed_before_sending(guard: RedisGuard, client: Redis) -> None:
+    arrival = await arrived(guard)
+    await arrival.claim()
+    until = float(await client.hget(HOLD, "until") or 0)
+    guard.clock.now += 20  # type: ignore[attr-defined]
+    await arrival.forward()
+    assert float(await client.hget(HOLD, "until") or 0) > until
+    assert arrival.still_held()
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_a_process_that_outlived_its_lease_cannot_send(
+    guard: RedisGuard, other: RedisGuard, client: Redis, claimed: bool
+) -> None:
+    slow = await arrived(guard)
+    await slow.claim()
+    await lapse(client)
+    if claimed:
+        assert await claims(await arrived(other))
+    guard.clock.now += guard.lease + 1  # type: ignore[attr-defined]
+    with pytest.raises(HoldLapsed, match="was not sent"):
+        await slow.forward()
+    await slow.untaken()
+    await slow.leave()
+    assert await claims(await arrived(other)) is not claimed, "what another holds is not let go"
+
+
+async def test_the_fence_falls_without_the_store(guard: RedisGuard, client: Redis) -> None:
+    """The last look before the first byte is at the process's own clock: it takes no time."""
+    arrival = await arrived(guard)
+    await arrival.claim()
+    await arrival.forward()
+    guard.clock.now += guard.lease - 1  # type: ignore[attr-defined]
+    assert arrival.still_held()
+    guard.clock.now += 1  # type: ignore[attr-defined]
+    assert not arrival.still_held()
+
+
+async def test_a_hold_is_renewed_while_its_process_lives(store: RedisServer, client: Redis) -> None:
+    guard = RedisGuard(store.url, lease=0.5, timeout=0.1)
+    arrival = await arrived(guard, KEYED)
+    await arrival.claim()
+    until = await client.hget(HOLD, "until"), await client.hget(ANSWER, "live")
+    while until[0] == await client.hget(HOLD, "until"):
+        await asyncio.sleep(0.02)
+    assert arrival.still_held()
+    await arrival.forward()
+    await arrival.accepted("r1")
+    live = await client.hget(ANSWER, "live")
+    while live == await client.hget(ANSWER, "live"):
+        await asyncio.sleep(0.02)
+    await arrival.leave()
+    assert not guard.renewing
+    await guard.aclose()
+
+
+async def test_an_acceptance_while_the_arrival_is_read_counts_as_one_after_it(
+    guard: RedisGuard, other: RedisGuard, client: Redis
+) -> None:
+    """The lookup runs beside the reading: what it saw may be older than what the store told."""
+    late = guard.arrive(Ticket("t"))
+    await taken(await arrived(other))
+    guard.clock.now += 10  # type: ignore[attr-defined]
+    assert (await late.overtaken(), await claims(late)) == (True, False)
+
+
+async def test_an_answer_that_is_too_large_is_not_kept(store: RedisServer, client: Redis) -> None:
+    guard = RedisGuard(store.url, clock=Clock(), keep_bytes=1000)
+    arrival = await taken(await arrived(guard, KEYED), "r1")
+    await arrival.keep(Reply(200, "x" * 2000))
+    await arrival.leave()
+    assert await (await arrived(guard, KEYED)).recall() == Kept("body", False, True, "r1")
+    await guard.aclose()
+
+
+async def test_all_that_is_kept_has_an_end(store: RedisServer, client: Redis) -> None:
+    guard = RedisGuard(store.url, clock=Clock(), keep=60, duplicate_window=5)
+    arrival = await taken(await arrived(guard, Ticket("t", "body", key="k", repeat="r")))
+    await arrival.keep(Reply(200, {}))
+    await arrival.leave()
+    left = {key: await client.pttl(key) for key in await client.keys("*")}
+    assert set(left) == {HOLD, ANSWER, "ap_resume_shim:{t}:r"}
+    assert all(0 < milliseconds <= 24 * 3600 * 1000 for milliseconds in left.values())
+    assert left[ANSWER] <= 60_000 and left["ap_resume_shim:{t}:r"] <= 5_000
+    await guard.aclose()
+
+
+async def test_without_the_store_nothing_is_claimed() -> None:
+    guard = RedisGuard(f"redis://127.0.0.1:{free_port()}/0", timeout=0.2)
+    arrival = guard.arrive(Ticket("t"))
+    for ask in (arrival.recall, arrival.repeated, arrival.unsettled, arrival.overtaken, arrival.claim):
+        with pytest.raises(GuardUnavailable, match="nothing was sent"):
+            await ask()
+    await arrival.leave()
+    await guard.aclose()
+
+
+async def test_a_store_that_dies_after_the_claim_costs_nobody_an_answer() -> None:
+    with redis_server() as server:
+        guard = RedisGuard(server.url, timeout=0.2)
+        arrival = await arrived(guard, KEYED)
+        await arrival.claim()
+        server.stop()
+        await arrival.forward()
+        await arrival.accepted("r1")
+        await arrival.keep(Reply(200, {}))
+        await arrival.settled()
+        await arrival.leave()
+        with pytest.raises(GuardUnavailable):
+            await guard.arrive(KEYED).claim()
+        server.start()
+        assert await claims(await arrived(guard, KEYED)), "a store that came back empty"
+        await guard.aclose()
+
+
+async def test_a_guard_that_may_goes_on_alone_while_the_store_is_away() -> None:
+    with redis_server() as server:
+        guard = load_guard(server.url, timeout=0.2, required=False)
+        held = await arrived(guard)
+        server.stop()
+        assert await claims(held)
+        assert not await claims(await arrived(guard))
+        await held.leave()
+        assert await claims(await arrived(guard, "another"))
+        await guard.aclose()
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:port/0", "redis://[::1/0"])
+async def test_an_address_that_is_none_is_said_at_once(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="not the address"):
+        load_guard(url)
+
+
+@pytest.mark.parametrize(("name", "options"), [("mongodb://here", {}), ("redis://127.0.0.1", {"lease": 1})])
+async def test_what_is_no_guard_is_said_at_once(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        load_guard(name, **options)
+
+
+async def test_valkey_is_spoken_to_as_redis_is(store: RedisServer, client: Redis) -> None:
+    guard = load_guard(store.url.replace("redis", "valkey"))
+    assert await claims(await arrived(guard))
+    await guard.aclose()
