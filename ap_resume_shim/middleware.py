@@ -73,7 +73,7 @@ class ResumeShim:
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
-        self._namespace = getattr(app, "url", "") if namespace is None else namespace
+        self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
         self._credentials = tuple(credentials)
         self._settings = Settings(settle=settle, lenient=lenient)
         self._limits = limits or Limits()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,8 +20,9 @@ import pytest
 import ap_resume_shim
 from ap_resume_shim.backends import BACKENDS
 from ap_resume_shim.cli import main
+from tests.redis_server import redis_server
 from tests.serving import listening, serving
-from tests.shell.agent import Agent, resume
+from tests.shell.agent import Agent, held, resume
 from tests.shell.calling import CLIENT, eventually
 
 COMMAND = [sys.executable, "-m", "ap_resume_shim"]
@@ -70,7 +71,9 @@ def test_the_version_is_told(run: Run) -> None:
 def test_help_of_serve_lists_its_flags(run: Run) -> None:
     ended = run("serve", "--help")
     assert ended.status == 0
-    assert {"--upstream", "--backend", "--port", "--resume-at", "--lenient"} <= set(re.findall(r"--[\w-]+", ended.out))
+    wanted = "--upstream --backend --port --resume-at --lenient --guard --guard-lease --no-guard-required --namespace"
+    limits = "--duplicate-window --keep-answers --connect-timeout --lookup-timeout --resume-timeout --idle-timeout"
+    assert {*wanted.split(), *limits.split()} <= set(re.findall(r"--[\w-]+", ended.out))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +88,10 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
         (["serve", "--upstream", NOBODY, "--port", "x"], "--port: Input should be a valid integer"),
         (["serve", "--upstream", NOBODY, "--port", "70000"], "--port: Input should be less than or equal to 65535"),
         (["serve", "--upstream", NOBODY, "--settle", "-1"], "--settle: "),
+        (["serve", "--upstream", NOBODY, "--guard", "mongodb://here"], "There is no guard 'mongodb://here'"),
+        (["serve", "--upstream", NOBODY, "--guard", "redis://:secret@here:x"], "not the address of a Redis server"),
+        (["serve", "--upstream", NOBODY, "--guard", "redis://here", "--guard-lease", "1"], "give it at least 3 s"),
+        (["serve", "--upstream", NOBODY, "--resume-timeout", "0"], "--resume-timeout: "),
         (["serve", "--upstream", NOBODY, "--log-level", "loud"], "--log-level: "),
         (["serve", "--upstream", NOBODY, "--resume-at", "x", "--backend", "agent-protocol"], "starts with a slash"),
         (["serve", "--upstream", NOBODY, "--nonsense", "1"], "--nonsense"),
@@ -95,7 +102,7 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
 def test_a_wrong_call_ends_with_2_and_says_why(run: Run, argv: list[str], says: str) -> None:
     ended = run(*argv)
     assert (ended.status, ended.out) == (2, "")
-    assert says in ended.err
+    assert says in ended.err and "secret" not in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -169,6 +176,28 @@ def test_a_server_that_does_not_say_what_it_is_is_not_resumed() -> None:
         assert eventually(lambda: is_up(shim.url))
         assert "--backend" in resume(shim.url).json()["message"]
     assert agent.resumes == []
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_guards_flags_reach_the_guard(shared: bool) -> None:
+    with ExitStack() as stack:
+        guard = stack.enter_context(redis_server()).url if shared else "memory"
+        upstream = stack.enter_context(serving(agent := Agent()))
+        flags = ("--backend", "agent-protocol", "--guard", guard, "--duplicate-window", "60", "--keep-answers", "60")
+        shim = stack.enter_context(sidecar("--upstream", upstream, "--port", "0", *flags))
+        first = resume(shim.url)
+        agent.status = "interrupted"
+        assert (first.status_code, resume(shim.url).status_code) == (200, 409)
+
+
+def test_the_time_limits_flags_are_limits() -> None:
+    with serving(agent := Agent(held)) as upstream:
+        flags = ("--backend", "agent-protocol", "--resume-timeout", "0.2")
+        with sidecar("--upstream", upstream, "--port", "0", *flags) as shim:
+            late = resume(shim.url)
+        agent.go.set()
+    assert (late.status_code, late.json()["code"]) == (504, "upstream_timeout")
+    assert late.json()["metadata"] == {"resume_state": "unknown"}
 
 
 def is_up(url: str) -> bool:

@@ -173,7 +173,7 @@ class RedisGuard:
         try:
             Redis.from_url(self._url)
         except ValueError as error:
-            raise ConfigurationError(f"{url!r} is not the address of a Redis server: {error}.") from None
+            raise ConfigurationError(f"This is not the address of a Redis server: {error}.") from None  # no password
 
     def arrive(self, ticket: Ticket) -> Arrival:
         """Ask the store how the thread stands now, without waiting for its answer."""
