@@ -1,12 +1,17 @@
-"""`python -m benchmarks [passthrough] [requests] [resume]`: all of them where none is named."""
+"""`python -m benchmarks [passthrough] [requests] [resume] [guard]`: all of them where none is named."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import passthrough, requests_per_resume, resume
+from benchmarks import guard, passthrough, requests_per_resume, resume
 
-BENCHMARKS = {"passthrough": passthrough.main, "requests": requests_per_resume.main, "resume": resume.main}
+BENCHMARKS = {
+    "passthrough": passthrough.main,
+    "requests": requests_per_resume.main,
+    "resume": resume.main,
+    "guard": guard.main,
+}
 
 
 def main(names: list[str]) -> None:

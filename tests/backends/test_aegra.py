@@ -243,6 +243,7 @@ def test_the_run_is_read_cancelled_and_found_below_its_thread() -> None:
     started, path = Started("r1"), f"/threads/{THREAD}/runs/r1"
     assert (AE.location(resume(), started), AE.run(resume(), started)) == (path, Request.get(path))
     assert AE.cancel(resume(), started) == Request("POST", path + "/cancel")
+    assert AE.join(resume(), started) == Request("GET", path + "/stream", accept="text/event-stream")
     assert AE.delete(resume()) == Request("DELETE", f"/threads/{THREAD}")
 
 

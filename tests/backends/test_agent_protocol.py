@@ -82,6 +82,7 @@ def test_its_run_is_the_drafts() -> None:
     assert started == Started("r1", "agent")
     assert AP.location(resume(), Started("r1")) == "/runs/r1"
     assert AP.cancel(resume(), Started("r1")) == Request("POST", "/runs/r1/cancel")
+    assert AP.join(resume(), Started("r1")) == Request("GET", "/runs/r1/stream", accept="text/event-stream")
 
 
 def test_its_wait_answers_with_run_values_and_messages() -> None:

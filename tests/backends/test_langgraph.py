@@ -397,6 +397,7 @@ def test_the_run_is_read_cancelled_and_found_below_its_thread() -> None:
     run, path = Started("r1"), f"/threads/{THREAD}/runs/r1"
     assert (LG.location(resume(), run), LG.run(resume(), run)) == (path, Request.get(path))
     assert LG.cancel(resume(), run) == Request("POST", path + "/cancel")
+    assert LG.join(resume(), run) == Request("GET", path + "/stream", accept="text/event-stream")
     assert LG.delete(resume()) == Request("DELETE", f"/threads/{THREAD}")
 
 

@@ -368,6 +368,7 @@ def test_the_run_has_an_address_of_its_own() -> None:
 
 def test_what_the_backend_has_no_request_for_is_not_done() -> None:
     assert profile().cancel(resume(), Started("r")) is None
+    assert profile().join(resume(), Started("r")) is None
     assert profile().delete(resume()) is None
 
 
