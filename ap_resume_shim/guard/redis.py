@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -58,7 +59,8 @@ _SCRIPTS["arrive"] = """
 local version, _, unsettled = state()
 local kept = redis.call('HMGET', answer, 'fingerprint', 'live', 'accepted', 'run', 'reply')
 local live = tonumber(kept[2] or 0) > now
-return {whole(now), whole(version), unsettled and 1 or 0, redis.call('EXISTS', again),
+-- A clock may have been set back: what was accepted was so before now.
+return {whole(math.max(now, version)), whole(version), unsettled and 1 or 0, redis.call('EXISTS', again),
         kept[1] or '', live and 1 or 0, kept[3] or '', kept[4] or '', kept[5] or ''}
 """
 
@@ -163,7 +165,7 @@ class RedisGuard:
             )
         self.lease, self.keep, self.keep_bytes, self.duplicate_window = lease, keep, keep_bytes, duplicate_window
         self.clock = clock
-        self._url, self._timeout = url.replace("valkey", "redis", 1), timeout
+        self._url, self._timeout = re.sub("^valkey", "redis", url), timeout
         self._client: Redis | None = None
         self._scripts: dict[str, AsyncScript] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -246,6 +248,8 @@ class _RedisArrival:
         self._safe_until = 0.0
         self._renewing: asyncio.Task[Any] | None = None
         self._held = self._forwarded = self._accepted = self._answered = self._left = False
+        self._run_id = ""
+        self._owed = False  # the store does not know of the acceptance yet
 
     async def recall(self) -> Kept | None:
         await self._have_read()
@@ -300,9 +304,15 @@ class _RedisArrival:
 
     async def accepted(self, run_id: str | None = None) -> None:
         self._held, self._forwarded, self._accepted = False, False, True
-        if (version := await self._tell("accepted", _milli(DAY), run_id or "")) is not None:
+        self._run_id = run_id or ""
+        await self._tell_accepted()
+
+    async def _tell_accepted(self) -> None:
+        version = await self._tell("accepted", _milli(DAY), self._run_id)
+        self._owed = version is None
+        if version is not None:
             self._version, self._to_settle = int(version), True
-        if self._ticket.key is None:
+        if self._ticket.key is None and not self._owed:
             self._stop_renewing()
 
     async def untaken(self) -> None:
@@ -312,7 +322,6 @@ class _RedisArrival:
 
     async def keep(self, reply: Reply) -> None:
         if self._ticket.key is not None:
-            self._stop_renewing()
             self._answered = True
             written = _write(reply)
             await self._tell("keep", written if len(written) <= self._guard.keep_bytes else b"")
@@ -332,6 +341,8 @@ class _RedisArrival:
         elif self._held:
             await self.untaken()
         self._stop_renewing()
+        if self._owed:
+            await self._tell_accepted()
         if self._accepted and self._ticket.key is not None and not self._answered:
             await self._tell("keep", b"")
 
@@ -354,6 +365,9 @@ class _RedisArrival:
     async def _renew_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._guard.lease / 3)
+            if self._owed:
+                await self._tell_accepted()
+                continue
             try:
                 await self._renew()
             except GuardUnavailable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from redis.asyncio import Redis
@@ -208,6 +209,25 @@ async def test_a_store_that_dies_after_the_claim_costs_nobody_an_answer() -> Non
         await guard.aclose()
 
 
+async def test_a_store_that_comes_back_is_told_of_the_acceptance(store: RedisServer, client: Redis) -> None:
+    """Else the hold would be renewed as long as the answer takes."""
+    guard, other = RedisGuard(store.url, lease=0.5, timeout=0.1), RedisGuard(store.url)
+    arrival = await arrived(guard, KEYED)
+    await arrival.claim()
+    await arrival.forward()
+    call, guard.call = guard.call, AsyncMock(side_effect=GuardUnavailable("away"))  # type: ignore[method-assign]
+    await arrival.accepted("r1")
+    assert await (await arrived(other)).overtaken()
+    guard.call = call  # type: ignore[method-assign]
+    while await client.hget(HOLD, "holder"):
+        await asyncio.sleep(0.02)
+    kept = await (await arrived(other, KEYED)).recall()
+    assert kept is not None and (kept.accepted, kept.run_id) == (True, "r1")
+    await arrival.leave()
+    await guard.aclose()
+    await other.aclose()
+
+
 async def test_a_guard_that_may_goes_on_alone_while_the_store_is_away() -> None:
     with redis_server() as server:
         guard = load_guard(server.url, timeout=0.2, required=False)
@@ -230,6 +250,12 @@ async def test_an_address_that_is_none_is_said_at_once(url: str) -> None:
 async def test_what_is_no_guard_is_said_at_once(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         load_guard(name, **options)
+
+
+async def test_a_host_may_be_called_valkey() -> None:
+    guard = RedisGuard("redis://valkey.invalid:1/0", timeout=0.2)
+    assert "valkey.invalid" in guard._url
+    await guard.aclose()
 
 
 async def test_valkey_is_spoken_to_as_redis_is(store: RedisServer, client: Redis) -> None:
