@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from ap_resume_shim import __version__
 from ap_resume_shim.backends import BACKENDS, load_backend
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.guard import Guard, load_guard
 from ap_resume_shim.guard.memory import DAY
 from ap_resume_shim.middleware import ResumeShim
@@ -78,6 +79,9 @@ class Serve(BaseSettings):
     namespace: Annotated[
         str | None, Field(description="what the threads belong to; default: the upstream's address")
     ] = None
+    credentials: Annotated[
+        list[str], Field(description="header fields that tell callers apart, for Idempotency-Key")
+    ] = list(CREDENTIALS)
     duplicate_window: Annotated[
         float, Field(ge=0, description="seconds in which a caller's same answer to the same thread is refused; 0: off")
     ] = 0.0
@@ -102,6 +106,7 @@ class Serve(BaseSettings):
             resume_at=self.resume_at,
             guard=self._guard(),
             namespace=self.namespace,
+            credentials=self.credentials,
             lenient=self.lenient,
             prefix=self.prefix,
             settle=self.settle,

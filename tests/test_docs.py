@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 import types
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +19,16 @@ import pytest
 from ap_resume_shim import ResumeShim
 from examples.legacy_server.server import create_app
 from tests.e2e.placements import sidecar
+from tests.redis_server import free_port, need_redis, redis_server
 from tests.serving import listening, serving
+from tests.shell.calling import eventually
 
 ROOT = Path(__file__).parent.parent
-HOW_TOS = sorted(ROOT.glob("docs/how-to/*.md"))
+REPLICAS = ROOT / "docs/how-to/replicas.md"
+"""Its blocks need servers: they have tests of their own."""
+NAMED = "redis://127.0.0.1:6379/0"
+"""The store that it names."""
+HOW_TOS = sorted({*ROOT.glob("docs/how-to/*.md")} - {REPLICAS})
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -90,6 +101,88 @@ def test_the_tutorial_works_from_top_to_bottom(capsys: pytest.CaptureFixture[str
 def test_a_how_to_runs(page: Path) -> None:
     for code in blocks(page, "python"):
         assert "app" in run(code)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """A real Redis, where the page has one."""
+    need_redis()
+    with redis_server() as server:
+        yield server.url
+
+
+def replicas_page(language: str, places: dict[str, str]) -> list[str]:
+    """The page's blocks, with servers that are there in place of those that it names."""
+    found = blocks(REPLICAS, language)
+    for named, there in places.items():
+        found = [code.replace(named, there) for code in found]
+    return found
+
+
+def test_the_page_on_replicas_has_no_other_blocks_than_these() -> None:
+    found = re.findall(r"^```(\w+)", REPLICAS.read_text(), re.MULTILINE)
+    assert found == ["bash", "python", "python", "python", "bash", "python"]
+
+
+def test_two_sidecars_with_one_store_forward_one_answer(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import httpx
+
+    commands = [shlex.split(line) for line in blocks(REPLICAS, "bash")[0].splitlines()]
+    assert [words[:3] + words[4:7] for words in commands] == [
+        ["ap-resume-shim", "serve", "--upstream", "--port", port, "--guard"] for port in ("8063", "8064")
+    ]
+    with serving(create_app()) as upstream, httpx.Client(base_url=upstream) as client:
+        options = [[*words[6:-1], store] for words in commands]
+        with sidecar(upstream, *options[0]) as one, sidecar(upstream, *options[1]) as two:
+            places = {"http://127.0.0.1:8063": one, "http://127.0.0.1:8064": two}
+            code = "\n".join(replicas_page("python", places)[:2])
+            threads = {"thread_id": asked_thread(client), "another_thread_id": asked_thread(client)}
+            answers = run(code, **threads)["answers"]
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9
+    said = capsys.readouterr().out
+    for promised in re.findall(r"print\(.*\)  # (.*)", code):
+        assert promised in said
+
+
+def test_workers_with_one_store_forward_one_answer(store: str, tmp_path: Path) -> None:
+    import httpx
+
+    port = str(free_port())
+    words = shlex.split(blocks(REPLICAS, "bash")[1])
+    assert words == ["uvicorn", "shim:app", "--workers", "2", "--port", "8063"]
+    with serving(create_app()) as upstream, httpx.Client(base_url=upstream) as client:
+        code = replicas_page("python", {"http://127.0.0.1:2024": upstream, NAMED: store})[2]
+        assert code.startswith("# shim.py\n")
+        (tmp_path / "shim.py").write_text(code)
+        command = [sys.executable, "-m", *words[:-1], port, "--log-level", "critical"]
+        workers = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        try:
+            assert eventually(lambda: _answers(f"http://127.0.0.1:{port}"), patience=60)
+            thread_id = asked_thread(client)
+
+            def answer(_: int) -> int:
+                body = {"thread_id": thread_id, "input": "approve", "on_disconnect": "continue"}
+                return httpx.patch(f"http://127.0.0.1:{port}/runs/resume/wait", json=body, timeout=60).status_code
+
+            with ThreadPoolExecutor(10) as pool:
+                assert sorted(pool.map(answer, range(10))) == [200] + [409] * 9
+        finally:
+            workers.terminate()
+            workers.wait(timeout=20)
+
+
+def _answers(url: str) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(f"{url}/agents/deploy").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_other_settings_of_the_guard_are_settings_of_it(store: str) -> None:
+    guard = run(replicas_page("python", {NAMED: store})[3])["guard"]
+    assert (guard.lease, guard.duplicate_window) == (10, 2)
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

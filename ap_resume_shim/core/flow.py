@@ -133,11 +133,11 @@ def _answer_again(resume: Resume, dialect: Dialect, settings: Settings, kept: Ke
         raise ResumeInProgress(
             "A resume with this Idempotency-Key is under way: ask again later, with the same key and body.", run
         )
-    if kept.accepted:
+    if kept.accepted and run:
         raise AnswerLost(
             "A resume with this Idempotency-Key was taken, and its answer cannot be given again. "
-            "Read the thread to see what came of it.",
-            {**run, "resume_state": "consumed" if kept.run_id is not None else "unknown"},
+            "Read the run, or the thread, to see what came of it.",
+            {**run, "resume_state": "consumed"},
         )
     raise AnswerLost(
         "A resume with this Idempotency-Key broke off, and it is not known whether it was taken. "

@@ -1,0 +1,377 @@
+"""What a guard costs a resume: none, the one of this process, and the one in Redis, side by side.
+
+The backend answers at once and in the same process, so that nothing hides the guard. The ways take turns within each
+round, so that what disturbs the machine disturbs them alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from statistics import median, quantiles
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis
+
+from ap_resume_shim import ResumeShim
+from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.core.idempotency import digest
+from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.guard import Guard, MemoryGuard, Ticket
+from ap_resume_shim.guard.redis import RedisGuard
+from benchmarks.table import show
+from tests.redis_server import BINARY, redis_server
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+ROUNDS, CALLS = 40, 50
+"""Rounds, and resumes of each way in each of them; the first round, which makes connections, does not count."""
+AT_ONCE = 16
+FEW, MANY = 20_000, 100_000
+RESUME = (b'{"thread_id": "', b'", "input": "yes"}')
+
+_numbers = count()
+"""Threads and keys: each resume has its own."""
+
+
+class NoGuard:
+    """Lets everybody through: what the guards are compared with."""
+
+    def arrive(self, ticket: Ticket) -> NoGuard:
+        """Itself: there is nothing to know of an arrival."""
+        return self
+
+    async def recall(self) -> Kept | None:
+        """Nothing was kept."""
+        return None
+
+    async def repeated(self) -> bool:
+        """Nobody looks."""
+        return False
+
+    async def overtaken(self) -> bool:
+        """Nobody looks."""
+        return False
+
+    async def unsettled(self) -> bool:
+        """Nobody looks."""
+        return False
+
+    async def claim(self) -> None:
+        """Hold nothing."""
+
+    async def forward(self) -> None:
+        """Go on."""
+
+    def still_held(self) -> bool:
+        """Nothing can lapse."""
+        return True
+
+    async def accepted(self, run_id: str | None = None) -> None:
+        """Nothing to let go."""
+
+    async def untaken(self) -> None:
+        """Nothing to let go."""
+
+    async def keep(self, reply: Reply) -> None:
+        """Keep nothing."""
+
+    async def settled(self) -> None:
+        """Nobody asks."""
+
+    async def leave(self) -> None:
+        """Nothing to let go."""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class CountedGuard(RedisGuard):
+    """Writes down each round trip to the store, when it begins."""
+
+    def __init__(self, url: str, log: list[str]) -> None:
+        super().__init__(url)
+        self._log = log
+
+    async def call(self, script: str, ticket: Ticket, *arguments: Any) -> Any:
+        """One round trip."""
+        self._log.append(script)
+        return await super().call(script, ticket, *arguments)
+
+
+@dataclass
+class Backend:
+    """A server whose threads all ask one question. Writes down when it has answered a look, and when a resume came."""
+
+    log: list[str] | None = None
+    answers: dict[str, tuple[bytes, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        run = {"run_id": "r-1", "thread_id": "t", "agent_id": "deploy", "status": "pending", "metadata": {}}
+        run |= {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
+        thread = {"thread_id": "t", "status": "interrupted", "interrupts": [{"id": "i-1", "value": "deploy?"}]}
+        self.answers = {
+            "/runs/search": _json([run]),
+            "/runs": _json(run),
+            "/runs/wait": _json({"run": run, "values": {"production": "4.2"}}),
+            "/runs/stream": (b"text/event-stream", b'event: metadata\ndata: {"run_id": "r-1"}\n\n'),
+            "": _json(thread),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer at once."""
+        path = scope["path"]
+        resumes = scope["method"] == "POST" and path != "/runs/search"
+        if resumes and self.log is not None:
+            self.log.append("SENT")
+        media_type, body = self.answers.get(path) or self.answers[""]
+        headers = [(b"content-type", media_type), (b"content-location", b"/runs/r-1")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        if not resumes and self.log is not None:
+            self.log.append("LOOKED")
+
+
+def _json(value: Any) -> tuple[bytes, bytes]:
+    return b"application/json", json.dumps(value).encode()
+
+
+@dataclass(frozen=True)
+class Way:
+    """A guard, and whether resumes come with a key."""
+
+    name: str
+    app: ASGIApp
+    keyed: bool
+
+
+async def resume(app: ASGIApp, mode: Mode, *, keyed: bool) -> None:
+    """One resume of a thread of its own, called as a server calls an app."""
+    number = str(next(_numbers)).encode()
+    headers = [(b"host", b"here"), (b"authorization", b"Bearer me")]
+    body = [{"type": "http.request", "body": number.join(RESUME), "more_body": False}]
+    sent: list[Message] = []
+    left = asyncio.Event()
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "PATCH",
+        "path": mode.route,
+        "raw_path": mode.route.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [*headers, (b"idempotency-key", b"key-" + number)] if keyed else headers,
+        "state": {},
+    }
+    await app(scope, receive, send)
+    if sent[0]["status"] != 200:
+        raise RuntimeError(f"{sent[0]['status']} {sent[1]['body']!r}")
+
+
+@asynccontextmanager
+async def ways(store: str | None) -> AsyncIterator[list[Way]]:
+    """No guard, the one of this process and the one in Redis, each without and with a key."""
+    guards: dict[str, Guard] = {"none": NoGuard(), "memory": MemoryGuard()}
+    if store is not None:
+        guards["redis"] = RedisGuard(store)
+    apps = {name: ResumeShim(Backend(), "agent-protocol", guard=guard) for name, guard in guards.items()}
+    try:
+        yield [
+            Way(name + (", key" if keyed else ""), app, keyed) for keyed in (False, True) for name, app in apps.items()
+        ]
+    finally:
+        for guard in guards.values():
+            await guard.aclose()
+
+
+async def one_by_one(all_ways: list[Way], rounds: int = ROUNDS) -> list[list[list[float]]]:
+    """Seconds for each resume, by way and round."""
+    taken: list[list[list[float]]] = [[] for _ in all_ways]
+    for index in _turns(len(all_ways), rounds):
+        times = []
+        for _ in range(CALLS):
+            begin = perf_counter()
+            await resume(all_ways[index].app, Mode.BACKGROUND, keyed=all_ways[index].keyed)
+            times.append(perf_counter() - begin)
+        taken[index].append(times)
+    return [times[1:] for times in taken]
+
+
+async def at_once(all_ways: list[Way], rounds: int = ROUNDS) -> list[list[float]]:
+    """Resumes in a second, by way and round, `AT_ONCE` of them at a time."""
+    rates: list[list[float]] = [[] for _ in all_ways]
+
+    async def some(way: Way) -> None:
+        for _ in range(CALLS // 10):
+            await resume(way.app, Mode.BACKGROUND, keyed=way.keyed)
+
+    for index in _turns(len(all_ways), rounds):
+        begin = perf_counter()
+        await asyncio.gather(*(some(all_ways[index]) for _ in range(AT_ONCE)))
+        rates[index].append(AT_ONCE * (CALLS // 10) / (perf_counter() - begin))
+    return [rate[1:] for rate in rates]
+
+
+def _turns(number: int, rounds: int) -> Iterator[int]:
+    """Whose turn it is, everybody once a round, another one first each time."""
+    for shift in range(rounds + 1):
+        yield from ((turn + shift) % number for turn in range(number))
+
+
+async def trips(store: str, mode: Mode, *, keyed: bool) -> tuple[list[str], list[str], list[str]]:
+    """The round trips of one resume: all of them, those before it was sent, and those that it had to wait for.
+
+    What was begun before the backend had answered the look goes on beside it; what was begun after that is waited for.
+    """
+    log: list[str] = []
+    guard = CountedGuard(store, log)
+    app = ResumeShim(Backend(log), "agent-protocol", guard=guard)
+    try:
+        await resume(app, mode, keyed=keyed)  # the store's first meeting with each script is a round trip more
+        log.clear()
+        await resume(app, mode, keyed=keyed)
+    finally:
+        await guard.aclose()
+    before = log[: log.index("SENT")]
+    after_the_look = before[len(before) - before[::-1].index("LOOKED") :]
+    made = [[event for event in part if event.islower()] for part in (log, before, after_the_look)]
+    return made[0], made[1], made[2]
+
+
+async def drive(guard: Guard, number: int) -> None:
+    """A whole resume of a thread of its own, with a key and an answer of its own, as the guard sees it."""
+    ticket = Ticket(digest("thread", str(number)), digest("body"), digest("key", str(number)), digest(str(number)))
+    arrival = guard.arrive(ticket)
+    await arrival.recall()
+    await arrival.repeated()
+    await arrival.claim()
+    await arrival.forward()
+    await arrival.accepted(f"run-{number}")
+    await arrival.keep(Reply(200, {"run": {"run_id": f"run-{number}"}, "values": {"text": f"{number:0300d}"}}))
+    await arrival.leave()
+
+
+async def fill(guard: Guard, numbers: range, together: int) -> None:
+    """Drive a guard with many keys, some of them at a time."""
+    waiting = iter(numbers)
+
+    async def some() -> None:
+        for number in waiting:
+            await drive(guard, number)
+
+    await asyncio.gather(*(some() for _ in range(together)))
+
+
+def memory_of_this_process() -> tuple[list[int], int]:
+    """Bytes that a `MemoryGuard` takes after few and after many keys, and how many keys it has kept then."""
+    tracemalloc.start()
+    try:
+        guard = MemoryGuard(duplicate_window=3600)
+        before = tracemalloc.get_traced_memory()[0]
+        taken = []
+        for numbers in (range(FEW), range(FEW, MANY)):
+            asyncio.run(fill(guard, numbers, 1))
+            taken.append(tracemalloc.get_traced_memory()[0] - before)
+        return taken, len(guard.answers)
+    finally:
+        tracemalloc.stop()
+
+
+async def memory_of_redis(store: str) -> tuple[list[int], int]:
+    """Bytes that the store says it uses for few and for many keys, and how many keys it has kept then."""
+    async with Redis.from_url(store) as client:
+        guard = RedisGuard(store)
+        await client.flushdb()
+        await fill(guard, range(MANY, MANY + AT_ONCE), AT_ONCE)  # makes the connections
+        before = (await client.info("memory"))["used_memory"]
+        taken = []
+        for numbers in (range(FEW), range(FEW, MANY)):
+            await fill(guard, numbers, AT_ONCE)
+            taken.append((await client.info("memory"))["used_memory"] - before)
+        await guard.aclose()
+        return taken, await client.dbsize() // 2 - AT_ONCE  # a thread and an answer for each
+
+
+async def _show_costs(store: str | None) -> None:
+    async with ways(store) as all_ways:
+        taken, rates = await one_by_one(all_ways), await at_once(all_ways)
+    rows = []
+    for way, times, rate in zip(all_ways, taken, rates, strict=True):
+        quiet, added = _quietest(times), _quietest(times) - _quietest(taken[0])
+        half = median(median(mine) / median(none) for mine, none in zip(times, taken[0], strict=True))
+        tail, tail_of_none = _p99(times), _p99(taken[0])
+        ratio = median(mine / none for mine, none in zip(rate, rates[0], strict=True))
+        figures = [f"{quiet:.0f}", f"{added:.0f}", f"{half:.2f}", f"{tail:.0f}", f"{tail / tail_of_none:.2f}"]
+        rows.append([way.name, *figures, f"{max(rate):.0f}", f"{ratio:.2f}"])
+    show(
+        "A background resume by its guard, backend in the process. Microseconds: the median of the quietest round; "
+        f"ratios: to none, medians over the rounds; resumes in a second: {AT_ONCE} at once, the best round",
+        ["guard", "median us", "added us", "ratio", "p99 us", "p99 ratio", "resumes/s", "ratio"],
+        rows,
+    )
+
+
+def _quietest(times: list[list[float]]) -> float:
+    return min(median(some) for some in times) * 1e6
+
+
+def _p99(times: list[list[float]]) -> float:
+    return quantiles([time for some in times for time in some], n=100)[98] * 1e6
+
+
+async def _show_trips(store: str) -> None:
+    rows = []
+    for mode in Mode:
+        for keyed in (False, True):
+            made, before, waited = await trips(store, mode, keyed=keyed)
+            name = mode.name.lower() + (" + key" if keyed else "")
+            rows.append([name, len(made), len(before), len(waited)])
+            print(f"{name}: {', '.join(made)}")
+    head = ["mode", "in all", "before it is sent", "of these, after the look"]
+    show("Round trips to the store for one resume", head, rows)
+
+
+def _show_memory(store: str | None) -> None:
+    found = {"memory": memory_of_this_process()}
+    if store is not None:
+        found["redis"] = asyncio.run(memory_of_redis(store))
+    rows = [
+        [name, *(f"{size / 2**20:.1f}" for size in taken), f"{kept:,}", f"{taken[1] / kept:,.0f}"]
+        for name, (taken, kept) in found.items()
+    ]
+    head = ["guard", f"MiB at {FEW:,}", f"MiB at {MANY:,}", "keys kept then", "bytes for each"]
+    show("Memory for threads that were each resumed with a key, and answered with 350 bytes", head, rows)
+
+
+def _show(store: str | None) -> None:
+    asyncio.run(_show_costs(store))
+    if store is not None:
+        asyncio.run(_show_trips(store))
+    _show_memory(store)
+
+
+def main() -> None:
+    """Measure, and print; without redis-server, what can be had without it."""
+    if BINARY is None:
+        print("redis-server is not installed: no figures for the guard in Redis")
+        _show(None)
+        return
+    with redis_server() as server:
+        _show(server.url)
