@@ -177,7 +177,7 @@ def _fail(message: str, status: int = 2) -> None:
 def _bind(host: str, port: int) -> socket.socket:
     """Take the port before anything else is said, so that a taken one is one line and not a stack trace."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
+    listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle's algorithm on
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

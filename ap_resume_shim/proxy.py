@@ -184,6 +184,7 @@ class ReverseProxy:
         if self._transport is None or self._loop not in (None, loop):
             self._transport = httpx.AsyncHTTPTransport(
                 trust_env=False,
+                verify=self._origin.scheme == "https",  # reading the certificates takes a while
                 # Servers close idle connections after 5 seconds; a resume must not meet one that is closing.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0),
             )

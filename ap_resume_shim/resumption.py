@@ -23,6 +23,7 @@ from ap_resume_shim.core.exchange import (
     Flow,
     Headers,
     Join,
+    Known,
     Overtaken,
     Pause,
     ReadBody,
@@ -170,6 +171,8 @@ class Resumption:
             case Accepted(run_id, headers):
                 self._head, self._accepted = headers, True
                 return await self._arrival.accepted(run_id)
+            case Known(run_id):
+                return await self._arrival.known(run_id)
             case Untaken():
                 return await self._arrival.untaken()
             case Join(request):

@@ -77,6 +77,9 @@ class NoGuard:
     async def accepted(self, run_id: str | None = None) -> None:
         """Nothing to let go."""
 
+    async def known(self, run_id: str) -> None:
+        """Nothing to tell."""
+
     async def untaken(self) -> None:
         """Nothing to let go."""
 

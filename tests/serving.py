@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 def listening() -> socket.socket:
     """A socket on a free loopback port."""
-    bound = socket.socket()
+    bound = socket.socket(proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle's algorithm on
     bound.bind(("127.0.0.1", 0))
     return bound
 

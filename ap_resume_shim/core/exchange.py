@@ -145,6 +145,13 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """The name of the run, which was not known yet when it was accepted."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Untaken:
     """The backend has certainly not taken the resume: the thread is let go as if it had never been held.
 
@@ -239,6 +246,7 @@ Step = (
     | Claim
     | Send
     | Accepted
+    | Known
     | Untaken
     | Join
     | ReadBody

@@ -38,6 +38,7 @@ from ap_resume_shim.core.exchange import (
     Headers,
     Join,
     Kept,
+    Known,
     Overtaken,
     Pause,
     ReadBody,
@@ -355,6 +356,7 @@ def _name(resume: Resume, dialect: Dialect, started: Started | None) -> Generato
     found = yield from dialect.lookup(resume)
     if found.run_id is None:
         raise UpstreamUnrecognised("The backend took the resume, but does not tell the run's id.")
+    yield Known(found.run_id)
     return Started(found.run_id, found.agent_id)
 
 

@@ -105,8 +105,8 @@ class Named:
 
     @property
     def between_events(self) -> bool:
-        """Nothing is between the first bytes that are held back, or as the other reframer says."""
-        return self._inner.between_events if self._held is None else not self._held
+        """As the other reframer says: what is held back has not been sent."""
+        return self._inner.between_events
 
     def _begin(self, *, named: bool) -> bytes:
         held, self._held = self._held or b"", None

@@ -59,6 +59,9 @@ class Arrival(Protocol):
     async def accepted(self, run_id: str | None = None) -> None:
         """The backend took the resume, or may have: let the thread go, and all that arrived before be refused."""
 
+    async def known(self, run_id: str) -> None:
+        """The name of the run, where it was not known yet at the acceptance."""
+
     async def untaken(self) -> None:
         """The backend has certainly not taken it: let the thread go, and forget the key."""
 

@@ -70,6 +70,11 @@ class _FallbackArrival:
         if self._now is not self._alone:
             await self._now.accepted(run_id)
 
+    async def known(self, run_id: str) -> None:
+        await self._alone.known(run_id)
+        if self._now is not self._alone:
+            await self._now.known(run_id)
+
     async def untaken(self) -> None:
         await self._alone.untaken()
         await self._now.untaken()

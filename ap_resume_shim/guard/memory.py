@@ -182,6 +182,10 @@ class _MemoryArrival:
         self._let_go()
         self._put(live=True, accepted=True)
 
+    async def known(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._put(live=True, accepted=True)
+
     async def untaken(self) -> None:
         self._forwarded = False
         if self._thread.holder is self and self._ticket.repeat is not None:

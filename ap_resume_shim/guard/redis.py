@@ -107,6 +107,11 @@ if owned() then redis.call('HSET', answer, 'accepted', '1', 'run', run) end
 return whole(version)
 """
 
+_SCRIPTS["known"] = """
+if owned() then redis.call('HSET', answer, 'run', ARGV[2]) end
+return 1
+"""
+
 _SCRIPTS["untaken"] = """
 if redis.call('HGET', thread, 'holder') == token then redis.call('HDEL', thread, 'holder', 'until') end
 if owned() then redis.call('DEL', answer) end
@@ -314,6 +319,11 @@ class _RedisArrival:
             self._version, self._to_settle = int(version), True
         if self._ticket.key is None and not self._owed:
             self._stop_renewing()
+
+    async def known(self, run_id: str) -> None:
+        self._run_id = run_id
+        if self._ticket.key is not None:
+            await self._tell("known", run_id)
 
     async def untaken(self) -> None:
         self._held = self._forwarded = False

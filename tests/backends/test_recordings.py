@@ -16,6 +16,7 @@ from ap_resume_shim.core.exchange import (
     Claim,
     Flow,
     Headers,
+    Known,
     Overtaken,
     Pause,
     ReadBody,
@@ -113,7 +114,7 @@ class Replay:
                 self.reply = _written(status, headers, value)
             case Overtaken() | Unsettled() | Repeated():
                 return False
-            case Claim() | Accepted() | Untaken() | Recall() | Settled() | Pause():
+            case Claim() | Accepted() | Known() | Untaken() | Recall() | Settled() | Pause():
                 pass
         return None
 

@@ -17,6 +17,7 @@ from ap_resume_shim.core.exchange import (
     ClientGone,
     Flow,
     Join,
+    Known,
     Overtaken,
     Pause,
     ReadBody,
@@ -222,7 +223,7 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
                 told.reply = step.reply
             elif isinstance(step, Send | Join):
                 told.request = step.request
-            elif isinstance(step, Accepted):
+            elif isinstance(step, Accepted | Known):
                 told.run_id = step.run_id
             elif isinstance(step, ReadEvents):
                 told.grace = step.grace
@@ -252,7 +253,7 @@ def say(step: Step) -> str:
             return "read body"
         case Overtaken() | Unsettled() | Recall() | Repeated():
             return f"{type(step).__name__.lower()}?"
-        case Claim() | Send() | Accepted() | Untaken() | Join() | Settled() | Answer():
+        case Claim() | Send() | Accepted() | Known() | Untaken() | Join() | Settled() | Answer():
             return type(step).__name__.lower()
 
 

@@ -101,6 +101,13 @@ async def test_a_key_is_kept_from_the_moment_its_thread_is_held(replicas: Replic
     assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1", ANSWER)
 
 
+async def test_a_run_may_be_named_later(replicas: Replicas) -> None:
+    first = await taken(await arrived(replicas.one, KEYED))
+    await first.known("r1")
+    await first.leave()
+    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1")
+
+
 async def test_an_answer_that_never_came_leaves_the_run_that_was_started(replicas: Replicas) -> None:
     await (await taken(await arrived(replicas.one, KEYED), "r1")).leave()
     assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1")
