@@ -17,7 +17,7 @@ from tests.e2e.placements import BACKENDS, PLACEMENTS, Place, exists, place
 from tests.e2e.world import MODES, World
 
 
-def _chosen(variable: str, default: tuple[str, ...]) -> list[str]:
+def chosen(variable: str, default: tuple[str, ...]) -> list[str]:
     given = os.environ.get(variable)
     return list(default) if not given else given.split(",")
 
@@ -28,8 +28,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "spot" in metafunc.fixturenames:
         spots = [
             (placement, backend)
-            for placement in _chosen("AP_TEST_PLACEMENTS", PLACEMENTS)
-            for backend in _chosen("AP_TEST_BACKENDS", ("langgraph", "agent-protocol"))
+            for placement in chosen("AP_TEST_PLACEMENTS", PLACEMENTS)
+            for backend in chosen("AP_TEST_BACKENDS", ("langgraph", "agent-protocol"))
             if exists(placement, backend) and backend in only
         ]
         metafunc.parametrize("spot", spots, ids=["/".join(spot) for spot in spots], scope="session")

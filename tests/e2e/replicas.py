@@ -1,0 +1,208 @@
+"""Sidecars that share a guard in Redis: processes that can be killed, and a gate between them and their backend."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ap_resume_shim.core.protocol import Mode
+from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver
+from tests.e2e.placements import app_of
+from tests.e2e.world import MODES, Outcome
+from tests.redis_server import RedisServer
+from tests.serving import serving
+
+WHO = "x-resume"
+"""The header that numbers a round's resumes: the shim passes it on, with the lookups and with the resume."""
+LATE = "x-late"
+"""The header of a resume that the gate keeps from looking at the thread until the test lets it go."""
+
+
+class Sidecar:
+    """A sidecar process, in front of an upstream."""
+
+    def __init__(self, upstream: str, *options: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="sidecar-")
+        self._log = Path(self._folder.name, "log")
+        command = [sys.executable, "-m", "ap_resume_shim", "serve", "--upstream", upstream, "--port", "0", *options]
+        with self._log.open("w") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+    def wait_until_it_listens(self) -> None:
+        """Find out its address."""
+        deadline = time.monotonic() + 180  # a loaded machine takes its time
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if found := re.search(r"listening on (http://[^\s,]+)", self._log.read_text()):
+                self.url = found[1]
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"the sidecar did not start:\n{self._log.read_text()}")
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is told to anybody."""
+        self._process.kill()
+        self._process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """The end, whatever state it is in."""
+        self.kill()
+        self._folder.cleanup()
+
+
+@contextmanager
+def sidecars(count: int, upstream: str, *options: str) -> Iterator[list[Sidecar]]:
+    """Several of them, started at the same time."""
+    with ExitStack() as stack:
+        made = []
+        for _ in range(count):
+            made.append(one := Sidecar(upstream, *options))
+            stack.callback(one.close)
+        for one in made:
+            one.wait_until_it_listens()
+        yield made
+
+
+class Point(Enum):
+    """When a sidecar is killed."""
+
+    LOST = "its resume has left it, and never reaches the backend"
+    ANSWERED = "the backend has begun to answer its resume"
+    SENT = "its resume has left it"
+    LOOKING = "all are looking at the thread"
+    TOLD = "its client has seen that it won"
+
+
+@dataclass
+class Gate:
+    """Stands before the backend. No resume of a round sees the thread until all of them have arrived."""
+
+    app: ASGIApp
+    size: int = 0
+    here: set[str] = field(default_factory=set)
+    sent: list[str] = field(default_factory=list)
+    late: threading.Event = field(default_factory=threading.Event)
+    at: Callable[[Point, str], bool] = lambda _point, _who: False
+    """Called at each point; whether that was the point to kill at."""
+
+    def expect(self, size: int, at: Callable[[Point, str], bool] = lambda _point, _who: False) -> None:
+        """Begin a round."""
+        self.size, self.here, self.sent, self.at = size, set(), [], at
+        self.late, self._all = threading.Event(), asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope.get("headers", ())}
+        who = headers.get(WHO)
+        if who is not None and scope["method"] == "GET":
+            await self._look(who, LATE in headers)
+        elif who is not None and scope["path"].endswith(("/runs", "/runs/wait", "/runs/stream")):
+            self.sent.append(who)
+            if self.at(Point.LOST, who):
+                return
+            self.at(Point.SENT, who)
+            send = self._telling(who, send)
+        await self.app(scope, receive, send)
+
+    async def _look(self, who: str, late: bool) -> None:
+        self.here.add(who)
+        if len(self.here) == self.size and not self._all.is_set():
+            self.at(Point.LOOKING, who)
+            self._all.set()
+        await self._all.wait()
+        if late:
+            await asyncio.to_thread(self.late.wait, 60)
+
+    def _telling(self, who: str, send: Send) -> Send:
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.at(Point.ANSWERED, who)
+            await send(message)
+
+        return telling
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Two sidecars in front of one backend, and the backend's own clients' way to it."""
+
+    sidecars: list[Sidecar]
+    gate: Gate
+    driver: Driver
+    client: httpx.Client
+
+    def interrupted(self, agent: str, **state: Any) -> str:
+        """A thread that waits for an answer."""
+        thread = self.driver.thread()
+        self.driver.start(thread, agent, {"topic": "lunch", **state})
+        return thread
+
+    def resume(
+        self, through: int, mode: Mode, thread: str, headers: dict[str, str] | None = None, **body: Any
+    ) -> Outcome:
+        """One resume, through one of the sidecars."""
+        url = self.sidecars[through].url + mode.route
+        return Outcome(self.client.patch(url, json={"thread_id": thread, **body}, headers=headers), mode)
+
+    def of(self, who: str) -> Sidecar:
+        """The sidecar that a round's resume goes through."""
+        return self.sidecars[int(who) % len(self.sidecars)]
+
+    async def at_once(
+        self, thread: str, numbers: range, *, first: int, on_disconnect: str = "cancel", late: bool = False
+    ) -> list[Outcome | None]:
+        """A resume for each number, which is its answer, in all modes; None for one whose answer broke off.
+
+        `first` shifts the modes; `late` ones are kept from looking at the thread until the gate's `late` is set.
+        """
+        async with httpx.AsyncClient(timeout=60, verify=False) as client:
+
+            async def one(number: int) -> Outcome | None:
+                mode, who = MODES[(first + number) % len(MODES)], str(number)
+                body = {"thread_id": thread, "input": who, "on_disconnect": on_disconnect}
+                headers, url = {WHO: who, **({LATE: "yes"} if late else {})}, self.of(who).url + mode.route
+                try:
+                    async with client.stream("PATCH", url, json=body, headers=headers) as response:
+                        if response.is_success:
+                            self.gate.at(Point.TOLD, who)
+                        await response.aread()
+                except httpx.TransportError:
+                    return None
+                return Outcome(response, mode)
+
+            return await asyncio.gather(*(one(number) for number in numbers))
+
+
+@contextmanager
+def replicas(backend: str, redis: RedisServer, *options: str) -> Iterator[Replicas]:
+    """Two sidecars in front of a backend. The real server is the one of the environment, or is started."""
+    name = "langgraph" if backend.startswith("langgraph") else backend
+    with (
+        app_of(backend) as app,
+        serving(gate := Gate(app)) as upstream,
+        sidecars(2, upstream, "--backend", name, "--guard", redis.url, *options) as made,
+        httpx.Client(base_url=upstream, timeout=60) as client,
+    ):
+        driver: Driver = AgentProtocolDriver(client) if name == "agent-protocol" else LangGraphDriver(client)
+        yield Replicas(made, gate, driver, client)
