@@ -236,8 +236,13 @@ def _forward(
         yield Untaken()
         raise
     except ClientGone:
+        try:  # while the thread is held: once it is let go, its newest run may be another's
+            yield from _cancel(resume, dialect, None)
+        except ResumeError as failure:
+            failure.metadata["resume_state"] = "unknown"
+            yield Accepted()
+            raise
         yield Accepted()
-        yield from _cancel(resume, dialect, None)
         raise
     except Exception as failure:  # an app in the same process raises anything, perhaps after it took the resume
         if isinstance(failure, ResumeError):
@@ -321,10 +326,10 @@ def _stream(resume: Resume, dialect: Dialect, settings: Settings, found: Found, 
 
 
 def _cancel(resume: Resume, dialect: Dialect, started: Started | None) -> Flow:
-    """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, which is held."""
+    """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, if none came after it."""
     if started is None:
         found = yield from dialect.lookup(resume)
-        if found.run_id is None or found.status != "busy":
+        if found.run_id is None or found.status != "busy" or (yield Overtaken()):
             return
         started = Started(found.run_id)
     request = dialect.cancel(resume, started)

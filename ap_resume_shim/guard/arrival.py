@@ -54,7 +54,7 @@ class Arrival(Protocol):
         """
 
     def still_held(self) -> bool:
-        """Whether the hold is safe at this very moment; without waiting."""
+        """Whether what was forwarded may go out at this very moment; without waiting."""
 
     async def accepted(self, run_id: str | None = None) -> None:
         """The backend took the resume, or may have: let the thread go, and all that arrived before be refused."""

@@ -172,7 +172,7 @@ class _MemoryArrival:
         self._forwarded = True
 
     def still_held(self) -> bool:
-        return True
+        return self._forwarded
 
     async def accepted(self, run_id: str | None = None) -> None:
         self._thread.version += 1

@@ -61,7 +61,8 @@ local kept = redis.call('HMGET', answer, 'fingerprint', 'live', 'accepted', 'run
 local live = tonumber(kept[2] or 0) > now
 -- A clock may have been set back: what was accepted was so before now.
 return {whole(math.max(now, version)), whole(version), unsettled and 1 or 0, redis.call('EXISTS', again),
-        kept[1] or '', live and 1 or 0, kept[3] or '', kept[4] or '', kept[5] or ''}
+        kept[1] or '', live and 1 or 0, kept[3] or '', kept[4] or '', kept[5] or '',
+        redis.call('HGET', thread, 'rested') or '0'}
 """
 
 _SCRIPTS["overtaken"] = """
@@ -131,7 +132,7 @@ _SCRIPTS["settled"] = """
 local version, holder = state()
 if version == tonumber(ARGV[2]) then
   if not holder then redis.call('HDEL', thread, 'holder', 'until') end
-  redis.call('HSET', thread, 'version', whole(version), 'unsettled', '0')
+  redis.call('HSET', thread, 'version', whole(version), 'unsettled', '0', 'rested', whole(now))
 end
 return 1
 """
@@ -270,7 +271,13 @@ class _RedisArrival:
 
     async def overtaken(self) -> bool:
         await self._have_read()
-        version, held = await self._call("overtaken")
+        if self._forwarded or self._accepted:
+            told = await self._tell("overtaken")
+            if told is None:
+                return True
+        else:
+            told = await self._call("overtaken")
+        version, held = told
         return bool(held) or int(version) != self._version or int(version) > self._arrived
 
     async def claim(self) -> None:
@@ -300,12 +307,12 @@ class _RedisArrival:
                 await self._renew()
             except GuardUnavailable:
                 pass  # what is left of the lease may do
-        if not self.still_held():
+        if self._guard.clock() >= self._safe_until:
             raise HoldLapsed(LAPSED)
         self._forwarded = True
 
     def still_held(self) -> bool:
-        return self._guard.clock() < self._safe_until
+        return self._forwarded and self._guard.clock() < self._safe_until
 
     async def accepted(self, run_id: str | None = None) -> None:
         self._held, self._forwarded, self._accepted = False, False, True
@@ -316,7 +323,8 @@ class _RedisArrival:
         version = await self._tell("accepted", _milli(DAY), self._run_id)
         self._owed = version is None
         if version is not None:
-            self._version, self._to_settle = int(version), True
+            self._version = self._arrived = int(version)
+            self._to_settle = True
         if self._ticket.key is None and not self._owed:
             self._stop_renewing()
 
@@ -357,12 +365,14 @@ class _RedisArrival:
             await self._tell("keep", b"")
 
     async def _read(self) -> None:
-        now, version, unsettled, repeated, fingerprint, live, accepted, run_id, reply = await self._call("arrive")
+        told = await self._call("arrive")
+        now, version, unsettled, repeated, fingerprint, live, accepted, run_id, reply, rested = told
         # The store was asked after the arrival, by as long as the answer took at most: an acceptance in that time
         # counts as one after the arrival.
         self._arrived = int(now) - _micro(self._guard.clock() - self._here)
         self._version, self._unsettled, self._repeated = int(version), bool(unsettled), bool(repeated)
-        self._to_settle = self._unsettled
+        self._to_settle = self._unsettled and self._version <= self._arrived  # else it saw the rest before that run
+        self._unsettled = self._unsettled or int(rested) > self._arrived
         if fingerprint:
             self._kept = Kept(
                 fingerprint.decode(), bool(live), accepted == b"1", run_id.decode() or None, _read_reply(reply)

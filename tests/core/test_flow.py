@@ -501,14 +501,28 @@ def test_a_client_that_leaves_before_the_resume_was_sent_has_asked_for_nothing(m
 def test_a_client_that_leaves_while_sending_cancels_the_newest_run_of_the_thread(mode: Mode) -> None:
     told = drive(mode, {"send": GONE, "GET thread": [ASKS, BUSY]})
     assert told.error is GONE
-    assert told.after_send == ["accepted", "GET thread", "POST cancel r1"]
+    assert told.after_send == ["GET thread", "overtaken?", "POST cancel r1", "accepted"]
+
+
+@pytest.mark.parametrize("mode", [WAIT, STREAM])
+def test_a_cancellation_that_fails_leaves_the_resume_unknown(mode: Mode) -> None:
+    told = drive(mode, {"send": GONE, "GET thread": [ASKS, UpstreamTimeout("Late.")]})
+    assert (told.code, told.resume_state) == ("upstream_timeout", "unknown")
+    assert told.after_send == ["GET thread", "accepted"]
+
+
+@pytest.mark.parametrize(("mode", "step"), [(WAIT, "send"), (WAIT, "read body"), (STREAM, "read events")])
+def test_the_run_of_another_is_never_cancelled(mode: Mode, step: str) -> None:
+    told = drive(mode, {"send": NAMELESS, step: GONE, "GET thread": [ASKS, BUSY], "overtaken?": True})
+    assert not [step for step in told.steps if "cancel" in step]
 
 
 @pytest.mark.parametrize("after", [DONE, ASKS, Found("busy")])
 def test_nothing_is_cancelled_where_nothing_runs_or_it_has_no_name(after: Found) -> None:
     told = drive(WAIT, {"send": GONE, "GET thread": [ASKS, after]})
     assert told.error is GONE
-    assert told.after_send == ["accepted", "GET thread"]
+    assert told.after_send[:1] + told.after_send[-1:] == ["GET thread", "accepted"]
+    assert not [step for step in told.steps if "cancel" in step]
 
 
 def test_a_client_that_leaves_a_wait_cancels_the_run() -> None:
@@ -519,7 +533,7 @@ def test_a_client_that_leaves_a_wait_cancels_the_run() -> None:
 
 def test_a_client_that_leaves_a_wait_whose_run_is_not_named_yet_cancels_the_newest() -> None:
     told = drive(WAIT, {"send": NAMELESS, "read body": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.after_send == ["accepted", "read body", "GET thread", "POST cancel r1"]
+    assert told.after_send == ["accepted", "read body", "GET thread", "overtaken?", "POST cancel r1"]
 
 
 @pytest.mark.parametrize("step", ["read events", "answer"])
@@ -532,7 +546,7 @@ def test_a_client_that_leaves_a_stream_cancels_the_run(step: str) -> None:
 
 def test_a_client_that_leaves_a_stream_before_its_run_is_named_cancels_the_newest() -> None:
     told = drive(STREAM, {"send": NAMELESS, "read events": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.after_send == ["read events", "accepted", "GET thread", "POST cancel r1"]
+    assert told.after_send == ["read events", "accepted", "GET thread", "overtaken?", "POST cancel r1"]
 
 
 def test_a_backend_that_cannot_cancel_is_left_alone() -> None:

@@ -46,6 +46,17 @@ async def test_who_arrived_before_an_acceptance_is_refused_after_it(replicas: Re
     assert await claims(await arrived(replicas.other))
 
 
+async def test_whose_resume_was_taken_is_overtaken_by_the_next_one(replicas: Replicas) -> None:
+    first = await arrived(replicas.one)
+    await first.claim()
+    await first.forward()
+    assert not await first.overtaken()
+    await first.accepted()
+    assert not await first.overtaken()
+    await taken(await arrived(replicas.other))
+    assert await first.overtaken()
+
+
 async def test_what_was_forwarded_counts_as_taken_until_the_contrary_is_said(replicas: Replicas) -> None:
     first, second = await arrived(replicas.one, KEYED), await arrived(replicas.other)
     await first.claim()

@@ -139,9 +139,10 @@ async def test_a_hold_is_renewed_while_its_process_lives(store: RedisServer, cli
     until = await client.hget(HOLD, "until"), await client.hget(ANSWER, "live")
     while until[0] == await client.hget(HOLD, "until"):
         await asyncio.sleep(0.02)
-    assert arrival.still_held()
     await arrival.forward()
+    assert arrival.still_held()
     await arrival.accepted("r1")
+    assert not arrival.still_held(), "what is not on its way yet must not go out any more"
     live = await client.hget(ANSWER, "live")
     while live == await client.hget(ANSWER, "live"):
         await asyncio.sleep(0.02)
@@ -158,6 +159,46 @@ async def test_an_acceptance_while_the_arrival_is_read_counts_as_one_after_it(
     await taken(await arrived(other))
     guard.clock.now += 10  # type: ignore[attr-defined]
     assert (await late.overtaken(), await claims(late)) == (True, False)
+
+
+def reading_late(guard: RedisGuard) -> asyncio.Event:
+    """Let what the guard asks the store from now on wait, as on a slow network, until the event is set."""
+    call, go = guard.call, asyncio.Event()
+
+    async def later(*arguments: Any) -> Any:
+        await go.wait()
+        return await call(*arguments)
+
+    guard.call = later  # type: ignore[method-assign]
+    guard.clock.now += 10  # type: ignore[attr-defined]
+    return go
+
+
+async def test_who_arrived_before_an_acceptance_cannot_say_that_its_run_rests(
+    guard: RedisGuard, other: RedisGuard, client: Redis
+) -> None:
+    """The thread that it saw at rest was that before the run."""
+    late = guard.arrive(Ticket("t"))
+    go = reading_late(guard)
+    await taken(await arrived(other))
+    go.set()
+    await late.recall()
+    await late.settled()
+    await asyncio.sleep(0.05)
+    assert await (await arrived(other)).unsettled()
+
+
+async def test_what_rests_since_the_arrival_did_not_rest_at_it(
+    guard: RedisGuard, other: RedisGuard, client: Redis
+) -> None:
+    first = await taken(await arrived(other))
+    late = guard.arrive(Ticket("t"))
+    go = reading_late(guard)
+    await first.settled()
+    while await client.hget(HOLD, "unsettled") == "1":
+        await asyncio.sleep(0.01)
+    go.set()
+    assert await late.unsettled()
 
 
 async def test_an_answer_that_is_too_large_is_not_kept(store: RedisServer, client: Redis) -> None:

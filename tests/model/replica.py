@@ -1,0 +1,425 @@
+"""A replica of the shim: the real flow and a real guard, one step at a time, as `resumption.py` does them.
+
+What is time and chance there is the test's choice here: which resume makes its next step, and what goes wrong in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.errors import (
+    GuardUnavailable,
+    HoldLapsed,
+    ResumeError,
+    ResumeInProgress,
+    UpstreamError,
+    UpstreamUnreachable,
+)
+from ap_resume_shim.core.exchange import (
+    Accepted,
+    Answer,
+    Ask,
+    Claim,
+    ClientGone,
+    Join,
+    Known,
+    Overtaken,
+    Pause,
+    ReadBody,
+    ReadEvents,
+    Recall,
+    Repeated,
+    Reply,
+    Request,
+    Response,
+    Send,
+    Settings,
+    Settled,
+    Step,
+    StreamReply,
+    Unsettled,
+    Untaken,
+)
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.protocol import Mode, parse
+from ap_resume_shim.guard import Arrival, Guard, Ticket
+from ap_resume_shim.guard.redis import RedisGuard
+from tests.core.driving import NOW
+from tests.model.backend import Asking, Backend, Said, as_input
+
+T = TypeVar("T")
+LEASE = 30.0
+
+FAULTS = (
+    "lookup breaks",
+    "no connection",
+    "refused",
+    "failed before",
+    "failed after",
+    "broke before",
+    "broke after",
+    "cancelled",
+    "client leaves",
+    "error event",
+)
+
+
+PLACES = ("Recall", "Settled", "Claim", "Send", "way", "wire", "taken", "Accepted", "Untaken", "Answer", "end")
+"""Where a resume may stop while others go on."""
+
+
+class Clock:
+    """The time, in microseconds: the store's own, and what replicas take durations from."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000_000_000
+
+
+class SharedGuard(RedisGuard):
+    """A guard whose store can be out of reach, and slow to tell of an arrival."""
+
+    away = ""
+    """What becomes of a call: nothing reaches the store, or its answer does not come back, or it is made twice."""
+    reading: asyncio.Event | None = None
+    """What the next arrival's reading waits for."""
+    telling: list[asyncio.Task[Any]]
+
+    async def call(self, script: str, ticket: Ticket, *arguments: Any) -> Any:
+        if script == "arrive" and self.reading is not None:
+            await self.reading.wait()
+        if self.away == "before":
+            raise GuardUnavailable("away")
+        told = await super().call(script, ticket, *arguments)
+        if self.away == "after":
+            raise GuardUnavailable("away")
+        return await super().call(script, ticket, *arguments) if self.away == "twice" else told
+
+    def in_background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = super().in_background(work)
+        if getattr(work, "__name__", "") == "_tell":
+            self.telling.append(task)
+        return task
+
+
+class Replica:
+    """One process: its guard, its clock, and the loop that its guard runs in."""
+
+    def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+        self._clock, self._loop, self.ahead = clock, loop, 0.0
+        self.guard: Guard
+        self.number = 0
+
+    def clock(self) -> float:
+        """Seconds of its own clock, which may have stood still for a while."""
+        return self._clock.now / 1_000_000 + self.ahead
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await something, and whatever the guard tells its store beside it."""
+        try:
+            return self._loop.run_until_complete(work)
+        finally:
+            if isinstance(self.guard, SharedGuard):
+                while self.guard.telling:
+                    self._loop.run_until_complete(self.guard.telling.pop())
+
+    def arrive(self, ticket: Ticket) -> Arrival:
+        """Note an arrival; the store is asked at once, and tells when `reading` is set."""
+
+        async def arrive() -> Arrival:
+            arrival = self.guard.arrive(ticket)
+            await asyncio.sleep(0)
+            return arrival
+
+        return self._loop.run_until_complete(arrive())
+
+
+class UnderWay:
+    """One resume under way."""
+
+    def __init__(
+        self,
+        number: int,
+        said: Said,
+        mode: Mode,
+        replica: Replica,
+        backend: Backend,
+        *,
+        key: str | None = None,
+        pin: str | None = None,
+    ) -> None:
+        self.number, self.said, self.mode, self.key, self.pin = number, said, mode, key, pin
+        self.replica, self._backend = replica, backend
+        self.thread = backend.threads[said.thread]
+        self.looked = self.holds = self.lapsed = self.ended = self.left = self.dead = False
+        self.reply: Reply | StreamReply | None = None
+        self.error: ResumeError | None = None
+        self.kept: Reply | None = None
+        """What the guard was given to keep."""
+        body = {"thread_id": said.thread, "input": as_input(said), "interrupt_id": pin}
+        resume = parse(strictjson.dumps(body), mode, now=NOW)
+        self._flow = resume_flow(resume, Asking(), Settings(settle=0.2, settle_step=0.1))
+        self._reading = asyncio.Event()
+        if isinstance(replica.guard, SharedGuard):
+            replica.guard.reading = self._reading
+        self._arrival = replica.arrive(
+            Ticket(
+                said.thread,
+                resume.fingerprint,
+                key=None if key is None else f"{mode}-{key}",
+                repeat=resume.fingerprint,
+            )
+        )
+        self._accepted = False
+        self._request: Request | None = None
+        self.sending = ""
+        """Where a `Send` is: "" not begun, "way" may still be stopped, "wire" may not, "taken" by the backend."""
+        self.stray = False
+        """On its way still, though the flow goes on without it, since the client has left."""
+        self._response = Response(0)
+        self._step: Step = next(self._flow)
+
+    def __repr__(self) -> str:
+        return f"<{self.number} {self.said} {self.mode.name} {self.key} {self.sending or self._step}>"
+
+    def answered_reading(self) -> None:
+        """The store tells how the thread stood."""
+        self._reading.set()
+
+    def go(self, fault: str = "") -> None:
+        """Do the step that the flow waits for, or the next part of it; or nothing, where it has to wait."""
+        if self.left:
+            return
+        if self.ended:
+            self.left, self.holds = True, False
+            self._guard(self._arrival.leave())
+            return
+        if fault == "cancelled":
+            self._is_cancelled()
+            return
+        try:
+            result = self._do(self._step, fault)
+        except _NotYetError:
+            return
+        except Exception as failure:
+            self._advance(failure)
+        else:
+            self._advance(result)
+
+    def go_until(self, *places: str) -> None:
+        """Go on to one of some places, or for as long as nobody else has to go on first."""
+        for _ in range(40):
+            if self.left or any(self._is_at(place) for place in places):
+                return
+            self.go()
+
+    def _is_at(self, place: str) -> bool:
+        """Places are what a `Send` has reached, steps by name, and wherever a fault can strike."""
+        step = self._step
+        match place:
+            case "way" | "wire" | "taken":
+                return self.sending == place and isinstance(step, Send)
+            case "lookup breaks":
+                return isinstance(step, Ask)
+            case "no connection":
+                return self._is_at("way")
+            case "refused" | "failed before" | "failed after" | "broke before":
+                return self._is_at("wire")
+            case "error event":
+                return self._is_at("wire") and self.mode is Mode.STREAM
+            case "broke after":
+                return self._is_at("taken") or isinstance(step, ReadBody | ReadEvents)
+            case "cancelled":
+                return self._is_at("wire") or self._is_at("taken")
+            case "client leaves":
+                return self._can_leave(step)
+        return type(step).__name__ == place or (place == "end" and self.ended)
+
+    @property
+    def may_slip_out(self) -> bool:
+        """Its guard was told that it counts as taken; until then, it is on its way as any other."""
+        return self.stray and self._accepted
+
+    def _is_cancelled(self) -> None:
+        """The task is cancelled, by a server that shuts down, say: what is on the wire arrives."""
+        if self.sending == "wire":
+            self.arrives()
+        self.ended = True
+        self._flow.close()
+
+    def slips_out(self) -> None:
+        """What was on its way when its client left reaches a connection."""
+        self.stray = False
+        try:
+            self._fence()
+        except HoldLapsed:
+            return
+        assert self._request is not None
+        self._backend.take(self._request, self.number)
+
+    def arrives(self) -> None:
+        """What is on the wire reaches the backend."""
+        assert self._request is not None and self.sending == "wire"
+        self._response, self.sending = self._backend.take(self._request, self.number), "taken"
+
+    def _advance(self, result: Any) -> None:
+        try:
+            self._step = self._flow.throw(result) if isinstance(result, Exception) else self._flow.send(result)
+            return
+        except (StopIteration, ClientGone):
+            pass
+        except ResumeError as error:
+            self._keep(Reply(error.http_status, error.body(), error.headers))
+            self.error = error
+        self.ended = True
+        self._flow.close()
+
+    def _do(self, step: Step, fault: str) -> Any:
+        if fault == "client leaves":
+            self._client_leaves(step)
+        match step:
+            case Ask(requests):
+                if fault == "lookup breaks":
+                    raise UpstreamError("The lookup broke off.")
+                self.looked = True
+                return tuple(self._backend.answer(request, self.thread.name, self.number) for request in requests)
+            case Pause():
+                return None
+            case Recall():
+                return self._guard(self._arrival.recall())
+            case Repeated():
+                return self._guard(self._arrival.repeated())
+            case Overtaken():
+                return self._guard(self._arrival.overtaken())
+            case Unsettled():
+                return self._guard(self._arrival.unsettled())
+            case Settled():
+                return self._guard(self._arrival.settled())
+            case Claim():
+                self.holds = True  # also where the store could not be asked: the claim may have reached it
+                try:
+                    return self._guard(self._arrival.claim())
+                except ResumeInProgress:
+                    self.holds = False
+                    raise
+            case Send(request):
+                return self._send(request, fault)
+            case Accepted(run_id):
+                self._accepted, self.holds = True, False
+                return self._guard(self._arrival.accepted(run_id))
+            case Known(run_id):
+                return self._guard(self._arrival.known(run_id))
+            case Untaken():
+                self.holds = False
+                return self._guard(self._arrival.untaken())
+            case Join(request):
+                goes_on = self._backend.goes_on(self.thread, request.target.split(" ")[1])
+                return Response(200) if goes_on else Response(404)
+            case ReadBody() | ReadEvents():
+                return self._read(step, fault)
+            case Answer(reply):
+                return self._answer(reply)
+
+    def _guard(self, work: Coroutine[Any, Any, T]) -> T:
+        self._reading.set()
+        return self.replica.run(work)
+
+    def _client_leaves(self, step: Step) -> None:
+        if not self._can_leave(step):
+            return
+        if isinstance(step, Send):
+            if self.sending == "wire":
+                self.arrives()
+            self.stray = self.sending == "way"
+            self.sending = "left"
+        raise ClientGone
+
+    def _can_leave(self, step: Step) -> bool:
+        """Whether the shell throws `ClientGone` into this step."""
+        if isinstance(step, Send):
+            sensitive = self.sending != ""
+        elif isinstance(step, Answer):
+            sensitive = isinstance(step.reply, StreamReply)
+        else:
+            sensitive = isinstance(step, Pause | ReadBody | ReadEvents)
+        return sensitive and not self.ended and self.mode is not Mode.BACKGROUND
+
+    def _send(self, request: Request, fault: str) -> Response:
+        """First the guard's last look; then the way to the wire, to the backend, and back."""
+        self._request = request
+        if self.sending == "":
+            self._guard(self._arrival.forward())
+            self.sending = "way"
+            raise _NotYetError
+        if self.sending == "way":
+            if fault == "no connection":
+                self.sending = ""
+                raise UpstreamUnreachable("No connection.")
+            self._fence()
+            self.sending = "wire"
+            raise _NotYetError
+        if self.sending == "wire":
+            self._reaches_the_backend(fault)
+            raise _NotYetError
+        if fault.startswith("broke"):
+            raise UpstreamError("The backend broke off.")
+        run = self._response.header("content-location")
+        if (
+            run
+            and self._backend.kind.head_at_end
+            and self.mode is Mode.WAIT
+            and self._backend.goes_on(self.thread, run)
+        ):
+            raise _NotYetError
+        return self._response
+
+    def _fence(self) -> None:
+        if not self._arrival.still_held():
+            raise HoldLapsed("Too late.")
+
+    def _reaches_the_backend(self, fault: str) -> None:
+        match fault:
+            case "refused":
+                self.sending, self._response = "taken", Response(422, (), b'{"detail": "no"}')
+            case "failed before":
+                self.sending, self._response = "taken", Response(500)
+            case "broke before":
+                raise UpstreamError("The backend broke off.")
+            case "error event" if self.mode is Mode.STREAM:
+                self.sending, self._response = "taken", Response(200, (("error", "event"),))
+            case "failed after":
+                self.arrives()
+                self._response = Response(500)
+            case _:
+                self.arrives()
+
+    def _read(self, step: ReadBody | ReadEvents, fault: str) -> bytes:
+        if fault.startswith("broke"):
+            raise UpstreamError("The backend broke off.")
+        run = self._response.header("content-location")
+        if self._response.header("error"):
+            return b'event: error\ndata: "no"\n\n'
+        if self.mode is Mode.WAIT and run is not None and self._backend.goes_on(self.thread, run):
+            raise _NotYetError
+        told = strictjson.dumps({"run_id": run})
+        return told if isinstance(step, ReadBody) else b"event: metadata\ndata: " + told + b"\n\n"
+
+    def _answer(self, reply: Reply | StreamReply) -> None:
+        self.reply = reply
+        if isinstance(reply, Reply):
+            self._keep(reply)
+            return
+        run = self._response.header("content-location")
+        if run is not None and self._backend.goes_on(self.thread, run):
+            raise _NotYetError
+
+    def _keep(self, reply: Reply) -> None:
+        if self._accepted:
+            self.kept = reply
+            self._guard(self._arrival.keep(reply))
+
+
+class _NotYetError(Exception):
+    """The step cannot go on before somebody else has gone on."""

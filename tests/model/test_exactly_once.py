@@ -1,0 +1,491 @@
+"""Threads x gates x callers x replicas x faults: whatever happens in whatever order, the promise holds.
+
+What is promised is about arrival: a resume that arrives after the next question was asked, though its caller had read
+the one before, can be told apart by a pinned interrupt, or by an `Idempotency-Key` or a body that came before. Others
+of that kind are not sent here. `AP_TEST_MODEL=full` runs more, and other, examples every time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
+
+from ap_resume_shim.core.exchange import Reply, StreamReply
+from ap_resume_shim.core.flow import REPLAYED
+from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.guard import MemoryGuard
+from ap_resume_shim.guard import redis as redis_guard
+from tests.model.backend import Backend, Kind, Said, Thread
+from tests.model.replica import FAULTS, LEASE, PLACES, Clock, Replica, SharedGuard, UnderWay
+from tests.redis_server import redis_server
+
+FULL = os.environ.get("AP_TEST_MODEL") == "full"
+KINDS = (
+    Kind(ids=False, refuses=True),
+    Kind(ids=False, refuses=False),
+    Kind(ids=False, refuses=True, head_at_end=True),
+    Kind(ids=True, refuses=True),
+    Kind(ids=True, refuses=False, stale=True),
+)
+# Shrinking a failure of this size takes minutes: wanted when it is to be understood, not when it is to be seen.
+PHASES = [Phase.generate, *([Phase.shrink] if FULL else [])]
+HOUR = 3600.0
+some = st.integers(0, 11)
+"""One of those that there are; the number is taken modulo theirs."""
+
+
+class OneProcess(RuleBasedStateMachine):
+    """Any number of resumes in one process."""
+
+    steps: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock, self.loop = Clock(), asyncio.new_event_loop()
+        self.replicas: list[Replica] = []
+        self.resumes: list[UnderWay] = []
+        self.decided: list[Said] = []
+        self.callers = 0
+
+    @initialize(kind=st.sampled_from(KINDS), window=st.sampled_from((0.0, HOUR)))
+    def start(self, kind: Kind, window: float) -> None:
+        self.backend, self.window = Backend(kind), window
+        self.start_replicas()
+        self.backend.start_thread()
+
+    def start_replicas(self) -> None:
+        replica = Replica(self.clock, self.loop)
+        replica.guard = MemoryGuard(duplicate_window=self.window, clock=replica.clock)
+        self.replicas = [replica]
+
+    # What callers do
+
+    @precondition(lambda self: len(self.backend.threads) < 2)
+    @rule()
+    def start_a_thread(self) -> None:
+        self.backend.start_thread()
+
+    @rule(thread=some)
+    def read(self, thread: int) -> None:
+        """A caller reads a question, and decides; when its answer is sent is another matter."""
+        if (its := self.thread(thread)).run is None or its.shows_next:
+            self.decide(its)
+
+    @precondition(lambda self: self.decided)
+    @rule(
+        which=some,
+        mode=st.sampled_from(Mode),
+        keyed=st.booleans(),
+        pinned=st.booleans(),
+        replica=some,
+    )
+    def send(self, which: int, mode: Mode, keyed: bool, pinned: bool, replica: int) -> None:
+        said = self.decided.pop(which % len(self.decided))
+        if not self.in_time(said):
+            if not self.backend.kind.ids:
+                return
+            pinned = True
+        self.arrive(said, mode, replica, key=f"k{said.who}" if keyed else None, pinned=pinned)
+
+    @rule(thread=some, mode=st.sampled_from(Mode), keyed=st.booleans(), replica=some)
+    def read_and_send(self, thread: int, mode: Mode, keyed: bool, replica: int) -> None:
+        if (its := self.thread(thread)).run is None and not its.done:
+            self.decide(its)
+            self.send(len(self.decided) - 1, mode, keyed, False, replica)
+
+    @precondition(lambda self: self.resumes)
+    @rule(which=some, replica=some, looks=st.booleans())
+    def send_again(self, which: int, replica: int, looks: bool) -> None:
+        """A retry, with the key that the resume had, or a double click; it may look at the thread at once."""
+        first = self.some_resume(which)
+        known = self.executed(first.said) and (first.key is not None or self.window > 0)
+        if self.in_time(first.said) or first.pin is not None or known:
+            again = self.arrive(first.said, first.mode, replica, key=first.key, pinned=first.pin is not None)
+            if looks:
+                again.go()
+
+    @precondition(lambda self: any(resume.key for resume in self.resumes))
+    @rule(which=some, replica=some)
+    def send_another_answer_with_the_key_of(self, which: int, replica: int) -> None:
+        keyed = [resume for resume in self.resumes if resume.key]
+        first = keyed[which % len(keyed)]
+        if first.thread.run is None and not first.thread.done:
+            said = self.decide(first.thread)
+            self.decided.remove(said)
+            self.arrive(said, first.mode, replica, key=first.key, pinned=False)
+
+    # What resumes do
+
+    @precondition(lambda self: self.under_way)
+    @rule(which=some, steps=st.integers(1, 4))
+    def go(self, which: int, steps: int) -> None:
+        resume = self.some_under_way(which)
+        for _ in range(steps):
+            self.tick()
+            resume.go()
+
+    @precondition(lambda self: self.under_way)
+    @rule(which=some, place=st.sampled_from((*PLACES, "")))
+    def go_until(self, which: int, place: str) -> None:
+        self.tick()
+        self.some_under_way(which).go_until(place)
+
+    @precondition(lambda self: self.under_way)
+    @rule(which=some, fault=st.sampled_from(FAULTS))
+    def fail(self, which: int, fault: str) -> None:
+        self.tick()
+        resume = self.some_under_way(which)
+        resume.go_until(fault)
+        resume.go(fault)
+
+    @precondition(lambda self: self.under_way)
+    @rule(which=some)
+    def client_leaves(self, which: int) -> None:
+        self.fail(which, "client leaves")
+
+    @precondition(lambda self: any(resume.may_slip_out for resume in self.resumes))
+    @rule()
+    def slip_out(self) -> None:
+        """A connection that was being opened when its client left is open, at last."""
+        next(resume for resume in self.resumes if resume.may_slip_out).slips_out()
+
+    @rule(thread=some)
+    def agent_goes_on(self, thread: int) -> None:
+        """The promise is about arrival, and what a resume met on arrival is what its first look finds."""
+        its = self.thread(thread)
+        if its.run is not None and all(resume.looked for resume in self.under_way if resume.thread is its):
+            self.backend.go_on(its)
+
+    # What is promised
+
+    @invariant()
+    def every_answer_hits_the_question_that_it_was_meant_for(self) -> None:
+        self.count()
+        for execution in self.backend.executed:
+            assert (execution.thread, execution.gate) == (execution.said.thread, execution.said.gate), execution
+
+    @invariant()
+    def nothing_is_executed_twice(self) -> None:
+        executed = self.backend.executed
+        keys = [resume.key for execution in executed if (resume := self.resumes[execution.by]).key]
+        for each in (
+            [(execution.thread, execution.gate) for execution in executed],
+            [execution.by for execution in executed],
+            [execution.said for execution in executed],
+            keys,
+        ):
+            assert len(set(each)) == len(each), executed
+
+    @invariant()
+    def every_verdict_is_true(self) -> None:
+        for resume in self.resumes:
+            executed = any(execution.by == resume.number for execution in self.backend.executed)
+            if resume.error is not None:
+                self.is_true(resume.error.metadata.get("resume_state"), resume, executed)
+            elif isinstance(resume.reply, StreamReply) or (resume.reply is not None and resume.reply.status == 200):
+                assert self.executed(resume.said), resume
+                assert executed is (REPLAYED not in resume.reply.headers), resume
+
+    @invariant()
+    def every_repeated_answer_is_the_first(self) -> None:
+        for resume in self.resumes:
+            if isinstance(resume.reply, Reply) and REPLAYED in resume.reply.headers:
+                kept = [first.kept for first in self.resumes if first.key == resume.key and first.kept is not None]
+                assert [(reply.status, reply.value) for reply in kept] == [(resume.reply.status, resume.reply.value)]
+
+    @invariant()
+    def nobody_cancels_the_run_of_another(self) -> None:
+        """But for a retry that joined the first one's, and one whose hold has lapsed: it cannot know better."""
+        for run, by in self.backend.cancelled:
+            its = self.resumes[self.backend.runs_of[run]]
+            assert its.said == self.resumes[by].said or self.resumes[by].lapsed, (run, self.resumes[by])
+
+    def is_true(self, state: Any, resume: UnderWay, executed: bool) -> None:
+        """`consumed` may be about the resume that came first with the key; all else is about this one."""
+        match state:
+            case "not_sent" | None:
+                assert not executed, resume
+            case "consumed":
+                assert self.executed(resume.said), resume
+            case _:
+                assert state == "unknown"
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "backend"):
+                self.everything_ends()
+                self.every_verdict_is_true()
+                for thread in self.backend.threads.values():
+                    self.can_be_resumed(thread)
+                self.nothing_is_executed_twice()
+                self.ends.update(map(how_it_ended, self.resumes))
+        finally:
+            self.close()
+
+    def everything_ends(self) -> None:
+        for _ in range(60):
+            for resume in self.under_way:
+                self.tick()
+                resume.go()
+            for thread in self.backend.threads.values():
+                if thread.run is not None:
+                    self.backend.go_on(thread)
+        assert not self.under_way
+
+    def can_be_resumed(self, thread: Thread) -> None:
+        """No thread is held for ever: one who reads it may answer, at the second attempt at the latest."""
+        if thread.done:
+            return
+        for _ in range(2):
+            resume = self.arrive(self.decide(thread), Mode.BACKGROUND, 0, key=None, pinned=False)
+            while not resume.left:
+                self.tick()
+                resume.go()
+            if resume.reply is not None:
+                return
+        raise AssertionError(f"{thread} cannot be resumed: {resume.error!r}")
+
+    def close(self) -> None:
+        self.loop.close()
+
+    # The test's own means
+
+    @property
+    def under_way(self) -> list[UnderWay]:
+        return [resume for resume in self.resumes if not resume.left and not resume.dead]
+
+    def some_under_way(self, which: int) -> UnderWay:
+        return self.under_way[which % len(self.under_way)]
+
+    def some_resume(self, which: int) -> UnderWay:
+        """The newest are the most interesting."""
+        return self.resumes[-1 - which % len(self.resumes)]
+
+    def thread(self, which: int) -> Thread:
+        threads = list(self.backend.threads.values())
+        return threads[which % len(threads)]
+
+    def decide(self, thread: Thread) -> Said:
+        self.callers += 1
+        self.decided.append(said := Said(thread.name, thread.asked, self.callers))
+        return said
+
+    def in_time(self, said: Said) -> bool:
+        return self.backend.threads[said.thread].asked == said.gate
+
+    def executed(self, said: Said) -> bool:
+        return any(execution.said == said for execution in self.backend.executed)
+
+    def arrive(self, said: Said, mode: Mode, replica: int, *, key: str | None, pinned: bool) -> UnderWay:
+        self.tick()
+        pin = f"{said.thread}-q{said.gate}" if pinned and self.backend.kind.ids else None
+        where = self.replicas[replica % len(self.replicas)]
+        resume = UnderWay(len(self.resumes), said, mode, where, self.backend, key=key, pin=pin)
+        self.resumes.append(resume)
+        return resume
+
+    def tick(self) -> None:
+        self.clock.now += 1000
+
+    def count(self) -> None:
+        self.steps[type(self).__name__] += 1
+
+
+class Replicas(OneProcess):
+    """Two replicas that share a Redis server, which comes and goes as they do."""
+
+    store: Redis
+    url: str
+
+    def start_replicas(self) -> None:
+        self.store.flushall()
+        self.tick()
+        # The store's time is the test's, so that every run of an example is the same.
+        self.patched = mock.patch.object(redis_guard, "_PRELUDE", TIMED)
+        self.patched.start()
+        self.guards: list[SharedGuard] = []
+        self.replicas = [self.start_replica() for _ in range(2)]
+
+    def start_replica(self) -> Replica:
+        replica = Replica(self.clock, self.loop)
+        replica.guard = guard = SharedGuard(
+            self.url, lease=LEASE, duplicate_window=self.window, clock=replica.clock, timeout=10.0
+        )
+        guard.telling = []
+        self.guards.append(guard)
+        return replica
+
+    @rule(replica=some, away=st.sampled_from(("before", "after", "twice", "")))
+    def store_goes_away(self, replica: int, away: str) -> None:
+        self.guard_of(replica).away = away
+
+    @precondition(lambda self: any(guard.away for guard in self.guards))
+    @rule()
+    def store_comes_back(self) -> None:
+        for replica in self.replicas:
+            self.guard_of(self.replicas.index(replica)).away = ""
+
+    @precondition(lambda self: self.under_way)
+    @rule(which=some)
+    def store_tells(self, which: int) -> None:
+        """A reading comes back; else it does when the resume needs it."""
+        self.some_under_way(which).answered_reading()
+        self.loop.run_until_complete(asyncio.sleep(0.001))
+
+    @rule(replica=some)
+    def kill(self, replica: int) -> None:
+        if replica < 4:  # else too few resumes come to an end
+            self.kill_this(self.replicas[replica % len(self.replicas)])
+
+    def kill_this(self, killed: Replica) -> None:
+        at = self.replicas.index(killed)
+        self.guard_of(at).away = "before"
+        for resume in self.resumes:
+            if resume.replica is killed:
+                resume.dead, resume.stray = True, False
+        self.replicas[at] = self.start_replica()
+
+    @precondition(lambda self: self.on_the_wire)
+    @rule(which=some)
+    def what_a_dead_process_sent_arrives(self, which: int) -> None:
+        self.on_the_wire[which % len(self.on_the_wire)].arrives()
+
+    @precondition(lambda self: self.holders)
+    @rule(which=some)
+    def lapse(self, which: int) -> None:
+        """A process stands still for longer than its lease; what it had put on the wire has arrived by then."""
+        holder = self.holders[which % len(self.holders)]
+        for each in self.holders:  # others may believe that they hold it too, where the store was away
+            if each.thread is holder.thread:
+                if each.sending == "wire":
+                    each.arrives()
+                each.lapsed = True
+                each.replica.ahead += LEASE
+        for key in self.store.scan_iter(f"ap_resume_shim:{{{holder.said.thread}}}:*", _type="hash"):
+            self.cut_short(key)
+
+    @precondition(lambda self: self.holders)
+    @rule(which=some, twice=st.booleans())
+    def kill_in_the_middle(self, which: int, twice: bool) -> None:
+        """A process dies with a resume on the wire, perhaps after a double click, and its lease runs out."""
+        which %= len(self.holders)
+        holder = self.holders[which]
+        holder.go_until("wire")
+        if not (holder.holds and holder.sending == "wire" and holder.replica in self.replicas):
+            return
+        other = self.replicas.index(holder.replica) + 1
+        if twice and self.in_time(holder.said):
+            again = self.arrive(holder.said, holder.mode, other, key=holder.key, pinned=holder.pin is not None)
+            again.go_until("Repeated")
+        self.kill_this(holder.replica)
+        self.lapse(which)
+        for _ in range(2):
+            self.agent_goes_on(list(self.backend.threads).index(holder.said.thread))
+
+    def cut_short(self, key: bytes) -> None:
+        for field in ("until", "live"):
+            if int(self.store.hget(key, field) or 0) > self.clock.now:
+                self.store.hset(key, field, self.clock.now)
+
+    @property
+    def holders(self) -> list[UnderWay]:
+        return [resume for resume in self.resumes if resume.holds]
+
+    @property
+    def on_the_wire(self) -> list[UnderWay]:
+        return [resume for resume in self.resumes if resume.dead and resume.sending == "wire"]
+
+    def guard_of(self, replica: int) -> SharedGuard:
+        guard = self.replicas[replica % len(self.replicas)].guard
+        assert isinstance(guard, SharedGuard)
+        return guard
+
+    def tick(self) -> None:
+        super().tick()
+        self.store.set("now", self.clock.now)
+
+    def everything_ends(self) -> None:
+        self.store_comes_back()
+        for resume in self.on_the_wire:
+            resume.arrives()
+        super().everything_ends()
+        self.clock.now += int(2 * LEASE * 1_000_000)
+
+    def close(self) -> None:
+        if hasattr(self, "patched"):
+            self.patched.stop()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        super().close()
+
+
+TIMED = redis_guard._PRELUDE.replace("clock[1] * 1000000 + clock[2]", "tonumber(redis.call('GET', 'now'))")
+
+
+def how_it_ended(resume: UnderWay) -> str:
+    """In a word or two, for the statistics."""
+    if resume.dead:
+        return "killed"
+    if resume.error is not None:
+        return " ".join(filter(None, (resume.error.code, resume.error.metadata.get("resume_state"))))
+    return "left" if resume.reply is None else "replayed" if REPLAYED in resume.reply.headers else "answered"
+
+
+def run(machine: type[OneProcess], examples: int, least: int) -> None:
+    """Few examples, always the same; or many."""
+    assert TIMED != redis_guard._PRELUDE
+    machine.steps.clear()
+    machine.ends.clear()
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=50,
+            deadline=None,
+            database=None,
+            phases=PHASES,
+            derandomize=not FULL,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    steps = machine.steps[machine.__name__]
+    print(f"{machine.__name__}: {steps} steps; {machine.ends.total()} resumes: {dict(machine.ends.most_common())}")
+    assert steps >= least
+
+
+def test_a_resume_is_executed_exactly_once_in_one_process() -> None:
+    run(OneProcess, 400 if FULL else 60, 10_000 if FULL else 1000)
+
+
+@contextmanager
+def a_store() -> Iterator[None]:
+    with redis_server() as server, Redis.from_url(server.url) as store:
+        Replicas.store, Replicas.url = store, server.url
+        yield
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_resume_is_executed_exactly_once_over_replicas() -> None:
+    with a_store():
+        run(Replicas, 400 if FULL else 50, 10_000 if FULL else 500)
