@@ -88,6 +88,8 @@ class Backend:
         self.executed: list[Execution] = []
         self.cancelled: list[tuple[str, int]] = []
         self.runs_of: dict[str, int] = {}
+        self.everybody_looked: Callable[[str], bool] = lambda thread: True
+        """Whether all resumes of a thread that are under way had their first look at it."""
 
     def start_thread(self) -> None:
         """A thread that stands at its first gate."""

@@ -283,6 +283,8 @@ class UnderWay:
             case Ask(requests):
                 if fault == "lookup breaks":
                     raise UpstreamError("The lookup broke off.")
+                if requests[0].target.startswith("cancel") and not self._backend.everybody_looked(self.thread.name):
+                    raise _NotYetError  # a cancellation asks the next question, as the agent does
                 self.looked = True
                 return tuple(self._backend.answer(request, self.thread.name, self.number) for request in requests)
             case Pause():

@@ -2,7 +2,7 @@
 
 What is promised is about arrival: a resume that arrives after the next question was asked, though its caller had read
 the one before, can be told apart by a pinned interrupt, or by an `Idempotency-Key` or a body that came before. Others
-of that kind are not sent here. `AP_TEST_MODEL=full` runs more, and other, examples every time.
+of that kind are not sent here. `AP_TEST_MODEL=full` runs more examples, `AP_TEST_MODEL=random` as many, and others every time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.model.backend import Backend, Kind, Said, Thread
 from tests.model.replica import FAULTS, LEASE, PLACES, Clock, Replica, SharedGuard, UnderWay
 from tests.redis_server import redis_server
 
-FULL = os.environ.get("AP_TEST_MODEL") == "full"
+FULL = os.environ.get("AP_TEST_MODEL") in ("full", "random")
 KINDS = (
     Kind(ids=False, refuses=True),
     Kind(ids=False, refuses=False),
@@ -69,6 +69,7 @@ class OneProcess(RuleBasedStateMachine):
     @initialize(kind=st.sampled_from(KINDS), window=st.sampled_from((0.0, HOUR)))
     def start(self, kind: Kind, window: float) -> None:
         self.backend, self.window = Backend(kind), window
+        self.backend.everybody_looked = self.everybody_looked
         self.start_replicas()
         self.backend.start_thread()
 
@@ -172,8 +173,11 @@ class OneProcess(RuleBasedStateMachine):
     def agent_goes_on(self, thread: int) -> None:
         """The promise is about arrival, and what a resume met on arrival is what its first look finds."""
         its = self.thread(thread)
-        if its.run is not None and all(resume.looked for resume in self.under_way if resume.thread is its):
+        if its.run is not None and self.everybody_looked(its.name):
             self.backend.go_on(its)
+
+    def everybody_looked(self, thread: str) -> bool:
+        return all(resume.looked for resume in self.under_way if resume.thread.name == thread)
 
     # What is promised
 
@@ -465,7 +469,7 @@ def run(machine: type[OneProcess], examples: int, least: int) -> None:
             deadline=None,
             database=None,
             phases=PHASES,
-            derandomize=not FULL,
+            derandomize=os.environ.get("AP_TEST_MODEL") != "random",
             suppress_health_check=list(HealthCheck),
         ),
     )
