@@ -2,7 +2,8 @@
 
 What is promised is about arrival: a resume that arrives after the next question was asked, though its caller had read
 the one before, can be told apart by a pinned interrupt, or by an `Idempotency-Key` or a body that came before. Others
-of that kind are not sent here. `AP_TEST_MODEL=full` runs more examples, `AP_TEST_MODEL=random` as many, and others every time.
+of that kind are not sent here. `AP_TEST_MODEL=full` runs more examples; `AP_TEST_MODEL=random` as many, and others
+every time.
 """
 
 from __future__ import annotations
