@@ -1,4 +1,4 @@
-# make test   prepares the environment and runs every test that needs nothing but Python (the real LangGraph server included)
+# make test   prepares the environment and runs the tests, a real LangGraph server and, where it is installed, redis-server included
 # make demo   shows the main job on the terminal; BACKEND=langgraph does it against a real LangGraph server
 # make lint   formatting, lint, types
 # make bench  the benchmarks
@@ -8,6 +8,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
+KILLS   := tests/shell/test_killed.py  # two sidecar processes for each test, and leases that have to be over: .ci/run
 
 export UV_PYTHON_DOWNLOADS = never
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -15,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: test unit lint demo bench clean
 
 test: $(READY)
-	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 12 $(ARGS)
+	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 12 --ignore $(KILLS) $(ARGS)
 
 unit: $(READY)
 	$(BIN)/pytest --ignore tests/e2e $(ARGS)
