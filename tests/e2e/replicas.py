@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ap_resume_shim.core.protocol import Mode
 from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver
 from tests.e2e.placements import app_of
-from tests.e2e.world import MODES, Outcome
+from tests.e2e.world import KEPT, MODES, Outcome
 from tests.redis_server import RedisServer
 from tests.serving import serving
 
@@ -202,7 +202,7 @@ def replicas(backend: str, redis: RedisServer, *options: str) -> Iterator[Replic
         app_of(backend) as app,
         serving(gate := Gate(app)) as upstream,
         sidecars(2, upstream, "--backend", name, "--guard", redis.url, *options) as made,
-        httpx.Client(base_url=upstream, timeout=60) as client,
+        httpx.Client(base_url=upstream, timeout=60, limits=KEPT) as client,
     ):
         driver: Driver = AgentProtocolDriver(client) if name == "agent-protocol" else LangGraphDriver(client)
         yield Replicas(made, gate, driver, client)

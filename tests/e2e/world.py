@@ -15,6 +15,8 @@ from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver, even
 from tests.e2e.placements import Place
 
 MODES = tuple(Mode)
+KEPT = httpx.Limits(keepalive_expiry=1.0)
+"""Servers close idle connections after 5 seconds, as httpx does: a request on a closing one fails on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class World:
 
     def __init__(self, place: Place, placement: str, backend: str) -> None:
         self.place, self.placement, self.backend = place, placement, backend
-        self.client = httpx.Client(base_url=place.url, timeout=60)
+        self.client = self.new_client()
         self.driver: Driver = (
             AgentProtocolDriver(self.client) if backend == "agent-protocol" else LangGraphDriver(self.client)
         )
@@ -72,7 +74,7 @@ class World:
 
     def new_client(self) -> httpx.Client:
         """Another client, with connections of its own."""
-        return httpx.Client(base_url=self.place.url, timeout=60)
+        return httpx.Client(base_url=self.place.url, timeout=60, limits=KEPT)
 
     @property
     def has_ids(self) -> bool:
