@@ -24,6 +24,7 @@ SHELL = (
     "guard.memory",
     "guard.fallback",
     "guard.redis",
+    "guard.scripts",
 )
 IMPURE = {"asyncio", "time", "random", "uuid", "os", "logging", "secrets", "threading", "socket", "subprocess"}
 

@@ -34,6 +34,7 @@ from ap_resume_shim.core.flow import REPLAYED
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.guard import redis as redis_guard
+from ap_resume_shim.guard.scripts import PRELUDE
 from tests.model.backend import Backend, Kind, Said, Thread
 from tests.model.replica import FAULTS, LEASE, PLACES, Clock, Replica, SharedGuard, UnderWay
 from tests.redis_server import redis_server
@@ -325,7 +326,7 @@ class Replicas(OneProcess):
         self.store.flushall()
         self.tick()
         # The store's time is the test's, so that every run of an example is the same.
-        self.patched = mock.patch.object(redis_guard, "_PRELUDE", TIMED)
+        self.patched = mock.patch.object(redis_guard, "PRELUDE", TIMED)
         self.patched.start()
         self.guards: list[SharedGuard] = []
         self.replicas = [self.start_replica() for _ in range(2)]
@@ -445,7 +446,7 @@ class Replicas(OneProcess):
         super().close()
 
 
-TIMED = redis_guard._PRELUDE.replace("clock[1] * 1000000 + clock[2]", "tonumber(redis.call('GET', 'now'))")
+TIMED = PRELUDE.replace("clock[1] * 1000000 + clock[2]", "tonumber(redis.call('GET', 'now'))")
 
 
 def how_it_ended(resume: UnderWay) -> str:
@@ -459,7 +460,7 @@ def how_it_ended(resume: UnderWay) -> str:
 
 def run(machine: type[OneProcess], examples: int, least: int) -> None:
     """Few examples, always the same; or many."""
-    assert TIMED != redis_guard._PRELUDE
+    assert TIMED != PRELUDE
     machine.steps.clear()
     machine.ends.clear()
     run_state_machine_as_test(
