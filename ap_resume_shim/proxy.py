@@ -1,39 +1,25 @@
-"""`ReverseProxy`: an ASGI app that passes requests on to a URL, byte for byte.
-
-It calls an httpx *transport*, not a client: a client has a cookie jar that would mix users, follows redirects, adds
-headers of its own and listens to the environment. Any `httpx.AsyncBaseTransport` can be put in its place.
-"""
+"""`ReverseProxy`: an ASGI app that passes requests on to a URL, byte for byte."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
-
-import anyio
-import httpx
+from urllib.parse import unquote
 
 from ap_resume_shim.closing import close_with_the_loop
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.errors import (
-    ConfigurationError,
-    HoldLapsed,
-    InvalidRequest,
-    ResumeError,
-    UpstreamError,
-    UpstreamFailure,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure, UpstreamTimeout
+from ap_resume_shim.extensions import EARLY_HINT, TARGET, TRAILERS, TUNNEL
+from ap_resume_shim.forwarding import Forwarding, LoopDetected
+from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, Passage, Transport
+from ap_resume_shim.transports.httpx import HttpxTransport
 from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
-
-HeaderList = list[tuple[bytes, bytes]]
 
 HOP_BY_HOP = frozenset(
     {
@@ -50,32 +36,40 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110, section 7.6.1: fields that belong to one connection. Those that `Connection` names are added."""
 
-WRITE = 30.0
-"""Seconds for each write. Reading has no limit here: agents are silent for minutes."""
+LISTENING = 0.05
+"""Seconds until a request that is still on its way has somebody listen for its client's leaving: most are over then."""
 
 
 class ReverseProxy:
-    """Passes every request on to the server at `url`.
+    """Passes every request on to the server at `url`: `http://host:port/base`, `https://…` or `unix:/path`.
 
-    `url` may have a path, which is put before every request's own. Connections are closed by `aclose()`, with the
-    lifespan or, where a mounted app has none, with the event loop. Raises `ConfigurationError` for a URL that is none.
+    Connections are closed by `aclose()`, with the lifespan or, where a mounted app has none, with the event loop.
     """
 
-    def __init__(self, url: str, *, connect: float = 5.0, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        """`connect`: seconds until a connection has to be there, or the answer is 502."""
-        try:
-            parsed = urlsplit(url)
-            self._origin = httpx.URL(scheme=parsed.scheme, host=parsed.hostname or "", port=parsed.port)
-            self._base = parsed.path.rstrip("/").encode("ascii")
-        except (ValueError, httpx.InvalidURL) as error:
-            raise ConfigurationError(f"{url!r} is not the address of a server: {error}.") from None
-        if parsed.scheme not in ("http", "https") or not parsed.hostname or parsed.query or parsed.fragment:
-            raise ConfigurationError(f"{url!r} is not the address of a server: write it as http://host:port.")
-        if parsed.username is not None:
-            raise ConfigurationError("The address of a server holds no user name: clients send their own credentials.")
-        self.url = url.rstrip("/")
-        self._timeout = httpx.Timeout(connect=connect, pool=connect, write=WRITE, read=None).as_dict()
-        self._transport = transport
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect: float = 5.0,
+        answer: float | None = None,
+        tls: ssl.SSLContext | None = None,
+        transport: Callable[[Address], Transport] = HttpxTransport,
+        forwarding: Forwarding | None = None,
+    ) -> None:
+        """Raises `ConfigurationError` for a URL that is none.
+
+        - `connect`: seconds until a connection has to be there, or the answer is 502.
+        - `answer`: seconds until an answer has to begin, or it is 504. Default: no limit, agents take minutes.
+        - `tls`: for https; a context holds the trusted certificates and a client certificate.
+        - `transport`: makes what carries the requests, for an address.
+        - `forwarding`: `Host`, `Via`, `Forwarded` and `X-Forwarded-*`; default: nothing is added.
+        """
+        self.address = Address.parse(url, tls=tls, connect=connect)
+        self.url = self.address.url
+        self._answer = answer
+        self._forwarding = forwarding or Forwarding()
+        self._make = transport
+        self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: AsyncIterator[None] | None = None
 
@@ -87,10 +81,10 @@ class ReverseProxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; answer 502 or 504 when that fails before an answer has begun."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1011, "reason": "WebSockets are not passed on."})
@@ -105,168 +99,229 @@ class ReverseProxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(scope, receive)
-        connecting, leaving = _Connecting(scope.get(FENCE)), anyio.CancelScope()
-        gone = asyncio.create_task(body.gone())
-        exchange = asyncio.create_task(self._exchange(scope, body, send, connecting, leaving))
+        loop = asyncio.get_running_loop()
+        if self._transport is None or self._loop is not loop:
+            await self._open(loop)
+        assert self._transport is not None
+        client = _Client(scope, receive, self._transport)
         try:
-            await asyncio.wait({gone, exchange}, return_when=asyncio.FIRST_COMPLETED)
-            if exchange.done():
-                exchange.result()
+            if client.unannounced:
+                await client.begin()
+            request = self._request(scope, client)
+            passage = self._transport.pass_on(request)
+        except ClientLeft:
+            return
         except InvalidRequest as refusal:
-            await _answer(refusal, 400, send)
+            await _refuse(400, refusal.message, send)
+            return
+        except LoopDetected as refusal:
+            await _refuse(508, str(refusal), send)
+            return
+        timer = loop.call_later(LISTENING, client.listen, passage)
+        try:
+            if self._answer is None:
+                await self._head(passage, scope, send)
+            else:
+                await self._head_in_time(passage, scope, send, self._answer)
+            await self._relay(passage, scope, send, client)
+        except ClientLeft:
+            pass
         except UpstreamFailure as failure:
-            if SYNTHESISED in scope or body.answered:
+            # Once an answer has begun there is no clean end: raised through the server, the client sees a broken one.
+            if SYNTHESISED in scope or client.answered:
                 raise
-            await _answer(failure, failure.http_status, send)
+            await _refuse(failure.http_status, failure.message, send)
         finally:
-            # A client that left is noticed here at once, also on an idle stream: the connection upstream is closed.
-            try:
-                await connecting.over()
-            finally:
-                gone.cancel()
-                leaving.cancel()
-                await _seen(gone, exchange)
+            timer.cancel()
+            passage.leave()
+            client.release()
 
-    async def _exchange(
-        self, scope: Scope, body: _Body, send: Send, connecting: _Connecting, leaving: anyio.CancelScope
-    ) -> None:
-        # httpcore shields the closing of its connections from scopes; a cancelled task would cut it off and lose them.
-        with leaving:
-            await self._pass_on(scope, body, send, connecting)
+    async def _head(self, passage: Passage, scope: Scope, send: Send) -> None:
+        """Wait for the answer's head; hints that come before it go on at once."""
+        await passage.head()
+        while passage.status < 200 and passage.status != 101:
+            links = [value for name, value in passage.headers if name == b"link"]
+            if links and passage.status == 103 and EARLY_HINT in _extensions(scope):
+                await send({"type": EARLY_HINT, "links": links})
+            await passage.head()
 
-    async def _pass_on(self, scope: Scope, body: _Body, send: Send, connecting: _Connecting) -> None:
-        await body.begin()
-        request = self._request(scope, body, connecting)
+    async def _head_in_time(self, passage: Passage, scope: Scope, send: Send, seconds: float) -> None:
+        limit = asyncio.timeout(seconds)
         try:
-            response = await (await self._open()).handle_async_request(request)
-        except HoldLapsed:
-            raise
-        except Exception as error:
-            raise _failure(error, self.url) from error
-        async with aclosing(response):
-            body.answered = True
-            headers = _without_hop_by_hop([(name.lower(), value) for name, value in response.headers.raw])
-            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            try:
-                async for chunk in response.stream:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            except httpx.HTTPError as error:
-                # No clean end: raised through the server, the client sees that the answer is broken.
-                raise _failure(error, self.url) from error
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async with limit:
+                await self._head(passage, scope, send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            late = f"The backend at {self.url} did not begin to answer within {seconds:g} seconds."
+            raise UpstreamTimeout(late) from None
 
-    def _request(self, scope: Scope, body: _Body, connecting: _Connecting) -> httpx.Request:
-        target = self._base + _raw_path(scope)
-        if scope["query_string"]:
-            target += b"?" + scope["query_string"]
-        try:
-            url = self._origin.copy_with(raw_path=target if target.startswith(b"/") else b"/")
-        except httpx.InvalidURL as error:
-            raise InvalidRequest(f"The address of the request cannot be passed on: {error}.") from None
-        headers = _without_hop_by_hop(scope["headers"])
-        return httpx.Request(
+    async def _relay(self, passage: Passage, scope: Scope, send: Send, client: _Client) -> None:
+        """Pass the answer on as it comes."""
+        if passage.status == 101:
+            await self._tunnel(passage, scope)
+            return
+        headers = self._forwarding.response(_without_hop_by_hop(passage.headers), scope)
+        start: Message = {"type": "http.response.start", "status": passage.status, "headers": headers}
+        trailed = client.wants_trailers
+        if trailed:
+            start["trailers"] = True
+        client.answered = True
+        await send(start)
+        more = True
+        while more:
+            chunk = await passage.read()
+            more = bool(chunk) and not passage.over
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+        if trailed:
+            await send({"type": TRAILERS, "headers": _without_hop_by_hop(passage.trailers), "more_trailers": False})
+
+    async def _tunnel(self, passage: Passage, scope: Scope) -> None:
+        """From now on the connection is not HTTP's: bytes go through as they are."""
+        opened = _extensions(scope).get(TUNNEL)
+        if opened is None:
+            raise UpstreamError(f"The backend at {self.url} changed to another protocol, and was not asked to.")
+        headers = self._forwarding.response(_without_hop_by_hop(passage.headers), scope)
+        upgrade = [(name, value) for name, value in passage.headers if name == b"upgrade"]
+        await opened["open"]([*headers, (b"connection", b"Upgrade"), *upgrade], *passage.upgraded())
+
+    def _request(self, scope: Scope, client: _Client) -> Outgoing:
+        headers: HeaderList = scope["headers"]
+        kept = _without_hop_by_hop(headers)
+        kept = self._forwarding.request(kept, scope, self.address.authority)
+        connection = []
+        if client.upgrades:
+            connection.append(b"Upgrade")
+            kept = [*kept, *((name, value) for name, value in headers if name == b"upgrade")]
+        if client.wants_trailers:
+            connection.append(b"TE")
+            kept = [*kept, (b"te", b"trailers")]
+        if connection:
+            kept = [*kept, (b"connection", b", ".join(connection))]
+        chunked = client.has_body and not client.has_length
+        if chunked:
+            kept = [*kept, (b"transfer-encoding", b"chunked")]
+        return Outgoing(
             scope["method"],
-            url,
-            headers=_with_framing(headers) if body.expected else headers,
-            stream=body if body.expected else None,
-            extensions={
-                "target": target,  # as it came: a URL drops dot segments, and escapes what it would not write
-                "timeout": self._timeout,
-                "trace": connecting.trace,
-            },
+            self.address.base + _target(scope),
+            kept,
+            body=client if client.has_body else None,
+            chunked=chunked,
+            expects=client.expects,
+            fence=scope.get(FENCE),
         )
 
-    async def _open(self) -> httpx.AsyncBaseTransport:
-        """The transport, made in the loop that uses it: a mounted app has no lifespan to do it in."""
-        loop = asyncio.get_running_loop()
-        if self._transport is None or self._loop not in (None, loop):
-            self._transport = httpx.AsyncHTTPTransport(
-                trust_env=False,
-                verify=self._origin.scheme == "https",  # reading the certificates takes a while
-                # Servers close idle connections after 5 seconds; a resume must not meet one that is closing.
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0),
-            )
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make the transport in the loop that uses it: a mounted app has no lifespan to do it in."""
+        if self._transport is None or self._loop is not loop:
+            self._transport = self._make(self.address)
         if self._loop is not loop:
             self._loop, self._closing = loop, close_with_the_loop(self.aclose)
             await anext(self._closing)
-        return self._transport
 
 
-class _Connecting:
-    """Whether a connection is being opened: httpcore would lose one that is cut off then, and never close it.
+class _Client:
+    """Who sent the request: the body as it comes, and after it the disconnect; one reader of `receive` at a time."""
 
-    `fence` is called when it is open, before the first byte is sent.
-    """
+    __slots__ = (
+        "_first",
+        "_listener",
+        "_pending",
+        "_receive",
+        "answered",
+        "expects",
+        "has_body",
+        "has_length",
+        "unannounced",
+        "upgrades",
+        "wants_trailers",
+    )
 
-    def __init__(self, fence: Callable[[], None] | None) -> None:
-        self._fence = fence
-        self._over = asyncio.Event()
-        self._over.set()
-
-    async def trace(self, event: str, _: Any) -> None:
-        """What httpcore tells on its way."""
-        stage, _, what = event.rpartition(".")
-        if stage in ("connection.connect_tcp", "connection.start_tls"):
-            self._over.clear() if what == "started" else self._over.set()
-        elif stage.endswith(".send_request_headers") and what == "started" and self._fence is not None:
-            self._fence()
-
-    async def over(self) -> None:
-        """Return when it is open, or failed; connecting has a time limit."""
-        while not self._over.is_set():
-            await self._over.wait()
-
-
-class _Body(httpx.AsyncByteStream):
-    """The client's body as a stream, and after it the client's disconnect: one reader of `receive` at a time."""
-
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        names = {name for name, _ in scope["headers"]}
-        self.expected = b"transfer-encoding" in names or b"content-length" in names
-        self._ambiguous = b"transfer-encoding" in names and b"content-length" in names
-        self.answered = False
+    def __init__(self, scope: Scope, receive: Receive, transport: Transport) -> None:
+        self.answered = self.expects = self.has_length = self.upgrades = self.wants_trailers = False
+        chunked = False
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                self.has_length = True
+            elif name == b"transfer-encoding":
+                chunked = True
+            elif name == b"expect":
+                self.expects = value.lower() == b"100-continue"
+            elif name == b"upgrade":
+                self.upgrades = transport.upgrades and TUNNEL in _extensions(scope)
+            elif name == b"te":
+                able = transport.trailers and TRAILERS in _extensions(scope)
+                self.wants_trailers = able and b"trailers" in value.lower()
+        self.has_body = self.has_length or chunked
+        self.unannounced = not self.has_body and scope.get("http_version", "1.1") not in ("1.0", "1.1")
+        if self.has_length and chunked:
+            self.has_length = False
+            self.unannounced = True
         self._receive = receive
-        self._announced = scope.get("http_version", "1.1") in ("1.0", "1.1")
         self._first: Message | None = None
-        self._read = asyncio.Event()
+        self._listener: asyncio.Task[None] | None = None
+        self._pending: asyncio.Event | None = asyncio.Event() if self.has_body else None
 
     async def begin(self) -> None:
-        """Find out whether there is a body: HTTP/1 announces one, later versions just send it."""
-        if self._ambiguous:
+        """Find out whether there is a body: HTTP/1 announces one, later versions just send it.
+
+        Raises `ClientLeft`; `InvalidRequest` for a body that is announced in two ways.
+        """
+        if self.has_body:
             raise InvalidRequest("The body is announced by its length and in chunks at once: announce it in one way.")
-        if not self.expected and not self._announced:
-            self._first = await self._receive()
-            self.expected = bool(self._first.get("body") or self._first.get("more_body"))
-            if self._first["type"] == "http.disconnect":
-                raise UpstreamError("The client left before its request was complete.")
-        if not self.expected:
-            self._read.set()
+        self._first = await self._receive()
+        if self._first["type"] == "http.disconnect":
+            raise ClientLeft
+        self.has_body = bool(self._first.get("body") or self._first.get("more_body"))
+        if self.has_body:
+            self._pending = asyncio.Event()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def next(self) -> tuple[bytes, bool]:
+        """The next bytes of the body, and whether more will come."""
+        more = False
         try:
-            while True:
-                message, self._first = self._first or await self._receive(), None
-                if message["type"] == "http.disconnect":
-                    raise httpx.WriteError("the client left before its request was complete")
-                if message.get("body"):
-                    yield message["body"]
-                if not message.get("more_body", False):
-                    return
+            message, self._first = self._first or await self._receive(), None
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            more = message.get("more_body", False)
+            return message.get("body", b""), more
         finally:
-            self._read.set()
+            if not more and self._pending is not None:
+                self._pending.set()
 
-    async def gone(self) -> None:
-        """Return when the client has left."""
-        await self._read.wait()
+    def listen(self, passage: Passage) -> None:
+        """Listen for the client's leaving: also on an idle stream, the server behind notices at once."""
+        self._listener = asyncio.get_running_loop().create_task(self._listen(passage))
+
+    async def _listen(self, passage: Passage) -> None:
+        if self._pending is not None:
+            await self._pending.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        passage.leave()
+
+    def release(self) -> None:
+        """Listen no longer."""
+        if self._listener is not None:
+            self._listener.cancel()
+
+
+def _extensions(scope: Scope) -> dict[str, dict[str, Any]]:
+    return scope.get("extensions") or {}
+
+
+def _target(scope: Scope) -> bytes:
+    """The path and the query as the client wrote them, without the mount point."""
+    path = _raw_path(scope) if scope.get("root_path") else scope.get("raw_path") or escape(scope["path"]).encode()
+    told = _extensions(scope).get(TARGET)
+    query: bytes = scope["query_string"]
+    if told is not None and told["raw"] == path + b"?":
+        return path + b"?"  # an empty query, which ASGI cannot tell from none
+    return path + b"?" + query if query else path
 
 
 def _raw_path(scope: Scope) -> bytes:
-    """The path as the client wrote it, without the mount point."""
-    root: str = scope.get("root_path", "")
+    root: str = scope["root_path"]
     raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
     longest = 12 * len(root)  # escaped, which `root_path` is not: three bytes for each of up to four in a character
     for end in (*(slash.start() for slash in re.finditer(b"/", raw[: longest + 1])), len(raw)):
@@ -276,40 +331,16 @@ def _raw_path(scope: Scope) -> bytes:
 
 
 def _without_hop_by_hop(headers: HeaderList) -> HeaderList:
-    named = {option.strip().lower() for name, value in headers if name == b"connection" for option in value.split(b",")}
-    return [(name, value) for name, value in headers if name not in HOP_BY_HOP and name not in named]
+    dropped: frozenset[bytes] | set[bytes] = HOP_BY_HOP
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            dropped = dropped | {option.strip().lower() for option in value.split(b",")}
+    return [field for field in headers if field[0] not in dropped]
 
 
-def _with_framing(headers: HeaderList) -> HeaderList:
-    """A body of unknown length goes on in chunks."""
-    if any(name == b"content-length" for name, _ in headers):
-        return headers
-    return [*headers, (b"transfer-encoding", b"chunked")]
-
-
-def _failure(error: Exception, url: str) -> UpstreamFailure:
-    """httpx's errors in the shim's words."""
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return UpstreamUnreachable(f"No connection to the backend at {url}: {_reason(error)}. Is it running?")
-    if isinstance(error, httpx.TimeoutException):
-        return UpstreamTimeout(f"The backend at {url} did not answer in time.")
-    return UpstreamError(f"The backend at {url} broke off: {_reason(error)}.")
-
-
-def _reason(error: Exception) -> str:
-    return str(error).rstrip(".") or type(error).__name__
-
-
-async def _answer(error: ResumeError, status: int, send: Send) -> None:
-    body = strictjson.dumps(error.body())
+async def _refuse(status: int, message: str, send: Send) -> None:
+    """Short and plain: this is not a route of ours. (To the shim, failures are raised.)"""
+    body = strictjson.dumps({"message": message})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _seen(*tasks: asyncio.Task[None]) -> None:
-    """Let tasks that were told to stop clean up; what they raise then is of no interest any more."""
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from ap_resume_shim.replies import Broken
+from ap_resume_shim.transports.httpx import HttpxTransport
 from tests.faults import bound
 from tests.serving import serving
 from tests.shell.agent import (
@@ -227,7 +229,8 @@ async def test_the_proxy_outlasts_ten_silent_minutes() -> None:
         asked.append(request)
         return httpx.Response(200, stream=httpx.ByteStream(b""))
 
-    await Call()(ReverseProxy("http://legacy", transport=httpx.MockTransport(answer)), http())
+    transport = partial(HttpxTransport, network=httpx.MockTransport(answer))
+    await Call()(ReverseProxy("http://legacy", transport=transport), http())
     timeout = asked[0].extensions["timeout"]
     assert timeout["read"] is None or timeout["read"] >= TEN_MINUTES
     assert timeout["connect"] <= 10, "a client learns soon that nobody is there"

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.guard import load_guard
+from ap_resume_shim.transports.httpx import HttpxTransport
 from tests.e2e.replicas import Sidecar, sidecars
 from tests.redis_server import RedisServer, redis_server
 from tests.serving import listening, serving
@@ -344,7 +346,8 @@ def test_of_a_resume_whose_connection_opens_too_late_no_byte_is_sent(redis: Redi
     transport = HeldUp()
     guard = load_guard(redis.url, lease=30, clock=transport.clock)
     with upstream() as behind:
-        shim = ResumeShim(ReverseProxy(behind.url, transport=transport), "agent-protocol", guard=guard)
+        proxy = ReverseProxy(behind.url, transport=partial(HttpxTransport, network=transport))
+        shim = ResumeShim(proxy, "agent-protocol", guard=guard)
         with serving(shim) as url:
             refused = resume(url, str(uuid.uuid4()), route)
             assert eventually(lambda: behind.heads == [b""]), "a connection, and nothing on it"

@@ -13,6 +13,9 @@ from starlette.types import ASGIApp
 from ap_resume_shim import ConfigurationError, Guard, Limits, MemoryGuard, ResumeError, ResumeShim, ReverseProxy
 from ap_resume_shim.backends import BACKENDS, load_backend
 from ap_resume_shim.core.dialect import Dialect
+from ap_resume_shim.forwarding import Forwarding
+from ap_resume_shim.transports.httpx import HttpxTransport
+from ap_resume_shim.wire.client import WireTransport
 
 
 def added(starlette: Starlette, fastapi: FastAPI) -> None:
@@ -34,9 +37,10 @@ def wrapped(app: ASGIApp) -> ASGIApp:
     return ResumeShim(shim)
 
 
-async def proxied(transport: httpx.AsyncBaseTransport) -> ASGIApp:
+async def proxied(network: httpx.AsyncBaseTransport) -> ASGIApp:
     """In front of a server elsewhere."""
-    proxy = ReverseProxy("http://127.0.0.1:2024", transport=transport)
+    proxy = ReverseProxy("http://127.0.0.1:2024", transport=lambda address: HttpxTransport(address, network))
+    proxy = ReverseProxy("unix:/run/agents.sock", transport=WireTransport, forwarding=Forwarding(via="shim"))
     assert_type(await proxy.aclose(), None)
     return ResumeShim(ReverseProxy("http://127.0.0.1:2024"))
 

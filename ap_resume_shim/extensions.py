@@ -1,0 +1,13 @@
+"""ASGI extensions: what a server and the proxy tell each other beyond ASGI's own words."""
+
+from __future__ import annotations
+
+EARLY_HINT = "http.response.early_hint"
+"""ASGI's own: a 103 before the answer."""
+TRAILERS = "http.response.trailers"
+"""ASGI's own: fields after the body."""
+TARGET = "ap_resume_shim.target"
+"""The request's target as it came, where ASGI's words lose something of it: `{"raw": b"/a%2Fb?"}`."""
+TUNNEL = "ap_resume_shim.tunnel"
+"""A server that gives its bare connection away: `{"open": f}`, where `await f(headers, connection, first_bytes)` answers
+101 and returns when both connections are over."""

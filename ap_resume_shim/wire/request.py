@@ -1,0 +1,232 @@
+"""One request of a client and its answer: ASGI's `receive` and `send`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.extensions import EARLY_HINT, TRAILERS
+from ap_resume_shim.replies import Broken
+from ap_resume_shim.wire.heads import HeaderList, head, plain
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Scope
+
+logger = logging.getLogger("ap_resume_shim")
+
+
+class Connection(Protocol):
+    """What a request needs of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+
+    async def writable(self) -> None:
+        """Wait until the client takes what was sent."""
+        ...
+
+    def waits_for_body(self) -> None:
+        """The app wants more of a body."""
+        ...
+
+    def answered(self, request: Request) -> None:
+        """The answer is whole."""
+        ...
+
+    def lingered(self, request: Request) -> None:
+        """The rest of an answered request came."""
+        ...
+
+
+class Request:
+    """Made when a head is whole; `run` calls the app."""
+
+    __slots__ = (
+        "_bodiless",
+        "_chunked",
+        "_chunks",
+        "_connection",
+        "_expects",
+        "_held",
+        "_left",
+        "_one_zero",
+        "_scope",
+        "_size",
+        "_told",
+        "_trailers",
+        "_waiter",
+        "complete",
+        "disconnected",
+        "drops",
+        "keep_alive",
+        "more_body",
+        "started",
+    )
+
+    def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool) -> None:
+        self._connection, self._scope = connection, scope
+        self._one_zero = scope["http_version"] == "1.0"
+        self.keep_alive = keep_alive and not self._one_zero
+        self.more_body = True
+        self.started = self.complete = self.disconnected = self.drops = False
+        self._bodiless = self._chunked = self._trailers = self._told = False
+        self._left: int | None = None
+        self._held = b""
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._expects = not self._one_zero and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
+        )
+
+    async def run(self, app: Callable[..., Any]) -> None:
+        """Call the app. What it raises, or leaves undone, is a broken answer."""
+        try:
+            await app(self._scope, self.receive, self.send)
+        except (ResumeError, Broken) as error:  # the backend's end, told by the proxy or the shim
+            logger.warning("%s %s was broken off: %s", self._scope["method"], self._scope["path"], error)
+        except Exception:
+            if not self.disconnected:
+                logger.exception("%s %s failed", self._scope["method"], self._scope["path"])
+        finally:
+            if not self.complete:
+                self._break()
+
+    def _break(self) -> None:
+        """End what cannot be completed: 500 before the answer's head, a visible break after it."""
+        if self.disconnected:
+            return
+        self._flush()
+        transport = self._connection.transport
+        if not self.started:
+            transport.write(plain(500, "Internal Server Error"))
+            transport.close()
+            return
+        bare = transport.get_extra_info("socket")
+        if self._left is None and not self._chunked and bare is not None and bare.family != socket.AF_UNIX:
+            # The end of the connection would be the end of the answer: it has to be a reset.
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+    # The connection's side.
+
+    def took(self, data: bytes) -> int:
+        """A part of the body came; how much waits for the app by now."""
+        if self.drops:
+            return 0
+        self._chunks.append(data)
+        self._size += len(data)
+        self._wake()
+        return self._size
+
+    def took_all(self) -> None:
+        """The body is whole."""
+        self.more_body = False
+        if self.drops:
+            self._connection.lingered(self)
+        self._wake()
+
+    def disconnect(self) -> None:
+        """The client has left."""
+        self.disconnected = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # The app's side.
+
+    async def receive(self) -> Message:
+        """The next part of the body; after it, the disconnect, when it comes."""
+        if self._expects and not self.started and not self.disconnected:
+            self._expects = False
+            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not self.disconnected and not self.complete:
+            if self._chunks or not (self.more_body or self._told):
+                body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+                self._chunks.clear()
+                self._size, self._told = 0, not self.more_body
+                return {"type": "http.request", "body": body, "more_body": self.more_body}
+            if self.more_body:
+                self._connection.waits_for_body()
+            self._waiter = self._connection.loop.create_future()
+            await self._waiter
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Write a part of the answer, as fast as the client takes it."""
+        await self._connection.writable()
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if kind == "http.response.body" and self.started and not self.complete:
+            self._write(message.get("body", b""), more=message.get("more_body", False))
+        elif kind == "http.response.start" and not self.started:
+            self._start(message["status"], list(message.get("headers", ())), trailers=message.get("trailers", False))
+        elif kind == EARLY_HINT and not self.started:
+            if not self._one_zero:
+                self._connection.transport.write(head(103, [(b"link", link) for link in message["links"]]))
+        elif kind == TRAILERS and self._trailers:
+            fields = b"".join(b"%b: %b\r\n" % field for field in message["headers"])
+            self._connection.transport.write(b"0\r\n" + fields + b"\r\n")
+            self._finish()
+        else:
+            raise RuntimeError(f"{kind!r} was sent when it could not be.")
+
+    def _start(self, status: int, headers: HeaderList, *, trailers: bool) -> None:
+        self._bodiless = self._scope["method"] == "HEAD" or status in (204, 304)
+        for name, value in headers:
+            if name == b"content-length":
+                self._left = int(value)
+            elif name == b"connection" and b"close" in value.lower():
+                self.keep_alive = False
+                headers = [field for field in headers if field[0] != b"connection"]
+        more: tuple[bytes, ...] = ()
+        if not self._bodiless and self._left is None:
+            if self._one_zero:
+                self.keep_alive = False  # its end is the connection's
+            else:
+                self._chunked, more = True, (b"transfer-encoding: chunked\r\n",)
+        if self._expects and self.more_body:
+            self.keep_alive = False  # the client was not told to send its body, and may do so or not
+        if not self.keep_alive:
+            more += (b"connection: close\r\n",)
+        self._trailers = trailers and self._chunked
+        self._held = head(status, headers, *more)
+        self.started = True
+        self._connection.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write a head whose body does not come in the same moment: one write for both is half the work."""
+        held, self._held = self._held, b""
+        if held and not self.disconnected:
+            self._connection.transport.write(held)
+
+    def _write(self, body: bytes, *, more: bool) -> None:
+        if self._chunked:
+            if body:
+                body = b"%x\r\n%b\r\n" % (len(body), body)
+            if not more and not self._trailers:
+                body += b"0\r\n\r\n"
+        elif self._bodiless:
+            body = b""
+        elif self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                raise RuntimeError("The answer's body is not as long as its Content-Length says.")
+        held, self._held = self._held, b""
+        if held or body:
+            self._connection.transport.write(held + body if held else body)
+        if not more and not self._trailers:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.complete = True
+        self._wake()
+        self._connection.answered(self)
