@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -20,6 +21,8 @@ from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
+
+logger = logging.getLogger("ap_resume_shim")
 
 HOP_BY_HOP = frozenset(
     {
@@ -37,7 +40,7 @@ HOP_BY_HOP = frozenset(
 """RFC 9110, section 7.6.1: fields that belong to one connection. Those that `Connection` names are added."""
 
 LISTENING = 0.05
-"""Seconds until a request that is still on its way has somebody listen for its client's leaving: most are over then."""
+"""Seconds between two looks at requests that are still on their way: who is there at the second one is listened for."""
 
 
 class ReverseProxy:
@@ -72,6 +75,8 @@ class ReverseProxy:
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: AsyncIterator[None] | None = None
+        self._young: _Young
+        self._authority = self.address.authority
 
     async def aclose(self) -> None:
         """Close the connections to the server."""
@@ -86,8 +91,7 @@ class ReverseProxy:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1011, "reason": "WebSockets are not passed on."})
+            await self._websocket(scope, receive, send)
         else:
             raise NotImplementedError(f"ASGI's {scope['type']!r} is not passed on.")
 
@@ -98,17 +102,37 @@ class ReverseProxy:
         await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Under a server that gives no bare connections away, WebSockets are passed on message by message."""
+        try:
+            from ap_resume_shim.websocket import refuse, relay
+        except ImportError:
+            logger.error("WebSockets need websockets: install ap_resume_shim[serve]. One was refused.")
+            await receive()
+            await send({"type": "websocket.close", "code": 1011, "reason": "WebSockets are not passed on."})
+            return
+
+        def returned(headers: HeaderList) -> HeaderList:
+            return self._forwarding.response(_without_hop_by_hop(headers), scope)
+
+        try:
+            headers = self._forwarding.request(_without_hop_by_hop(scope["headers"]), scope, self._authority)
+        except LoopDetected as loop:
+            await receive()
+            await refuse(scope, send, loop.http_status, str(loop))
+            return
+        target = self.address.base + _target(scope)
+        await relay(scope, receive, send, self.address, target, headers, returned)
+
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        loop = asyncio.get_running_loop()
-        if self._transport is None or self._loop is not loop:
-            await self._open(loop)
-        assert self._transport is not None
-        client = _Client(scope, receive, self._transport)
+        transport = self._transport
+        if transport is None or self._loop is not asyncio.get_running_loop():
+            transport = await self._open()
+        client = _Client(scope, receive, transport)
         try:
             if client.unannounced:
                 await client.begin()
-            request = self._request(scope, client)
-            passage = self._transport.pass_on(request)
+            passage = transport.pass_on(self._request(scope, client))
         except ClientLeft:
             return
         except InvalidRequest as refusal:
@@ -117,12 +141,11 @@ class ReverseProxy:
         except LoopDetected as refusal:
             await _refuse(508, str(refusal), send)
             return
-        timer = loop.call_later(LISTENING, client.listen, passage)
+        self._young.add(client, passage)
         try:
-            if self._answer is None:
-                await self._head(passage, scope, send)
-            else:
-                await self._head_in_time(passage, scope, send, self._answer)
+            await passage.head() if self._answer is None else await self._in_time(passage.head(), self._answer)
+            if passage.status < 200 and passage.status != 101:
+                await self._final(passage, scope, send)
             await self._relay(passage, scope, send, client)
         except ClientLeft:
             pass
@@ -132,29 +155,28 @@ class ReverseProxy:
                 raise
             await _refuse(failure.http_status, failure.message, send)
         finally:
-            timer.cancel()
             passage.leave()
+            self._young.discard(client)
             client.release()
 
-    async def _head(self, passage: Passage, scope: Scope, send: Send) -> None:
-        """Wait for the answer's head; hints that come before it go on at once."""
-        await passage.head()
-        while passage.status < 200 and passage.status != 101:
-            links = [value for name, value in passage.headers if name == b"link"]
-            if links and passage.status == 103 and EARLY_HINT in _extensions(scope):
-                await send({"type": EARLY_HINT, "links": links})
-            await passage.head()
-
-    async def _head_in_time(self, passage: Passage, scope: Scope, send: Send, seconds: float) -> None:
+    async def _in_time(self, head: Awaitable[None], seconds: float) -> None:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                await self._head(passage, scope, send)
+                await head
         except TimeoutError:
             if not limit.expired():
                 raise
             late = f"The backend at {self.url} did not begin to answer within {seconds:g} seconds."
             raise UpstreamTimeout(late) from None
+
+    async def _final(self, passage: Passage, scope: Scope, send: Send) -> None:
+        """Wait for the final head; hints that come before it go on at once."""
+        while passage.status < 200 and passage.status != 101:
+            links = [value for name, value in passage.headers if name == b"link"]
+            if links and passage.status == 103 and EARLY_HINT in _extensions(scope):
+                await send({"type": EARLY_HINT, "links": links})
+            await passage.head()
 
     async def _relay(self, passage: Passage, scope: Scope, send: Send, client: _Client) -> None:
         """Pass the answer on as it comes."""
@@ -188,7 +210,7 @@ class ReverseProxy:
     def _request(self, scope: Scope, client: _Client) -> Outgoing:
         headers: HeaderList = scope["headers"]
         kept = _without_hop_by_hop(headers)
-        kept = self._forwarding.request(kept, scope, self.address.authority)
+        kept = self._forwarding.request(kept, scope, self._authority)
         connection = []
         if client.upgrades:
             connection.append(b"Upgrade")
@@ -211,13 +233,46 @@ class ReverseProxy:
             fence=scope.get(FENCE),
         )
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _open(self) -> Transport:
         """Make the transport in the loop that uses it: a mounted app has no lifespan to do it in."""
-        if self._transport is None or self._loop is not loop:
-            self._transport = self._make(self.address)
+        loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._closing = loop, close_with_the_loop(self.aclose)
+            self._loop, self._transport, self._young = loop, None, _Young(loop)
+            self._closing = close_with_the_loop(self.aclose)
             await anext(self._closing)
+        if self._transport is None:
+            self._transport = self._make(self.address)
+        return self._transport
+
+
+class _Young:
+    """Requests that nobody listens for yet: most are over before it is worth a task."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._now: dict[_Client, Passage] = {}
+        self._before: dict[_Client, Passage] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, client: _Client, passage: Passage) -> None:
+        """Listen for the client's leaving if the request is still on its way at the second look from now."""
+        self._now[client] = passage
+        if self._timer is None:
+            self._timer = self._loop.call_later(LISTENING, self._look)
+
+    def discard(self, client: _Client) -> None:
+        """It is over."""
+        if self._now.pop(client, None) is None:
+            self._before.pop(client, None)
+
+    def _look(self) -> None:
+        for client, passage in self._before.items():
+            client.listen(passage)
+        self._before, self._now = self._now, {}
+        self._timer = self._loop.call_later(LISTENING, self._look) if self._before else None
+
+
+_NOTED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"te"})
 
 
 class _Client:
@@ -241,6 +296,8 @@ class _Client:
         self.answered = self.expects = self.has_length = self.upgrades = self.wants_trailers = False
         chunked = False
         for name, value in scope["headers"]:
+            if name not in _NOTED:
+                continue
             if name == b"content-length":
                 self.has_length = True
             elif name == b"transfer-encoding":

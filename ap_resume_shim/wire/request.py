@@ -38,6 +38,14 @@ class Connection(Protocol):
         """The answer is whole."""
         ...
 
+    def hold(self, request: Request) -> None:
+        """Call `flush` at the end of this turn of the loop."""
+        ...
+
+    def ended(self, request: Request) -> None:
+        """The app has returned."""
+        ...
+
     def lingered(self, request: Request) -> None:
         """The rest of an answered request came."""
         ...
@@ -66,9 +74,12 @@ class Request:
         "keep_alive",
         "more_body",
         "started",
+        "task",
     )
 
-    def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool) -> None:
+    task: asyncio.Task[None]
+
+    def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool, expects: bool) -> None:
         self._connection, self._scope = connection, scope
         self._one_zero = scope["http_version"] == "1.0"
         self.keep_alive = keep_alive and not self._one_zero
@@ -80,9 +91,7 @@ class Request:
         self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._expects = not self._one_zero and any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
-        )
+        self._expects = expects and not self._one_zero
 
     async def run(self, app: Callable[..., Any]) -> None:
         """Call the app. What it raises, or leaves undone, is a broken answer."""
@@ -96,12 +105,13 @@ class Request:
         finally:
             if not self.complete:
                 self._break()
+            self._connection.ended(self)
 
     def _break(self) -> None:
         """End what cannot be completed: 500 before the answer's head, a visible break after it."""
         if self.disconnected:
             return
-        self._flush()
+        self.flush()
         transport = self._connection.transport
         if not self.started:
             transport.write(plain(500, "Internal Server Error"))
@@ -200,10 +210,10 @@ class Request:
         self._trailers = trailers and self._chunked
         self._held = head(status, headers, *more)
         self.started = True
-        self._connection.loop.call_soon(self._flush)
+        self._connection.hold(self)
 
-    def _flush(self) -> None:
-        """Write a head whose body does not come in the same moment: one write for both is half the work."""
+    def flush(self) -> None:
+        """Write a head whose body has not come yet."""
         held, self._held = self._held, b""
         if held and not self.disconnected:
             self._connection.transport.write(held)

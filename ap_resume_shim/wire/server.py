@@ -58,7 +58,7 @@ class Http1Protocol(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: HeaderList = []
-        self._in_head = self._closing = False
+        self._in_head = self._expects = self._closing = False
         self._progress = self._fruitless = 0
         self._after_upgrade: bytearray | None = None
         self._current: Request | None = None
@@ -68,6 +68,7 @@ class Http1Protocol(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._write_paused = False
         self._deadline = 0.0
+        self._clock: _Clock
 
     # asyncio's side.
 
@@ -82,7 +83,7 @@ class Http1Protocol(asyncio.Protocol):
             "root_path": self._root,
         }
         self._within(self.patience_for_head)
-        _Clock.start(self._state, self.loop)
+        self._clock = _Clock.of(self._state, self.loop)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client has left, or we have closed."""
@@ -135,7 +136,7 @@ class Http1Protocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._url, self._headers = b"", []
-        self._in_head = True
+        self._in_head, self._expects = True, False
         self._progress += 1
         if self._current is None:
             self._within(self.patience_for_head)
@@ -147,7 +148,10 @@ class Http1Protocol(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field; those after a body have no place in ASGI."""
         if self._in_head:
-            self._headers.append((name.lower(), value.rstrip(b" \t")))
+            name = name.lower()
+            if name == b"expect":
+                self._expects = value.lower() == b"100-continue"
+            self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head is whole: begin, or wait for the request before."""
@@ -167,7 +171,7 @@ class Http1Protocol(asyncio.Protocol):
         if self._root:
             scope["path"] = self._root + scope["path"]
             scope["raw_path"] = self._root.encode() + scope["raw_path"]
-        self._newest = Request(self, scope, keep_alive=parser.should_keep_alive())
+        self._newest = Request(self, scope, keep_alive=parser.should_keep_alive(), expects=self._expects)
         if self._current is None:
             self._begin(self._newest)
         else:
@@ -196,9 +200,16 @@ class Http1Protocol(asyncio.Protocol):
     def _begin(self, request: Request) -> None:
         self._current = request
         self._deadline = 0.0
-        task = self.loop.create_task(request.run(self._app))
-        self._state.tasks.add(task)
-        task.add_done_callback(self._state.tasks.discard)
+        request.task = self.loop.create_task(request.run(self._app))
+        self._state.tasks.add(request.task)
+
+    def ended(self, request: Request) -> None:
+        """The app has returned."""
+        self._state.tasks.discard(request.task)
+
+    def hold(self, request: Request) -> None:
+        """A head was not written yet: its body may come in the same moment, and one write for both is half the work."""
+        self._clock.hold(request)
 
     def answered(self, request: Request) -> None:
         """An answer is whole: go on with the next request, or wait for one."""
@@ -318,28 +329,45 @@ class Http1Protocol(asyncio.Protocol):
 
 
 class _Clock:
-    """Looks at all connections of a server once a second: a timer for each request would cost more than the request."""
+    """What the connections of a server share: a timer for each request would cost more than the request."""
 
-    _running: WeakKeyDictionary[ServerState, _Clock] = WeakKeyDictionary()
+    _all: WeakKeyDictionary[ServerState, _Clock] = WeakKeyDictionary()
 
-    def __init__(self, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-        self._connections, self._loop = state.connections, loop
-        loop.call_later(1.0, self._tick, state)
+    def __init__(self, connections: set[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._connections, self._loop = connections, loop
+        self._running = False
+        self._held: list[Request] = []
 
     @classmethod
-    def start(cls, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-        """Look, from now on, until there is no connection left."""
-        if state not in cls._running:
-            cls._running[state] = cls(state, loop)
+    def of(cls, state: ServerState, loop: asyncio.AbstractEventLoop) -> _Clock:
+        """The server's own; runs while there are connections."""
+        clock = cls._all.get(state)
+        if clock is None:
+            clock = cls._all[state] = cls(state.connections, loop)
+        if not clock._running:
+            clock._running = True
+            loop.call_later(1.0, clock._tick)
+        return clock
 
-    def _tick(self, state: ServerState) -> None:
+    def _tick(self) -> None:
+        """Once a second."""
         now = self._loop.time()
         for connection in list(self._connections):
-            connection.tick(now)  # type: ignore[union-attr]
-        if self._connections:
-            self._loop.call_later(1.0, self._tick, state)
-        else:
-            self._running.pop(state, None)
+            connection.tick(now)
+        self._running = bool(self._connections)
+        if self._running:
+            self._loop.call_later(1.0, self._tick)
+
+    def hold(self, request: Request) -> None:
+        """Write a head at the end of this turn of the loop, if it was not written with its body by then."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(request)
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        for request in held:
+            request.flush()
 
 
 def _address(address: Any) -> tuple[str, int | None] | None:
