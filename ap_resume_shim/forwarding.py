@@ -28,13 +28,9 @@ class LoopDetected(Exception):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The request has come through {name} before: the upstream of one of the servers on its way is a server "
-            "before it. Change that, or give each of them a `via` of its own."
+            f"The request has come through {name} before: one of the servers on its way sends it back. "
+            "Correct that one's upstream, or, if they are different servers, give each of them a `via` of its own."
         )
-
-    def body(self) -> dict[str, Any]:
-        """The same shape as any other error's."""
-        return {"code": "loop_detected", "message": str(self), "metadata": {}}
 
 
 @dataclass(frozen=True, slots=True)

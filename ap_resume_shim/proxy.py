@@ -13,8 +13,9 @@ from urllib.parse import unquote
 from ap_resume_shim.closing import close_with_the_loop
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure, UpstreamTimeout
-from ap_resume_shim.extensions import EARLY_HINT, TARGET, TRAILERS, TUNNEL
+from ap_resume_shim.extensions import AFTER, EARLY_HINT, TARGET, TRAILERS, TUNNEL
 from ap_resume_shim.forwarding import Forwarding, LoopDetected
+from ap_resume_shim.hops import NEVER_AFTER, Hop, end_to_end, returned
 from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, Passage, Transport
 from ap_resume_shim.transports.httpx import HttpxTransport
 from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
 logger = logging.getLogger("ap_resume_shim")
-
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""RFC 9110, section 7.6.1: fields that belong to one connection. Those that `Connection` names are added."""
 
 LISTENING = 0.05
 """Seconds between two looks at requests that are still on their way: who is there at the second one is listened for."""
@@ -112,17 +98,17 @@ class ReverseProxy:
             await send({"type": "websocket.close", "code": 1011, "reason": "WebSockets are not passed on."})
             return
 
-        def returned(headers: HeaderList) -> HeaderList:
-            return self._forwarding.response(_without_hop_by_hop(headers), scope)
+        def back(headers: HeaderList) -> HeaderList:
+            return self._forwarding.response(returned(headers), scope)
 
+        hop = Hop(scope["headers"])
         try:
-            headers = self._forwarding.request(_without_hop_by_hop(scope["headers"]), scope, self._authority)
-        except LoopDetected as loop:
+            headers = self._fields(scope, hop)
+        except (InvalidRequest, LoopDetected) as refusal:
             await receive()
-            await refuse(scope, send, loop.http_status, str(loop))
+            await refuse(scope, send, _status(refusal), str(refusal))
             return
-        target = self.address.base + _target(scope)
-        await relay(scope, receive, send, self.address, target, headers, returned)
+        await relay(scope, receive, send, self.address, self.address.base + _target(scope), headers, back)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = self._transport
@@ -135,11 +121,8 @@ class ReverseProxy:
             passage = transport.pass_on(self._request(scope, client))
         except ClientLeft:
             return
-        except InvalidRequest as refusal:
-            await _refuse(400, refusal.message, send)
-            return
-        except LoopDetected as refusal:
-            await _refuse(508, str(refusal), send)
+        except (InvalidRequest, LoopDetected) as refusal:
+            await _refuse(_status(refusal), str(refusal), send)
             return
         self._young.add(client, passage)
         try:
@@ -183,7 +166,7 @@ class ReverseProxy:
         if passage.status == 101:
             await self._tunnel(passage, scope)
             return
-        headers = self._forwarding.response(_without_hop_by_hop(passage.headers), scope)
+        headers = self._forwarding.response(returned(passage.headers), scope)
         start: Message = {"type": "http.response.start", "status": passage.status, "headers": headers}
         trailed = client.wants_trailers
         if trailed:
@@ -196,42 +179,46 @@ class ReverseProxy:
             more = bool(chunk) and not passage.over
             await send({"type": "http.response.body", "body": chunk, "more_body": more})
         if trailed:
-            await send({"type": TRAILERS, "headers": _without_hop_by_hop(passage.trailers), "more_trailers": False})
+            await send({"type": TRAILERS, "headers": returned(passage.trailers), "more_trailers": False})
 
     async def _tunnel(self, passage: Passage, scope: Scope) -> None:
         """From now on the connection is not HTTP's: bytes go through as they are."""
         opened = _extensions(scope).get(TUNNEL)
         if opened is None:
             raise UpstreamError(f"The backend at {self.url} changed to another protocol, and was not asked to.")
-        headers = self._forwarding.response(_without_hop_by_hop(passage.headers), scope)
+        headers = self._forwarding.response(returned(passage.headers), scope)
         upgrade = [(name, value) for name, value in passage.headers if name == b"upgrade"]
         await opened["open"]([*headers, (b"connection", b"Upgrade"), *upgrade], *passage.upgraded())
 
     def _request(self, scope: Scope, client: _Client) -> Outgoing:
-        headers: HeaderList = scope["headers"]
-        kept = _without_hop_by_hop(headers)
-        kept = self._forwarding.request(kept, scope, self._authority)
-        connection = []
+        """The request as it goes on. Raises `InvalidRequest` and `LoopDetected`."""
+        hop, mine = client.hop, []
+        headers = self._fields(scope, hop)
         if client.upgrades:
-            connection.append(b"Upgrade")
-            kept = [*kept, *((name, value) for name, value in headers if name == b"upgrade")]
-        if client.wants_trailers:
-            connection.append(b"TE")
-            kept = [*kept, (b"te", b"trailers")]
-        if connection:
-            kept = [*kept, (b"connection", b", ".join(connection))]
-        chunked = client.has_body and not client.has_length
+            mine += [(b"connection", b"Upgrade"), (b"upgrade", hop.upgrade or b"")]
+        elif client.wants_trailers:
+            mine += [(b"connection", b"TE"), (b"te", b"trailers")]
+        chunked = client.has_body and not hop.length
         if chunked:
-            kept = [*kept, (b"transfer-encoding", b"chunked")]
+            mine.append((b"transfer-encoding", b"chunked"))
         return Outgoing(
             scope["method"],
             self.address.base + _target(scope),
-            kept,
+            [*headers, *mine] if mine else headers,
             body=client if client.has_body else None,
             chunked=chunked,
-            expects=client.expects,
+            expects=hop.expects,
             fence=scope.get(FENCE),
         )
+
+    def _fields(self, scope: Scope, hop: Hop) -> HeaderList:
+        """The client's fields, but for those of its connection."""
+        if ambiguity := hop.ambiguity():
+            raise InvalidRequest(ambiguity)
+        headers = end_to_end(scope["headers"], hop.named)
+        if not hop.hosts:
+            headers = [(b"host", self._authority), *headers]  # HTTP/1.0 needs none, and the server behind does
+        return self._forwarding.request(headers, scope, self._authority)
 
     async def _open(self) -> Transport:
         """Make the transport in the loop that uses it: a mounted app has no lifespan to do it in."""
@@ -272,9 +259,6 @@ class _Young:
         self._timer = self._loop.call_later(LISTENING, self._look) if self._before else None
 
 
-_NOTED = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"te"})
-
-
 class _Client:
     """Who sent the request: the body as it comes, and after it the disconnect; one reader of `receive` at a time."""
 
@@ -284,48 +268,29 @@ class _Client:
         "_pending",
         "_receive",
         "answered",
-        "expects",
         "has_body",
-        "has_length",
+        "hop",
+        "trailers",
         "unannounced",
         "upgrades",
         "wants_trailers",
     )
 
     def __init__(self, scope: Scope, receive: Receive, transport: Transport) -> None:
-        self.answered = self.expects = self.has_length = self.upgrades = self.wants_trailers = False
-        chunked = False
-        for name, value in scope["headers"]:
-            if name not in _NOTED:
-                continue
-            if name == b"content-length":
-                self.has_length = True
-            elif name == b"transfer-encoding":
-                chunked = True
-            elif name == b"expect":
-                self.expects = value.lower() == b"100-continue"
-            elif name == b"upgrade":
-                self.upgrades = transport.upgrades and TUNNEL in _extensions(scope)
-            elif name == b"te":
-                able = transport.trailers and TRAILERS in _extensions(scope)
-                self.wants_trailers = able and b"trailers" in value.lower()
-        self.has_body = self.has_length or chunked
+        self.hop = hop = Hop(scope["headers"])
+        self.answered = False
+        self.has_body = hop.length or hop.chunked
         self.unannounced = not self.has_body and scope.get("http_version", "1.1") not in ("1.0", "1.1")
-        if self.has_length and chunked:
-            self.has_length = False
-            self.unannounced = True
+        self.upgrades = hop.leaves_http and transport.upgrades and TUNNEL in _extensions(scope)
+        self.wants_trailers = hop.trailers and transport.trailers and TRAILERS in _extensions(scope)
+        self.trailers: HeaderList = []
         self._receive = receive
         self._first: Message | None = None
         self._listener: asyncio.Task[None] | None = None
         self._pending: asyncio.Event | None = asyncio.Event() if self.has_body else None
 
     async def begin(self) -> None:
-        """Find out whether there is a body: HTTP/1 announces one, later versions just send it.
-
-        Raises `ClientLeft`; `InvalidRequest` for a body that is announced in two ways.
-        """
-        if self.has_body:
-            raise InvalidRequest("The body is announced by its length and in chunks at once: announce it in one way.")
+        """Find out whether there is a body: HTTP/1 announces one, later versions just send it. Raises `ClientLeft`."""
         self._first = await self._receive()
         if self._first["type"] == "http.disconnect":
             raise ClientLeft
@@ -341,6 +306,8 @@ class _Client:
             if message["type"] == "http.disconnect":
                 raise ClientLeft
             more = message.get("more_body", False)
+            if AFTER in message:
+                self.trailers = [field for field in message[AFTER] if field[0] not in NEVER_AFTER]
             return message.get("body", b""), more
         finally:
             if not more and self._pending is not None:
@@ -387,17 +354,15 @@ def _raw_path(scope: Scope) -> bytes:
     return raw
 
 
-def _without_hop_by_hop(headers: HeaderList) -> HeaderList:
-    dropped: frozenset[bytes] | set[bytes] = HOP_BY_HOP
-    for name, value in headers:
-        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-            dropped = dropped | {option.strip().lower() for option in value.split(b",")}
-    return [field for field in headers if field[0] not in dropped]
+def _status(refusal: InvalidRequest | LoopDetected) -> int:
+    return 508 if isinstance(refusal, LoopDetected) else 400
 
 
 async def _refuse(status: int, message: str, send: Send) -> None:
     """Short and plain: this is not a route of ours. (To the shim, failures are raised.)"""
     body = strictjson.dumps({"message": message})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 400:
+        headers.append((b"connection", b"close"))  # what cannot be read says nothing of where it ends
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

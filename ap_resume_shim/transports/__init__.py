@@ -79,6 +79,9 @@ class ClientLeft(Exception):
 class Body(Protocol):
     """A client's body, as it comes."""
 
+    trailers: HeaderList
+    """Fields after it; known when it has ended."""
+
     async def next(self) -> tuple[bytes, bool]:
         """The next bytes, and whether more will come. Raises `ClientLeft`."""
         ...

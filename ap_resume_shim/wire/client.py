@@ -250,7 +250,7 @@ class WirePassage:
                 if request.chunked and data:
                     data = b"%x\r\n%b\r\n" % (len(data), data)
                 if request.chunked and not more:
-                    data += b"0\r\n\r\n"
+                    data += b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in request.body.trailers)
                 await connection.write(data)
             self._pump = None
             connection.request_is_over()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ap_resume_shim.core.errors import ResumeError
-from ap_resume_shim.extensions import EARLY_HINT, TRAILERS
+from ap_resume_shim.extensions import AFTER, EARLY_HINT, TRAILERS
 from ap_resume_shim.replies import Broken
 from ap_resume_shim.wire.heads import HeaderList, head, plain
 
@@ -55,6 +55,7 @@ class Request:
     """Made when a head is whole; `run` calls the app."""
 
     __slots__ = (
+        "_after",
         "_bodiless",
         "_chunked",
         "_chunks",
@@ -82,12 +83,13 @@ class Request:
     def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool, expects: bool) -> None:
         self._connection, self._scope = connection, scope
         self._one_zero = scope["http_version"] == "1.0"
-        self.keep_alive = keep_alive and not self._one_zero
+        self.keep_alive = keep_alive
         self.more_body = True
         self.started = self.complete = self.disconnected = self.drops = False
         self._bodiless = self._chunked = self._trailers = self._told = False
         self._left: int | None = None
         self._held = b""
+        self._after: HeaderList = []
         self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -134,9 +136,9 @@ class Request:
         self._wake()
         return self._size
 
-    def took_all(self) -> None:
+    def took_all(self, trailers: HeaderList) -> None:
         """The body is whole."""
-        self.more_body = False
+        self.more_body, self._after = False, trailers
         if self.drops:
             self._connection.lingered(self)
         self._wake()
@@ -162,7 +164,10 @@ class Request:
                 body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
                 self._chunks.clear()
                 self._size, self._told = 0, not self.more_body
-                return {"type": "http.request", "body": body, "more_body": self.more_body}
+                message: Message = {"type": "http.request", "body": body, "more_body": self.more_body}
+                if self._after:
+                    message[AFTER] = self._after
+                return message
             if self.more_body:
                 self._connection.waits_for_body()
             self._waiter = self._connection.loop.create_future()
@@ -207,6 +212,8 @@ class Request:
             self.keep_alive = False  # the client was not told to send its body, and may do so or not
         if not self.keep_alive:
             more += (b"connection: close\r\n",)
+        elif self._one_zero:
+            more += (b"connection: keep-alive\r\n",)
         self._trailers = trailers and self._chunked
         self._held = head(status, headers, *more)
         self.started = True

@@ -8,6 +8,7 @@ alone has no words for: 103, trailers, an empty query, an upgrade.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -26,6 +27,15 @@ AHEAD = 64 * 1024
 """Bytes of a body that are read ahead of the app."""
 LINGER = 2.0
 """Seconds in which a client that still sends may read an answer that did not wait for it."""
+
+
+METHODS = frozenset(
+    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
+    b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
+    b"UNLINK SOURCE QUERY PRI".split()
+)
+"""Those that llhttp knows, and the beginning of HTTP/2, which is for it to refuse."""
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Http1Protocol(asyncio.Protocol):
@@ -58,7 +68,9 @@ class Http1Protocol(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: HeaderList = []
-        self._in_head = self._expects = self._closing = False
+        self._in_message = self._in_head = self._expects = self._closing = False
+        self._method: bytes | None = None
+        self._trailers: HeaderList = []
         self._progress = self._fruitless = 0
         self._after_upgrade: bytearray | None = None
         self._current: Request | None = None
@@ -104,7 +116,7 @@ class Http1Protocol(asyncio.Protocol):
             return
         before = self._progress
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(data if self._in_message else self._known(data))
         except httptools.HttpParserUpgrade as upgrade:
             self._after_upgrade = bytearray(data[upgrade.args[0] :])
             self._pause_reading()
@@ -117,6 +129,17 @@ class Http1Protocol(asyncio.Protocol):
             self._fruitless = 0 if self._progress != before else self._fruitless + len(data)
             if self._fruitless > self.max_head:
                 self._refuse(431, f"The request's head is larger than {self.max_head} bytes.")
+
+    def _known(self, data: bytes) -> bytes:
+        """llhttp knows the methods that it knows: any other that begins a read has a stand-in while it parses.
+
+        A method in two reads, or in the middle of one, is refused unless llhttp knows it.
+        """
+        method, space, rest = data.partition(b" ")
+        if method in METHODS or not space or not TOKEN.fullmatch(method):
+            return data
+        self._method = method
+        return b"POST " + rest
 
     def pause_writing(self) -> None:
         """The client does not take what is sent."""
@@ -135,8 +158,8 @@ class Http1Protocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._url, self._headers = b"", []
-        self._in_head, self._expects = True, False
+        self._url, self._headers, self._trailers = b"", [], []
+        self._in_head, self._in_message, self._expects = True, True, False
         self._progress += 1
         if self._current is None:
             self._within(self.patience_for_head)
@@ -146,25 +169,25 @@ class Http1Protocol(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field; those after a body have no place in ASGI."""
-        if self._in_head:
-            name = name.lower()
-            if name == b"expect":
-                self._expects = value.lower() == b"100-continue"
-            self._headers.append((name, value.rstrip(b" \t")))
+        """A field of the head, or one after the body."""
+        name = name.lower()
+        if name == b"expect":
+            self._expects = self._in_head and value.lower() == b"100-continue"
+        (self._headers if self._in_head else self._trailers).append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head is whole: begin, or wait for the request before."""
         self._in_head = False
         self._progress += 1
         parser = self._parser
+        method, self._method = self._method or parser.get_method(), None
         scope = scope_of(
-            parser.get_method(),
+            method,
             self._url,
             parser.get_http_version(),
             self._headers,
             limit=self.max_head,
-            upgrade=self._open_tunnel if parser.should_upgrade() else None,
+            upgrade=self._open_tunnel if parser.should_upgrade() and method == b"GET" else None,
         )
         scope.update(self._peers)
         scope["state"] = self._app_state.copy()
@@ -191,9 +214,10 @@ class Http1Protocol(asyncio.Protocol):
         """The request is whole."""
         assert self._newest is not None
         self._progress += 1
+        self._in_message = False
         if not self._newest.keep_alive:
             self._closing = True
-        self._newest.took_all()
+        self._newest.took_all(self._trailers)
 
     # Requests, one after the other.
 

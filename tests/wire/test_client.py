@@ -61,6 +61,7 @@ class Parts:
 
     def __init__(self, *parts: bytes) -> None:
         self.parts, self.taken = list(parts), 0
+        self.trailers = [(b"x-sum", b"1")]
 
     async def next(self) -> tuple[bytes, bool]:
         self.taken += 1
@@ -275,11 +276,11 @@ async def test_an_answer_without_a_body_leaves_its_connection_in_use(status: int
     assert len(behind.heads) == 1
 
 
-async def test_a_body_of_unknown_length_goes_out_in_chunks() -> None:
+async def test_a_body_of_unknown_length_goes_out_in_chunks_and_its_trailers_after_it() -> None:
     came: list[bytes] = []
 
     def script(connection: socket.socket) -> None:
-        while not came or not came[-1].endswith(b"0\r\n\r\n"):
+        while not came or not came[-1].endswith(b"\r\n\r\n"):
             came.append((came[-1] if came else b"") + connection.recv(100))
         connection.sendall(OK)
 
@@ -287,7 +288,7 @@ async def test_a_body_of_unknown_length_goes_out_in_chunks() -> None:
         async with transport(behind.url) as through:
             outgoing = request("POST", body=Parts(b"ab", b"", b"c"), chunked=True)
             assert await ask(through, outgoing) == (200, b"ok")
-    assert came[-1] == b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+    assert came[-1] == b"2\r\nab\r\n1\r\nc\r\n0\r\nx-sum: 1\r\n\r\n"
 
 
 async def test_a_body_is_held_back_until_the_server_says_so() -> None:
@@ -327,7 +328,7 @@ async def test_a_body_goes_out_although_nobody_said_so(monkeypatch: pytest.Monke
 
 
 async def test_an_answer_before_the_end_of_the_body_ends_the_body() -> None:
-    class Endless:
+    class Endless(Parts):
         async def next(self) -> tuple[bytes, bool]:
             await anyio.lowlevel.checkpoint()
             return b"x" * 1000, True
@@ -344,7 +345,7 @@ async def test_an_answer_before_the_end_of_the_body_ends_the_body() -> None:
 
 
 async def test_a_body_that_breaks_off_breaks_the_request_off() -> None:
-    class Leaving:
+    class Leaving(Parts):
         async def next(self) -> tuple[bytes, bool]:
             raise ClientLeft
 
