@@ -12,11 +12,13 @@ from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.detect import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
-from ap_resume_shim.core.exchange import Ask, Settings
+from ap_resume_shim.core.exchange import Ask, Request, Settings
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
+from ap_resume_shim.cors import Cors
 from ap_resume_shim.guard import Guard, Ticket, load_guard
+from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption, ask
 from ap_resume_shim.upstream import SYNTHESISED, escape
@@ -27,6 +29,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 
 _DRAIN = 10.0
+_PROBE: dict[str, Any] = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "scheme": "http",
+    "root_path": "",
+    "headers": [(b"host", b"localhost"), (b"user-agent", b"ap-resume-shim")],
+    "client": None,
+    "server": None,
+}
+"""The request of nobody: what is asked without a client, and so without credentials."""
 
 
 class ResumeShim:
@@ -52,6 +65,7 @@ class ResumeShim:
         prefix: str = "",
         settle: float = 1.0,
         limits: Limits | None = None,
+        cors: Sequence[str] = (),
     ) -> None:
         """Wrap `app`.
 
@@ -66,11 +80,14 @@ class ResumeShim:
         - `lenient`: drop fields that the backend cannot honour, and name them in `AP-Resume-Ignored`.
         - `prefix`: a path that stands before the backend's routes and the shim's, such as `/api`.
         - `settle`: seconds that a busy thread is given before 409: servers announce a question before they record it.
+        - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
+          every page, without cookies. Default: what the app around or the backend says is left alone.
 
         Raises `ConfigurationError`.
         """
         self.app = app
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
+        self._entry = Cors(self._serve, cors, lambda scope: _route_path(scope) in self._routes) if cors else self._serve
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
@@ -89,6 +106,9 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
+        await self._entry(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "PATCH":
             await self.app(scope, receive, send)
             return
@@ -97,34 +117,59 @@ class ResumeShim:
             await self.app(scope, receive, send)
             return
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
+        line = ResumeLine(scope, mode, client)
+        scope[RESUME] = True
         try:
-            dialect = self._dialect or await self._detect(scope)
+            with line.upstream:
+                dialect = self._dialect or await self._detect(scope)
+            read = None if dialect is None else await self._understand(mode, dialect, client, scope, receive, line)
         except ResumeError as error:
-            await client.refuse(error)
-            return
-        if dialect is None:
-            await self.app(scope, receive, send)
-            return
-        await self._resume(mode, dialect, client, scope, receive)
+            line.failed(error)
+            try:
+                await client.refuse(error)
+            finally:
+                line.write()
+        except BaseException as error:
+            line.failed(error)
+            line.write()
+            raise
+        else:
+            if dialect is None:
+                del scope[RESUME]
+                await self.app(scope, receive, send)
+            elif read is None:
+                client.gone.set()
+                line.write()
+            else:
+                await self._see_through(read, client)
 
-    async def _resume(self, mode: Mode, dialect: Dialect, client: Client, scope: Scope, receive: Receive) -> None:
-        try:
-            raw = await _read_body(scope, receive, self._limits.body)
-            if raw is None:
-                return
-            resume = parse(
-                raw,
-                mode,
-                now=_now(),
-                interrupt_id=_header(scope, b"ap-interrupt-id"),
-            )
-            arrival = self._guard.arrive(self._ticket(scope, resume, dialect))
-        except ResumeError as error:
-            await client.refuse(error)
-            return
-        resumption = Resumption(
+    async def ready(self) -> str:
+        """The name of the backend's dialect, or "native": the backend is there, and it is known what it is.
+
+        Raises `ResumeError` when it cannot be reached or recognised.
+        """
+        dialect = self._dialect or await self._detect(_PROBE)
+        await ask(self.app, _PROBE, self._prefix, Request.get("/info"), self._limits.lookup)
+        return NATIVE if dialect is None else dialect.name
+
+    async def _understand(
+        self, mode: Mode, dialect: Dialect, client: Client, scope: Scope, receive: Receive, line: ResumeLine
+    ) -> Resumption | None:
+        """Read the request; None when the client left before it was complete. Raises `ResumeError`."""
+        line.backend = dialect.name
+        raw = await _read_body(scope, receive, self._limits.body)
+        if raw is None:
+            return None
+        resume = parse(
+            raw,
+            mode,
+            now=_now(),
+            interrupt_id=_header(scope, b"ap-interrupt-id"),
+        )
+        line.thread_id = resume.thread_id
+        return Resumption(
             resume_flow(resume, dialect, self._settings),
-            arrival,
+            self._guard.arrive(self._ticket(scope, resume, dialect)),
             app=self.app,
             scope=scope,
             prefix=self._prefix,
@@ -132,7 +177,11 @@ class ResumeShim:
             mode=mode,
             cancels=mode is not Mode.BACKGROUND and resume.body.on_disconnect == "cancel",
             limits=self._limits,
+            line=line,
         )
+
+    async def _see_through(self, resumption: Resumption, client: Client) -> None:
+        """Let it run to its end, whatever becomes of the client or of whoever waits here."""
         task = asyncio.create_task(resumption.run())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

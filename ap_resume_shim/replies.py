@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.exchange import Headers, Reply
+from ap_resume_shim.logs import BROKEN, CLIENT_LEFT, COMPLETE, UNANSWERED, printable
+from ap_resume_shim.tracing import request_id
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -30,8 +32,19 @@ class Client:
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, base: str) -> None:
         """`base` is what stands before the backend's paths, for `Content-Location`."""
         self.gone = asyncio.Event()
+        self.status: int | None = None
+        """Of the answer, once its head was sent."""
         self._scope, self._receive, self._send, self._base = scope, receive, send, base
         self._started = self._finished = False
+
+    @property
+    def ended(self) -> str:
+        """How the answer ended, if nothing more is sent."""
+        if self.gone.is_set():
+            return CLIENT_LEFT
+        if self._finished:
+            return COMPLETE
+        return UNANSWERED if self.status is None else BROKEN
 
     async def watch(self) -> None:
         """Listen for the disconnect: it is heard only by who listens. One after a complete answer means nothing."""
@@ -51,7 +64,7 @@ class Client:
     async def refuse(self, error: ResumeError) -> None:
         """Send an error: the draft's `ErrorResponse`, or RFC 9457's problem where `Accept` asks for it."""
         if self._finished:
-            logger.error("what was left to do after an answer failed: %s", error.message)
+            logger.error("what was left to do after an answer failed: %s", printable(error.message))
             return
         if self._started:
             raise Broken(error) from error
@@ -99,7 +112,11 @@ class Client:
         for name, value in headers:
             located = self._base + value if name == "content-location" else value
             fields.append((name.encode("latin-1"), located.encode("latin-1")))
+        if (asked_as := request_id(self._scope)) is not None:
+            fields.append((b"x-request-id", asked_as.encode()))
         await self._emit({"type": "http.response.start", "status": status, "headers": fields})
+        if not self.gone.is_set():
+            self.status = status
 
     async def _emit(self, message: dict[str, Any]) -> None:
         """Send, unless nobody is there: some servers raise then, others say nothing."""

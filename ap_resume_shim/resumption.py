@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from ap_resume_shim import replies
+from ap_resume_shim import logs, replies
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import HoldLapsed, ResumeError, UpstreamError, UpstreamTimeout
 from ap_resume_shim.core.exchange import (
@@ -40,6 +40,7 @@ from ap_resume_shim.core.exchange import (
     Unsettled,
     Untaken,
 )
+from ap_resume_shim.core.flow import REPLAYED
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.upstream import FENCE, Exchange, synthesise
 
@@ -103,8 +104,9 @@ class Resumption:
         mode: Mode,
         cancels: bool,
         limits: Limits,
+        line: logs.ResumeLine,
     ) -> None:
-        self._flow, self._arrival, self._limits = flow, arrival, limits
+        self._flow, self._arrival, self._limits, self._line = flow, arrival, limits, line
         self._app, self._scope, self._prefix = app, scope, prefix
         self._client, self._mode, self._cancels = client, mode, cancels
         self._sent: Exchange | None = None
@@ -117,15 +119,18 @@ class Resumption:
         try:
             await self._drive()
         except ResumeError as error:
+            self._line.failed(error)
             await self._keep(Reply(error.http_status, error.body(), error.headers))
             await self._client.refuse(error)
         except ClientGone:
             pass
-        except BaseException:
+        except BaseException as error:
+            self._line.failed(error)
             if self._sent is not None:
                 self._sent.forget()
             raise
         finally:
+            self._line.write()
             self._flow.close()
             if self._sent is not None:
                 self._sent.leave()
@@ -151,11 +156,14 @@ class Resumption:
     async def _do(self, step: Step) -> Any:
         match step:
             case Ask(requests):
-                return await self._ask(requests)
+                with self._line.upstream:
+                    return await self._ask(requests)
             case Pause(seconds):
                 return await self._unless_gone(asyncio.sleep(seconds))
             case Recall():
-                return await self._arrival.recall()
+                kept = await self._arrival.recall()
+                self._line.run_id = None if kept is None else kept.run_id
+                return kept
             case Repeated():
                 return await self._arrival.repeated()
             case Overtaken():
@@ -170,24 +178,36 @@ class Resumption:
                 return await self._send(request)
             case Accepted(run_id, headers):
                 self._head, self._accepted = headers, True
+                self._line.verdict, self._line.run_id = logs.ACCEPTED, run_id
                 return await self._arrival.accepted(run_id)
             case Known(run_id):
+                self._line.run_id = run_id
                 return await self._arrival.known(run_id)
             case Untaken():
                 return await self._arrival.untaken()
             case Join(request):
                 return await self._open_exchange(request)
             case ReadBody():
-                return await self._holding_on(self._open.read())
+                with self._line.upstream:
+                    return await self._holding_on(self._open.read())
             case ReadEvents(grace):
-                return await self._unless_gone(self._read_events(grace))
+                with self._line.upstream:
+                    return await self._unless_gone(self._read_events(grace))
             case Answer(reply):
-                if isinstance(reply, StreamReply):
-                    return await self._relay(reply)
-                await self._keep(reply)
-                return await self._client.answer(reply)
+                await self._answer(reply)
+                return self._line.write()
             case _:
                 assert_never(step)
+
+    async def _answer(self, reply: Reply | StreamReply) -> None:
+        if REPLAYED in reply.headers:
+            self._line.verdict = logs.REPLAYED
+        if isinstance(reply, StreamReply):
+            await self._relay(reply)
+        else:
+            self._line.run_id = reply.value.get("run", reply.value).get("run_id") or self._line.run_id
+            await self._keep(reply)
+            await self._client.answer(reply)
 
     @property
     def _open(self) -> Exchange:
@@ -237,10 +257,11 @@ class Resumption:
             self._sent.forget()  # it found no connection
         self._deadline = asyncio.get_running_loop().time() + self._limits.resume
         self._sent = exchange = Exchange(self._app, scope, request.body)
-        status, headers = await self._holding_on(exchange.head(), leaving=_LEAVING)
-        if Response(status).ok:
-            return Response(status, headers)
-        return Response(status, headers, await self._holding_on(exchange.read(), leaving=_LEAVING))
+        with self._line.upstream:
+            status, headers = await self._holding_on(exchange.head(), leaving=_LEAVING)
+            if Response(status).ok:
+                return Response(status, headers)
+            return Response(status, headers, await self._holding_on(exchange.read(), leaving=_LEAVING))
 
     async def _read_events(self, grace: float) -> bytes:
         read = b""
@@ -331,7 +352,8 @@ class Resumption:
                 limit = asyncio.timeout(min(self._limits.keepalive, left))
                 try:
                     async with limit:
-                        return await self._unless_gone(asyncio.shield(chunk))
+                        with self._line.upstream:
+                            return await self._unless_gone(asyncio.shield(chunk))
                 except TimeoutError:
                     if not limit.expired():
                         raise  # the app's own

@@ -18,7 +18,7 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Event, State
+from websockets.protocol import Event
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
@@ -102,14 +102,13 @@ async def _open(address: Address, handshake: _Handshake) -> _Server:
     server = await _connect(address, handshake)
     try:
         await server.handshake()
-        return server
-    except WebSocketException as error:
-        if isinstance(error, InvalidStatus) and error.response.status_code >= 200:
-            raise
-        raise UpstreamError(f"The backend at {address.url} did not accept the WebSocket: {error}.") from error
-    finally:
-        if server.state is not State.OPEN:
-            server.transport.abort()
+    except BaseException as error:
+        server.transport.abort()
+        answered = isinstance(error, InvalidStatus) and error.response.status_code >= 200
+        if isinstance(error, WebSocketException) and not answered:
+            raise UpstreamError(f"The backend at {address.url} did not accept the WebSocket: {error}.") from error
+        raise
+    return server
 
 
 async def _connect(address: Address, handshake: _Handshake) -> _Server:

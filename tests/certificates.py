@@ -6,7 +6,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-_EXTENSIONS = "basicConstraints=CA:FALSE\nsubjectAltName=IP:127.0.0.1,DNS:localhost\n"
+_EXTENSIONS = """basicConstraints=CA:FALSE
+subjectAltName=IP:127.0.0.1,DNS:localhost
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+"""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Authority:
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder, self._name = folder, name
         self._key, self.certificate = folder / f"{name}.key", folder / f"{name}.pem"
-        _openssl("req", "-x509", *_new(self._key), "-subj", f"/CN={name}", "-days", "2", "-out", self.certificate)
+        use = ("-addext", "keyUsage=critical,keyCertSign")
+        _openssl("req", "-x509", *_new(self._key), "-subj", f"/CN={name}", *use, "-days", "2", "-out", self.certificate)
 
     def pair(self, name: str, password: str | None = None) -> Pair:
         """A certificate that it signs."""

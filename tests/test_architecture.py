@@ -14,6 +14,10 @@ ROOT = Path(ap_resume_shim.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
 US = "ap_resume_shim"
 SHELL = (
+    "forwarding",
+    "health",
+    "logs",
+    "tracing",
     "middleware",
     "upstream",
     "resumption",
@@ -26,6 +30,7 @@ SHELL = (
     "guard.redis",
     "guard.scripts",
 )
+SIDECAR = {f"{US}.{name}" for name in ("settings", "sources", "assembly", "sockets", "serving", "cli")}
 IMPURE = {"asyncio", "time", "random", "uuid", "os", "logging", "secrets", "threading", "socket", "subprocess"}
 
 
@@ -71,19 +76,47 @@ def test_the_shell_does_not_know_where_the_backend_is(module: str) -> None:
 
 
 def test_the_proxy_knows_nothing_of_resumes() -> None:
-    assert not strangers(f"{US}.proxy", "closing", "core.errors", "core.strictjson", "upstream")
+    ours = ("closing", "core.errors", "core.strictjson", "extensions", "forwarding", "hops", "transports", "upstream")
+    assert not strangers(f"{US}.proxy", *ours, "websocket")
+    assert not strangers(f"{US}.websocket", "core.errors", "core.strictjson", "transports")
 
 
-def test_httpx_is_imported_by_the_proxy_alone() -> None:
-    assert [module for module in sorted(MODULES) if "httpx" in imports(module)] == [f"{US}.proxy"]
+@pytest.mark.parametrize("module", below("transports"))
+def test_a_transport_knows_nothing_but_its_seam(module: str) -> None:
+    assert not strangers(module, "core.errors", "transports")
+
+
+@pytest.mark.parametrize("module", below("wire"))
+def test_the_wire_knows_nothing_of_resumes(module: str) -> None:
+    assert not strangers(module, "core.errors", "extensions", "replies", "transports", "wire")
+
+
+@pytest.mark.parametrize("module", ["hops", "extensions", "wire.heads"])
+def test_what_is_said_of_heads_is_pure(module: str) -> None:
+    assert not imports(f"{US}.{module}") & (IMPURE | {"starlette"})
+
+
+@pytest.mark.parametrize(
+    ("library", "module"),
+    [("httpx", "transports.httpx"), ("websockets", "websocket"), ("redis", "guard.redis")],
+)
+def test_a_library_is_imported_in_one_place(library: str, module: str) -> None:
+    assert [name for name in sorted(MODULES) if library in imports(name)] == [f"{US}.{module}"]
 
 
 def test_the_command_line_is_imported_by_main_alone() -> None:
     assert [module for module in sorted(MODULES) if f"{US}.cli" in imports(module)] == [f"{US}.__main__"]
 
 
-def test_redis_is_imported_by_its_guard_alone() -> None:
-    assert [module for module in sorted(MODULES) if "redis" in imports(module)] == [f"{US}.guard.redis"]
+def test_the_sidecar_is_imported_by_itself_and_main_alone() -> None:
+    assert [module for module in sorted(MODULES) if imports(module) & SIDECAR and module not in SIDECAR] == [
+        f"{US}.__main__"
+    ]
+
+
+def test_settings_know_nothing_of_what_is_made_of_them() -> None:
+    assert not strangers(f"{US}.settings", "backends", "core.idempotency", "guard.memory")
+    assert not strangers(f"{US}.sources", "core.errors", "settings")
 
 
 @pytest.mark.parametrize("module", below("guard"))

@@ -17,11 +17,15 @@ from typing import Any
 import pytest
 
 from ap_resume_shim import ResumeShim
+from ap_resume_shim.assembly import check
+from ap_resume_shim.sources import read
 from examples.legacy_server.server import create_app
+from tests.certificates import Authority
 from tests.e2e.placements import sidecar
 from tests.redis_server import free_port, need_redis, redis_server
 from tests.serving import listening, serving
 from tests.shell.calling import eventually
+from tests.sidecar import sidecar as started
 
 ROOT = Path(__file__).parent.parent
 REPLICAS = ROOT / "docs/how-to/replicas.md"
@@ -169,6 +173,44 @@ def test_workers_with_one_store_forward_one_answer(store: str, tmp_path: Path) -
         finally:
             workers.terminate()
             workers.wait(timeout=20)
+
+
+SIDECAR = ROOT / "docs/how-to/sidecar.md"
+
+
+def test_the_page_on_the_sidecar_has_no_other_blocks_than_these() -> None:
+    found = re.findall(r"^```(\w+)", SIDECAR.read_text(), re.MULTILINE)
+    assert found == ["toml", "bash", "bash", "bash", "bash", "yaml", "ini"]
+
+
+def test_the_sidecars_commands_and_files_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_PASSWORD", "a password")
+    authority = Authority(tmp_path, "ca")
+    for name in ("server", "client"):
+        authority.pair(name)
+    Path("shim.toml").write_text(blocks(SIDECAR, "toml")[0])
+    Path("settings.toml").write_text(blocks(ROOT / "docs/reference/settings.md", "toml")[0])
+    commands = [line for block in blocks(SIDECAR, "bash") for line in block.splitlines()]
+    commands += re.findall("^ExecStart=/opt/shim/bin/(.*)$", blocks(SIDECAR, "ini")[0], re.MULTILINE)
+    assert len(commands) == 7
+    for command in (*commands, "ap-resume-shim serve --config settings.toml"):
+        program, name, *options = shlex.split(command.replace("/etc/shim.toml", "shim.toml"))
+        assert (program, name) == ("ap-resume-shim", "serve")
+        assert check(read(options)) == []
+
+
+def test_the_probes_are_where_the_page_has_them(tmp_path: Path) -> None:
+    import httpx
+
+    settings, probes = blocks(SIDECAR, "toml")[0], re.findall(r"path: (\S+), port: (\d+)", SIDECAR.read_text())
+    assert {port for _, port in probes} == set(re.findall(r"health-port = (\d+)", settings))
+    (tmp_path / "shim.toml").write_text(re.sub("health-port = .*", "health-port = 0", settings))
+    with serving(create_app()) as upstream:
+        options = ("--host", "127.0.0.1", "--port", "0", "--config", str(tmp_path / "shim.toml"))
+        with started("--upstream", upstream, *options) as shim:
+            for path, _ in probes:
+                assert httpx.get(shim.health.removesuffix("/-") + path).status_code == 200
 
 
 def _answers(url: str) -> bool:

@@ -20,6 +20,8 @@ AHEAD = 64 * 1024
 """Bytes read ahead of the client, at most (and what one read brings)."""
 HEAD = 256 * 1024
 """Bytes of an answer's head, at most."""
+TAKES = 60.0
+"""Seconds in which a server has to take a part of a body; one that takes none would hold what has left already."""
 CONTINUE = 1.0
 """Seconds that a server is given to say 100 before the body is sent anyway (RFC 9110, section 10.1.1)."""
 
@@ -349,8 +351,15 @@ class _Connection(asyncio.Protocol):
         if data:
             self.transport.write(data)
         if self._paused:
-            self._writable = self.loop.create_future()
-            await self._writable
+            await self._until_taken()
+
+    async def _until_taken(self) -> None:
+        self._writable, untaken = self.loop.create_future(), 0
+        while not self._writable.done():
+            before, untaken = untaken, self.transport.get_write_buffer_size()
+            if untaken == before:
+                raise self._broken(f"it took nothing of the request's body for {TAKES:g} seconds")
+            await asyncio.wait({self._writable}, timeout=TAKES)
 
     async def may_go_on(self) -> bool:
         """Wait for a 100; False when the answer came instead."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 AHEAD = 64 * 1024
 """Bytes of a body that are read ahead of the app."""
+PIPELINED = 16
+"""Requests that wait for the one before; more are not read. What is not read tells nothing of a client's leaving."""
 LINGER = 2.0
 """Seconds in which a client that still sends may read an answer that did not wait for it."""
 
@@ -35,6 +37,7 @@ METHODS = frozenset(
     b"UNLINK SOURCE QUERY PRI".split()
 )
 """Those that llhttp knows, and the beginning of HTTP/2, which is for it to refuse."""
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -71,6 +74,7 @@ class Http1Protocol(asyncio.Protocol):
         self._in_message = self._in_head = self._expects = self._closing = False
         self._method: bytes | None = None
         self._trailers: HeaderList = []
+        self._framing: HeaderList = []
         self._progress = self._fruitless = 0
         self._after_upgrade: bytearray | None = None
         self._current: Request | None = None
@@ -79,6 +83,7 @@ class Http1Protocol(asyncio.Protocol):
         self._reading = True
         self._writable: asyncio.Future[None] | None = None
         self._write_paused = False
+        self._untaken = 0
         self._deadline = 0.0
         self._clock: _Clock
 
@@ -112,14 +117,18 @@ class Http1Protocol(asyncio.Protocol):
             return  # unread, so that the client may read
         if self._after_upgrade is not None:
             self._after_upgrade += data
-            self._pause_reading()
+            if len(self._after_upgrade) > AHEAD:
+                self._pause_reading()
             return
         before = self._progress
         try:
             self._parser.feed_data(data if self._in_message else self._known(data))
         except httptools.HttpParserUpgrade as upgrade:
-            self._after_upgrade = bytearray(data[upgrade.args[0] :])
-            self._pause_reading()
+            rest = data[upgrade.args[0] :]
+            if self._framing:
+                self._parse_body(rest)
+            else:
+                self._after_upgrade = bytearray(rest)
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, Refused):
                 self._refuse(error.__context__.status, str(error.__context__))
@@ -141,6 +150,15 @@ class Http1Protocol(asyncio.Protocol):
         self._method = method
         return b"POST " + rest
 
+    def _parse_body(self, rest: bytes) -> None:
+        """httptools takes what follows a wish for an upgrade for another protocol. A body is one all the same: else it
+        would be read as a request of its own. So a new parser is told how long it is.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % self._framing[0])
+        self._framing.clear()
+        self.data_received(rest)
+
     def pause_writing(self) -> None:
         """The client does not take what is sent."""
         self._write_paused = True
@@ -158,6 +176,8 @@ class Http1Protocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._framing:
+            return
         self._url, self._headers, self._trailers = b"", [], []
         self._in_head, self._in_message, self._expects = True, True, False
         self._progress += 1
@@ -166,10 +186,14 @@ class Http1Protocol(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         """A part of the target."""
+        if self._framing:
+            return
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or one after the body."""
+        if self._framing:
+            return
         name = name.lower()
         if name == b"expect":
             self._expects = self._in_head and value.lower() == b"100-continue"
@@ -177,17 +201,21 @@ class Http1Protocol(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: begin, or wait for the request before."""
+        if self._framing:
+            return
         self._in_head = False
         self._progress += 1
         parser = self._parser
         method, self._method = self._method or parser.get_method(), None
+        if upgrades := parser.should_upgrade():
+            self._framing = [field for field in self._headers if field[0] in FRAMING and field[1] != b"0"]
         scope = scope_of(
             method,
             self._url,
             parser.get_http_version(),
             self._headers,
             limit=self.max_head,
-            upgrade=self._open_tunnel if parser.should_upgrade() and method == b"GET" else None,
+            upgrade=self._open_tunnel if upgrades and not self._framing and method == b"GET" else None,
         )
         scope.update(self._peers)
         scope["state"] = self._app_state.copy()
@@ -198,8 +226,9 @@ class Http1Protocol(asyncio.Protocol):
         if self._current is None:
             self._begin(self._newest)
         else:
-            self._pause_reading()
             self._waiting.append(self._newest)
+            if len(self._waiting) >= PIPELINED:
+                self._pause_reading()
 
     def on_body(self, data: bytes) -> None:
         """A part of the body."""
@@ -207,12 +236,14 @@ class Http1Protocol(asyncio.Protocol):
         self._progress += 1
         if self._newest.took(data) > AHEAD:
             self._pause_reading()
-        elif not self._write_paused and self._newest is self._current:
+        if not self._write_paused and self._newest is self._current:
             self._deadline = 0.0
 
     def on_message_complete(self) -> None:
         """The request is whole."""
         assert self._newest is not None
+        if self._framing:
+            return
         self._progress += 1
         self._in_message = False
         if not self._newest.keep_alive:
@@ -248,6 +279,7 @@ class Http1Protocol(asyncio.Protocol):
             self.transport.close()
         elif self._waiting:
             self._begin(self._waiting.popleft())
+            self.resume_reading()
         else:
             self._within(self._keep_alive)
             rest, self._after_upgrade = self._after_upgrade, None
@@ -281,8 +313,10 @@ class Http1Protocol(asyncio.Protocol):
         self.resume_reading()
 
     def resume_reading(self) -> None:
-        """Go on reading, unless a request has to wait."""
-        if not self._reading and self._after_upgrade is None and not self._waiting and not self.transport.is_closing():
+        """Go on reading, unless too much waits already."""
+        if self._reading or self.transport.is_closing():
+            return
+        if self._after_upgrade is None and len(self._waiting) < PIPELINED:
             self._reading = True
             self.transport.resume_reading()
 
@@ -334,10 +368,14 @@ class Http1Protocol(asyncio.Protocol):
 
     def tick(self, now: float) -> None:
         """Close what has taken too long."""
+        if self.transport.is_closing() and (untaken := self.transport.get_write_buffer_size()) != self._untaken:
+            self._untaken = untaken  # the end of an answer, which a client may take as slowly as what came before
+            self._within(self.patience)
+            return
         if not self._deadline or now < self._deadline:
             return
         self._deadline = 0.0
-        if self._current is not None:
+        if self._current is not None or self.transport.is_closing():
             self.transport.abort()
         elif self._in_head:
             self._refuse(408, f"The request's head was not there within {self.patience_for_head:g} seconds.")

@@ -9,6 +9,7 @@ from typing import cast
 async def join(left: asyncio.Transport, right: asyncio.Transport) -> None:
     """Carry bytes both ways until both ends are over. A connection that breaks breaks the other one."""
     ends = (_End(right), _End(left))
+    ends[0].twin, ends[1].twin = ends[1], ends[0]
     for end, transport in zip(ends, (left, right), strict=True):
         end.connection_made(transport)
         transport.set_protocol(end)
@@ -25,9 +26,11 @@ class _End(asyncio.Protocol):
     """What hears one connection, and writes to the other."""
 
     transport: asyncio.Transport
+    twin: _End
 
     def __init__(self, other: asyncio.Transport) -> None:
         self._other = other
+        self._said_all = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -43,7 +46,8 @@ class _End(asyncio.Protocol):
         """One side has said all it has to say; the other may go on."""
         if self._other.can_write_eof() and not self._other.is_closing():
             self._other.write_eof()
-            return True
+            self._said_all = True
+            return not self.twin._said_all
         return False
 
     def connection_lost(self, error: Exception | None) -> None:

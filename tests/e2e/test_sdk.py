@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 import pytest
@@ -124,6 +124,13 @@ async def an_assistant_is_created_updated_and_deleted(client: LangGraphClient) -
 
 
 @succeeds
+async def an_assistant_goes_back_to_its_first_version(client: LangGraphClient) -> Any:
+    made = await client.assistants.create("ask", metadata=(mark := {"of": str(uuid4())}), name="mine")
+    await client.assistants.update(made["assistant_id"], name="yours")
+    return await client.assistants.set_latest(made["assistant_id"], 1), await client.assistants.count(metadata=mark)
+
+
+@succeeds
 async def a_graph_and_its_schemas_are_read(client: LangGraphClient) -> Any:
     found = await assistant(client, "sub")
     return [
@@ -167,6 +174,12 @@ async def a_thread_is_copied_and_deleted(client: LangGraphClient) -> Any:
     values = (await client.threads.get_state(copy["thread_id"]))["values"]
     await client.threads.delete(thread)
     return copy, values, await client.threads.search(ids=[thread])
+
+
+@succeeds
+async def threads_are_pruned(client: LangGraphClient) -> Any:
+    threads = [await new_thread(client) for _ in range(2)]
+    return await client.threads.prune(threads), await client.threads.search(ids=threads)
 
 
 @succeeds
@@ -280,6 +293,23 @@ async def a_run_is_cancelled(client: LangGraphClient) -> Any:
 
 
 @succeeds
+async def several_runs_are_cancelled(client: LangGraphClient) -> Any:
+    thread = await new_thread(client)
+    runs = [await client.runs.create(thread, "slow", input={"secs": 30}) for _ in range(2)]
+    await client.runs.cancel_many(thread_id=thread, run_ids=[run["run_id"] for run in runs])
+    await settled(client, thread)
+    return [run["status"] for run in await client.runs.list(thread)]
+
+
+@succeeds
+async def a_run_is_deleted(client: LangGraphClient) -> Any:
+    thread = await asked(client)
+    (run,) = await client.runs.list(thread)
+    await client.runs.delete(thread, run["run_id"])
+    return await client.runs.list(thread)
+
+
+@succeeds
 async def a_client_that_leaves_its_stream_cancels_the_run(client: LangGraphClient) -> Any:
     thread = await new_thread(client)
     stream = client.runs.stream(thread, "slow", input={"secs": 30}, on_disconnect="cancel")
@@ -287,6 +317,58 @@ async def a_client_that_leaves_its_stream_cancels_the_run(client: LangGraphClien
     await stream.aclose()  # type: ignore[attr-defined]
     await asyncio.wait_for(settled(client, thread), 15)
     return begun, [run["status"] for run in await client.runs.list(thread)]
+
+
+@succeeds
+async def the_stream_of_a_thread_is_joined(client: LangGraphClient) -> Any:
+    thread = await new_thread(client)
+
+    async def first_end() -> StreamPart:
+        parts = await client.threads.join_stream(thread)
+        return await anext(part async for part in parts if part.data.get("status") == "run_done")
+
+    listening = asyncio.create_task(first_end())
+    while not listening.done():  # only what begins after it has joined is heard
+        await client.runs.wait(thread, "slow", input={"secs": 0})
+    return await listening
+
+
+@succeeds
+async def a_thread_answers_over_events(client: LangGraphClient) -> Any:
+    return await session(client, "sse")
+
+
+@succeeds
+async def a_thread_answers_over_a_websocket(client: LangGraphClient) -> Any:
+    return await session(client, "websocket")
+
+
+async def session(client: LangGraphClient, transport: Literal["sse", "websocket"]) -> Any:
+    """A question and its answer in the SDK's newest protocol: commands, and one connection for all events."""
+    async with client.threads.stream(assistant_id="ask", transport=transport) as thread:
+        await thread.run.start(input={"topic": "lunch"})
+        questions = []
+        async for event in thread.events:
+            match cast(dict[str, Any], event):
+                case {"method": "input.requested", "params": {"data": question}}:
+                    questions.append(question)
+                    while not thread.interrupted:
+                        await asyncio.sleep(0.05)
+                    await settled(client, thread.thread_id)
+                    await thread.run.respond("Grüße 🎈")
+                case {"method": "lifecycle", "params": {"data": {"event": "completed"}}}:
+                    break
+        return questions, await thread.output
+
+
+@succeeds
+async def a_schedule_is_made_changed_found_and_deleted(client: LangGraphClient) -> Any:
+    thread = await new_thread(client)
+    made: Any = await client.crons.create_for_thread(thread, "slow", schedule="0 0 1 1 *", input={"secs": 0})
+    changed = await client.crons.update(made["cron_id"], schedule="0 0 2 1 *", enabled=False)
+    found = await client.crons.search(thread_id=thread), await client.crons.count(thread_id=thread)
+    await client.crons.delete(made["cron_id"])
+    return made, changed, found, await client.crons.search(thread_id=thread)
 
 
 @succeeds

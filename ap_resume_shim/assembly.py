@@ -1,0 +1,140 @@
+"""What the settings of the sidecar make: the app, and TLS on both sides."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.forwarding import Forwarding
+from ap_resume_shim.guard import Guard, load_guard
+from ap_resume_shim.health import not_found
+from ap_resume_shim.middleware import ResumeShim
+from ap_resume_shim.proxy import ReverseProxy
+from ap_resume_shim.resumption import Limits
+from ap_resume_shim.settings import Settings
+from ap_resume_shim.transports.httpx import HttpxTransport
+from ap_resume_shim.wire.client import WireTransport
+
+
+def check(settings: Settings) -> list[str]:
+    """What is wrong with settings that are right one by one: a line for each. Opens files, but no connection."""
+    parts: tuple[Callable[[Settings], object], ...] = (_refuse_unguarded_workers, server_tls, _proxy, _guard, _backend)
+    problems = []
+    for make in parts:
+        try:
+            make(settings)
+        except ConfigurationError as error:
+            problems.append(settings.masked(str(error)))
+    return problems
+
+
+def build(settings: Settings) -> ResumeShim:
+    """The app: the shim in front of a server elsewhere. Raises `ConfigurationError`."""
+    return ResumeShim(
+        _proxy(settings),
+        settings.backend,
+        resume_at=settings.resume_at,
+        guard=_guard(settings),
+        namespace=settings.namespace,
+        credentials=settings.credentials,
+        lenient=settings.lenient,
+        prefix=settings.prefix,
+        settle=settings.settle,
+        limits=Limits(lookup=settings.lookup_timeout, resume=settings.resume_timeout, idle=settings.idle_timeout),
+        cors=settings.cors,
+    )
+
+
+def _backend(settings: Settings) -> ResumeShim:
+    return ResumeShim(not_found, settings.backend, resume_at=settings.resume_at, cors=settings.cors)
+
+
+def _proxy(settings: Settings) -> ReverseProxy:
+    return ReverseProxy(
+        settings.upstream,
+        connect=settings.connect_timeout,
+        tls=upstream_tls(settings),
+        transport=WireTransport if settings.transport == "wire" else HttpxTransport,
+        forwarding=Forwarding(
+            keep_host=settings.keep_host,
+            via=settings.via,
+            forwarded=None if settings.forwarded == "off" else settings.forwarded,
+            trusted=settings.forwarded_allow_ips,
+        ),
+    )
+
+
+def _guard(settings: Settings) -> Guard:
+    options: dict[str, Any] = {"keep": settings.keep_answers, "duplicate_window": settings.duplicate_window}
+    if settings.guard != "memory":
+        options |= {"lease": settings.guard_lease, "required": settings.guard_required}
+    return load_guard(settings.guard, **options)
+
+
+def _refuse_unguarded_workers(settings: Settings) -> None:
+    if settings.workers > 1 and settings.guard == "memory":
+        raise ConfigurationError(
+            f"With --workers {settings.workers} and --guard memory, two workers may resume the same thread: "
+            "pass --guard redis://… so that all workers share it, or --workers 1."
+        )
+
+
+def upstream_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Whom to trust, and what to show to the server; None: as usual. Raises `ConfigurationError`."""
+    given = settings.upstream_ca, settings.upstream_cert, settings.upstream_key
+    if not any(given):
+        return None
+    context = _trusting(ssl.Purpose.SERVER_AUTH, settings.upstream_ca)
+    if settings.upstream_cert or settings.upstream_key:
+        _show(context, settings.upstream_cert, settings.upstream_key, settings.upstream_key_password, "--upstream-cert")
+    return context
+
+
+def server_tls(settings: Settings) -> ssl.SSLContext | None:
+    """What to show to clients, and whom of them to trust; None: no TLS. Raises `ConfigurationError`."""
+    given = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
+    if not any(given):
+        return None
+    context = _trusting(ssl.Purpose.CLIENT_AUTH, settings.ssl_ca_certs)
+    _show(context, settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_keyfile_password, "--ssl-certfile")
+    context.set_alpn_protocols(["http/1.1"])
+    if settings.ssl_ca_certs is not None:
+        context.verify_mode = ssl.VerifyMode[f"CERT_{settings.ssl_cert_reqs.upper()}"]
+    return context
+
+
+def _trusting(purpose: ssl.Purpose, authorities: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(purpose, cafile=authorities)
+    except OSError as error:
+        raise ConfigurationError(f"There are no certificates to trust in {authorities}: {_reason(error)}.") from None
+
+
+def _show(
+    context: ssl.SSLContext, certificate: Path | None, key: Path | None, password: SecretStr | None, flag: str
+) -> None:
+    """Have a context show a certificate. Raises `ConfigurationError`."""
+    if certificate is None:
+        raise ConfigurationError(f"There is no certificate for TLS: give it with {flag}.")
+
+    def asked() -> str:
+        if password is None:  # else OpenSSL would ask on the terminal
+            raise ConfigurationError(f"The key in {key or certificate} has a password, which was not given.")
+        return password.get_secret_value()
+
+    try:
+        context.load_cert_chain(certificate, key, asked)
+    except OSError as error:
+        files = f"{certificate} and {key}" if key else f"{certificate}"
+        raise ConfigurationError(f"{files} cannot be used as certificate and key: {_reason(error)}.") from None
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "it is not PEM").replace("_", " ").lower()
+    return str(error.strerror)

@@ -1,0 +1,277 @@
+"""What is written down: one line a resume, on request one for every other request; and for `serve`, how it looks.
+
+The library itself configures nothing: lines go to the standard library's loggers, with what they tell as fields too.
+No line holds a credential, a query (tokens live there), or what a client answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import sys
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.extensions import TUNNEL
+from ap_resume_shim.tracing import request_id, trace_id
+from ap_resume_shim.upstream import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ap_resume_shim.core.protocol import Mode
+    from ap_resume_shim.replies import Client
+
+resumes = logging.getLogger("ap_resume_shim.resume")
+access = logging.getLogger("ap_resume_shim.access")
+
+RESUME = "ap_resume_shim.resume"
+"""The scope key of a request that is answered as a resume, and has its own line."""
+
+ACCEPTED, REPLAYED, CANCELLED = "accepted", "replayed", "cancelled"
+"""Verdicts, beside the codes of errors and `CLIENT_LEFT`."""
+
+COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED = "complete", "client_left", "broken", "unanswered"
+"""How an answer ended."""
+
+_LONGEST = 1024
+"""Characters of a value."""
+
+
+class Stopwatch:
+    """Adds up the seconds that were spent inside it."""
+
+    __slots__ = ("_since", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._since = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += perf_counter() - self._since
+
+
+class ResumeLine:
+    """The line of one resume: filled in on its way, and written once, when its answer is over."""
+
+    def __init__(self, scope: Scope, mode: Mode, client: Client) -> None:
+        self.backend: str | None = None
+        self.thread_id: str | None = None
+        self.run_id: str | None = None
+        self.verdict: str | None = None
+        """`accepted`, `replayed`, or an error's code; None until it is decided."""
+        self.upstream = Stopwatch()
+        """To be held while the backend is waited for."""
+        self._scope, self._mode, self._client = scope, mode, client
+        self._since = perf_counter()
+        self._resume_state: str | None = None
+        self._written = False
+
+    def failed(self, error: BaseException) -> None:
+        """The resume was refused, or failed; an answer that was broken off has its reason as its cause."""
+        if isinstance(error, asyncio.CancelledError):
+            self.verdict = self.verdict or CANCELLED
+            return
+        known = next((e for e in (error, error.__cause__) if isinstance(e, ResumeError)), ResumeError(""))
+        self._resume_state = known.metadata.get("resume_state", "unknown" if self.verdict == ACCEPTED else None)
+        self.verdict = known.code
+
+    def write(self) -> None:
+        """Write the line, the first time."""
+        if self._written:
+            return
+        self._written = True
+        _write(
+            resumes,
+            "resume",
+            thread_id=self.thread_id,
+            run_id=self.run_id,
+            backend=self.backend,
+            mode=self._mode.name.lower(),
+            verdict=self.verdict or CLIENT_LEFT,
+            resume_state=self._resume_state,
+            status=self._client.status,
+            ended=self._client.ended,
+            upstream_ms=_ms(self.upstream.seconds),
+            total_ms=_ms(perf_counter() - self._since),
+            request_id=request_id(self._scope),
+            trace_id=trace_id(self._scope),
+        )
+
+
+class AccessLog:
+    """A line for each request that is no resume, WebSockets too: `app = AccessLog(ResumeShim(...))`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand everything on at once, and write what it was when it is over."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        seen = _Seen(receive, send)
+        if TUNNEL in (scope.get("extensions") or {}):
+            opening = {"open": seen.opening(scope["extensions"][TUNNEL]["open"])}
+            scope["extensions"] = {**scope["extensions"], TUNNEL: opening}
+        try:
+            await self.app(scope, seen.receive, seen.send)
+        finally:
+            if RESUME not in scope:
+                seen.write(scope)
+
+
+class _Seen:
+    """A request's messages, noted as they pass."""
+
+    __slots__ = ("_bytes", "_ended", "_receive", "_send", "_since", "_status")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._since = perf_counter()
+        self._status: int | None = None
+        self._bytes = 0
+        self._ended: str | None = None
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._ends(CLIENT_LEFT)
+        elif message["type"] == "websocket.disconnect":
+            self._ends(CLIENT_LEFT if message.get("code") == 1006 else COMPLETE)  # 1006: there was no close frame
+        return message
+
+    async def send(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            self._ends(CLIENT_LEFT)
+            raise
+        match message["type"]:
+            case "http.response.start" | "websocket.http.response.start":
+                self._status = message["status"]
+            case "http.response.body" | "websocket.http.response.body":
+                self._bytes += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    self._ends(COMPLETE)
+            case "websocket.accept":
+                self._status = 101
+            case "websocket.send":
+                self._bytes += len(message.get("bytes") or (message.get("text") or "").encode())
+            case "websocket.close":
+                self._status = self._status or 403  # closed before it was accepted
+                self._ends(COMPLETE)
+
+    def opening(self, opened: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """A tunnel's opening, noted: what goes through it is not seen."""
+
+        async def opens(*connection: Any) -> None:
+            self._status = 101
+            await opened(*connection)
+            self._ends(COMPLETE)
+
+        return opens
+
+    def write(self, scope: Scope) -> None:
+        raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
+        client = scope.get("client")
+        _write(
+            access,
+            "request",
+            method=scope.get("method", "WEBSOCKET"),
+            path=raw.partition(b"?")[0].decode("latin-1"),
+            status=self._status,
+            ended=self._ended or (UNANSWERED if self._status is None else BROKEN),
+            bytes=self._bytes,
+            total_ms=_ms(perf_counter() - self._since),
+            peer=client[0] if client else None,
+            request_id=request_id(scope),
+        )
+
+    def _ends(self, how: str) -> None:
+        self._ended = self._ended or how
+
+
+def printable(text: str) -> str:
+    """A text as a part of one line: what cannot be seen is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _write(logger: logging.Logger, what: str, **fields: str | int | float | None) -> None:
+    """`what name=value …`, without what is not known; as fields, all of it. Ids and paths may be an attacker's."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    told = {name: printable(_cut(value)) if isinstance(value, str) else value for name, value in fields.items()}
+    pairs = [f"{name}={_quoted(str(value))}" for name, value in told.items() if value is not None]
+    logger.info("%s %s", what, " ".join(pairs), extra=told)
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
+
+
+def _quoted(value: str) -> str:
+    """As it is, unless it could be taken for more than one value."""
+    return value if re.fullmatch(r'[^\s="]+', value) else json.dumps(value, ensure_ascii=False)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+class _Human(logging.Formatter):
+    """`INFO:     what happened`; a traceback is the only thing of several lines."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s:     %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record).rstrip())
+
+
+def configure(
+    level: str = "info",
+    format: Literal["auto", "human", "json"] = "auto",  # noqa: A002 - as the option is called
+    access_log: bool = False,
+) -> None:
+    """Write all logs of this process to standard error: for `serve`, with uvicorn's `log_config=None, log_level=None`.
+
+    - `level`: of our own lines. Those of libraries begin at `info`: below it, some write header fields down.
+    - `format`: "human", "json" (an object a line; needs python-json-logger), or "auto": human on a terminal.
+    - `access_log`: whether lines of `AccessLog` are written, whatever the level.
+    """
+    handler = logging.StreamHandler()
+    human = format == "human" or (format == "auto" and sys.stderr.isatty())
+    handler.setFormatter(_Human() if human else _json())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    own = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(max(own, logging.INFO))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        theirs = logging.getLogger(name)
+        theirs.handlers.clear()
+        theirs.setLevel(logging.NOTSET)
+        theirs.propagate = name != "uvicorn.access"  # which writes queries down
+    logging.getLogger("ap_resume_shim").setLevel(own)
+    access.setLevel(logging.INFO if access_log else logging.CRITICAL)
+
+
+def _json() -> logging.Formatter:
+    from pythonjsonlogger.core import RESERVED_ATTRS
+    from pythonjsonlogger.json import JsonFormatter
+
+    return JsonFormatter(
+        "%(timestamp)s%(levelname)s%(name)s%(message)s",
+        rename_fields={"levelname": "level", "name": "logger"},
+        timestamp=True,
+        reserved_attrs=[*RESERVED_ATTRS, "color_message", "taskName"],  # uvicorn's, and Python's from 3.12 on
+    )

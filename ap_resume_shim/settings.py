@@ -1,0 +1,287 @@
+"""The settings of the sidecar: what there is to set, with defaults and descriptions.
+
+Each has one name: `resume_timeout` here, `--resume-timeout` as a flag, `AP_RESUME_SHIM_RESUME_TIMEOUT` in the
+environment, `resume-timeout` in a TOML file. In a value, `${NAME}` stands for the environment variable NAME, so that a
+secret need not be written down; `$${` is a literal `${`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    FilePath,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ap_resume_shim.backends import BACKENDS
+from ap_resume_shim.core.idempotency import CREDENTIALS
+from ap_resume_shim.guard.memory import DAY
+
+ENVIRONMENT = "AP_RESUME_SHIM_"
+"""How the names of the environment variables begin."""
+
+
+def kebab(name: str) -> str:
+    """A setting's name in a file, and as a flag."""
+    return name.replace("_", "-")
+
+
+def _split(value: Any) -> Any:
+    """`a,b`, or a list as JSON writes it."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError('a list is written a,b or ["a", "b"]') from None
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Group(BaseSettings):
+    """Settings that belong together, under the title that help gives them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT,
+        extra="forbid",
+        alias_generator=AliasGenerator(serialization_alias=kebab),
+        cli_prog_name="ap-resume-shim serve",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_exit_on_error=False,
+    )
+
+
+class Upstream(_Group):
+    """the server"""
+
+    upstream: Annotated[
+        str, Field(description="address of the server: http://127.0.0.1:2024, https://host, unix:/path/of/a/socket")
+    ]
+    upstream_ca: Annotated[
+        FilePath | None, Field(description="certificates (PEM) to trust for https; default: the system's")
+    ] = None
+    upstream_cert: Annotated[
+        FilePath | None, Field(description="certificate (PEM) to show to the server, where it asks for one")
+    ] = None
+    upstream_key: Annotated[
+        FilePath | None, Field(description="key of that certificate; default: in the same file")
+    ] = None
+    upstream_key_password: Annotated[SecretStr | None, Field(description="password of that key")] = None
+    connect_timeout: Annotated[Seconds, Field(description="seconds for a connection to the server; then 502")] = 5.0
+    transport: Annotated[
+        Literal["wire", "httpx"],
+        Field(description="client for the server: wire (fast; 1xx answers, trailers, upgrades) or httpx"),
+    ] = "wire"
+    keep_host: Annotated[bool, Field(description="pass the client's Host on; else the server's own address")] = True
+    via: Annotated[
+        str | None, Field(description="name for the Via field; a request that has it already is a loop: 508")
+    ] = None
+    forwarded: Annotated[
+        Literal["off", "forwarded", "x-forwarded", "both"], Field(description="fields that tell who the client is")
+    ] = "off"
+    forwarded_allow_ips: Annotated[
+        Names, Field(description="addresses of proxies in front whose own such fields are believed; *: all")
+    ] = ["127.0.0.1", "::1"]
+
+
+class Resumes(_Group):
+    """resumes"""
+
+    backend: Annotated[str, Field(description=f"kind of server: auto, native, {', '.join(BACKENDS)}")] = "auto"
+    resume_at: Annotated[
+        str | None, Field(description="where the answer goes in the create-run body, such as /command/resume")
+    ] = None
+    lenient: Annotated[
+        bool, Field(description="drop fields that the backend cannot honour, and say so in AP-Resume-Ignored")
+    ] = False
+    prefix: Annotated[str, Field(description="path before the backend's routes and the shim's, such as /api")] = ""
+    settle: Annotated[float, Field(ge=0, description="seconds that a busy thread is given before 409")] = 1.0
+    lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0
+    resume_timeout: Annotated[
+        Seconds,
+        Field(description="seconds for a resume: to the head of a stream, to the end of any other answer; then 504"),
+    ] = 3600.0
+    idle_timeout: Annotated[Seconds, Field(description="seconds of silence in the middle of a stream")] = 3600.0
+    cors: Annotated[
+        Names, Field(description="origins whose pages may resume from a browser: https://app.example, or *")
+    ] = []
+
+
+class Guarding(_Group):
+    """one resume at a time"""
+
+    guard: Annotated[
+        str, Field(description="who keeps resumes apart: memory, or redis://host:port/0, shared by all sidecars")
+    ] = "memory"
+    guard_required: Annotated[
+        bool, Field(description="answer 503 while the shared guard cannot be reached; else this process guards alone")
+    ] = True
+    guard_lease: Annotated[
+        Seconds, Field(description="seconds after which the thread of a sidecar that died is free (redis); 3 or more")
+    ] = 30.0
+    namespace: Annotated[
+        str | None, Field(description="what the threads belong to; default: the upstream's address")
+    ] = None
+    credentials: Annotated[Names, Field(description="header fields that tell callers apart, for Idempotency-Key")] = (
+        list(CREDENTIALS)
+    )
+    duplicate_window: Annotated[
+        float, Field(ge=0, description="seconds in which a caller's same answer to the same thread is refused; 0: off")
+    ] = 0.0
+    keep_answers: Annotated[Seconds, Field(description="seconds that an answer is kept under its Idempotency-Key")] = (
+        DAY
+    )
+
+
+class Listening(_Group):
+    """clients"""
+
+    host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0: any free one")] = 8063
+    uds: Annotated[str | None, Field(description="path of a Unix socket to listen on, in place of a port")] = None
+    ssl_certfile: Annotated[FilePath | None, Field(description="own certificate (PEM): listen with TLS")] = None
+    ssl_keyfile: Annotated[FilePath | None, Field(description="its key; default: in the same file")] = None
+    ssl_keyfile_password: Annotated[SecretStr | None, Field(description="password of that key")] = None
+    ssl_ca_certs: Annotated[
+        FilePath | None, Field(description="certificates (PEM) that sign those of clients: clients have to show one")
+    ] = None
+    ssl_cert_reqs: Annotated[
+        Literal["required", "optional", "none"],
+        Field(description="whether clients have to show a certificate, with --ssl-ca-certs"),
+    ] = "required"
+    max_head: Annotated[int, Field(ge=1024, description="bytes of a request's head; more is 431")] = 65536
+    timeout_keep_alive: Annotated[
+        Seconds, Field(description="seconds that a client's idle connection is kept open")
+    ] = 75.0
+
+
+class Life(_Group):
+    """processes"""
+
+    workers: Annotated[int, Field(ge=1, description="processes; several need a shared guard")] = 1
+    timeout_graceful_shutdown: Annotated[
+        float, Field(ge=0, description="seconds that requests under way are given after SIGTERM, before they are cut")
+    ] = 10.0
+    reserved_prefix: Annotated[
+        str,
+        Field(pattern=r"^(/[^/?#\s]+)*$|^/$", description="path before healthz and readyz; empty: there are none"),
+    ] = "/-"
+    health_port: Annotated[
+        int | None, Field(ge=0, le=65535, description="port for healthz and readyz, in place of the one for clients")
+    ] = None
+
+
+class Logs(_Group):
+    """logs"""
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="how much is said on standard error")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "human", "json"], Field(description="lines to read or JSON; auto: by whether it is a terminal")
+    ] = "auto"
+    access_log: Annotated[bool, Field(description="a line for each request that is no resume, too")] = False
+
+
+GROUPS = (Upstream, Resumes, Guarding, Listening, Life, Logs)
+"""In the order in which they are shown."""
+
+
+class Settings(Logs, Life, Listening, Guarding, Resumes, Upstream):
+    """Settings of `ap-resume-shim serve`."""
+
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, written: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        settings = handler(written)
+        settings._written = dict(written)
+        return settings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        return _resolved(value)
+
+    def shown(self) -> dict[str, str]:
+        """What was set, for people to read: secrets are masked, references are left as they were written."""
+        return {kebab(name): self._shown(name) for name in NAMES if name in self.model_fields_set}
+
+    def _shown(self, name: str) -> str:
+        written = self._written.get(name)
+        value = written if _REFERENCE.search(str(written)) else getattr(self, name)
+        return "" if value is None else masked(",".join(value) if isinstance(value, list) else str(value))
+
+    def masked(self, text: str) -> str:
+        """A text that may quote these settings, without passwords and without what is referred to."""
+        for name in filter(None, _REFERENCE.findall(str(self._written))):
+            if len(value := os.environ[name]) > 3:  # shorter ones are no secrets, and stand in other words
+                text = text.replace(value, f"${{{name}}}")
+        return masked(text)
+
+
+NAMES = tuple(name for group in GROUPS for name in group.model_fields)
+"""Of all settings, in the order in which they are shown."""
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
+_PASSWORD = re.compile(r"(://[^\s/:@]*:)(?!\$\{\w+\}@)[^\s/]+(?=@)|([?&]password=)[^\s&]+")
+
+
+def _resolved(value: Any) -> Any:
+    """A value with its references replaced. Raises `ValueError` for a variable that is not set."""
+    if isinstance(value, list):
+        return [_resolved(item) for item in value]
+    return _REFERENCE.sub(_referred, value) if isinstance(value, str) else value
+
+
+def _referred(reference: re.Match[str]) -> str:
+    if reference[0] == "$${":
+        return "${"
+    if reference[1] is None:
+        raise ValueError("${ begins a reference, ${NAME}; write $${ for the characters themselves")
+    if reference[1] not in os.environ:
+        raise ValueError(f"the environment variable {reference[1]}, which it refers to, is not set")
+    return os.environ[reference[1]]
+
+
+def masked(text: str) -> str:
+    """A text without the passwords of the addresses in it."""
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a file of settings."""
+    made = Settings.model_json_schema(mode="serialization")["properties"]
+    properties = {name: made[name] for name in map(kebab, NAMES)}
+    for described in properties.values():
+        described.pop("title")
+        if "anyOf" in described:  # TOML has no null
+            described |= described.pop("anyOf")[0]
+            described.pop("default")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ap-resume-shim",
+        "description": "Settings of `ap-resume-shim serve`: a TOML file, or its section [tool.ap-resume-shim].",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }

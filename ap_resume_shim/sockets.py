@@ -1,0 +1,77 @@
+"""The sockets that the sidecar listens on: taken first, so that one that is not to be had is one line to read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+BACKLOG = 2048
+
+
+class CannotListen(Exception):
+    """An address that is not to be had."""
+
+
+def tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """Listen on a port. Raises `CannotListen`, which says what to do: another one, with `flag`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle's algorithm on
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise CannotListen(
+            f"cannot listen on {host}:{port}: {error.strerror}. Pass another {flag}, or 0 for any free one."
+        ) from None
+    return listening
+
+
+def address(listening: socket.socket) -> str:
+    """Host and port, as a URL has them."""
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextmanager
+def unix(path: str) -> Iterator[socket.socket]:
+    """Listen on a Unix socket, in place of one that a dead server left; who may enter its folder may connect.
+
+    It is removed in the end. Raises `CannotListen`.
+    """
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        _clear(path)
+        listening.bind(path)
+        Path(path).chmod(0o666)
+        listening.listen(BACKLOG)
+        ours = Path(path).stat().st_ino
+    except OSError as error:
+        listening.close()
+        raise CannotListen(f"cannot listen on unix:{path}: {error.strerror or error}. Pass another --uds.") from None
+    try:
+        yield listening
+    finally:
+        listening.close()
+        with suppress(FileNotFoundError):
+            if Path(path).stat().st_ino == ours:  # and not that of a successor
+                Path(path).unlink()
+
+
+def _clear(path: str) -> None:
+    """Remove a socket on which nobody listens. Raises `OSError` where anything else is in the way."""
+    if not Path(path).exists():
+        return
+    if Path(path).is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                Path(path).unlink()
+                return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

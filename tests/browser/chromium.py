@@ -1,0 +1,138 @@
+"""A real browser: Debian's chromium without a window, which opens one page and is told nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BINARY = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--enable-logging=stderr",
+)
+PATIENCE = 30.0
+"""Seconds for a page. Only one that waits for what never comes needs them."""
+
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<script type="module">
+{given}
+{prelude}
+const scenario = async () => {{ {scenario} }};
+const outcome = await scenario().catch((error) => ({{ failed: `${{error.stack ?? error}}` }}));
+await fetch("/outcome", {{ method: "POST", body: JSON.stringify(outcome ?? null) }});
+</script>
+"""
+PRELUDE = Path(__file__).with_name("prelude.js")
+
+
+def need_chromium() -> str:
+    """The browser's program. Where it is missing the test is skipped, unless AP_TEST_BROWSER=required."""
+    if BINARY is None:
+        reason = "chromium is not installed (apt-get install chromium)"
+        if os.environ.get("AP_TEST_BROWSER") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return BINARY
+
+
+class Pages:
+    """An origin of its own, on a port of its own; each page runs a scenario and posts what came of it."""
+
+    def __init__(self, server: ThreadingHTTPServer, browser: str) -> None:
+        self.origin = f"http://127.0.0.1:{server.server_port}"
+        self.html = ""
+        self.outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._browser = browser
+
+    def run(self, scenario: str, **given: Any) -> Any:
+        """What a scenario returns: the body of an async function in JavaScript, to which `given` are constants."""
+        constants = "\n".join(f"const {name} = {json.dumps(value)};" for name, value in given.items())
+        self.html = PAGE.format(given=constants, prelude=PRELUDE.read_text(), scenario=scenario)
+        with chromium(self._browser, f"{self.origin}/") as log:
+            try:
+                outcome = self.outcomes.get(timeout=PATIENCE)
+            except queue.Empty:
+                outcome = {"failed": "it did not come to an end"}
+            if isinstance(outcome, dict) and "failed" in outcome:
+                said = [line for line in log.read_text().splitlines() if "CONSOLE" in line]
+                pytest.fail("\n".join([f"the page failed: {outcome['failed']}", *said]))
+        return outcome
+
+
+@contextmanager
+def pages() -> Iterator[Pages]:
+    """Serve pages."""
+    browser = need_chromium()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(200 if self.path == "/" else 404, served.html.encode() if self.path == "/" else b"")
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self._answer(200, b"")
+            served.outcomes.put(json.loads(body))
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-type", "text/html")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        served = Pages(server, browser)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield served
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def chromium(browser: str, url: str) -> Iterator[Path]:
+    """Open a page; gives the browser's log. All of its processes end with the block."""
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as folder:
+        log = Path(folder, "log")
+        command = [browser, *FLAGS, f"--user-data-dir={folder}/profile", url]
+        env = {**os.environ, "TMPDIR": folder, "HOME": folder}  # what it leaves lying about goes with the folder
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=env, start_new_session=True
+            )
+        try:
+            yield log
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
