@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ANY = "*"
-EXPOSED = ("Content-Location", "Idempotency-Replayed", "AP-Resume-Ignored", "Retry-After", "WWW-Authenticate")
+EXPOSED = (
+    "Content-Location", "Idempotency-Replayed", "AP-Resume-Ignored", "Retry-After", "WWW-Authenticate", "X-Request-ID"
+)  # fmt: skip
 """What a page may read of an answer, beside its status, type and body."""
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+")
@@ -23,13 +25,13 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+")
 class Cors:
     """Answers browsers that ask whether a page may PATCH a route, and says in the route's answers that it may.
 
-    Everything else reaches `app` untouched: of other requests the backend knows best who may send them.
+    Any other request to a route reaches `app` untouched: the backend knows best who may send it.
     """
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str], is_route: Callable[[Scope], bool]) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         """`origins`: as browsers write them, `https://app.example`; or `*`, any page, but without cookies.
 
-        `is_route` says whether a request's path is one of the three. Raises `ConfigurationError`.
+        Raises `ConfigurationError`.
         """
         for origin in origins:
             if origin != ANY and not _ORIGIN.fullmatch(origin):
@@ -37,7 +39,7 @@ class Cors:
                     f"{origin!r} is not the origin of a page: write it as https://app.example, in small letters and "
                     "without a path, or as * for every page."
                 )
-        self._app, self._is_route = app, is_route
+        self._app = app
         self._open = CORSMiddleware(
             app,
             allow_origins=origins,
@@ -48,13 +50,11 @@ class Cors:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, with CORS where it is a PATCH of a route or asks for one."""
-        app = self._open if _is_patch(scope) and self._is_route(scope) else self._app
+        """Pass a request to a route on, with CORS where it is a PATCH or asks for one."""
+        app = self._open if _is_patch(scope) else self._app
         await app(scope, receive, send)
 
 
 def _is_patch(scope: Scope) -> bool:
     """Whether it is a PATCH, or a browser's question whether one may be sent."""
-    if scope["type"] != "http" or scope["method"] not in ("PATCH", "OPTIONS"):
-        return False
     return scope["method"] == "PATCH" or (b"access-control-request-method", b"PATCH") in scope["headers"]

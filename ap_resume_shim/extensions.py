@@ -7,9 +7,9 @@ EARLY_HINT = "http.response.early_hint"
 TRAILERS = "http.response.trailers"
 """ASGI's own: fields after the body."""
 AFTER = "ap_resume_shim.trailers"
-"""The key of the last `http.request` message under which the fields after a request's body are, where there are some."""
+"""The key of the last `http.request` message under which the fields after the body are, where there are some."""
 TARGET = "ap_resume_shim.target"
 """The request's target as it came, where ASGI's words lose something of it: `{"raw": b"/a%2Fb?"}`."""
 TUNNEL = "ap_resume_shim.tunnel"
-"""A server that gives its bare connection away: `{"open": f}`, where `await f(headers, connection, first_bytes)` answers
-101 and returns when both connections are over."""
+"""A server that gives its bare connection away: `{"open": f}`. `await f(headers, connection, first_bytes)` answers 101,
+joins its connection to that one, and returns when both are over."""

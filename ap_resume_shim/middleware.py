@@ -87,7 +87,8 @@ class ResumeShim:
         """
         self.app = app
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
-        self._entry = Cors(self._serve, cors, lambda scope: _route_path(scope) in self._routes) if cors else self._serve
+        self._methods = ("PATCH", "OPTIONS") if cors else ("PATCH",)
+        self._entry = Cors(self._serve, cors) if cors else self._serve
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
@@ -106,16 +107,17 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
-        await self._entry(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] not in self._methods or _route_path(scope) not in self._routes:
+            await self.app(scope, receive, send)
+        else:
+            await self._entry(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "PATCH":
+        """What is on one of our routes."""
+        if scope["method"] != "PATCH" or self._native or SYNTHESISED in scope:
             await self.app(scope, receive, send)
             return
-        mode = self._routes.get(_route_path(scope))
-        if mode is None or self._native or SYNTHESISED in scope:
-            await self.app(scope, receive, send)
-            return
+        mode = self._routes[_route_path(scope)]
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
