@@ -8,7 +8,8 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
-KILLS   := tests/shell/test_killed.py  # two sidecar processes for each test, and leases that have to be over: .ci/run
+# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, an hour's requests.
+SLOW    := tests/shell/test_killed.py tests/differential tests/browser tests/soak
 
 export UV_PYTHON_DOWNLOADS = never
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -16,10 +17,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: test unit lint demo bench clean
 
 test: $(READY)
-	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 12 --ignore $(KILLS) $(ARGS)
+	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 12 $(SLOW:%=--ignore %) $(ARGS)
 
 unit: $(READY)
-	$(BIN)/pytest --ignore tests/e2e $(ARGS)
+	$(BIN)/pytest --ignore tests/e2e $(SLOW:%=--ignore %) $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

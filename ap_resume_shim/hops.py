@@ -89,15 +89,10 @@ def end_to_end(headers: HeaderList, named: frozenset[bytes] = frozenset()) -> He
     return [field for field in headers if field[0] not in dropped]
 
 
-def named(headers: HeaderList) -> frozenset[bytes]:
-    """The fields that `Connection` names."""
-    options: frozenset[bytes] = frozenset()
-    for name, value in headers:
-        if name == b"connection":
-            options |= _options(value)
-    return options
-
-
 def returned(headers: HeaderList) -> HeaderList:
     """The fields of an answer that go on to the client."""
-    return end_to_end(headers, named(headers))
+    named: frozenset[bytes] = frozenset()
+    for name, value in headers:
+        if name == b"connection" and value not in (b"keep-alive", b"close"):
+            named |= _options(value)
+    return end_to_end(headers, named)

@@ -1,10 +1,13 @@
-"""`python -m benchmarks [passthrough] [requests] [resume] [guard]`: all of them where none is named."""
+"""`python -m benchmarks [passthrough] [requests] [resume] [guard]`: all of them where none is named.
+
+Those with options of their own run alone: `python -m benchmarks sidecar`, `idle` or `instructions`, with `--help`.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import guard, passthrough, requests_per_resume, resume
+from benchmarks import guard, idle, instructions, passthrough, requests_per_resume, resume, sidecar
 
 BENCHMARKS = {
     "passthrough": passthrough.main,
@@ -12,13 +15,22 @@ BENCHMARKS = {
     "resume": resume.main,
     "guard": guard.main,
 }
+WITH_OPTIONS = {
+    "sidecar": sidecar.main,
+    "idle": idle.main,
+    "instructions": instructions.main,
+}
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run what is named."""
-    if unknown := set(names) - set(BENCHMARKS):
-        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")
-    for name in names or BENCHMARKS:
+    if arguments and arguments[0] in WITH_OPTIONS:
+        WITH_OPTIONS[arguments[0]](arguments[1:])
+        return
+    if unknown := set(arguments) - set(BENCHMARKS):
+        there_are = ", ".join([*BENCHMARKS, *WITH_OPTIONS])
+        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {there_are}.")
+    for name in arguments or BENCHMARKS:
         BENCHMARKS[name]()
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import httptools
 
-from ap_resume_shim.core.errors import UpstreamError
+from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure, UpstreamTimeout
 from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, unreachable
 
 IDLE = 2.0
@@ -256,7 +256,7 @@ class WirePassage:
                 await connection.write(data)
             self._pump = None
             connection.request_is_over()
-        except (ClientLeft, UpstreamError) as error:
+        except (ClientLeft, UpstreamFailure) as error:
             self.broke(error)
             connection.abort()
         except Exception as error:  # of the server that the client's body comes from
@@ -282,10 +282,10 @@ class WirePassage:
         self._heads.append((status, headers))
         self._wake()
 
-    def came_body(self, data: bytes) -> bool:
-        """A part of the body; whether it may go on."""
-        self._chunks.append(data)
-        self._size += len(data)
+    def came_body(self, parts: list[bytes], size: int) -> bool:
+        """Parts of the body, `size` bytes or a little more; whether it may go on."""
+        self._chunks += parts
+        self._size += size
         self._wake()
         return self._size <= AHEAD
 
@@ -322,6 +322,7 @@ class _Connection(asyncio.Protocol):
         self._bodiless = False
         self._headers: HeaderList = []
         self._trailers: HeaderList = []
+        self._parts: list[bytes] = []
         self._in_body = self._over = self._keep = False
         self._sent = self._reading = True
         self._head = 0
@@ -358,7 +359,8 @@ class _Connection(asyncio.Protocol):
         while not self._writable.done():
             before, untaken = untaken, self.transport.get_write_buffer_size()
             if untaken == before:
-                raise self._broken(f"it took nothing of the request's body for {TAKES:g} seconds")
+                url = self._owner.address.url
+                raise UpstreamTimeout(f"The backend at {url} took nothing of the request's body for {TAKES:g} seconds.")
             await asyncio.wait({self._writable}, timeout=TAKES)
 
     async def may_go_on(self) -> bool:
@@ -428,10 +430,12 @@ class _Connection(asyncio.Protocol):
         self._head += len(data)
         try:
             self._parser.feed_data(data)
+            self._hand_over(passage, len(data))
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrade(passage, data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
+            self._hand_over(passage, len(data))
             if self._over:  # the answer is whole, what came after it is nobody's
                 passage.came_end(self._trailers)
             else:
@@ -477,10 +481,7 @@ class _Connection(asyncio.Protocol):
         """A part of the body."""
         if self._over:
             raise ValueError("the answer has a body that it must not have")
-        assert self._passage is not None
-        if not self._passage.came_body(data) and self._reading:
-            self._reading = False
-            self.transport.pause_reading()
+        self._parts.append(data)  # events are many and small: the passage hears of all in one read at once
 
     def on_message_complete(self) -> None:
         """The end of an answer, or of an informational one."""
@@ -503,6 +504,13 @@ class _Connection(asyncio.Protocol):
         self.resume_reading()
         self._in_body = self._over = False
         self._owner.give_back(self)
+
+    def _hand_over(self, passage: WirePassage, size: int) -> None:
+        if self._parts:
+            parts, self._parts = self._parts, []
+            if not passage.came_body(parts, size) and self._reading:
+                self._reading = False
+                self.transport.pause_reading()
 
     def _upgrade(self, passage: WirePassage, rest: bytes) -> None:
         self.transport.pause_reading()

@@ -28,18 +28,13 @@ class Refused(Exception):
         self.status = status
 
 
-def scope_of(
-    method: bytes, target: bytes, version: str, headers: HeaderList, *, limit: int, upgrade: Any = None
-) -> dict[str, Any]:
+def scope_of(method: bytes, target: bytes, version: str, headers: HeaderList, *, upgrade: Any = None) -> dict[str, Any]:
     """What a request's head says, in ASGI's words; the connection's own part (peers, scheme, state) is left out.
 
-    `limit`: bytes of a head, at most; `upgrade`: what opens a tunnel, for a request that asks for one.
-    Raises `Refused`.
+    `upgrade`: what opens a tunnel, for a request that asks for one. Raises `Refused`.
     """
     host: bytes | None = None
-    size = len(target)
     for name, value in headers:
-        size += len(name) + len(value)
         if name == b"host":
             if host is not None:
                 raise Refused(400, "A request names its Host once, and this one does more than once.")
@@ -48,8 +43,6 @@ def scope_of(
             host = value
         elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
             raise Refused(501, "Only Transfer-Encoding: chunked is understood, in HTTP/1.1: send the body so.")
-    if size > limit:
-        raise Refused(431, f"The request's head is larger than {limit} bytes.")
     if version != "1.1" and version != "1.0":
         raise Refused(505, f"HTTP/{version} is not spoken here: use HTTP/1.1.")
     if host is None and version == "1.1":
@@ -76,6 +69,12 @@ def scope_of(
         "headers": headers,
         "extensions": extensions,
     }
+
+
+def refuse_large(target: bytes, headers: HeaderList, limit: int) -> None:
+    """Raise `Refused` for a head of more than `limit` bytes."""
+    if len(target) + sum(len(name) + len(value) for name, value in headers) > limit:
+        raise Refused(431, f"The request's head is larger than {limit} bytes.")
 
 
 def _origin_form(method: bytes, target: bytes, host: bytes | None) -> bytes:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import httptools
 
 from ap_resume_shim.wire import tunnel
-from ap_resume_shim.wire.heads import HeaderList, Refused, head, plain, scope_of
+from ap_resume_shim.wire.heads import HeaderList, Refused, head, plain, refuse_large, scope_of
 from ap_resume_shim.wire.request import Request
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Http1Protocol(asyncio.Protocol):
         self._method: bytes | None = None
         self._trailers: HeaderList = []
         self._framing: HeaderList = []
-        self._progress = self._fruitless = 0
+        self._progress = self._fruitless = self._read = self._fed = 0
         self._after_upgrade: bytearray | None = None
         self._current: Request | None = None
         self._newest: Request | None = None
@@ -121,6 +121,8 @@ class Http1Protocol(asyncio.Protocol):
                 self._pause_reading()
             return
         before = self._progress
+        self._read = len(data)
+        self._fed += self._read
         try:
             self._parser.feed_data(data if self._in_message else self._known(data))
         except httptools.HttpParserUpgrade as upgrade:
@@ -207,6 +209,8 @@ class Http1Protocol(asyncio.Protocol):
         self._progress += 1
         parser = self._parser
         method, self._method = self._method or parser.get_method(), None
+        if self._fed > self.max_head:  # with what came before it in the same read
+            refuse_large(self._url, self._headers, self.max_head)
         if upgrades := parser.should_upgrade():
             self._framing = [field for field in self._headers if field[0] in FRAMING and field[1] != b"0"]
         scope = scope_of(
@@ -214,7 +218,6 @@ class Http1Protocol(asyncio.Protocol):
             self._url,
             parser.get_http_version(),
             self._headers,
-            limit=self.max_head,
             upgrade=self._open_tunnel if upgrades and not self._framing and method == b"GET" else None,
         )
         scope.update(self._peers)
@@ -245,7 +248,7 @@ class Http1Protocol(asyncio.Protocol):
         if self._framing:
             return
         self._progress += 1
-        self._in_message = False
+        self._in_message, self._fed = False, self._read
         if not self._newest.keep_alive:
             self._closing = True
         self._newest.took_all(self._trailers)

@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ap_resume_shim.core.errors import UpstreamError, UpstreamUnreachable
+from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from ap_resume_shim.transports import Address, ClientLeft, Outgoing
 from ap_resume_shim.wire import client as wire
 from ap_resume_shim.wire.client import WirePassage, WireTransport
@@ -355,6 +355,21 @@ async def test_a_body_that_breaks_off_breaks_the_request_off() -> None:
             with pytest.raises(ClientLeft):
                 await ask(through, request("POST", body=Leaving(), chunked=True))
             assert await anyio.to_thread.run_sync(closed.wait, 5)
+
+
+async def test_a_server_that_does_not_take_the_body_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "TAKES", 0.1)
+    over = threading.Event()
+
+    def script(_: socket.socket) -> None:
+        over.wait(10)
+
+    with upstream(script) as behind:
+        async with transport(behind.url) as through:
+            with pytest.raises(UpstreamTimeout, match="took nothing"):
+                await ask(through, request("POST", body=Parts(b"x" * 20_000_000)))
+            assert not through._open
+        over.set()
 
 
 @pytest.mark.parametrize("begun", [False, True])

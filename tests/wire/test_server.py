@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
@@ -18,6 +19,7 @@ from tests.serving import serving
 from tests.shell.sockets import connect, read_head, talk, until_closed
 
 GET = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
+IDLE = b"GET /idle HTTP/1.1\r\nhost: here\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -213,6 +215,51 @@ def test_an_app_is_told_that_the_client_has_left(served: Served) -> None:
         assert told.wait(5)
 
 
+UPGRADE = b"GET /idle HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [IDLE + GET, GET * (wire.PIPELINED + 1) + IDLE, UPGRADE, UPGRADE + b"in another protocol"],
+    ids=["followed", "the last of many", "an upgrade", "and what comes after it"],
+)
+def test_an_app_is_told_that_a_client_has_left_who_had_sent_more_than_the_request(served: Served, asked: bytes) -> None:
+    begun, told = threading.Event(), threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/idle":
+            await echo(scope, receive, send)
+            return
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        told.set()
+
+    with served(app) as url:
+        with connect(url) as client:
+            client.sendall(asked)
+            assert begun.wait(5)
+        assert told.wait(5)
+
+
+def test_a_body_that_the_app_does_not_take_is_no_concern_of_the_client(served: Served) -> None:
+    begun = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        asyncio.get_running_loop().call_soon(time.sleep, 0.5)  # so that much of the body comes at once
+        await receive()
+        await asyncio.sleep(3.5)
+        await echo(scope, receive, send)
+
+    head, end, chunk = post(b"x" * 1_000_000).partition(b"\r\n\r\n")
+    with served(app, patience=1) as url, connect(url) as client:
+        client.sendall(head + end)
+        assert begun.wait(5)
+        client.sendall(chunk)
+        assert read_head(client).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("at", [b"/", b"/?", b"/\r\nx: y"], ids=["target", "query", "field"])
 def test_a_head_that_is_too_large_is_refused(served: Served, at: bytes) -> None:
     head = (
@@ -276,6 +323,20 @@ def test_a_client_that_does_not_read_is_left_in_time(served: Served) -> None:
         client.sendall(GET)
         assert ended.wait(10)
         assert until_closed(client)
+
+
+@pytest.mark.parametrize("asked", [GET, LAST], ids=["kept", "closed"])
+def test_a_client_that_does_not_read_the_end_of_its_answer_is_left_in_time(served: Served, asked: bytes) -> None:
+    left = threading.Event()
+
+    def connection_lost(self: Http1Protocol, error: Exception | None) -> None:
+        Http1Protocol.connection_lost(self, error)
+        left.set()
+
+    options = {"patience": 0.1, "timeout_keep_alive": 0.1, "connection_lost": connection_lost}
+    with served(answering(START, body(b"x" * 20_000_000)), **options) as url, connect(url) as client:
+        client.sendall(asked)
+        assert left.wait(20)
 
 
 def test_an_idle_connection_is_closed_in_time(served: Served) -> None:

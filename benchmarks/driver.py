@@ -1,0 +1,242 @@
+"""Work for the whole sidecar in one process and without a network, the same on every run: what valgrind counts.
+
+    python -m benchmarks.driver UNITS
+
+Between a client and a server that are lists of bytes stands what `ap-resume-shim serve` has: the server's protocol, the
+health routes, the shim, the proxy and the client's transport. The clock of the event loop stands still, so that no
+timer depends on how fast the machine is. Each piece of work is done twice: to warm up, and between two calls of
+`mark`, which is what counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from ap_resume_shim.assembly import build
+from ap_resume_shim.health import Health
+from ap_resume_shim.settings import Settings
+from ap_resume_shim.wire.server import Http1Protocol
+
+WORK = ("reference", "request passed through", "event of a stream", "resume")
+"""What is done, in this order."""
+
+REQUEST = (
+    b"GET /threads/t-1/state?subgraphs=true HTTP/1.1\r\nHost: 127.0.0.1:8063\r\nAccept: */*\r\n"
+    b"Accept-Encoding: gzip, deflate\r\nUser-Agent: python-httpx/0.28.1\r\nAuthorization: Bearer me\r\n\r\n"
+)
+STREAM = b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1:8063\r\nAccept: text/event-stream\r\n\r\n"
+RESUME = (
+    b"PATCH /runs/resume HTTP/1.1\r\nHost: 127.0.0.1:8063\r\nContent-Type: application/json\r\n"
+    b"Authorization: Bearer me\r\nIdempotency-Key: key-%06d\r\nContent-Length: 45\r\n\r\n"
+    b'{"thread_id": "t-%06d", "input": "approve"}'
+)
+RUN = {
+    "run_id": "r-1",
+    "thread_id": "t",
+    "agent_id": "deploy",
+    "status": "pending",
+    "metadata": {},
+    "created_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+}
+THREAD = {"thread_id": "t", "status": "interrupted", "interrupts": [{"id": "i-1", "value": "deploy?"}]}
+EVENT = b'event: values\ndata: {"text": "%b"}\n\n' % (b"x" * 221)
+LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+def answer(body: bytes) -> bytes:
+    """As uvicorn sends it."""
+    head = b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\nserver: uvicorn\r\ncontent-length: %d\r\n"
+    return head % len(body) + b"content-type: application/json\r\n\r\n" + body
+
+
+ANSWERS = {
+    b"GET /threads/t-1/": answer(json.dumps({"text": "x" * 588}).encode()),
+    b"GET /stream": b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+    b"GET /threads/": answer(json.dumps(THREAD).encode()),
+    b"POST /runs/search": answer(json.dumps([RUN]).encode()),
+    b"POST /runs": answer(json.dumps(RUN).encode()),
+}
+"""By the beginning of the request; the first that fits."""
+
+
+class Pipe(asyncio.Transport):
+    """A connection to somebody who is told what is written."""
+
+    def __init__(self, told: Callable[[bytes], None]) -> None:
+        super().__init__({"sockname": ("127.0.0.1", 8063), "peername": ("127.0.0.1", 40000)})
+        self._told = told
+        self._closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Tell."""
+        self._told(bytes(data))
+
+    def is_closing(self) -> bool:
+        """Whether it was closed from this side."""
+        return self._closing
+
+    def close(self) -> None:
+        """Tell nothing any more."""
+        self._closing = True
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        """The other side never sends ahead."""
+
+    def resume_reading(self) -> None:
+        """The other side never sends ahead."""
+
+
+class Upstream:
+    """The server behind, on one connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol) -> None:
+        self.loop, self.protocol = loop, protocol
+        self.request = b""
+        protocol.connection_made(Pipe(self.told))
+
+    def told(self, data: bytes) -> None:
+        """Answer a request when it is whole."""
+        self.request += data
+        head, whole, body = self.request.partition(b"\r\n\r\n")
+        length = LENGTH.search(head) if whole else None
+        if whole and (length is None or len(body) >= int(length[1])):
+            self.request = b""
+            found = next(answer for start, answer in ANSWERS.items() if head.startswith(start))
+            self.loop.call_soon(self.protocol.data_received, found)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop whose clock stands still, and which is connected to nobody but the server behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.upstreams: list[Upstream] = []
+
+    def time(self) -> float:
+        """Always the same."""
+        return 1.0
+
+    async def create_connection(self, protocol_factory: Any, *_: Any, **__: Any) -> Any:
+        """Reach the server behind, whatever the address."""
+        protocol = protocol_factory()
+        self.upstreams.append(Upstream(self, protocol))
+        return None, protocol
+
+
+class Client:
+    """A client of the sidecar, on one connection."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        settings = Settings(upstream="http://127.0.0.1:2024", backend="agent-protocol")
+        shim = build(settings)
+        config = uvicorn.Config(Health(shim, ready=shim.ready), lifespan="off", log_config=None, proxy_headers=False)
+        self.server = Http1Protocol(config, ServerState(), {}, loop)
+        self.came = b""
+        self.waiting: asyncio.Future[None] | None = None
+        self.resumed = 0
+        self.server.connection_made(Pipe(self.told))
+
+    def told(self, data: bytes) -> None:
+        """Something came from the sidecar."""
+        self.came += data
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
+
+    async def until(self, end: bytes) -> None:
+        """Wait for something that ends so. Raises `RuntimeError` for an answer that is not 200."""
+        while not self.came.endswith(end):
+            self.waiting = self.loop.create_future()
+            await self.waiting
+            if self.came.startswith(b"HTTP/1.1 ") and not self.came.startswith(b"HTTP/1.1 200 "):
+                raise RuntimeError(self.came.decode())
+        self.came = b""
+
+    async def requests(self, units: int) -> None:
+        """Small answers, one after the other."""
+        for _ in range(units):
+            self.server.data_received(REQUEST)
+            await self.until(b'x"}')
+
+    async def events(self, units: int) -> None:
+        """Events of one stream, each after the one before has arrived."""
+        chunk = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
+        self.server.data_received(STREAM)
+        await self.until(b"\r\n\r\n")
+        upstream = self.loop.upstreams[-1].protocol
+        for _ in range(units):
+            upstream.data_received(chunk)
+            await self.until(b"\n\n\r\n")
+        upstream.data_received(b"0\r\n\r\n")
+        await self.until(b"0\r\n\r\n")
+
+    async def resumes(self, units: int) -> None:
+        """Background resumes, each of a thread of its own."""
+        for _ in range(units):
+            self.resumed += 1
+            self.server.data_received(RESUME % (self.resumed, self.resumed))
+            await self.until(b"}")
+
+
+async def reference(units: int) -> None:
+    """Work of the same kind that is no work of ours: what a build of Python makes of it tells how to read the rest."""
+    loop = asyncio.get_running_loop()
+
+    async def echo(head: bytes) -> dict[bytes, bytes]:
+        heard: asyncio.Future[bytes] = loop.create_future()
+        loop.call_soon(heard.set_result, head)
+        first, *lines = (await heard).split(b"\r\n")
+        fields = dict(line.split(b": ", 1) for line in lines if line)
+        return {name.lower(): value for name, value in fields.items()} | {b"first": first}
+
+    for _ in range(units):
+        for _ in range(10):
+            await loop.create_task(echo(REQUEST))
+
+
+def mark() -> None:
+    """A call that nothing else makes, into a function of C that valgrind knows by its name."""
+    os.getsid(0)
+
+
+async def measured(work: Callable[[int], Awaitable[None]], units: int) -> None:
+    """Warm up; then once more, between two marks."""
+    await work(units)
+    gc.collect()
+    gc.freeze()
+    mark()
+    await work(units)
+    mark()
+
+
+async def drive(loop: Loop, units: int) -> None:
+    """All pieces of work, in the order of `WORK`."""
+    client = Client(loop)
+    for work in (reference, client.requests, client.events, client.resumes):
+        await measured(work, units)
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+
+
+def main(units: int) -> None:
+    """Do it."""
+    loop = Loop()
+    loop.run_until_complete(drive(loop, units))
+    loop.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
