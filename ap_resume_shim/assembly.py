@@ -58,6 +58,7 @@ def _proxy(settings: Settings) -> ReverseProxy:
     return ReverseProxy(
         settings.upstream,
         connect=settings.connect_timeout,
+        answer=settings.answer_timeout,
         tls=upstream_tls(settings),
         transport=WireTransport if settings.transport == "wire" else HttpxTransport,
         forwarding=Forwarding(

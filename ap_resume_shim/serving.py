@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ STOPS = {signal.SIGINT, signal.SIGTERM}
 def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises `ConfigurationError` and `CannotListen`; leaves with 1 when it cannot begin."""
     logs.configure(settings.log_level, settings.log_format, settings.access_log)
+    _allow_many_files()
     with ExitStack() as stack:
         listening = list(_listen(settings, stack))
         _say_whether_reachable(Address.parse(settings.upstream))
@@ -50,6 +51,15 @@ def serve(settings: Settings) -> None:
             _Workers(settings, listening).run()
         else:
             _Server(settings).run(listening)
+
+
+def _allow_many_files() -> None:
+    """Each stream takes two files, and many systems begin with 1,024 of those that a process may have."""
+    with suppress(ImportError, ValueError, OSError):  # Windows has no such limit; some systems do not let it be raised
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:

@@ -86,6 +86,12 @@ class Upstream(_Group):
     ] = None
     upstream_key_password: Annotated[SecretStr | None, Field(description="password of that key")] = None
     connect_timeout: Annotated[Seconds, Field(description="seconds for a connection to the server; then 502")] = 5.0
+    answer_timeout: Annotated[
+        Seconds | None,
+        Field(
+            description="seconds for any answer to begin; then 504. Agents take minutes: without it there is no limit"
+        ),
+    ] = None
     transport: Annotated[
         Literal["wire", "httpx"],
         Field(description="client for the server: wire (fast; 1xx answers, trailers, upgrades) or httpx"),

@@ -34,6 +34,10 @@ class Connection(Protocol):
         """The app wants more of a body."""
         ...
 
+    def resume_reading(self) -> None:
+        """The app took what had been read."""
+        ...
+
     def answered(self, request: Request) -> None:
         """The answer is whole."""
         ...
@@ -163,6 +167,8 @@ class Request:
             if self._chunks or not (self.more_body or self._told):
                 body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
                 self._chunks.clear()
+                if body and not self.more_body:
+                    self._connection.resume_reading()  # what is not read tells nothing of the client's leaving
                 self._size, self._told = 0, not self.more_body
                 message: Message = {"type": "http.request", "body": body, "more_body": self.more_body}
                 if self._after:

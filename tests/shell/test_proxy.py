@@ -274,6 +274,18 @@ def test_no_answer_is_a_502(proxied: Proxied, answer: bytes) -> None:
     assert behind.url in got.json()["message"]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("transport", [HttpxTransport, WireTransport])
+async def test_an_answer_that_does_not_begin_in_time_is_a_504(transport: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        await (call := Call())(proxy := ReverseProxy(url, answer=0.1, transport=transport), http())
+        await proxy.aclose()
+    assert (call.status, json.loads(call.answer)) == (
+        504, {"message": f"The backend at {url} did not begin to answer within 0.1 seconds."}
+    )  # fmt: skip
+
+
 def test_an_unreachable_upstream_is_a_502_until_it_is_there() -> None:
     later = listening()  # bound, and not listening yet: connections are refused
     with serving(ReverseProxy(f"http://127.0.0.1:{later.getsockname()[1]}")) as url:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource as limits
 import signal
 import socket
 import ssl
@@ -438,3 +439,13 @@ def test_certificates_that_cannot_be_used_are_told(authority: Authority, strange
         (line,) = problems(*options)
         assert says in line and "guess" not in line
     assert problems(*ours(pair), "--upstream-cert", cert, "--upstream-key", key) == []
+
+
+def test_it_may_open_as_many_files_as_there_can_be() -> None:
+    few, most = limits.getrlimit(limits.RLIMIT_NOFILE)
+    limits.setrlimit(limits.RLIMIT_NOFILE, (256, most))
+    try:
+        with sidecar("--upstream", "http://127.0.0.1:9", "--port", "0") as shim:
+            assert limits.prlimit(shim.process.pid, limits.RLIMIT_NOFILE) == (most, most)
+    finally:
+        limits.setrlimit(limits.RLIMIT_NOFILE, (few, most))
