@@ -1,0 +1,80 @@
+"""The sidecar, as `serve` starts it, in a process that also tells what it holds; run as `python -m tests.soak.watched`.
+
+On SIGUSR1 it writes a line of JSON to the descriptor that AP_TEST_TELL names: what `held` gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from typing import Any, cast
+
+from ap_resume_shim import serving
+from ap_resume_shim.cli import main
+from ap_resume_shim.guard.memory import MemoryGuard
+from ap_resume_shim.replies import Client
+from ap_resume_shim.resumption import Resumption
+from ap_resume_shim.upstream import Exchange
+from ap_resume_shim.wire import client
+from ap_resume_shim.wire.client import WirePassage, _Connection
+from ap_resume_shim.wire.request import Request
+from ap_resume_shim.wire.server import Http1Protocol
+from ap_resume_shim.wire.tunnel import _End
+
+PASSING = (Http1Protocol, Request, WirePassage, _Connection, _End, Exchange, Resumption, Client)
+"""What lives no longer than a connection, a request or a resume."""
+PATIENCE = float(os.environ.get("AP_TEST_PATIENCE", "60"))
+TELL = int(os.environ.get("AP_TEST_TELL", "1"))
+
+
+class Watched(serving._Server):
+    """The server of `serve`."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, to the signal too."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._tell)
+
+    def _tell(self) -> None:
+        os.write(TELL, json.dumps(self.held()).encode() + b"\n")
+
+    def held(self) -> dict[str, Any]:
+        """Counts: tasks, connections of clients, requests under way, each class of `PASSING`, threads that the guard
+        keeps for somebody; and blocks of memory."""
+        while gc.collect():
+            pass
+        state, living = self.server_state, gc.get_objects()
+        passing = Counter(type(one) for one in living)
+        threads = [thread for one in living if type(one) is MemoryGuard for thread in one._threads.values()]
+        protocols = sum(count for kind, count in passing.items() if issubclass(kind, Http1Protocol))
+        return {
+            "tasks": len(asyncio.all_tasks()),
+            "connections": len(state.connections),
+            "requests": len(state.tasks),
+            "threads held": sum(bool(thread.arrivals or thread.holder) for thread in threads),
+            "Http1Protocol": protocols,
+            **{kind.__name__: passing[kind] for kind in PASSING[1:]},
+            "doing": [_where(task) for task in asyncio.all_tasks()],
+            "blocks": sys.getallocatedblocks(),
+        }
+
+
+def _where(task: asyncio.Task[Any]) -> str:
+    """Where a task waits."""
+    awaited, lines = cast(Any, task.get_coro()), []
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        lines.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        awaited = awaited.cr_await
+    return " > ".join(lines)
+
+
+if __name__ == "__main__":
+    Http1Protocol.patience = Http1Protocol.patience_for_head = client.TAKES = PATIENCE
+    serving._Server = Watched  # type: ignore[misc]
+    main(["serve", *sys.argv[1:]])
