@@ -180,7 +180,7 @@ def test_killed_in_the_middle_of_its_bytes_its_resume_is_never_sent_again(stage:
     assert eventually(lambda: stage.is_free, PATIENCE)
     retry = stage.resume(stage.other, "/wait", KEY, input="yes" * 1_000_000)
     assert (retry.status_code, retry.json()["metadata"]) == (409, {"resume_state": "unknown"})
-    assert halfway.complete == 0
+    assert halfway.times == 1, "whether the kernel still delivers the rest or not"
     stage.agent.extra.clear()
     assert (stage.resume(stage.other, "/wait").status_code, len(stage.agent.resumes)) == (200, 1)
 
@@ -190,16 +190,16 @@ class Halfway:
 
     def __init__(self) -> None:
         self.began, self.go = threading.Event(), threading.Event()
-        self.complete = 0
+        self.times = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Uvicorn reads no further than 64 KiB ahead of it."""
-        message = await receive()
+        self.times += 1
+        await receive()
         self.began.set()
         await asyncio.to_thread(self.go.wait, PATIENCE)
-        while message["type"] != "http.disconnect":
-            self.complete += not message.get("more_body")
-            message = await receive()
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 def test_killed_after_the_answer_began_its_resume_is_never_sent_again(stage: Stage) -> None:
