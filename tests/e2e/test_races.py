@@ -60,20 +60,29 @@ def test_a_resume_in_the_moment_of_the_interrupt_event_is_not_refused(world: Wor
     assert world.values(thread)["answer"] == "at once"
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_the_next_question_may_be_answered_in_the_moment_of_its_event(world: World, mode: Mode, number: int) -> None:
-    """It shows in the thread's state by then, so that it is told from one that is asked after the resume arrived."""
-    thread = world.interrupted("two")
-    answer, decoder = None, Decoder()
-    body = {"thread_id": thread, "input": "first", "stream_mode": ["values", "updates"]}
-    with world.client.stream("PATCH", Mode.STREAM.route, json=body) as response:
-        for chunk in response.iter_raw():
-            if any("__interrupt__" in (event.data or "") for event in decoder.feed(chunk)):
-                answer = world.resume(mode, thread, input="second")
-                break
-    assert answer is not None, "no interrupt was announced"
-    assert answer.status == 200, answer.response.text
-    assert world.values(thread)["answer"] == ["first", "second"]
+def test_the_next_question_may_be_answered_in_the_moment_of_its_event(world: World, mode: Mode) -> None:
+    """It shows in the thread's state by then, so that it is told from one that is asked after the resume arrived.
+
+    A server that was slow to record it makes the two look alike: then it is refused once, and may be tried again.
+    """
+    refused = 0
+    for _ in range(3):
+        thread = world.interrupted("two")
+        answer, decoder = None, Decoder()
+        body = {"thread_id": thread, "input": "first", "stream_mode": ["values", "updates"]}
+        with world.client.stream("PATCH", Mode.STREAM.route, json=body) as response:
+            for chunk in response.iter_raw():
+                if any("__interrupt__" in (event.data or "") for event in decoder.feed(chunk)):
+                    answer = world.resume(mode, thread, input="second")
+                    break
+        assert answer is not None, "no interrupt was announced"
+        if answer.status == 409:
+            refused += 1
+            assert (answer.code, answer.response.headers["retry-after"]) == ("resume_in_progress", "1")
+            answer = world.resume(mode, thread, input="second")
+        assert answer.status == 200, answer.response.text
+        assert world.values(thread)["answer"] == ["first", "second"]
+    assert refused < 3, "not once was it taken at once"
 
 
 @pytest.mark.modes(Mode.WAIT, Mode.STREAM)
