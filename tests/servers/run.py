@@ -29,13 +29,30 @@ class Kind:
     script: str
     inside: str | None = None
     postgres: bool = False
+    ready: str = "/info"
+    """A path that is answered with 200 when the server is ready."""
 
 
+WITNESS = "/__witness"
 KINDS = {
     "langgraph": Kind("langgraph_current.py", "inside_langgraph.py:app"),
     "langgraph-old": Kind("langgraph_old.py", "inside_langgraph.py:app"),
     "langgraph-js": Kind("langgraph_js.py"),
     "aegra": Kind("aegra.py", "inside_aegra.py:app", postgres=True),
+    "agno": Kind("agno_server.py", ready=WITNESS),
+    "mastra": Kind("mastra_server.py", ready=WITNESS),
+    "llamaindex": Kind("llamaindex_server.py", ready=WITNESS),
+    "adk": Kind("adk_server.py", ready=WITNESS),
+    "a2a": Kind("a2a_server.py", ready=WITNESS),
+    "a2a-old": Kind("a2a_old_server.py", ready=WITNESS),
+    "acp": Kind("acp_server.py", ready=WITNESS),
+    "ag-ui-langgraph": Kind("ag_ui_langgraph_server.py", ready=WITNESS),
+    "ag-ui-strands": Kind("ag_ui_strands_server.py", ready=WITNESS),
+    "ag-ui-agent-framework": Kind("ag_ui_agent_framework_server.py", ready=WITNESS),
+    "agntcy": Kind("agntcy_server.py", ready=WITNESS),
+    "agentseek": Kind("agentseek_server.py", ready=WITNESS),
+    "duragraph": Kind("duragraph_server.py", ready=WITNESS),
+    "hobby": Kind("hobby_server.py", ready=WITNESS),
 }
 
 
@@ -69,7 +86,7 @@ def start(name: str, *, inside: bool = False) -> Server:
     cleanup = ExitStack()
     try:
         process = launch(kind, f"{name}-inside" if inside else name, kind.inside if inside else None, cleanup)
-        url = process.wait_until(lambda: answering(process), FIRST_START)
+        url = process.wait_until(lambda: answering(process, kind.ready), FIRST_START)
     except BaseException as error:
         cleanup.close()
         if isinstance(error, StartError):
@@ -115,7 +132,7 @@ def script_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"} | ours
 
 
-def answering(process: Process) -> str | None:
+def answering(process: Process, ready: str) -> str | None:
     """The server's address once it answers. Read from its log, as `langgraph dev` may move to another port."""
     output = process.output()
     if "EADDRINUSE" in output:  # langgraphjs goes on running without a port
@@ -125,7 +142,7 @@ def answering(process: Process) -> str | None:
         return None
     url = f"http://127.0.0.1:{announced[1]}"
     try:
-        with urllib.request.urlopen(f"{url}/info", timeout=5) as response:
+        with urllib.request.urlopen(url + ready, timeout=5) as response:
             return url if response.status == 200 else None
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return None

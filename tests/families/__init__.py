@@ -1,0 +1,1 @@
+"""Every family of agent server through one suite: real servers, the shim in front, and what the agents heard."""

@@ -1,0 +1,79 @@
+"""A driver: how a test brings a real server to its question, by the server's own API, and what it can show.
+
+One per subject (`tests/families/drivers`). All else that the suite does goes through the shim and the witness.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import httpx
+
+PATIENCE = 30.0
+"""Seconds until something has to have happened."""
+
+
+def eventually(happened: Callable[[], Any], why: str) -> Any:
+    """Poll until it is true."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if value := happened():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"did not happen within {PATIENCE} s: {why}")
+
+
+class Driver:
+    """A subject of the suite. Scenarios are what every server's agents do alike:
+
+    - `ask`: asks one question, ends with the answer. More spellings of it (`asks`) where questions are of many kinds.
+    - `two`: asks, then asks again.
+    - `par`: asks two questions at once.
+    - `slow`: asks nothing, and takes `secs` seconds.
+    - `slowask`: asks; takes `secs` seconds after the answer.
+    - `boom`: asks; fails after the answer.
+    """
+
+    name: ClassVar[str]
+    """Of the subject, such as `agno-workflow`."""
+    backend: ClassVar[str]
+    """What `backend=` takes."""
+    server: ClassVar[str]
+    """What `tests.servers` starts."""
+    options: ClassVar[dict[str, str]] = {}
+    """Options of the backend."""
+    shows: ClassVar[frozenset[str]] = frozenset({"ask", "two", "par", "slow", "slowask", "boom"})
+    """The scenarios that this server can show."""
+    asks: ClassVar[tuple[str, ...]] = ("ask",)
+    """Scenarios with one question, one for each kind of question that takes other values."""
+    yes: ClassVar[Any] = "yes"
+    """An answer to `ask`, as the agent hears it."""
+    no: ClassVar[Any] = "no"
+    """Another."""
+    wrong: ClassVar[tuple[Any, ...]] = ()
+    """Answers to `ask` that the server itself would refuse, or misunderstand: wrong in shape, or for its schema."""
+    has_lookup: ClassVar[bool] = True
+    """Whether the server can be asked about a thread that the shim never saw."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        """`client` speaks to the shim, which passes all of the server's own API through."""
+        self.client = client
+
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+        """Run a scenario on a new thread; with `wait`, until it asks. The thread's id, as `thread_id` names it."""
+        raise NotImplementedError
+
+    def unknown(self) -> str:
+        """An id that no thread has."""
+        return str(uuid.uuid4())
+
+    def resumes(self, seen: dict[str, Any]) -> bool:
+        """Whether a request that reached the server, `{"method", "path", "body"}`, resumes a run."""
+        raise NotImplementedError
+
+    def agent_id(self, scenario: str) -> str | None:
+        """What `agent_id` names the scenario's agent; None where the backend has no agents."""
+        return None
