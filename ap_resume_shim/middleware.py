@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption, ask
 from ap_resume_shim.upstream import SYNTHESISED, escape
+from ap_resume_shim.watching import Watched, looks_on
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -58,6 +60,7 @@ class ResumeShim:
         backend: str | Dialect = "auto",
         *,
         resume_at: str | None = None,
+        options: Mapping[str, str] | None = None,
         guard: Guard | str = "memory",
         namespace: str | None = None,
         credentials: Sequence[str] = CREDENTIALS,
@@ -71,7 +74,8 @@ class ResumeShim:
 
         - `backend`: a name of `ap_resume_shim.backends.BACKENDS`; "auto" asks the server itself; "native" for one
           that answers the routes by now; or a `Dialect`.
-        - `resume_at`: where the answer goes in the create-run body, a JSON pointer (backend "agent-protocol").
+        - `resume_at`: where the answer goes in the body, a JSON pointer (backends that are profiles).
+        - `options`: what the backend has to be told beside, such as `{"path": "/agent"}`; `docs/backends` has them.
         - `guard`: who may resume which thread: "memory", one resume of a thread at a time in this process; the URL of
           a Redis or Valkey server, over all processes that share it; or a `Guard`.
         - `namespace`: what the threads belong to. Processes in front of the same backend have to agree on it; default:
@@ -95,20 +99,21 @@ class ResumeShim:
         self._credentials = tuple(credentials)
         self._settings = Settings(settle=settle, lenient=lenient)
         self._limits = limits or Limits()
-        self._resume_at = resume_at
+        self._resume_at, self._options = resume_at, dict(options or {})
         self._dialect: Dialect | None = None
+        self._behind: ASGIApp = app
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
         self._under_way: set[asyncio.Task[None]] = set()
         if not isinstance(backend, str):
-            self._dialect = backend
+            self._speak(backend)
         elif backend not in ("auto", NATIVE):
-            self._dialect = load_backend(backend, resume_at=resume_at)
+            self._speak(load_backend(backend, resume_at=resume_at, options=self._options))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
         if scope["type"] != "http" or scope["method"] not in self._methods or _route_path(scope) not in self._routes:
-            await self.app(scope, receive, send)
+            await self._behind(scope, receive, send)
         else:
             await self._entry(scope, receive, send)
 
@@ -145,6 +150,19 @@ class ResumeShim:
             else:
                 await self._see_through(read, client)
 
+    def _speak(self, dialect: Dialect) -> None:
+        """The kind of the backend is known from now on."""
+        self._dialect = dialect
+        if looks_on(dialect):
+            self._behind = Watched(self.app, dialect, self._guard.ledger, self._thread, self._prefix)
+
+    @property
+    def backend(self) -> str | None:
+        """The name of the backend's dialect, or "native"; None as long as it has not been found out."""
+        if self._native:
+            return NATIVE
+        return None if self._dialect is None else self._dialect.name
+
     async def ready(self) -> str:
         """The name of the backend's dialect, or "native": the backend is there, and it is known what it is.
 
@@ -166,13 +184,15 @@ class ResumeShim:
             raw,
             mode,
             now=_now(),
+            nonce=str(uuid.uuid4()),
             interrupt_id=_header(scope, b"ap-interrupt-id"),
         )
         line.thread_id = resume.thread_id
+        ticket = self._ticket(scope, resume)
         return Resumption(
             resume_flow(resume, dialect, self._settings),
-            self._guard.arrive(self._ticket(scope, resume, dialect)),
-            app=self.app,
+            self._guard.arrive(ticket),
+            app=self._behind,
             scope=scope,
             prefix=self._prefix,
             client=client,
@@ -180,6 +200,7 @@ class ResumeShim:
             cancels=mode is not Mode.BACKGROUND and resume.body.on_disconnect == "cancel",
             limits=self._limits,
             line=line,
+            ledger=lambda: self._guard.ledger.recall(ticket.thread),
         )
 
     async def _see_through(self, resumption: Resumption, client: Client) -> None:
@@ -196,11 +217,16 @@ class ResumeShim:
         finally:
             watch.cancel()
 
-    def _ticket(self, scope: Scope, resume: Resume, dialect: Dialect) -> Ticket:
+    def _thread(self, thread_id: str) -> str:
+        """The name by which guard and ledger know a thread. Raises `InvalidRequest`."""
+        assert self._dialect is not None, "a thread is one of a known backend"
+        return digest(self._namespace, self._dialect.name, self._dialect.thread_key(thread_id))
+
+    def _ticket(self, scope: Scope, resume: Resume) -> Ticket:
         """What the guard is told of a resume. Raises `InvalidRequest`."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         key = read_key([value for name, value in headers if name == "idempotency-key"])
-        thread = digest(self._namespace, dialect.name, dialect.thread_key(resume.thread_id))
+        thread = self._thread(resume.thread_id)
         who = caller(headers, self._credentials)
         return Ticket(
             thread,
@@ -227,7 +253,7 @@ class ResumeShim:
                     if found.value == NATIVE:
                         self._native = True
                     else:
-                        self._dialect = load_backend(found.value, resume_at=self._resume_at)
+                        self._speak(load_backend(found.value, resume_at=self._resume_at, options=self._options))
             return self._dialect
 
 

@@ -13,22 +13,31 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from ap_resume_shim import logs, replies
 from ap_resume_shim.core import sse
+from ap_resume_shim.core.answering import REPLAYED
 from ap_resume_shim.core.errors import HoldLapsed, ResumeError, UpstreamError, UpstreamTimeout
 from ap_resume_shim.core.exchange import (
     Accepted,
     Answer,
     Ask,
+    Begin,
     Claim,
     ClientGone,
+    Consult,
+    Drain,
+    Finish,
     Flow,
     Headers,
     Join,
     Known,
     Overtaken,
     Pause,
+    Peek,
+    Poll,
     ReadBody,
     ReadEvents,
+    ReadHead,
     Recall,
+    Reframer,
     Repeated,
     Reply,
     Request,
@@ -37,10 +46,10 @@ from ap_resume_shim.core.exchange import (
     Settled,
     Step,
     StreamReply,
+    Tell,
     Unsettled,
     Untaken,
 )
-from ap_resume_shim.core.flow import REPLAYED
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.upstream import FENCE, Exchange, synthesise
 
@@ -69,6 +78,30 @@ class Limits:
     """Silence after which a waiting client gets a byte: white space before JSON, a comment in a stream."""
     body: int = 4 * 1024 * 1024
     """Of a client's request."""
+
+
+async def peek(app: ASGIApp, scope: Scope, prefix: str, step: Peek, timeout: float) -> Response:
+    """One lookup of what does not end: read until it has been silent for a while, or until it is enough."""
+    exchange = Exchange(app, synthesise(scope, step.request, prefix), step.request.body)
+    read = b""
+    try:
+        async with asyncio.timeout(timeout):
+            status, headers = await exchange.head()
+        chunk: bytes | None = b""
+        while chunk is not None and not step.enough(read):
+            async with asyncio.timeout(step.quiet):
+                chunk = await exchange.chunk()
+            read += chunk or b""
+            if len(read) > sse.MAX_EVENT:
+                raise UpstreamError(f"The backend's answer to a lookup is larger than {sse.MAX_EVENT} bytes.")
+    except TimeoutError:
+        if not exchange.has_head:
+            raise UpstreamTimeout(
+                f"The backend did not answer {step.request.method} {step.request.target} within {timeout:g} seconds."
+            ) from None
+    finally:
+        exchange.forget()
+    return Response(status, headers, read)
 
 
 async def ask(app: ASGIApp, scope: Scope, prefix: str, request: Request, timeout: float) -> Response:
@@ -105,14 +138,16 @@ class Resumption:
         cancels: bool,
         limits: Limits,
         line: logs.ResumeLine,
+        ledger: Callable[[], Awaitable[list[Any]]],
     ) -> None:
         self._flow, self._arrival, self._limits, self._line = flow, arrival, limits, line
         self._app, self._scope, self._prefix = app, scope, prefix
         self._client, self._mode, self._cancels = client, mode, cancels
+        self._ledger = ledger
         self._sent: Exchange | None = None
         self._head: Headers = ()
-        self._accepted = self._late = False
-        self._deadline = 0.0
+        self._accepted = self._late = self._telling = False
+        self._deadline = self._silent_since = 0.0
 
     async def run(self) -> None:
         """Do everything: the answer, and what is left to do after it."""
@@ -158,6 +193,13 @@ class Resumption:
             case Ask(requests):
                 with self._line.upstream:
                     return await self._ask(requests)
+            case Peek():
+                with self._line.upstream:
+                    return await peek(self._app, self._scope, self._prefix, step, self._limits.lookup)
+            case Consult():
+                return await self._ledger()
+            case Poll(seconds):
+                return await self._poll(seconds)
             case Pause(seconds):
                 return await self._unless_gone(asyncio.sleep(seconds))
             case Recall():
@@ -174,8 +216,10 @@ class Resumption:
                 return await self._arrival.settled()
             case Claim():
                 return await self._arrival.claim()
-            case Send(request):
-                return await self._send(request)
+            case Send(request, grace):
+                return await self._send(request, grace)
+            case ReadHead():
+                return await self._read_head(self._open)
             case Accepted(run_id, headers):
                 self._head, self._accepted = headers, True
                 self._line.verdict, self._line.run_id = logs.ACCEPTED, run_id
@@ -190,11 +234,23 @@ class Resumption:
             case ReadBody():
                 with self._line.upstream:
                     return await self._holding_on(self._open.read())
-            case ReadEvents(grace):
+            case ReadEvents(grace, begun):
                 with self._line.upstream:
-                    return await self._unless_gone(self._read_events(grace))
+                    return await self._unless_gone(self._read_events(grace, begun))
+            case Drain(reframer):
+                return await self._drain(reframer)
             case Answer(reply):
                 await self._answer(reply)
+                return self._line.write()
+            case Begin(headers):
+                self._telling = True
+                return await self._client.start_stream(headers)
+            case Tell(chunk):
+                self._silent_since = asyncio.get_running_loop().time()
+                return await self._client.send_bytes(chunk)
+            case Finish():
+                self._telling = False
+                await self._client.finish()
                 return self._line.write()
             case _:
                 assert_never(step)
@@ -240,38 +296,62 @@ class Resumption:
         if self._accepted:
             await self._arrival.keep(reply)
 
-    async def _send(self, request: Request) -> Response:
+    async def _send(self, request: Request, grace: float | None) -> Response | None:
         await self._arrival.forward()
-        return await self._open_exchange(request, fence=self._fence)
+        return await self._open_exchange(request, fence=self._fence, grace=grace)
 
     def _fence(self) -> None:
         if not self._arrival.still_held():
             raise HoldLapsed("This resume was held up until its hold on the thread was over, and was not sent.")
 
-    async def _open_exchange(self, request: Request, fence: Callable[[], None] | None = None) -> Response:
-        """Send the request whose answer the client gets, up to the answer's head."""
+    async def _open_exchange(
+        self, request: Request, fence: Callable[[], None] | None = None, grace: float | None = None
+    ) -> Response | None:
+        """Send the request whose answer the client gets, up to the answer's head; None if the grace was too short."""
         scope = synthesise(self._scope, request, self._prefix)
         if fence is not None:
             scope[FENCE] = fence
+        if fence is not None or not self._deadline:
+            self._silent_since = asyncio.get_running_loop().time()
+            self._deadline = self._silent_since + self._limits.resume
         if self._sent is not None:
-            self._sent.forget()  # it found no connection
-        self._deadline = asyncio.get_running_loop().time() + self._limits.resume
+            self._sent.forget()  # it found no connection, or has been read
         self._sent = exchange = Exchange(self._app, scope, request.body)
+        if grace is not None and not await exchange.answers_within(grace):
+            return None
+        return await self._read_head(exchange)
+
+    async def _read_head(self, exchange: Exchange) -> Response:
         with self._line.upstream:
             status, headers = await self._holding_on(exchange.head(), leaving=_LEAVING)
             if Response(status).ok:
                 return Response(status, headers)
             return Response(status, headers, await self._holding_on(exchange.read(), leaving=_LEAVING))
 
-    async def _read_events(self, grace: float) -> bytes:
+    async def _read_events(self, grace: float, begun: Callable[[bytes], bool]) -> bytes:
         read = b""
         try:
             async with asyncio.timeout(grace):
-                while sse.first_event(read) is None and (chunk := await self._open.chunk()) is not None:
+                while not begun(read) and (chunk := await self._open.chunk()) is not None:
                     read += chunk
         except TimeoutError:
             pass
         return read
+
+    async def _drain(self, reframer: Reframer) -> None:
+        """Read a stream for what it tells; who waits for its end is kept company."""
+        while not reframer.over:
+            with self._line.upstream:
+                chunk = await self._holding_on(self._open.chunk())
+            if chunk is None:
+                reframer.finish()
+                return
+            reframer.feed(chunk)
+        self._open.leave()
+
+    async def _poll(self, seconds: float) -> None:
+        with self._line.upstream:
+            await self._holding_on(asyncio.sleep(seconds))
 
     async def _holding_on(self, awaitable: Awaitable[T], leaving: float = 0.0) -> T:
         """Await what may take as long as the agent does; a client that waits for JSON gets white space meanwhile."""
@@ -284,18 +364,29 @@ class Resumption:
                 left = self._deadline - now()
                 if left <= 0:
                     raise self._too_late(f"did not answer the resume within {self._limits.resume:g} seconds.")
-                timeout = min(self._limits.keepalive, left)
+                timeout = min(max(0.0, self._silent_since + self._limits.keepalive - now()), left)
                 await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 if not task.done() and gone is not None and gone.done():
                     await asyncio.wait({task}, timeout=leaving)
                     if not task.done():
                         raise ClientGone
-                elif not task.done() and self._mode is Mode.WAIT and self._deadline > now():
-                    await self._client.keep_alive(self._head)
+                elif not task.done() and self._deadline > now():
+                    await self._keep_company()
             return task.result()
         finally:
             for pending in both:
                 pending.cancel()
+
+    async def _keep_company(self) -> None:
+        """A byte for the client who waits, where one may be put: white space before JSON, a comment in a stream."""
+        now = asyncio.get_running_loop().time()
+        if now < self._silent_since + self._limits.keepalive:
+            return
+        self._silent_since = now
+        if self._mode is Mode.WAIT:
+            await self._client.keep_alive(self._head)
+        elif self._telling:
+            await self._client.send_bytes(b": keep-alive\n\n")
 
     def _too_late(self, what: str) -> UpstreamTimeout:
         """Nobody waits any longer for an exchange that is too late."""
@@ -326,7 +417,7 @@ class Resumption:
         await self._client.start_stream(reply.headers)
         await self._client.send_bytes(reframer.feed(reply.head))
         try:
-            while (chunk := await self._next_chunk(reply)) is not None:
+            while not reframer.over and (chunk := await self._next_chunk(reply)) is not None:
                 await self._client.send_bytes(reframer.feed(chunk))
         except ClientGone:
             raise
@@ -340,6 +431,8 @@ class Resumption:
             raise
         await self._client.send_bytes(reframer.finish())
         await self._client.finish()
+        if reframer.over:
+            self._open.leave()
 
     async def _next_chunk(self, reply: StreamReply) -> bytes | None:
         chunk = asyncio.ensure_future(self._open.chunk())

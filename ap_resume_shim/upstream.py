@@ -51,9 +51,13 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
         (name, value) for name, value in scope["headers"] if name not in _NOT_OURS and not name.startswith(b"if-")
     ]
     headers.append((b"accept", request.accept.encode()))
+    if request.headers:
+        own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+        names = {name for name, _ in own}
+        headers = [(name, value) for name, value in headers if name not in names] + own
     if request.body is not None:
         headers += [
-            (b"content-type", b"application/json"),
+            (b"content-type", request.media_type.encode()),
             (b"content-length", str(len(request.body)).encode()),
         ]
     elif request.method != "GET":
@@ -107,6 +111,16 @@ class Exchange:
         await asyncio.wait({self._start})
         self._told = self._start.exception() is not None
         return self._start.result()
+
+    async def answers_within(self, seconds: float) -> bool:
+        """Whether there is a head, or a failure, after that many seconds."""
+        await asyncio.wait({self._start}, timeout=seconds)
+        return self._start.done()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head is there."""
+        return self._start.done()
 
     async def chunk(self) -> bytes | None:
         """The next bytes of the body; None at its end. Raises what broke it off."""

@@ -1,37 +1,103 @@
-"""The backends: one file each, a TOML profile where data is enough, a dialect in Python where it is not."""
+"""The backends: one file each, a TOML profile where data is enough, a dialect in Python where it is not.
+
+A package adds its own under the entry point `ap_resume_shim.backends`: a subclass of `Dialect`, by the name that
+`backend=` shall take.
+"""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
-from ap_resume_shim.backends.aegra import Aegra
-from ap_resume_shim.backends.langgraph import LangGraph
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.profile import load_profile
 from ap_resume_shim.core.profile_dialect import ProfileDialect
 
-_DIALECTS: dict[str, type[LangGraph] | type[Aegra]] = {"langgraph": LangGraph, "aegra": Aegra}
-_PROFILES = {"agent-protocol": "agent_protocol.toml"}
+ENTRY_POINTS = "ap_resume_shim.backends"
+
+_DIALECTS = {
+    "langgraph": "langgraph:LangGraph",
+    "aegra": "aegra:Aegra",
+    "agno": "agno:Agno",
+    "mastra": "mastra:Mastra",
+    "mastra-agent": "mastra_agent:MastraAgent",
+    "llamaindex": "llamaindex:LlamaIndex",
+    "adk": "adk:Adk",
+    "a2a": "a2a:A2A",
+    "acp": "acp:Acp",
+    "ag-ui": "ag_ui:AgUi",
+}
+_PROFILES = ("agent-protocol", "agntcy", "agentseek", "duragraph", "run-resume")
 
 BACKENDS = (*_DIALECTS, *_PROFILES)
-"""The names that `backend=` takes, besides "auto" and "native"."""
+"""The names that `backend=` takes, besides "auto", "native" and those of installed packages."""
 
 
-def load_backend(name: str, *, resume_at: str | None = None) -> Dialect:
+def load_backend(name: str, *, resume_at: str | None = None, options: Mapping[str, str] | None = None) -> Dialect:
     """The dialect of that name.
 
-    `resume_at` is for backends whose answer can sit in several places: a JSON pointer into the create-run body, such
-    as `/command/resume`. Raises `ConfigurationError`.
+    `resume_at` is for backends that are profiles: the place of the answer, as a JSON pointer into the body, such as
+    `/command/resume`. `options` are what a dialect has to be told beside. Raises `ConfigurationError`.
     """
-    if name in _DIALECTS:
-        if resume_at is not None:
-            raise ConfigurationError(f"resume_at has no meaning for {name}: its place for the answer is fixed.")
-        return _DIALECTS[name]()
     if name in _PROFILES:
-        text = files(__package__).joinpath(_PROFILES[name]).read_text("utf-8")
-        return ProfileDialect(load_profile(text, source=_PROFILES[name]), resume_at=resume_at)
-    near = difflib.get_close_matches(name, BACKENDS, n=1)
+        source = f"{name.replace('-', '_')}.toml"
+        return _of_profile(files(__package__).joinpath(source).read_text("utf-8"), source, resume_at, options)
+    if resume_at is not None:
+        raise ConfigurationError(f"resume_at has no meaning for {name}: its place for the answer is fixed.")
+    return _made(name, _dialect(name), options or {})
+
+
+def read_profile(path: str | Path, *, resume_at: str | None = None) -> Dialect:
+    """The dialect that a file describes (`docs/reference/profile.md`). Raises `ConfigurationError`."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The profile {path} cannot be read: {error}") from None
+    return _of_profile(text, str(path), resume_at, None)
+
+
+def installed() -> dict[str, Any]:
+    """The backends that other packages have added, by name, not loaded yet."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _dialect(name: str) -> Any:
+    if name in _DIALECTS:
+        module, _, attribute = _DIALECTS[name].partition(":")
+        return getattr(import_module(f"{__package__}.{module}"), attribute)
+    added = installed()
+    if name in added:
+        try:
+            return added[name].load()
+        except Exception as error:  # whatever another package raises when it is imported
+            raise ConfigurationError(f"The backend {name!r} cannot be loaded: {error!r}") from None
+    near = difflib.get_close_matches(name, (*BACKENDS, *added), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ConfigurationError(f"Unknown backend {name!r}; there are auto, native, {', '.join(BACKENDS)}.{hint}")
+    raise ConfigurationError(
+        f"Unknown backend {name!r}; there are auto, native, {', '.join((*BACKENDS, *added))}.{hint}"
+    )
+
+
+def _made(name: str, kind: Any, options: Mapping[str, str]) -> Dialect:
+    known: Mapping[str, str] = getattr(kind, "options", {})
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" It has {', '.join(known) or 'none'}."
+            raise ConfigurationError(f"The backend {name!r} has no option {option!r}.{hint}")
+    dialect = kind(**options)
+    if not isinstance(dialect, Dialect):
+        raise ConfigurationError(f"The backend {name!r} is no ap_resume_shim.core.dialect.Dialect, but {dialect!r}.")
+    return dialect
+
+
+def _of_profile(text: str, source: str, resume_at: str | None, options: Mapping[str, str] | None) -> Dialect:
+    if options:
+        raise ConfigurationError(f"{source} is a profile, which has no options, but there is {', '.join(options)}.")
+    return ProfileDialect(load_profile(text, source=source), resume_at=resume_at)

@@ -14,12 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends import langgraph_wire as wire
-from ap_resume_shim.core.dialect import Ended, Found, GoOn, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import ResumeError, UpstreamError
-from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step
+from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reading import error_text, read_lookup, read_refusal
-from ap_resume_shim.core.sse import Relay
 
 _STATUS: dict[str, ThreadStatus] = {
     "pending": "busy",
@@ -34,20 +33,16 @@ _ANNOUNCED = "announced"
 _CARRIES = wire.Carries("Aegra", wire.UINT64)
 
 
-class Aegra:
+class Aegra(Dialect):
     """`POST /threads/{thread_id}/runs` with `command.resume`, keyed by interrupt id."""
 
     name = "aegra"
     thread_is = "The thread's own id: any string, case-sensitive."
     unsupported = frozenset({"webhook"})  # accepted by the server, and never called
+    family = "a command in the create-run body"
     reserved = wire.RESERVED
-    carries_both = False
-    partial = True
     forwards_extra = True
-
-    def thread_key(self, thread_id: str) -> str:
-        """Ids are compared byte for byte there."""
-        return thread_id
+    accepts_at_head = True
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """State and newest runs, side by side: the thread itself shows neither interrupts nor values.
@@ -147,10 +142,6 @@ class Aegra:
     def delete(self, resume: Resume) -> Request | None:
         """Answered with 200 there."""
         return Request("DELETE", wire.thread_path(resume))
-
-    def reframer(self) -> Reframer:
-        """Its events are the Agent Protocol's, with an `end` behind them."""
-        return Relay()
 
 
 def _at_rest(state: dict[str, Any]) -> Found:

@@ -10,12 +10,11 @@ from collections.abc import Generator
 from typing import Any, Literal, get_args
 
 from ap_resume_shim.backends import langgraph_wire as wire
-from ap_resume_shim.core.dialect import Ended, Found, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamUnrecognised
-from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step
+from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reading import read_lookup, read_refusal
-from ap_resume_shim.core.sse import Relay
 
 Flavour = Literal["current", "old", "js"]
 
@@ -26,16 +25,15 @@ _CARRIES: dict[Flavour, wire.Carries] = {
 }
 
 
-class LangGraph:
+class LangGraph(Dialect):
     """`POST /threads/{thread_id}/runs` with `command.resume`, keyed by interrupt id."""
 
     name = "langgraph"
     thread_is = "The thread's own id: a UUID of `/threads`."
-    unsupported: frozenset[str] = frozenset()
+    family = "a command in the create-run body"
     reserved = wire.RESERVED
-    carries_both = False
-    partial = True
     forwards_extra = True
+    accepts_at_head = True
 
     def thread_key(self, thread_id: str) -> str:
         """The servers take upper case and missing dashes for the same thread, so they are one key."""
@@ -77,11 +75,6 @@ class LangGraph:
         wire.check_agent(found)
         _CARRIES[found.memory].check(verdict)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
-        """Nothing to do: the servers resume a thread whatever its status says."""
-        yield from ()
-        return found, verdict
-
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """`reject` makes the server itself refuse a second run: atomic, whoever else talks to it."""
         answer = wire.answer(verdict, go_on={"input": None})
@@ -122,10 +115,6 @@ class LangGraph:
     def delete(self, resume: Resume) -> Request | None:
         """`on_completion` is ignored by the servers."""
         return Request("DELETE", wire.thread_path(resume))
-
-    def reframer(self) -> Reframer:
-        """Their events are the Agent Protocol's."""
-        return Relay()
 
 
 def _ask(requests: dict[str, Request]) -> Generator[Step, Any, tuple[Response, ...]]:

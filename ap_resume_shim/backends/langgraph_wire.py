@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Ended, Found, Input, Started, Verdict
+from ap_resume_shim.core.dialect import Found, Input, Started, Verdict
 from ap_resume_shim.core.errors import AgentNotFound, InvalidRequest, UnsupportedInput, UpstreamUnrecognised
-from ap_resume_shim.core.exchange import Request, Response, segment
+from ap_resume_shim.core.exchange import Ended, Request, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 from ap_resume_shim.core.reading import Rule, read_lookup

@@ -6,14 +6,15 @@ responses. Pure: no await, clock, random number or environment.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from ap_resume_shim.core.errors import ResumeError
-from ap_resume_shim.core.exchange import Reframer, Request, Response, Step
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.errors import ResumeError, UpstreamError
+from ap_resume_shim.core.exchange import Ended, Headers, Reframer, Request, Response, Step
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.protocol import Resume, RunStatus
+from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 
@@ -69,77 +70,145 @@ class Started:
     updated_at: str | None = None
     status: RunStatus = "pending"
     metadata: dict[str, Any] | None = None
+    memory: Any = None
+    """What the dialect itself wants to remember of the lookup that came before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended, as far as the backend's own answer tells."""
+Tells = Literal["run", "result", "events"]
+"""What the answer to the request that resumes is: the run, which goes on; its result, when it has ended; its events."""
 
-    values: Any = None
-    error: Any = None
+NATIVE: Mapping[Mode, Tells] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
+"""A backend that has all three modes. What differs is derived by the flow."""
+
+Note = tuple[str, Any]
+"""A thread's id, and a JSON value that the ledger shall keep of it."""
+
+
+class Observer(Protocol):
+    """One exchange of a client with the backend, looked on at. Pure; what it returns goes into the ledger.
+
+    What is noted of a part of the answer is kept before the client gets that part.
+    """
+
+    def request(self, body: bytes) -> None:
+        """The whole body of the request."""
+
+    def head(self, status: int, headers: Headers) -> Iterable[Note]:
+        """The answer's head."""
+
+    def feed(self, chunk: bytes) -> Iterable[Note]:
+        """The next bytes of the answer."""
+
+    def end(self, *, complete: bool) -> Iterable[Note]:
+        """The answer's end; not `complete` when it broke off, or the client left."""
 
 
 Lookup = Generator[Step, Any, Found]
 
 
-class Dialect(Protocol):
-    """A backend, as pure functions. Every method may raise a `ResumeError`."""
+class Dialect:
+    """A backend, as pure functions; this is one without habits, from which the others differ.
+
+    Every method may raise a `ResumeError`.
+    """
 
     name: str
+    family: str = ""
+    """In a few words: how the backends of this kind are resumed."""
     thread_is: str
     """In one sentence: what the draft's `thread_id` is on this backend."""
-    unsupported: frozenset[str]
+    tells: Mapping[Mode, Tells] = NATIVE
+    """What the answer to the request that resumes is, for each mode of the client."""
+    options: Mapping[str, str] = {}
+    """What `__init__` takes, all of it text with a default: name, and what it is, for a person."""
+    limits: tuple[str, ...] = ()
+    """What this backend cannot do, each in a sentence."""
+    unsupported: frozenset[str] = frozenset()
     """Optional fields of the draft that this backend cannot honour."""
-    reserved: frozenset[str]
+    reserved: frozenset[str] = frozenset()
     """Names in the backend's create-run body that the dialect sets itself."""
-    carries_both: bool
+    carries_both: bool = False
     """Whether `input` and `messages` may come together."""
-    partial: bool
+    partial: bool = True
     """Whether some of several pending interrupts may be answered."""
-    forwards_extra: bool
+    forwards_extra: bool = False
     """Whether the backend's create-run body has the draft's vocabulary, so that unknown fields go on to it."""
+    accepts_at_head: bool = False
+    """Whether the head of a result comes when the run begins, and says that the resume was taken."""
+    shows_late: bool = False
+    """Whether the thread still looks interrupted for a moment after the backend took a resume, and takes another."""
 
     def thread_key(self, thread_id: str) -> str:
         """One spelling for a thread: what holds it. Raises `InvalidRequest` for an id that cannot be one."""
+        return thread_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """Read the thread's state; with `agent=False`, after a run, no matter who ran and which run it was."""
+        raise NotImplementedError
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Refuse, before anything is sent, what the backend cannot carry."""
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
         """Bring the thread into a state in which the backend takes a resume, where that is needed."""
+        yield from ()
+        return found, verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """The request that resumes, in the client's mode."""
+        raise NotImplementedError
 
     def refusal(self, response: Response) -> ResumeError:
         """What a status of 400 or more, in answer to that request, means."""
+        raise NotImplementedError
+
+    def begun(self, head: bytes) -> bool:
+        """Whether the beginning of a stream tells if the backend took the resume."""
+        return sse.first_event(head) is not None
+
+    def refused(self, resume: Resume, response: Response) -> ResumeError | None:
+        """The refusal that an answer of 2xx holds: its body is whole, or (in a stream) what `begun` waited for."""
+        first = sse.first_event(response.body) if self.tells[resume.mode] == "events" else None
+        if first is None or first.name != "error":
+            return None
+        return UpstreamError("The backend refused the resume in its stream.", {"upstream": first.json})
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The run, from head and (in background mode) body of the answer; None when they do not tell."""
+        raise NotImplementedError
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
-        """The request that stops the run; None where there is none."""
+        """The request that stops the run; None where there is none, or where leaving its stream stops it."""
+        return None
 
     def join(self, resume: Resume, started: Started) -> Request | None:
         """The request that opens the stream of a run that goes on already; None where there is none."""
+        return None
 
-    def location(self, resume: Resume, started: Started) -> str:
-        """The run's own address on the backend, for `Content-Location`."""
+    def location(self, resume: Resume, started: Started) -> str | None:
+        """The run's own address on the backend, for `Content-Location`; None where it has none."""
+        return None
 
-    def run(self, resume: Resume, started: Started) -> Request:
-        """The request that reads the run."""
+    def run(self, resume: Resume, started: Started) -> Request | None:
+        """The request that reads the run; None where there is none."""
+        return None
 
     def has_ended(self, response: Response) -> bool:
-        """Whether that run is over, from the answer to `run`."""
+        """Whether that run is over, or stopped at a question, from the answer to `run`."""
+        raise NotImplementedError
 
     def ended(self, body: bytes) -> Ended:
         """The result, from the body of the backend's wait."""
+        raise NotImplementedError
 
     def delete(self, resume: Resume) -> Request | None:
         """The request that deletes the thread; None where the backend has none."""
+        return None
 
-    def reframer(self) -> Reframer:
+    def reframer(self, resume: Resume, started: Started) -> Reframer:
         """How the backend's stream becomes the client's."""
+        return sse.Relay()
+
+    def watch(self, method: str, path: str) -> Observer | None:
+        """Who looks on at a client's own request, for the ledger; None for those that tell nothing."""
+        return None

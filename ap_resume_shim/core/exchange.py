@@ -7,10 +7,10 @@ came of it. An error of a step is thrown into the flow.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from ap_resume_shim.core import strictjson
 
@@ -24,12 +24,15 @@ def segment(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to the backend. `target` is path and query, escaped; `body` is JSON bytes or None."""
+    """A request to the backend. `target` is path and query, escaped; `body` is what `media_type` says, or None."""
 
     method: str
     target: str
     body: bytes | None = None
     accept: str = "application/json"
+    media_type: str = "application/json"
+    headers: Headers = ()
+    """Beside the client's own, in whose place they go; such as the version of a protocol."""
 
     @classmethod
     def get(cls, target: str) -> Request:
@@ -40,6 +43,11 @@ class Request:
     def post(cls, target: str, value: Any = None, accept: str = "application/json") -> Request:
         """A POST of a JSON value; None means no body."""
         return cls("POST", target, None if value is None else strictjson.dumps(value), accept)
+
+    @classmethod
+    def form(cls, target: str, fields: Mapping[str, str], accept: str = "application/json") -> Request:
+        """A POST of a form."""
+        return cls("POST", target, urlencode(fields).encode(), accept, "application/x-www-form-urlencoded")
 
     @property
     def json(self) -> Any:
@@ -86,8 +94,35 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Peek:
+    """A lookup whose answer does not end: read until it was silent for `quiet` seconds, or until `enough` says so.
+
+    Sent back: the `Response`, with what had come by then.
+    """
+
+    request: Request
+    quiet: float
+    enough: Callable[[bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Consult:
+    """What does the ledger know of the thread? Sent back: a list of its entries, the newest first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wait for that many seconds. Sent back: None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Wait for that many seconds for a run that goes on; a client that waits for it is kept company. Sent back: None.
+
+    Thrown in: `UpstreamTimeout`, when the run has taken longer than a resume may.
+    """
 
     seconds: float
 
@@ -126,10 +161,17 @@ class Claim:
 class Send:
     """The one request that resumes: never sent twice, never cancelled on its way by a client that leaves.
 
-    Sent back: the `Response` at its head. Thrown in, among others: `HoldLapsed`, when it would have come too late.
+    Sent back: the `Response` at its head; with a `grace`, None if there was no answer after that many seconds: then
+    `ReadHead` has it. Thrown in, among others: `HoldLapsed`, when it would have come too late.
     """
 
     request: Request
+    grace: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHead:
+    """Wait for the answer to a `Send` that was not there after its grace. Sent back: the `Response` at its head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +215,21 @@ class ReadBody:
 
 @dataclass(frozen=True, slots=True)
 class ReadEvents:
-    """Read until the first event of the answer's stream is complete, or the grace is over. Sent back: the bytes."""
+    """Read the beginning of the answer's stream, until it tells how it begins, or the grace is over.
+
+    Sent back: the bytes.
+    """
 
     grace: float
+    begun: Callable[[bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, as far as the backend's own answer tells."""
+
+    values: Any = None
+    error: Any = None
 
 
 class Reframer(Protocol):
@@ -190,6 +244,20 @@ class Reframer(Protocol):
     @property
     def between_events(self) -> bool:
         """Whether a comment may be put here without breaking an event."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the run is at rest, so that nothing more is waited for, though the backend holds the stream open."""
+
+    def ended(self) -> Ended:
+        """How the run ended, as far as the stream has told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Read the rest of the answer's stream through `reframer`, for what it tells alone. Sent back: None."""
+
+    reframer: Reframer
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +299,35 @@ class Answer:
     reply: Reply | StreamReply
 
 
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin a stream to the client that the flow makes itself. Sent back: None."""
+
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send these bytes of the stream that the flow makes itself. Sent back: None."""
+
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """End the stream that the flow makes itself. Sent back: None."""
+
+
 class ClientGone(Exception):
     """Thrown into a flow, at any step, when a client that asked for `on_disconnect: cancel` has left."""
 
 
 Step = (
     Ask
+    | Peek
+    | Consult
     | Pause
+    | Poll
     | Recall
     | Repeated
     | Overtaken
@@ -245,13 +335,18 @@ Step = (
     | Settled
     | Claim
     | Send
+    | ReadHead
     | Accepted
     | Known
     | Untaken
     | Join
     | ReadBody
     | ReadEvents
+    | Drain
     | Answer
+    | Begin
+    | Tell
+    | Finish
 )
 Flow = Generator[Step, Any, None]
 
@@ -266,6 +361,8 @@ class Settings:
     stream_grace: float = 1.0
     """How long a stream's first event is waited for before the status line goes out."""
     completion_poll: float = 1.0
+    run_poll: float = 0.25
+    """How often a run is looked at whose end nothing announces."""
     connect_again: float = 0.2
     """After how long a resume that found no connection is sent once more: of it, no byte was."""
     lenient: bool = False

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Ended, Found, GoOn, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     ConfigurationError,
@@ -16,7 +15,7 @@ from ap_resume_shim.core.errors import (
     ResumeError,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step
+from ap_resume_shim.core.exchange import Ask, Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.profile import AgentTable, LookupTable, Profile, answer_pointer
 from ap_resume_shim.core.protocol import Mode, Resume
@@ -24,10 +23,10 @@ from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.template import MISSING, fill, fill_path, names_in, parts, place, point
 
 
-class ProfileDialect:
+class ProfileDialect(Dialect):
     """The dialect that a profile describes."""
 
-    carries_both = False
+    accepts_at_head = True
 
     def __init__(self, profile: Profile, *, resume_at: str | None = None) -> None:
         """`resume_at` moves the answer: a JSON pointer into the create-run body."""
@@ -53,10 +52,6 @@ class ProfileDialect:
         self.reserved: frozenset[str] = frozenset({*profile.resume.json_, parts(self._answer_at)[0]}) - _FIELDS
         self.partial = profile.partial
         self.forwards_extra = profile.forwards_extra
-
-    def thread_key(self, thread_id: str) -> str:
-        """Ids are opaque: compared byte for byte."""
-        return thread_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
@@ -115,11 +110,6 @@ class ProfileDialect:
                 "is for. Let the agent ask one question at a time.",
                 found.interrupts,
             )
-
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
-        """A profile needs no preparation."""
-        yield from ()
-        return found, verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """The template, with the answer put in its place."""
@@ -213,10 +203,6 @@ class ProfileDialect:
     def delete(self, resume: Resume) -> Request | None:
         """The profile's `delete`."""
         return _run_request(self._profile.delete, resume, None)
-
-    def reframer(self) -> Reframer:
-        """Profiles are for backends whose events are the Agent Protocol's."""
-        return sse.Relay()
 
 
 _FIELDS = frozenset({"thread_id", "agent_id", "input", "messages", "metadata", "config", "webhook"}) | {

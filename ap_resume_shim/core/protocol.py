@@ -129,6 +129,8 @@ class Resume:
     now: str
     fingerprint: str
     """Of the body, with the pinned interrupt: the same for the same JSON, however it is written."""
+    nonce: str = ""
+    """A UUID of this request alone (from the shell), for backends whose clients name runs and messages."""
     ignored: list[str] = field(default_factory=list)
     """Fields dropped by `lenient`, named in `AP-Resume-Ignored`."""
 
@@ -142,7 +144,7 @@ class Resume:
         return replace(self, body=body)
 
 
-def parse(raw: bytes, mode: Mode, *, now: str, interrupt_id: str | None = None) -> Resume:
+def parse(raw: bytes, mode: Mode, *, now: str, nonce: str = "", interrupt_id: str | None = None) -> Resume:
     """Read a client's body.
 
     `interrupt_id` is the header `AP-Interrupt-Id`, for clients generated from the draft. Raises `InvalidRequest`
@@ -174,7 +176,7 @@ def parse(raw: bytes, mode: Mode, *, now: str, interrupt_id: str | None = None) 
     _check_segment("thread_id", body.thread_id)
     if body.agent_id is not None:
         _check_segment("agent_id", body.agent_id)
-    return Resume(body, mode, now, fingerprint(value))
+    return Resume(body, mode, now, fingerprint(value), nonce)
 
 
 def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.core.exchange import Reframer
+from ap_resume_shim.core.exchange import Ended, Reframer
 
 MAX_EVENT = 16 * 1024 * 1024
 """Bytes of one unfinished event that are kept, at most."""
@@ -79,6 +79,15 @@ class Relay:
         """Whether the last bytes are a blank line."""
         return self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
 
+    @property
+    def over(self) -> bool:
+        """The stream ends by itself."""
+        return False
+
+    def ended(self) -> Ended:
+        """What passes is not looked into: the thread tells."""
+        return Ended()
+
 
 class Named:
     """A `Reframer` in front of another: the first event names the run, by the backend's `metadata` or by ours.
@@ -107,6 +116,15 @@ class Named:
     def between_events(self) -> bool:
         """As the other reframer says: what is held back has not been sent."""
         return self._inner.between_events
+
+    @property
+    def over(self) -> bool:
+        """As the other reframer says."""
+        return self._inner.over
+
+    def ended(self) -> Ended:
+        """As the other reframer says."""
+        return self._inner.ended()
 
     def _begin(self, *, named: bool) -> bytes:
         held, self._held = self._held or b"", None

@@ -1,4 +1,7 @@
-"""The guard: one resume of a thread at a time, and none that arrived before another was accepted."""
+"""The guard: one resume of a thread at a time, and none that arrived before another was accepted.
+
+Beside it the ledger, which remembers what passed where the backend cannot be asked.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from typing import Any
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.guard.arrival import Arrival, Guard, Ticket
 from ap_resume_shim.guard.fallback import FallbackGuard
+from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 from ap_resume_shim.guard.memory import MemoryGuard
 
-__all__ = ["Arrival", "FallbackGuard", "Guard", "MemoryGuard", "Ticket", "load_guard"]
+__all__ = ["Arrival", "FallbackGuard", "Guard", "Ledger", "MemoryGuard", "MemoryLedger", "Ticket", "load_guard"]
 
 _REDIS = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 

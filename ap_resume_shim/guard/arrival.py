@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.guard.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,10 @@ class Arrival(Protocol):
 
 class Guard(Protocol):
     """Who may resume which thread."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was seen of the threads, kept where the guard keeps what it knows."""
 
     def arrive(self, ticket: Ticket) -> Arrival:
         """Note a resume's arrival. Holds nothing yet: who may not read a thread can never hold it."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 from ap_resume_shim.core.errors import GuardUnavailable, ResumeInProgress
 from ap_resume_shim.core.exchange import Kept, Reply
 from ap_resume_shim.guard.arrival import Arrival, Guard, Ticket
+from ap_resume_shim.guard.ledger import FallbackLedger, Ledger
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -23,6 +24,7 @@ class FallbackGuard:
 
     def __init__(self, shared: Guard, alone: Guard) -> None:
         self._shared, self._alone = shared, alone
+        self.ledger: Ledger = FallbackLedger(shared.ledger, alone.ledger)
 
     def arrive(self, ticket: Ticket) -> Arrival:
         """Arrive at both."""

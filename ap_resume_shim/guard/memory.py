@@ -10,6 +10,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeInProgress
 from ap_resume_shim.core.exchange import Kept, Reply
 from ap_resume_shim.guard.arrival import Arrival, Ticket
+from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 
 DAY = 24 * 3600.0
 CAME_FIRST = "Another resume of this thread came first. Read the thread before you answer again."
@@ -39,6 +40,7 @@ class MemoryGuard:
         - `duplicate_window`: seconds in which the same body from the same caller on the same thread is refused.
         """
         self.clock = clock
+        self.ledger: Ledger = MemoryLedger(clock=clock)
         self.keep, self.duplicate_window = keep, duplicate_window
         self.answers = _Answers(remembered, keep_bytes)
         self.repeats: dict[str, float] = {}

@@ -27,7 +27,9 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ConfigurationError, GuardUnavailable, HoldLapsed, ResumeInProgress
 from ap_resume_shim.core.exchange import Kept, Reply
 from ap_resume_shim.guard.arrival import Arrival, Ticket
+from ap_resume_shim.guard.ledger import Ledger
 from ap_resume_shim.guard.memory import CAME_FIRST, DAY
+from ap_resume_shim.guard.redis_ledger import RedisLedger
 from ap_resume_shim.guard.scripts import PRELUDE, SCRIPTS
 
 LAPSED = (
@@ -71,6 +73,7 @@ class RedisGuard:
             )
         self.lease, self.keep, self.keep_bytes, self.duplicate_window = lease, keep, keep_bytes, duplicate_window
         self.clock = clock
+        self.ledger: Ledger = RedisLedger(self.run)
         self._url, self._timeout = re.sub("^valkey", "redis", url), timeout
         self._client: Redis | None = None
         self._scripts: dict[str, AsyncScript] = {}
@@ -104,12 +107,19 @@ class RedisGuard:
             f"ap_resume_shim:{{{ticket.thread}}}:{name}" for name in ("hold", ticket.key or "-", ticket.repeat or "=")
         ]
         try:
+            return await self.run(script, keys, *arguments)
+        except GuardUnavailable as failure:
+            logger.warning("the guard's store cannot be reached: %r", failure.__cause__)
+            raise
+
+    async def run(self, script: str, keys: list[str], *arguments: Any) -> Any:
+        """Run a script; nothing is logged. Raises `GuardUnavailable`, and says in its cause why."""
+        try:
             return await (await self._script(script))(keys, arguments)
         except (RedisError, OSError) as error:
-            logger.warning("the guard's store cannot be reached: %s", str(error) or type(error).__name__)
             raise GuardUnavailable(
                 "The store that keeps resumes apart cannot be reached, so that nothing was sent: try again."
-            ) from None
+            ) from error
 
     def in_background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that the guard holds on to; what it raises is for whoever asks for its result."""

@@ -2,6 +2,8 @@
 
 Keys: the thread's hold, what is kept under an `Idempotency-Key`, and the mark of a body that came. The first argument
 is the token of the resume. Times are microseconds of the store's clock. Every script may be run twice.
+
+The ledger's scripts, which are the last two, have one key: the thread's list.
 """
 
 from __future__ import annotations
@@ -105,4 +107,17 @@ if version == tonumber(ARGV[2]) then
   redis.call('HSET', thread, 'version', whole(version), 'unsettled', '0', 'rested', whole(now))
 end
 return 1
+"""
+
+SCRIPTS["note"] = """
+local entry, entries, lifetime = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+redis.call('LREM', thread, 0, entry)
+redis.call('LPUSH', thread, entry)
+redis.call('LTRIM', thread, 0, entries - 1)
+redis.call('PEXPIRE', thread, lifetime)
+return 1
+"""
+
+SCRIPTS["recall"] = """
+return redis.call('LRANGE', thread, 0, -1)
 """

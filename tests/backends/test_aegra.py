@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends.aegra import Aegra
-from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Started
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Started
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput, UpstreamError
-from ap_resume_shim.core.exchange import Request, Response
+from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.sse import Relay
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 AE = Aegra()
@@ -250,4 +249,4 @@ def test_the_run_is_read_cancelled_and_found_below_its_thread() -> None:
 def test_its_answers_are_read_as_langgraphs_are() -> None:
     assert AE.has_ended(answer(run("success")))
     assert AE.ended(b'\n{"topic": "x", "__interrupt__": []}') == Ended({"topic": "x"})
-    assert isinstance(AE.reframer(), Relay)
+    assert type(AE).reframer is Dialect.reframer

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends import load_backend
-from ap_resume_shim.core.dialect import Ended, Found, GoOn, Input, Started
-from ap_resume_shim.core.exchange import Request, Response
+from ap_resume_shim.core.dialect import Found, GoOn, Input, Started
+from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.driving import THREAD, answer, look, refused, resume

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Ended, Found, Lookup, Started, Verdict
+from ap_resume_shim.core.dialect import NATIVE, Dialect, Found, Lookup, Started, Tells, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.exchange import (
     Accepted,
     Answer,
     Ask,
-    Claim,
     ClientGone,
+    Consult,
+    Ended,
     Flow,
     Join,
     Known,
     Overtaken,
     Pause,
+    Peek,
+    Poll,
     ReadBody,
     ReadEvents,
+    ReadHead,
     Recall,
-    Reframer,
     Repeated,
     Reply,
     Request,
     Response,
     Send,
     Settings,
-    Settled,
     Step,
     StreamReply,
+    Tell,
     Unsettled,
-    Untaken,
 )
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.interrupt import Interrupt
@@ -53,7 +55,7 @@ GONE = ClientGone()
 
 
 @dataclass
-class Plain:
+class Plain(Dialect):
     """A dialect as plain as can be: lookups are answered with a `Found`, all else with what a test gives it."""
 
     unsupported: frozenset[str] = frozenset()
@@ -66,11 +68,11 @@ class Plain:
     refuses: ResumeError | None = None
     armed: bool = True
     forwards_extra: bool = True
+    tells: Mapping[Mode, Tells] = field(default_factory=lambda: NATIVE)
+    accepts_at_head: bool = True
+    shows_late: bool = False
     name: str = "plain"
     thread_is: str = "a thread"
-
-    def thread_key(self, thread_id: str) -> str:
-        return thread_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         (found,) = yield Ask((Request.get("thread" if agent else "thread again"),))
@@ -127,9 +129,6 @@ class Plain:
 
     def delete(self, resume: Resume) -> Request | None:
         return Request("DELETE", "thread") if self.can_delete else None
-
-    def reframer(self) -> Reframer:
-        return sse.Relay()
 
 
 USUAL: dict[str, Any] = {
@@ -245,15 +244,19 @@ def say(step: Step) -> str:
     match step:
         case Ask(requests):
             return " + ".join(f"{request.method} {request.target}" for request in requests)
-        case Pause(seconds):
-            return f"pause {seconds:g}"
-        case ReadEvents():
-            return "read events"
-        case ReadBody():
-            return "read body"
+        case Pause(seconds) | Poll(seconds):
+            return f"{type(step).__name__.lower()} {seconds:g}"
+        case Peek(request):
+            return f"peek {request.target}"
+        case Tell(chunk):
+            return f"tell {chunk.decode().splitlines()[0]}"
+        case ReadEvents() | ReadBody() | ReadHead():
+            return type(step).__name__.lower().replace("read", "read ")
+        case Consult():
+            return "consult"
         case Overtaken() | Unsettled() | Recall() | Repeated():
             return f"{type(step).__name__.lower()}?"
-        case Claim() | Send() | Accepted() | Known() | Untaken() | Join() | Settled() | Answer():
+        case _:
             return type(step).__name__.lower()
 
 

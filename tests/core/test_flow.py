@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ap_resume_shim.core.answering import REPLAYED, STREAM_HEADERS
 from ap_resume_shim.core.dialect import Found
 from ap_resume_shim.core.errors import (
     HoldLapsed,
@@ -20,7 +21,6 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.exchange import Kept, Reply, Response, StreamReply
-from ap_resume_shim.core.flow import REPLAYED, STREAM_HEADERS
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from tests.core.driving import (
@@ -615,7 +615,7 @@ def test_a_thread_that_failed_for_good_is_deleted() -> None:
 def test_a_backend_that_cannot_delete_keeps_its_threads() -> None:
     told = drive(BACKGROUND, dialect=Plain(can_delete=False), on_completion="delete")
     assert told.error is None
-    assert told.steps[-1] == "GET thread again"
+    assert told.steps[-1] == "answer"
 
 
 # Asking twice

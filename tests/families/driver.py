@@ -45,6 +45,8 @@ class Driver:
     """What `tests.servers` starts."""
     options: ClassVar[dict[str, str]] = {}
     """Options of the backend."""
+    resume_at: ClassVar[str | None] = None
+    """Where a profile puts the answer, if not in its usual place."""
     shows: ClassVar[frozenset[str]] = frozenset({"ask", "two", "par", "slow", "slowask", "boom"})
     """The scenarios that this server can show."""
     asks: ClassVar[tuple[str, ...]] = ("ask",)
@@ -55,6 +57,12 @@ class Driver:
     """Another."""
     wrong: ClassVar[tuple[Any, ...]] = ()
     """Answers to `ask` that the server itself would refuse, or misunderstand: wrong in shape, or for its schema."""
+    one_at_a_time: ClassVar[bool] = False
+    """Whether one of several questions is answered by each resume, and never two."""
+    cancels: ClassVar[bool] = True
+    """Whether a run that was resumed can be stopped."""
+    recognised: ClassVar[bool] = True
+    """Whether `auto` can tell the server from others."""
     has_lookup: ClassVar[bool] = True
     """Whether the server can be asked about a thread that the shim never saw."""
 

@@ -323,6 +323,8 @@ class UnderWay:
                 return self._read(step, fault)
             case Answer(reply):
                 return self._answer(reply)
+            case _:
+                raise AssertionError(f"the modelled backend has all three modes, no need of {step}")
 
     def _guard(self, work: Coroutine[Any, Any, T]) -> T:
         self._reading.set()

@@ -29,8 +29,8 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
+from ap_resume_shim.core.answering import REPLAYED
 from ap_resume_shim.core.exchange import Reply, StreamReply
-from ap_resume_shim.core.flow import REPLAYED
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.guard import redis as redis_guard

@@ -1,0 +1,304 @@
+"""A2A agents: a task that waits is resumed by a message that names it, and its context.
+
+With the context alone, a message begins another task. Agents take a message to a task that works as well: it becomes
+the answer to the next question (current SDK), or runs beside the first one (SDK of 0.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ap_resume_shim.backends import a2a_wire as wire
+from ap_resume_shim.backends.a2a_events import Reframed, Seen
+from ap_resume_shim.backends.a2a_task import Json, Task, newest
+from ap_resume_shim.core import sse, strictjson
+from ap_resume_shim.core.dialect import NATIVE, Dialect, Found, Input, Lookup, Observer, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.errors import (
+    AgentNotFound,
+    ConfigurationError,
+    MultipleInterrupts,
+    ResumeError,
+    ThreadNotFound,
+    ThreadNotInterrupted,
+    UnsupportedInput,
+)
+from ap_resume_shim.core.events import Emitter
+from ap_resume_shim.core.exchange import Ask, Consult, Ended, Reframer, Request, Response, Step
+from ap_resume_shim.core.protocol import Mode, Resume
+
+_DEPTH = 30
+"""Levels of a value. Protocol Buffers nest 100 messages, of which an object takes three, and a task has some itself."""
+_EXACT = range(-(2**53), 2**53 + 1)
+"""Integers that a double has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What a lookup learned beside the thread's state: who is spoken to, and about which task."""
+
+    agent: wire.Agent
+    asked: dict[str | None, Task] = field(default_factory=dict)
+    """The tasks that wait, by interrupt id."""
+    task: Json = field(default_factory=dict)
+    """The task that is resumed, as it was before."""
+    message: Json = field(default_factory=dict)
+    """What resumes it."""
+
+
+class A2A(Dialect):
+    """`SendMessage` with `taskId` and `contextId`."""
+
+    name = "a2a"
+    family = "a message to the task that waits"
+    thread_is = "The context's id, `contextId`; a run is a task of it."
+    options = {
+        "card": f"the path of the agent's card; default: `{wire.CARD}`",
+        "binding": f"one of {', '.join(f'`{name}`' for name in wire.BINDINGS)}; default: what the card prefers of them",
+        "path": "where the agent speaks that binding; default: the path of the card's URL. With both, no card is read",
+    }
+    limits = (
+        "JSON-RPC 0.3 has no list of tasks: there, only tasks that passed through the shim can be resumed.",
+        "1.0 knows numbers as doubles alone: an agent hears 3 as 3.0, so that integers are refused.",
+        "0.3 carries text and objects: other values are refused.",
+        "Of several tasks of a context that wait, one is answered at a time.",
+    )
+    unsupported = frozenset({"config", "webhook", "on_completion"})
+    shows_late = True
+
+    def __init__(self, card: str = wire.CARD, binding: str | None = None, path: str | None = None) -> None:
+        """What the options say; the card is read with each resume."""
+        if binding is not None and binding not in wire.BINDINGS:
+            known = ", ".join(wire.BINDINGS)
+            raise ConfigurationError(f"The option `binding` of the backend 'a2a' is one of {known}, not {binding!r}.")
+        self._card, self._binding, self._path = card, binding, path
+        self._agent: wire.Agent | None = None
+        if binding is not None and path is not None:
+            self._agent = wire.Agent(wire.BINDINGS[binding](path))
+
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+        """The tasks of the context: those that the agent lists, else those that were seen."""
+        spoken_to = yield from self._meet(again=agent)
+        wanted = resume.body.agent_id
+        if agent and wanted is not None and wanted != spoken_to.name:
+            raise AgentNotFound(f"The agent here is {spoken_to.name!r}, not {wanted!r}: leave `agent_id` out.")
+        if spoken_to.binding.lists:
+            tasks = yield from _listed(spoken_to.binding, resume)
+        else:
+            tasks = yield from _remembered(spoken_to.binding, resume)
+        return _found(tasks, spoken_to)
+
+    def _meet(self, *, again: bool) -> Generator[Step, Any, wire.Agent]:
+        """The agent, by its card, which is read once for each resume."""
+        if self._agent is None or (again and not (self._binding and self._path)):
+            (card,) = yield Ask((Request.get(self._card),))
+            self._agent = wire.read_card(card, self._binding, self._path)
+            self.tells = NATIVE if self._agent.streams else {**NATIVE, Mode.STREAM: "result"}
+        return self._agent
+
+    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+        """One answer, of values that arrive as they are sent."""
+        values = verdict.values if isinstance(verdict, Input) else (None,)
+        if len(values) > 1:
+            raise MultipleInterrupts(
+                "Each of these questions is one of another task: answer one of them at a time.", found.interrupts
+            )
+        agent: wire.Agent = found.memory.agent
+        for part in _said(resume, values[0]):
+            _check(part, agent)
+
+    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+        """From here on it is about one task. A stream tells what is new: for the rest, the task is read before it."""
+        memory: _Memory = found.memory
+        ((asked, value),) = verdict.by_id.items() if isinstance(verdict, Input) else ((None, None),)
+        task, binding = memory.asked[asked].value, memory.agent.binding
+        if resume.mode is Mode.STREAM:
+            (answer,) = yield Ask((binding.task(memory.asked[asked].id),))
+            task = binding.result(answer)
+        parts = [binding.part(part) for part in _said(resume, value)]
+        memory = replace(memory, task=task, message=binding.message(resume.nonce, parts, task))
+        return replace(found, interrupts=(memory.asked[asked].question,), run_id=Task(task).id, memory=memory), verdict
+
+    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+        """The message, named by this resume alone."""
+        memory: _Memory = found.memory
+        if self.tells[resume.mode] == "events":
+            return memory.agent.binding.stream(memory.message, resume.body.metadata)
+        wait = self.tells[resume.mode] == "result"
+        return memory.agent.binding.send(memory.message, resume.body.metadata, wait=wait)
+
+    def refusal(self, response: Response) -> ResumeError:
+        """REST's errors have a status line."""
+        return wire.refusal(response)
+
+    def begun(self, head: bytes) -> bool:
+        """JSON-RPC tells a refusal in a body that is no stream."""
+        return super().begun(head) or Response(200, (), head).json is not None
+
+    def refused(self, resume: Resume, response: Response) -> ResumeError | None:
+        """JSON-RPC's errors come with 200; an agent that fails has taken the resume."""
+        first = sse.first_event(response.body)
+        problem = wire.problem(response if first is None else replace(response, body=(first.data or "").encode()))
+        return None if problem is None or problem.failed else problem.error()
+
+    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+        """The task goes on under its own name."""
+        started = Started(str(found.run_id), found.agent_id, memory=found.memory)
+        if resume.mode is not Mode.BACKGROUND:
+            return started
+        problem = wire.problem(replace(response, body=body))
+        error = {"message": problem.text} if problem else Task(_task_in(body)).error
+        return started if error is None else replace(started, status="error", metadata={"error": error})
+
+    def cancel(self, resume: Resume, started: Started) -> Request | None:
+        """An agent goes on when its client has left."""
+        return _binding(started).cancel(started.run_id)
+
+    def join(self, resume: Resume, started: Started) -> Request | None:
+        """Events from now on; behind them, the current SDK sends the task first."""
+        return _binding(started).subscribe(started.run_id)
+
+    def location(self, resume: Resume, started: Started) -> str | None:
+        """JSON-RPC's tasks have none."""
+        return _binding(started).location(started.run_id)
+
+    def run(self, resume: Resume, started: Started) -> Request | None:
+        """The task."""
+        return _binding(started).task(started.run_id)
+
+    def has_ended(self, response: Response) -> bool:
+        """At rest, whatever came of it."""
+        return wire.problem(response) is not None or not Task(_task_in(response.body)).works
+
+    def ended(self, body: bytes) -> Ended:
+        """The task, or the error of an agent that failed."""
+        problem = wire.problem(Response(200, (), body.strip()))
+        if problem is not None:
+            return Ended(error={"message": problem.text})
+        task = Task(_task_in(body))
+        return Ended(task.values, task.error)
+
+    def reframer(self, resume: Resume, started: Started) -> Reframer:
+        """Its events are of a task, which is known as it was before."""
+        memory: _Memory = started.memory
+        sent = {"history": [*(memory.task.get("history") or ()), *_asked_and_answered(memory)], "status": {}}
+        return Reframed(Emitter(resume.body.stream_modes), {**memory.task, **sent})
+
+    def watch(self, method: str, path: str) -> Observer | None:
+        """Any POST may be JSON-RPC."""
+        return Seen() if method == "POST" else None
+
+
+def _listed(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, list[Task]]:
+    """All pages. A server that does not know the filter gives the tasks of others as well."""
+    tasks: list[Task] = []
+    page = ""
+    while True:
+        (answer,) = yield Ask((binding.tasks(resume.thread_id, page),))
+        listed = binding.result(answer)
+        tasks += [Task(value) for value in listed.get("tasks") or ()]
+        page = listed.get("nextPageToken") or ""
+        if not page:
+            break
+    tasks = [task for task in tasks if task.context_id == resume.thread_id]
+    if not tasks:
+        raise ThreadNotFound(f"The agent has no task in context {resume.thread_id}. Check `thread_id`.")
+    return tasks
+
+
+def _remembered(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, list[Task]]:
+    """The tasks that passed here, as they are now; an agent that was started anew has forgotten them."""
+    seen: list[str] = yield Consult()
+    if not seen:
+        raise ThreadNotInterrupted(
+            f"No task of context {resume.thread_id} has passed here, and the agent cannot be asked for them in version "
+            "0.3 of A2A. Start tasks through the shim.",
+            {"thread_status": "unknown"},
+        )
+    answers = yield Ask(tuple(binding.task(task_id) for task_id in seen))
+    tasks = []
+    for answer in answers:
+        try:
+            tasks.append(Task(binding.result(answer)))
+        except ThreadNotFound:
+            continue
+    if not tasks:
+        raise ThreadNotFound(f"The agent knows the tasks of context {resume.thread_id} no longer.")
+    return tasks
+
+
+def _found(tasks: list[Task], agent: wire.Agent) -> Found:
+    """A context stands as its tasks do: one that waits can be answered, whatever the others do."""
+    last = newest(tasks)
+    asked: dict[str | None, Task] = {task.question.id: task for task in tasks if task.waits}
+    status: ThreadStatus = "idle"
+    if asked:
+        status = "interrupted"
+    elif last.works:
+        status = "busy"
+    elif last.failed:
+        status = "error"
+    return Found(
+        status=status,
+        interrupts=tuple(task.question for task in asked.values()),
+        agent_id=agent.name,
+        error=last.error,
+        updated_at=last.updated_at,
+        run_id=last.id,
+        memory=_Memory(agent, asked),
+    )
+
+
+def _binding(started: Started) -> wire.Binding:
+    memory: _Memory = started.memory
+    return memory.agent.binding
+
+
+def _task_in(body: bytes) -> Json:
+    value = Response(200, (), body.strip()).json
+    kind, task = wire.told(wire.unwrapped(value)) if isinstance(value, dict) else ("", {})
+    # An agent may answer with a message alone: then that is all there is.
+    return {"status": {"state": "completed"}, "history": [task]} if kind == "message" else task
+
+
+def _asked_and_answered(memory: _Memory) -> list[Json]:
+    question = (memory.task.get("status") or {}).get("message")
+    return [*([question] if question else []), memory.message]
+
+
+def _said(resume: Resume, value: Any) -> list[Any]:
+    """What the parts of the message hold: the answer, or what the client's own message says."""
+    body = resume.body
+    if body.has_input or body.messages is None:
+        return [value]
+    if len(body.messages) != 1 or body.messages[0].role != "user":
+        raise UnsupportedInput("A task takes one message of role `user` at a time: send that, or `input`.")
+    content = body.messages[0].content
+    if isinstance(content, str):
+        return [content]
+    return [block["text"] if block.get("type") == "text" else block for block in content]
+
+
+def _check(value: Any, agent: wire.Agent) -> None:
+    """Refuse what the agent would hear in another form."""
+    old = isinstance(agent.binding, wire.OldRpc)
+    if old and not isinstance(value, str | dict):
+        raise UnsupportedInput("A2A 0.3 carries text and objects alone: wrap the answer in an object.")
+    if agent.doubles and strictjson.depth(value) > _DEPTH:
+        raise UnsupportedInput(f"A2A carries values of up to {_DEPTH} levels: send one that is flatter, or text.")
+    level = [value]
+    while level:
+        for item in level:
+            if isinstance(item, int) and not isinstance(item, bool) and (agent.doubles or item not in _EXACT):
+                raise UnsupportedInput(
+                    f"A2A knows numbers as doubles alone: the agent would hear {str(item)[:40]} as another number. "
+                    "Send it as text, or with a fraction."
+                )
+        level = [inner for outer in level for inner in _inside(outer)]
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

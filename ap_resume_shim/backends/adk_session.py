@@ -1,0 +1,188 @@
+"""What an ADK session tells. It has no status: what it asks, and whether it is at rest, is read from its events.
+
+The rules are those by which ADK itself finds its open questions (`events/_interrupts.py`) and the end of a turn
+(`Event.is_final_response`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ap_resume_shim.core.dialect import ThreadStatus
+from ap_resume_shim.core.interrupt import Interrupt
+
+Event = dict[str, Any]
+
+CONFIRMATION = "adk_request_confirmation"
+INPUT = "adk_request_input"
+CREDENTIAL = "adk_request_credential"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call of a function that runs long: its result is the answer."""
+
+    call: dict[str, Any]
+    invocation_id: str
+
+    @property
+    def id(self) -> str:
+        """Of the call."""
+        return str(self.call["id"])
+
+    @property
+    def name(self) -> str:
+        """Of the function."""
+        return str(self.call.get("name"))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the function was called with."""
+        return self.call.get("args") or {}
+
+    @property
+    def interrupt(self) -> Interrupt:
+        """As the client sees it."""
+        return Interrupt(self.id, {"name": self.name, "args": self.arguments})
+
+
+class Session:
+    """A session, as `GET /apps/{app}/users/{user}/sessions/{session}` tells it."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.app, self.user = str(told["appName"]), str(told["userId"])
+        self.state: dict[str, Any] = told.get("state") or {}
+        self.updated = told.get("lastUpdateTime")
+        self.events = _without_rewound(told.get("events") or [])
+        self.open: dict[str, Question] = {}
+        """Questions without an answer."""
+        self.taken: dict[str, Question] = {}
+        """Those that the user's newest message has answered."""
+        self._first_news: set[str] = set()
+        """Calls to which the agent itself has put a result, as a function that runs long may at once."""
+        for event in self.events:
+            self._follow(event)
+
+    @property
+    def status(self) -> ThreadStatus:
+        """By the newest event."""
+        if self.error is not None:
+            return "error"
+        if self._newest is not None and not self._ends_turn(self._newest):
+            return "busy"
+        return "interrupted" if self.open else "idle"
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """What the newest run failed with."""
+        return None if self._newest is None else error_of(self._newest)
+
+    @property
+    def invocation_id(self) -> str | None:
+        """Of the newest run."""
+        return None if self._newest is None else self._newest.get("invocationId")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The state, and what was said."""
+        return values_of(self.state, self.events)
+
+    @property
+    def _newest(self) -> Event | None:
+        """Events of the user that say nothing are changes of the state."""
+        return next((event for event in reversed(self.events) if event.get("author") != "user" or _parts(event)), None)
+
+    def _follow(self, event: Event) -> None:
+        if event.get("author") == "user" and _parts(event):
+            ids = {response.get("id") for response in _responses(event)}
+            self.taken = {key: self.open.pop(key) for key in list(self.open) if key in ids}
+        elif _was_unreadable(event):
+            self.open |= self.taken
+            self.taken = {}
+        else:
+            self._note_results(event)
+        for question in questions_of(event):
+            self.open[question.id] = question
+
+    def _note_results(self, event: Event) -> None:
+        """Of the agent: first news of a function that runs long, under the id of its answer (recording 103).
+
+        An error with them is what a run that was aborted leaves behind, in place of answers that will not come.
+        """
+        ids = {str(response.get("id")) for response in _responses(event)}
+        self._first_news |= ids
+        if event.get("errorCode"):
+            self.open = {key: question for key, question in self.open.items() if key not in ids}
+
+    def _ends_turn(self, event: Event) -> bool:
+        """Whether the agent waits for the user after this event."""
+        if event.get("author") == "user":
+            return False
+        if event.get("longRunningToolIds") or (event.get("actions") or {}).get("skipSummarization"):
+            return True
+        if _responses(event):  # the model is told next, unless a call beside them has no result yet
+            beside = [key for key, question in self.open.items() if question.invocation_id == event.get("invocationId")]
+            return not self._first_news.issuperset(beside)
+        return not _calls(event)
+
+
+def questions_of(event: Event) -> list[Question]:
+    """What an event asks. Older sessions mark only the other calls (`extract_event_interrupt_ids`)."""
+    long_running = event.get("longRunningToolIds") or ()
+    return [
+        Question(call, str(event.get("invocationId")))
+        for call in _calls(event)
+        if call.get("id") in long_running or (call.get("id") and call.get("name") in (INPUT, CREDENTIAL))
+    ]
+
+
+def error_of(event: Event) -> dict[str, Any] | None:
+    """What an event says of a failure."""
+    if not event.get("errorCode"):
+        return None
+    return {"code": event["errorCode"], "message": event.get("errorMessage")}
+
+
+def values_of(state: dict[str, Any], events: list[Event]) -> dict[str, Any]:
+    """A state, and the messages of events."""
+    return {**state, "messages": [message for event in events if (message := message_of(event))]}
+
+
+def message_of(event: Event) -> dict[str, Any] | None:
+    """What an event says to a person; not what the model thinks, and not calls and results."""
+    text = "".join(part["text"] for part in _parts(event) if part.get("text") and not part.get("thought"))
+    if not text:
+        return None
+    role = "user" if event.get("author") == "user" else "assistant"
+    return {"role": role, "content": text, "id": event.get("id"), "name": event.get("author")}
+
+
+def _was_unreadable(event: Event) -> bool:
+    """Whether the answer had another shape than a confirmation has: it is in the session, but counts for nothing."""
+    return event.get("errorCode") == "ValidationError" and "ToolConfirmation" in str(event.get("errorMessage"))
+
+
+def _without_rewound(events: list[Event]) -> list[Event]:
+    """What a rewind has undone is over (`events/_rewind_events.py`)."""
+    kept: list[Event] = []
+    for event in events:
+        target = (event.get("actions") or {}).get("rewindBeforeInvocationId")
+        if target is None:
+            kept.append(event)
+            continue
+        first = next((index for index, old in enumerate(kept) if old.get("invocationId") == target), len(kept))
+        del kept[first:]
+    return kept
+
+
+def _parts(event: Event) -> list[dict[str, Any]]:
+    return (event.get("content") or {}).get("parts") or []
+
+
+def _calls(event: Event) -> list[dict[str, Any]]:
+    return [part["functionCall"] for part in _parts(event) if part.get("functionCall")]
+
+
+def _responses(event: Event) -> list[dict[str, Any]]:
+    return [part["functionResponse"] for part in _parts(event) if part.get("functionResponse")]

@@ -1,0 +1,200 @@
+"""AG-UI on the wire: what a run is sent, what its questions carry, and in which of three ways each is answered.
+
+Facts are from the recordings; `docs/backends/ag-ui.md` has the table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput
+from ap_resume_shim.core.interrupt import Interrupt
+
+Way = Literal["entries", "map", "command"]
+"""How a question is answered: `resume` with an entry for each; `command.resume` by LangGraph's ids; or with the bare
+answer, where the question came without an id."""
+
+QUESTION_BYTES = 16 * 1024
+"""Of all questions of a thread together, as JSON: what they say beyond that is not remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, as the ledger remembers it."""
+
+    id: str | None
+    value: Any
+    way: Way
+    type: str | None = None
+    """What the answer has to be, where the adapter changes or refuses what is not: the name of a Python type."""
+    keeps_history: bool = True
+    """Whether the server keeps the conversation, so that a resume need not bring it along."""
+
+    @classmethod
+    def read(cls, kept: dict[str, Any]) -> Self:
+        """From the ledger."""
+        return cls(**kept)
+
+    def write(self) -> dict[str, Any]:
+        """For the ledger."""
+        return asdict(self)
+
+    @property
+    def interrupt(self) -> Interrupt:
+        """As the flow knows it."""
+        return Interrupt(self.id, self.value)
+
+
+def asked(customs: Iterable[Mapping[str, Any]], finished: Mapping[str, Any]) -> tuple[Question, ...]:
+    """The questions at which a run stopped: those of its outcome, else those of its `on_interrupt` events."""
+    outcome = finished.get("outcome")
+    entries = outcome.get("interrupts") if isinstance(outcome, dict) else None
+    if isinstance(entries, list) and entries:
+        questions = tuple(_of_entry(entry) for entry in entries if isinstance(entry, dict))
+    else:
+        questions = tuple(_of_custom(event) for event in customs)
+    return _fitting(questions)
+
+
+def _of_entry(entry: dict[str, Any]) -> Question:
+    """LangGraph's adapter takes no entry of `resume` for several questions, nor null: its own ids carry both."""
+    metadata = entry.get("metadata")
+    about: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
+    own, framework = about.get("langgraph"), about.get("agent_framework")
+    if isinstance(own, dict) and _is_langgraph_id(entry.get("id")):
+        return Question(entry["id"], own.get("raw"), "map")
+    value = {name: item for name, item in entry.items() if name != "id"}
+    if isinstance(framework, dict):
+        approval = framework.get("type") == "function_approval_request"
+        return Question(entry.get("id"), value, "entries", framework.get("response_type", ""), not approval)
+    return Question(entry.get("id"), value, "entries")
+
+
+def _of_custom(event: Mapping[str, Any]) -> Question:
+    """The event has no id of its own; the Python and the JavaScript adapter add LangGraph's interrupt as it was."""
+    raw = event.get("rawEvent")
+    if not isinstance(raw, dict):
+        raw = {}
+    value = raw["value"] if "value" in raw else _parsed(event.get("value"))
+    if _is_langgraph_id(raw.get("id")):
+        return Question(raw["id"], value, "map")
+    return Question(None, value, "command")
+
+
+def _parsed(value: Any) -> Any:
+    """What is not text is sent as JSON text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return strictjson.read(value)
+    except ValueError:
+        return value
+
+
+def _fitting(questions: tuple[Question, ...]) -> tuple[Question, ...]:
+    """What questions say, as long as all of it has a place in the ledger."""
+    if len(strictjson.dumps([question.write() for question in questions])) <= QUESTION_BYTES:
+        return questions
+    return tuple(Question(q.id, None, q.way, q.type, q.keeps_history) for q in questions)
+
+
+def error_of(told: dict[str, Any]) -> dict[str, Any]:
+    """What RUN_ERROR says."""
+    return {name: told[name] for name in ("code", "message") if told.get(name) is not None}
+
+
+def answers_of(body: Mapping[str, Any]) -> tuple[bool, list[str] | None]:
+    """Whether a run's request resumes, and which questions it answers; None for the one there is."""
+    entries = body.get("resume")
+    if isinstance(entries, list) and entries:
+        return True, [str(entry.get("interruptId", "")) for entry in entries if isinstance(entry, dict)]
+    props = body.get("forwardedProps") or body.get("forwarded_props")
+    command = props.get("command") if isinstance(props, dict) else None
+    answer = command.get("resume") if isinstance(command, dict) else None
+    if isinstance(answer, dict) and all(map(_is_langgraph_id, answer)):
+        return True, list(answer)
+    return answer is not None, None
+
+
+def check_answers(pending: tuple[Question, ...], by_id: Mapping[str | None, Any]) -> None:
+    """Refuse what the adapter would not take, or not deliver unchanged."""
+    if len(by_id) < len(pending) and any(question.way == "entries" for question in pending):
+        raise MultipleInterrupts(
+            f"{len(pending)} interrupts are pending, and this server takes the answers to all of them at once: send "
+            "`input` as an object {interrupt id: answer} with all of these ids.",
+            [question.interrupt for question in pending],
+        )
+    for question in pending:
+        if question.id in by_id:
+            _check_answer(question, by_id[question.id])
+
+
+def _check_answer(question: Question, answer: Any) -> None:
+    if question.way == "command" and _is_no_bare_answer(answer):
+        raise UnsupportedInput(
+            "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
+            "hexadecimal digits for something else than an answer: wrap the answer in an object."
+        )
+    if question.type is None:
+        return
+    if answer is None:
+        raise UnsupportedInput(
+            "Microsoft's Agent Framework drops null from a request, and the agent gets {} or nothing: wrap the answer "
+            "in an object, if the question takes one."
+        )
+    fits = _FITS.get(question.type)
+    if fits is not None and not fits(answer):
+        raise UnsupportedInput(
+            f"The question takes an answer of the Python type {question.type}; another one would be refused, or "
+            "turned into text."
+        )
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "str": lambda answer: isinstance(answer, str),
+    "bool": lambda answer: isinstance(answer, bool),
+    "int": lambda answer: isinstance(answer, int) and not isinstance(answer, bool),
+    "float": lambda answer: isinstance(answer, int | float) and not isinstance(answer, bool),
+    "dict": lambda answer: isinstance(answer, dict),
+    "list": lambda answer: isinstance(answer, list),
+}
+
+
+def _is_no_bare_answer(answer: Any) -> bool:
+    return answer is None or (isinstance(answer, dict) and all(map(_is_langgraph_id, answer)))
+
+
+def answer_fields(pending: tuple[Question, ...], by_id: Mapping[str | None, Any]) -> dict[str, Any]:
+    """The fields of a run's request that carry the answers, beside others in `forwardedProps`."""
+    answered = [question for question in pending if question.id in by_id]
+    if answered[0].way == "entries":
+        return {"resume": [_entry(question, by_id[question.id]) for question in answered]}
+    if answered[0].way == "map":
+        return {"forwardedProps": {"command": {"resume": dict(by_id)}}}
+    return {"forwardedProps": {"command": {"resume": _text(by_id[None], 1)}}}
+
+
+NO_ANSWER: dict[str, Any] = {"forwardedProps": {"command": {"resume": {}}}}
+"""Lets LangGraph go on with the answers that it has: the map of ids is empty."""
+
+
+def _entry(question: Question, answer: Any) -> dict[str, Any]:
+    # Agent Framework reads texts as JSON: once on their way, and once more unless the question takes text.
+    times = 0 if question.type is None else 1 if question.type == "str" else 2
+    return {"interruptId": question.id, "status": "resolved", "payload": _text(answer, times)}
+
+
+def _text(answer: Any, times: int) -> Any:
+    """A text for an adapter that reads texts as JSON that many times; any other value needs nothing."""
+    if isinstance(answer, str):
+        for _ in range(times):
+            answer = json.dumps(answer, ensure_ascii=False)
+    return answer
+
+
+def _is_langgraph_id(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 32 and all(char in "0123456789abcdef" for char in value)

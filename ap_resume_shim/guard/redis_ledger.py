@@ -1,0 +1,56 @@
+"""The ledger that processes share, on the connections of the guard in Redis."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ap_resume_shim.core.errors import GuardUnavailable
+from ap_resume_shim.guard.ledger import ENTRIES, ENTRY_BYTES, LIFETIME, read, write
+
+logger = logging.getLogger("ap_resume_shim")
+
+
+class RedisLedger:
+    """What all processes have seen that share a Redis or Valkey server: a list for each thread, the newest first."""
+
+    def __init__(
+        self,
+        run: Callable[..., Awaitable[Any]],
+        *,
+        entries: int = ENTRIES,
+        lifetime: float = LIFETIME,
+        entry_bytes: int = ENTRY_BYTES,
+    ) -> None:
+        """`run` is the guard's way to its store; the bounds are those of `MemoryLedger`."""
+        self._run = run
+        self._entries, self._lifetime, self._entry_bytes = entries, lifetime, entry_bytes
+        self._away = False
+
+    async def note(self, thread: str, entry: Any) -> bool:
+        """Put it before the others."""
+        written = write(entry, self._entry_bytes)
+        if written is None:
+            return False
+        try:
+            await self._ask("note", thread, written, self._entries, int(self._lifetime * 1000))
+        except GuardUnavailable:
+            return False
+        return True
+
+    async def recall(self, thread: str) -> list[Any]:
+        """The whole list. Raises `GuardUnavailable`."""
+        return read(await self._ask("recall", thread))
+
+    async def _ask(self, script: str, thread: str, *arguments: Any) -> Any:
+        """Run a script. That the store is away is said once, not for every request that passes."""
+        try:
+            told = await self._run(script, [f"ap_resume_shim:{{{thread}}}:ledger"], *arguments)
+        except GuardUnavailable as failure:
+            if not self._away:
+                logger.warning("what passes is not noted in the guard's store: %r", failure.__cause__)
+            self._away = True
+            raise
+        self._away = False
+        return told

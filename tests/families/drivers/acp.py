@@ -1,0 +1,54 @@
+"""An ACP server: its runs belong to sessions, and either can be what `thread_id` names."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from typing import Any
+
+from tests.families.driver import Driver
+
+
+class Acp(Driver):
+    """`thread_id` is a session. It does not tell its runs: the shim has to have seen them."""
+
+    name = "acp"
+    backend = "acp"
+    server = "acp"
+    has_lookup = False
+
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+        """A session with one run; with two where two questions are to wait at once, as a run asks one at a time."""
+        session = str(uuid.uuid4())
+        for _ in range(2 if scenario == "par" else 1):
+            self.run(scenario, ref, secs, wait, session_id=session)
+        return session
+
+    def run(self, scenario: str, ref: str, secs: float, wait: bool, **more: str) -> dict[str, Any]:
+        """Start a run; with `wait`, until it asks."""
+        said = {"content_type": "application/json", "content": json.dumps({"ref": ref, "secs": secs})}
+        message = {"role": "user", "parts": [said]}
+        body = {"agent_name": self.agent_id(scenario), "input": [message], "mode": "sync" if wait else "async", **more}
+        run: dict[str, Any] = self.client.post("/runs", json=body).raise_for_status().json()
+        return run
+
+    def resumes(self, seen: dict[str, Any]) -> bool:
+        """`POST /runs/{run_id}`."""
+        return seen["method"] == "POST" and re.fullmatch(r"/runs/[^/]+", seen["path"]) is not None
+
+    def agent_id(self, scenario: str) -> str:
+        """Agents have the names of the scenarios."""
+        return "ask" if scenario == "par" else scenario
+
+
+class AcpRun(Acp):
+    """`thread_id` is a run."""
+
+    name = "acp-run"
+    has_lookup = True
+    shows = Driver.shows - {"par"}  # an agent that has asked is suspended until it has its answer
+
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+        """A run, in a session of its own."""
+        return str(self.run(scenario, ref, secs, wait)["run_id"])

@@ -1,0 +1,67 @@
+"""Google ADK's api server: a session of an app, and of a user."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from threading import Thread
+from typing import Any, ClassVar
+
+import httpx
+
+from tests.families.driver import Driver, eventually
+
+
+class Adk(Driver):
+    """Questions of an agent's own tool, of a tool that wants to be confirmed, and of a workflow."""
+
+    name = "adk"
+    backend = "adk"
+    server = "adk"
+    asks: ClassVar[tuple[str, ...]] = ("ask", "ask-confirm", "ask-input", "ask-number")
+    app: ClassVar[str] = "questions"
+    tool: ClassVar[str] = "question"
+
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+        """A session with one run. Without `wait` a thread stays with it: the server stops a run whose client leaves."""
+        app = self.agent_id(scenario)
+        sessions = f"/apps/{app}/users/user/sessions"
+        session_id = str(self.client.post(sessions).raise_for_status().json()["id"])
+        tool = "deed" if scenario == "ask-confirm" else self.tool
+        said = json.dumps({"scenario": scenario, "ref": ref, "secs": secs, "tool": tool})
+        message = {"role": "user", "parts": [{"text": said}]}
+        body = {"appName": app, "userId": "user", "sessionId": session_id, "newMessage": message}
+        if wait:
+            self.client.post("/run", json=body).raise_for_status()
+        else:
+            Thread(target=self.stay, args=(body,), daemon=True).start()
+            session = f"{sessions}/{session_id}"
+            eventually(lambda: self.client.get(session).raise_for_status().json()["events"], "the run begins")
+        return session_id
+
+    def stay(self, body: dict[str, Any]) -> None:
+        """Wait for a run, unless the server is gone before it ends."""
+        with suppress(httpx.HTTPError):
+            self.client.post("/run", json=body)
+
+    def resumes(self, seen: dict[str, Any]) -> bool:
+        """A run, whose message is no text; or none, and the run's id, to go on with it."""
+        if seen["method"] != "POST" or seen["path"] not in ("/run", "/run_sse"):
+            return False
+        return not any("text" in part for part in seen["body"].get("newMessage", {}).get("parts", []))
+
+    def agent_id(self, scenario: str) -> str:
+        """The app."""
+        return "workflow" if scenario in ("ask-input", "ask-number") else self.app
+
+
+class AdkResumable(Adk):
+    """An app with ADK's resumability, which marks the ends of its runs; its questions are confirmations."""
+
+    name = "adk-resumable"
+    asks = ("ask",)
+    yes = True
+    no = False
+    wrong = (None, "yes", 1, [], {}, {"yes": True}, {"confirmed": "yes"}, {"confirmed": None})
+    app = "resumable"
+    tool = "deed"

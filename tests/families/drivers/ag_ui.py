@@ -1,0 +1,88 @@
+"""AG-UI: runs are streams of their agent's endpoint, and nothing else can be asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from typing import Any, ClassVar
+
+from tests.families.driver import Driver
+
+
+class AgUi(Driver):
+    """What all adapters have in common."""
+
+    backend = "ag-ui"
+    has_lookup = False
+    path: ClassVar[str] = "/"
+
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+        """A run is as long as its stream is read: without `wait`, a thread goes on reading it."""
+        thread_id = str(uuid.uuid4())
+        told = json.dumps({"scenario": scenario, "ref": ref, "secs": secs})
+        run = {
+            "threadId": thread_id,
+            "runId": str(uuid.uuid4()),
+            "state": {},
+            "messages": [{"id": str(uuid.uuid4()), "role": "user", "content": told}],
+            "tools": [],
+            "context": [],
+            "forwardedProps": {},
+        }
+        begun = threading.Event()
+        reader = threading.Thread(target=self._read, args=(run, begun), daemon=True)
+        reader.start()
+        begun.wait(10)
+        if wait:
+            reader.join(30)
+        return thread_id
+
+    def _read(self, run: dict[str, Any], begun: threading.Event) -> None:
+        headers = {"accept": "text/event-stream"}
+        with self.client.stream("POST", self.path, json=run, headers=headers, timeout=60) as answer:
+            answer.raise_for_status()
+            for _ in answer.iter_lines():
+                begun.set()
+
+    def resumes(self, seen: dict[str, Any]) -> bool:
+        """By entries of `resume`, or by the older `command` of the forwarded properties."""
+        body = seen["body"]
+        if seen["method"] != "POST" or not isinstance(body, dict):
+            return False
+        command = (body.get("forwardedProps") or {}).get("command") or {}
+        return bool(body.get("resume")) or "resume" in command
+
+    def agent_id(self, scenario: str) -> str | None:
+        """Agents have no names but their endpoints."""
+        return self.path.strip("/") or None
+
+
+class LangGraph(AgUi):
+    """The adapter as it is installed: interrupts in a CUSTOM event alone."""
+
+    name = "ag-ui-langgraph"
+    server = "ag-ui-langgraph"
+
+
+class LangGraphOutcome(LangGraph):
+    """Interrupts in the outcome of RUN_FINISHED too."""
+
+    name = "ag-ui-langgraph-outcome"
+    path = "/outcome"
+    options: ClassVar[dict[str, str]] = {"path": "/outcome"}
+
+
+class Strands(AgUi):
+    """Interrupts in the outcome; all of a thread's must be answered at once."""
+
+    name = "ag-ui-strands"
+    server = "ag-ui-strands"
+
+
+class AgentFramework(AgUi):
+    """As Strands', and answers must have the type that the question names."""
+
+    name = "ag-ui-agent-framework"
+    server = "ag-ui-agent-framework"
+    asks: ClassVar[tuple[str, ...]] = ("ask", "ask-text", "ask-object", "ask-yes")
