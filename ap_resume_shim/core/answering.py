@@ -158,9 +158,15 @@ class _Named:
         yield from _accept(self._case, self.started)
 
     def end(self) -> Generator[Step, Any, Ended]:
-        """Its stream is drained where it has one; else it is polled, and the thread tells the rest."""
+        """By its result, else its stream; else it is polled, and the thread tells the rest."""
         case = self._case
         started = yield from _name(case, self)
+        waiting = case.dialect.awaited(case.resume, started)
+        if waiting is not None:
+            response = yield Join(waiting)
+            if response.ok:
+                body: bytes = yield ReadBody()
+                return case.dialect.ended(body)
         request = case.dialect.join(case.resume, started)
         if request is not None:
             response = yield Join(request)

@@ -7,7 +7,7 @@ responses. Pure: no await, clock, random number or environment.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ap_resume_shim.core import sse
@@ -103,6 +103,18 @@ class Observer(Protocol):
         """The answer's end; not `complete` when it broke off, or the client left."""
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a server says of itself that others do not: all that is given has to be there."""
+
+    openapi: frozenset[str] = frozenset()
+    """Paths of its `/openapi.json`, whatever their parameters are called: `/runs/{}`."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """Pointers into its `/info`, and the values there; None is any value."""
+    card: bool = False
+    """It has an agent card of A2A."""
+
+
 Lookup = Generator[Step, Any, Found]
 
 
@@ -117,6 +129,8 @@ class Dialect:
     """In a few words: how the backends of this kind are resumed."""
     thread_is: str
     """In one sentence: what the draft's `thread_id` is on this backend."""
+    marks: tuple[Marks, ...] = ()
+    """How `auto` tells such a server from others: by any of these."""
     tells: Mapping[Mode, Tells] = NATIVE
     """What the answer to the request that resumes is, for each mode of the client."""
     options: Mapping[str, str] = {}
@@ -193,12 +207,16 @@ class Dialect:
         """The request that reads the run; None where there is none."""
         return None
 
+    def awaited(self, resume: Resume, started: Started) -> Request | None:
+        """The request that is answered with the result when the run has ended; None where it has to be polled."""
+        return None
+
     def has_ended(self, response: Response) -> bool:
         """Whether that run is over, or stopped at a question, from the answer to `run`."""
         raise NotImplementedError
 
     def ended(self, body: bytes) -> Ended:
-        """The result, from the body of the backend's wait."""
+        """The result, from the body of the backend's wait, or of what `awaited` asked for."""
         raise NotImplementedError
 
     def delete(self, resume: Resume) -> Request | None:

@@ -26,9 +26,8 @@ def _pointer(text: str) -> str:
 
 
 def answer_pointer(text: str) -> str:
-    if not parts(text):
-        raise ValueError("the answer needs a place in the body, such as /input/command/resume")
-    return text
+    """The place of the answer; the empty pointer is the whole body. Raises `ValueError`."""
+    return _pointer(text)
 
 
 def _request_line(*names: str) -> AfterValidator:
@@ -37,7 +36,7 @@ def _request_line(*names: str) -> AfterValidator:
             raise ValueError(
                 f"a request is written as a method and a path, such as 'GET /threads/{{thread_id}}': {text!r}"
             )
-        return _known(text, names)
+        return _known(text, names) if names else text
 
     return AfterValidator(check)
 
@@ -60,10 +59,14 @@ def _known_error(code: str) -> str:
 
 
 Pointer = Annotated[str, AfterValidator(_pointer)]
+Pointers = Pointer | Annotated[list[Pointer], Field(min_length=1)]
+"""A place, or several: the first where something else than null is."""
 ThreadLine = Annotated[str, _request_line("thread_id")]
 AgentLine = Annotated[str, _request_line("thread_id", "agent_id")]
+ResumeLine = Annotated[str, _request_line("thread_id", "agent_id", "run_id")]
 RunLine = Annotated[str, _request_line("thread_id", "run_id")]
 RunPath = Annotated[str, AfterValidator(_run_path)]
+Type = Literal["null", "boolean", "number", "string", "array", "object"]
 
 
 class _Table(BaseModel):
@@ -73,8 +76,25 @@ class _Table(BaseModel):
 class LookupTable(_Table):
     """A request on the thread; its answer is known to `[found]` by the table's name."""
 
-    request: ThreadLine
+    request: Annotated[str, _request_line()]
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
+    names: Annotated[dict[str, Pointer], Field(alias="with")] = {}
+    """Further names for the request, from what other lookups told. It is left out where one of them is not there."""
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> LookupTable:
+        _known(self.request, ("thread_id", "agent_id", *self.names))
+        return self
+
+
+class PickTable(_Table):
+    """An item of a list that a lookup told; known to `[found]` by the table's name."""
+
+    of: Pointer
+    where: dict[str, str | int | bool | list[str]] = {}
+    """What the item has: a pointer into it, and the value there, or one of several."""
+    which: Literal["only", "first", "last"] = "only"
+    """Which one, of several that fit; with `only`, several are one too many (409 `ambiguous_interrupt`)."""
 
 
 class AgentTable(_Table):
@@ -85,16 +105,26 @@ class AgentTable(_Table):
 
 
 class FoundTable(_Table):
-    """Where the lookups' answers tell what: pointers that begin with a lookup's name."""
+    """Where the lookups' answers tell what: pointers that begin with the name of a lookup or a pick."""
 
-    status: Pointer
-    interrupts: Pointer | None = None
-    values: Pointer | None = None
-    messages: Pointer | None = None
-    agent_id: Pointer | None = None
-    run_id: Pointer | None = None
-    error: Pointer | None = None
-    updated_at: Pointer | None = None
+    status: Pointers
+    interrupts: Pointers | None = None
+    """A list of questions."""
+    interrupt: Pointers | None = None
+    """The one question's value, where there is no list."""
+    values: Pointers | None = None
+    messages: Pointers | None = None
+    agent_id: Pointers | None = None
+    run_id: Pointers | None = None
+    error: Pointers | None = None
+    updated_at: Pointers | None = None
+
+
+class InterruptTable(_Table):
+    """Where an item of `[found] interrupts` has its id and its value; the empty pointer is the item itself."""
+
+    id: Pointer = "/id"
+    value: Pointer = "/value"
 
 
 class StatusTable(_Table):
@@ -104,17 +134,32 @@ class StatusTable(_Table):
     busy: list[str] = ["busy"]
     interrupted: list[str] = ["interrupted"]
     error: list[str] = ["error"]
+    unset: Literal["idle", "busy", "interrupted", "error"] | None = None
+    """What a thread is that tells no status, such as one that never ran."""
 
 
 class ResumeTable(_Table):
-    """The create-run request that resumes, and where in its body the answer goes."""
+    """The request that resumes, and where in its body the answer goes. Modes that are left out are derived."""
 
-    background: AgentLine
-    wait: AgentLine
-    stream: AgentLine
+    background: ResumeLine | None = None
+    """Answered with the run, which goes on."""
+    wait: ResumeLine | None = None
+    """Answered when the run has ended."""
+    stream: ResumeLine | None = None
+    """Answered with the run's events, those of the Agent Protocol."""
     answer: Annotated[str, AfterValidator(answer_pointer)]
-    json_: Annotated[dict[str, Any], Field(alias="json")]
+    json_: Annotated[dict[str, Any], Field(alias="json")] = {}
     keyed: Literal["never", "several", "always"] = "several"
+    types: list[Type] = ["null", "boolean", "number", "string", "array", "object"]
+    """The JSON values that arrive at the agent as they are, where the answer is not keyed by interrupt id."""
+    reads_maps: bool = False
+    """Whether an object that is empty, or all of whose keys look like interrupt ids, is taken for answers by id."""
+
+    @model_validator(mode="after")
+    def _one_mode_is_there(self) -> ResumeTable:
+        if not (self.background or self.wait or self.stream):
+            raise ValueError("one of background, wait and stream is needed: the others are derived from it")
+        return self
 
 
 class RunTable(_Table):
@@ -126,10 +171,13 @@ class RunTable(_Table):
     created_at: Pointer = "/created_at"
     updated_at: Pointer = "/updated_at"
     metadata: Pointer = "/metadata"
-    read: RunLine
-    location: RunPath
+    read: RunLine | None = None
+    wait: RunLine | None = None
+    """Answered, as `[wait]` says, when the run has ended."""
+    location: RunPath | None = None
     cancel: RunLine | None = None
     join: RunLine | None = None
+    """Answered with the events of a run that goes on already."""
 
 
 class WaitTable(_Table):
@@ -149,30 +197,64 @@ class ErrorTable(_Table):
     raises: Annotated[str, AfterValidator(_known_error)]
 
 
+class DetectTable(_Table):
+    """How `auto` can tell the server from others: all that is given has to be there."""
+
+    openapi: list[str] = []
+    """Paths of `/openapi.json`, whatever their parameters are called."""
+    info: dict[str, str | int | bool] = {}
+    """Pointers into `/info`, and the values there."""
+
+
 class Profile(_Table):
     """The whole file."""
 
     name: str
+    family: str = "described by a profile"
     thread_is: str
+    limits: list[str] = []
     unsupported: list[Literal["metadata", "config", "webhook", "on_completion"]] = []
     partial: bool = True
     forwards_extra: bool = False
+    breakpoints: bool = True
+    """Whether a thread that is interrupted and has an empty list of questions stopped at a breakpoint."""
+    headers: dict[str, str] = {}
+    """Of every request, beside the client's own."""
+    detect: DetectTable | None = None
     lookup: Annotated[dict[str, LookupTable], Field(min_length=1)]
+    pick: dict[str, PickTable] = {}
     found: FoundTable
+    interrupt: InterruptTable = InterruptTable()
     status: StatusTable = StatusTable()
     agent: AgentTable | None = None
     resume: ResumeTable
-    run: RunTable
+    run: RunTable = RunTable()
     wait: WaitTable = WaitTable()
     delete: ThreadLine | None = None
     error: list[ErrorTable] = []
 
     @model_validator(mode="after")
-    def _pointers_begin_with_a_lookup(self) -> Profile:
-        for field, pointer in self.found:
-            if pointer is not None and (not parts(pointer) or parts(pointer)[0] not in self.lookup):
-                raise ValueError(f"[found] {field} begins with none of the lookups: /{', /'.join(self.lookup)}")
+    def _pointers_begin_with_what_was_told(self) -> Profile:
+        told = (*self.lookup, *self.pick)
+        for name, pick in self.pick.items():
+            _begins_with(f"[pick.{name}] of", pick.of, tuple(self.lookup))
+        for name, lookup in self.lookup.items():
+            for of, pointer in lookup.names.items():
+                _begins_with(f"[lookup.{name}] with.{of}", pointer, told)
+        for field, pointers in self.found:
+            for pointer in every(pointers):
+                _begins_with(f"[found] {field}", pointer, told)
         return self
+
+
+def _begins_with(what: str, pointer: str, told: tuple[str, ...]) -> None:
+    if not parts(pointer) or parts(pointer)[0] not in told:
+        raise ValueError(f"{what} begins with none of what was told: /{', /'.join(told)}")
+
+
+def every(pointers: str | list[str] | None) -> list[str]:
+    """The pointers that stand in a place of a profile."""
+    return [] if pointers is None else [pointers] if isinstance(pointers, str) else pointers
 
 
 def load_profile(text: str, *, source: str = "profile") -> Profile:
@@ -188,29 +270,44 @@ def load_profile(text: str, *, source: str = "profile") -> Profile:
 
 def _explain(item: Any, text: str) -> str:
     path = [str(part) for part in item["loc"]]
-    key = path[-1] if path else ""
-    number = next((n for n, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*{re.escape(key)}\s*=", line)), 0)
-    where = f"line {number}: " * bool(key and number) + f"{'.'.join(path)}: " * bool(path)
+    number = _line_of(path, text)
+    where = f"line {number}: " * bool(number) + f"{'.'.join(path)}: " * bool(path)
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _KEYS, n=1)
+        near = difflib.get_close_matches(path[-1], _keys_beside(path), n=1)
         return f"{where}unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     return f"{where}{item['msg'].removeprefix('Value error, ')}"
 
 
-_KEYS = sorted(
-    {
-        (field.alias or name)
-        for table in (
-            Profile,
-            LookupTable,
-            AgentTable,
-            FoundTable,
-            StatusTable,
-            ResumeTable,
-            RunTable,
-            WaitTable,
-            ErrorTable,
-        )
-        for name, field in table.model_fields.items()
-    }
-)
+def _line_of(path: list[str], text: str) -> int:
+    """The line that a mistake is in: the key's own, else its table's; 0 where neither is there."""
+    table: list[str] = []
+    nearest = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+([^\]]+)\]", line):
+            table = [part.strip(" \"'") for part in header[1].split(".")]
+            if table == path[: len(table)]:
+                nearest = number
+        elif (key := re.match(r"\s*([\w-]+)\s*=", line)) and [*table, key[1]] == path[: len(table) + 1]:
+            return number
+    return nearest
+
+
+_TABLES: dict[str, type[_Table]] = {
+    "detect": DetectTable,
+    "lookup": LookupTable,
+    "pick": PickTable,
+    "agent": AgentTable,
+    "found": FoundTable,
+    "interrupt": InterruptTable,
+    "status": StatusTable,
+    "resume": ResumeTable,
+    "run": RunTable,
+    "wait": WaitTable,
+    "error": ErrorTable,
+}
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    """The keys of the table that a mistake is in."""
+    table = Profile if len(path) == 1 else _TABLES[path[0]]
+    return sorted(field.alias or name for name, field in table.model_fields.items())

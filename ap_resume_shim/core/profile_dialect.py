@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, get_args
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Started, Tells, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import (
     AgentNotFound,
+    AmbiguousInterrupt,
     ConfigurationError,
     InvalidRequest,
     MultipleInterrupts,
     ResumeError,
+    UnsupportedInput,
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.exchange import Ask, Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.profile import AgentTable, LookupTable, Profile, answer_pointer
+from ap_resume_shim.core.profile import AgentTable, LookupTable, PickTable, Profile, Type, answer_pointer, every
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.template import MISSING, fill, fill_path, names_in, parts, place, point
+
+_INSTEAD: dict[Mode, tuple[Mode, ...]] = {
+    Mode.BACKGROUND: (Mode.STREAM, Mode.WAIT),
+    Mode.WAIT: (Mode.BACKGROUND, Mode.STREAM),
+    Mode.STREAM: (Mode.BACKGROUND, Mode.WAIT),
+}
+"""What a mode that a profile leaves out is made from, the better first."""
+_TELLS: dict[Mode, Tells] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 
 
 class ProfileDialect(Dialect):
@@ -29,15 +42,12 @@ class ProfileDialect(Dialect):
     accepts_at_head = True
 
     def __init__(self, profile: Profile, *, resume_at: str | None = None) -> None:
-        """`resume_at` moves the answer: a JSON pointer into the create-run body."""
+        """`resume_at` moves the answer: a JSON pointer into the body; "" is the whole of it."""
         try:
             self._answer_at = answer_pointer(profile.resume.answer if resume_at is None else resume_at)
         except ValueError as error:
             raise ConfigurationError(f"resume_at: {error}") from None
         self._profile = profile
-        where = profile.found
-        pointers = (where.status, where.interrupts, where.values, where.messages, where.error, where.updated_at)
-        self._about_the_thread = {parts(pointer)[0] for pointer in pointers if pointer is not None}
         self._rules = tuple(Rule(e.status, e.raises, e.contains) for e in profile.error)
         words = profile.status
         self._words: dict[str, ThreadStatus] = {
@@ -46,69 +56,161 @@ class ProfileDialect(Dialect):
             **dict.fromkeys(words.interrupted, "interrupted"),
             **dict.fromkeys(words.error, "error"),
         }
-        self.name = profile.name
-        self.thread_is = profile.thread_is
+        table = profile.resume
+        given = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
+        sources = {mode: next(m for m in (mode, *_INSTEAD[mode]) if given[m] is not None) for mode in Mode}
+        self._lines = {mode: str(given[source]) for mode, source in sources.items()}
+        self.tells = {mode: _TELLS[source] for mode, source in sources.items()}
+        self.name, self.family, self.thread_is = profile.name, profile.family, profile.thread_is
+        self.limits = tuple(profile.limits)
         self.unsupported: frozenset[str] = frozenset(profile.unsupported)
-        self.reserved: frozenset[str] = frozenset({*profile.resume.json_, parts(self._answer_at)[0]}) - _FIELDS
-        self.partial = profile.partial
-        self.forwards_extra = profile.forwards_extra
+        answer_in = {parts(self._answer_at)[0]} if self._answer_at else set()
+        self.reserved: frozenset[str] = frozenset({*table.json_} | answer_in) - _FIELDS
+        self.partial, self.forwards_extra = profile.partial, profile.forwards_extra
+        if profile.detect is not None:
+            openapi = frozenset(re.sub(r"\{[^}]*\}", "{}", path) for path in profile.detect.openapi)
+            self.marks = (Marks(openapi, dict(profile.detect.info)),)
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
         profile, names = self._profile, _names(resume)
-        lookups = {name: table for name, table in profile.lookup.items() if agent or name in self._about_the_thread}
-        tables: list[LookupTable | AgentTable] = list(lookups.values())
         wanted = resume.body.agent_id if agent else None
-        if wanted is not None and profile.agent is not None:
-            tables.append(profile.agent)
-        answers = yield Ask(tuple(_request(table, names) for table in tables))
-        told = {name: read_lookup(answer, self._rules) for name, answer in zip(lookups, answers, strict=False)}
-        if len(answers) > len(lookups):
-            answer = answers[-1]
-            if answer.status in (400, 404, 422):
-                raise AgentNotFound(f"The backend knows no agent {wanted!r}: leave `agent_id` out to use its own.")
-            read_lookup(answer, self._rules)
+        told: dict[str, Any] = {}
+        left = {name: table for name, table in profile.lookup.items() if agent or name in self._about_the_thread()}
+        first = True
+        while ready := {
+            name: known for name in left if (known := self._names_for(left[name], names, told)) is not None
+        }:
+            tables: list[tuple[LookupTable | AgentTable, Mapping[str, Any]]] = [
+                (left.pop(name), known) for name, known in ready.items()
+            ]
+            if first and wanted is not None and profile.agent is not None:
+                tables.append((profile.agent, names))
+            answers = yield Ask(tuple(self._with_headers(_request(table, known)) for table, known in tables))
+            told |= {name: read_lookup(answer, self._rules) for name, answer in zip(ready, answers, strict=False)}
+            told |= {name: self._picked(pick, told) for name, pick in profile.pick.items() if _root(pick.of) in told}
+            if len(answers) > len(ready):
+                self._check_agent(answers[-1], str(wanted))
+            first = False
         return self._found(told, wanted)
 
+    def _about_the_thread(self) -> set[str]:
+        """The lookups that tell how the thread stands, and those that they need."""
+        where, profile = self._profile.found, self._profile
+        about = (where.status, where.interrupts, where.interrupt, where.values, where.messages, where.error)
+        needed = {_root(pointer) for pointers in (*about, where.updated_at) for pointer in every(pointers)}
+        while True:
+            more = {_root(profile.pick[name].of) for name in needed & set(profile.pick)}
+            more |= {_root(at) for name in needed & set(profile.lookup) for at in profile.lookup[name].names.values()}
+            if more <= needed:
+                return needed
+            needed |= more
+
+    def _names_for(self, table: LookupTable, names: Mapping[str, Any], told: dict[str, Any]) -> dict[str, Any] | None:
+        """The names for a lookup's request; None as long as one of them is missing."""
+        found = {name: point(told, pointer) for name, pointer in table.names.items()}
+        if any(value is MISSING or value is None for value in found.values()):
+            return None
+        known = {**names, **found}
+        return known if names_in(table.request) <= set(known) else None
+
+    @staticmethod
+    def _picked(pick: PickTable, told: dict[str, Any]) -> Any:
+        listed = point(told, pick.of)
+        fitting = [item for item in listed if _fits(item, pick.where)] if isinstance(listed, list) else []
+        if pick.which == "only" and len(fitting) > 1:
+            raise AmbiguousInterrupt(
+                f"{len(fitting)} runs of the thread wait for an answer, and this backend resumes one run at a time, "
+                "which the draft's routes cannot name. Answer them by the backend's own API.",
+                (),
+            )
+        return None if not fitting else fitting[-1 if pick.which == "last" else 0]
+
+    def _check_agent(self, answer: Response, wanted: str) -> None:
+        if answer.status in (400, 404, 422):
+            raise AgentNotFound(f"The backend knows no agent {wanted!r}: leave `agent_id` out to use its own.")
+        read_lookup(answer, self._rules)
+
     def _found(self, told: dict[str, Any], wanted: str | None) -> Found:
-        def at(pointer: str | None) -> Any:
-            value = MISSING if pointer is None else point(told, pointer)
-            return None if value is MISSING else value
+        def at(pointers: str | list[str] | None) -> Any:
+            values = (point(told, pointer) for pointer in every(pointers))
+            return next((value for value in values if value is not MISSING and value is not None), None)
 
         where = self._profile.found
-        word = at(where.status)
-        if not isinstance(word, str) or word not in self._words:
-            raise UpstreamUnrecognised(f"The profile {self.name!r} knows no thread status {word!r}.")
-        status, pending = self._words[word], at(where.interrupts)
-        interrupts: tuple[Interrupt, ...] = ()
-        if isinstance(pending, list):
-            if not all(isinstance(item, dict) for item in pending):
-                raise UpstreamUnrecognised(f"The profile {self.name!r} knows no interrupts but {{id, value}}.")
-            interrupts = tuple(Interrupt(item.get("id"), item.get("value")) for item in pending)
-        elif status == "interrupted":
-            interrupts = (Interrupt(None),)  # the backend asks, and does not say what
+        status = self._status(at(where.status))
+        agent = at(where.agent_id)
+        if wanted is not None and agent not in (None, wanted) and not self._names_the_agent:
+            raise InvalidRequest(
+                f"The run that waits is one of {agent!r}, and goes on with that. Leave `agent_id` out.",
+                {"field": "agent_id"},
+            )
+        interrupts = self._interrupts(status, at(where.interrupts), at(where.interrupt))
         return Found(
             status=status,
             interrupts=interrupts,
             breakpoint=status == "interrupted" and not interrupts,
-            agent_id=wanted or at(where.agent_id),
+            agent_id=wanted or agent,
             values=_with_messages(at(where.values), at(where.messages)),
             error=at(where.error),
-            updated_at=at(where.updated_at),
+            updated_at=_moment(at(where.updated_at)),
             run_id=at(where.run_id),
         )
 
+    def _status(self, word: Any) -> ThreadStatus:
+        unset = self._profile.status.unset
+        if word is None and unset is not None:
+            return unset
+        if not isinstance(word, str) or word not in self._words:
+            raise UpstreamUnrecognised(f"The profile {self.name!r} knows no thread status {word!r}.")
+        return self._words[word]
+
+    def _interrupts(self, status: ThreadStatus, listed: Any, asked: Any) -> tuple[Interrupt, ...]:
+        if isinstance(listed, list) and (listed or self._profile.breakpoints):
+            return tuple(self._interrupt(item) for item in listed)
+        if status != "interrupted":
+            return ()
+        return (Interrupt(None, asked),)  # the backend asks, and may not say what
+
+    def _interrupt(self, item: Any) -> Interrupt:
+        where = self._profile.interrupt
+        id_, value = point(item, where.id), point(item, where.value)
+        if not isinstance(item, dict) and where.value:
+            raise UpstreamUnrecognised(f"The profile {self.name!r} knows no interrupts but objects, with id and value.")
+        return Interrupt(id_ if isinstance(id_, str) else None, None if value is MISSING else value)
+
+    @property
+    def _names_the_agent(self) -> bool:
+        return any("agent_id" in names_in(line) for line in self._lines.values()) or "$agent_id" in str(
+            self._profile.resume.json_
+        )
+
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
-        """A profile carries every JSON value; what is left is whether it can say what it is the answer to."""
+        """Whether it can be said what it is the answer to, and whether the value arrives as it is."""
         table = self._profile.resume
-        lines = (table.background, table.wait, table.stream)
-        if found.agent_id is None and any("agent_id" in names_in(line) for line in lines):
-            raise InvalidRequest("The thread does not tell its agent, which this backend needs: name it in `agent_id`.")
+        names = {"agent_id": found.agent_id, "run_id": found.run_id}
+        for name, what in (("agent_id", "agent"), ("run_id", "run")):
+            if names[name] is None and name in names_in(self._lines[resume.mode]):
+                raise InvalidRequest(f"The thread does not tell its {what}, which this backend needs{_NAME_IT[name]}.")
         if table.keyed == "never" and len(found.interrupts) > 1:
             raise MultipleInterrupts(
                 f"{len(found.interrupts)} interrupts are pending, and this backend cannot be told which one an answer "
                 "is for. Let the agent ask one question at a time.",
                 found.interrupts,
+            )
+        if not isinstance(verdict, GoOn) and self._spelled(verdict.by_id, found) is not verdict.by_id:
+            self._check_value(next(iter(verdict.by_id.values())))
+
+    def _check_value(self, value: Any) -> None:
+        table = self._profile.resume
+        if _type_of(value) not in table.types:
+            raise UnsupportedInput(
+                f"The {self.name} backend does not carry the {_type_of(value)} of this answer unchanged: "
+                f"send {_or(table.types)}."
+            )
+        if table.reads_maps and isinstance(value, dict) and all(_looks_like_an_id(key) for key in value):
+            raise UnsupportedInput(
+                f"The {self.name} backend takes an object that is empty, or keyed by interrupt ids, for something "
+                "else than an answer: wrap it in an object."
             )
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
@@ -120,18 +222,20 @@ class ProfileDialect(Dialect):
             "config": None if body.config is None else body.config.model_dump(exclude_unset=True),
             "webhook": body.webhook,
             "agent_id": found.agent_id,
+            "run_id": found.run_id,
             "on_disconnect": None if resume.mode is Mode.BACKGROUND else body.on_disconnect,
-            "stream_mode": list(body.stream_modes) if resume.mode is Mode.STREAM else None,
+            "stream_mode": list(body.stream_modes) if self.tells[resume.mode] == "events" else None,
         }
-        value = fill(table.json_, {name: item for name, item in names.items() if item is not None})
+        value: Any = fill(table.json_, {name: item for name, item in names.items() if item is not None})
         if self.forwards_extra:
             value = {**body.extra, **value}
         if not isinstance(verdict, GoOn):
-            value = place(value, self._answer_at, self._spelled(verdict.by_id, found))
-        lines = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
-        method, _, path = lines[resume.mode].partition(" ")
-        accept = "text/event-stream" if resume.mode is Mode.STREAM else "application/json"
-        return Request(method, fill_path(path, names), Request.post("", value).body, accept)
+            spelled = self._spelled(verdict.by_id, found)
+            value = place(value, self._answer_at, spelled) if self._answer_at else spelled
+        method, _, path = self._lines[resume.mode].partition(" ")
+        accept = "text/event-stream" if self.tells[resume.mode] == "events" else "application/json"
+        sent = b"null" if value is None else Request.post("", value).body
+        return self._with_headers(Request(method, fill_path(path, names), sent, accept))
 
     def _spelled(self, by_id: dict[str | None, Any], found: Found) -> Any:
         keyed = self._profile.resume.keyed
@@ -145,45 +249,51 @@ class ProfileDialect(Dialect):
         return read_refusal(response, self._rules)
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
-        """By `Content-Location`, by the run in the body, or by the stream's first event."""
+        """By `Content-Location`, by the run in the body, or by the stream's first event; else the run that waited."""
         where = self._profile.run
         location = response.header("content-location")
-        if resume.mode is Mode.STREAM:
+        tells = self.tells[resume.mode]
+        if tells == "events":
             first = sse.first_event(body)
             run = first.json if first is not None and first.name == "metadata" else {}
         else:
             run = Response(200, (), body).json
-            if resume.mode is Mode.WAIT:
+            if tells == "result":
                 run = point(run, self._profile.wait.run)
         run_id = point(run, where.id)
         if location and run_id is MISSING:
             run_id = location.rstrip("/").rpartition("/")[2]
         if not isinstance(run_id, str):
-            return None
+            goes_on = "run_id" in names_in(self._lines[resume.mode])
+            return Started(found.run_id, found.agent_id) if goes_on and found.run_id is not None else None
         created, updated, metadata = (
             None if (value := point(run, at)) is MISSING else value
             for at in (where.created_at, where.updated_at, where.metadata)
         )
         kept = metadata if isinstance(metadata, dict) else None
-        return Started(run_id, found.agent_id, created, updated, "pending", kept)
+        return Started(run_id, found.agent_id, _moment(created), _moment(updated), "pending", kept)
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `cancel`."""
-        return _run_request(self._profile.run.cancel, resume, started)
+        return self._of_run(self._profile.run.cancel, resume, started)
 
     def join(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `join`."""
-        request = _run_request(self._profile.run.join, resume, started)
+        request = self._of_run(self._profile.run.join, resume, started)
         return None if request is None else replace(request, accept="text/event-stream")
 
-    def location(self, resume: Resume, started: Started) -> str:
+    def location(self, resume: Resume, started: Started) -> str | None:
         """The profile's `location`."""
-        return fill_path(self._profile.run.location, {**_names(resume), "run_id": started.run_id})
+        path = self._profile.run.location
+        return None if path is None else fill_path(path, {**_names(resume), "run_id": started.run_id})
 
-    def run(self, resume: Resume, started: Started) -> Request:
+    def run(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `read`."""
-        method, _, path = self._profile.run.read.partition(" ")
-        return Request(method, fill_path(path, {**_names(resume), "run_id": started.run_id}))
+        return self._of_run(self._profile.run.read, resume, started)
+
+    def awaited(self, resume: Resume, started: Started) -> Request | None:
+        """The profile's `wait`, of a run."""
+        return self._of_run(self._profile.run.wait, resume, started)
 
     def has_ended(self, response: Response) -> bool:
         """Whether the run's status is none of the active ones."""
@@ -202,7 +312,17 @@ class ProfileDialect(Dialect):
 
     def delete(self, resume: Resume) -> Request | None:
         """The profile's `delete`."""
-        return _run_request(self._profile.delete, resume, None)
+        return self._of_run(self._profile.delete, resume, None)
+
+    def _of_run(self, line: str | None, resume: Resume, started: Started | None) -> Request | None:
+        if line is None:
+            return None
+        method, _, path = line.partition(" ")
+        names = _names(resume) if started is None else {**_names(resume), "run_id": started.run_id}
+        return self._with_headers(Request(method, fill_path(path, names)))
+
+    def _with_headers(self, request: Request) -> Request:
+        return replace(request, headers=tuple(self._profile.headers.items()))
 
 
 _FIELDS = frozenset({"thread_id", "agent_id", "input", "messages", "metadata", "config", "webhook"}) | {
@@ -210,6 +330,7 @@ _FIELDS = frozenset({"thread_id", "agent_id", "input", "messages", "metadata", "
     "on_disconnect",
     "stream_mode",
 }
+_NAME_IT = {"agent_id": ": name it in `agent_id`", "run_id": ""}
 
 
 def _names(resume: Resume) -> dict[str, Any]:
@@ -217,18 +338,19 @@ def _names(resume: Resume) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _request(table: LookupTable | AgentTable, names: dict[str, Any]) -> Request:
+def _request(table: LookupTable | AgentTable, names: Mapping[str, Any]) -> Request:
     method, _, path = table.request.partition(" ")
     body = None if table.json_ is None else Request.post("", fill(table.json_, names)).body
     return Request(method, fill_path(path, names), body)
 
 
-def _run_request(line: str | None, resume: Resume, started: Started | None) -> Request | None:
-    if line is None:
-        return None
-    method, _, path = line.partition(" ")
-    names = _names(resume) if started is None else {**_names(resume), "run_id": started.run_id}
-    return Request(method, fill_path(path, names))
+def _root(pointer: str) -> str:
+    return parts(pointer)[0]
+
+
+def _fits(item: Any, where: Mapping[str, Any]) -> bool:
+    """Whether an item has, at each pointer, the value, or one of them."""
+    return all(point(item, at) in (value if isinstance(value, list) else [value]) for at, value in where.items())
 
 
 def _with_messages(values: Any, messages: Any) -> Any:
@@ -236,3 +358,34 @@ def _with_messages(values: Any, messages: Any) -> Any:
     if messages is None:
         return values
     return {**(values if isinstance(values, dict) else {}), "messages": messages}
+
+
+def _moment(value: Any) -> str | None:
+    """A time as RFC 3339 has it, from text that may lack its zone, or seconds since 1970."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value, UTC).isoformat()
+    if not isinstance(value, str):
+        return None
+    return value + "Z" if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?", value) else value
+
+
+def _type_of(value: Any) -> Type:
+    """A value's type, as JSON calls it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    kinds: tuple[tuple[type | tuple[type, ...], Type], ...] = (
+        ((int, float), "number"),
+        (str, "string"),
+        (list, "array"),
+        (dict, "object"),
+    )
+    return next(name for kind, name in kinds if isinstance(value, kind))
+
+
+def _or(types: list[Type]) -> str:
+    named = [name for name in get_args(Type) if name in types]
+    return " or ".join(f"an {name}" if name[0] in "ao" else "null" if name == "null" else f"a {name}" for name in named)
+
+
+def _looks_like_an_id(key: str) -> bool:
+    return len(key) == 32 and all(char in "0123456789abcdef" for char in key)

@@ -92,7 +92,8 @@ class Relay:
 class Named:
     """A `Reframer` in front of another: the first event names the run, by the backend's `metadata` or by ours.
 
-    It holds back until the first event is complete, since only then it shows which of the two.
+    What is relayed is held back until its first event is complete, since only then it shows which of the two. What is
+    reframed has no `metadata`.
     """
 
     def __init__(self, inner: Reframer, run_id: str) -> None:
@@ -104,6 +105,8 @@ class Named:
         if self._held is None:
             return self._inner.feed(chunk)
         self._held += chunk
+        if not isinstance(self._inner, Relay):
+            return self._begin(named=False)
         first = first_event(self._held)
         return b"" if first is None else self._begin(named=first.name == "metadata")
 
@@ -128,7 +131,7 @@ class Named:
 
     def _begin(self, *, named: bool) -> bytes:
         held, self._held = self._held or b"", None
-        return self._inner.feed(held if named else self._metadata + held)
+        return (b"" if named else self._metadata) + self._inner.feed(held)
 
 
 def encode(name: str, value: Any) -> bytes:
