@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from ap_resume_shim.backends import read_profile
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.forwarding import Forwarding
 from ap_resume_shim.guard import Guard, load_guard
@@ -16,7 +17,7 @@ from ap_resume_shim.health import not_found
 from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy import ReverseProxy
 from ap_resume_shim.resumption import Limits
-from ap_resume_shim.settings import Settings
+from ap_resume_shim.settings import Settings, pairs
 from ap_resume_shim.transports.httpx import HttpxTransport
 from ap_resume_shim.wire.client import WireTransport
 
@@ -37,8 +38,7 @@ def build(settings: Settings) -> ResumeShim:
     """The app: the shim in front of a server elsewhere. Raises `ConfigurationError`."""
     return ResumeShim(
         _proxy(settings),
-        settings.backend,
-        resume_at=settings.resume_at,
+        **_kind(settings),
         guard=_guard(settings),
         namespace=settings.namespace,
         credentials=settings.credentials,
@@ -51,7 +51,16 @@ def build(settings: Settings) -> ResumeShim:
 
 
 def _backend(settings: Settings) -> ResumeShim:
-    return ResumeShim(not_found, settings.backend, resume_at=settings.resume_at, cors=settings.cors)
+    return ResumeShim(not_found, **_kind(settings), cors=settings.cors)
+
+
+def _kind(settings: Settings) -> dict[str, Any]:
+    """What the shim is told of the server's kind. Raises `ConfigurationError`."""
+    if settings.profile is None:
+        return {"backend": settings.backend, "resume_at": settings.resume_at, "options": pairs(settings.option)}
+    if "backend" in settings.model_fields_set or settings.option:
+        raise ConfigurationError("--profile says what the server is: leave --backend and --option out.")
+    return {"backend": read_profile(settings.profile, resume_at=settings.resume_at)}
 
 
 def _proxy(settings: Settings) -> ReverseProxy:

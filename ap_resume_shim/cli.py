@@ -1,4 +1,4 @@
-"""The command line: `ap-resume-shim serve`, `ap-resume-shim backends`, `ap-resume-shim schema`.
+"""The command line: `ap-resume-shim serve`, `backends`, `explain`, `schema`.
 
 Needs the extra `serve` (uvicorn, httptools, pydantic-settings).
 """
@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser
+import uuid
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 
 from ap_resume_shim import __version__
-from ap_resume_shim.backends import BACKENDS, load_backend
+from ap_resume_shim.backends import BACKENDS, installed, load_backend, read_profile
+from ap_resume_shim.core.dialect import Dialect
+from ap_resume_shim.core.errors import ConfigurationError, ResumeError
+from ap_resume_shim.core.profile import profile_schema
+from ap_resume_shim.core.protocol import parse
+from ap_resume_shim.describing import MODES, describe
+from ap_resume_shim.explaining import explain, read_rehearsal, rehearsal
 
 try:
     from ap_resume_shim.assembly import check
     from ap_resume_shim.serving import serve
-    from ap_resume_shim.settings import schema
+    from ap_resume_shim.settings import pairs, schema
     from ap_resume_shim.sockets import CannotListen
     from ap_resume_shim.sources import WrongSettings, read
 except ModuleNotFoundError as missing:  # pragma: no cover - seen only without the extra
@@ -26,8 +36,9 @@ USAGE = """usage: ap-resume-shim COMMAND [OPTIONS]
 
 commands:
   serve      run the sidecar: the resume routes in front of a server
-  backends   list the backends
-  schema     print the JSON schema of a file of settings
+  backends   list the backends: what a thread is, which modes are native, what they cannot do
+  explain    print the requests that a resume would send, without sending anything
+  schema     print the JSON schema of a file of settings, or of a profile
 
 `ap-resume-shim COMMAND --help` tells the options of a command.
 """
@@ -47,21 +58,71 @@ def run_sidecar(argv: Sequence[str]) -> None:
 
 
 def list_backends(argv: Sequence[str]) -> None:
-    """`backends`: the backends, and what `thread_id` means on each."""
-    _no_options("backends", argv)
-    for name in BACKENDS:
-        print(f"{name:<16}{load_backend(name).thread_is}")
+    """`backends`: what `thread_id` means on each, which modes are native or derived, and what it cannot do."""
+    parser = _parser("backends")
+    parser.add_argument("name", nargs="*", help="only these; default: all")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="a backend of your own")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    given = parser.parse_args(argv)
+    names = given.name or ([] if given.profile else [*BACKENDS, *installed()])
+    dialects = [load_backend(name) for name in names] + ([read_profile(given.profile)] if given.profile else [])
+    described = [describe(dialect) for dialect in dialects]
+    if given.json:
+        print(json.dumps([asdict(each) for each in described], indent=2))
+    else:
+        print("\n\n".join("\n".join(each.lines()) for each in described))
+
+
+def explain_resume(argv: Sequence[str]) -> None:
+    """`explain`: read the body of a resume, and print the requests that it would become."""
+    parser = _parser("explain")
+    parser.add_argument("--backend", help="kind of server")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="a backend of your own")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the backend")
+    parser.add_argument("--resume-at", metavar="POINTER", help="where the answer goes in the body")
+    parser.add_argument("--mode", choices=MODES.values(), default="background", help="which of the three routes")
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="answers of your server, in place of recorded ones"
+    )
+    given = parser.parse_args(argv)
+    dialect = _dialect(given)
+    mode = next(mode for mode, word in MODES.items() if word == given.mode)
+    resume = parse(sys.stdin.buffer.read(), mode, now=datetime.now(UTC).isoformat(), nonce=str(uuid.uuid4()))
+    if given.answers is None:
+        answers = None if given.profile else rehearsal(dialect.name)
+    else:
+        answers = read_rehearsal(_text(given.answers), str(given.answers))
+    for sent in explain(resume, dialect, answers):
+        print("\n".join(sent.lines()))
+
+
+def _dialect(given: Namespace) -> Dialect:
+    if (given.backend is None) == (given.profile is None):
+        raise ConfigurationError("Say which kind of server it is: --backend NAME, or --profile FILE.")
+    if given.profile is not None:
+        return read_profile(given.profile, resume_at=given.resume_at)
+    return load_backend(given.backend, resume_at=given.resume_at, options=pairs(given.option))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
 
 
 def print_schema(argv: Sequence[str]) -> None:
-    """`schema`: the JSON schema of a file of settings."""
-    _no_options("schema", argv)
-    print(json.dumps(schema(), indent=2))
+    """`schema`: the JSON schema of a file of settings, or of a profile."""
+    parser = _parser("schema")
+    parser.add_argument("of", nargs="?", choices=("settings", "profile"), default="settings")
+    made = profile_schema if parser.parse_args(argv).of == "profile" else schema
+    print(json.dumps(made(), indent=2))
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "serve": run_sidecar,
     "backends": list_backends,
+    "explain": explain_resume,
     "schema": print_schema,
 }
 
@@ -80,13 +141,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             COMMANDS[name](rest)
         except WrongSettings as error:
             _fail(error.lines)
+        except ConfigurationError as error:
+            _fail(str(error).splitlines())
+        except ResumeError as error:
+            _fail([f"this would be refused with {error.http_status} {error.code}: {error.message}"], 1)
         except CannotListen as error:
             _fail([str(error)], 1)
 
 
-def _no_options(command: str, argv: Sequence[str]) -> None:
+def _parser(command: str) -> ArgumentParser:
     described = COMMANDS[command].__doc__
-    ArgumentParser(prog=f"ap-resume-shim {command}", description=described, allow_abbrev=False).parse_args(argv)
+    return ArgumentParser(prog=f"ap-resume-shim {command}", description=described, allow_abbrev=False)
 
 
 def _fail(lines: Iterable[str], status: int = 2) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ap_resume_shim.backends import load_backend
+from ap_resume_shim.backends import known_marks, load_backend
 from ap_resume_shim.core.detect import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
@@ -239,7 +239,7 @@ class ResumeShim:
         """Find out the backend, once; None for one that answers the routes itself."""
         async with self._detecting:
             if self._dialect is None and not self._native:
-                flow = detect_flow()
+                flow = detect_flow(known_marks())
                 step: Any = next(flow)
                 try:
                     while isinstance(step, Ask):
@@ -249,7 +249,7 @@ class ResumeShim:
                         ]
                         step = flow.send(tuple(answers))
                 except StopIteration as found:
-                    logger.info("the backend is %s (found out by its /info and /openapi.json)", found.value)
+                    logger.info("the backend is %s (found out by what it says of itself)", found.value)
                     if found.value == NATIVE:
                         self._native = True
                     else:

@@ -328,14 +328,16 @@ class Resumption:
                 return Response(status, headers)
             return Response(status, headers, await self._holding_on(exchange.read(), leaving=_LEAVING))
 
-    async def _read_events(self, grace: float, begun: Callable[[bytes], bool]) -> bytes:
+    async def _read_events(self, grace: float | None, begun: Callable[[bytes], bool]) -> bytes:
         read = b""
+        left = self._deadline - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(left if grace is None else grace):
                 while not begun(read) and (chunk := await self._open.chunk()) is not None:
                     read += chunk
         except TimeoutError:
-            pass
+            if grace is None:
+                raise self._too_late(f"said nothing in its stream for {self._limits.resume:g} seconds.") from None
         return read
 
     async def _drain(self, reframer: Reframer) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -26,6 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ap_resume_shim.backends import BACKENDS
+from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.guard.memory import DAY
 
@@ -112,8 +114,15 @@ class Resumes(_Group):
     """resumes"""
 
     backend: Annotated[str, Field(description=f"kind of server: auto, native, {', '.join(BACKENDS)}")] = "auto"
+    profile: Annotated[
+        FilePath | None, Field(description="file that describes the kind of server, in place of --backend")
+    ] = None
+    option: Annotated[
+        Names,
+        Field(description="what the backend has to be told beside: NAME=VALUE; `ap-resume-shim backends` has them"),
+    ] = []
     resume_at: Annotated[
-        str | None, Field(description="where the answer goes in the create-run body, such as /command/resume")
+        str | None, Field(description="where the answer goes in the body, such as /command/resume (profiles)")
     ] = None
     lenient: Annotated[
         bool, Field(description="drop fields that the backend cannot honour, and say so in AP-Resume-Ignored")
@@ -243,6 +252,17 @@ class Settings(Logs, Life, Listening, Guarding, Resumes, Upstream):
             if len(value := os.environ[name]) > 3:  # shorter ones are no secrets, and stand in other words
                 text = text.replace(value, f"${{{name}}}")
         return masked(text)
+
+
+def pairs(written: Iterable[str]) -> dict[str, str]:
+    """Options by their names, from `NAME=VALUE`. Raises `ConfigurationError`."""
+    found = {}
+    for item in written:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigurationError(f"An option of a backend is written NAME=VALUE, not {item!r}.")
+        found[name] = value
+    return found
 
 
 NAMES = tuple(name for group in GROUPS for name in group.model_fields)

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ap_resume_shim.core.dialect import Dialect
+from ap_resume_shim.core.dialect import Dialect, Marks
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.profile import load_profile
 from ap_resume_shim.core.profile_dialect import ProfileDialect
@@ -33,7 +33,16 @@ _DIALECTS = {
     "acp": "acp:Acp",
     "ag-ui": "ag_ui:AgUi",
 }
-_PROFILES = ("agent-protocol", "agntcy", "agentseek", "duragraph", "run-resume")
+_PROFILES = (
+    "agent-protocol",
+    "agntcy",
+    "agentseek",
+    "duragraph",
+    "run-resume",
+    "run-resume-body",
+    "run-resume-wait",
+    "run-resume-stream",
+)
 
 BACKENDS = (*_DIALECTS, *_PROFILES)
 """The names that `backend=` takes, besides "auto", "native" and those of installed packages."""
@@ -65,6 +74,16 @@ def read_profile(path: str | Path, *, resume_at: str | None = None) -> Dialect:
 def installed() -> dict[str, Any]:
     """The backends that other packages have added, by name, not loaded yet."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def known_marks() -> dict[str, tuple[Marks, ...]]:
+    """How the backends are told from each other, the more particular first; those of other packages before ours."""
+    order = (*installed(), "aegra", *(name for name in BACKENDS if name not in _LAST), *_LAST)
+    return {name: load_backend(name).marks for name in dict.fromkeys(order)}
+
+
+_LAST = ("agent-protocol", "a2a")
+"""Servers of many kinds have such routes, or such a card, beside their own."""
 
 
 def _dialect(name: str) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends import langgraph_wire as wire
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import ResumeError, UpstreamError
 from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
@@ -40,6 +40,7 @@ class Aegra(Dialect):
     thread_is = "The thread's own id: any string, case-sensitive."
     unsupported = frozenset({"webhook"})  # accepted by the server, and never called
     family = "a command in the create-run body"
+    marks = (Marks(info={"/name": "Aegra"}),)
     reserved = wire.RESERVED
     forwards_extra = True
     accepts_at_head = True

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import Any, Literal, get_args
 
 from ap_resume_shim.backends import langgraph_wire as wire
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Marks, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
@@ -31,6 +31,7 @@ class LangGraph(Dialect):
     name = "langgraph"
     thread_is = "The thread's own id: a UUID of `/threads`."
     family = "a command in the create-run body"
+    marks = (Marks(info={"/langgraph_py_version": None}), Marks(info={"/langgraph_js_version": None}))
     reserved = wire.RESERVED
     forwards_extra = True
     accepts_at_head = True

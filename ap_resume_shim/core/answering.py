@@ -242,7 +242,8 @@ class _Streamed:
         """By the first events; a stream that is silent for longer than a refusal takes has taken it."""
         case = self._case
         self.started = case.dialect.started(self._response, b"", case.resume, case.found)
-        self.head = yield from _read(ReadEvents(case.settings.stream_grace, case.dialect.begun))
+        grace = case.settings.stream_grace if case.dialect.silence_is_consent else None
+        self.head = yield from _read(ReadEvents(grace, case.dialect.begun))
         self.started = self.started or case.dialect.started(self._response, self.head, case.resume, case.found)
         yield from _refuse(case, self._response, self.head, self.started)
         yield from _accept(case, self.started)
@@ -352,28 +353,45 @@ def _accept(case: Case, started: Started | None) -> Flow:
     told: Step = Accepted()
     if started is not None:
         told = Accepted(started.run_id, _headers(case, started) if case.resume.mode is Mode.WAIT else ())
+    unheard: ResumeError | None = None
     try:
         if case.dialect.shows_late:
-            yield from _until_it_shows(case)
+            unheard = yield from _until_it_shows(case)
     except ClientGone:
         yield told
         raise
-    yield told
+    yield Untaken() if _never_heard(unheard) else told
+    if unheard is not None:
+        raise unheard
 
 
-def _until_it_shows(case: Case) -> Flow:
-    """Wait until the questions that were found are gone: until then, a second resume would be taken as well."""
-    asked = {interrupt.id for interrupt in case.found.interrupts}
+def _until_it_shows(case: Case) -> Generator[Step, Any, ResumeError | None]:
+    """Wait until the questions that were found are gone: until then, a second resume would be taken as well.
+
+    Of a step that is retried, the questions were answered before. Where they stay, the dialect may know why.
+    """
+    found = case.found
+    asked = {interrupt.id for interrupt in found.interrupts or found.answered}
+    unheard: ResumeError | None = None
     waited = 0.0
     while waited < case.settings.settle:
         try:
             now = yield from case.dialect.lookup(case.resume, agent=False)
         except ResumeError:  # what the thread does not tell is told by the run's end
-            return
-        if now.status == "busy" or not asked & {interrupt.id for interrupt in now.interrupts}:
-            return
+            return None
+        left = now.interrupts if found.interrupts else now.answered
+        if now.status == "busy" or not asked & {interrupt.id for interrupt in left}:
+            return None
+        unheard = case.dialect.unheard(found, now)
+        if _never_heard(unheard):
+            return unheard
         yield Pause(case.settings.settle_step)
         waited = round(waited + case.settings.settle_step, 6)
+    return unheard
+
+
+def _never_heard(unheard: ResumeError | None) -> bool:
+    return unheard is not None and unheard.metadata.get("resume_state") == "not_sent"
 
 
 def _name(case: Case, run: _Course) -> Generator[Step, Any, Started]:

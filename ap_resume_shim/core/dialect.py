@@ -108,7 +108,8 @@ class Marks:
     """What a server says of itself that others do not: all that is given has to be there."""
 
     openapi: frozenset[str] = frozenset()
-    """Paths of its `/openapi.json`, whatever their parameters are called: `/runs/{}`."""
+    """Paths of its `/openapi.json`, whatever their parameters are called: `/runs/{}`; or what a route takes, wherever
+    it is: `POST <RunAgentInput>`."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """Pointers into its `/info`, and the values there; None is any value."""
     card: bool = False
@@ -149,6 +150,8 @@ class Dialect:
     """Whether the backend's create-run body has the draft's vocabulary, so that unknown fields go on to it."""
     accepts_at_head: bool = False
     """Whether the head of a result comes when the run begins, and says that the resume was taken."""
+    silence_is_consent: bool = True
+    """Whether a stream that begins with silence has taken the resume; else nothing but its first event tells."""
     shows_late: bool = False
     """Whether the thread still looks interrupted for a moment after the backend took a resume, and takes another."""
 
@@ -186,6 +189,13 @@ class Dialect:
         if first is None or first.name != "error":
             return None
         return UpstreamError("The backend refused the resume in its stream.", {"upstream": first.json})
+
+    def unheard(self, found: Found, now: Found) -> ResumeError | None:
+        """Why an answer that the backend took was not heard: with `shows_late`, of a thread that looks as before.
+
+        `metadata.resume_state` is `not_sent` where the agent will certainly never hear it, else `unknown`.
+        """
+        return None
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The run, from head and (in background mode) body of the answer; None when they do not tell."""

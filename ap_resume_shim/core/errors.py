@@ -16,7 +16,8 @@
     │   ├── MultipleInterrupts        multiple_interrupts
     │   ├── InterruptNotPending       interrupt_not_pending
     │   ├── InterruptAlreadyAnswered  interrupt_already_answered
-    │   └── AmbiguousInterrupt        ambiguous_interrupt
+    │   ├── AmbiguousInterrupt        ambiguous_interrupt
+    │   └── ResumeNotConsumed         resume_not_consumed
     ├── GuardUnavailable          503 guard_unavailable
     ├── UpstreamRefused           401 unauthorized, 403 forbidden, 429 rate_limited
     └── UpstreamFailure           502
@@ -189,6 +190,12 @@ class AmbiguousInterrupt(_OfInterrupts):
     """Two pending questions share an id, so that no answer can be meant for one of them."""
 
     code = "ambiguous_interrupt"
+
+
+class ResumeNotConsumed(Conflict):
+    """The backend took the answer, and the agent never heard it."""
+
+    code = "resume_not_consumed"
 
 
 class GuardUnavailable(ResumeError):

@@ -217,10 +217,10 @@ class ReadBody:
 class ReadEvents:
     """Read the beginning of the answer's stream, until it tells how it begins, or the grace is over.
 
-    Sent back: the bytes.
+    Without a grace it is waited for as long as for any answer. Sent back: the bytes.
     """
 
-    grace: float
+    grace: float | None
     begun: Callable[[bytes], bool]
 
 

@@ -189,6 +189,20 @@ class WaitTable(_Table):
     error: Pointer | None = None
 
 
+class StreamTable(_Table):
+    """The names of the backend's events, where they are not the draft's; what has no name here is left out."""
+
+    values: list[str] = []
+    messages: list[str] = []
+    updates: list[str] = []
+    custom: list[str] = []
+    error: str = "error"
+    interrupt: str | None = None
+    """The event of a question."""
+    question: Pointer = ""
+    """Where in its data the question is."""
+
+
 class ErrorTable(_Table):
     """A refusal that means something else than its status."""
 
@@ -204,6 +218,8 @@ class DetectTable(_Table):
     """Paths of `/openapi.json`, whatever their parameters are called."""
     info: dict[str, str | int | bool] = {}
     """Pointers into `/info`, and the values there."""
+    info_has: list[Pointer] = []
+    """Pointers into `/info` where anything is."""
 
 
 class Profile(_Table):
@@ -230,6 +246,7 @@ class Profile(_Table):
     resume: ResumeTable
     run: RunTable = RunTable()
     wait: WaitTable = WaitTable()
+    stream: StreamTable | None = None
     delete: ThreadLine | None = None
     error: list[ErrorTable] = []
 
@@ -255,6 +272,12 @@ def _begins_with(what: str, pointer: str, told: tuple[str, ...]) -> None:
 def every(pointers: str | list[str] | None) -> list[str]:
     """The pointers that stand in a place of a profile."""
     return [] if pointers is None else [pointers] if isinstance(pointers, str) else pointers
+
+
+def profile_schema() -> dict[str, Any]:
+    """The JSON schema of profiles, for editors; what it cannot say is said when a profile is loaded."""
+    schema = Profile.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ap-resume-shim profile"}
 
 
 def load_profile(text: str, *, source: str = "profile") -> Profile:

@@ -20,9 +20,10 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.exchange import Ask, Ended, Request, Response
+from ap_resume_shim.core.exchange import Ask, Ended, Reframer, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.profile import AgentTable, LookupTable, PickTable, Profile, Type, answer_pointer, every
+from ap_resume_shim.core.profile_stream import ProfileStream
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.template import MISSING, fill, fill_path, names_in, parts, place, point
@@ -69,7 +70,7 @@ class ProfileDialect(Dialect):
         self.partial, self.forwards_extra = profile.partial, profile.forwards_extra
         if profile.detect is not None:
             openapi = frozenset(re.sub(r"\{[^}]*\}", "{}", path) for path in profile.detect.openapi)
-            self.marks = (Marks(openapi, dict(profile.detect.info)),)
+            self.marks = (Marks(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}),)
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
@@ -309,6 +310,11 @@ class ProfileDialect(Dialect):
             _with_messages(None if values is MISSING else values, None if messages is MISSING else messages),
             None if error is MISSING else error,
         )
+
+    def reframer(self, resume: Resume, started: Started) -> Reframer:
+        """By the profile's `[stream]`; without one, every byte is passed on."""
+        table = self._profile.stream
+        return sse.Relay() if table is None else ProfileStream(table, resume.body.stream_modes)
 
     def delete(self, resume: Resume) -> Request | None:
         """The profile's `delete`."""

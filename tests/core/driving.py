@@ -71,6 +71,7 @@ class Plain(Dialect):
     tells: Mapping[Mode, Tells] = field(default_factory=lambda: NATIVE)
     accepts_at_head: bool = True
     shows_late: bool = False
+    lost: ResumeError | None = None
     name: str = "plain"
     thread_is: str = "a thread"
 
@@ -93,6 +94,9 @@ class Plain(Dialect):
 
     def refusal(self, response: Response) -> ResumeError:
         return read_refusal(response)
+
+    def unheard(self, found: Found, now: Found) -> ResumeError | None:
+        return self.lost
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         if location := response.header("content-location"):

@@ -6,17 +6,23 @@ from typing import Any
 
 import pytest
 
+from ap_resume_shim.backends import known_marks
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.detect import detect_flow, recognise
+from ap_resume_shim.core.detect import Told, detect_flow, recognise
 from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ask, Request, Response
 from ap_resume_shim.core.protocol import Mode
 
+KNOWN = known_marks()
 NOT_FOUND = Response(404, (), b'{"detail":"Not Found"}')
 
 
 def answer(value: Any) -> Response:
     return Response(200, (), strictjson.dumps(value))
+
+
+def told(info: Response, openapi: Response, card: Response = NOT_FOUND) -> str:
+    return recognise(Told(info, openapi, card), KNOWN)
 
 
 def paths(**methods: list[str]) -> Response:
@@ -36,16 +42,16 @@ AGENT_PROTOCOL = paths(runs=["post"], runs_wait=["post"], runs_stream=["post"], 
     ],
 )
 def test_a_server_is_recognised_by_what_it_says_of_itself(info: dict[str, Any], name: str) -> None:
-    assert recognise(answer(info), NOT_FOUND) == name
+    assert told(answer(info), NOT_FOUND) == name
 
 
 def test_a_server_of_the_protocol_is_recognised_by_its_routes() -> None:
-    assert recognise(NOT_FOUND, AGENT_PROTOCOL) == "agent-protocol"
+    assert told(NOT_FOUND, AGENT_PROTOCOL) == "agent-protocol"
 
 
 def test_a_server_that_answers_the_three_routes_itself_is_native() -> None:
     routes = answer({"paths": {mode.route: {"patch": {}} for mode in Mode}})
-    assert recognise(answer({"name": "Aegra"}), routes) == "native"
+    assert told(answer({"name": "Aegra"}), routes) == "native"
 
 
 @pytest.mark.parametrize(
@@ -62,14 +68,16 @@ def test_a_server_that_answers_the_three_routes_itself_is_native() -> None:
 )
 def test_anything_else_is_never_guessed(info: Response, openapi: Response) -> None:
     with pytest.raises(UpstreamUnrecognised) as refused:
-        recognise(info, openapi)
-    assert refused.value.metadata == {"info_status": info.status, "openapi_status": openapi.status}
+        told(info, openapi)
+    statuses = {"info_status": info.status, "openapi_status": openapi.status, "card_status": 404}
+    assert refused.value.metadata == statuses
     assert "Say which one it is" in refused.value.message
 
 
-def test_both_questions_are_asked_at_once() -> None:
-    flow = detect_flow()
-    assert next(flow) == Ask((Request("GET", "/info"), Request("GET", "/openapi.json")))
+def test_all_questions_are_asked_at_once() -> None:
+    flow = detect_flow(KNOWN)
+    paths = ("/info", "/openapi.json", "/.well-known/agent-card.json")
+    assert next(flow) == Ask(tuple(Request("GET", path) for path in paths))
     with pytest.raises(StopIteration) as ended:
-        flow.send((answer({"name": "Aegra"}), NOT_FOUND))
+        flow.send((answer({"name": "Aegra"}), NOT_FOUND, NOT_FOUND))
     assert ended.value.value == "aegra"

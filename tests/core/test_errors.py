@@ -18,6 +18,7 @@ CLOSED_LIST = {
     ("interrupt_not_pending", 409),
     ("interrupt_already_answered", 409),
     ("ambiguous_interrupt", 409),
+    ("resume_not_consumed", 409),
     ("request_too_large", 413),
     ("invalid_request", 422),
     ("unsupported_field", 422),

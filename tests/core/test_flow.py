@@ -13,6 +13,7 @@ from ap_resume_shim.core.errors import (
     HoldLapsed,
     NotFound,
     ResumeInProgress,
+    ResumeNotConsumed,
     ThreadNotFound,
     UpstreamError,
     UpstreamRefused,
@@ -712,3 +713,21 @@ def test_a_repeat_within_the_window_is_refused(mode: Mode) -> None:
 )
 def test_an_acceptance_names_the_run_as_soon_as_it_is_known(mode: Mode, comes: dict[str, Any]) -> None:
     assert drive(mode, comes).run_id == "r1"
+
+
+LATE = Found("interrupted", ASKS.interrupts, run_id="r1")
+
+
+def test_a_thread_that_shows_a_resume_late_is_held_until_it_does() -> None:
+    told = drive(BACKGROUND, {"GET thread again": [LATE, LATE, BUSY]}, dialect=Plain(shows_late=True))
+    again = ["GET thread again", "pause 0.1"]
+    assert told.after_send[:7] == ["read body", *again, *again, "GET thread again", "accepted"]
+
+
+@pytest.mark.parametrize(("state", "step", "pauses"), [("not_sent", "untaken", 0), ("unknown", "accepted", 10)])
+@every_mode
+def test_an_answer_that_was_taken_and_not_heard_is_409(mode: Mode, state: str, step: str, pauses: int) -> None:
+    lost = ResumeNotConsumed("The agent did not hear it.", {"resume_state": state})
+    told = drive(mode, {"GET thread again": LATE}, dialect=Plain(shows_late=True, lost=lost))
+    assert (told.code, told.resume_state, told.steps[-1]) == ("resume_not_consumed", state, step)
+    assert told.steps.count("pause 0.1") == pauses, "the settle time, unless it is certain"

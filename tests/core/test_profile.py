@@ -94,7 +94,11 @@ def test_a_profile_says_what_it_is_for() -> None:
             '"sessions"',
             "line 5: lookup.session.request: a request is written as a method",
         ),
-        ("GET /sessions/{thread_id}", "GET /sessions/{run_id}", "this path knows {thread_id} and {agent_id}, not {run_id}"),
+        (
+            "GET /sessions/{thread_id}",
+            "GET /sessions/{run_id}",
+            "knows {thread_id} and {agent_id}, not {run_id}",
+        ),
         ("POST /go/wait", "POST /go/{session}", "knows {thread_id} and {agent_id} and {run_id}, not {session}"),
         ('location = "/runs/{run_id}"', 'location = "/{agent_id}"', "thread_id} and {run_id}, not {agent_id}"),
         ('answer = "/answer"', 'answer = "here"', "a JSON pointer starts with a slash: 'here'"),

@@ -1,0 +1,60 @@
+"""What a backend is and can do, for people: `ap-resume-shim backends`, and the tables of the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ap_resume_shim.core.dialect import NATIVE, Dialect, Tells
+from ap_resume_shim.core.protocol import Mode
+
+MODES = {Mode.BACKGROUND: "background", Mode.WAIT: "wait", Mode.STREAM: "stream"}
+
+DERIVED: dict[tuple[Mode, Tells], str] = {
+    (Mode.BACKGROUND, "result"): "derived: the request is held open by the shim",
+    (Mode.BACKGROUND, "events"): "derived: the stream is held open by the shim",
+    (Mode.WAIT, "run"): "derived: the run is followed to its end",
+    (Mode.WAIT, "events"): "derived: the stream is read to its end",
+    (Mode.STREAM, "run"): "derived: the run's own stream is joined, or made from following it",
+    (Mode.STREAM, "result"): "derived: the events are made from the result",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A backend, in words."""
+
+    name: str
+    family: str
+    thread_is: str
+    modes: dict[str, str]
+    unsupported: tuple[str, ...]
+    options: dict[str, str]
+    limits: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """The description, as it is printed."""
+        yield f"{self.name}: {self.family}" if self.family else self.name
+        rows = [("thread_id", self.thread_is), *self.modes.items()]
+        rows += [("no", ", ".join(self.unsupported))] if self.unsupported else []
+        rows += [(f"option {name}", about) for name, about in self.options.items()]
+        rows += [("limit", limit) for limit in self.limits]
+        for what, text in rows:
+            yield f"  {what:<12} {text}"
+
+
+def describe(dialect: Dialect) -> Description:
+    """A backend, by its dialect."""
+    modes = {
+        word: "native" if dialect.tells[mode] == NATIVE[mode] else DERIVED[mode, dialect.tells[mode]]
+        for mode, word in MODES.items()
+    }
+    return Description(
+        dialect.name,
+        dialect.family,
+        dialect.thread_is,
+        modes,
+        tuple(sorted(dialect.unsupported)),
+        dict(dialect.options),
+        dialect.limits,
+    )

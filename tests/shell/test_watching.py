@@ -1,0 +1,153 @@
+"""Looking on at what passes: it stays as it is, and is known before the client can act on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from ap_resume_shim import ResumeShim
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Note, Observer
+from ap_resume_shim.core.errors import InvalidRequest, ThreadNotInterrupted
+from ap_resume_shim.core.exchange import Consult, Headers
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.guard import MemoryGuard
+from ap_resume_shim.watching import LARGEST
+from tests.serving import serving
+from tests.shell.agent import read, reply, resume, start
+from tests.shell.calling import CLIENT, Call, http
+
+
+class Noting:
+    """Notes all that it sees, under the thread that the request names."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.thread, self.fails = "", fails
+
+    def request(self, body: bytes) -> None:
+        if self.fails:
+            raise KeyError("a fault of ours")
+        self.thread = json.loads(body)["thread"]
+
+    def head(self, status: int, headers: Headers) -> Iterable[Note]:
+        yield self.thread, status
+
+    def feed(self, chunk: bytes) -> Iterable[Note]:
+        if chunk:
+            yield self.thread, chunk.decode()
+
+    def end(self, *, complete: bool) -> Iterable[Note]:
+        yield self.thread, complete
+
+
+class Remembering(Dialect):
+    """A backend of which only the ledger knows anything; a refusal tells what."""
+
+    name = "remembering"
+    thread_is = "a name"
+    fails = False
+
+    def thread_key(self, thread_id: str) -> str:
+        if thread_id == "impossible":
+            raise InvalidRequest("no such id")
+        return thread_id
+
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+        known = yield Consult()
+        raise ThreadNotInterrupted(json.dumps(known))
+        return Found("idle")
+
+    def watch(self, method: str, path: str) -> Observer | None:
+        return Noting(fails=self.fails) if (method, path) == ("POST", "/runs") else None
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers in two pieces."""
+    assert scope["type"] == "http"
+    await read(receive)
+    await start(send, 201, "text/plain")
+    await send({"type": "http.response.body", "body": b"one", "more_body": True})
+    await send({"type": "http.response.body", "body": b"two"})
+
+
+def known(url: str, thread: str = "t") -> Any:
+    return json.loads(resume(url, thread_id=thread).json()["message"])
+
+
+def test_what_passes_is_known_the_newest_first_and_stays_as_it_is() -> None:
+    with serving(ResumeShim(app, Remembering())) as url:
+        answer = CLIENT.post(f"{url}/runs", json={"thread": "t"})
+        assert (answer.status_code, answer.text) == (201, "onetwo")
+        assert known(url) == [True, "two", "one", 201]
+        assert known(url, "another") == []
+
+
+def test_what_no_one_looks_on_at_reaches_the_app_untouched() -> None:
+    seen: list[Any] = []
+
+    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend((scope, receive, send))
+        await reply(send, {})
+
+    scope, call = http("POST", "/other"), Call()
+    asyncio.run(call(ResumeShim(plain, Remembering()), scope))
+    assert seen[0] is scope
+    assert seen[1:] == [call.receive, call.send]
+
+
+def test_a_part_is_known_before_the_client_gets_it() -> None:
+    guard = MemoryGuard()
+    shim = ResumeShim(app, Remembering(), guard=guard)
+    known_by_then: list[list[Any]] = []
+
+    async def talk() -> None:
+        call = Call(b'{"thread": "t"}')
+
+        async def send(message: Any) -> None:
+            known_by_then.append(await guard.ledger.recall(shim._thread("t")))
+
+        await shim(http("POST", "/runs"), call.receive, send)
+
+    asyncio.run(talk())
+    assert known_by_then == [[201], ["one", 201], [True, "two", "one", 201]]
+
+
+def test_an_answer_that_breaks_off_is_known_to_have() -> None:
+    async def breaks(scope: Scope, receive: Receive, send: Send) -> None:
+        await read(receive)
+        await start(send, 200, "text/plain")
+        raise OSError("broken")
+
+    guard = MemoryGuard()
+    shim = ResumeShim(breaks, Remembering(), guard=guard)
+
+    async def talk() -> list[Any]:
+        with pytest.raises(OSError, match="broken"):
+            await Call(b'{"thread": "t"}')(shim, http("POST", "/runs"))
+        return await guard.ledger.recall(shim._thread("t"))
+
+    assert asyncio.run(talk()) == [False, 200]
+
+
+def test_a_thread_that_cannot_be_one_is_not_noted() -> None:
+    with serving(ResumeShim(app, Remembering())) as url:
+        assert CLIENT.post(f"{url}/runs", json={"thread": "impossible"}).text == "onetwo"
+
+
+def test_a_fault_of_ours_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Remembering):
+        fails = True
+
+    with serving(ResumeShim(app, Failing())) as url:
+        assert CLIENT.post(f"{url}/runs", json={"thread": "t"}).text == "onetwo"
+        assert "what passed could not be understood" in caplog.text
+
+
+def test_a_request_that_is_too_large_passes_unseen() -> None:
+    with serving(ResumeShim(app, Remembering())) as url:
+        assert CLIENT.post(f"{url}/runs", content=b'{"thread":"t"}' + b" " * LARGEST).text == "onetwo"
+        assert known(url) == []
