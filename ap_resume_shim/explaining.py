@@ -89,6 +89,7 @@ def explain(resume: Resume, dialect: Dialect, answers: Rehearsal | None) -> Iter
 
     Without a rehearsal, what the lookups would tell is assumed, under names such as RUN_ID.
     """
+    dialect.thread_key(resume.thread_id)
     if answers is None:
         yield from _assumed(resume, dialect)
         return

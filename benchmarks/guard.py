@@ -23,7 +23,7 @@ from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.exchange import Kept, Reply
 from ap_resume_shim.core.idempotency import digest
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.guard import Guard, MemoryGuard, Ticket
+from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, Ticket
 from ap_resume_shim.guard.redis import RedisGuard
 from benchmarks.table import show
 from tests.redis_server import BINARY, redis_server
@@ -43,6 +43,9 @@ _numbers = count()
 
 class NoGuard:
     """Lets everybody through: what the guards are compared with."""
+
+    def __init__(self) -> None:
+        self.ledger: Ledger = MemoryLedger()
 
     def arrive(self, ticket: Ticket) -> NoGuard:
         """Itself: there is nothing to know of an arrival."""

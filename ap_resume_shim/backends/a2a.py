@@ -14,7 +14,7 @@ from ap_resume_shim.backends import a2a_wire as wire
 from ap_resume_shim.backends.a2a_events import Reframed, Seen
 from ap_resume_shim.backends.a2a_task import Json, Task, newest
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import NATIVE, Dialect, Found, Input, Lookup, Observer, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, Input, Lookup, Marks, Observer, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     ConfigurationError,
@@ -23,6 +23,7 @@ from ap_resume_shim.core.errors import (
     ThreadNotFound,
     ThreadNotInterrupted,
     UnsupportedInput,
+    UpstreamUnrecognised,
 )
 from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Consult, Ended, Reframer, Request, Response, Step
@@ -53,6 +54,7 @@ class A2A(Dialect):
     name = "a2a"
     family = "a message to the task that waits"
     thread_is = "The context's id, `contextId`; a run is a task of it."
+    marks = (Marks(card=True),)
     options = {
         "card": f"the path of the agent's card; default: `{wire.CARD}`",
         "binding": f"one of {', '.join(f'`{name}`' for name in wire.BINDINGS)}; default: what the card prefers of them",
@@ -66,6 +68,7 @@ class A2A(Dialect):
     )
     unsupported = frozenset({"config", "webhook", "on_completion"})
     shows_late = True
+    silence_is_consent = False
 
     def __init__(self, card: str = wire.CARD, binding: str | None = None, path: str | None = None) -> None:
         """What the options say; the card is read with each resume."""
@@ -76,49 +79,60 @@ class A2A(Dialect):
         self._agent: wire.Agent | None = None
         if binding is not None and path is not None:
             self._agent = wire.Agent(wire.BINDINGS[binding](path))
+            self.tells = self._agent.tells
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The tasks of the context: those that the agent lists, else those that were seen."""
         spoken_to = yield from self._meet(again=agent)
         wanted = resume.body.agent_id
         if agent and wanted is not None and wanted != spoken_to.name:
-            raise AgentNotFound(f"The agent here is {spoken_to.name!r}, not {wanted!r}: leave `agent_id` out.")
+            raise AgentNotFound(
+                f"The backend knows no agent {wanted!r}: leave `agent_id` out, or name it as its card does."
+            )
         if spoken_to.binding.lists:
             tasks = yield from _listed(spoken_to.binding, resume)
         else:
             tasks = yield from _remembered(spoken_to.binding, resume)
-        return _found(tasks, spoken_to)
+        found = _found(tasks, spoken_to)
+        if agent or resume.mode is Mode.BACKGROUND or self.tells[resume.mode] != "run":
+            return found
+        (answer,) = yield Ask((spoken_to.binding.task(str(found.run_id)),))  # lists leave out what was made
+        return replace(found, values=Task(spoken_to.binding.result(answer)).values)
 
     def _meet(self, *, again: bool) -> Generator[Step, Any, wire.Agent]:
         """The agent, by its card, which is read once for each resume."""
         if self._agent is None or (again and not (self._binding and self._path)):
             (card,) = yield Ask((Request.get(self._card),))
             self._agent = wire.read_card(card, self._binding, self._path)
-            self.tells = NATIVE if self._agent.streams else {**NATIVE, Mode.STREAM: "result"}
+            self.tells = self._agent.tells
         return self._agent
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """One answer, of values that arrive as they are sent."""
-        values = verdict.values if isinstance(verdict, Input) else (None,)
-        if len(values) > 1:
+        assert isinstance(verdict, Input), "an agent that waits has asked"
+        if len(verdict.by_id) > 1:
             raise MultipleInterrupts(
                 "Each of these questions is one of another task: answer one of them at a time.", found.interrupts
             )
         agent: wire.Agent = found.memory.agent
-        for part in _said(resume, values[0]):
+        for part in _said(resume, verdict.values[0]):
             _check(part, agent)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
         """From here on it is about one task. A stream tells what is new: for the rest, the task is read before it."""
+        assert isinstance(verdict, Input), "an agent that waits has asked"
         memory: _Memory = found.memory
-        ((asked, value),) = verdict.by_id.items() if isinstance(verdict, Input) else ((None, None),)
-        task, binding = memory.asked[asked].value, memory.agent.binding
-        if resume.mode is Mode.STREAM:
-            (answer,) = yield Ask((binding.task(memory.asked[asked].id),))
-            task = binding.result(answer)
+        binding = memory.agent.binding
+        ((asked, value),) = verdict.by_id.items()
+        task = memory.asked[asked]
         parts = [binding.part(part) for part in _said(resume, value)]
-        memory = replace(memory, task=task, message=binding.message(resume.nonce, parts, task))
-        return replace(found, interrupts=(memory.asked[asked].question,), run_id=Task(task).id, memory=memory), verdict
+        message = binding.message(resume.nonce, parts, task.id, task.context_id)
+        whole = task.value
+        if self.tells[resume.mode] == "events":
+            (answer,) = yield Ask((binding.task(task.id),))
+            whole = binding.result(answer)
+        memory = replace(memory, task=whole, message=message)
+        return replace(found, interrupts=(task.question,), run_id=task.id, memory=memory), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """The message, named by this resume alone."""
@@ -156,8 +170,9 @@ class A2A(Dialect):
         return _binding(started).cancel(started.run_id)
 
     def join(self, resume: Resume, started: Started) -> Request | None:
-        """Events from now on; behind them, the current SDK sends the task first."""
-        return _binding(started).subscribe(started.run_id)
+        """Events from now on; before them, the current SDK sends the task as it is."""
+        agent: wire.Agent = started.memory.agent
+        return agent.binding.subscribe(started.run_id) if agent.streams else None
 
     def location(self, resume: Resume, started: Started) -> str | None:
         """JSON-RPC's tasks have none."""
@@ -182,8 +197,7 @@ class A2A(Dialect):
     def reframer(self, resume: Resume, started: Started) -> Reframer:
         """Its events are of a task, which is known as it was before."""
         memory: _Memory = started.memory
-        sent = {"history": [*(memory.task.get("history") or ()), *_asked_and_answered(memory)], "status": {}}
-        return Reframed(Emitter(resume.body.stream_modes), {**memory.task, **sent})
+        return Reframed(Emitter(resume.body.stream_modes), Task(memory.task), memory.message)
 
     def watch(self, method: str, path: str) -> Observer | None:
         """Any POST may be JSON-RPC."""
@@ -196,7 +210,7 @@ def _listed(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, list[
     page = ""
     while True:
         (answer,) = yield Ask((binding.tasks(resume.thread_id, page),))
-        listed = binding.result(answer)
+        listed = binding.result(_at_home(answer))
         tasks += [Task(value) for value in listed.get("tasks") or ()]
         page = listed.get("nextPageToken") or ""
         if not page:
@@ -220,12 +234,23 @@ def _remembered(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, l
     tasks = []
     for answer in answers:
         try:
-            tasks.append(Task(binding.result(answer)))
+            tasks.append(Task(binding.result(_at_home(answer))))
         except ThreadNotFound:
             continue
     if not tasks:
         raise ThreadNotFound(f"The agent knows the tasks of context {resume.thread_id} no longer.")
     return tasks
+
+
+def _at_home(answer: Response) -> Response:
+    """The answer, unless nothing is there: no list is ever 404, nor anything of JSON-RPC."""
+    if answer.status in (404, 405):
+        raise UpstreamUnrecognised(
+            f"The backend does not speak A2A where its card says: it answered {answer.status}. "
+            "The option `path` says where it does.",
+            {"upstream_status": answer.status},
+        )
+    return answer
 
 
 def _found(tasks: list[Task], agent: wire.Agent) -> Found:
@@ -260,11 +285,6 @@ def _task_in(body: bytes) -> Json:
     kind, task = wire.told(wire.unwrapped(value)) if isinstance(value, dict) else ("", {})
     # An agent may answer with a message alone: then that is all there is.
     return {"status": {"state": "completed"}, "history": [task]} if kind == "message" else task
-
-
-def _asked_and_answered(memory: _Memory) -> list[Json]:
-    question = (memory.task.get("status") or {}).get("message")
-    return [*([question] if question else []), memory.message]
 
 
 def _said(resume: Resume, value: Any) -> list[Any]:

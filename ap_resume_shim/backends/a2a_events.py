@@ -21,9 +21,10 @@ class Reframed:
 
     between_events = True
 
-    def __init__(self, emitter: Emitter, task: Json) -> None:
-        """`task`: as it was before."""
-        self._emit, self._task = emitter, Task(task)
+    def __init__(self, emitter: Emitter, before: Task, answer: Json) -> None:
+        """`before`: the task as it asked; `answer`: the message that it is sent."""
+        self._emit, self._answered = emitter, before.question.id
+        self._task = before.answered_by(answer)
         self._decoder, self._unread = sse.Decoder(), b""
         self._made: dict[str, str] = {}
         self._error: Any = None
@@ -115,7 +116,8 @@ class Reframed:
 
     @property
     def _is_at_rest(self) -> bool:
-        return not self._task.works
+        """Servers may tell the task as it was first, with the question that was answered."""
+        return not self._task.works and not (self._task.waits and self._task.question.id == self._answered)
 
 
 class Seen:

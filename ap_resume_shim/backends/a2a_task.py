@@ -80,6 +80,11 @@ class Task:
         said = [*self._history, *([self._said] if self._said else [])]
         return {"artifacts": self.value.get("artifacts") or [], "messages": [message(item) for item in said]}
 
+    def answered_by(self, answer: Json) -> Task:
+        """The task with an answer to what it asked."""
+        said = [item for item in (self._said, answer) if item]
+        return Task({**self.value, "status": {}, "history": [*self._history, *said]})
+
     @property
     def _said(self) -> Json:
         said = self._status.get("message")
@@ -116,10 +121,8 @@ def text_of(value: Json) -> str:
 def _block(part: Json) -> Json:
     kind = next((kind for kind in ("text", "data") if kind in part), "file")
     # The list of tasks shows fields that are not there as well, as "".
-    return {
-        "type": kind,
-        **{key: value for key, value in part.items() if key in (kind, "file") or value and key != "kind"},
-    }
+    about = {key: value for key, value in part.items() if value != "" and key != "kind"}
+    return {"type": kind, **about, **({kind: part[kind]} if kind in part else {})}
 
 
 def _role(value: Json) -> str:

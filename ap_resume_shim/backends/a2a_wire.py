@@ -5,14 +5,17 @@ They differ in paths, methods and envelopes. States, roles and parts differ in s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.dialect import NATIVE, Tells
 from ap_resume_shim.core.errors import ResumeError, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Request, Response, segment
+from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal
 
 Json = dict[str, Any]
@@ -32,13 +35,16 @@ INTERNAL = -32603
 _HTTP = {-32001: 404, -32002: 409, -32601: 501, INTERNAL: 500}
 """The specification's HTTP statuses of JSON-RPC's codes, where they are not 400."""
 
+_BUSY = "execution is already in progress"
+"""Go's SDK refuses a message so, with the code of agents that fail: for a moment also where a task waits already."""
+
 _RULES = (
     Rule(400, "thread_not_interrupted", "terminal state"),
-    Rule(400, "thread_busy", "in progress"),
+    Rule(500, "thread_busy", _BUSY),
 )
 
 
-class Binding:
+class Binding(ABC):
     """One way to speak to an agent, at a path."""
 
     name: ClassVar[str]
@@ -50,37 +56,37 @@ class Binding:
     def __init__(self, path: str, tenant: str = "") -> None:
         self._path, self._tenant = path, tenant
 
+    @abstractmethod
     def send(self, message: Json, metadata: Json | None, *, wait: bool) -> Request:
         """A message; the answer is its task, when it is at rest or (without `wait`) at its first event."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stream(self, message: Json, metadata: Json | None) -> Request:
         """A message; the answer is the events of its task, until that is at rest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def task(self, task_id: str) -> Request:
         """A task, with all that it has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tasks(self, context_id: str, page: str) -> Request:
         """The tasks of a context: a page of them, without artifacts, and with the end of their history."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cancel(self, task_id: str) -> Request:
         """Stop a task."""
-        raise NotImplementedError
 
+    @abstractmethod
     def subscribe(self, task_id: str) -> Request:
         """The events of a task that goes on."""
-        raise NotImplementedError
 
     def location(self, task_id: str) -> str | None:
         """The task's own address."""
         return None
 
-    def message(self, message_id: str, parts: list[Json], task: Json) -> Json:
+    def message(self, message_id: str, parts: list[Json], task_id: str, context_id: str) -> Json:
         """A message to a task. With the task's id alone, the SDK gives the second answer a context of its own."""
-        ids = {"messageId": message_id, "taskId": task["id"], "contextId": task["contextId"]}
+        ids = {"messageId": message_id, "taskId": task_id, "contextId": context_id}
         return {**ids, "role": "ROLE_USER", "parts": parts}
 
     def part(self, value: Any) -> Json:
@@ -203,9 +209,9 @@ class OldRpc(Rpc):
         """`message/send`."""
         return self._call("send", _sending(message, metadata, blocking=wait))
 
-    def message(self, message_id: str, parts: list[Json], task: Json) -> Json:
+    def message(self, message_id: str, parts: list[Json], task_id: str, context_id: str) -> Json:
         """A message to a task."""
-        return {**super().message(message_id, parts, task), "kind": "message", "role": "user"}
+        return {**super().message(message_id, parts, task_id, context_id), "kind": "message", "role": "user"}
 
     def part(self, value: Any) -> Json:
         """A JSON value as a part of a message."""
@@ -232,6 +238,12 @@ class Agent:
     doubles: bool = True
     """Whether numbers go through Protocol Buffers, which know doubles alone: in all of 1.0, and where it stands behind
     0.3 as well."""
+
+    @property
+    def tells(self) -> Mapping[Mode, Tells]:
+        """What it answers. REST's wait tells an agent that failed by a status of 500, so that it is not used."""
+        stream: Tells = "events" if self.streams else "run"
+        return {**NATIVE, Mode.WAIT: stream if isinstance(self.binding, Rest) else "result", Mode.STREAM: stream}
 
 
 def read_card(response: Response, wanted: str | None, path: str | None) -> Agent:
@@ -298,11 +310,12 @@ def problem(response: Response) -> Problem | None:
     if not isinstance(error, dict):
         return None if response.ok else Problem(response, response.text, failed=False)
     code, status = error.get("code"), response.status
-    if isinstance(code, int) and code < 0 and response.ok:
-        status = _HTTP.get(code, 400)
+    if isinstance(code, int) and response.ok:
+        status = code if code >= 300 else _HTTP.get(code, 400)
     text = _said(error)
     body = strictjson.dumps({"message": text})
-    return Problem(replace(response, status=status, body=body), text, failed=code in (INTERNAL, 500))
+    failed = code in (INTERNAL, 500) and _BUSY not in text
+    return Problem(replace(response, status=status, body=body), text, failed)
 
 
 def refusal(response: Response) -> ResumeError:

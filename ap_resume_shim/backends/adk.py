@@ -15,7 +15,7 @@ from ap_resume_shim.backends.adk_answer import response_of
 from ap_resume_shim.backends.adk_session import Question, Session
 from ap_resume_shim.backends.adk_stream import Events
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Started, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Started, Verdict
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     InterruptNotPending,
@@ -25,6 +25,7 @@ from ap_resume_shim.core.errors import (
     ThreadNotFound,
     UnsupportedField,
     UpstreamError,
+    UpstreamUnrecognised,
 )
 from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Request, Response, Step, segment
@@ -38,13 +39,14 @@ _USER_ID = "user_id"
 class _Memory:
     """What a lookup leaves for the resume."""
 
+    app: str
     session: Session
     answering: tuple[str, ...] = ()
 
     @property
     def left(self) -> dict[str, Question]:
         """The questions that stay open."""
-        return {key: question for key, question in self.session.open.items() if key not in self.answering}
+        return {key: question for key, question in self.session.open.items() if question.id not in self.answering}
 
 
 class Adk(Dialect):
@@ -66,6 +68,7 @@ class Adk(Dialect):
         'A confirmation is answered with true, false or {"confirmed", "payload"}, a request for a credential with '
         "an object, a workflow's request for input with what fits its schema.",
     )
+    marks = (Marks(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
     unsupported = frozenset({"webhook"})
     shows_late = True
 
@@ -75,32 +78,33 @@ class Adk(Dialect):
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The session, in the app that is named; else in all apps, side by side."""
-        session = yield from self._session(resume)
-        return _found(session)
-
-    def _session(self, resume: Resume) -> Generator[Step, Any, Session]:
         wanted = resume.body.agent_id
-        apps: list[str] = [wanted] if wanted is not None else read_lookup((yield from _list_apps()))
+        apps: list[str] = [wanted] if wanted is not None else (yield from _list_apps())
         answers = yield Ask(tuple(Request.get(self._path(app, resume)) for app in apps))
-        there = [read_lookup(answer) for answer in answers if answer.status != 404]
-        if len(there) > 1:
-            names = ", ".join(sorted(session["appName"] for session in there))
-            raise InvalidRequest(
-                f"Several apps have a session {resume.thread_id}: {names}. Name one as `agent_id`.",
-                {"field": "agent_id"},
-            )
-        if not there and wanted is not None and wanted not in read_lookup((yield from _list_apps())):
+        there = [(app, _read(answer)) for app, answer in zip(apps, answers, strict=True) if answer.status != 404]
+        if not there and wanted is not None and wanted not in (yield from _list_apps()):
             raise AgentNotFound(f"The backend has no app {wanted!r}: leave `agent_id` out to use the session's own.")
         if not there:
             raise ThreadNotFound(
                 f"User {self._user(resume)!r} has no session {resume.thread_id}. Check `thread_id`, and "
                 "`config.configurable.user_id`."
             )
-        return Session(there[0])
+        if len(there) > 1:
+            raise InvalidRequest(
+                f"Several apps have a session {resume.thread_id}: {', '.join(app for app, _ in there)}. Name one as "
+                "`agent_id`.",
+                {"field": "agent_id"},
+            )
+        return _found(*there[0])
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Answers of one run, each as its question takes it."""
         _check_config(resume)
+        if resume.body.on_completion == "delete" and resume.body.agent_id is None:
+            raise UnsupportedField(
+                "To delete the session, the adk backend has to be told its app: send `agent_id` with `on_completion`.",
+                {"field": "on_completion"},
+            )
         questions = _questions(found, verdict)
         if len({question.invocation_id for question in questions}) > 1:
             raise MultipleInterrupts(
@@ -120,17 +124,18 @@ class Adk(Dialect):
         ), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
-        """A run without a message goes on with what the session holds."""
-        session: Session = found.memory.session
+        """A run without a message goes on with what the session holds; it changes the state, to show in its events."""
         body: dict[str, Any] = {
-            "appName": session.app,
-            "userId": session.user,
+            "appName": found.memory.app,
+            "userId": self._user(resume),
             "sessionId": resume.thread_id,
             "invocationId": found.run_id,
             "streaming": resume.mode is Mode.STREAM and "messages" in resume.body.stream_modes,
         }
         if parts := _parts(found, verdict):
             body["newMessage"] = {"role": "user", "parts": parts}
+        else:
+            body["stateDelta"] = {"temp:went_on": True}  # which the server does not keep
         if resume.body.metadata is not None:
             body["customMetadata"] = resume.body.metadata
         return Request.post("/run_sse", body, "text/event-stream")
@@ -175,31 +180,40 @@ class Adk(Dialect):
         return named
 
 
-def _list_apps() -> Generator[Step, Any, Response]:
+def _list_apps() -> Generator[Step, Any, list[str]]:
     (answer,) = yield Ask((Request.get("/list-apps"),))
-    response: Response = answer
-    return response
+    apps: list[str] = read_lookup(answer)
+    return apps
 
 
-def _found(session: Session) -> Found:
+def _read(answer: Response) -> Session:
+    told = read_lookup(answer)
+    if not isinstance(told, dict) or not isinstance(told.get("events"), list):
+        raise UpstreamUnrecognised(
+            "The backend's answer is not a session of ADK's. Is it the kind of server that it says?"
+        )
+    return Session(told)
+
+
+def _found(app: str, session: Session) -> Found:
     status = session.status
     return Found(
         status,
         interrupts=tuple(question.interrupt for question in session.open.values()),
         answered=tuple(question.interrupt for question in session.taken.values()) if status == "error" else (),
-        agent_id=session.app,
+        agent_id=app,
         values=session.values,
         error=session.error,
         updated_at=None if session.updated is None else datetime.fromtimestamp(session.updated, UTC).isoformat(),
         run_id=session.invocation_id,
-        memory=_Memory(session),
+        memory=_Memory(app, session),
     )
 
 
 def _questions(found: Found, verdict: Verdict) -> list[Question]:
     """Those that are answered."""
     answers = {} if isinstance(verdict, GoOn) else verdict.by_id
-    return [question for key, question in found.memory.session.open.items() if key in answers]
+    return [question for question in found.memory.session.open.values() if question.id in answers]
 
 
 def _parts(found: Found, verdict: Verdict) -> list[dict[str, Any]]:
@@ -208,7 +222,7 @@ def _parts(found: Found, verdict: Verdict) -> list[dict[str, Any]]:
     return [
         {
             "functionResponse": {
-                "id": question.id,
+                "id": question.call_id,
                 "name": question.name,
                 "response": response_of(question, answers[question.id]),
             }
@@ -223,7 +237,7 @@ def _check_config(resume: Resume) -> None:
     if config is None:
         return
     given = set(config.model_dump(exclude_none=True)) - {"configurable"} | set(config.configurable or {}) - {_USER_ID}
-    for name in sorted(given):
+    if given:
         raise UnsupportedField(
-            f"The adk backend cannot honour `{name}` in `config`: leave it out.", {"field": "config"}
+            f"The adk backend cannot honour `{min(given)}` in `config`: leave it out.", {"field": "config"}
         )

@@ -6,6 +6,7 @@ The rules are those by which ADK itself finds its open questions (`events/_inter
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ Event = dict[str, Any]
 CONFIRMATION = "adk_request_confirmation"
 INPUT = "adk_request_input"
 CREDENTIAL = "adk_request_credential"
+_STATE_CHANGE = "p-"
+"""How the id of what changes the state alone begins; what else the user does without a message goes on with a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,16 @@ class Question:
 
     call: dict[str, Any]
     invocation_id: str
+    times: int
+    """How often it was asked by now: a workflow may ask again under the same id, in a loop."""
 
     @property
     def id(self) -> str:
+        """The call's, as long as no other question has had it."""
+        return self.call_id if self.times == 1 else f"{self.call_id}#{self.times}"
+
+    @property
+    def call_id(self) -> str:
         """Of the call."""
         return str(self.call["id"])
 
@@ -51,14 +61,16 @@ class Session:
     """A session, as `GET /apps/{app}/users/{user}/sessions/{session}` tells it."""
 
     def __init__(self, told: dict[str, Any]) -> None:
-        self.app, self.user = str(told["appName"]), str(told["userId"])
         self.state: dict[str, Any] = told.get("state") or {}
         self.updated = told.get("lastUpdateTime")
-        self.events = _without_rewound(told.get("events") or [])
+        self.events = _without_rewound(told["events"])
+        self.asked: Counter[str] = Counter()
+        """How often each id was asked with."""
         self.open: dict[str, Question] = {}
-        """Questions without an answer."""
+        """Questions without an answer, by the ids of their calls."""
         self.taken: dict[str, Question] = {}
         """Those that the user's newest message has answered."""
+        self._newest: Event | None = None
         self._first_news: set[str] = set()
         """Calls to which the agent itself has put a result, as a function that runs long may at once."""
         for event in self.events:
@@ -88,22 +100,23 @@ class Session:
         """The state, and what was said."""
         return values_of(self.state, self.events)
 
-    @property
-    def _newest(self) -> Event | None:
-        """Events of the user that say nothing are changes of the state."""
-        return next((event for event in reversed(self.events) if event.get("author") != "user" or _parts(event)), None)
-
     def _follow(self, event: Event) -> None:
-        if event.get("author") == "user" and _parts(event):
+        if event.get("author") == "user" and not _parts(event):
+            if str(event.get("invocationId")).startswith(_STATE_CHANGE):
+                return
+        elif event.get("author") == "user":
             ids = {response.get("id") for response in _responses(event)}
-            self.taken = {key: self.open.pop(key) for key in list(self.open) if key in ids}
+            taken = {key: self.open.pop(key) for key in list(self.open) if key in ids}
+            if not taken and _only_confirms(event):  # what was decided before: nothing runs (recording 020)
+                return
+            self.taken = taken
         elif _was_unreadable(event):
             self.open |= self.taken
             self.taken = {}
         else:
             self._note_results(event)
-        for question in questions_of(event):
-            self.open[question.id] = question
+        self.open |= questions_of(event, self.asked)
+        self._newest = event
 
     def _note_results(self, event: Event) -> None:
         """Of the agent: first news of a function that runs long, under the id of its answer (recording 103).
@@ -127,14 +140,19 @@ class Session:
         return not _calls(event)
 
 
-def questions_of(event: Event) -> list[Question]:
-    """What an event asks. Older sessions mark only the other calls (`extract_event_interrupt_ids`)."""
-    long_running = event.get("longRunningToolIds") or ()
-    return [
-        Question(call, str(event.get("invocationId")))
-        for call in _calls(event)
-        if call.get("id") in long_running or (call.get("id") and call.get("name") in (INPUT, CREDENTIAL))
-    ]
+def questions_of(event: Event, asked: Counter[str]) -> dict[str, Question]:
+    """What an event asks, by the ids of the calls; `asked` counts on."""
+    found = {}
+    for call in _calls(event):
+        if call.get("id") and _runs_long(call, event):
+            asked[call["id"]] += 1
+            found[call["id"]] = Question(call, str(event.get("invocationId")), asked[call["id"]])
+    return found
+
+
+def _runs_long(call: dict[str, Any], event: Event) -> bool:
+    """Older sessions do not mark all of them (`extract_event_interrupt_ids`)."""
+    return call["id"] in (event.get("longRunningToolIds") or ()) or call.get("name") in (INPUT, CREDENTIAL)
 
 
 def error_of(event: Event) -> dict[str, Any] | None:
@@ -156,6 +174,11 @@ def message_of(event: Event) -> dict[str, Any] | None:
         return None
     role = "user" if event.get("author") == "user" else "assistant"
     return {"role": role, "content": text, "id": event.get("id"), "name": event.get("author")}
+
+
+def _only_confirms(event: Event) -> bool:
+    responses = _responses(event)
+    return bool(responses) and all(response.get("name") == CONFIRMATION for response in responses)
 
 
 def _was_unreadable(event: Event) -> bool:

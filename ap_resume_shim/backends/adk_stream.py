@@ -22,6 +22,7 @@ class Events:
         """`pending`: the questions that this run leaves as they are."""
         self._decoder, self._emitter = sse.Decoder(), emitter
         self._state, self._events, self._open = dict(session.state), list(session.events), dict(pending)
+        self._asked = session.asked.copy()
         self._error: Any = None
         self._spoken = False
         """Whether the message that comes next has been told in parts."""
@@ -31,9 +32,11 @@ class Events:
         return b"".join(self._told(event.json) for event in self._decoder.feed(chunk) if event.data is not None)
 
     def finish(self) -> bytes:
-        """What the run has come to."""
+        """What the run has come to, if it has not failed."""
+        if self._error is not None:
+            return b""
         told = self._emitter.values(values_of(self._state, self._events))
-        if self._open and self._error is None:
+        if self._open:
             told += self._emitter.interrupted(question.interrupt for question in self._open.values())
         return told
 
@@ -51,7 +54,7 @@ class Events:
             return told
         self._events.append(event)
         self._state |= (event.get("actions") or {}).get("stateDelta") or {}
-        self._open |= {question.id: question for question in questions_of(event)}
+        self._open |= questions_of(event, self._asked)
         error = error_of(event)
         told += self._emitter.update(str(event["author"]), event)
         return told if error is None else told + self._failed(error)

@@ -13,11 +13,10 @@ from ap_resume_shim.backends import ag_ui_wire as wire
 from ap_resume_shim.backends.ag_ui_seen import SENT, Thread, Watch
 from ap_resume_shim.backends.ag_ui_stream import Reframer
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Observer, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Observer, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     InterruptNotPending,
-    InvalidRequest,
     ResumeError,
     ThreadBusy,
     ThreadNotInterrupted,
@@ -43,6 +42,7 @@ class AgUi(Dialect):
     family = "a run's own request, which says what it answers"
     thread_is = "`threadId`: any text, made by the client that started the first run."
     tells = dict.fromkeys(Mode, "events")
+    marks = (Marks(openapi=frozenset({"POST <RunAgentInput>"})), Marks(openapi=frozenset({"POST <AGUIRequest>"})))
     options = {"path": "the endpoint of the agent, where others may not be resumed; without it, every one that passes"}
     limits = (
         "Only threads whose runs passed through the shim can be resumed: the protocol has no lookup.",
@@ -50,7 +50,6 @@ class AgUi(Dialect):
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     reserved = frozenset({"threadId", "runId", "resume"})
-    carries_both = True
     forwards_extra = True
 
     def __init__(self, *, path: str = "") -> None:
@@ -60,12 +59,12 @@ class AgUi(Dialect):
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """What the ledger has."""
         entries: list[dict[str, Any]] = yield Consult()
-        if not entries:
+        thread = Thread.of(entries)
+        if not (thread.busy or thread.ended):
             raise ThreadNotInterrupted(
                 f"No run of thread {resume.thread_id} was seen passing here, or it is long ago, and a server of this "
                 "kind cannot be asked: start its runs through the shim."
             )
-        thread = Thread.of(entries)
         wanted = resume.body.agent_id if agent else None
         if wanted is not None and wanted != thread.path.strip("/"):
             raise AgentNotFound(
@@ -87,12 +86,10 @@ class AgUi(Dialect):
         if isinstance(verdict, GoOn):
             return
         wire.check_answers(thread.pending, verdict.by_id)
-        forgets = any(not question.keeps_history for question in thread.pending)
-        if forgets and thread.history is None and resume.body.messages is None:
-            raise InvalidRequest(
-                "The server keeps no messages, and those of this thread are too many for the shim to remember: send "
-                "them in `messages`.",
-                {"field": "messages"},
+        if thread.history is None and any(not question.keeps_history for question in thread.pending):
+            raise UnsupportedInput(
+                "The server keeps no messages, and those of this thread are too many for the shim to remember: resume "
+                "it by a run of your own, which brings them along, or let the server keep snapshots."
             )
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
@@ -104,8 +101,7 @@ class AgUi(Dialect):
         props = [fields.get("forwardedProps") for fields in (thread.sent, given, answers)]
         run["forwardedProps"] = {name: item for each in props for name, item in (each or {}).items()}
         ids = {"threadId": resume.thread_id, "runId": resume.nonce}
-        history = _messages(resume) or thread.history or []
-        body = {**ids, "messages": history, **run}
+        body = {**ids, "messages": thread.history or [], **run}
         return Request.post(quote(thread.path, safe="/"), body, "text/event-stream")
 
     def refusal(self, response: Response) -> ResumeError:
@@ -198,13 +194,6 @@ def _shown(thread: Thread) -> tuple[Interrupt, ...]:
     if thread.running:
         return (Interrupt(f"of run {thread.run_id}"),)
     return tuple(question.interrupt for question in thread.pending)
-
-
-def _messages(resume: Resume) -> list[Any] | None:
-    """Messages beside an answer are the thread's; alone, they are the answer."""
-    if resume.body.messages is None or not resume.body.has_input:
-        return None
-    return [message.model_dump(exclude_unset=True) for message in resume.body.messages]
 
 
 def _second(head: bytes) -> dict[str, Any] | None:

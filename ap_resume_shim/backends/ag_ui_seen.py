@@ -55,7 +55,7 @@ class Watch:
             yield from self._begin()
 
     def feed(self, chunk: bytes) -> Iterable[Note]:
-        """Note the beginning of a run that the server did not refuse at once, and how it ended."""
+        """Note the beginning of a run, and how it ended."""
         if not self._streams:
             return
         for event in self._decoder.feed(chunk):
@@ -64,7 +64,7 @@ class Watch:
             if any(word in event.data for word in _TELLING):
                 yield from self._see(event)
             else:
-                yield from self._talk()
+                self._talked = True
 
     def end(self, *, complete: bool) -> Iterable[Note]:
         """The stream is over. If its run had not ended, whoever read it has left, or the server has."""
@@ -77,26 +77,24 @@ class Watch:
         match told.get("type"):
             case "RUN_STARTED":
                 self._named(told.get("threadId"), told.get("runId"))
+                yield from self._begin()
                 return
             case "RUN_ERROR":
-                if self._talked:
+                if self._talked:  # else the server refused the run, and all is as it was
                     yield from self._end("failed", error=error_of(told))
                 self._over = True
-                return
             case "RUN_FINISHED":
-                yield from self._talk()
                 yield from self._finish(told)
-                return
             case "CUSTOM" if told.get("name") == "on_interrupt":
                 self._customs.append(told)
             case "STEP_FINISHED":
                 self._stepped = True
             case "STATE_SNAPSHOT" | "MESSAGES_SNAPSHOT" as kind:
                 self._snapshots[kind] = event.data or ""
-        yield from self._talk()
+        self._talked = True
 
     def _named(self, thread: Any, run: Any) -> None:
-        """By the request where it tells, which all but Agent Framework's have to, else by the run's first event."""
+        """By the request where it tells, as all but Agent Framework's have to, else by the run's first event."""
         if self._thread is None and isinstance(thread, str) and thread:
             self._thread = thread
         if self._run is None and isinstance(run, str) and run:
@@ -105,11 +103,6 @@ class Watch:
     @property
     def _resumes(self) -> bool:
         return answers_of(self._body)[0]
-
-    def _talk(self) -> Iterator[Note]:
-        """Something came of the run, so that the server did not refuse it."""
-        self._talked = True
-        yield from self._begin()
 
     def _begin(self) -> Iterator[Note]:
         if not (self._begun or self._over) and self._thread is not None:
@@ -157,7 +150,10 @@ class Thread:
     """What a thread looks like, by what was seen of its runs."""
 
     path: str = "/"
+    """Of its agent."""
     run_id: str | None = None
+    ended: bool = False
+    """Whether a run was seen to its end, but for those that the server refused."""
     running: set[str | None] = field(default_factory=set)
     """Runs of which nothing says that they ended."""
     closing: set[str | None] = field(default_factory=set)
@@ -173,10 +169,11 @@ class Thread:
         """From the ledger's entries, the newest first."""
         thread = cls()
         for entry in reversed(entries):
-            run = entry["run"]
+            run: str | None = entry["run"]
             if "begun" in entry:
                 thread.running.add(run)
                 thread.run_id = run
+                thread.path = thread.path if thread.ended else entry["path"]
             elif "closed" in entry:
                 thread.running.discard(run)
                 thread.closing.discard(run)
@@ -192,7 +189,7 @@ class Thread:
         return bool(self.running or self.closing)
 
     def _end(self, entry: dict[str, Any]) -> None:
-        self.path, self.run_id, self.error = entry["path"], entry["run"], entry.get("error")
+        self.ended, self.path, self.run_id, self.error = True, entry["path"], entry["run"], entry.get("error")
         match entry["end"]:
             case "finished":
                 self._ask(entry)
@@ -218,7 +215,7 @@ class Thread:
 
     def _leave(self, entry: dict[str, Any]) -> None:
         """LangGraph forgets an answer whose step was stopped, and asks again; elsewhere the question is gone."""
-        if entry["stepped"] or any(question.way == "entries" for question in self.pending):
+        if entry["stepped"] or (entry["resumed"] and any(question.way == "entries" for question in self.pending)):
             self.pending = ()
         self.error = {"message": "The stream of the thread's last run broke off."}
 

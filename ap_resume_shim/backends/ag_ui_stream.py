@@ -19,6 +19,8 @@ from ap_resume_shim.core.protocol import StreamMode
 from ap_resume_shim.core.template import parts
 
 BROKE_OFF = {"code": "incomplete", "message": "The stream ended without telling how the run ended."}
+_RAW = '{"type":"RAW"'
+"""How most events of LangGraph's adapter begin: they need not be decoded to be left out."""
 _SILENT = ("RAW", "RUN_STARTED", "STEP_STARTED", "TEXT_MESSAGE_END", "TOOL_CALL_END")
 
 
@@ -29,7 +31,7 @@ class Reframer:
         self._emit = Emitter(modes)
         self._decoder = sse.Decoder()
         self._said = Transcript()
-        self._state: dict[str, Any] | None = None
+        self._state: dict[str, Any] = {}
         self._result: Any = None
         self._gave: dict[str, Any] = {}
         self._customs: list[dict[str, Any]] = []
@@ -62,13 +64,21 @@ class Reframer:
         return Ended(self._values(), self._error)
 
     def _values(self) -> Any:
-        if self._state is None and not self._said.messages:
-            return self._result
-        return {**(self._state or {}), "messages": copy.deepcopy(self._said.messages)}
+        if not self._state and not self._said.messages:
+            return {} if self._result is None else self._result
+        return {**self._state, **({"messages": self._said.messages} if self._said.messages else {})}
+
+    def _become(self, state: Any) -> bytes:
+        """Take a state, and tell it if it is another; the messages in LangGraph's have events of their own."""
+        before, told = self._state, state if isinstance(state, dict) else {"state": state}
+        self._state = {name: item for name, item in told.items() if name != "messages"}
+        return b"" if self._state == before else self._emit.values(self._values())
 
     def _reframe(self, event: sse.Event) -> bytes:
         if event.name == "metadata":  # the shim's own
             return event.raw
+        if event.data is None or event.data.startswith(_RAW):
+            return b""
         told = event.json
         if not isinstance(told, dict) or told.get("type") in _SILENT:
             return b""
@@ -76,8 +86,7 @@ class Reframer:
             case "STATE_SNAPSHOT":
                 return self._snapshot(told)
             case "STATE_DELTA":
-                self._state = patched(self._state or {}, told.get("delta"))
-                return self._emit.values(self._values())
+                return self._become(patched(self._state, told.get("delta")))
             case "MESSAGES_SNAPSHOT":
                 self._said.replace(told.get("messages"))
                 return b""
@@ -99,19 +108,17 @@ class Reframer:
         return b"" if self._said.knows(told) else self._emit.custom(_as_it_came(told))
 
     def _snapshot(self, told: dict[str, Any]) -> bytes:
-        raw, snapshot = told.get("rawEvent"), told.get("snapshot")
+        raw = told.get("rawEvent")
         if isinstance(raw, dict) and isinstance(raw.get("data"), dict):
             self._gave[str(raw.get("name"))] = raw["data"].get("output")
             return b""
-        self._state = copy.deepcopy(snapshot) if isinstance(snapshot, dict) else {"state": snapshot}
-        return self._emit.values(self._values())
+        return self._become(told.get("snapshot"))
 
     def _finish(self, told: dict[str, Any]) -> bytes:
         self._over = True
         self._result = told.get("result")
         questions = wire.asked(self._customs, told)
-        values = self._values()
-        end = self._emit.values({} if values is None else values)
+        end = self._emit.values(self._values())
         return end + (self._emit.interrupted(question.interrupt for question in questions) if questions else b"")
 
 
@@ -123,7 +130,7 @@ class Transcript:
 
     def replace(self, messages: Any) -> None:
         """A snapshot holds all of them."""
-        self.messages = copy.deepcopy(messages) if isinstance(messages, list) else []
+        self.messages = messages if isinstance(messages, list) else []
 
     def hear(self, event: dict[str, Any]) -> dict[str, Any] | None:
         """Take an event; the part of a message that it adds, with role, content and id, if it adds any."""
@@ -154,14 +161,11 @@ class Transcript:
     def _message(self, event: dict[str, Any]) -> dict[str, Any]:
         """The message that is spoken of, made if need be; a chunk without an id goes on with the last one."""
         named = event.get("messageId")
-        if named is None and self.messages:
-            return self.messages[-1]
-        for known in reversed(self.messages):
-            if known.get("id") == named:
-                return known
-        message: dict[str, Any] = {"id": named, "role": event.get("role") or "assistant", "content": ""}
-        self.messages.append(message)
-        return message
+        spoken_of = self.messages[-1:] if named is None else [one for one in self.messages if one.get("id") == named]
+        if not spoken_of:
+            spoken_of = [{"id": named, "role": event.get("role") or "assistant", "content": ""}]
+            self.messages += spoken_of
+        return spoken_of[-1]
 
     def _call(self, event: dict[str, Any]) -> None:
         calls = [call for message in self.messages for call in message.get("toolCalls") or ()]

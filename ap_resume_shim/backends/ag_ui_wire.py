@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from ap_resume_shim.core import strictjson
@@ -29,8 +29,8 @@ class Question:
     id: str | None
     value: Any
     way: Way
-    type: str | None = None
-    """What the answer has to be, where the adapter changes or refuses what is not: the name of a Python type."""
+    texts: int = 0
+    """How many times the adapter reads an answer that is text as JSON, on its way to the agent."""
     keeps_history: bool = True
     """Whether the server keeps the conversation, so that a resume need not bring it along."""
 
@@ -47,6 +47,11 @@ class Question:
     def interrupt(self) -> Interrupt:
         """As the flow knows it."""
         return Interrupt(self.id, self.value)
+
+    @property
+    def schema(self) -> Any:
+        """What the adapter holds an answer against; LangGraph's holds it against nothing."""
+        return self.value.get("responseSchema") if self.way == "entries" and isinstance(self.value, dict) else None
 
 
 def asked(customs: Iterable[Mapping[str, Any]], finished: Mapping[str, Any]) -> tuple[Question, ...]:
@@ -68,10 +73,11 @@ def _of_entry(entry: dict[str, Any]) -> Question:
     if isinstance(own, dict) and _is_langgraph_id(entry.get("id")):
         return Question(entry["id"], own.get("raw"), "map")
     value = {name: item for name, item in entry.items() if name != "id"}
-    if isinstance(framework, dict):
-        approval = framework.get("type") == "function_approval_request"
-        return Question(entry.get("id"), value, "entries", framework.get("response_type", ""), not approval)
-    return Question(entry.get("id"), value, "entries")
+    if not isinstance(framework, dict):
+        return Question(entry.get("id"), value, "entries")
+    # Read as JSON when the request comes, and once more unless the question takes text.
+    texts = 1 if framework.get("response_type") == "str" else 2
+    return Question(entry.get("id"), value, "entries", texts, framework.get("type") != "function_approval_request")
 
 
 def _of_custom(event: Mapping[str, Any]) -> Question:
@@ -99,7 +105,7 @@ def _fitting(questions: tuple[Question, ...]) -> tuple[Question, ...]:
     """What questions say, as long as all of it has a place in the ledger."""
     if len(strictjson.dumps([question.write() for question in questions])) <= QUESTION_BYTES:
         return questions
-    return tuple(Question(q.id, None, q.way, q.type, q.keeps_history) for q in questions)
+    return tuple(replace(question, value=None) for question in questions)
 
 
 def error_of(told: dict[str, Any]) -> dict[str, Any]:
@@ -139,29 +145,44 @@ def _check_answer(question: Question, answer: Any) -> None:
             "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
             "hexadecimal digits for something else than an answer: wrap the answer in an object."
         )
-    if question.type is None:
-        return
-    if answer is None:
+    if question.texts and answer is None:
         raise UnsupportedInput(
             "Microsoft's Agent Framework drops null from a request, and the agent gets {} or nothing: wrap the answer "
             "in an object, if the question takes one."
         )
-    fits = _FITS.get(question.type)
-    if fits is not None and not fits(answer):
+    if not fits(question.schema, answer):
         raise UnsupportedInput(
-            f"The question takes an answer of the Python type {question.type}; another one would be refused, or "
-            "turned into text."
+            "The answer is not what the question asks for, so that the server would refuse or change it: its "
+            "`responseSchema` is in the interrupt's value."
         )
 
 
-_FITS: dict[str, Callable[[Any], bool]] = {
-    "str": lambda answer: isinstance(answer, str),
-    "bool": lambda answer: isinstance(answer, bool),
-    "int": lambda answer: isinstance(answer, int) and not isinstance(answer, bool),
-    "float": lambda answer: isinstance(answer, int | float) and not isinstance(answer, bool),
-    "dict": lambda answer: isinstance(answer, dict),
-    "list": lambda answer: isinstance(answer, list),
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "string": lambda answer: isinstance(answer, str),
+    "boolean": lambda answer: isinstance(answer, bool),
+    "integer": lambda answer: isinstance(answer, int) and not isinstance(answer, bool),
+    "number": lambda answer: isinstance(answer, int | float) and not isinstance(answer, bool),
+    "object": lambda answer: isinstance(answer, dict),
+    "array": lambda answer: isinstance(answer, list),
 }
+
+
+def fits(schema: Any, answer: Any) -> bool:
+    """Whether an answer is what a schema asks for, as far as the adapters look at one: types, and members."""
+    if not isinstance(schema, dict):
+        return True
+    if not _TYPES.get(str(schema.get("type")), lambda _: True)(answer):
+        return False
+    if not isinstance(answer, dict):
+        return True
+    choices = schema.get("anyOf") or [{}]
+    required = schema.get("required") or []
+    members = schema.get("properties") or {}
+    return (
+        all(name in answer for name in required)
+        and any(all(name in answer for name in choice.get("required") or []) for choice in choices)
+        and all(fits(member, answer[name]) for name, member in members.items() if name in answer)
+    )
 
 
 def _is_no_bare_answer(answer: Any) -> bool:
@@ -183,9 +204,7 @@ NO_ANSWER: dict[str, Any] = {"forwardedProps": {"command": {"resume": {}}}}
 
 
 def _entry(question: Question, answer: Any) -> dict[str, Any]:
-    # Agent Framework reads texts as JSON: once on their way, and once more unless the question takes text.
-    times = 0 if question.type is None else 1 if question.type == "str" else 2
-    return {"interruptId": question.id, "status": "resolved", "payload": _text(answer, times)}
+    return {"interruptId": question.id, "status": "resolved", "payload": _text(answer, question.texts)}
 
 
 def _text(answer: Any, times: int) -> Any:

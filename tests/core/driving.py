@@ -71,6 +71,7 @@ class Plain(Dialect):
     tells: Mapping[Mode, Tells] = field(default_factory=lambda: NATIVE)
     accepts_at_head: bool = True
     shows_late: bool = False
+    silence_is_consent: bool = True
     lost: ResumeError | None = None
     name: str = "plain"
     thread_is: str = "a thread"

@@ -150,6 +150,10 @@ def test_the_first_event_is_waited_for_as_long_as_the_operator_says() -> None:
     assert drive(STREAM, stream_grace=0.5).grace == 0.5
 
 
+def test_it_is_waited_for_as_long_as_for_any_answer_where_silence_tells_nothing() -> None:
+    assert drive(STREAM, dialect=Plain(silence_is_consent=False)).grace is None
+
+
 @every_mode
 def test_a_run_that_no_answer_names_is_the_newest_of_its_thread(mode: Mode) -> None:
     told = drive(mode, {"send": NAMELESS, READS[mode]: b"{}", "GET thread": [ASKS, BUSY]})

@@ -315,11 +315,10 @@ def test_a_stream_begins_before_the_run_ends(world: World) -> None:
     body = {"thread_id": thread.id, "input": world.driver.yes, "stream_mode": ["values", "updates", "custom"]}
     decoder = Decoder()
     with world.client.stream("PATCH", Mode.STREAM.route, json=body) as response:
-        for chunk in response.iter_raw():
-            if decoder.feed(chunk):
-                assert not world.noted(thread, "ended")
-                break
-        response.read()
+        chunks = response.iter_raw()
+        assert any(decoder.feed(chunk) for chunk in chunks)
+        assert not world.noted(thread, "ended")
+        assert all(chunk is not None for chunk in chunks), "read to its end"
 
 
 def test_the_backend_is_recognised(world: World) -> None:

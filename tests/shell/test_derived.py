@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,6 +110,16 @@ class Speaks(Dialect):
         return Ended(Response(200, (), body).json["values"])
 
 
+class Silent(Server):
+    """It says nothing before its work is done, and looks interrupted meanwhile."""
+
+    async def _events(self, send: Send) -> None:
+        self.status = "interrupted"
+        await start(send, 200, "text/event-stream")
+        await self._work()
+        await send({"type": "http.response.body", "body": b'event: x\ndata: {"run_id": "r1"}\n\n'})
+
+
 @contextmanager
 def behind(server: Server, *, peeks: bool = False, **limits: float) -> Iterator[str]:
     shim = ResumeShim(server, Speaks(server.way, peeks=peeks), limits=Limits(**limits))  # type: ignore[arg-type]
@@ -207,4 +218,26 @@ def test_a_peek_at_what_does_not_answer_is_504() -> None:
     shim = ResumeShim(silent, Speaks("run", peeks=True), limits=Limits(lookup=0.2))
     with serving(shim) as url:
         answer = resume(url)
+    assert (answer.status_code, answer.json()["code"]) == (504, "upstream_timeout")
+
+
+def test_a_stream_that_begins_with_silence_holds_the_thread_where_silence_tells_nothing() -> None:
+    dialect = Speaks("events")
+    dialect.silence_is_consent = False
+    shim = ResumeShim(server := Silent("events", works=1.5), dialect)
+    shim._settings.stream_grace = 0.2
+    with serving(shim) as url, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(resume, url, "/stream")
+        assert eventually(lambda: server.heard)
+        time.sleep(0.5)
+        assert resume(url).json()["code"] == "resume_in_progress"
+        assert first.result().status_code == 200
+    assert server.heard == ["yes"]
+
+
+def test_a_stream_that_never_begins_is_given_up_when_the_resumes_time_is_over() -> None:
+    dialect = Speaks("events")
+    dialect.silence_is_consent = False
+    with serving(ResumeShim(Silent("events", works=2.0), dialect, limits=Limits(resume=0.3))) as url:
+        answer = resume(url, "/stream")
     assert (answer.status_code, answer.json()["code"]) == (504, "upstream_timeout")

@@ -19,6 +19,7 @@ class A2A(Driver):
     server = "a2a"
     asks = ("ask", "ask-auth")
     wrong: ClassVar[tuple[Any, ...]] = (3, {"amount": [3]})  # numbers are doubles: the agent would hear 3.0
+    one_at_a_time = True  # each question is one of another task
     send: ClassVar[str] = "SendMessage"
     """The method that sends a message."""
     stream: ClassVar[str] = "SendStreamingMessage"
@@ -53,6 +54,10 @@ class A2A(Driver):
         if not isinstance(body, dict) or body.get("method") not in (self.send, self.stream):
             return False
         return "taskId" in body["params"]["message"]
+
+    def agent_id(self, scenario: str) -> str:
+        """The name on the card: a server has one agent."""
+        return "Theatre"
 
 
 class A2ARest(A2A):

@@ -16,7 +16,8 @@ class Acp(Driver):
     name = "acp"
     backend = "acp"
     server = "acp"
-    has_lookup = False
+    one_at_a_time = True  # each question is one of a run of its own
+    cancels = False  # the run is cancelled, but the agent goes on to what it says next
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
         """A session with one run; with two where two questions are to wait at once, as a run asks one at a time."""
@@ -46,7 +47,7 @@ class AcpRun(Acp):
     """`thread_id` is a run."""
 
     name = "acp-run"
-    has_lookup = True
+    options = {"thread": "run"}
     shows = Driver.shows - {"par"}  # an agent that has asked is suspended until it has its answer
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:

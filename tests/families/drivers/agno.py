@@ -53,8 +53,8 @@ class _AgentOS(Driver):
 class AgnoAgent(_AgentOS):
     name = "agno"
     kind = "agents"
-    shows = Driver.shows | {"ask-input", "ask-external", "ask-feedback"}
-    asks = ("ask", "ask-input", "ask-external", "ask-feedback")
+    shows = Driver.shows | {"ask-input", "ask-form", "ask-external", "ask-feedback"}
+    asks = ("ask", "ask-input", "ask-form", "ask-external", "ask-feedback")
 
     def component(self, scenario: str) -> str:
         return "helper"

@@ -13,8 +13,11 @@ class LlamaIndex(Driver):
     name = "llamaindex"
     backend = "llamaindex"
     server = "llamaindex"
-    asks = ("ask", "ask-wait")
+    options = {"event": "QuestionA:AnswerA, QuestionB:AnswerB"}
+    asks = ("ask", "ask-wait", "ask-form")
     wrong = ("not an answer",)
+    one_at_a_time = True
+    recognised = False
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
         """The thread is the handler."""

@@ -21,6 +21,8 @@ class MastraWorkflow(Driver):
     yes: ClassVar[Any] = {"approved": True}
     no: ClassVar[Any] = {"approved": False}
     wrong: ClassVar[tuple[Any, ...]] = (True, None, "yes", {}, {"approved": "yes"})
+    one_at_a_time: ClassVar[bool] = True
+    recognised: ClassVar[bool] = False
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
         """`start-async` answers when the run has suspended or ended, `start` at once."""
@@ -57,6 +59,8 @@ class MastraAgent(Driver):
     yes: ClassVar[Any] = True
     no: ClassVar[Any] = False
     wrong: ClassVar[tuple[Any, ...]] = (None, 0, "yes", {}, {"approved": "yes"})
+    one_at_a_time: ClassVar[bool] = True
+    recognised: ClassVar[bool] = False
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
         """`generate` answers when the run has suspended or ended, `send-message` at once."""

@@ -46,6 +46,8 @@ class Agntcy(_RunResume):
     name = backend = server = "agntcy"
     # Of several questions it tells the first (adapters/langgraph.py), which hides the others.
     shows = Driver.shows - {"par"}
+    # Its cancel is not implemented (500).
+    cancels = False
     assistant = "6a1f4d0e-93b5-4a44-8d7e-0c5b1e2f7a90"
     resumed_at = r"^/runs/(?!wait$|stream$|search$)[^/]+"
     yes = {"approved": True}
@@ -71,6 +73,8 @@ class Agentseek(_RunResume):
     name = backend = server = "agentseek"
     # Of several questions the run tells one, with its id; the thread tells all of them, without.
     shows = Driver.shows - {"par"}
+    # Its cancel marks the run, whose agent goes on to its end.
+    cancels = False
 
     def agent_id(self, scenario: str) -> str | None:
         runs: list[dict[str, Any]] = self.client.post("/assistants/search", json={"graph_id": "scenarios"}).json()
@@ -90,6 +94,9 @@ class _Hobby(_RunResume):
     server = "hobby"
     # Which of several questions an answer is for cannot be said.
     shows = Driver.shows - {"par"}
+    # They have no route that stops a run.
+    cancels = False
+    recognised = False
 
 
 class HobbyValues(_Hobby):
@@ -98,6 +105,8 @@ class HobbyValues(_Hobby):
     name = "hobby-values"
     backend = "run-resume-stream"
     resume_at = "/values"
+    # Whoever leaves the stream ends the run.
+    cancels = True
     metadata = {"server": "values"}
 
 
@@ -112,12 +121,19 @@ class HobbyInput(_Hobby):
     metadata = {"server": "input"}
 
 
+class HobbyResume(_Hobby):
+    """Takes `{"resume": answer}`, and answers at once."""
+
+    name = "hobby-resume"
+    backend = "run-resume"
+    metadata = {"server": "resume"}
+
+
 class HobbyBody(_Hobby):
     """Takes the answer as the whole body, and answers at once."""
 
     name = "hobby-body"
-    backend = "run-resume"
-    resume_at = ""
+    backend = "run-resume-body"
     metadata = {"server": "body"}
     yes = {"answer": "yes"}
     no = {"answer": "no"}

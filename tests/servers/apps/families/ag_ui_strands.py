@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-from ag_ui_strands import StrandsAgent, add_strands_fastapi_endpoint
+from ag_ui_strands import StrandsAgent, StrandsAgentConfig, ToolBehavior, add_strands_fastapi_endpoint
 from fastapi import FastAPI
 from strands import Agent, ToolContext, tool
 from strands.models.model import Model
@@ -38,7 +38,7 @@ class Script(Model):
         yield {"messageStart": {"role": "assistant"}}
         if answered < len(turns):
             for question in turns[answered]:
-                for event in call(question, task.ref):
+                for event in call("act" if task.scenario == "ask-approval" else "ask", question, task.ref):
                     yield event
             yield {"messageStop": {"stopReason": "tool_use"}}
             return
@@ -52,8 +52,8 @@ class Script(Model):
         task.ended()
 
 
-def call(question: str, ref: str) -> list[dict[str, Any]]:
-    use = {"toolUseId": uuid.uuid4().hex, "name": "ask"}
+def call(name: str, question: str, ref: str) -> list[dict[str, Any]]:
+    use = {"toolUseId": uuid.uuid4().hex, "name": name}
     arguments = json.dumps({"question": question, "ref": ref})
     return [
         {"contentBlockStart": {"start": {"toolUse": use}}},
@@ -73,6 +73,14 @@ def ask(question: str, ref: str, tool_context: ToolContext) -> str:
     return json.dumps(answer)
 
 
+@tool
+def act(question: str, ref: str) -> str:
+    """Runs when a person approves of it, which the adapter asks for."""
+    Task("ask-approval", ref).got({"approved": True})
+    return question
+
+
 app = FastAPI()
-agent = Agent(model=Script(), tools=[ask], callback_handler=None)
-add_strands_fastapi_endpoint(app, StrandsAgent(agent=agent, name="scenarios", description="asks"), "/")
+agent = Agent(model=Script(), tools=[ask, act], callback_handler=None)
+config = StrandsAgentConfig(tool_behaviors={"act": ToolBehavior(interrupt_on_call=True)})
+add_strands_fastapi_endpoint(app, StrandsAgent(agent=agent, name="scenarios", description="asks", config=config), "/")

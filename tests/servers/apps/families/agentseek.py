@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypedDict
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
-from tests.servers.apps.families.witness import note
+from tests.servers.apps.families.witness import EVENTS, note
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,9 @@ def first(state: State) -> list[str]:
 
 def _asks(question: str) -> Any:
     def node(state: State) -> dict[str, Any]:
-        note(state["ref"], "asked", question)
+        asked = {"ref": state["ref"], "event": "asked", "value": question}
+        if asked not in EVENTS:  # LangGraph runs a node again when its question is answered
+            note(**asked)
         answer = interrupt({"question": question})
         note(state["ref"], "got", answer)
         return {"answers": {question: answer}}

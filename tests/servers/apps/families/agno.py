@@ -72,11 +72,11 @@ def fill(
     return "filled"
 
 
-@tool(requires_user_input=True, user_input_fields=["text"])
-def name(ref: str, text: str) -> str:
+@tool(requires_user_input=True, user_input_fields=["n"])
+def count(ref: str, n: int) -> str:
     """Takes a form with one field."""
-    note(ref, "got", {"text": text})
-    return "named"
+    note(ref, "got", {"n": n})
+    return "counted"
 
 
 @tool(external_execution=True)
@@ -105,7 +105,7 @@ def rounds(scenario: str, ref: str, secs: float) -> list[list[Call]]:
         "ask": [[ask]],
         "ask-leader": [[ask]],
         "ask-agent": [[ask]],
-        "ask-input": [[("name", {"ref": ref})]],
+        "ask-input": [[("count", {"ref": ref})]],
         "ask-form": [[("fill", {"ref": ref})]],
         "ask-external": [[("fetch", {"ref": ref})]],
         "ask-feedback": [[("ask_user", {"questions": [QUESTION]})]],
@@ -273,8 +273,8 @@ def end(step: StepInput) -> StepOutput:
 
 CONFIRM = HumanReview(requires_confirmation=True, confirmation_message="go on?", on_reject="skip", on_error="fail")
 FIELDS = [
-    {"name": "text", "field_type": "str", "required": True},
-    {"name": "count", "field_type": "int", "required": False},
+    {"name": "n", "field_type": "int", "required": True},
+    {"name": "text", "field_type": "str", "required": False},
     {"name": "ratio", "field_type": "float", "required": False},
     {"name": "flag", "field_type": "bool", "required": False},
     {"name": "colour", "field_type": "str", "required": False, "allowed_values": ["red", "blue"]},
@@ -317,7 +317,7 @@ def steps(helper: Agent) -> dict[str, list[Any]]:
 def agent_os(folder: Path) -> App:
     """The server's app; all state is in the folder."""
     database = SqliteDb(db_file=str(folder / "agno.db"))
-    tools = [approve, fill, name, fetch, work, UserFeedbackTools(add_instructions=False)]
+    tools = [approve, fill, count, fetch, work, UserFeedbackTools(add_instructions=False)]
     helper = Agent(id="helper", name="helper", model=Table(), tools=tools, db=database, telemetry=False)
     crew = Team(
         id="crew",

@@ -6,7 +6,7 @@ its beginning. `Ask` and `AskWait` ask alike, one in each way.
 """
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 from llama_agents.server import WorkflowServer
 from pydantic import field_validator
@@ -17,6 +17,10 @@ from tests.servers.apps.families.witness import note
 
 NO_ANSWER = "not an answer"
 """What the answer's event refuses."""
+LONG = 600.0
+"""Seconds that a run may take. Without a limit, nothing in the server holds a run that waits between two steps:
+Python's garbage collector takes it now and then, and its answer, to which the server says 200, is lost.
+"""
 
 _asked: set[tuple[str, str]] = set()
 
@@ -48,7 +52,7 @@ class Form(HumanResponseEvent):
     """An answer of several fields."""
 
     approved: bool
-    comment: str = ""
+    comment: str
 
 
 class QuestionA(InputRequiredEvent):
@@ -76,22 +80,7 @@ class Part(Event):
     response: Any
 
 
-class Kept(Workflow):
-    """Held until the server ends.
-
-    The server itself holds no run that waits: Python's garbage collector takes it now and then, and its answer, which
-    the server takes with 200, is lost.
-    """
-
-    running: ClassVar[list[Any]] = []
-
-    def run(self, *arguments: Any, **named: Any) -> Any:
-        handler = super().run(*arguments, **named)
-        self.running.append(handler)
-        return handler
-
-
-class Scenario(Kept):
+class Scenario(Workflow):
     """A question in one step, the answer in another."""
 
     @step
@@ -128,7 +117,7 @@ class Boom(Scenario):
         raise RuntimeError("boom")
 
 
-class AskWait(Kept):
+class AskWait(Workflow):
     """The framework's own events, which take any field, and a step that waits for them."""
 
     @step
@@ -140,7 +129,7 @@ class AskWait(Kept):
         return StopEvent(result={"answer": answer.response})
 
 
-class AskForm(Kept):
+class AskForm(Workflow):
     """An answer of several fields, with types of their own."""
 
     @step
@@ -156,7 +145,7 @@ class AskForm(Kept):
         return StopEvent(result={"answer": ev.model_dump()})
 
 
-class Two(Kept):
+class Two(Workflow):
     """A step for each question: of two that one step waits for, the second answer would be taken for both."""
 
     @step
@@ -176,7 +165,7 @@ class Two(Kept):
         return answer.response
 
 
-class Par(Kept):
+class Par(Workflow):
     """Two steps wait at once, each for an event of its own: one event is taken by all that wait for its class."""
 
     @step
@@ -203,7 +192,7 @@ class Par(Kept):
         return StopEvent(result={part.part: part.response for part in parts})
 
 
-class Slow(Kept):
+class Slow(Workflow):
     @step
     async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
         await asyncio.sleep(ev.secs)
@@ -218,12 +207,12 @@ def app() -> Any:
     it put away.
     """
     server = WorkflowServer()
-    server.add_workflow("ask", Ask(timeout=None))
-    server.add_workflow("ask-wait", AskWait(timeout=None), additional_events=[HumanResponseEvent, InputRequiredEvent])
-    server.add_workflow("ask-form", AskForm(timeout=None))
-    server.add_workflow("two", Two(timeout=None), additional_events=[Answer, Question])
-    server.add_workflow("par", Par(timeout=None), additional_events=[QuestionA, AnswerA, QuestionB, AnswerB])
-    server.add_workflow("slow", Slow(timeout=None))
-    server.add_workflow("slowask", SlowAsk(timeout=None))
-    server.add_workflow("boom", Boom(timeout=None))
+    server.add_workflow("ask", Ask(timeout=LONG))
+    server.add_workflow("ask-wait", AskWait(timeout=LONG), additional_events=[HumanResponseEvent, InputRequiredEvent])
+    server.add_workflow("ask-form", AskForm(timeout=LONG))
+    server.add_workflow("two", Two(timeout=LONG), additional_events=[Answer, Question])
+    server.add_workflow("par", Par(timeout=LONG), additional_events=[QuestionA, AnswerA, QuestionB, AnswerB])
+    server.add_workflow("slow", Slow(timeout=LONG))
+    server.add_workflow("slowask", SlowAsk(timeout=LONG))
+    server.add_workflow("boom", Boom(timeout=LONG))
     return server.app

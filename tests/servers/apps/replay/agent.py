@@ -61,9 +61,9 @@ class Work:
         asked = {uuid.uuid4().hex: question for question in questions}
         self.questions = dict(asked)
         heard: dict[str, Any] = {}
+        for question in questions:
+            note(self.ref, "asked", question)
         while self.questions:
-            for question in self.questions.values():
-                note(self.ref, "asked", question)
             self._stop("asking")
             await self._answered.wait()
             self._answered.clear()

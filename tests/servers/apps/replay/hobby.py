@@ -1,10 +1,11 @@
-"""Three servers in the manner of hobby servers that were read: each has a resume of its own below the run.
+"""Four servers in the manner of hobby servers that were read: each has a resume of its own below the run.
 
 They have their routes and bodies from servers found in public repositories (facts of `/threads/{t}/runs/{r}/resume`):
 one takes `{"values": answer}` and answers with the stream of a new run; one takes `{"input": answer}` and answers with
-the new run when it has ended; one takes the answer as the whole body, objects only, and answers at once. No original is
-replayed in full: some never say that a thread waits, or restart the agent, and nothing in front can mend that. These
-keep their states right. Which of the three a thread belongs to is said when it is made: `{"metadata": {"server": …}}`.
+the new run when it has ended; one takes `{"resume": answer}`, one the answer as the whole body, objects only, and these
+two answer at once. No original is replayed in full: some never say that a thread waits, or restart the agent, and
+nothing in front can mend that. These keep their states right. Which of the four a thread belongs to is said when it is
+made: `{"metadata": {"server": "values"}}`.
 
 The first two refuse nothing: an answer to a run that waits no longer is heard all the same, as in the originals.
 All of them hand the answer to LangGraph (see `agent`).
@@ -104,8 +105,11 @@ async def resume(request: Request) -> Response:
             if new.status == "error":
                 raise HTTPException(500, new.work.error)
             return JSONResponse(new.as_json())
-    if not isinstance(body, dict):
-        raise HTTPException(422, [{"type": "dict_type", "loc": ["body"], "msg": "Input should be a valid dictionary"}])
+        case "resume":
+            body = _member(body, "resume")
+        case _ if not isinstance(body, dict):
+            wrong = {"type": "dict_type", "loc": ["body"], "msg": "Input should be a valid dictionary", "input": body}
+            raise HTTPException(422, [wrong])
     if run.status != "interrupted":
         raise HTTPException(400, f"Run {run.run_id} is not interrupted (status: {run.status})")
     run.status, thread["status"] = "running", "busy"

@@ -1,0 +1,585 @@
+"""AG-UI: what is seen of a thread's runs is all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from ap_resume_shim.backends import known_marks
+from ap_resume_shim.backends.ag_ui import AgUi
+from ap_resume_shim.backends.ag_ui_stream import BROKE_OFF, Reframer, patched
+from ap_resume_shim.backends.ag_ui_wire import QUESTION_BYTES, fits
+from ap_resume_shim.core import sse, strictjson
+from ap_resume_shim.core.detect import Told as ServerTold
+from ap_resume_shim.core.detect import recognise
+from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
+from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.exchange import Consult, Ended, Response
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.protocol import Mode, StreamMode
+from tests.backends.driving import THREAD, answer, resume
+
+UI = AgUi()
+KEY = "16fe5a15848b85d16812b29fc68c70b0"
+OTHER = "26fe5a15848b85d16812b29fc68c70b0"
+STREAM = (("content-type", "text/event-stream; charset=utf-8"),)
+STARTED = {"type": "RUN_STARTED", "threadId": THREAD, "runId": "r1"}
+STEP, STEPPED = {"type": "STEP_STARTED", "stepName": "ask"}, {"type": "STEP_FINISHED", "stepName": "ask"}
+FINISHED = {"type": "RUN_FINISHED", "threadId": THREAD, "runId": "r1"}
+FAILED = {"type": "RUN_ERROR", "message": "it fails", "code": "X"}
+
+Told = Mapping[str, Any]
+
+
+def on_interrupt(id_: str | None = KEY, value: Any = "sure?") -> Told:
+    """As LangGraph's adapter sends it; without an id, as the protocol has it."""
+    raw = {} if id_ is None else {"rawEvent": {"value": value, "id": id_}}
+    text = value if isinstance(value, str) else strictjson.dumps(value).decode()
+    return {"type": "CUSTOM", "name": "on_interrupt", "value": text, **raw}
+
+
+def outcome(*interrupts: Told) -> Told:
+    return {**FINISHED, "outcome": {"type": "interrupt", "interrupts": list(interrupts)}}
+
+
+def entry(id_: str = "q1", **more: Any) -> Told:
+    return {"id": id_, "reason": "confirm", **more}
+
+
+def of_framework(response_type: str, schema: Told, id_: str = "q1") -> Told:
+    about = {"type": "workflow_request_info", "response_type": response_type}
+    return entry(id_, responseSchema=schema, metadata={"agent_framework": about})
+
+
+def stream(*events: Told) -> bytes:
+    return b"".join(b"data: " + strictjson.dumps(event) + b"\n\n" for event in events)
+
+
+def run(
+    *events: Told,
+    id_: str = "r1",
+    path: str = "/agent",
+    status: int = 200,
+    headers: tuple[tuple[str, str], ...] = STREAM,
+    open_: bool = False,
+    **body: Any,
+) -> list[Any]:
+    """What is noted of a run; with `open_`, while its stream goes on."""
+    observer = UI.watch("POST", path)
+    assert observer is not None
+    observer.request(strictjson.dumps({"threadId": THREAD, "runId": id_, "messages": [], **body}))
+    notes = [*observer.head(status, headers)]
+    for event in events:
+        notes += observer.feed(stream(event))
+    if not open_:
+        notes += observer.end(complete=True)
+    assert all(thread == THREAD for thread, _ in notes)
+    return [kept for _, kept in notes]
+
+
+def look(*runs: Iterable[Any], **fields: Any) -> Found:
+    """What a lookup finds after these runs, the oldest first."""
+    noted = [kept for each in runs for kept in each]
+    lookup = UI.lookup(resume(**fields))
+    assert isinstance(next(lookup), Consult)
+    try:
+        lookup.send(list(reversed(noted)))
+    except StopIteration as ended:
+        found: Found = ended.value
+        return found
+    raise AssertionError("it asks once")
+
+
+def refused(*runs: Iterable[Any], **fields: Any) -> ResumeError:
+    with pytest.raises(ResumeError) as error:
+        look(*runs, **fields)
+    return error.value
+
+
+def sent(found: Found, verdict: Verdict, **fields: Any) -> dict[str, Any]:
+    """The body of the run that resumes."""
+    asked = resume(**fields)
+    UI.check(asked, found, verdict)
+    body: dict[str, Any] = UI.resume(asked, found, verdict).json
+    return body
+
+
+def cannot(found: Found, verdict: Verdict) -> str:
+    with pytest.raises(ResumeError) as error:
+        UI.check(resume(), found, verdict)
+    return error.value.code
+
+
+def answering(*ids: str, way: str = "map") -> dict[str, Any]:
+    """The part of a run's request that answers these questions."""
+    if way == "entries":
+        return {"resume": [{"interruptId": id_, "status": "resolved", "payload": 1} for id_ in ids]}
+    return {"forwardedProps": {"command": {"resume": dict.fromkeys(ids, 1)}}}
+
+
+ASKED = run(STARTED, STEP, on_interrupt(), FINISHED)
+ASKED_BY_ENTRY = run(STARTED, STEP, outcome(entry()))
+
+
+# The thread
+
+
+def test_without_an_entry_nothing_is_guessed() -> None:
+    error = refused()
+    assert error.code == "thread_not_interrupted"
+    assert "seen" in error.message
+
+
+def test_a_run_that_was_refused_tells_nothing_of_a_thread() -> None:
+    assert refused(run(STARTED, FAILED)).code == "thread_not_interrupted"
+    assert look(ASKED, run(STARTED, FAILED, id_="r2", path="/other")).interrupts == (Interrupt(KEY, "sure?"),)
+
+
+def test_a_question_of_langgraph_is_found_by_its_own_id() -> None:
+    found = look(ASKED)
+    assert (found.status, found.interrupts, found.run_id) == ("interrupted", (Interrupt(KEY, "sure?"),), "r1")
+    assert found.agent_id == "agent"
+
+
+@pytest.mark.parametrize("value", ["text", "{", {"a": [1]}, None])
+def test_a_question_without_an_id_is_read_from_its_text(value: Any) -> None:
+    assert look(run(STARTED, on_interrupt(None, value), FINISHED)).interrupts == (Interrupt(None, value),)
+
+
+def test_a_value_that_is_no_text_is_taken_as_it_is() -> None:
+    event = {"type": "CUSTOM", "name": "on_interrupt", "value": {"a": 1}}
+    assert look(run(STARTED, event, FINISHED)).interrupts == (Interrupt(None, {"a": 1}),)
+
+
+def test_an_outcome_counts_before_the_events() -> None:
+    of_langgraph = entry(KEY, metadata={"langgraph": {"raw": {"q": 1}}})
+    assert look(run(STARTED, on_interrupt(), outcome(of_langgraph))).interrupts == (Interrupt(KEY, {"q": 1}),)
+    assert look(ASKED_BY_ENTRY).interrupts == (Interrupt("q1", {"reason": "confirm"}),)
+    assert look(run(STARTED, on_interrupt(), {**FINISHED, "outcome": {"type": "success"}})).interrupts
+
+
+def test_questions_that_say_too_much_are_remembered_without_it() -> None:
+    assert look(run(STARTED, outcome(entry(message="x" * QUESTION_BYTES)))).interrupts == (Interrupt("q1", None),)
+
+
+def test_a_run_that_ends_without_a_question_leaves_the_thread_idle() -> None:
+    assert look(ASKED, run(STARTED, STEP, FINISHED, id_="r2", **answering(KEY))).status == "idle"
+
+
+def test_a_running_thread_shows_no_question_that_was_asked_before() -> None:
+    """LangGraph's second question of a step has the id of the first: it may not pass for it."""
+    found = look(ASKED, run(id_="r2", open_=True, **answering(KEY)))
+    assert (found.status, [interrupt.id for interrupt in found.interrupts]) == ("busy", ["of run r2"])
+    assert look(run(STARTED, open_=True)).status == "busy"
+
+
+def test_a_thread_is_busy_until_the_stream_is_over_and_shows_what_was_asked() -> None:
+    found = look(run(STARTED, STEP, on_interrupt(), FINISHED, open_=True))
+    assert (found.status, found.interrupts) == ("busy", (Interrupt(KEY, "sure?"),))
+
+
+def test_of_two_runs_at_once_the_one_that_goes_on_counts() -> None:
+    found = look(ASKED, run(id_="r2", open_=True, **answering(KEY)), run(STARTED, on_interrupt(), FINISHED, id_="r3"))
+    assert found.status == "busy"
+
+
+def test_an_answer_whose_step_failed_is_kept_by_langgraph_alone() -> None:
+    failed = run(STARTED, STEP, FAILED, id_="r2", **answering(KEY))
+    found = look(ASKED, failed)
+    assert (found.status, found.interrupts, found.answered) == ("error", (), (Interrupt(KEY, "sure?"),))
+    assert found.error == {"code": "X", "message": "it fails"}
+    again = look(ASKED, failed, run(STARTED, on_interrupt(), FINISHED, id_="r3"))
+    assert (again.interrupts, again.answered) == ((), (Interrupt(KEY, "sure?"),)), "it asks again, and does not mean it"
+    found = look(ASKED_BY_ENTRY, run(STARTED, STEP, FAILED, id_="r2", **answering("q1", way="entries")))
+    assert (found.status, found.interrupts, found.answered) == ("error", (), ())
+
+
+def test_of_two_questions_the_other_stays_when_a_step_fails() -> None:
+    both = run(STARTED, on_interrupt(), on_interrupt(OTHER, "and?"), FINISHED)
+    found = look(both, run(STARTED, STEP, FAILED, id_="r2", **answering(KEY)))
+    assert (found.interrupts, found.answered) == ((Interrupt(OTHER, "and?"),), (Interrupt(KEY, "sure?"),))
+
+
+def test_an_answer_without_an_id_is_that_of_the_one_question() -> None:
+    asked = run(STARTED, on_interrupt(None), FINISHED)
+    failed = run(STARTED, STEP, FAILED, id_="r2", forwardedProps={"command": {"resume": "yes"}})
+    assert look(asked, failed).answered == (Interrupt(None, "sure?"),)
+
+
+def test_an_answer_whose_step_was_stopped_is_forgotten_by_langgraph_alone() -> None:
+    def left(*events: Told, **body: Any) -> Found:
+        kept = ASKED_BY_ENTRY if "resume" in body else ASKED
+        return look(kept, run(STARTED, *events, id_="r2", **body))
+
+    assert left(STEP, **answering(KEY)).status == "interrupted"
+    assert left(STEP, STEPPED, **answering(KEY)).status == "error"
+    assert left(STEP, **answering("q1", way="entries")).status == "error"
+    assert look(ASKED_BY_ENTRY, run(STARTED, id_="r2")).status == "interrupted", "a run that answers nothing"
+
+
+def test_agent_framework_names_threads_and_runs_itself_where_the_client_does_not() -> None:
+    assert look(run(STARTED, outcome(entry()), threadId=None, runId=None)).run_id == "r1"
+
+
+@pytest.mark.parametrize(
+    "passed",
+    [
+        run(STARTED, on_interrupt(), FINISHED, headers=(("content-type", "application/json"),)),
+        run(STARTED, on_interrupt(), FINISHED, status=422),
+        run(STARTED, on_interrupt(), FINISHED, messages="none"),
+    ],
+)
+def test_what_is_no_stream_of_a_run_tells_nothing(passed: list[Any]) -> None:
+    assert not passed
+
+
+def test_a_body_that_is_not_json_tells_nothing() -> None:
+    observer = UI.watch("POST", "/")
+    assert observer is not None
+    observer.request(b"{")
+    assert not [*observer.head(200, STREAM), *observer.feed(stream(STARTED)), *observer.end(complete=True)]
+
+
+def test_comments_and_repetitions_tell_nothing() -> None:
+    observer = UI.watch("POST", "/")
+    assert observer is not None
+    observer.request(strictjson.dumps({"threadId": THREAD, "runId": "r1", "messages": []}))
+    repeated = stream({"type": "RAW", "event": "RUN_FINISHED"})
+    assert not [*observer.head(200, STREAM), *observer.feed(b": keepalive\n\n" + repeated)]
+
+
+def test_one_path_may_be_named() -> None:
+    named = AgUi(path="agent/")
+    assert named.watch("POST", "/agent") is not None
+    assert named.watch("POST", "/other") is None
+    assert UI.watch("GET", "/agent") is None
+
+
+def test_an_agent_is_named_by_its_path() -> None:
+    assert look(ASKED, agent_id="agent").status == "interrupted"
+    assert refused(ASKED, agent_id="nobody").code == "agent_not_found"
+
+
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ({"$ref": "#/components/schemas/RunAgentInput"}, "ag-ui"),
+        ({"title": "RunAgentInput", "type": "object"}, "ag-ui"),
+        ({"$ref": "#/components/schemas/AGUIRequest"}, "ag-ui"),
+        ({}, None),
+    ],
+)
+def test_a_server_is_recognised_by_what_one_of_its_routes_takes(schema: Told, name: str | None) -> None:
+    route = {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+    none = Response(404)
+    told = ServerTold(none, answer({"paths": {"/agents/any": {"post": route, "get": {}}}}), none)
+    if name is None:
+        with pytest.raises(ResumeError):
+            recognise(told, known_marks())
+    else:
+        assert recognise(told, known_marks()) == name
+
+
+# The resume
+
+
+def test_langgraphs_questions_are_answered_by_their_ids_in_the_older_place() -> None:
+    body = sent(look(ASKED), Input({KEY: None}))
+    assert body["forwardedProps"] == {"command": {"resume": {KEY: None}}}
+    assert (body["threadId"], body["messages"], body["tools"], body["context"]) == (THREAD, [], [], [])
+    assert "resume" not in body
+
+
+def test_without_an_answer_langgraph_goes_on_with_those_that_it_has() -> None:
+    found = look(ASKED, run(STARTED, STEP, FAILED, id_="r2", **answering(KEY)))
+    assert sent(found, GoOn())["forwardedProps"] == {"command": {"resume": {}}}
+
+
+def test_some_of_langgraphs_questions_may_be_answered() -> None:
+    both = look(run(STARTED, on_interrupt(), on_interrupt(OTHER), FINISHED))
+    assert sent(both, Input({OTHER: 1}))["forwardedProps"] == {"command": {"resume": {OTHER: 1}}}
+
+
+@pytest.mark.parametrize(("given", "on_the_wire"), [("12", '"12"'), (12, 12), (False, False), ({"a": 1}, {"a": 1})])
+def test_a_question_without_an_id_gets_text_as_json(given: Any, on_the_wire: Any) -> None:
+    found = look(run(STARTED, on_interrupt(None), FINISHED))
+    assert sent(found, Input({None: given}))["forwardedProps"] == {"command": {"resume": on_the_wire}}
+
+
+@pytest.mark.parametrize("given", [None, {}, {KEY: 1}])
+def test_what_is_taken_for_something_else_is_no_bare_answer(given: Any) -> None:
+    found = look(run(STARTED, on_interrupt(None), FINISHED))
+    assert cannot(found, Input({None: given})) == "unsupported_input"
+
+
+def test_other_questions_are_answered_by_entries() -> None:
+    body = sent(look(ASKED_BY_ENTRY), Input({"q1": None}))
+    assert body["resume"] == [{"interruptId": "q1", "status": "resolved", "payload": None}]
+
+
+def test_all_entries_are_answered_at_once() -> None:
+    found = look(run(STARTED, outcome(entry("q1"), entry("q2"))))
+    assert cannot(found, Input({"q1": 1})) == "multiple_interrupts"
+    assert [one["interruptId"] for one in sent(found, Input({"q2": 2, "q1": 1}))["resume"]] == ["q1", "q2"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "schema", "given", "on_the_wire"),
+    [
+        ("Any", {"description": "…"}, "12", '"\\"12\\""'),
+        ("Any", {"description": "…"}, [None], [None]),
+        ("str", {"type": "string"}, "12", '"12"'),
+        ("bool", {"type": "boolean"}, False, False),
+        ("dict", {"type": "object"}, {"a": None}, {"a": None}),
+    ],
+)
+def test_agent_framework_reads_text_as_json_once_or_twice(
+    type_: str, schema: Told, given: Any, on_the_wire: Any
+) -> None:
+    found = look(run(STARTED, outcome(of_framework(type_, schema))))
+    assert sent(found, Input({"q1": given}))["resume"][0]["payload"] == on_the_wire
+
+
+def test_agent_framework_drops_null() -> None:
+    found = look(run(STARTED, outcome(of_framework("Any", {}))))
+    assert cannot(found, Input({"q1": None})) == "unsupported_input"
+
+
+def test_an_answer_of_another_type_is_refused() -> None:
+    found = look(run(STARTED, outcome(of_framework("str", {"type": "string"}))))
+    assert cannot(found, Input({"q1": 1})) == "unsupported_input"
+
+
+@pytest.mark.parametrize(
+    ("schema", "fit", "unfit"),
+    [
+        ({"type": "string"}, "", 1),
+        ({"type": "boolean"}, False, 0),
+        ({"type": "integer"}, 1, True),
+        ({"type": "number"}, 1.5, "1"),
+        ({"type": "array"}, [], {}),
+        ({"type": "object", "required": ["a"]}, {"a": 1}, {}),
+        ({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"b": 1}, {"c": 1}),
+        ({"properties": {"a": {"type": "boolean"}}}, {"a": True}, {"a": 1}),
+        ({"type": "unheard of"}, 1, ...),
+        (None, 1, ...),
+    ],
+)
+def test_an_answer_fits_a_schema_as_far_as_adapters_look(schema: Any, fit: Any, unfit: Any) -> None:
+    assert fits(schema, fit)
+    assert unfit is ... or not fits(schema, unfit)
+
+
+def test_a_resume_has_what_the_run_that_asked_had() -> None:
+    given: dict[str, Any] = {"tools": [{"name": "t"}], "context": [{"value": "c"}], "state": {"s": 1}}
+    asked = run(STARTED, outcome(entry()), **given, forwardedProps={"p": 1, "command": {"resume": 0}})
+    body = sent(look(asked), Input({"q1": 1}))
+    assert {name: body[name] for name in given} == given
+    assert body["forwardedProps"] == {"p": 1}
+    later = run(STARTED, {"type": "STATE_SNAPSHOT", "snapshot": {"s": 2}}, outcome(entry()), **given)
+    assert sent(look(later), Input({"q1": 1}))["state"] == {"s": 2}
+    body = sent(look(asked), Input({"q1": 1}), state={"s": 3}, forwardedProps={"x": 1}, unknown=1)
+    assert (body["state"], body["forwardedProps"], "unknown" in body) == ({"s": 3}, {"p": 1, "x": 1}, False)
+
+
+def test_what_a_run_had_is_forgotten_when_it_is_too_much() -> None:
+    asked = run(STARTED, outcome(entry()), context=["x" * 20_000])
+    assert sent(look(asked), Input({"q1": 1}))["context"] == []
+
+
+APPROVAL = entry(metadata={"agent_framework": {"type": "function_approval_request"}})
+
+
+def test_an_agent_of_agent_framework_is_sent_the_conversation() -> None:
+    said = [{"id": "m1", "role": "user", "content": "hi"}]
+    body = sent(look(run(STARTED, outcome(APPROVAL), messages=said)), Input({"q1": {}}))
+    assert body["messages"] == said
+    snapshot = {"type": "MESSAGES_SNAPSHOT", "messages": [*said, {"id": "m2"}]}
+    body = sent(look(run(STARTED, snapshot, outcome(APPROVAL), messages=said)), Input({"q1": {}}))
+    assert body["messages"] == [*said, {"id": "m2"}]
+
+
+def test_a_conversation_that_is_too_long_to_remember_is_not_lost_in_silence() -> None:
+    found = look(run(STARTED, outcome(APPROVAL), messages=[{"content": "x" * 30_000}]))
+    assert cannot(found, Input({"q1": {}})) == "unsupported_input"
+
+
+def test_a_run_goes_to_the_endpoint_that_the_last_one_went_to() -> None:
+    found = look(run(STARTED, outcome(entry()), path="/agents/ü"))
+    request = UI.resume(resume(), found, Input({"q1": 1}))
+    assert (request.method, request.target, request.accept) == ("POST", "/agents/%C3%BC", "text/event-stream")
+
+
+# The answer
+
+
+def test_the_run_is_named_by_the_shim() -> None:
+    started = UI.started(Response(200), b"", resume(), look(ASKED))
+    assert started is not None
+    assert (started.run_id, started.agent_id) == (resume().nonce, "agent")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, "agent_not_found"), (405, "agent_not_found"), (409, "thread_busy"), (422, "invalid_request")],
+)
+def test_a_status_that_refuses(status: int, code: str) -> None:
+    assert UI.refusal(answer({"detail": "no"}, status)).code == code
+
+
+def test_the_event_behind_the_first_tells_whether_a_run_was_refused() -> None:
+    assert not UI.begun(stream(STARTED))
+    assert not UI.begun(b": keepalive\n\n" + stream(STARTED))
+    assert UI.begun(stream(STARTED, STEP))
+    assert UI.refused(resume(), Response(200, (), stream(STARTED, STEP, FAILED))) is None
+    assert UI.refused(resume(), Response(200, (), stream(STARTED))) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "means"),
+    [
+        ("THREAD_BUSY", "thread_busy"),
+        ("UNKNOWN_INTERRUPT_ID", "thread_not_interrupted"),
+        ("INTERRUPT_RESUME_ERROR", "interrupt_not_pending"),
+        ("WORKFLOW_RESUME_INVALID_RESPONSE", "unsupported_input"),
+        ("", "upstream_error"),
+    ],
+)
+def test_a_refusal_in_the_stream(code: str, means: str) -> None:
+    error = {"type": "RUN_ERROR", "message": "No.", **({"code": code} if code else {})}
+    refusal = UI.refused(resume(), Response(200, (), stream(STARTED, error)))
+    assert refusal is not None
+    assert refusal.code == means
+    assert refusal.message.startswith("The server refused the resume: No. ")
+
+
+def reframe(*events: Told, modes: Iterable[StreamMode] = ("values", "messages", "updates", "custom")) -> list[Any]:
+    """The client's events."""
+    reframer = Reframer(modes)
+    out = reframer.feed(stream(*events)) + reframer.finish()
+    return [(event.name, event.json) for event in sse.Decoder().feed(out)]
+
+
+def ended(*events: Told) -> Ended:
+    reframer = Reframer(())
+    reframer.feed(stream(*events))
+    reframer.finish()
+    return reframer.ended()
+
+
+def text(kind: str, **more: Any) -> Told:
+    return {"type": f"TEXT_MESSAGE_{kind}", "messageId": "m1", **more}
+
+
+SAID = (text("START", role="assistant"), text("CONTENT", delta="he"), text("CONTENT", delta="llo"), text("END"))
+
+
+def test_what_the_agent_says_is_told_as_it_says_it_and_whole_at_the_end() -> None:
+    whole = {"messages": [{"id": "m1", "role": "assistant", "content": "hello"}]}
+    assert reframe(STARTED, *SAID, FINISHED) == [
+        ("messages", [{"role": "assistant", "content": "he"}, {"id": "m1"}]),
+        ("messages", [{"role": "assistant", "content": "llo"}, {"id": "m1"}]),
+        ("values", whole),
+    ]
+    assert ended(STARTED, *SAID, FINISHED) == Ended(whole)
+
+
+def test_chunks_are_messages_too() -> None:
+    chunks = ({"type": "TEXT_MESSAGE_CHUNK", "messageId": "m1", "delta": "a"}, {"type": "TEXT_MESSAGE_CHUNK"})
+    last = {"type": "TEXT_MESSAGE_CHUNK", "delta": "b"}
+    said = ended(*chunks, last, FINISHED).values["messages"]
+    assert said == [{"id": "m1", "role": "assistant", "content": "ab"}]
+
+
+def test_a_tools_call_and_its_result_are_in_the_messages() -> None:
+    call = {"toolCallId": "c1", "parentMessageId": "m1"}
+    events = (
+        {"type": "TOOL_CALL_START", "toolCallName": "f", **call},
+        {"type": "TOOL_CALL_ARGS", "toolCallId": "c1", "delta": "{}"},
+        {"type": "TOOL_CALL_CHUNK", "delta": " "},
+        {"type": "TOOL_CALL_END", "toolCallId": "c1"},
+        {"type": "TOOL_CALL_RESULT", "messageId": "m2", "toolCallId": "c1", "content": "done"},
+    )
+    asked, result = ended(*events, FINISHED).values["messages"]
+    called = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{} "}}
+    assert asked == {"id": "m1", "role": "assistant", "content": "", "toolCalls": [called]}
+    assert result == {"id": "m2", "role": "tool", "content": "done", "toolCallId": "c1"}
+    assert [name for name, _ in reframe(*events)] == ["custom"] * 3 + ["messages", "error"]
+
+
+def test_a_snapshot_of_the_messages_holds_all_of_them() -> None:
+    snapshot = {"type": "MESSAGES_SNAPSHOT", "messages": [{"id": "m0", "role": "user", "content": "hi"}]}
+    assert ended(*SAID, snapshot, FINISHED).values["messages"] == snapshot["messages"]
+    assert ended({"type": "MESSAGES_SNAPSHOT"}, FINISHED) == Ended({})
+
+
+def test_the_state_is_told_when_it_changes() -> None:
+    events = (
+        {"type": "STATE_SNAPSHOT", "snapshot": {}},
+        {"type": "STATE_SNAPSHOT", "snapshot": {"n": 1, "messages": ["in another form"]}},
+        {"type": "STATE_DELTA", "delta": [{"op": "replace", "path": "/n", "value": 2}]},
+    )
+    assert reframe(*events, FINISHED) == [("values", {"n": 1}), ("values", {"n": 2}), ("values", {"n": 2})]
+    assert ended({"type": "STATE_SNAPSHOT", "snapshot": [1]}, FINISHED) == Ended({"state": [1]})
+
+
+def test_a_snapshot_in_the_middle_of_a_run_is_what_a_step_gave() -> None:
+    gave = {"name": "ask", "data": {"output": {"n": 1}}}
+    events = ({"type": "STATE_SNAPSHOT", "snapshot": {"n": 1}, "rawEvent": gave}, STEPPED, STEPPED)
+    assert reframe(*events, FINISHED) == [("updates", {"ask": {"n": 1}}), ("updates", {"ask": None}), ("values", {})]
+
+
+def test_a_result_is_the_value_of_a_run_without_state() -> None:
+    assert ended({**FINISHED, "result": 5}) == Ended(5)
+
+
+def test_a_question_ends_the_stream() -> None:
+    asked = {"__interrupt__": [{"id": KEY, "value": "sure?"}]}
+    assert reframe(on_interrupt(), FINISHED, modes=["values"]) == [("values", {}), ("values", asked)]
+
+
+def test_an_error_is_told_in_every_mode() -> None:
+    error = {"code": "X", "message": "it fails"}
+    assert reframe(FAILED, modes=["custom"]) == [("error", error)]
+    assert ended(FAILED) == Ended({}, error)
+    assert reframe(STEP, modes=["custom"]) == [("error", BROKE_OFF)]
+
+
+def test_what_the_draft_has_no_word_for_is_custom_but_for_repetitions() -> None:
+    news = {"type": "CUSTOM", "name": "progress", "value": 5}
+    raw = {"type": "RAW", "event": {}}
+    told = reframe({**news, "rawEvent": {}}, raw, {"event": {}, "type": "RAW"}, FINISHED, modes=["custom"])
+    assert told == [("custom", news)]
+
+
+def test_the_shims_own_event_and_comments_pass() -> None:
+    reframer = UI.reframer(resume(Mode.STREAM), Started("r"))
+    named = sse.encode("metadata", {"run_id": "r"})
+    assert reframer.feed(named + b": keepalive\n\ndata: 5\n\n") == named
+    assert reframer.between_events
+    assert not reframer.over
+
+
+@pytest.mark.parametrize(
+    ("operation", "after"),
+    [
+        ({"op": "add", "path": "/a/-", "value": 3}, {"a": [1, 2, 3]}),
+        ({"op": "add", "path": "/a/0", "value": 0}, {"a": [0, 1, 2]}),
+        ({"op": "add", "path": "", "value": 5}, 5),
+        ({"op": "replace", "path": "/a/1", "value": 5}, {"a": [1, 5]}),
+        ({"op": "replace", "path": "", "value": {}}, {}),
+        ({"op": "remove", "path": "/a"}, {}),
+        ({"op": "move", "from": "/a", "path": "/b"}, {"b": [1, 2]}),
+        ({"op": "copy", "from": "/a/0", "path": "/b"}, {"a": [1, 2], "b": 1}),
+        ({"op": "test", "path": "/a/0", "value": 1}, {"a": [1, 2]}),
+        ({"op": "test", "path": "/a/0", "value": 2}, {"a": [1, 2]}),
+        ({"op": "remove", "path": "/x"}, {"a": [1, 2]}),
+        ({"op": "odd", "path": "/x"}, {"a": [1, 2]}),
+    ],
+)
+def test_a_patch_that_does_not_fit_changes_nothing(operation: Told, after: Any) -> None:
+    before = {"a": [1, 2]}
+    assert patched(before, [operation]) == after
+    assert before == {"a": [1, 2]}

@@ -1,0 +1,92 @@
+"""The page of the docs that is made from what the suite has seen: docs/reference/backends.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ap_resume_shim.backends import BACKENDS, load_backend
+from ap_resume_shim.describing import describe
+from tests.families.subjects import subjects
+from tests.families.test_values import VALUES
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "backends.md"
+
+HEAD = """# Backends: what each can carry
+
+Made by `python -m tests.families`, from the descriptions of the backends and from what the suite in `tests/families`
+has seen of real servers; `.ci/run` compares it with each run. A page for each is in `docs/backends`.
+
+## Modes
+
+A mode that a server lacks is derived; `ap-resume-shim backends` says from what.
+
+| backend | how it is resumed | `thread_id` | background | wait | stream | refused with 422 |
+|---|---|---|---|---|---|---|
+"""
+
+VALUES_HEAD = """
+## Values
+
+Every JSON value is a legal answer. One that a server would not deliver to the agent as it is, is refused with
+422 `unsupported_input` before the server is touched. Each was tried in all three modes.
+
+| subject | backend | question | carried | answered 422 |
+|---|---|---|---|---|
+"""
+
+SUBJECTS = """
+What a subject is: a server, and a way of resuming it. Those of `agntcy`, `agentseek`, `duragraph` and the `hobby-…` ones
+are servers that replay what was recorded or read, since they cannot be installed; all others are the real ones.
+LangGraph's servers, Aegra and the Agent Protocol have suites of their own (`tests/e2e`); their pages say what they carry.
+"""
+
+
+def seen(folder: Path) -> dict[tuple[str, str], dict[str, bool]]:
+    """By subject and question, which values were carried; from the lines that the suite has kept."""
+    found: dict[tuple[str, str], dict[str, bool]] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        for line in file.read_text().splitlines():
+            told = json.loads(line)
+            carried = found.setdefault((told["subject"], told["asks"]), {})
+            key = written(told["value"])
+            if carried.setdefault(key, told["carried"]) != told["carried"]:
+                raise ValueError(f"{told['subject']} carries {key} in one mode and not in another")
+    return found
+
+
+def page(found: dict[tuple[str, str], dict[str, bool]]) -> str:
+    """The whole page."""
+    lines = [HEAD]
+    for name in BACKENDS:
+        about = describe(load_backend(name))
+        modes = " | ".join(mode.partition(":")[0] for mode in about.modes.values())
+        refused = ", ".join(f"`{field}`" for field in about.unsupported) or "–"
+        lines.append(f"| `{name}` | {about.family} | {_cell(about.thread_is)} | {modes} | {refused} |\n")
+    lines += [VALUES_HEAD, *(_row(*key, found[key]) for key in sorted(found)), SUBJECTS]
+    return "".join(lines)
+
+
+def _row(subject: str, asks: str, carried: dict[str, bool]) -> str:
+    yes = [key for key in map(written, VALUES) if carried.get(key) is True]
+    no = [key for key in map(written, VALUES) if carried.get(key) is False]
+    backend = subjects()[subject].backend
+    return f"| `{subject}` | `{backend}` | `{asks}` | {_listed(yes, no)} | {_listed(no, yes)} |\n"
+
+
+def _listed(these: list[str], others: list[str]) -> str:
+    if not others:
+        return "every value"
+    if not these:
+        return "–"
+    return "all others" if len(these) > len(others) else ", ".join(f"`{_cell(value)}`" for value in these)
+
+
+def written(value: Any) -> str:
+    """A value, as JSON writes it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
