@@ -2,7 +2,7 @@
 
 A rehearsal is a list of answers, as JSON: `{"request": "GET /threads/{thread_id}", "status": 200, "body": …}`, perhaps
 with `headers` and the `mode` it is for, and `{"ledger": […]}` for what the ledger would know. `{thread_id}` stands for
-the thread of the request.
+the thread of the request. Of several answers to a request, each is given once, and the last one from then on.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ class _Stage:
         self._answers = [answer for answer in answers if answer.get("mode", mode) == mode]
         self._thread = resume.thread_id
         self._body = b""
+        self._given: list[dict[str, Any]] = []
 
     def answer(self, step: Step) -> Any:
         match step:
@@ -166,12 +167,18 @@ class _Stage:
     def _to(self, request: Request) -> Response:
         line = f"{request.method} {request.target}"
         for exact in (True, False):
-            for answer in self._answers:
-                if _same(self._named(answer.get("request", ""), in_path=True), line, exact=exact):
-                    body = self._named(answer.get("body"))
-                    raw = body if isinstance(body, str) else json.dumps(body)
-                    headers = tuple((name.lower(), value) for name, value in answer.get("headers", {}).items())
-                    return Response(answer.get("status", 200), headers, raw.encode())
+            fitting = [
+                answer
+                for answer in self._answers
+                if _same(self._named(answer.get("request", ""), in_path=True), line, exact=exact)
+            ]
+            if fitting:
+                answer = next((answer for answer in fitting if answer not in self._given), fitting[-1])
+                self._given.append(answer)
+                body = self._named(answer.get("body"))
+                raw = body if isinstance(body, str) else json.dumps(body)
+                headers = tuple((name.lower(), value) for name, value in answer.get("headers", {}).items())
+                return Response(answer.get("status", 200), headers, raw.encode())
         raise ConfigurationError(
             f"The rehearsal has no answer to {line}: give the answers of your server with --answers FILE."
         )

@@ -26,7 +26,6 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from ap_resume_shim.backends import BACKENDS
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.guard.memory import DAY
@@ -52,7 +51,17 @@ def _split(value: Any) -> Any:
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
+def _split_pairs(value: Any) -> Any:
+    """As `_split`, but a comma parts only where another NAME= follows: values may hold commas."""
+    if isinstance(value, list):
+        return [each for item in value for each in _split_pairs(item)]
+    if not isinstance(value, str) or value.startswith("["):
+        return _split(value)
+    return [item.strip() for item in re.split(r",(?=\s*\w+=)", value) if item.strip()]
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Pairs = Annotated[list[str], NoDecode, BeforeValidator(_split_pairs)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -113,12 +122,14 @@ class Upstream(_Group):
 class Resumes(_Group):
     """resumes"""
 
-    backend: Annotated[str, Field(description=f"kind of server: auto, native, {', '.join(BACKENDS)}")] = "auto"
+    backend: Annotated[
+        str, Field(description="kind of server: auto, native, or one that `ap-resume-shim backends` lists")
+    ] = "auto"
     profile: Annotated[
         FilePath | None, Field(description="file that describes the kind of server, in place of --backend")
     ] = None
     option: Annotated[
-        Names,
+        Pairs,
         Field(description="what the backend has to be told beside: NAME=VALUE; `ap-resume-shim backends` has them"),
     ] = []
     resume_at: Annotated[

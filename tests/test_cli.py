@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 import ap_resume_shim
-from ap_resume_shim.backends import BACKENDS
 from ap_resume_shim.cli import main
 from tests.redis_server import redis_server
 from tests.serving import listening, serving
@@ -75,7 +74,7 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["unknown"], "unknown command 'unknown'; there are serve, backends, schema."),
+        (["unknown"], "unknown command 'unknown'; there are serve, backends, explain, schema."),
         (["serve"], "--upstream: Field required"),
         (["serve", "--upstream", "localhost:80"], "'localhost:80' is not the address of a server"),
         (["serve", "--upstream", "http://u:p@host"], "clients send their own credentials"),
@@ -115,12 +114,6 @@ def test_a_taken_port_ends_with_1_and_says_what_to_do(run: Run) -> None:
 def test_an_unknown_host_ends_with_1(run: Run) -> None:
     ended = run("serve", "--upstream", NOBODY, "--host", "256.0.0.1")
     assert (ended.status, ended.err.startswith("ap-resume-shim: cannot listen on 256.0.0.1:8063")) == (1, True)
-
-
-def test_the_backends_are_listed_with_their_threads(run: Run) -> None:
-    lines = run("backends").out.splitlines()
-    assert [line.split()[0] for line in lines] == list(BACKENDS)
-    assert all(len(line) > 30 for line in lines)
 
 
 def test_the_package_is_a_command() -> None:

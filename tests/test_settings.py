@@ -12,7 +12,7 @@ import pytest
 
 from ap_resume_shim.assembly import check
 from ap_resume_shim.cli import main
-from ap_resume_shim.settings import GROUPS, NAMES, Settings, kebab, schema
+from ap_resume_shim.settings import GROUPS, NAMES, Settings, kebab, pairs, schema
 from ap_resume_shim.sources import Serve, WrongSettings, read
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ def example(name: str) -> tuple[Any, str]:
     if described["type"] == "boolean":
         return not described["default"], str(not described["default"]).lower()
     if described["type"] == "array":
-        return ["a.example", "b.example"], "a.example,b.example"
+        return ["a=example", "b=example"], "a=example,b=example"
     if described["type"] in ("number", "integer"):
         return 1234, "1234"
     value = described.get("enum", ["/a"])[-1] if described.get("format") != "file-path" else __file__
@@ -270,3 +270,19 @@ def test_the_reference_describes_every_setting(name: str) -> None:
     default = json.dumps(described["default"]) if described.get("default") not in (None, "", []) else ""
     row = f"| `{name}` | {default and f'`{default}`'} | {described['description']} |"
     assert row in (ROOT / "docs/reference/settings.md").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        (["path=/agent"], {"path": "/agent"}),
+        (["a=1", "b=2"], {"a": "1", "b": "2"}),
+        (["a=1, b=2,3"], {"a": "1", "b": "2,3"}),
+        (["a="], {"a": ""}),
+    ],
+)
+def test_options_of_a_backend_are_pairs_whose_values_may_hold_commas(
+    written: list[str], options: dict[str, str]
+) -> None:
+    argv = [part for each in written for part in ("--option", each)]
+    assert pairs(read(["--upstream", "http://127.0.0.1:1", *argv]).option) == options

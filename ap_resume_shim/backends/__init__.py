@@ -82,7 +82,7 @@ def known_marks() -> dict[str, tuple[Marks, ...]]:
     return {name: load_backend(name).marks for name in dict.fromkeys(order)}
 
 
-_LAST = ("agent-protocol", "a2a")
+_LAST = ("langgraph", "agent-protocol", "a2a")  # agentseek tells LangGraph's version as well
 """Servers of many kinds have such routes, or such a card, beside their own."""
 
 

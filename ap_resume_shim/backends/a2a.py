@@ -93,7 +93,7 @@ class A2A(Dialect):
             tasks = yield from _listed(spoken_to.binding, resume)
         else:
             tasks = yield from _remembered(spoken_to.binding, resume)
-        found = _found(tasks, spoken_to)
+        found = _found(tasks, spoken_to, sure=not agent or resume.body.interrupt_id is not None)
         if agent or resume.mode is Mode.BACKGROUND or self.tells[resume.mode] != "run":
             return found
         (answer,) = yield Ask((spoken_to.binding.task(str(found.run_id)),))  # lists leave out what was made
@@ -253,12 +253,16 @@ def _at_home(answer: Response) -> Response:
     return answer
 
 
-def _found(tasks: list[Task], agent: wire.Agent) -> Found:
-    """A context stands as its tasks do: one that waits can be answered, whatever the others do."""
+def _found(tasks: list[Task], agent: wire.Agent, *, sure: bool) -> Found:
+    """A context stands as its tasks do.
+
+    While one of them works, the question of another is answered only by who is `sure` to mean it: an answer that comes
+    too late for one would find the other.
+    """
     last = newest(tasks)
     asked: dict[str | None, Task] = {task.question.id: task for task in tasks if task.waits}
     status: ThreadStatus = "idle"
-    if asked:
+    if asked and (sure or not last.works):
         status = "interrupted"
     elif last.works:
         status = "busy"

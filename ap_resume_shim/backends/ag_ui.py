@@ -23,7 +23,7 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamError,
 )
-from ap_resume_shim.core.exchange import Consult, Request, Response
+from ap_resume_shim.core.exchange import Ask, Consult, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import Rule, read_refusal
@@ -33,6 +33,7 @@ _RULES = (
     Rule(405, "agent_not_found"),
     Rule(503, "thread_busy", "capacity"),  # Agent Framework's detached runs
 )
+_NOT_ADMITTED = (401, 403, 404, 405, 429)
 
 
 class AgUi(Dialect):
@@ -46,7 +47,8 @@ class AgUi(Dialect):
     options = {"path": "the endpoint of the agent, where others may not be resumed; without it, every one that passes"}
     limits = (
         "Only threads whose runs passed through the shim can be resumed: the protocol has no lookup.",
-        "A run ends when its stream is left, and cannot be joined again.",
+        "Whose thread it is cannot be asked: who may run the agent may resume its threads.",
+        "A run is stopped when its stream is left, and cannot be joined again.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     reserved = frozenset({"threadId", "runId", "resume"})
@@ -57,7 +59,7 @@ class AgUi(Dialect):
         self._path = f"/{path.strip('/')}" if path else None
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        """What the ledger has."""
+        """What the ledger has, for those whom the server lets in."""
         entries: list[dict[str, Any]] = yield Consult()
         thread = Thread.of(entries)
         if not (thread.busy or thread.ended):
@@ -65,6 +67,11 @@ class AgUi(Dialect):
                 f"No run of thread {resume.thread_id} was seen passing here, or it is long ago, and a server of this "
                 "kind cannot be asked: start its runs through the shim."
             )
+        if agent:
+            # An empty body is no run: 422. Who may not run the agent is refused before anybody looks at the body.
+            (admitted,) = yield Ask((Request.post(_target(thread), {}),))
+            if admitted.status in _NOT_ADMITTED:
+                raise read_refusal(admitted, _RULES)
         wanted = resume.body.agent_id if agent else None
         if wanted is not None and wanted != thread.path.strip("/"):
             raise AgentNotFound(
@@ -102,7 +109,7 @@ class AgUi(Dialect):
         run["forwardedProps"] = {name: item for each in props for name, item in (each or {}).items()}
         ids = {"threadId": resume.thread_id, "runId": resume.nonce}
         body = {**ids, "messages": thread.history or [], **run}
-        return Request.post(quote(thread.path, safe="/"), body, "text/event-stream")
+        return Request.post(_target(thread), body, "text/event-stream")
 
     def refusal(self, response: Response) -> ResumeError:
         """A body of the wrong shape is 422; all else is told in the stream."""
@@ -178,6 +185,10 @@ _REFUSALS: dict[str, tuple[type[ResumeError], str]] = {
     for code in codes
 }
 """Codes of the adapters, none of which the protocol fixes."""
+
+
+def _target(thread: Thread) -> str:
+    return quote(thread.path, safe="/")
 
 
 def _status(thread: Thread) -> ThreadStatus:

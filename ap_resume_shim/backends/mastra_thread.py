@@ -7,6 +7,7 @@ The messages do: the mark of a tool call that waits is taken away before the too
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,8 @@ def asked(call: str, value: Any, *, approval: bool) -> Interrupt:
     """The question. A call is approved once, but may ask for values again and again: what it asks tells them apart."""
     if approval:
         return Interrupt(call, value)
-    digest = hashlib.sha256(strictjson.dumps(value)).hexdigest()[:12]
+    written = json.dumps(value, sort_keys=True)  # storages may keep the keys in another order
+    digest = hashlib.sha256(written.encode()).hexdigest()[:12]
     return Interrupt(f"{call}:{digest}", value)
 
 

@@ -223,9 +223,13 @@ def test_a_context_stands_as_its_newest_task(state: str, status: str) -> None:
     assert bool(thread.error) is (status == "error")
 
 
-def test_a_task_that_waits_can_be_answered_whatever_the_others_do() -> None:
-    thread = found(task("working", "t0"), task())
-    assert (thread.status, thread.interrupts, thread.run_id) == ("interrupted", (ASKS,), "t0")
+def test_while_another_task_works_a_question_is_answered_only_by_its_id() -> None:
+    """An answer that comes too late for the one would find the other."""
+    tasks = [task("working", "t0"), task()]
+    assert (found(*tasks).status, found(*tasks).interrupts) == ("busy", (ASKS,))
+    assert found(*tasks, interrupt_id="q1").status == "interrupted"
+    dialect = A2A()
+    assert found(*tasks, dialect=dialect, agent=False).status == "interrupted", "after a run, questions come first"
 
 
 def test_a_question_has_its_own_id_else_its_tasks() -> None:

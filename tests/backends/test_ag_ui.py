@@ -16,7 +16,7 @@ from ap_resume_shim.core.detect import Told as ServerTold
 from ap_resume_shim.core.detect import recognise
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
 from ap_resume_shim.core.errors import ResumeError
-from ap_resume_shim.core.exchange import Consult, Ended, Response
+from ap_resume_shim.core.exchange import Ask, Consult, Ended, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, StreamMode
 from tests.backends.driving import THREAD, answer, resume
@@ -79,17 +79,20 @@ def run(
     return [kept for _, kept in notes]
 
 
-def look(*runs: Iterable[Any], **fields: Any) -> Found:
-    """What a lookup finds after these runs, the oldest first."""
+def look(*runs: Iterable[Any], status: int = 422, agent: bool = True, **fields: Any) -> Found:
+    """What a lookup finds after these runs, the oldest first; `status` is what an empty body is answered with."""
     noted = [kept for each in runs for kept in each]
-    lookup = UI.lookup(resume(**fields))
+    lookup = UI.lookup(resume(**fields), agent=agent)
     assert isinstance(next(lookup), Consult)
     try:
-        lookup.send(list(reversed(noted)))
+        step = lookup.send(list(reversed(noted)))
+        assert isinstance(step, Ask)
+        assert [(one.method, one.body) for one in step.requests] == [("POST", b"{}")]
+        lookup.send((answer({"detail": "no"}, status),))
     except StopIteration as ended:
         found: Found = ended.value
         return found
-    raise AssertionError("it asks once")
+    raise AssertionError("it asks twice at most")
 
 
 def refused(*runs: Iterable[Any], **fields: Any) -> ResumeError:
@@ -255,6 +258,18 @@ def test_one_path_may_be_named() -> None:
     assert named.watch("POST", "/agent") is not None
     assert named.watch("POST", "/other") is None
     assert UI.watch("GET", "/agent") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(401, "unauthorized"), (403, "forbidden"), (404, "agent_not_found"), (429, "rate_limited")],
+)
+def test_who_may_not_run_the_agent_does_not_learn_what_it_asked(status: int, code: str) -> None:
+    assert refused(ASKED, status=status).code == code
+
+
+def test_after_a_run_the_ledger_tells_it_all() -> None:
+    assert look(ASKED, agent=False).status == "interrupted"
 
 
 def test_an_agent_is_named_by_its_path() -> None:

@@ -11,7 +11,7 @@ from ap_resume_shim.backends.llamaindex import LlamaIndex
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Input, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ResumeNotConsumed
-from ap_resume_shim.core.exchange import Ended, Peek, Request, Response, Step
+from ap_resume_shim.core.exchange import Ask, Ended, Peek, Request, Response, Step
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.driving import THREAD, answer, follow, resume
 
@@ -76,7 +76,7 @@ def written(*events: Event, start: int = 0) -> Response:
 
 
 def declares(*fields: str, name: str = "Answer", required: bool = False, **types: Any) -> dict[str, Any]:
-    properties = {field: {"title": field} for field in fields} | {field: kind for field, kind in types.items()}
+    properties = {field: {"title": field} for field in fields} | types
     return {"title": name, "type": "object", "properties": properties, "required": [*fields] if required else []}
 
 
@@ -114,8 +114,6 @@ def look(told: dict[str, Any], dialect: Dialect = LI, *, agent: bool = True, **f
 
 def peeked(flow: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
     """A flow whose looks at the log are answered as other lookups are."""
-    from ap_resume_shim.core.exchange import Ask
-
     step = flow.send(None)
     try:
         while True:
@@ -453,7 +451,7 @@ def test_a_run_goes_on_under_its_own_name() -> None:
 
 
 def streamed(*events: Event, modes: Any = ("values", "updates", "custom", "messages"), told: bool = True) -> Any:
-    """What a stream becomes, whether it is over, and how it ended; without `told` nothing is known of the log before."""
+    """What a stream becomes, whether it is over, how it ended; without `told` nothing is known of the log before."""
     asked = resume(Mode.STREAM, stream_mode=list(modes))
     thread = found(*TWO, dialect=BY_CLASS)
     started = BY_CLASS.started(answer({}), b"", asked, thread) if told else Started("r1")

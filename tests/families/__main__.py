@@ -1,7 +1,7 @@
 """Make docs/reference/backends.md from what the suite has kept, or compare it.
 
-    AP_TEST_RESULTS=folder AP_TEST_SUBJECTS=all pytest tests/families
-    python -m tests.families folder [--write]
+AP_TEST_RESULTS=folder AP_TEST_SUBJECTS=all pytest tests/families
+python -m tests.families folder [--write]
 """
 
 from __future__ import annotations

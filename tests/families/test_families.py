@@ -217,7 +217,8 @@ def test_an_unknown_agent_is_404(world: World, mode: Mode) -> None:
 def test_the_threads_own_agent_may_be_named(world: World, mode: Mode) -> None:
     agent = world.driver.agent_id("ask")
     thread = world.thread("ask")
-    outcome = world.resume(mode, thread, input=world.driver.yes, **({} if agent is None else {"agent_id": agent}))
+    named: dict[str, Any] = {} if agent is None else {"agent_id": agent}
+    outcome = world.resume(mode, thread, input=world.driver.yes, **named)
     assert outcome.status == 200, outcome.text
     assert world.heard(thread) == [Same(world.driver.yes)]
 

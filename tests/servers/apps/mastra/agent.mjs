@@ -42,7 +42,6 @@ const turns = {
   'two': [[['approved', 'first']], [['approved', 'second']]],
   'slow': [],
   'slowask': [[['approved', 'ask']]],
-  'slowask-any': [[['anything', 'ask']]],
   'boom': [[['approved', 'ask']]],
 };
 
@@ -60,7 +59,7 @@ async function think(prompt) {
   if (turn) {
     return turn.map(([toolName, question]) => {
       if (toolName === 'approved') note(ref, 'asked', question);
-      const input = { ref, question, secs: scenario.startsWith('slowask') ? secs : 0 };
+      const input = { ref, question, secs: scenario === 'slowask' ? secs : 0 };
       return { type: 'tool-call', toolCallId: `call_${++calls}`, toolName, input: JSON.stringify(input) };
     });
   }
