@@ -61,6 +61,7 @@ ANSWERS: dict[str, Any] = {
     "agno": True,
     "mastra-agent": {"approved": True},
     "agntcy": {"approved": True},
+    "run-resume-body": {"answer": "yes"},
 }
 """What the question of a rehearsal takes, where text is no answer to it."""
 

@@ -65,6 +65,7 @@ class A2A(Dialect):
         "1.0 knows numbers as doubles alone: an agent hears 3 as 3.0, so that integers are refused.",
         "0.3 carries text and objects: other values are refused.",
         "Of several tasks of a context that wait, one is answered at a time.",
+        "An agent of the SDK of 0.3 that raises leaves its task working for ever: the context stays busy.",
     )
     unsupported = frozenset({"config", "webhook", "on_completion"})
     shows_late = True

@@ -67,6 +67,7 @@ class Adk(Dialect):
         '{"result": 5}.',
         'A confirmation is answered with true, false or {"confirmed", "payload"}, a request for a credential with '
         "an object, a workflow's request for input with what fits its schema.",
+        "With `ResumabilityConfig`, a retry does not call a tool again that failed after the answer: ADK ends the run.",
     )
     marks = (Marks(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
     unsupported = frozenset({"webhook"})
@@ -124,7 +125,7 @@ class Adk(Dialect):
         ), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
-        """A run without a message goes on with what the session holds; it changes the state, to show in its events."""
+        """A run without a message goes on with what the session holds; its change of the state shows there."""
         body: dict[str, Any] = {
             "appName": found.memory.app,
             "userId": self._user(resume),
@@ -132,7 +133,7 @@ class Adk(Dialect):
             "invocationId": found.run_id,
             "streaming": resume.mode is Mode.STREAM and "messages" in resume.body.stream_modes,
         }
-        if parts := _parts(found, verdict):
+        if parts := _parts(found, verdict) or found.memory.session.to_repeat:
             body["newMessage"] = {"role": "user", "parts": parts}
         else:
             body["stateDelta"] = {"temp:went_on": True}  # which the server does not keep

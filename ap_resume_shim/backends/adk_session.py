@@ -52,6 +52,11 @@ class Question:
         return self.call.get("args") or {}
 
     @property
+    def confirms(self) -> str | None:
+        """The id of the call that is to be confirmed."""
+        return (self.arguments.get("originalFunctionCall") or {}).get("id")
+
+    @property
     def interrupt(self) -> Interrupt:
         """As the client sees it."""
         return Interrupt(self.id, {"name": self.name, "args": self.arguments})
@@ -70,6 +75,10 @@ class Session:
         """Questions without an answer, by the ids of their calls."""
         self.taken: dict[str, Question] = {}
         """Those that the user's newest message has answered."""
+        self._message: list[dict[str, Any]] = []
+        """The parts of that message."""
+        self._unused: dict[str, Question] = {}
+        """Confirmations that were given, for calls that have no result since."""
         self._newest: Event | None = None
         self._first_news: set[str] = set()
         """Calls to which the agent itself has put a result, as a function that runs long may at once."""
@@ -96,6 +105,11 @@ class Session:
         return None if self._newest is None else self._newest.get("invocationId")
 
     @property
+    def to_repeat(self) -> list[dict[str, Any]]:
+        """The message with which a run goes on: ADK finds a confirmation in the user's newest message alone."""
+        return self._message if self.taken.keys() & self._unused.keys() else []
+
+    @property
     def values(self) -> dict[str, Any]:
         """The state, and what was said."""
         return values_of(self.state, self.events)
@@ -107,11 +121,14 @@ class Session:
         elif event.get("author") == "user":
             ids = {response.get("id") for response in _responses(event)}
             taken = {key: self.open.pop(key) for key in list(self.open) if key in ids}
-            if not taken and _only_confirms(event):  # what was decided before: nothing runs (recording 020)
+            again = {key: question for key, question in self._unused.items() if key in ids}
+            if not taken and not again and _only_confirms(event):  # nothing runs (recording 020)
                 return
-            self.taken = taken
+            self.taken, self._message = taken | again, _parts(event)
+            self._unused |= {key: question for key, question in taken.items() if question.name == CONFIRMATION}
         elif _was_unreadable(event):
             self.open |= self.taken
+            self._unused = {key: question for key, question in self._unused.items() if key not in self.taken}
             self.taken = {}
         else:
             self._note_results(event)
@@ -125,6 +142,7 @@ class Session:
         """
         ids = {str(response.get("id")) for response in _responses(event)}
         self._first_news |= ids
+        self._unused = {key: question for key, question in self._unused.items() if question.confirms not in ids}
         if event.get("errorCode"):
             self.open = {key: question for key, question in self.open.items() if key not in ids}
 

@@ -20,6 +20,7 @@ from ap_resume_shim.core.errors import (
     ResumeError,
     ThreadBusy,
     ThreadNotInterrupted,
+    UnsupportedField,
     UnsupportedInput,
     UpstreamError,
 )
@@ -90,6 +91,12 @@ class AgUi(Dialect):
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Refuse what the adapter would not take, or not deliver unchanged."""
         thread: Thread = found.memory
+        given = resume.body.extra.get("forwardedProps")
+        if given is not None and (not isinstance(given, dict) or "command" in given):
+            raise UnsupportedField(
+                "`forwardedProps` is an object, whose `command` is set by the shim itself: leave it out.",
+                {"field": "forwardedProps"},
+            )
         if isinstance(verdict, GoOn):
             return
         wire.check_answers(thread.pending, verdict.by_id)
@@ -106,7 +113,7 @@ class AgUi(Dialect):
         given = {name: value for name, value in resume.body.extra.items() if name in SENT}
         run = {"state": {}, "tools": [], "context": [], "forwardedProps": {}, **thread.sent, **given, **answers}
         props = [fields.get("forwardedProps") for fields in (thread.sent, given, answers)]
-        run["forwardedProps"] = {name: item for each in props for name, item in (each or {}).items()}
+        run["forwardedProps"] = {name: item for each in props if each for name, item in each.items()}
         ids = {"threadId": resume.thread_id, "runId": resume.nonce}
         body = {**ids, "messages": thread.history or [], **run}
         return Request.post(_target(thread), body, "text/event-stream")
@@ -122,7 +129,7 @@ class AgUi(Dialect):
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
         """RUN_ERROR, where nothing came of the run before: an agent that fails has begun a step."""
         second = _second(response.body)
-        if second is None or second.get("type") != "RUN_ERROR":
+        if second is None or second.get("type") != "RUN_ERROR" or not wire.refuses(second):
             return None
         said = str(second.get("message") or "").rstrip(".")
         code = str(second.get("code") or "")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ap_resume_shim.backends.ag_ui_wire import Question, answers_of, asked, error_of
+from ap_resume_shim.backends.ag_ui_wire import Question, answers_of, asked, error_of, refuses
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Note
 from ap_resume_shim.core.exchange import Headers
@@ -80,7 +80,7 @@ class Watch:
                 yield from self._begin()
                 return
             case "RUN_ERROR":
-                if self._talked:  # else the server refused the run, and all is as it was
+                if self._talked or not refuses(told):  # else all is as it was
                     yield from self._end("failed", error=error_of(told))
                 self._over = True
             case "RUN_FINISHED":
@@ -122,8 +122,8 @@ class Watch:
         """What the next run has to be sent, so that the agent goes on with what it had."""
         sent = {name: self._body.get(name) for name in SENT}
         sent["forwardedProps"] = sent["forwardedProps"] or self._body.get("forwarded_props")
-        if isinstance(sent["forwardedProps"], dict):
-            sent["forwardedProps"] = {n: v for n, v in sent["forwardedProps"].items() if n != "command"}
+        props = sent["forwardedProps"] if isinstance(sent["forwardedProps"], dict) else {}
+        sent["forwardedProps"] = {name: value for name, value in props.items() if name != "command"}
         if not self._customs:  # LangGraph keeps its state
             sent["state"] = self._snapshot("snapshot") or sent["state"]
         return {name: value for name, value in sent.items() if value}

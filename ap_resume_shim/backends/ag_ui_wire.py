@@ -113,6 +113,12 @@ def error_of(told: dict[str, Any]) -> dict[str, Any]:
     return {name: told[name] for name in ("code", "message") if told.get(name) is not None}
 
 
+def refuses(told: Mapping[str, Any]) -> bool:
+    """Whether RUN_ERROR, where nothing came of the run before, refuses it. An agent of Agent Framework whose model
+    fails at once says nothing before either."""
+    return told.get("message") != "An internal error has occurred while streaming events."
+
+
 def answers_of(body: Mapping[str, Any]) -> tuple[bool, list[str] | None]:
     """Whether a run's request resumes, and which questions it answers; None for the one there is."""
     entries = body.get("resume")

@@ -1,8 +1,8 @@
 """AgentOS, Agno's server: agents, teams and workflows, told apart by the runs of the session.
 
-An agent or a team takes a resume at any time: it runs an approved tool again, in a copy of the run if that has ended,
-and while it does so the run looks paused for as long as it takes. With `background` it says first, and at once, that
-it is running; so that is how every resume is sent. Workflows say so in any case, and know no other way.
+An agent or a team takes a resume at any time: it runs an approved tool again, in a copy of the run if that has ended
+(recordings 28 and 136), and for as long as it does so the run looks paused. With `background` it says first that it is
+running; so that is how every resume is sent. Workflows say so in any case, and know no other way (recording 207).
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _RULES = (
     Rule(404, "agent_not_found", "agent not found"),
     Rule(404, "agent_not_found", "team not found"),
     Rule(404, "agent_not_found", "workflow not found"),
+    Rule(409, "invalid_request", "submitted through the durable queue"),
+    Rule(409, "invalid_request", "submitted non-streaming"),
     Rule(409, "thread_busy", "already running"),
     Rule(409, "thread_busy", "already pending"),
     Rule(409, "thread_not_interrupted", "already completed"),
@@ -107,7 +109,8 @@ class Agno(Dialect):
         "A workflow lives no longer than the request that resumes it: it is cancelled when the shim is stopped.",
         "What waits for an administrator's approval, or for what to do about a step that failed, is 409: AgentOS takes "
         "such a decision at a place of its own.",
-        "Runs in a durable queue have to be continued by AgentOS's own route.",
+        "Of the runs in its durable queue, AgentOS lets only those of agents and teams be resumed, and only those that "
+        "were started as a stream; the others are 422.",
     )
     unsupported = frozenset({"webhook", "config"})
     partial = False

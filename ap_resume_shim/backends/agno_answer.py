@@ -54,7 +54,8 @@ def _fill_in(tool: Part, value: Any) -> Part:
         elif tool.get("tool_name") != "get_user_input":
             _check_type(field, given[name])
             _check_words(name, given[name])
-    return {"user_input_schema": [{**field, "value": given.get(field["name"], field["value"])} for field in fields]}
+    filled = [{**field, "value": given.get(field["name"], field["value"])} for field in fields]
+    return {"user_input_schema": filled, "answered": True}
 
 
 def _select(tool: Part, value: Any) -> Part:
@@ -65,7 +66,8 @@ def _select(tool: Part, value: Any) -> Part:
         several = bool(question.get("multi_select"))
         fits = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
         _require(fits and (several or len(labels or []) < 2), f"The answer to {name!r} is a list of labels of options.")
-    return {"user_feedback_schema": [{**each, "selected_options": given[each["question"]]} for each in questions]}
+    chosen = [{**each, "selected_options": given[each["question"]]} for each in questions]
+    return {"user_feedback_schema": chosen, "answered": True}
 
 
 TOOLS: dict[str, Callable[[Part, Any], Part]] = {

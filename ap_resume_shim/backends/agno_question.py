@@ -81,14 +81,25 @@ def _of_tools(requirements: Iterable[Part] | None) -> tuple[Question, ...]:
 
 
 def _into(kind: str) -> Callable[[Part, Any], Part]:
-    """A form stands in the requirement as well as in its tool: what is null in one is taken from the other."""
+    """The answer stands in the requirement as well as in its tool; teams read either, agents the tool's alone."""
 
     def write(requirement: Part, value: Any) -> Part:
         tool: Part = requirement["tool_execution"]
         change = TOOLS[kind](tool, value)
-        return {"tool_execution": {**tool, **change}, **{name: change[name] for name in change if name in requirement}}
+        beside = {_BESIDE[name]: change[name] for name in _BESIDE if name in change}
+        return {"tool_execution": {**tool, **change}, **beside}
 
     return write
+
+
+_BESIDE = {
+    "confirmed": "confirmation",
+    "confirmation_note": "confirmation_note",
+    "result": "external_execution_result",
+    "user_input_schema": "user_input_schema",
+    "user_feedback_schema": "user_feedback_schema",
+}
+"""What the parts of an answer are called in a requirement, by what they are called in the execution of its tool."""
 
 
 def _kind_of_tool(tool: Part) -> str | None:

@@ -83,13 +83,13 @@ class Events:
         return self._emitter.custom(event)
 
     def _ended(self, event: dict[str, Any]) -> bytes:
-        """Workflows tell an error twice."""
-        before, self._last = self._how, event
+        """After a failure, a workflow tells it again, or that it has completed."""
+        if self._how == "failed":
+            return b""
+        self._last = event
         if self._how == "completed":
             return self._emitter.update(str(_who(event)), _values(event))
-        if self._how == "failed" and before != "failed":
-            return self._emitter.error(_error(event))
-        return b""
+        return self._emitter.error(_error(event)) if self._how == "failed" else b""
 
     def _said(self, event: dict[str, Any]) -> bytes:
         """A message comes word by word; a call of a tool is one without any."""
@@ -110,7 +110,7 @@ def text_of(event: dict[str, Any]) -> str:
 
 
 def _error(event: dict[str, Any]) -> dict[str, Any]:
-    kind = event.get("error_type")
+    kind = "cancelled" if plain_name(event).endswith("Cancelled") else event.get("error_type")
     return {"message": text_of(event), **({"type": kind} if kind else {})}
 
 

@@ -25,7 +25,6 @@ from ap_resume_shim.core.errors import (
     InvalidRequest,
     MultipleInterrupts,
     ResumeError,
-    ResumeInProgress,
     ResumeNotConsumed,
     UpstreamUnrecognised,
 )
@@ -39,8 +38,8 @@ _RULES = (
     Rule(409, "thread_not_interrupted"),  # "Workflow already completed"
     Rule(422, "upstream_error"),  # "Stored handler result cannot be decoded"
 )
-_QUIET = 0.15
-"""Seconds without a byte, after which the log is taken to be read."""
+_GLANCE, _QUIET = 0.05, 0.1
+"""Seconds without a byte: after which nothing is logged just now, and after which the log is taken to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,18 @@ class LlamaIndex(Dialect):
         )
 
     def _log(self, resume: Resume) -> Generator[Step, Any, Log]:
-        answer: Response = yield Peek(_events(resume, -1), _QUIET, lambda _: False)
-        if not answer.ok:
-            raise read_refusal(answer, _RULES)
+        """All of it, unless the run writes just now: it might go on without a pause.
+
+        A server that is busy may pause in the midst of a log. So it is read on, until a request brings nothing more.
+        """
         log = Log(self._named.of)
-        for number, event in read(sse.Decoder(), answer.body):
-            log.take(number, event)
+        yield from _read_on(resume, log, "now", _GLANCE)
+        if log.last >= 0 and not log.waits and not log.over:
+            return log
+        log, known = Log(self._named.of), None
+        while known != log.last and not log.over:
+            known = log.last
+            yield from _read_on(resume, log, known, _QUIET)
         return log
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
@@ -122,10 +127,8 @@ class LlamaIndex(Dialect):
             )
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
-        """Whether the log was read to its end; and from here on it is about one question."""
-        answer: Response = yield Peek(_events(resume, found.memory.log.last), _QUIET, _holds_anything)
-        if answer.status != 200 or _holds_anything(answer.body):
-            raise ResumeInProgress("The run went on meanwhile. Read its question before you answer it.")
+        """From here on it is about one question."""
+        yield from ()
         answered = _answered(found, verdict).interrupt(str(found.run_id))
         return replace(found, interrupts=(answered,)), verdict
 
@@ -226,8 +229,13 @@ def _events(resume: Resume, after: int | str) -> Request:
     return Request("GET", f"/events/{segment(resume.thread_id)}?{query}", accept="text/event-stream")
 
 
-def _holds_anything(read: bytes) -> bool:
-    return sse.first_event(read) is not None
+def _read_on(resume: Resume, log: Log, after: int | str, quiet: float) -> Generator[Step, Any, None]:
+    """Read what the server sends at once; from now on, the first entry alone."""
+    answer: Response = yield Peek(_events(resume, after), quiet, lambda read: after == "now" and b"data:" in read)
+    if not answer.ok:
+        raise read_refusal(answer, _RULES)
+    for number, event in read(sse.Decoder(), answer.body):
+        log.take(number, event)
 
 
 def _handler(resume: Resume) -> Generator[Step, Any, dict[str, Any]]:

@@ -174,10 +174,7 @@ class _Named:
                 reframer = case.dialect.reframer(case.resume, started)
                 yield Drain(reframer)
                 return reframer.ended()
-        while (reading := case.dialect.run(case.resume, started)) is not None:
-            (read,) = yield Ask((reading,))
-            if not read.ok or case.dialect.has_ended(read):
-                break
+        while not (yield from _has_ended(case, started)):
             yield Poll(case.settings.run_poll)
         return Ended()
 
@@ -405,6 +402,19 @@ def _name(case: Case, run: _Course) -> Generator[Step, Any, Started]:
     return run.started
 
 
+def _has_ended(case: Case, started: Started) -> Generator[Step, Any, bool]:
+    """Whether the run is over, or stopped at a question; where it cannot be read, whether the thread is at rest."""
+    reading = case.dialect.run(case.resume, started)
+    if reading is not None:
+        (read,) = yield Ask((reading,))
+        return not read.ok or case.dialect.has_ended(read)
+    try:
+        found = yield from case.dialect.lookup(case.resume, agent=False)
+    except NotFound:
+        return True
+    return found.status != "busy"
+
+
 def _look_again(case: Case) -> Lookup:
     """How the thread stands after the run; a thread that is gone was deleted on completion."""
     waited = 0.0
@@ -464,10 +474,7 @@ def _complete(case: Case, started: Started) -> Flow:
     request = case.dialect.delete(case.resume)
     if case.resume.body.on_completion != "delete" or request is None:
         return
-    while (reading := case.dialect.run(case.resume, started)) is not None:
-        (response,) = yield Ask((reading,))
-        if not response.ok or case.dialect.has_ended(response):
-            break
+    while not (yield from _has_ended(case, started)):
         yield Pause(case.settings.completion_poll)
     after = yield from _look_again(case)
     if after.status == "busy" or after.interrupts or after.answered or after.breakpoint:

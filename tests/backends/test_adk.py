@@ -182,14 +182,14 @@ def test_a_failed_step_keeps_its_answer() -> None:
 def test_an_answer_that_adk_cannot_read_counts_for_nothing() -> None:
     """Recording 113: it stays in the session, as the user's."""
     unreadable = event(errorCode="ValidationError", errorMessage="1 validation error for ToolConfirmation")
-    thread = found(GO, ASKS, result("adk-1", {"nope": 1}), unreadable)
+    thread = found(GO, CONFIRM, result("adk-1", {"nope": 1}), unreadable)
     assert (thread.status, ids(thread)) == ("error", (["adk-1"], []))
 
 
 def test_a_confirmation_that_comes_again_starts_nothing() -> None:
     """Recordings 020 and 021."""
-    again = result("adk-1", {"confirmed": True}, name="adk_request_confirmation")
-    assert found(GO, ASKS, again, said("done"), again).status == "idle"
+    done = result("adk-0", {"done": True}, by="bot", name="delete")
+    assert found(GO, CONFIRM, YES, done, said("deleted"), YES).status == "idle"
 
 
 def test_a_question_that_is_asked_again_has_an_id_of_its_own() -> None:
@@ -364,6 +364,25 @@ def test_going_on_sends_no_message_and_shows_in_the_session() -> None:
     body = sent(found(GO, ASKS, result("adk-1", {}), FAILED), GoOn())
     assert (body["invocationId"], "newMessage" in body) == ("e-1", False)
     assert [*body["stateDelta"]] == ["temp:went_on"]
+
+
+CONFIRM = calls("adk-1", name="adk_request_confirmation", originalFunctionCall={"id": "adk-0"})
+YES = result("adk-1", {"confirmed": True}, name="adk_request_confirmation")
+
+
+def test_going_on_repeats_a_confirmation_whose_call_has_no_result() -> None:
+    """ADK looks for it in the user's newest message alone."""
+    failed = found(GO, CONFIRM, YES, FAILED)
+    assert ids(failed)[1] == ["adk-1"]
+    body = sent(failed, GoOn())
+    assert (body["newMessage"]["parts"], "stateDelta" in body) == (YES["content"]["parts"], False)
+    assert found(GO, CONFIRM, YES, FAILED, YES).status == "busy"
+    assert sent(found(GO, CONFIRM, YES, FAILED, YES, FAILED), GoOn())["newMessage"] == body["newMessage"]
+
+
+def test_going_on_does_not_repeat_one_that_was_used() -> None:
+    used = found(GO, CONFIRM, YES, result("adk-0", {"done": True}, by="bot", name="delete"), FAILED)
+    assert "newMessage" not in sent(used, GoOn())
 
 
 def test_messages_are_streamed_in_parts_where_they_are_asked_for() -> None:

@@ -399,6 +399,13 @@ def test_a_resume_has_what_the_run_that_asked_had() -> None:
     assert (body["state"], body["forwardedProps"], "unknown" in body) == ({"s": 3}, {"p": 1, "x": 1}, False)
 
 
+@pytest.mark.parametrize("given", [{"command": {}}, "text"])
+def test_the_command_is_the_shims(given: Any) -> None:
+    with pytest.raises(ResumeError) as error:
+        sent(look(ASKED), Input({KEY: 1}), forwardedProps=given)
+    assert error.value.code == "unsupported_field"
+
+
 def test_what_a_run_had_is_forgotten_when_it_is_too_much() -> None:
     asked = run(STARTED, outcome(entry()), context=["x" * 20_000])
     assert sent(look(asked), Input({"q1": 1}))["context"] == []
@@ -468,6 +475,13 @@ def test_a_refusal_in_the_stream(code: str, means: str) -> None:
     assert refusal is not None
     assert refusal.code == means
     assert refusal.message.startswith("The server refused the resume: No. ")
+
+
+def test_an_agent_whose_model_fails_at_once_has_not_refused() -> None:
+    failed = {"type": "RUN_ERROR", "message": "An internal error has occurred while streaming events.", "code": "E"}
+    assert UI.refused(resume(), Response(200, (), stream(STARTED, failed))) is None
+    found = look(ASKED_BY_ENTRY, run(STARTED, failed, id_="r2", **answering("q1", way="entries")))
+    assert (found.status, found.interrupts) == ("error", ())
 
 
 def reframe(*events: Told, modes: Iterable[StreamMode] = ("values", "messages", "updates", "custom")) -> list[Any]:

@@ -26,7 +26,7 @@ def log_after(number: int | str) -> str:
     return f"GET /events/{THREAD}?after_sequence={number}&{QUERY}"
 
 
-LOG = log_after(-1)
+LOG, NOW = log_after(-1), log_after("now")
 
 
 def handler(status: str = "running", code: int = 200, **more: Any) -> Response:
@@ -104,8 +104,13 @@ START = declares(name="StartEvent")
 def server(*events: Event, takes: tuple[dict[str, Any], ...] = (ANSWER,), **more: Any) -> dict[str, Any]:
     """A run that wrote these events; its workflow takes those in its graph."""
     listed = more.pop("listed", [declares("response")])
-    told = {HANDLER: handler(), LOG: written(*events), GRAPH: graph(QUESTION, *takes)}
-    return {**told, EVENTS: {"events": [START, declares(name="Question"), *listed]}, **more}
+    told = {HANDLER: handler(), NOW: written(), log_after(len(events) - 1): written(), LOG: written(*events)}
+    return {
+        **told,
+        GRAPH: graph(QUESTION, *takes),
+        EVENTS: {"events": [START, declares(name="Question"), *listed]},
+        **more,
+    }
 
 
 def look(told: dict[str, Any], dialect: Dialect = LI, *, agent: bool = True, **fields: Any) -> tuple[list[str], Found]:
@@ -118,7 +123,8 @@ def peeked(flow: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
     try:
         while True:
             if isinstance(step, Peek):
-                assert step.quiet and not step.enough(b"")
+                glance = step.request.target.startswith(NOW.removeprefix("GET "))
+                assert (step.enough(b"id: 1"), step.enough(b"id: 1\ndata: {}")) == (False, glance)
                 (answered,) = yield Ask((step.request,))
             else:
                 answered = yield step
@@ -155,7 +161,7 @@ def refused(thread: Found, value: Any, dialect: LlamaIndex = LI) -> ResumeError:
 
 def test_a_run_that_waits_is_found_by_its_log() -> None:
     asked, thread = look(server(*ASKED))
-    assert asked == [HANDLER, LOG, f"{GRAPH} + {EVENTS}"]
+    assert asked == [HANDLER, NOW, LOG, log_after(3), f"{GRAPH} + {EVENTS}"]
     assert (thread.status, thread.agent_id, thread.run_id, thread.updated_at) == ("interrupted", "flow", "r1", "now")
     question = {"id": "r1:2", "value": {"type": "Question", "value": {"prompt": "sure?"}}}
     assert [interrupt.as_json() for interrupt in thread.interrupts] == [question]
@@ -163,7 +169,7 @@ def test_a_run_that_waits_is_found_by_its_log() -> None:
 
 def test_after_a_run_nobody_asks_which_events_it_takes() -> None:
     asked, thread = look(server(*ASKED), agent=False)
-    assert (asked, ids(thread)) == ([HANDLER, LOG], ["r1:2"])
+    assert (asked, ids(thread)) == ([HANDLER, NOW, LOG, log_after(3)], ["r1:2"])
 
 
 def test_fields_that_are_not_declared_stand_apart_in_the_log() -> None:
@@ -190,9 +196,24 @@ def test_a_run_that_is_over_is_told_by_its_handler(told: Response, status: str, 
     assert (asked, thread.status, thread.error, thread.interrupts) == ([HANDLER], status, error, ())
 
 
+def test_a_log_is_read_on_until_nothing_more_comes() -> None:
+    """A busy server may pause in its midst, behind an older question too."""
+    more = [begins("answered", "Answer"), ends("answered", "Question"), asks(), IDLE]
+    asked, thread = look(server(*ASKED) | {log_after(3): written(*more, start=4), log_after(7): written()})
+    assert (asked[2:5], ids(thread)) == ([LOG, log_after(3), log_after(7)], ["r1:6"])
+
+
+def test_a_run_that_writes_just_now_is_busy() -> None:
+    """It might go on without a pause."""
+    asked, thread = look({HANDLER: handler(), NOW: written(entry("Progress"), start=9)})
+    assert (asked, thread.status, thread.interrupts) == ([HANDLER, NOW], "busy", ())
+    asked, thread = look(server(*ASKED) | {NOW: written(IDLE, start=3)})
+    assert (asked[1:3], thread.status) == ([NOW, LOG], "interrupted")
+
+
 def test_a_run_that_ends_meanwhile_is_looked_at_again() -> None:
-    asked, thread = look({HANDLER: handler(), LOG: written(*ASKED, STOPS)})
-    assert (asked, thread.status) == ([HANDLER, LOG, HANDLER], "busy")
+    asked, thread = look({HANDLER: handler(), NOW: answer("", 204), LOG: written(*ASKED, STOPS)})
+    assert (asked, thread.status) == ([HANDLER, NOW, LOG, HANDLER], "busy")
 
 
 @pytest.mark.parametrize(
@@ -216,8 +237,8 @@ def test_values_are_what_the_last_event_holds(event: Event, values: Any) -> None
         ({HANDLER: answer({"detail": "Internal server error: x"}, 500)}, "upstream_error"),
         ({HANDLER: answer({"detail": "Stored handler result cannot be decoded"}, 422)}, "upstream_error"),
         ({HANDLER: answer({"status": "odd"})}, "upstream_unrecognised"),
-        ({HANDLER: handler(), LOG: answer({"detail": "Handler not found"}, 404)}, "thread_not_found"),
-        ({HANDLER: handler(), LOG: answer("data: {}\n\n")}, "upstream_unrecognised"),
+        ({HANDLER: handler(), NOW: answer({"detail": "Handler not found"}, 404)}, "thread_not_found"),
+        ({HANDLER: handler(), NOW: answer("data: {}\n\n")}, "upstream_unrecognised"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(told: dict[str, Any], code: str) -> None:
@@ -390,23 +411,10 @@ def test_one_of_several_questions_is_answered_if_its_event_is_its_own() -> None:
 # Before and after
 
 
-def prepared(rest: Response) -> Found:
+def test_from_the_verdict_on_it_is_about_one_question() -> None:
     thread = found(*TWO, dialect=BY_CLASS)
-    flow = BY_CLASS.prepare(resume(), thread, Input({"r1:5": 1}))
-    step = flow.send(None)
-    assert isinstance(step, Peek) and f"GET {step.request.target}" == log_after(6)
-    with pytest.raises(StopIteration) as ended:
-        flow.send(rest)
-    narrowed: Found = ended.value.value[0]
-    return narrowed
-
-
-def test_the_log_is_read_on_while_the_thread_is_held() -> None:
-    assert ids(prepared(written())) == ["r1:5"], "it is about one question from here on"
-    for more in (written(begins("b"), start=7), answer("", 204)):
-        with pytest.raises(ResumeError) as error:
-            prepared(more)
-        assert error.value.code == "resume_in_progress"
+    _, (narrowed, _) = follow(BY_CLASS.prepare(resume(), thread, Input({"r1:5": 1})), {})
+    assert ids(narrowed) == ["r1:5"]
 
 
 def unheard(*more: Event) -> ResumeNotConsumed:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Started
+from ap_resume_shim.core import sse, strictjson
+from ap_resume_shim.core.dialect import Found, GoOn, Input, Marks, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
@@ -402,4 +402,58 @@ def test_the_result_is_read_from_the_waits_answer(body: bytes, ended: Ended) -> 
 
 
 def test_its_stream_is_relayed() -> None:
-    assert type(profile()).reframer is Dialect.reframer
+    assert isinstance(profile().reframer(resume(), Started("r")), sse.Relay)
+
+
+# A stream with events of other names
+
+
+STREAM = """
+[stream]
+values = ["state"]
+updates = ["step", "tool"]
+error = "crash"
+interrupt = "asks"
+question = "/what"
+"""
+
+
+def streamed(
+    dialect: ProfileDialect, *events: tuple[str, Any], modes: Any = ("values", "updates")
+) -> tuple[str, Ended]:
+    reframer = dialect.reframer(resume(Mode.STREAM, stream_mode=list(modes)), Started("r"))
+    stream = b"".join(sse.encode(name, value) for name, value in events)
+    told = b"".join(reframer.feed(bytes([byte])) for byte in stream) + reframer.finish()
+    assert (reframer.between_events, reframer.over) == (True, False)
+    return told.decode(), reframer.ended()
+
+
+def test_events_that_have_a_name_become_the_drafts_and_others_are_left_out() -> None:
+    told, ended = streamed(profile(STREAM), ("state", {"a": 1}), ("noise", 1), ("tool", {"t": 2}), ("end", {}))
+    assert told == 'event: values\ndata: {"a":1}\n\nevent: updates\ndata: {"t":2}\n\n'
+    assert ended == Ended({"a": 1})
+
+
+def test_only_the_modes_asked_for_are_told_and_errors_always() -> None:
+    told, ended = streamed(profile(STREAM), ("state", 1), ("step", 2), ("crash", {"message": "no"}), modes=["updates"])
+    assert told == 'event: updates\ndata: 2\n\nevent: error\ndata: {"message":"no"}\n\n'
+    assert ended == Ended(1, {"message": "no"})
+
+
+def test_a_question_is_told_as_langgraph_does() -> None:
+    told, _ = streamed(profile(STREAM), ("asks", {"what": "sure?"}), modes=["values"])
+    assert told == 'event: values\ndata: {"__interrupt__":[{"id":null,"value":"sure?"}]}\n\n'
+    assert 'null,"value":null' in streamed(profile(STREAM), ("asks", "no object"))[0]
+
+
+def test_a_comment_is_no_event() -> None:
+    reframer = profile(STREAM).reframer(resume(), Started("r"))
+    assert reframer.feed(b": keep-alive\n\ndata: 1\n\n") == b""
+
+
+# Being recognised
+
+
+def test_a_profile_may_say_how_its_server_is_recognised() -> None:
+    detect = '[detect]\nopenapi = ["POST /a/{b}"]\ninfo_has = ["/x"]\ninfo = { "/y" = 1 }'
+    assert profile(detect).marks == (Marks(frozenset({"POST /a/{}"}), {"/x": None, "/y": 1}),)
