@@ -83,25 +83,28 @@ class Limits:
 async def peek(app: ASGIApp, scope: Scope, prefix: str, step: Peek, timeout: float) -> Response:
     """One lookup of what does not end: read until it has been silent for a while, or until it is enough."""
     exchange = Exchange(app, synthesise(scope, step.request, prefix), step.request.body)
-    read = b""
+    read = bytearray()
+    now = asyncio.get_running_loop().time
+    deadline = now() + timeout
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout_at(deadline):
             status, headers = await exchange.head()
         chunk: bytes | None = b""
-        while chunk is not None and not step.enough(read):
-            async with asyncio.timeout(step.quiet):
+        while chunk is not None and not step.enough(bytes(read)):
+            async with asyncio.timeout_at(min(now() + step.quiet, deadline)):
                 chunk = await exchange.chunk()
             read += chunk or b""
             if len(read) > sse.MAX_EVENT:
                 raise UpstreamError(f"The backend's answer to a lookup is larger than {sse.MAX_EVENT} bytes.")
     except TimeoutError:
-        if not exchange.has_head:
+        if not exchange.has_head or now() >= deadline:
             raise UpstreamTimeout(
-                f"The backend did not answer {step.request.method} {step.request.target} within {timeout:g} seconds."
+                f"The backend's answer to {step.request.method} {step.request.target} did not come, or did not come to "
+                f"rest, within {timeout:g} seconds."
             ) from None
     finally:
         exchange.forget()
-    return Response(status, headers, read)
+    return Response(status, headers, bytes(read))
 
 
 async def ask(app: ASGIApp, scope: Scope, prefix: str, request: Request, timeout: float) -> Response:

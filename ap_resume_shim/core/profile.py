@@ -154,6 +154,8 @@ class ResumeTable(_Table):
     """The JSON values that arrive at the agent as they are, where the answer is not keyed by interrupt id."""
     reads_maps: bool = False
     """Whether an object that is empty, or all of whose keys look like interrupt ids, is taken for answers by id."""
+    loses: list[Literal["large_integers", "nul_characters"]] = []
+    """What does not arrive as it is, anywhere in an answer: integers beyond ±(2⁵³-1), U+0000 in text."""
 
     @model_validator(mode="after")
     def _one_mode_is_there(self) -> ResumeTable:

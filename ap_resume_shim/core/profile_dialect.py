@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, get_args
@@ -198,10 +198,25 @@ class ProfileDialect(Dialect):
                 "is for. Let the agent ask one question at a time.",
                 found.interrupts,
             )
-        if not isinstance(verdict, GoOn) and self._spelled(verdict.by_id, found) is not verdict.by_id:
-            self._check_value(next(iter(verdict.by_id.values())))
+        if isinstance(verdict, GoOn):
+            return
+        if self._spelled(verdict.by_id, found) is not verdict.by_id:
+            self._check_whole(next(iter(verdict.by_id.values())))
+        for part in _everything_in(verdict.values):
+            self._check_part(part)
 
-    def _check_value(self, value: Any) -> None:
+    def _check_part(self, part: Any) -> None:
+        loses = self._profile.resume.loses
+        if "large_integers" in loses and isinstance(part, int) and abs(part) >= 2**53:
+            raise UnsupportedInput(
+                f"The {self.name} backend does not carry the integer {str(part)[:40]} unchanged: send it as a string."
+            )
+        if "nul_characters" in loses and isinstance(part, str) and "\0" in part:
+            raise UnsupportedInput(
+                f"The {self.name} backend does not carry the character U+0000 in a string: leave it out, or encode it."
+            )
+
+    def _check_whole(self, value: Any) -> None:
         table = self._profile.resume
         if _type_of(value) not in table.types:
             raise UnsupportedInput(
@@ -386,6 +401,17 @@ def _type_of(value: Any) -> Type:
         (dict, "object"),
     )
     return next(name for kind, name in kinds if isinstance(value, kind))
+
+
+def _everything_in(value: Any) -> Iterator[Any]:
+    """A value and all that is in it, keys too."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _everything_in(part)
+    else:
+        yield value
 
 
 def _or(types: list[Type]) -> str:

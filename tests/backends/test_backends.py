@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from ap_resume_shim.backends import BACKENDS, load_backend
+from ap_resume_shim import backends
+from ap_resume_shim.backends import BACKENDS, known_marks, load_backend
+from ap_resume_shim.core.dialect import Dialect, Marks
 from ap_resume_shim.core.errors import ConfigurationError
 
 
@@ -26,3 +30,68 @@ def test_a_name_that_is_none_is_told_the_nearest() -> None:
 def test_the_place_of_the_answer_is_fixed_where_there_is_but_one(name: str) -> None:
     with pytest.raises(ConfigurationError, match="resume_at has no meaning"):
         load_backend(name, resume_at="/command/resume")
+
+
+class Tickets(Dialect):
+    """A backend of another package."""
+
+    name = "tickets"
+    thread_is = "A ticket."
+    marks = (Marks(info={"/tickets": True}),)
+
+
+class _Point:
+    def __init__(self, name: str, found: Any) -> None:
+        self.name, self._found = name, found
+
+    def load(self) -> Any:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [_Point("tickets", Tickets), _Point("broken", ImportError("no such module")), _Point("strange", dict)]
+    monkeypatch.setattr(backends, "entry_points", lambda group: points if group == "ap_resume_shim.backends" else [])
+
+
+@pytest.mark.usefixtures("added")
+def test_a_package_adds_a_backend_by_an_entry_point() -> None:
+    assert isinstance(load_backend("tickets"), Tickets)
+
+
+@pytest.mark.usefixtures("added")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("ticket", "Did you mean 'tickets'?"),
+        ("broken", "cannot be loaded: ImportError"),
+        ("strange", "is no ap_resume_shim.core.dialect.Dialect"),
+    ],
+)
+def test_an_entry_point_that_leads_to_no_backend_says_so(name: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        load_backend(name)
+
+
+def test_a_backend_of_another_package_is_recognised_before_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "entry_points", lambda group: [_Point("tickets", Tickets)])
+    assert next(iter(known_marks())) == "tickets"
+
+
+def test_an_option_that_a_backend_does_not_have_is_told_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match="Did you mean 'path'"):
+        load_backend("ag-ui", options={"paht": "/x"})
+    with pytest.raises(ConfigurationError, match="which has no options"):
+        load_backend("agntcy", options={"a": "b"})
+    with pytest.raises(ConfigurationError, match="no meaning for agno"):
+        load_backend("agno", resume_at="/x")
+
+
+def test_a_backend_that_cannot_be_told_apart_has_no_marks() -> None:
+    assert [name for name in BACKENDS if not load_backend(name).marks] == UNMARKED
+
+
+UNMARKED = ["mastra", "mastra-agent", "llamaindex", *(name for name in BACKENDS if name.startswith("run-resume"))]
+"""They answer nothing at /info, /openapi.json or as an agent card, or what others answer too."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core.dialect import NATIVE, Found, Started, Tells
-from ap_resume_shim.core.errors import ThreadBusy, UpstreamTimeout
+from ap_resume_shim.core.errors import ThreadBusy, ThreadNotFound, UpstreamTimeout
 from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.sse import Relay
@@ -79,6 +79,25 @@ def test_a_wait_for_a_run_that_can_be_awaited_takes_its_result() -> None:
     told = drive(Mode.WAIT, comes, dialect=Awaited(tells=dict.fromkeys(Mode, "run")))
     assert told.after_send == ["read body", "accepted", "join", "read body", "GET thread again", "settled", "answer"]
     assert told.value["values"] == 1
+
+
+def test_a_run_whose_result_is_refused_is_followed_by_its_stream() -> None:
+    class Awaited(Plain):
+        def awaited(self, resume: Resume, started: Started) -> Request:
+            return Request.get("result")
+
+    told = drive(Mode.WAIT, {"join": [Response(500), NAMED]}, dialect=Awaited(tells=dict.fromkeys(Mode, "run")))
+    assert told.after_send[2:5] == ["join", "join", "drain"]
+
+
+def test_a_thread_that_is_gone_while_its_run_is_followed_has_ended() -> None:
+    class Bare(Plain):
+        def run(self, resume: Resume, started: Started) -> None:  # type: ignore[override]
+            return None
+
+    comes = {"GET thread again": ThreadNotFound("gone")}
+    told = drive(Mode.WAIT, comes, dialect=Bare(tells=dict.fromkeys(Mode, "run"), can_join=False))
+    assert told.value["run"]["status"] == "success"
 
 
 def test_a_client_that_leaves_while_a_run_is_polled_cancels_it() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Marks, Started
-from ap_resume_shim.core.errors import ConfigurationError, ResumeError
+from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UnsupportedInput
 from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.profile import load_profile
@@ -449,6 +449,20 @@ def test_a_question_is_told_as_langgraph_does() -> None:
 def test_a_comment_is_no_event() -> None:
     reframer = profile(STREAM).reframer(resume(), Started("r"))
     assert reframer.feed(b": keep-alive\n\ndata: 1\n\n") == b""
+
+
+# What is lost on the way
+
+
+@pytest.mark.parametrize("value", [2**53, [-(2**53)], {"a": {"b": 2**60}}, "a\0b", {"a\0": 1}], ids=repr)
+def test_what_a_backend_loses_is_refused_wherever_it_is(value: Any) -> None:
+    dialect = profile(answer='"/answer"\nkeyed = "always"\nloses = ["large_integers", "nul_characters"]')
+    for id_ in (None, "a"):
+        with pytest.raises(UnsupportedInput):
+            dialect.check(resume(), Found("interrupted", (A,)), Input({id_: value}))
+    others: list[Any] = [2**53 - 1, True, 1e300, "\\0", [None], {}]
+    for kept in others:
+        dialect.check(resume(), Found("interrupted", (A,)), Input({"a": kept}))
 
 
 # Being recognised

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import UpstreamError
+from ap_resume_shim.core.exchange import Ended
 from ap_resume_shim.core.sse import Decoder, Event, Relay, encode, first_event
 
 line_ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
@@ -167,3 +168,26 @@ def test_a_comment_between_events_changes_none_of_them(stream: bytes, cut: int) 
     if relay.between_events:
         end = b": end\n\n"  # an event that ends with CR is complete with the next byte
         assert said(start, b": keep-alive\n\n", rest, end) == said(stream, end)
+
+
+class Reframes:
+    """A reframer of another protocol: what it makes is the draft's, but for the run's name."""
+
+    between_events = True
+    over = True
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk.upper()
+
+    def finish(self) -> bytes:
+        return b"end"
+
+    def ended(self) -> Ended:
+        return Ended("values")
+
+
+def test_a_stream_of_another_protocol_is_named_at_once_and_holds_nothing_back() -> None:
+    named = sse.Named(Reframes(), "r1")
+    assert named.feed(b"half a rec") == b'event: metadata\ndata: {"run_id":"r1"}\n\nHALF A REC'
+    assert named.feed(b"ord") == b"ORD"
+    assert (named.finish(), named.between_events, named.over, named.ended()) == (b"end", True, True, Ended("values"))

@@ -37,9 +37,9 @@ Every JSON value is a legal answer. One that a server would not deliver to the a
 """
 
 SUBJECTS = """
-What a subject is: a server, and a way of resuming it. Those of `agntcy`, `agentseek`, `duragraph` and the `hobby-…` ones
-are servers that replay what was recorded or read, since they cannot be installed; all others are the real ones.
-LangGraph's servers, Aegra and the Agent Protocol have suites of their own (`tests/e2e`); their pages say what they carry.
+What a subject is: a server, and a way of resuming it. Those of `agntcy`, `duragraph` and the `hobby-…` ones are servers
+that replay what was recorded or read, since they cannot be installed; all others are the real ones. LangGraph's
+servers, Aegra and the Agent Protocol have a suite of their own (`tests/e2e`); their pages say what they carry.
 """
 
 
@@ -62,7 +62,7 @@ def page(found: dict[tuple[str, str], dict[str, bool]]) -> str:
     for name in BACKENDS:
         about = describe(load_backend(name))
         modes = " | ".join(mode.partition(":")[0] for mode in about.modes.values())
-        refused = ", ".join(f"`{field}`" for field in about.unsupported) or "–"
+        refused = ", ".join(f"`{field}`" for field in about.unsupported) or "none"
         lines.append(f"| `{name}` | {about.family} | {_cell(about.thread_is)} | {modes} | {refused} |\n")
     lines += [VALUES_HEAD, *(_row(*key, found[key]) for key in sorted(found)), SUBJECTS]
     return "".join(lines)
@@ -79,7 +79,7 @@ def _listed(these: list[str], others: list[str]) -> str:
     if not others:
         return "every value"
     if not these:
-        return "–"
+        return "none"
     return "all others" if len(these) > len(others) else ", ".join(f"`{_cell(value)}`" for value in these)
 
 

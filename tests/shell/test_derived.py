@@ -209,6 +209,21 @@ def test_a_peek_ends_when_it_has_seen_enough() -> None:
     assert time.monotonic() - before < 20
 
 
+def test_a_peek_at_what_never_comes_to_rest_is_504() -> None:
+    async def restless(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await start(send, 200, "text/plain")
+        for _ in range(200):
+            await send({"type": "http.response.body", "body": b".", "more_body": True})
+            await asyncio.sleep(0.05)
+        await send({"type": "http.response.body"})
+
+    shim = ResumeShim(restless, Speaks("run", peeks=True), limits=Limits(lookup=0.5))
+    with serving(shim) as url:
+        answer = resume(url)
+    assert (answer.status_code, answer.json()["code"]) == (504, "upstream_timeout")
+
+
 def test_a_peek_at_what_does_not_answer_is_504() -> None:
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"

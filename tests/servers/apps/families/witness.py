@@ -31,7 +31,8 @@ class Witness:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != "/__witness":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         body = json.dumps(EVENTS).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

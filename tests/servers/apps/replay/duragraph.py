@@ -4,7 +4,8 @@ The server is in Go and wants PostgreSQL and NATS. Read there: routes, statuses,
 has and when it ends, what becomes of `command.resume` (`runs_resume.go`, `worker/command.go`). Not known, so made up:
 how long a worker takes to begin, and that a cancelled run stops.
 
-What is worth knowing of it: null is no answer: the step then reads whatever was answered before. A run does not tell
+What is worth knowing of it: null is no answer: the step then reads whatever was answered before. The worker reads
+numbers as doubles; the command is kept as `jsonb`, which takes no U+0000. A run does not tell
 its question, its output or its error; a thread's `status` is `idle` for ever; `/state` is 404 before the first
 snapshot; the stream and the join end when the run ends, not when it asks. (The engine before this one took a resume and
 never went on: `Resume` set `in_progress`, from which `Start` refuses to start.)
@@ -159,13 +160,15 @@ async def resume(request: Request) -> Response:
     """The command goes to the worker as it is; without a value, or with null, the step reads an older one, or none."""
     thread_id, run_id = _uuid(request, "id", "invalid thread id"), _uuid(request, "rid", "invalid run id")
     command = (await _body(request)).get("command") or {}
+    if "\\u0000" in json.dumps(command):
+        raise HTTPException(500, "ERROR: unsupported Unicode escape sequence (SQLSTATE 22P05)")
     run = RUNS.get(run_id)
     if run is None or run.thread_id != thread_id or run.status != "requires_action":
         raise HTTPException(404, "no resumable interrupt for this run")
     told = {"run_id": run.run_id, "interrupt_id": run.interrupt, "status": "in_progress"}
     run.become("in_progress", "run.resumed", {"interrupt_id": run.interrupt, "command": command})
     if command.get("resume") is not None:
-        run.channels["resume"] = command["resume"]
+        run.channels["resume"] = json.loads(json.dumps(command["resume"]), parse_int=_double)
     (asked,) = run.work.questions
     run.work.answer({asked: run.channels.get("resume")})
     asyncio.get_running_loop().create_task(perform(run))
@@ -277,6 +280,10 @@ def _run(request: Request, missing: str) -> Run:
     if run is None or run.thread_id != _uuid(request, "id", "invalid id"):
         raise HTTPException(404, missing)
     return run
+
+
+def _double(digits: str) -> int:
+    return int(digits) if abs(int(digits)) < 2**53 else int(float(digits))
 
 
 def _now() -> str:
