@@ -7,6 +7,7 @@ A package adds its own under the entry point `ap_resume_shim.backends`: a subcla
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -18,6 +19,8 @@ from ap_resume_shim.core.dialect import Dialect, Marks
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.profile import load_profile
 from ap_resume_shim.core.profile_dialect import ProfileDialect
+
+logger = logging.getLogger("ap_resume_shim")
 
 ENTRY_POINTS = "ap_resume_shim.backends"
 
@@ -78,8 +81,14 @@ def installed() -> dict[str, Any]:
 
 def known_marks() -> dict[str, tuple[Marks, ...]]:
     """How the backends are told from each other, the more particular first; those of other packages before ours."""
-    order = (*installed(), "aegra", *(name for name in BACKENDS if name not in _LAST), *_LAST)
-    return {name: load_backend(name).marks for name in dict.fromkeys(order)}
+    found = {}
+    for name in installed():
+        try:
+            found[name] = load_backend(name).marks
+        except ConfigurationError as error:  # of another package, which may be broken: no reason to know none of ours
+            logger.warning("%s", error)
+    ours = ("aegra", *(name for name in BACKENDS if name not in _LAST), *_LAST)
+    return {**found, **{name: load_backend(name).marks for name in ours if name not in found}}
 
 
 _LAST = ("langgraph", "agent-protocol", "a2a")  # agentseek tells LangGraph's version as well

@@ -75,6 +75,14 @@ def test_an_entry_point_that_leads_to_no_backend_says_so(name: str, says: str) -
         load_backend(name)
 
 
+@pytest.mark.usefixtures("added")
+def test_a_broken_package_is_no_reason_to_recognise_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    known = known_marks()
+    assert "broken" not in known
+    assert set(known) >= {"tickets", *BACKENDS}
+    assert "cannot be loaded: ImportError" in caplog.text
+
+
 def test_a_backend_of_another_package_is_recognised_before_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "entry_points", lambda group: [_Point("tickets", Tickets)])
     assert next(iter(known_marks())) == "tickets"

@@ -120,13 +120,19 @@ class World:
         return self.clinic.advice
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
+@pytest.fixture(scope="module")
+def clinic_world() -> Iterator[World]:
     clinic = Clinic()
     with serving(clinic.app) as server:
         shim = ResumeShim(ReverseProxy(server), ProfileDialect(load_profile(PROFILE)))
         with serving(shim) as url, httpx.Client(base_url=url, timeout=20) as client:
             yield World(clinic, client)
+
+
+@pytest.fixture
+def world(clinic_world: World) -> World:
+    clinic_world.advice.clear()
+    return clinic_world
 
 
 def test_it_is_short() -> None:
