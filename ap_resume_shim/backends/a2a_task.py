@@ -47,7 +47,7 @@ class Task:
         """Whether it waits for an answer, or for a login.
 
         An agent that goes on without saying so still looks as if it waited. But once it has the answer, the question
-        is no longer its status, and stands in the history before the answer (recording `tasks-get-after`).
+        is no longer its status, and stands in the history before the answer (a2a-sdk 0.3.26).
         """
         return self.state in _WAITING and not self._has_answer
 

@@ -1,7 +1,7 @@
 """ACP, the Agent Communication Protocol of IBM and BeeAI: a run that waits is resumed with a message.
 
 Its server checks next to nothing. `await_request` stays on a run that was answered, and a resume of a run that does
-not wait is taken: it answers the next question instead, or hangs for ever (recordings 14-16, 37 and 47). So the
+not wait is taken: it answers the next question instead, or hangs for ever (acp-sdk 1.0.3). So the
 status alone decides here.
 
 A run belongs to a session, and a session does not tell its runs: they are known from the traffic that passed.
@@ -117,7 +117,7 @@ class Acp(Dialect):
         return Request.post(wire.run_path(run_id), body, accept)
 
     def refusal(self, response: Response) -> ResumeError:
-        """403 is said of a run that never waited, which has nothing to do with credentials (recording 28)."""
+        """403 is said of a run that never waited, which has nothing to do with credentials."""
         text = error_text(response)
         if response.status == 403 and ("await request" in text or "expecting resume" in text):
             return ThreadNotInterrupted(f"The backend says that nothing is asked: {text}. Read the thread.")

@@ -108,7 +108,7 @@ def _block(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def part(value: Any) -> dict[str, Any]:
-    """An answer as a part of a message. Its content is a string, and `content_type` says of what (recording 50)."""
+    """An answer as a part of a message. Its content is a string, and `content_type` says of what."""
     if isinstance(value, str):
         return {"content_type": "text/plain", "content": value}
     return {"content_type": "application/json", "content": strictjson.dumps(value).decode()}

@@ -122,7 +122,7 @@ class Session:
             ids = {response.get("id") for response in _responses(event)}
             taken = {key: self.open.pop(key) for key in list(self.open) if key in ids}
             again = {key: question for key, question in self._unused.items() if key in ids}
-            if not taken and not again and _only_confirms(event):  # nothing runs (recording 020)
+            if not taken and not again and _only_confirms(event):  # nothing runs (google-adk 2.13.0)
                 return
             self.taken, self._message = taken | again, _parts(event)
             self._unused |= {key: question for key, question in taken.items() if question.name == CONFIRMATION}
@@ -136,7 +136,7 @@ class Session:
         self._newest = event
 
     def _note_results(self, event: Event) -> None:
-        """Of the agent: first news of a function that runs long, under the id of its answer (recording 103).
+        """Of the agent: first news of a function that runs long, under the id of its answer.
 
         An error with them is what a run that was aborted leaves behind, in place of answers that will not come.
         """

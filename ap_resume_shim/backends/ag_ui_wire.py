@@ -1,6 +1,6 @@
 """AG-UI on the wire: what a run is sent, what its questions carry, and in which of three ways each is answered.
 
-Facts are from the recordings; `docs/backends/ag-ui.md` has the table.
+Facts are from the adapters as they ran; `docs/backends/ag-ui.md` has the table.
 """
 
 from __future__ import annotations

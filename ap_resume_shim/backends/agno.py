@@ -1,8 +1,8 @@
 """AgentOS, Agno's server: agents, teams and workflows, told apart by the runs of the session.
 
 An agent or a team takes a resume at any time: it runs an approved tool again, in a copy of the run if that has ended
-(recordings 28 and 136), and for as long as it does so the run looks paused. With `background` it says first that it is
-running; so that is how every resume is sent. Workflows say so in any case, and know no other way (recording 207).
+(agno 3.1.10), and for as long as it does so the run looks paused. With `background` it says first that it is
+running; so that is how every resume is sent. Workflows say so in any case, and know no other way.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Mastra's workflows: a run stops in a step, and the step is resumed with its answer.
 
 The server lets one resume of several through, atomically (its `claimResume`): a run's status leaves `suspended` before
-the step goes on. What it says about that is another matter. `resume-no-wait` answers 200 whatever becomes of the
-answer (recording 022), so that a resume in the background reads the beginning of `resume-stream`, which tells; who
-leaves that stream does not stop the run.
+the step goes on. What it says about that is another matter. `resume-no-wait` answers 200 whatever becomes of
+the answer (@mastra/server 1.67.0), so that a resume in the background reads the beginning of `resume-stream`, which
+tells; who leaves that stream does not stop the run.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Records:
 
 
 def refusal_in(record: dict[str, Any]) -> str | None:
-    """Why the server did not resume the run: the last record of a run that failed in no step (recording 021)."""
+    """Why the server did not resume the run: the last record of a run that failed in no step."""
     if record.get("type") != "workflow-finish":
         return None
     text = (_payload(record).get("metadata") or {}).get("errorMessage")

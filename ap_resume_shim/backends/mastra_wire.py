@@ -36,7 +36,7 @@ def prefix(option: str) -> str:
 
 
 def refusal(response: Response) -> ResumeError:
-    """What an error means: a run that does not wait is 500 there, with a text that tells (recording 020)."""
+    """What an error means: a run that does not wait is 500 there, with a text that tells."""
     return read_refusal(response, _RULES)
 
 

@@ -55,7 +55,7 @@ class Agntcy(_RunResume):
     wrong = ({"approved": "perhaps"}, "yes", 5, ["yes"])
 
     def run(self, thread_id: str, given: dict[str, Any]) -> None:
-        """By the only route that makes one, which answers when the run asks, with a 500 (recordings 30, 31)."""
+        """By the only route that makes one, which answers when the run asks, with a 500 (as recorded)."""
         body = {"agent_id": self.assistant, "input": given, "config": {"configurable": {}}}
         try:
             self.client.post(f"/threads/{thread_id}/runs/wait", json=body, timeout=httpx.Timeout(PATIENCE, read=0.2))
