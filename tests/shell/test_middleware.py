@@ -213,7 +213,8 @@ async def test_a_recognised_backend_is_asked_once() -> None:
 async def test_a_backend_found_to_be_native_answers_itself() -> None:
     shim = ResumeShim(agent := described(None, {"paths": NATIVE}))
     await (call := Call(BODY))(shim, http("PATCH", "/runs/resume"))
-    assert (call.status, [(seen.method, seen.body) for seen in agent.seen]) == (200, [("PATCH", BODY)])
+    ours = [(seen.method, seen.body) for seen in agent.seen if seen.method == "PATCH"]
+    assert (call.status, ours) == (200, [("PATCH", BODY)])
 
 
 @pytest.mark.anyio
