@@ -49,6 +49,8 @@ class ProfileDialect(Dialect):
         except ValueError as error:
             raise ConfigurationError(f"resume_at: {error}") from None
         self._profile = profile
+        self._headers = tuple(profile.headers.items())
+        self._about = self._about_the_thread(profile)
         self._rules = tuple(Rule(e.status, e.raises, e.contains) for e in profile.error)
         words = profile.status
         self._words: dict[str, ThreadStatus] = {
@@ -77,7 +79,7 @@ class ProfileDialect(Dialect):
         profile, names = self._profile, _names(resume)
         wanted = resume.body.agent_id if agent else None
         told: dict[str, Any] = {}
-        left = {name: table for name, table in profile.lookup.items() if agent or name in self._about_the_thread()}
+        left = {name: table for name, table in profile.lookup.items() if agent or name in self._about}
         first = True
         while ready := {
             name: known for name in left if (known := self._names_for(left[name], names, told)) is not None
@@ -95,9 +97,10 @@ class ProfileDialect(Dialect):
             first = False
         return self._found(told, wanted)
 
-    def _about_the_thread(self) -> set[str]:
+    @staticmethod
+    def _about_the_thread(profile: Profile) -> set[str]:
         """The lookups that tell how the thread stands, and those that they need."""
-        where, profile = self._profile.found, self._profile
+        where = profile.found
         about = (where.status, where.interrupts, where.interrupt, where.values, where.messages, where.error)
         needed = {_root(pointer) for pointers in (*about, where.updated_at) for pointer in every(pointers)}
         while True:
@@ -107,8 +110,12 @@ class ProfileDialect(Dialect):
                 return needed
             needed |= more
 
-    def _names_for(self, table: LookupTable, names: Mapping[str, Any], told: dict[str, Any]) -> dict[str, Any] | None:
+    def _names_for(
+        self, table: LookupTable, names: Mapping[str, Any], told: dict[str, Any]
+    ) -> Mapping[str, Any] | None:
         """The names for a lookup's request; None as long as one of them is missing."""
+        if not table.names and "{agent_id}" not in table.request:
+            return names
         found = {name: point(told, pointer) for name, pointer in table.names.items()}
         if any(value is MISSING or value is None for value in found.values()):
             return None
@@ -343,7 +350,7 @@ class ProfileDialect(Dialect):
         return self._with_headers(Request(method, fill_path(path, names)))
 
     def _with_headers(self, request: Request) -> Request:
-        return replace(request, headers=tuple(self._profile.headers.items()))
+        return replace(request, headers=self._headers) if self._headers else request
 
 
 _FIELDS = frozenset({"thread_id", "agent_id", "input", "messages", "metadata", "config", "webhook"}) | {
