@@ -108,7 +108,7 @@ class ResumeShim:
         if not isinstance(backend, str):
             self._speak(backend)
         elif backend not in ("auto", NATIVE):
-            self._speak(load_backend(backend, resume_at=resume_at, options=self._options))
+            self._speak(self._load(backend))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
@@ -149,6 +149,9 @@ class ResumeShim:
                 line.write()
             else:
                 await self._see_through(read, client)
+
+    def _load(self, name: str) -> Dialect:
+        return load_backend(name, resume_at=self._resume_at, options=self._options)
 
     def _speak(self, dialect: Dialect) -> None:
         """The kind of the backend is known from now on."""
@@ -239,7 +242,8 @@ class ResumeShim:
         """Find out the backend, once; None for one that answers the routes itself."""
         async with self._detecting:
             if self._dialect is None and not self._native:
-                flow = detect_flow(known_marks())
+                # Reads files: servers that watch for what blocks, as LangGraph's do, let no event loop do that.
+                flow = detect_flow(await asyncio.to_thread(known_marks))
                 step: Any = next(flow)
                 try:
                     while isinstance(step, Ask):
@@ -253,7 +257,7 @@ class ResumeShim:
                     if found.value == NATIVE:
                         self._native = True
                     else:
-                        self._speak(load_backend(found.value, resume_at=self._resume_at, options=self._options))
+                        self._speak(await asyncio.to_thread(self._load, found.value))
             return self._dialect
 
 
