@@ -21,8 +21,8 @@ from ap_resume_shim.cors import Cors
 from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.replies import Client
-from ap_resume_shim.resumption import Limits, Resumption, ask
-from ap_resume_shim.upstream import SYNTHESISED, escape
+from ap_resume_shim.resumption import Limits, Resumption
+from ap_resume_shim.upstream import SYNTHESISED, ask, escape
 from ap_resume_shim.watching import Watched, looks_on
 
 if TYPE_CHECKING:

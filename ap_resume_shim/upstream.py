@@ -11,8 +11,9 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.core.exchange import Headers, Request
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout
+from ap_resume_shim.core.exchange import Headers, Peek, Request, Response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
@@ -206,3 +207,48 @@ class Exchange:
         finally:
             put.cancel()
             left.cancel()
+
+
+async def peek(app: ASGIApp, scope: Scope, prefix: str, step: Peek, timeout: float) -> Response:
+    """One lookup of what does not end: read until it has been silent for a while, or until it is enough."""
+    exchange = Exchange(app, synthesise(scope, step.request, prefix), step.request.body)
+    read = bytearray()
+    now = asyncio.get_running_loop().time
+    deadline = now() + timeout
+    try:
+        async with asyncio.timeout_at(deadline):
+            status, headers = await exchange.head()
+        chunk: bytes | None = b""
+        while chunk is not None and not step.enough(bytes(read)):
+            async with asyncio.timeout_at(min(now() + step.quiet, deadline)):
+                chunk = await exchange.chunk()
+            read += chunk or b""
+            if len(read) > sse.MAX_EVENT:
+                raise UpstreamError(f"The backend's answer to a lookup is larger than {sse.MAX_EVENT} bytes.")
+    except TimeoutError:
+        if not exchange.has_head or now() >= deadline:
+            raise UpstreamTimeout(
+                f"The backend's answer to {step.request.method} {step.request.target} did not come, or did not come to "
+                f"rest, within {timeout:g} seconds."
+            ) from None
+    finally:
+        exchange.forget()
+    return Response(status, headers, bytes(read))
+
+
+async def ask(app: ASGIApp, scope: Scope, prefix: str, request: Request, timeout: float) -> Response:
+    """One lookup, read whole."""
+    exchange = Exchange(app, synthesise(scope, request, prefix), request.body)
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            status, headers = await exchange.head()
+            return Response(status, headers, await exchange.read())
+    except TimeoutError:
+        if not limit.expired():
+            raise  # the app's own
+        raise UpstreamTimeout(
+            f"The backend did not answer {request.method} {request.target} within {timeout:g} seconds."
+        ) from None
+    finally:
+        exchange.forget()

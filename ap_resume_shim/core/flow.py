@@ -10,7 +10,8 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from ap_resume_shim.core.answering import REPLAYED, Case, answer, cancel, join
+from ap_resume_shim.core.answering import REPLAYED, answer, cancel, join
+from ap_resume_shim.core.courses import Case
 from ap_resume_shim.core.dialect import Dialect, Found, Started, Verdict
 from ap_resume_shim.core.errors import (
     AnswerLost,
