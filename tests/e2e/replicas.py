@@ -23,7 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ap_resume_shim.core.protocol import Mode
 from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver
 from tests.e2e.placements import app_of
-from tests.e2e.world import KEPT, MODES, Outcome
+from tests.e2e.world import MODES
+from tests.outcome import KEPT, Outcome
 from tests.redis_server import RedisServer
 from tests.serving import serving
 

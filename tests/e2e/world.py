@@ -4,56 +4,16 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.sse import Decoder
 from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver, eventually
 from tests.e2e.placements import Place
+from tests.outcome import KEPT, Outcome
 
 MODES = tuple(Mode)
-KEPT = httpx.Limits(keepalive_expiry=1.0)
-"""Servers close idle connections after 5 seconds, as httpx does: a request on a closing one fails on a busy machine."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a client got for a resume, in whichever mode."""
-
-    response: httpx.Response
-    mode: Mode
-
-    @property
-    def status(self) -> int:
-        return self.response.status_code
-
-    @property
-    def code(self) -> str | None:
-        return None if self.response.is_success else str(self.response.json()["code"])
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        metadata: dict[str, Any] = self.response.json()["metadata"]
-        return metadata
-
-    @property
-    def events(self) -> list[tuple[str | None, Any]]:
-        """The events of a stream, comments left out."""
-        decoded = Decoder().feed(self.response.content)
-        return [(event.name, event.json) for event in decoded if event.data is not None]
-
-    @property
-    def run(self) -> dict[str, Any]:
-        """The run of a background or wait answer."""
-        value: dict[str, Any] = self.response.json()
-        return value["run"] if self.mode is Mode.WAIT else value
-
-    @property
-    def run_id(self) -> str:
-        return str(self.events[0][1]["run_id"] if self.mode is Mode.STREAM else self.run["run_id"])
 
 
 class World:

@@ -17,14 +17,20 @@ _WORLDS: dict[str, World] = {}
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Multiply a test by the subjects that can show its scenario, and by the modes."""
-    needs = metafunc.definition.get_closest_marker("shows")
     if "subject" in metafunc.fixturenames:
-        kinds = [kind for kind in chosen() if needs is None or set(needs.args) <= kind.shows]
+        shows, having = _marked(metafunc, "shows"), _marked(metafunc, "having")
+        kinds = [kind for kind in chosen() if shows <= kind.shows and having <= kind.has()]
         metafunc.parametrize("subject", kinds, ids=[kind.name for kind in kinds], scope="session")
     if "mode" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("modes")
         modes = list(Mode) if marker is None else marker.args
         metafunc.parametrize("mode", modes, ids=[mode.name.lower() for mode in modes])
+
+
+def _marked(metafunc: pytest.Metafunc, name: str) -> set[str]:
+    """What a test says that a subject needs."""
+    marker = metafunc.definition.get_closest_marker(name)
+    return set() if marker is None else set(marker.args)
 
 
 @pytest.fixture(scope="session")

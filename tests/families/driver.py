@@ -57,6 +57,10 @@ class Driver:
     """Another."""
     wrong: ClassVar[tuple[Any, ...]] = ()
     """Answers to `ask` that the server itself would refuse, or misunderstand: wrong in shape, or for its schema."""
+    agents: ClassVar[bool] = True
+    """Whether `agent_id` can name who runs."""
+    ids: ClassVar[bool] = True
+    """Whether the server's questions have ids."""
     one_at_a_time: ClassVar[bool] = False
     """Whether one of several questions is answered by each resume, and never two."""
     cancels: ClassVar[bool] = True
@@ -65,6 +69,11 @@ class Driver:
     """Whether `auto` can tell the server from others."""
     has_lookup: ClassVar[bool] = True
     """Whether the server can be asked about a thread that the shim never saw."""
+
+    @classmethod
+    def has(cls) -> frozenset[str]:
+        """What a test may need beside a scenario: `ids`, `agents`, `wrong`, `cancels`, `recognised`."""
+        return frozenset(n for n in ("ids", "agents", "wrong", "cancels", "recognised") if getattr(cls, n))
 
     def __init__(self, client: httpx.Client) -> None:
         """`client` speaks to the shim, which passes all of the server's own API through."""

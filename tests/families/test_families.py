@@ -13,7 +13,8 @@ from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
 from tests.families.driver import eventually
-from tests.families.world import Outcome, Same, Thread, Untouched, World
+from tests.families.world import Same, Thread, Untouched, World
+from tests.outcome import Outcome
 from tests.serving import serving
 
 
@@ -168,11 +169,10 @@ def test_a_pin_to_another_question_is_409(world: World, mode: Mode) -> None:
 
 
 @pytest.mark.shows("ask")
+@pytest.mark.having("ids")
 def test_a_pin_to_the_question_is_taken(world: World, mode: Mode) -> None:
     thread = world.thread("ask")
     (asked,) = pending(world, thread)
-    if asked["id"] is None:
-        return
     assert world.resume(mode, thread, input=world.driver.yes, headers={"AP-Interrupt-Id": asked["id"]}).status == 200
     assert world.heard(thread) == [Same(world.driver.yes)]
 
@@ -191,6 +191,7 @@ def test_an_agent_that_fails_is_a_run_with_an_error(world: World, mode: Mode) ->
 
 
 @pytest.mark.shows("ask")
+@pytest.mark.having("wrong")
 def test_a_wrong_answer_is_refused_and_the_question_stays(world: World, mode: Mode) -> None:
     for wrong in world.driver.wrong:
         thread = world.thread("ask")
@@ -203,9 +204,8 @@ def test_a_wrong_answer_is_refused_and_the_question_stays(world: World, mode: Mo
 
 
 @pytest.mark.shows("ask")
+@pytest.mark.having("agents")
 def test_an_unknown_agent_is_404(world: World, mode: Mode) -> None:
-    if world.driver.agent_id("ask") is None:
-        return
     thread = world.thread("ask")
     with Untouched(world):
         outcome = world.resume(mode, thread, input=world.driver.yes, agent_id="nobody")
@@ -213,11 +213,10 @@ def test_an_unknown_agent_is_404(world: World, mode: Mode) -> None:
 
 
 @pytest.mark.shows("ask")
+@pytest.mark.having("agents")
 def test_the_threads_own_agent_may_be_named(world: World, mode: Mode) -> None:
-    agent = world.driver.agent_id("ask")
     thread = world.thread("ask")
-    named: dict[str, Any] = {} if agent is None else {"agent_id": agent}
-    outcome = world.resume(mode, thread, input=world.driver.yes, **named)
+    outcome = world.resume(mode, thread, input=world.driver.yes, agent_id=world.driver.agent_id("ask"))
     assert outcome.status == 200, outcome.text
     assert world.heard(thread) == [Same(world.driver.yes)]
 
@@ -264,9 +263,8 @@ def test_a_client_that_leaves_lets_the_run_continue_if_it_said_so(world: World, 
 
 @pytest.mark.shows("slowask")
 @pytest.mark.modes(Mode.WAIT, Mode.STREAM)
-def test_a_client_that_leaves_cancels_the_run_where_that_can_be_done(world: World, mode: Mode) -> None:
-    if not world.driver.cancels:
-        return
+@pytest.mark.having("cancels")
+def test_a_client_that_leaves_cancels_the_run(world: World, mode: Mode) -> None:
     thread = world.thread("slowask", secs=6.0)
     _leave(world, mode, thread, "cancel")
     time.sleep(6.5)
@@ -321,9 +319,8 @@ def test_a_stream_begins_before_the_run_ends(world: World) -> None:
         assert all(chunk is not None for chunk in chunks), "read to its end"
 
 
+@pytest.mark.having("recognised")
 def test_the_backend_is_recognised(world: World) -> None:
-    if not world.driver.recognised:
-        return
     shim = ResumeShim(ReverseProxy(world.server), options=world.driver.options)
     with serving(shim) as url:
         httpx.patch(f"{url}/runs/resume", json={"thread_id": world.driver.unknown()})

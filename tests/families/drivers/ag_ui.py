@@ -69,6 +69,7 @@ class LangGraph(AgUi):
     """The adapter as it is installed: interrupts in a CUSTOM event alone."""
 
     name = "ag-ui-langgraph"
+    agents = False  # its endpoint is `/`
     server = "ag-ui-langgraph"
 
 
@@ -76,6 +77,7 @@ class LangGraphOutcome(LangGraph):
     """Interrupts in the outcome of RUN_FINISHED too."""
 
     name = "ag-ui-langgraph-outcome"
+    agents = True
     path = "/outcome"
     options: ClassVar[dict[str, str]] = {"path": "/outcome"}
 
@@ -84,6 +86,7 @@ class Strands(AgUi):
     """Interrupts in the outcome; all of a thread's must be answered at once."""
 
     name = "ag-ui-strands"
+    agents = False
     server = "ag-ui-strands"
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-approval")
 
@@ -92,6 +95,7 @@ class AgentFramework(AgUi):
     """A workflow: all of a thread's questions at once, and answers must have the type that the question names."""
 
     name = "ag-ui-agent-framework"
+    agents = False
     server = "ag-ui-agent-framework"
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-text", "ask-object", "ask-yes")
 

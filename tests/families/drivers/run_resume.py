@@ -44,6 +44,7 @@ class Agntcy(_RunResume):
     """One agent, which plays every scenario."""
 
     name = backend = server = "agntcy"
+    ids = False
     # Of several questions it tells the first (adapters/langgraph.py), which hides the others.
     shows = Driver.shows - {"par"}
     # Its cancel is not implemented (500).
@@ -85,6 +86,7 @@ class Duragraph(_RunResume):
     """One graph, which plays every scenario."""
 
     name = backend = server = "duragraph"
+    agents = ids = False
     # A run stops at one node at a time.
     shows = Driver.shows - {"par"}
     threads = "/api/v1/threads"
@@ -95,6 +97,7 @@ class _Hobby(_RunResume):
     # Which of several questions an answer is for cannot be said.
     shows = Driver.shows - {"par"}
     # They have no route that stops a run.
+    agents = ids = False
     cancels = False
     recognised = False
 
