@@ -10,10 +10,11 @@ from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
 from tests.e2e.drivers import eventually
 from tests.e2e.world import World
+from tests.leaving import leaving
 
 
 def test_of_concurrent_resumes_exactly_one_is_forwarded(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two", secs=4)
+    thread = world.interrupted("two", secs=8)
     with ThreadPoolExecutor(10) as pool:
         body = {"thread_id": thread, "input": "click"}
         answers = list(pool.map(lambda _: world.client.patch(mode.route, json=body), range(10)))
@@ -28,7 +29,7 @@ def test_of_concurrent_resumes_exactly_one_is_forwarded(world: World, mode: Mode
 
 @pytest.mark.on("langgraph", "langgraph-old")  # the other servers have one spelling for a thread
 def test_modes_and_spellings_exclude_each_other(world: World) -> None:
-    thread = world.interrupted("two", secs=4)
+    thread = world.interrupted("two", secs=8)
     spellings = [thread, thread.upper(), thread.replace("-", "")] * 2
     with ThreadPoolExecutor(6) as pool:
         answers = list(
@@ -95,27 +96,15 @@ def test_a_client_that_leaves_cancels_the_run(world: World, mode: Mode) -> None:
 
 @pytest.mark.modes(Mode.WAIT, Mode.STREAM)
 def test_a_client_that_leaves_lets_the_run_continue_if_it_said_so(world: World, mode: Mode) -> None:
-    thread = world.interrupted("slowask", secs=2)
+    thread = world.interrupted("slowask", secs=6)
     _leave(world, mode, thread, "continue")
     eventually(lambda: "bye" in str(world.values(thread).get("answers")), "the run goes on to its end")
 
 
 def _leave(world: World, mode: Mode, thread: str, on_disconnect: str) -> None:
     """Resume, and close the connection when the run is under way."""
-    body = {"thread_id": thread, "input": "bye", "on_disconnect": on_disconnect}
-    client = world.new_client()
-    with ThreadPoolExecutor(1) as pool:
-        if mode is Mode.STREAM:
-            with client.stream("PATCH", mode.route, json=body) as response:
-                assert response.status_code == 200
-                chunks = response.iter_raw()
-                next(chunks)
-                eventually(lambda: world.driver.status(thread) == "busy", "the run starts")
-        else:
-            waiting = pool.submit(client.patch, mode.route, json=body, timeout=1.5)
-            eventually(lambda: world.driver.status(thread) == "busy", "the run starts")
-            assert waiting.exception() is not None, "the client gave up after 1.5 s"
-    client.close()
+    with leaving(world.place.url, mode, {"thread_id": thread, "input": "bye", "on_disconnect": on_disconnect}):
+        eventually(lambda: world.driver.status(thread) == "busy", "the run starts")
 
 
 def test_a_background_resume_goes_on_when_its_client_leaves(world: World) -> None:

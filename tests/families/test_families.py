@@ -14,6 +14,7 @@ from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
 from tests.families.driver import eventually
 from tests.families.world import Same, Thread, Untouched, World
+from tests.leaving import leaving
 from tests.outcome import Outcome
 from tests.serving import serving
 
@@ -242,7 +243,7 @@ def test_a_retry_with_the_same_key_gets_the_same_answer(world: World) -> None:
 
 @pytest.mark.shows("slowask")
 def test_a_background_resume_answers_before_the_run_ends_and_outlives_its_client(world: World) -> None:
-    thread = world.thread("slowask", secs=3.0)
+    thread = world.thread("slowask", secs=5.0)
     client = world.new_client()
     body = {"thread_id": thread.id, "input": world.driver.yes}
     answer = client.patch(Mode.BACKGROUND.route, json=body)
@@ -256,7 +257,7 @@ def test_a_background_resume_answers_before_the_run_ends_and_outlives_its_client
 @pytest.mark.shows("slowask")
 @pytest.mark.modes(Mode.WAIT, Mode.STREAM)
 def test_a_client_that_leaves_lets_the_run_continue_if_it_said_so(world: World, mode: Mode) -> None:
-    thread = world.thread("slowask", secs=2.0)
+    thread = world.thread("slowask", secs=4.0)
     _leave(world, mode, thread, "continue")
     world.ends(thread)
 
@@ -274,17 +275,8 @@ def test_a_client_that_leaves_cancels_the_run(world: World, mode: Mode) -> None:
 def _leave(world: World, mode: Mode, thread: Thread, on_disconnect: str) -> None:
     """Resume, and close the connection when the agent has heard the answer."""
     body = {"thread_id": thread.id, "input": world.driver.yes, "on_disconnect": on_disconnect}
-    client = world.new_client()
-    with ThreadPoolExecutor(1) as pool:
-        if mode is Mode.STREAM:
-            with client.stream("PATCH", mode.route, json=body) as response:
-                assert response.status_code == 200
-                world.heard(thread)
-        else:
-            waiting = pool.submit(client.patch, mode.route, json=body, timeout=1.5)
-            world.heard(thread)
-            assert waiting.exception() is not None, "the client gave up after 1.5 s"
-    client.close()
+    with leaving(world.url, mode, body):
+        world.heard(thread)
 
 
 @pytest.mark.shows("ask")
@@ -309,7 +301,7 @@ def test_values_tell_what_the_run_gave(world: World) -> None:
 
 @pytest.mark.shows("slowask")
 def test_a_stream_begins_before_the_run_ends(world: World) -> None:
-    thread = world.thread("slowask", secs=3.0)
+    thread = world.thread("slowask", secs=5.0)
     body = {"thread_id": thread.id, "input": world.driver.yes, "stream_mode": ["values", "updates", "custom"]}
     decoder = Decoder()
     with world.client.stream("PATCH", Mode.STREAM.route, json=body) as response:

@@ -33,13 +33,13 @@ class World:
     """Speaks the draft to the shim, the server's own protocol through it, and reads what the agents noted."""
 
     def __init__(self, kind: type[Driver], server: str, url: str, tap: Tap) -> None:
-        self.server, self._url, self._tap = server, url, tap
+        self.server, self.url, self._tap = server, url, tap
         self.client = self.new_client()
         self.driver = kind(self.client)
 
     def new_client(self) -> httpx.Client:
         """Another client, with connections of its own."""
-        return httpx.Client(base_url=self._url, timeout=60, limits=KEPT)
+        return httpx.Client(base_url=self.url, timeout=60, limits=KEPT)
 
     def thread(self, scenario: str = "ask", *, secs: float = 0.0, wait: bool = True) -> Thread:
         """A new thread that runs a scenario; with `wait`, until it asks."""
