@@ -50,15 +50,20 @@ class Driver(Protocol):
     def agent_id(self, agent: str) -> str:
         """The id of the agent that has this name."""
 
+    def forget(self) -> None:
+        """Delete the threads that were made."""
+
 
 class LangGraphDriver:
     """LangGraph's servers and Aegra."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
+        self._threads: list[str] = []
 
     def thread(self) -> str:
-        return str(self._post("/threads", {})["thread_id"])
+        self._threads.append(str(self._post("/threads", {})["thread_id"]))
+        return self._threads[-1]
 
     def start(self, thread: str, agent: str, state: dict[str, Any], *, wait: bool = True) -> None:
         self._post(f"/threads/{thread}/runs{'/wait' if wait else ''}", {"assistant_id": agent, "input": state})
@@ -85,6 +90,10 @@ class LangGraphDriver:
     def agent_id(self, agent: str) -> str:
         found = self._post("/assistants/search", {"graph_id": agent, "limit": 1})
         return str(found[0]["assistant_id"])
+
+    def forget(self) -> None:
+        for thread in self._threads:
+            self.client.delete(f"/threads/{thread}")  # which a test may have done before
 
     def _get(self, path: str) -> Any:
         return self.client.get(path).raise_for_status().json()
@@ -127,6 +136,9 @@ class AgentProtocolDriver:
 
     def agent_id(self, agent: str) -> str:
         return agent
+
+    def forget(self) -> None:
+        """Nothing: the server lives as long as its tests."""
 
     def _thread(self, thread: str) -> dict[str, Any]:
         document: dict[str, Any] = self.client.get(f"/threads/{thread}").raise_for_status().json()

@@ -30,6 +30,8 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leave nothing: LangGraph.js writes all that it has whenever it is idle, and answers nobody meanwhile."""
+        self.driver.forget()
         self.client.close()
 
     def new_client(self) -> httpx.Client:
