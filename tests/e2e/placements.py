@@ -20,6 +20,8 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from ap_resume_shim import ResumeShim, ReverseProxy
+from ap_resume_shim.transports import Address
+from ap_resume_shim.transports.httpx import HttpxTransport
 from examples.legacy_server.server import create_app
 from tests.servers.apps.py.tap import Tap
 from tests.servers.run import start
@@ -70,7 +72,12 @@ def app_of(backend: str) -> Iterator[ASGIApp]:
         yield create_app()
     else:
         with real_server(backend) as url:
-            yield ReverseProxy(url)
+            yield ReverseProxy(url, transport=_unkept)
+
+
+def _unkept(address: Address) -> HttpxTransport:
+    """A connection for each request: a server that was busy for seconds closes kept ones, requests unread."""
+    return HttpxTransport(address, httpx.AsyncHTTPTransport(limits=httpx.Limits(max_keepalive_connections=0)))
 
 
 @contextmanager
