@@ -24,7 +24,7 @@ from ap_resume_shim.core.exchange import (
     Drain,
     Flow,
     Join,
-    Overtaken,
+    KnownIds,
     Peek,
     ReadBody,
     ReadEvents,
@@ -34,6 +34,8 @@ from ap_resume_shim.core.exchange import (
     Send,
     Settings,
     Step,
+    Uncommitted,
+    UncommittedResume,
     Unsettled,
 )
 from ap_resume_shim.core.flow import admit, resume_flow
@@ -159,8 +161,12 @@ class _Stage:
                 return None
             case Consult():
                 return self._named(next((answer["ledger"] for answer in self._answers if "ledger" in answer), []))
-            case Overtaken() | Unsettled() | Repeated():
+            case Unsettled() | Repeated():
                 return False
+            case KnownIds():
+                return frozenset()
+            case Uncommitted():
+                return UncommittedResume()
             case _:
                 return None
 

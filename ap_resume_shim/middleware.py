@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim.backends import known_marks, load_backend
 from ap_resume_shim.core.detect import NATIVE, detect_flow
@@ -67,6 +67,7 @@ class ResumeShim:
         lenient: bool = False,
         prefix: str = "",
         settle: float = 1.0,
+        typed_answers: Literal["check", "show"] = "check",
         limits: Limits | None = None,
         cors: Sequence[str] = (),
     ) -> None:
@@ -84,6 +85,8 @@ class ResumeShim:
         - `lenient`: drop fields that the backend cannot honour, and name them in `AP-Resume-Ignored`.
         - `prefix`: a path that stands before the backend's routes and the shim's, such as `/api`.
         - `settle`: seconds that a busy thread is given before 409: servers announce a question before they record it.
+        - `typed_answers`: "check" refuses an answer that certainly violates the schema of its question; "show" only
+          shows the schema.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: what the app around or the backend says is left alone.
 
@@ -97,8 +100,13 @@ class ResumeShim:
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
         self._credentials = tuple(credentials)
-        self._settings = Settings(settle=settle, lenient=lenient)
         self._limits = limits or Limits()
+        self._settings = Settings(
+            settle=settle,
+            commit_timeout=self._limits.commit,
+            typed_answers=typed_answers == "check",
+            lenient=lenient,
+        )
         self._resume_at, self._options = resume_at, dict(options or {})
         self._dialect: Dialect | None = None
         self._behind: ASGIApp = app

@@ -29,7 +29,7 @@ from ap_resume_shim.core.exchange import (
     Headers,
     Join,
     Known,
-    Overtaken,
+    KnownIds,
     Pause,
     Peek,
     Poll,
@@ -38,15 +38,18 @@ from ap_resume_shim.core.exchange import (
     ReadHead,
     Recall,
     Reframer,
+    Remember,
     Repeated,
     Reply,
     Request,
     Response,
+    Rival,
     Send,
     Settled,
     Step,
     StreamReply,
     Tell,
+    Uncommitted,
     Unsettled,
     Untaken,
 )
@@ -74,6 +77,8 @@ class Limits:
     """From the sending of a resume to its answer: the first byte of a stream, the last of any other."""
     idle: float = 3600.0
     """Silence of the backend in the middle of a stream."""
+    commit: float = 30.0
+    """How long an accepted resume may stay invisible in the thread's state; the thread is held meanwhile."""
     keepalive: float = 15.0
     """Silence after which a waiting client gets a byte: white space before JSON, a comment in a stream."""
     body: int = 4 * 1024 * 1024
@@ -103,6 +108,7 @@ class Resumption:
         self._client, self._mode, self._cancels = client, mode, cancels
         self._ledger = ledger
         self._sent: Exchange | None = None
+        self._commit: asyncio.Task[None] | None = None
         self._head: Headers = ()
         self._accepted = self._late = self._telling = False
         self._deadline = self._silent_since = 0.0
@@ -127,6 +133,8 @@ class Resumption:
             self._flow.close()
             if self._sent is not None:
                 self._sent.leave()
+            if self._commit is not None:
+                await asyncio.wait({self._commit})
             await self._arrival.leave()
         if self._sent is not None and not self._late:
             # The app may go on after its answer, as without the shim; what it raises then is not swallowed.
@@ -148,14 +156,9 @@ class Resumption:
 
     async def _do(self, step: Step) -> Any:
         match step:
-            case Ask(requests):
+            case Ask() | Peek() | Consult():
                 with self._line.upstream:
-                    return await self._ask(requests)
-            case Peek():
-                with self._line.upstream:
-                    return await peek(self._app, self._scope, self._prefix, step, self._limits.lookup)
-            case Consult():
-                return await self._ledger()
+                    return await self._look(step)
             case Poll(seconds):
                 return await self._poll(seconds)
             case Pause(seconds):
@@ -166,22 +169,31 @@ class Resumption:
                 return kept
             case Repeated():
                 return await self._arrival.repeated()
-            case Overtaken():
-                return await self._arrival.overtaken()
+            case Rival():
+                return await self._arrival.rival()
+            case KnownIds():
+                return await self._arrival.known_ids()
+            case Remember(ids):
+                return await self._arrival.remember(ids)
             case Unsettled():
                 return await self._arrival.unsettled()
+            case Uncommitted():
+                return await self._arrival.uncommitted()
             case Settled():
-                return await self._arrival.settled()
-            case Claim():
-                return await self._arrival.claim()
+                return await self._settled()
+            case Claim(answered, seen):
+                return await self._arrival.claim(answered, seen)
             case Send(request, grace):
                 return await self._send(request, grace)
             case ReadHead():
                 return await self._read_head(self._open)
-            case Accepted(run_id, headers):
+            case Accepted(run_id, headers, commit):
                 self._head, self._accepted = headers, True
                 self._line.verdict, self._line.run_id = logs.ACCEPTED, run_id
-                return await self._arrival.accepted(run_id)
+                await self._arrival.accepted(run_id, hold=commit is not None)
+                if commit is not None:
+                    self._commit = asyncio.create_task(self._see_committed(commit))
+                return None
             case Known(run_id):
                 self._line.run_id = run_id
                 return await self._arrival.known(run_id)
@@ -248,6 +260,45 @@ class Resumption:
             except Exception as error:
                 if not attempts or not isinstance(error, UpstreamError):
                     return error
+
+    async def _see_committed(self, commit: Flow) -> None:
+        """Do the lookups that show the resume in the thread's state, and release the thread after them."""
+        result: Any = None
+        failure: Exception | None = None
+        try:
+            async with asyncio.timeout(self._limits.commit):
+                while True:
+                    step = commit.send(result) if failure is None else commit.throw(failure)
+                    result, failure = None, None
+                    try:
+                        result = await self._look(step)
+                    except ResumeError as error:
+                        failure = error
+        except (StopIteration, TimeoutError):
+            pass
+        finally:
+            commit.close()
+            await self._arrival.committed()
+
+    async def _look(self, step: Step) -> Any:
+        """A step of a lookup."""
+        match step:
+            case Ask(requests):
+                return await self._ask(requests)
+            case Peek():
+                return await peek(self._app, self._scope, self._prefix, step, self._limits.lookup)
+            case Consult():
+                return await self._ledger()
+            case Pause(seconds):
+                return await asyncio.sleep(seconds)
+            case _:
+                raise TypeError(f"{type(step).__name__} is no step of a lookup")
+
+    async def _settled(self) -> None:
+        """A thread that was seen at rest after its run shows the resume."""
+        await self._arrival.settled()
+        if self._commit is not None:
+            self._commit.cancel()
 
     async def _keep(self, reply: Reply) -> None:
         """Keep the answer for those who ask again, if the backend took the resume: else it may come again."""

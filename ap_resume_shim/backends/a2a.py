@@ -68,7 +68,6 @@ class A2A(Dialect):
         "An agent of the SDK of 0.3 that raises leaves its task working for ever: the context stays busy.",
     )
     unsupported = frozenset({"config", "webhook", "on_completion"})
-    shows_late = True
     silence_is_consent = False
 
     def __init__(self, card: str = wire.CARD, binding: str | None = None, path: str | None = None) -> None:

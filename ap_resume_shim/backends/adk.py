@@ -71,7 +71,6 @@ class Adk(Dialect):
     )
     marks = (Marks(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
     unsupported = frozenset({"webhook"})
-    shows_late = True
 
     def __init__(self, user_id: str = "user") -> None:
         """`user_id`: whose sessions they are, where the body does not say it."""

@@ -44,6 +44,8 @@ class Aegra(Dialect):
     reserved = wire.RESERVED
     forwards_extra = True
     accepts_at_head = True
+    commit = "with_answer"
+    interrupt_id_form = wire.INTERRUPT_ID
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """State and newest runs, side by side: the thread itself shows neither interrupts nor values.

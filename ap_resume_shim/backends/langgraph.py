@@ -35,6 +35,8 @@ class LangGraph(Dialect):
     reserved = wire.RESERVED
     forwards_extra = True
     accepts_at_head = True
+    commit = "with_answer"
+    interrupt_id_form = wire.INTERRUPT_ID
 
     def thread_key(self, thread_id: str) -> str:
         """The servers take upper case and missing dashes for the same thread, so they are one key."""

@@ -5,6 +5,7 @@ Facts are from the recordings; `docs/backends/langgraph.md` has the table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 from ap_resume_shim.core.reading import Rule, read_lookup
 
+INTERRUPT_ID = re.compile("[0-9a-f]{32}")
 RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
 
 _RESUME_PATHS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
@@ -133,7 +135,7 @@ DOUBLE = range(-(2**53) + 1, 2**53)
 
 
 def _check_unnamed(value: Any) -> None:
-    if value is None or (isinstance(value, dict) and all(_is_hex_id(key) for key in value)):
+    if value is None or (isinstance(value, dict) and all(INTERRUPT_ID.fullmatch(key) for key in value)):
         raise UnsupportedInput(
             "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
             "hexadecimal digits for something else than an answer: wrap the answer in an object."
@@ -151,10 +153,6 @@ def _everything_in(values: Iterable[Any]) -> Iterator[Any]:
             left.extend(value.values())
         elif isinstance(value, list):
             left.extend(value)
-
-
-def _is_hex_id(key: str) -> bool:
-    return len(key) == 32 and all(char in "0123456789abcdef" for char in key)
 
 
 def is_uuid(text: str) -> bool:

@@ -73,7 +73,7 @@ class LlamaIndex(Dialect):
         "Streams have no `messages`: what a workflow writes is told as `custom`.",
     )
     unsupported = frozenset({"webhook", "config"})
-    shows_late = True
+    acceptance_unproven = True
 
     def __init__(self, event: str = "", field: str = "", echo: str = "") -> None:
         """See `options`."""

@@ -62,7 +62,6 @@ class MastraAgent(Dialect):
         "A run in the background cannot be stopped; a tool that works goes on until it ends.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
-    shows_late = True
 
     def __init__(self, prefix: str = "/api") -> None:
         """See `options`."""

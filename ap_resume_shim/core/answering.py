@@ -24,11 +24,12 @@ from ap_resume_shim.core.exchange import (
     Flow,
     Headers,
     Join,
-    Overtaken,
     Pause,
     ReadEvents,
+    Remember,
     Reply,
     Response,
+    Rival,
     Settled,
     Step,
     StreamReply,
@@ -74,6 +75,8 @@ def _wait(case: Case, run: Course) -> Flow:
     after = yield from _look_again(case)
     if after.status != "busy":
         yield Settled()
+    if ids := tuple(interrupt.id for interrupt in after.interrupts if interrupt.id is not None):
+        yield Remember(ids)
     status, metadata = _outcome(ended, after)
     told = _run(case, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values
@@ -156,7 +159,7 @@ def cancel(case: Case, started: Started | None) -> Flow:
     """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, if none came after it."""
     if started is None:
         found = yield from case.dialect.lookup(case.resume)
-        if found.run_id is None or found.status != "busy" or (yield Overtaken()):
+        if found.run_id is None or found.status != "busy" or (yield Rival()):
             return
         started = Started(found.run_id, memory=found.memory)
     request = case.dialect.cancel(case.resume, started)

@@ -43,6 +43,8 @@ class Case:
     dialect: Dialect
     settings: Settings
     found: Found
+    answered: tuple[str, ...] = ()
+    """`Interrupt.name` of each question that the resume answers."""
 
     @property
     def grace(self) -> float | None:
@@ -75,7 +77,7 @@ class Named:
         self._case, self._response = case, response or Response(200)
 
     def accept(self) -> Flow:
-        body = yield from _read(ReadBody())
+        body = yield from _read(self._case, ReadBody())
         yield from _refuse(self._case, self._response, body)
         self.started = self._case.dialect.started(self._response, body, self._case.resume, self._case.found)
         yield from _accept(self._case, self.started)
@@ -137,7 +139,7 @@ class Resulting:
         return self._case.dialect.ended(self._body or b"")
 
     def _read(self, response: Response, step: ReadBody) -> Flow:
-        body = yield from _read(step)
+        body = yield from _read(self._case, step)
         yield from _refuse(self._case, response, body)
         yield from self._understand(response, body)
 
@@ -163,7 +165,7 @@ class Streamed:
         case = self._case
         self.started = case.dialect.started(self._response, b"", case.resume, case.found)
         grace = case.settings.stream_grace if case.dialect.silence_is_consent else None
-        self.head = yield from _read(ReadEvents(grace, case.dialect.begun))
+        self.head = yield from _read(case, ReadEvents(grace, case.dialect.begun))
         self.started = self.started or case.dialect.started(self._response, self.head, case.resume, case.found)
         yield from _refuse(case, self._response, self.head, self.started)
         yield from _accept(case, self.started)
@@ -187,12 +189,12 @@ def course_of(case: Case, response: Response | None) -> Course:
             return Streamed(case, response)
 
 
-def _read(step: ReadBody | ReadEvents) -> Generator[Step, Any, bytes]:
+def _read(case: Case, step: ReadBody | ReadEvents) -> Generator[Step, Any, bytes]:
     """Read what tells whether the backend took the resume; when that breaks off, it may have."""
     try:
         read: bytes = yield step
     except Exception:
-        yield Accepted()
+        yield accepted(case)
         raise
     return read
 
@@ -204,57 +206,92 @@ def _refuse(case: Case, response: Response, body: bytes, started: Started | None
         return
     if isinstance(refusal, UpstreamFailure):
         refusal.metadata.setdefault("resume_state", "unknown")
-        yield Accepted(None if started is None else started.run_id)
+        yield accepted(case, started)
     else:
         refusal.metadata.setdefault("resume_state", "not_sent")
         yield Untaken()
     raise refusal
 
 
+def accepted(case: Case, started: Started | None = None, *, proven: bool = False) -> Accepted:
+    """The acceptance; where the state may lag behind it, with the lookups that end when the state shows the resume."""
+    commit = None if proven or case.dialect.commit == "with_answer" else _commit(case, started)
+    if started is None:
+        return Accepted(commit=commit)
+    return Accepted(started.run_id, headers(case, started) if case.resume.mode is Mode.WAIT else (), commit)
+
+
 def _accept(case: Case, started: Started | None) -> Flow:
-    """The backend took the resume: let the thread go, once it does not look interrupted any longer."""
-    told: Step = Accepted()
-    if started is not None:
-        told = Accepted(started.run_id, headers(case, started) if case.resume.mode is Mode.WAIT else ())
-    unheard: ResumeError | None = None
-    try:
-        if case.dialect.shows_late:
-            unheard = yield from _until_it_shows(case)
-    except ClientGone:
-        yield told
-        raise
-    yield Untaken() if _never_heard(unheard) else told
-    if unheard is not None:
-        raise unheard
+    """The backend took the resume. Where its 2xx does not prove that, wait until the thread's state does."""
+    lost: ResumeError | None = None
+    proven = False
+    if case.dialect.acceptance_unproven:
+        try:
+            proven, lost = yield from _prove(case)
+        except ClientGone:
+            yield accepted(case, started)
+            raise
+    yield Untaken() if _never_heard(lost) else accepted(case, started, proven=proven)
+    if lost is not None:
+        raise lost
 
 
-def _until_it_shows(case: Case) -> Generator[Step, Any, ResumeError | None]:
-    """Wait until the questions that were found are gone: until then, a second resume would be taken as well.
-
-    Of a step that is retried, the questions were answered before. Where they stay, the dialect may know why.
-    """
-    found = case.found
-    asked = {interrupt.id for interrupt in found.interrupts or found.answered}
-    unheard: ResumeError | None = None
+def _prove(case: Case) -> Generator[Step, Any, tuple[bool, ResumeError | None]]:
+    """Wait until the thread's state shows the resume: whether it does, and else why the dialect calls it lost."""
+    lost: ResumeError | None = None
     waited = 0.0
     while waited < case.settings.settle:
         try:
             now = yield from case.dialect.lookup(case.resume, agent=False)
-        except ResumeError:  # what the thread does not tell is told by the run's end
-            return None
-        left = now.interrupts if found.interrupts else now.answered
-        if now.status == "busy" or not asked & {interrupt.id for interrupt in left}:
-            return None
-        unheard = case.dialect.unheard(found, now)
-        if _never_heard(unheard):
-            return unheard
+        except ResumeError:  # the run's end will show what the thread does not
+            return False, None
+        if _shows_resume(case, now):
+            return True, None
+        lost = case.dialect.unheard(case.found, now)
+        if _never_heard(lost):
+            return False, lost
         yield Pause(case.settings.settle_step)
         waited = round(waited + case.settings.settle_step, 6)
-    return unheard
+    return False, lost
 
 
-def _never_heard(unheard: ResumeError | None) -> bool:
-    return unheard is not None and unheard.metadata.get("resume_state") == "not_sent"
+def _commit(case: Case, started: Started | None) -> Flow:
+    """Look at the thread until its state shows the resume; ever less often, since a server may take its time."""
+    pause = case.settings.settle_step
+    while True:
+        try:
+            now = yield from case.dialect.lookup(case.resume, agent=False)
+            if _shows_resume(case, now) or (yield from _nameless_has_ended(case, started)):
+                return
+        except NotFound:
+            return
+        except Exception:  # an app in the same process raises anything; the next lookup may show it
+            pass
+        yield Pause(pause)
+        pause = min(pause * 1.5, case.settings.completion_poll)
+
+
+def _shows_resume(case: Case, now: Found) -> bool:
+    """Whether the thread has moved on: it is busy, or no longer stands where the resume found it."""
+    if now.status == "busy":
+        return True
+    if not case.answered:
+        return not now.breakpoint
+    left = now.interrupts if case.found.interrupts else now.answered
+    return set(case.answered).isdisjoint(interrupt.name for interrupt in left)
+
+
+def _nameless_has_ended(case: Case, started: Started | None) -> Generator[Step, Any, bool]:
+    """Where questions have no ids, the same one may be asked again: then the end of a new run shows the resume."""
+    if started is None or started.run_id == case.found.run_id or all(i.id is not None for i in case.found.interrupts):
+        return False
+    if case.dialect.run(case.resume, started) is None:
+        return False
+    return (yield from has_ended(case, started))
+
+
+def _never_heard(lost: ResumeError | None) -> bool:
+    return lost is not None and lost.metadata.get("resume_state") == "not_sent"
 
 
 def name(case: Case, run: Course) -> Generator[Step, Any, Started]:

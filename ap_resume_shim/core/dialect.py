@@ -6,6 +6,7 @@ responses. Pure: no await, clock, random number or environment.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -30,6 +31,10 @@ class Found:
     """Questions whose answer was taken by a step that failed afterwards."""
     breakpoint: bool = False
     """Stopped between two steps without a question."""
+    moving: bool = False
+    """The lookup's answers disagree whether the thread is busy: it was at some moment of the lookup."""
+    past_ids: frozenset[str] = frozenset()
+    """Ids of interrupts in the thread's history, where the lookup has it."""
     agent_id: str | None = None
     values: Any = None
     error: Any = None
@@ -38,6 +43,12 @@ class Found:
     """The thread's newest run, where the lookup tells."""
     memory: Any = None
     """What the dialect itself wants to remember until it builds its request."""
+
+    def names(self, verdict: Verdict) -> tuple[str, ...]:
+        """`Interrupt.name` of each question that the verdict answers, or retries with its first answer."""
+        if isinstance(verdict, GoOn):
+            return tuple(interrupt.name for interrupt in self.answered)
+        return tuple(interrupt.name for interrupt in self.interrupts if interrupt.id in verdict.by_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +163,14 @@ class Dialect:
     """Whether the head of a result comes when the run begins, and says that the resume was taken."""
     silence_is_consent: bool = True
     """Whether a stream that begins with silence has taken the resume; else nothing but its first event tells."""
-    shows_late: bool = False
-    """Whether the thread still looks interrupted for a moment after the backend took a resume, and takes another."""
+    commit: Literal["late", "with_answer"] = "late"
+    """`late`: after an accepted resume, a lookup may still show the old interrupt, and the server would accept a second
+    answer; the thread stays held until the state shows the resume. `with_answer`: a real server proved that its 2xx
+    comes after the commit."""
+    acceptance_unproven: bool = False
+    """A 2xx does not prove that the agent receives the answer: the client's answer waits until the state proves it."""
+    interrupt_id_form: re.Pattern[str] | None = None
+    """The form of the backend's interrupt ids, where no key of an ordinary answer has it."""
 
     def thread_key(self, thread_id: str) -> str:
         """One spelling for a thread: what holds it. Raises `InvalidRequest` for an id that cannot be one."""
@@ -191,7 +208,7 @@ class Dialect:
         return UpstreamError("The backend refused the resume in its stream.", {"upstream": first.json})
 
     def unheard(self, found: Found, now: Found) -> ResumeError | None:
-        """Why an answer that the backend took was not heard: with `shows_late`, of a thread that looks as before.
+        """Why an accepted answer was lost, with `acceptance_unproven`, from a thread that looks as before.
 
         `metadata.resume_state` is `not_sent` where the agent will certainly never hear it, else `unknown`.
         """

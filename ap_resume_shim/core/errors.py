@@ -4,6 +4,7 @@
     ├── InvalidRequest            422 invalid_request
     │   ├── UnsupportedField      422 unsupported_field
     │   ├── UnsupportedInput      422 unsupported_input
+    │   ├── InvalidAnswer         422 invalid_answer
     │   └── IdempotencyKeyReused  422 idempotency_key_reused
     ├── RequestTooLarge           413 request_too_large
     ├── NotFound                  404
@@ -92,6 +93,12 @@ class UnsupportedInput(InvalidRequest):
     """An answer that this backend cannot carry unchanged, or has no use for."""
 
     code = "unsupported_input"
+
+
+class InvalidAnswer(InvalidRequest):
+    """An answer that certainly violates the schema of its question."""
+
+    code = "invalid_answer"
 
 
 class IdempotencyKeyReused(InvalidRequest):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlencode
 
 from ap_resume_shim.core import strictjson
@@ -127,9 +127,43 @@ class Poll:
     seconds: float
 
 
+Contention = Literal["holding", "accepted"]
+"""What another resume of the same thread does: it holds the thread now, or was accepted since this one arrived."""
+
+
 @dataclass(frozen=True, slots=True)
-class Overtaken:
-    """Was another resume of the thread accepted, or is one being forwarded, since this one arrived? Sent back: bool."""
+class Rival:
+    """Does another resume of the thread stand in the way? Sent back: `Contention`, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownIds:
+    """Which interrupt ids does the guard remember for this thread? Sent back: a frozenset of str."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Remember these interrupt ids for this thread. Sent back: None."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UncommittedResume:
+    """The last accepted resume of a thread, while neither its commit nor the end of its run was seen."""
+
+    names: frozenset[str] = frozenset()
+    """`Interrupt.name` of each question that it answered."""
+    age: float = 0.0
+    """Seconds since its acceptance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncommitted:
+    """Which resume was accepted, and not yet seen in the thread's state, when this one arrived?
+
+    Sent back: `UncommittedResume`, with no names where there is none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +188,13 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Hold the thread. Thrown in: `ResumeInProgress` when another resume holds it or was accepted since arrival."""
+    """Hold the thread. Sent back: None when this resume holds it from here on; else the `Contention` that forbids it.
+
+    `answered` has the `Interrupt.name` of each question that will be answered, `seen` the ids to remember.
+    """
+
+    answered: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +216,17 @@ class ReadHead:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The backend took the resume, or may have: the thread is let go, and whoever arrived before is refused.
+    """The backend took the resume, or may have: whoever arrived before is refused.
 
     `run_id` is the run's name, as far as it is known by now. `headers` are what the answer's head will have, should
-    it have to go out before the answer is there.
+    it have to go out before the answer is there. The thread is released at once, unless there is a `commit`: lookups
+    (`Ask`, `Peek`, `Consult`, `Pause`) that end when the thread's state shows the resume. The driver runs them beside
+    the flow, and releases the thread when they end, when the flow yields `Settled`, or after `commit_timeout`.
     """
 
     run_id: str | None = None
     headers: Headers = ()
+    commit: Flow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +373,10 @@ Step = (
     | Poll
     | Recall
     | Repeated
-    | Overtaken
+    | Rival
+    | KnownIds
+    | Remember
+    | Uncommitted
     | Unsettled
     | Settled
     | Claim
@@ -365,4 +411,8 @@ class Settings:
     """How often a run is looked at whose end nothing announces."""
     connect_again: float = 0.2
     """After how long a resume that found no connection is sent once more: of it, no byte was."""
+    commit_timeout: float = 30.0
+    """How long an accepted resume may stay invisible in the thread's state, at most."""
+    typed_answers: bool = True
+    """Whether an answer that certainly violates its question's schema is refused."""
     lenient: bool = False

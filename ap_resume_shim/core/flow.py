@@ -11,42 +11,35 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.core.answering import REPLAYED, answer, cancel, join
-from ap_resume_shim.core.courses import Case
-from ap_resume_shim.core.dialect import Dialect, Found, Started, Verdict
+from ap_resume_shim.core.claiming import claim
+from ap_resume_shim.core.courses import Case, accepted
+from ap_resume_shim.core.dialect import Dialect, Started, Verdict
 from ap_resume_shim.core.errors import (
     AnswerLost,
-    Conflict,
     HoldLapsed,
     IdempotencyKeyReused,
     InvalidRequest,
     ResumeError,
     ResumeInProgress,
-    ThreadBusy,
     UnsupportedField,
     UpstreamFailure,
     UpstreamUnreachable,
 )
 from ap_resume_shim.core.exchange import (
-    Accepted,
     Answer,
-    Claim,
     ClientGone,
     Flow,
     Kept,
-    Overtaken,
     Pause,
     Recall,
     Repeated,
     Response,
     Send,
     Settings,
-    Settled,
     Step,
-    Unsettled,
     Untaken,
 )
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.verdict import judge
 
 
 def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
@@ -62,11 +55,9 @@ def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
             "The same resume came a moment ago, most likely a double click: this one was not sent. "
             "Read the thread before you answer again."
         )
-    found, verdict = yield from _decide(resume, dialect, settings, found)
-    dialect.check(resume, found, verdict)
-    yield Claim()
+    found, verdict = yield from claim(resume, dialect, settings, found)
     found, verdict = yield from dialect.prepare(resume, found, verdict)
-    case = Case(resume, dialect, settings, found)
+    case = Case(resume, dialect, settings, found, found.names(verdict))
     response = yield from _forward(case, verdict)
     try:
         yield from answer(case, response)
@@ -129,59 +120,6 @@ def _answer_again(case: Case, kept: Kept) -> Flow:
     )
 
 
-def _decide(
-    resume: Resume, dialect: Dialect, settings: Settings, found: Found
-) -> Generator[Step, Any, tuple[Found, Verdict]]:
-    """Judge by the state of the moment, as it was found first and as it settles.
-
-    A busy thread is given time to settle, since servers announce an interrupt before they record it. But what it asks
-    then must have been asked already when the resume arrived: else a double click would answer the next question.
-    """
-    arrived: Found | None = None
-    waited = 0.0
-    while True:
-        if found.status != "busy":
-            yield Settled()
-        try:
-            verdict = judge(resume, found, dialect)
-            if arrived is not None and not (yield from _was_asked(arrived, found)):
-                raise ResumeInProgress(
-                    "The thread was running when this resume arrived, and asked its question later. "
-                    "Read the question before you answer it."
-                )
-            return found, verdict
-        except Conflict as conflict:
-            if (yield Overtaken()):
-                raise ResumeInProgress(
-                    "Another resume of this thread came first. Read the thread before you answer again."
-                ) from None
-            if not isinstance(conflict, ThreadBusy):
-                raise
-            if waited >= settings.settle:
-                if (yield Unsettled()):
-                    raise ResumeInProgress(
-                        "A resume of this thread is still running. Wait for its question before you answer again."
-                    ) from None
-                raise
-        arrived = arrived or found
-        yield Pause(settings.settle_step)
-        waited = round(waited + settings.settle_step, 6)
-        found = yield from dialect.lookup(resume)
-
-
-def _was_asked(arrived: Found, now: Found) -> Generator[Step, Any, bool]:
-    """Whether the questions of a thread at rest are those that showed while it was still busy.
-
-    Recorded servers show a question in the thread's state before they announce it. Where nothing showed, what the
-    shim itself knows decides: a resume that is still running asks its next question later.
-    """
-    shown = {interrupt.id for interrupt in arrived.interrupts} - {None}
-    if shown:
-        return bool(now.interrupts) and {interrupt.id for interrupt in now.interrupts} <= shown
-    unsettled: bool = yield Unsettled()
-    return not unsettled
-
-
 def _forward(case: Case, verdict: Verdict) -> Generator[Step, Any, Response | None]:
     """Send the resume, once. What becomes of it when that fails is said in `metadata.resume_state`."""
     request = case.dialect.resume(case.resume, case.found, verdict)
@@ -196,21 +134,21 @@ def _forward(case: Case, verdict: Verdict) -> Generator[Step, Any, Response | No
             yield from cancel(case, None)
         except ResumeError as failure:
             failure.metadata["resume_state"] = "unknown"
-            yield Accepted()
+            yield accepted(case)
             raise
-        yield Accepted()
+        yield accepted(case)
         raise
     except Exception as failure:  # an app in the same process raises anything, perhaps after it took the resume
         if isinstance(failure, ResumeError):
             failure.metadata["resume_state"] = "unknown"
-        yield Accepted()
+        yield accepted(case)
         raise
     if response is None or response.ok:
         return response
     refusal = case.dialect.refusal(response)
     if isinstance(refusal, UpstreamFailure):
         refusal.metadata["resume_state"] = "unknown"
-        yield Accepted()
+        yield accepted(case)
     else:
         yield Untaken()
     raise refusal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from datetime import datetime
 from typing import Any
 
 from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Verdict
@@ -14,22 +16,27 @@ from ap_resume_shim.core.errors import (
     ThreadNotInterrupted,
     UnsupportedInput,
 )
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 
 _NOTHING = object()
 
 
-def judge(resume: Resume, found: Found, dialect: Dialect) -> Verdict:
-    """Decide what is sent, or raise the `ResumeError` that says why nothing is."""
-    answer, pin = _answer(resume), resume.body.interrupt_id
+def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] = frozenset()) -> Verdict:
+    """Decide what is sent, or raise the `ResumeError` that says why nothing is.
+
+    `remembered` are interrupt ids that the guard knows of this thread.
+    """
+    answer = _answer(resume)
     if found.status == "busy":
         raise ThreadBusy(
             f"Thread {resume.thread_id} is running and asks nothing now. Wait until it is interrupted again."
         )
+    by_id = addressed(resume, found, dialect, remembered)
+    if by_id is not None:
+        _check_pending(set(by_id), found, resume.now)
     if found.interrupts:
-        return _of_pending(answer, pin, found, partial=dialect.partial)
-    if pin is not None and all(interrupt.id != pin for interrupt in found.answered):
-        raise _not_pending(pin, found)
+        return _of_pending(by_id, answer, found, now=resume.now, partial=dialect.partial)
     if found.answered:
         if answer is _NOTHING:
             return GoOn()
@@ -47,6 +54,34 @@ def judge(resume: Resume, found: Found, dialect: Dialect) -> Verdict:
     )
 
 
+def addressed(
+    resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] = frozenset()
+) -> dict[str | None, Any] | None:
+    """The answers by interrupt id, where the resume names them by a pin or by the keys of `input`; else None.
+
+    An object is keyed if every key is an interrupt id of this thread: pending, in its history, remembered by the
+    guard, or of the form that only the backend's ids have. Raises `InterruptNotPending` for an object that mixes ids
+    of the thread with other keys.
+    """
+    answer, pin = _answer(resume), resume.body.interrupt_id
+    if pin is not None:
+        keyed = isinstance(answer, dict) and list(answer) == [pin]
+        return {pin: answer[pin] if keyed else None if answer is _NOTHING else answer}
+    if not resume.body.has_input or not isinstance(answer, dict) or not answer:
+        return None
+    known = {interrupt.id for interrupt in (*found.interrupts, *found.answered)} | found.past_ids | remembered
+    form = dialect.interrupt_id_form
+    if all(key in known or (form is not None and form.fullmatch(key)) for key in answer):
+        return dict(answer)
+    if known.isdisjoint(answer):
+        return None
+    raise InterruptNotPending(
+        "`input` has interrupt ids of this thread and other keys. Send an object whose keys are all pending interrupt "
+        "ids, or pin the answer with `interrupt_id` to send the object itself.",
+        found.interrupts,
+    )
+
+
 def _answer(resume: Resume) -> Any:
     """The answer: `input`, else the list of messages, else nothing (which is not null)."""
     body = resume.body
@@ -57,39 +92,57 @@ def _answer(resume: Resume) -> Any:
     return _NOTHING
 
 
-def _of_pending(answer: Any, pin: str | None, found: Found, *, partial: bool) -> Input:
-    """Match the answer to the questions. "Go on" answers a single question with null."""
+def _check_pending(ids: set[str | None], found: Found, now: str) -> None:
+    """Refuse ids that are not pending; one whose answer was committed before its step failed is reported as that."""
+    pending = {interrupt.id for interrupt in found.interrupts if not _is_expired(interrupt, now)}
+    answered = {interrupt.id for interrupt in found.answered}
+    gone = ids - pending
+    if not gone or (gone <= answered and not found.interrupts):
+        return
+    if gone <= answered:
+        raise _already_answered(found)
+    names = ", ".join(sorted(map(str, gone)))
+    raise InterruptNotPending(
+        f"Interrupt {names} is not, or not any longer, pending. Read the thread, and answer what it asks now.",
+        found.interrupts,
+    )
+
+
+def _is_expired(interrupt: Interrupt, now: str) -> bool:
+    """Whether the question's time is over; a time that cannot be read never ends."""
+    if interrupt.expires_at is None:
+        return False
+    try:
+        return datetime.fromisoformat(interrupt.expires_at) <= datetime.fromisoformat(now)
+    except (ValueError, TypeError):
+        return False
+
+
+def _of_pending(by_id: dict[str | None, Any] | None, answer: Any, found: Found, *, now: str, partial: bool) -> Input:
+    """Match the answer to the questions. Without an answer, a single question is answered with null."""
     pending = found.interrupts
     ids = [interrupt.id for interrupt in pending]
     if len(set(ids)) < len(ids):
         raise AmbiguousInterrupt(
             "Pending interrupts share an id, so that an answer cannot be meant for one of them.", pending
         )
-    value = None if answer is _NOTHING else answer
-    if pin is not None:
-        if pin not in ids:
-            raise _not_pending(pin, found)
-        if len(ids) > 1 and not partial:
-            raise _several(found, "All of them have to be answered at once: send an object {interrupt id: answer}.")
-        return Input({pin: value})
-    if len(pending) == 1:
-        return Input({pending[0].id: value})
-    if not isinstance(answer, dict) or not answer or not set(answer) <= set(ids):
-        raise _several(found, "Send `input` as an object {interrupt id: answer} with ids of these only.")
-    if not partial and set(answer) != set(ids):
-        raise _several(found, "This backend takes the answers to all of them at once.")
-    return Input(dict(answer))
+    if by_id is None:
+        if len(pending) > 1:
+            raise _several(found, "Send `input` as an object {interrupt id: answer} with ids of these only.")
+        if _is_expired(pending[0], now):
+            raise InterruptNotPending(
+                f"Interrupt {pending[0].id} expired at {pending[0].expires_at}. Read the thread, and answer what it "
+                "asks now.",
+                pending,
+            )
+        return Input({pending[0].id: None if answer is _NOTHING else answer})
+    if not partial and set(by_id) != set(ids):
+        raise _several(found, "This backend takes the answers to all of them at once: send {interrupt id: answer}.")
+    return Input(by_id)
 
 
 def _several(found: Found, advice: str) -> MultipleInterrupts:
     return MultipleInterrupts(f"{len(found.interrupts)} interrupts are pending. {advice}", found.interrupts)
-
-
-def _not_pending(pin: str, found: Found) -> InterruptNotPending:
-    return InterruptNotPending(
-        f"Interrupt {pin} is not, or not any longer, pending. Read the thread, and answer what it asks now.",
-        found.interrupts,
-    )
 
 
 def _already_answered(found: Found) -> InterruptAlreadyAnswered:

@@ -425,7 +425,7 @@ def unheard(*more: Event) -> ResumeNotConsumed:
 
 
 def test_an_answer_that_nobody_hears_is_told_by_the_log() -> None:
-    assert LI.shows_late
+    assert LI.acceptance_unproven
     assert unheard(UNHANDLED, IDLE).metadata == {"resume_state": "not_sent"}
     assert unheard().metadata == {"resume_state": "unknown"}, "or not told at all"
 

@@ -17,20 +17,24 @@ from ap_resume_shim.core.exchange import (
     Flow,
     Headers,
     Known,
-    Overtaken,
+    KnownIds,
     Pause,
     ReadBody,
     ReadEvents,
     Recall,
+    Remember,
     Repeated,
     Reply,
     Request,
     Response,
+    Rival,
     Send,
     Settings,
     Settled,
     Step,
     StreamReply,
+    Uncommitted,
+    UncommittedResume,
     Unsettled,
     Untaken,
 )
@@ -112,9 +116,13 @@ class Replay:
                 self.reply = _written(200, headers, b"".join([*pieces, reframer.finish()]))
             case Answer(Reply(status, value, headers)):
                 self.reply = _written(status, headers, value)
-            case Overtaken() | Unsettled() | Repeated():
+            case Unsettled() | Repeated():
                 return False
-            case Claim() | Accepted() | Known() | Untaken() | Recall() | Settled() | Pause():
+            case KnownIds():
+                return frozenset()
+            case Uncommitted():
+                return UncommittedResume()
+            case Rival() | Remember() | Claim() | Accepted() | Known() | Untaken() | Recall() | Settled() | Pause():
                 pass
         return None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import NATIVE, Dialect, Found, Lookup, Started, Tells, Verdict
@@ -19,7 +20,7 @@ from ap_resume_shim.core.exchange import (
     Flow,
     Join,
     Known,
-    Overtaken,
+    KnownIds,
     Pause,
     Peek,
     Poll,
@@ -27,15 +28,19 @@ from ap_resume_shim.core.exchange import (
     ReadEvents,
     ReadHead,
     Recall,
+    Remember,
     Repeated,
     Reply,
     Request,
     Response,
+    Rival,
     Send,
     Settings,
     Step,
     StreamReply,
     Tell,
+    Uncommitted,
+    UncommittedResume,
     Unsettled,
 )
 from ap_resume_shim.core.flow import resume_flow
@@ -70,7 +75,9 @@ class Plain(Dialect):
     forwards_extra: bool = True
     tells: Mapping[Mode, Tells] = field(default_factory=lambda: NATIVE)
     accepts_at_head: bool = True
-    shows_late: bool = False
+    commit: Literal["late", "with_answer"] = "with_answer"
+    acceptance_unproven: bool = False
+    interrupt_id_form: re.Pattern[str] | None = None
     silence_is_consent: bool = True
     lost: ResumeError | None = None
     name: str = "plain"
@@ -140,7 +147,9 @@ USUAL: dict[str, Any] = {
     "DELETE thread": Response(204),
     "GET thread": ASKS,
     "GET thread again": DONE,
-    "overtaken?": False,
+    "rival?": None,
+    "known ids?": frozenset(),
+    "uncommitted?": UncommittedResume(),
     "unsettled?": False,
     "send": NAMED,
     "join": NAMED,
@@ -162,6 +171,7 @@ class Transcript:
     run_id: str | None = None
     fingerprint: str = ""
     grace: float | None = None
+    commit: Flow | None = None
 
     @property
     def after_send(self) -> list[str]:
@@ -199,6 +209,7 @@ def drive(
     lenient: bool = False,
     stream_grace: float = 1.0,
     go_on: bool = False,
+    typed_answers: bool = True,
     **fields: Any,
 ) -> Transcript:
     """Run a flow to its end.
@@ -208,7 +219,7 @@ def drive(
     """
     answer = {} if go_on else {"input": "yes"}
     raw = strictjson.dumps({"thread_id": "t", **answer, **fields})
-    settings = Settings(lenient=lenient, stream_grace=stream_grace)
+    settings = Settings(lenient=lenient, stream_grace=stream_grace, typed_answers=typed_answers)
     resume = parse(raw, mode, now=NOW)
     told = follow(resume_flow(resume, dialect or Plain(), settings), {**USUAL, **(comes or {})})
     told.fingerprint = resume.fingerprint
@@ -229,11 +240,14 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
                 told.request = step.request
             elif isinstance(step, Accepted | Known):
                 told.run_id = step.run_id
+                told.commit = step.commit if isinstance(step, Accepted) else told.commit
             elif isinstance(step, ReadEvents):
                 told.grace = step.grace
             come = comes.get(name, [None])
             result = come.pop(0) if len(come) > 1 else come[0]
-            if result or not isinstance(step, Recall | Repeated):  # what is not there is no part of the story
+            if result or not isinstance(
+                step, Recall | Repeated | KnownIds | Uncommitted | Remember
+            ):  # no part of the story
                 told.steps.append(name)
             if isinstance(step, Ask) and not isinstance(result, Exception):
                 result = (result,)
@@ -259,7 +273,9 @@ def say(step: Step) -> str:
             return type(step).__name__.lower().replace("read", "read ")
         case Consult():
             return "consult"
-        case Overtaken() | Unsettled() | Recall() | Repeated():
+        case KnownIds():
+            return "known ids?"
+        case Rival() | Uncommitted() | Unsettled() | Recall() | Repeated():
             return f"{type(step).__name__.lower()}?"
         case _:
             return type(step).__name__.lower()

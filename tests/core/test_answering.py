@@ -219,18 +219,18 @@ def test_a_refusal_inside_of_a_200_lets_the_thread_go(mode: Mode, what: Tells) -
 @pytest.mark.parametrize("what", ["run", "events"])
 def test_a_thread_is_held_until_its_question_is_gone(what: Tells) -> None:
     comes = {"GET thread again": [ASKS, ASKS, ASKS_NEXT], "read events": FIRST}
-    told = drive(Mode.BACKGROUND, comes, dialect=telling(what, shows_late=True))
+    told = drive(Mode.BACKGROUND, comes, dialect=telling(what, acceptance_unproven=True))
     looks = ["GET thread again", "pause 0.1", "GET thread again", "pause 0.1", "GET thread again"]
     assert told.after_send[1:7] == [*looks, "accepted"]
 
 
 def test_a_thread_is_held_until_it_is_busy() -> None:
-    told = drive(Mode.BACKGROUND, {"GET thread again": BUSY}, dialect=telling("run", shows_late=True))
+    told = drive(Mode.BACKGROUND, {"GET thread again": BUSY}, dialect=telling("run", acceptance_unproven=True))
     assert told.after_send[1:3] == ["GET thread again", "accepted"]
 
 
 def test_a_thread_that_goes_on_to_ask_the_same_is_let_go_in_the_end() -> None:
-    told = drive(Mode.BACKGROUND, {"GET thread again": ASKS}, dialect=telling("run", shows_late=True))
+    told = drive(Mode.BACKGROUND, {"GET thread again": ASKS}, dialect=telling("run", acceptance_unproven=True))
     assert told.after_send.count("pause 0.1") == 10
     assert told.after_send[-2:] == ["accepted", "answer"]
 
@@ -238,19 +238,19 @@ def test_a_thread_that_goes_on_to_ask_the_same_is_let_go_in_the_end() -> None:
 def test_a_step_that_is_retried_holds_its_thread_until_that_shows() -> None:
     failed = Found("error", answered=ASKS.interrupts, agent_id="agent")
     comes = {"GET thread": failed, "GET thread again": [failed, BUSY]}
-    told = drive(Mode.BACKGROUND, comes, dialect=telling("run", shows_late=True), go_on=True)
+    told = drive(Mode.BACKGROUND, comes, dialect=telling("run", acceptance_unproven=True), go_on=True)
     assert told.after_send[1:5] == ["GET thread again", "pause 0.1", "GET thread again", "accepted"]
 
 
 def test_a_thread_that_cannot_be_read_is_let_go() -> None:
     comes = {"GET thread again": UpstreamTimeout("late")}
-    told = drive(Mode.BACKGROUND, comes, dialect=telling("run", shows_late=True))
+    told = drive(Mode.BACKGROUND, comes, dialect=telling("run", acceptance_unproven=True))
     assert told.after_send[1:3] == ["GET thread again", "accepted"]
 
 
 def test_a_client_that_leaves_while_the_thread_is_held_leaves_it_accepted() -> None:
     comes = {"GET thread again": ASKS, "pause 0.1": GONE}
-    told = drive(Mode.WAIT, comes, dialect=telling("run", shows_late=True))
+    told = drive(Mode.WAIT, comes, dialect=telling("run", acceptance_unproven=True))
     assert told.after_send[-2:] == ["accepted", "POST cancel r1"]
 
 

@@ -23,6 +23,7 @@ CLOSED_LIST = {
     ("invalid_request", 422),
     ("unsupported_field", 422),
     ("unsupported_input", 422),
+    ("invalid_answer", 422),
     ("idempotency_key_reused", 422),
     ("upstream_error", 502),
     ("upstream_unreachable", 502),

@@ -21,7 +21,7 @@ from ap_resume_shim.core.errors import (
     UpstreamUnreachable,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.exchange import Kept, Reply, Response, StreamReply
+from ap_resume_shim.core.exchange import Kept, Reply, Response, StreamReply, UncommittedResume
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from tests.core.driving import (
@@ -36,9 +36,11 @@ from tests.core.driving import (
     REFUSED,
     RUN_ENDED,
     RUN_GOES_ON,
+    USUAL,
     Plain,
     Transcript,
     drive,
+    follow,
 )
 
 BACKGROUND, WAIT, STREAM = Mode
@@ -222,7 +224,7 @@ def test_a_thread_that_is_gone_after_the_wait_was_deleted_on_completion() -> Non
 def test_an_idle_thread_is_409(mode: Mode) -> None:
     told = drive(mode, {"GET thread": DONE})
     assert told.code == "thread_not_interrupted"
-    assert told.steps == ["GET thread", "settled", "overtaken?"]
+    assert told.steps == ["GET thread", "settled", "rival?"]
 
 
 @every_mode
@@ -249,8 +251,8 @@ def test_a_busy_thread_is_resumed_when_it_settles_at_the_question_that_it_showed
     """Servers announce a question before they record it."""
     told = drive(WAIT, {"GET thread": [STILL_ASKS, STILL_ASKS, ASKS]})
     assert told.error is None
-    assert told.steps[:6] == ["GET thread", "overtaken?", "pause 0.1", "GET thread", "overtaken?", "pause 0.1"]
-    assert told.steps[6:9] == ["GET thread", "settled", "claim"]
+    assert told.steps[:6] == ["GET thread", "rival?", "pause 0.1", "GET thread", "rival?", "pause 0.1"]
+    assert told.steps[6:10] == ["GET thread", "settled", "unsettled?", "claim"]
 
 
 def test_a_busy_thread_that_showed_nothing_is_resumed_unless_a_resume_was_running() -> None:
@@ -286,22 +288,129 @@ def test_a_question_is_not_waited_for_at_a_thread_that_stops_at_a_breakpoint_ins
 
 @pytest.mark.parametrize("first", [BUSY, DONE])
 def test_a_resume_that_was_overtaken_is_told_so(first: Found) -> None:
-    told = drive(WAIT, {"GET thread": first, "overtaken?": True})
+    told = drive(WAIT, {"GET thread": first, "rival?": "accepted"})
     assert told.code == "resume_in_progress"
     assert told.refused.message.endswith("Read the thread before you answer again.")
 
 
 def test_a_resume_that_is_overtaken_while_it_polls_does_not_answer_the_next_question() -> None:
-    told = drive(WAIT, {"GET thread": [BUSY, BUSY, ASKS_NEXT], "overtaken?": [False, True]})
+    told = drive(WAIT, {"GET thread": [BUSY, BUSY, ASKS_NEXT], "rival?": [None, "accepted"]})
     assert told.code == "resume_in_progress"
-    assert told.steps == ["GET thread", "overtaken?", "pause 0.1", "GET thread", "overtaken?"]
+    assert told.steps == ["GET thread", "rival?", "pause 0.1", "GET thread", "rival?"]
 
 
 @every_mode
-def test_a_claim_that_is_refused_ends_the_resume(mode: Mode) -> None:
-    told = drive(mode, {"claim": ResumeInProgress("Another came first.")})
+def test_a_claim_after_another_resume_was_accepted_is_refused_at_once(mode: Mode) -> None:
+    told = drive(mode, {"claim": "accepted"})
     assert told.code == "resume_in_progress"
     assert told.steps[-1] == "claim"
+
+
+@every_mode
+def test_a_claim_that_meets_a_hold_waits_until_it_ends_and_looks_again(mode: Mode) -> None:
+    told = drive(mode, {"claim": ["holding", None]})
+    assert told.error is None
+    assert told.steps[2:6] == ["claim", "pause 0.1", "GET thread", "settled"]
+
+
+def test_a_claim_that_meets_a_hold_waits_no_longer_than_the_settle_time() -> None:
+    told = drive(WAIT, {"claim": "holding"})
+    assert told.code == "resume_in_progress"
+    assert told.steps.count("claim") == 11
+
+
+def test_a_question_that_came_while_a_resume_waited_for_a_hold_is_not_answered() -> None:
+    told = drive(WAIT, {"GET thread": [ASKS, ASKS_NEXT], "claim": ["holding", None]})
+    assert told.code == "resume_in_progress"
+    assert told.steps.count("claim") == 1
+
+
+MOVING = replace(ASKS, moving=True)
+
+
+def test_a_look_that_saw_both_busy_and_a_question_lets_an_answer_pass_if_no_resume_is_running() -> None:
+    assert drive(WAIT, {"GET thread": MOVING}).error is None
+    assert drive(WAIT, {"GET thread": MOVING, "unsettled?": True}).code == "resume_in_progress"
+
+
+@pytest.mark.parametrize("fields", [{"interrupt_id": "q1"}, {"input": {"q1": "yes"}}])
+@pytest.mark.parametrize("first", [MOVING, STILL_ASKS, BUSY])
+def test_an_answer_that_names_its_question_passes_though_a_resume_is_running(
+    first: Found, fields: dict[str, Any]
+) -> None:
+    assert drive(WAIT, {"GET thread": [first, ASKS], "unsettled?": True}, **fields).error is None
+
+
+def test_an_unnamed_answer_to_a_busy_thread_is_refused_while_a_resume_is_running() -> None:
+    told = drive(WAIT, {"GET thread": [STILL_ASKS, ASKS], "unsettled?": True})
+    assert told.code == "resume_in_progress"
+
+
+# Keyed answers
+
+
+@pytest.mark.parametrize("known", [{"known ids?": frozenset({"q0"})}, {"GET thread": replace(ASKS, past_ids={"q0"})}])
+def test_a_keyed_answer_to_a_question_of_the_past_is_refused(known: dict[str, Any]) -> None:
+    told = drive(WAIT, known, input={"q0": "yes"})
+    assert told.code == "interrupt_not_pending"
+    assert told.refused.metadata["interrupts"] == [{"id": "q1", "value": "sure?"}]
+    assert "claim" not in told.steps
+
+
+# Late commits
+
+
+UNCOMMITTED = UncommittedResume(frozenset({"q1"}), 1.0)
+
+
+def test_a_thread_that_still_shows_an_answered_question_counts_as_busy() -> None:
+    told = drive(WAIT, {"uncommitted?": UNCOMMITTED, "unsettled?": True}, dialect=Plain(commit="late"))
+    assert told.code == "resume_in_progress"
+    assert "settled" not in told.steps
+
+
+def test_a_question_that_was_answered_too_long_ago_is_pending_again() -> None:
+    long_ago = replace(UNCOMMITTED, age=30.0)
+    assert drive(WAIT, {"uncommitted?": long_ago}, dialect=Plain(commit="late")).error is None
+
+
+def test_another_question_than_the_one_answered_is_pending() -> None:
+    told = drive(WAIT, {"uncommitted?": UNCOMMITTED, "GET thread": ASKS_NEXT}, dialect=Plain(commit="late"))
+    assert told.error is None
+
+
+def commit_of(comes: list[Found | Exception], found: Found = ASKS, **fields: Any) -> list[str]:
+    """The steps of the lookups that end when the state shows the resume."""
+    dialect = Plain(commit="late")
+    told = drive(BACKGROUND, {"GET thread": found}, dialect=dialect, **fields)
+    assert told.commit is not None
+    return follow(told.commit, {**USUAL, "GET thread again": comes}).steps
+
+
+@pytest.mark.parametrize("shown", [BUSY, DONE, ASKS_NEXT, NotFound("Gone.")])
+def test_a_late_commit_is_looked_for_until_the_state_shows_the_resume(shown: Found | Exception) -> None:
+    looks = commit_of([ASKS, UpstreamError("Away."), ASKS, shown])
+    assert looks.count("GET thread again") == 4
+    assert looks[1:6:2] == ["pause 0.1", "pause 0.15", "pause 0.225"]
+
+
+def test_one_of_two_answers_is_committed_though_the_other_question_stays() -> None:
+    both = Found("interrupted", (*ASKS.interrupts, *ASKS_NEXT.interrupts))
+    assert commit_of([both, ASKS_NEXT], found=both, input={"q1": "yes"}).count("GET thread again") == 2
+
+
+def test_going_on_from_a_breakpoint_is_committed_when_the_thread_has_left_it() -> None:
+    stopped = Found("interrupted", breakpoint=True)
+    assert commit_of([stopped, DONE], found=stopped, go_on=True).count("GET thread again") == 2
+
+
+def test_a_nameless_question_asked_again_is_committed_when_the_new_run_has_ended() -> None:
+    nameless = Found("interrupted", (Interrupt(None, "sure?"),), agent_id="agent")
+    assert commit_of([nameless], found=nameless) == ["GET thread again", "GET run r1"]
+
+
+def test_a_commit_that_comes_with_the_answer_is_not_looked_for() -> None:
+    assert drive(BACKGROUND).commit is None
 
 
 def test_going_on_from_a_breakpoint_sends_no_answer() -> None:
@@ -499,14 +608,14 @@ def test_an_error_behind_the_first_event_is_the_agents() -> None:
 def test_a_client_that_leaves_before_the_resume_was_sent_has_asked_for_nothing(mode: Mode) -> None:
     told = drive(mode, {"GET thread": BUSY, "pause 0.1": GONE})
     assert told.error is GONE
-    assert told.steps == ["GET thread", "overtaken?", "pause 0.1"]
+    assert told.steps == ["GET thread", "rival?", "pause 0.1"]
 
 
 @pytest.mark.parametrize("mode", [WAIT, STREAM])
 def test_a_client_that_leaves_while_sending_cancels_the_newest_run_of_the_thread(mode: Mode) -> None:
     told = drive(mode, {"send": GONE, "GET thread": [ASKS, BUSY]})
     assert told.error is GONE
-    assert told.after_send == ["GET thread", "overtaken?", "POST cancel r1", "accepted"]
+    assert told.after_send == ["GET thread", "rival?", "POST cancel r1", "accepted"]
 
 
 @pytest.mark.parametrize("mode", [WAIT, STREAM])
@@ -518,7 +627,7 @@ def test_a_cancellation_that_fails_leaves_the_resume_unknown(mode: Mode) -> None
 
 @pytest.mark.parametrize(("mode", "step"), [(WAIT, "send"), (WAIT, "read body"), (STREAM, "read events")])
 def test_the_run_of_another_is_never_cancelled(mode: Mode, step: str) -> None:
-    told = drive(mode, {"send": NAMELESS, step: GONE, "GET thread": [ASKS, BUSY], "overtaken?": True})
+    told = drive(mode, {"send": NAMELESS, step: GONE, "GET thread": [ASKS, BUSY], "rival?": "accepted"})
     assert not [step for step in told.steps if "cancel" in step]
 
 
@@ -538,7 +647,7 @@ def test_a_client_that_leaves_a_wait_cancels_the_run() -> None:
 
 def test_a_client_that_leaves_a_wait_whose_run_is_not_named_yet_cancels_the_newest() -> None:
     told = drive(WAIT, {"send": NAMELESS, "read body": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.after_send == ["accepted", "read body", "GET thread", "overtaken?", "POST cancel r1"]
+    assert told.after_send == ["accepted", "read body", "GET thread", "rival?", "POST cancel r1"]
 
 
 @pytest.mark.parametrize("step", ["read events", "answer"])
@@ -551,7 +660,7 @@ def test_a_client_that_leaves_a_stream_cancels_the_run(step: str) -> None:
 
 def test_a_client_that_leaves_a_stream_before_its_run_is_named_cancels_the_newest() -> None:
     told = drive(STREAM, {"send": NAMELESS, "read events": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.after_send == ["read events", "accepted", "GET thread", "overtaken?", "POST cancel r1"]
+    assert told.after_send == ["read events", "accepted", "GET thread", "rival?", "POST cancel r1"]
 
 
 def test_a_backend_that_cannot_cancel_is_left_alone() -> None:
@@ -723,7 +832,7 @@ LATE = Found("interrupted", ASKS.interrupts, run_id="r1")
 
 
 def test_a_thread_that_shows_a_resume_late_is_held_until_it_does() -> None:
-    told = drive(BACKGROUND, {"GET thread again": [LATE, LATE, BUSY]}, dialect=Plain(shows_late=True))
+    told = drive(BACKGROUND, {"GET thread again": [LATE, LATE, BUSY]}, dialect=Plain(acceptance_unproven=True))
     again = ["GET thread again", "pause 0.1"]
     assert told.after_send[:7] == ["read body", *again, *again, "GET thread again", "accepted"]
 
@@ -732,6 +841,6 @@ def test_a_thread_that_shows_a_resume_late_is_held_until_it_does() -> None:
 @every_mode
 def test_an_answer_that_was_taken_and_not_heard_is_409(mode: Mode, state: str, step: str, pauses: int) -> None:
     lost = ResumeNotConsumed("The agent did not hear it.", {"resume_state": state})
-    told = drive(mode, {"GET thread again": LATE}, dialect=Plain(shows_late=True, lost=lost))
+    told = drive(mode, {"GET thread again": LATE}, dialect=Plain(acceptance_unproven=True, lost=lost))
     assert (told.code, told.resume_state, told.steps[-1]) == ("resume_not_consumed", state, step)
     assert told.steps.count("pause 0.1") == pauses, "the settle time, unless it is certain"

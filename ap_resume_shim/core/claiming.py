@@ -1,0 +1,130 @@
+"""From the first lookup to the claim: judge by the state of the moment, and hold the thread.
+
+A busy or held thread is given time to settle, since servers announce an interrupt before they record it, and a hold
+may end without a resume. But a resume belongs to the moment it arrived: a question that came later is not answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+from ap_resume_shim.core.dialect import Dialect, Found, Input, Verdict
+from ap_resume_shim.core.errors import Conflict, ResumeInProgress, ThreadBusy
+from ap_resume_shim.core.exchange import (
+    Claim,
+    Contention,
+    KnownIds,
+    Pause,
+    Remember,
+    Rival,
+    Settings,
+    Settled,
+    Step,
+    Uncommitted,
+    UncommittedResume,
+    Unsettled,
+)
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.typed_answers import check_answers
+from ap_resume_shim.core.verdict import addressed, judge
+
+_OVERTAKEN = "Another resume of this thread came first. Read the thread before you answer again."
+_HELD = "Another resume of this thread is under way. Read the thread before you answer again."
+
+
+def claim(
+    resume: Resume, dialect: Dialect, settings: Settings, found: Found
+) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    """Hold the thread for an answer that is right for its state; raises the `ResumeError` that says why not.
+
+    Waits at most `settings.settle` seconds while the thread is busy, or another resume holds it.
+    """
+    case = _Claim(resume, dialect, settings, found)
+    uncommitted: UncommittedResume = UncommittedResume()
+    if dialect.commit == "late":
+        uncommitted = yield Uncommitted()
+    remembered: frozenset[str] = frozenset()
+    if isinstance(resume.body.input, dict) and resume.body.input:
+        remembered = yield KnownIds()
+    waited = 0.0
+    while True:
+        found = case.as_busy_while_uncommitted(found, uncommitted)
+        if found.status != "busy" and not found.moving:
+            yield Settled()
+        try:
+            verdict = yield from case.judge(found, remembered)
+            rival: Contention | None = yield Claim(found.names(verdict), _ids(found))
+            if rival is None:
+                return found, verdict
+            refusal: Conflict = ResumeInProgress(_HELD)
+        except Conflict as conflict:
+            refusal = conflict
+            if ids := _ids(found):
+                yield Remember(ids)
+            rival = yield Rival()
+            if rival is None and not isinstance(conflict, ThreadBusy):
+                raise
+        if rival == "accepted":
+            raise ResumeInProgress(_OVERTAKEN)
+        if waited >= settings.settle:
+            if rival is None and (yield Unsettled()):
+                raise ResumeInProgress(
+                    "A resume of this thread is still running. Wait for its question before you answer again."
+                )
+            raise refusal
+        yield Pause(settings.settle_step)
+        waited = round(waited + settings.settle_step, 6)
+        found = yield from dialect.lookup(resume)
+
+
+class _Claim:
+    """What does not change while a resume waits for its thread."""
+
+    def __init__(self, resume: Resume, dialect: Dialect, settings: Settings, first: Found) -> None:
+        self._resume, self._dialect, self._settings, self._first = resume, dialect, settings, first
+
+    def judge(self, found: Found, remembered: frozenset[str]) -> Generator[Step, Any, Verdict]:
+        """The verdict on this look at the thread, with everything that can be refused before the thread is held."""
+        verdict = judge(self._resume, found, self._dialect, remembered)
+        named = addressed(self._resume, found, self._dialect, remembered) is not None
+        if not (yield from self._was_asked(found, named=named)):
+            raise ResumeInProgress(
+                "The thread was running when this resume arrived, and asked its question later. "
+                "Read the question before you answer it."
+            )
+        self._dialect.check(self._resume, found, verdict)
+        if self._settings.typed_answers and isinstance(verdict, Input):
+            check_answers(verdict, found)
+        return verdict
+
+    def _was_asked(self, now: Found, *, named: bool) -> Generator[Step, Any, bool]:
+        """Whether the pending questions are those of the moment at which the resume arrived.
+
+        Where the first look showed none, or showed a busy thread, the resume may have been meant for the question
+        before: unless it names its question, it passes only if no accepted resume is still running.
+        """
+        first = self._first
+        at_rest = first.status != "busy" and not first.moving
+        if at_rest and now is first:
+            return True
+        shown = {interrupt.name for interrupt in first.interrupts if at_rest or interrupt.id is not None}
+        if shown and not (now.interrupts and {interrupt.name for interrupt in now.interrupts} <= shown):
+            return False
+        if at_rest or named:
+            return True
+        unsettled: bool = yield Unsettled()
+        return not unsettled
+
+    def as_busy_while_uncommitted(self, found: Found, last: UncommittedResume) -> Found:
+        """A thread that still shows a question which the last accepted resume answered counts as busy."""
+        names = {interrupt.name for interrupt in found.interrupts}
+        if last.age >= self._settings.commit_timeout or names.isdisjoint(last.names):
+            return found
+        return replace(found, status="busy")
+
+
+def _ids(found: Found) -> tuple[str, ...]:
+    """The ids of the thread's questions."""
+    return tuple(interrupt.id for interrupt in (*found.interrupts, *found.answered) if interrupt.id is not None)
