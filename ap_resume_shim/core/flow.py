@@ -166,7 +166,7 @@ def _decide(
         arrived = arrived or found
         yield Pause(settings.settle_step)
         waited = round(waited + settings.settle_step, 6)
-        found = yield from dialect.lookup(resume)
+        found = yield from dialect.look_again(resume, found, agent=True)
 
 
 def _was_asked(arrived: Found, now: Found) -> Generator[Step, Any, bool]:
