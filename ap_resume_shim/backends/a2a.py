@@ -76,14 +76,18 @@ class A2A(Dialect):
             known = ", ".join(wire.BINDINGS)
             raise ConfigurationError(f"The option `binding` of the backend 'a2a' is one of {known}, not {binding!r}.")
         self._card, self._binding, self._path = card, binding, path
-        self._agent: wire.Agent | None = None
-        if binding is not None and path is not None:
-            self._agent = wire.Agent(wire.BINDINGS[binding](path))
-            self.tells = self._agent.tells
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The tasks of the context: those that the agent lists, else those that were seen."""
-        spoken_to = yield from self._meet(again=agent)
+        spoken_to = yield from self._agent()
+        return (yield from self._tasks(resume, spoken_to, agent=agent))
+
+    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+        """The tasks, of the agent as it was found first: one resume keeps to one card."""
+        spoken_to: wire.Agent = before.memory.agent
+        return (yield from self._tasks(resume, spoken_to, agent=agent))
+
+    def _tasks(self, resume: Resume, spoken_to: wire.Agent, *, agent: bool) -> Lookup:
         wanted = resume.body.agent_id
         if agent and wanted is not None and wanted != spoken_to.name:
             raise AgentNotFound(
@@ -94,18 +98,17 @@ class A2A(Dialect):
         else:
             tasks = yield from _remembered(spoken_to.binding, resume)
         found = _found(tasks, spoken_to, sure=not agent or resume.body.interrupt_id is not None)
-        if agent or resume.mode is Mode.BACKGROUND or self.tells[resume.mode] != "run":
+        if agent or resume.mode is Mode.BACKGROUND or spoken_to.tells[resume.mode] != "run":
             return found
         (answer,) = yield Ask((spoken_to.binding.task(str(found.run_id)),))  # lists leave out what was made
         return replace(found, values=Task(spoken_to.binding.result(answer)).values)
 
-    def _meet(self, *, again: bool) -> Generator[Step, Any, wire.Agent]:
-        """The agent, by its card, which is read once for each resume."""
-        if self._agent is None or (again and not (self._binding and self._path)):
-            (card,) = yield Ask((Request.get(self._card),))
-            self._agent = wire.read_card(card, self._binding, self._path)
-            self.tells = self._agent.tells
-        return self._agent
+    def _agent(self) -> Generator[Step, Any, wire.Agent]:
+        """The agent, by its card, unless the options say all that is needed."""
+        if self._binding is not None and self._path is not None:
+            return wire.Agent(wire.BINDINGS[self._binding](self._path))
+        (card,) = yield Ask((Request.get(self._card),))
+        return wire.read_card(card, self._binding, self._path)
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """One answer, of values that arrive as they are sent."""
@@ -128,7 +131,7 @@ class A2A(Dialect):
         parts = [binding.part(part) for part in _said(resume, value)]
         message = binding.message(resume.nonce, parts, task.id, task.context_id)
         whole = task.value
-        if self.tells[resume.mode] == "events":
+        if memory.agent.tells[resume.mode] == "events":
             (answer,) = yield Ask((binding.task(task.id),))
             whole = binding.result(answer)
         memory = replace(memory, task=whole, message=message)
@@ -137,9 +140,9 @@ class A2A(Dialect):
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """The message, named by this resume alone."""
         memory: _Memory = found.memory
-        if self.tells[resume.mode] == "events":
+        if memory.agent.tells[resume.mode] == "events":
             return memory.agent.binding.stream(memory.message, resume.body.metadata)
-        wait = self.tells[resume.mode] == "result"
+        wait = memory.agent.tells[resume.mode] == "result"
         return memory.agent.binding.send(memory.message, resume.body.metadata, wait=wait)
 
     def refusal(self, response: Response) -> ResumeError:
@@ -276,6 +279,7 @@ def _found(tasks: list[Task], agent: wire.Agent, *, sure: bool) -> Found:
         updated_at=last.updated_at,
         run_id=last.id,
         memory=_Memory(agent, asked),
+        tells=agent.tells,
     )
 
 

@@ -158,7 +158,7 @@ def _make_stream(case: Case, started: Started, run: Course) -> Flow:
 def cancel(case: Case, started: Started | None) -> Flow:
     """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, if none came after it."""
     if started is None:
-        found = yield from case.dialect.lookup(case.resume)
+        found = yield from case.look_again(agent=True)
         if found.run_id is None or found.status != "busy" or (yield Rival()):
             return
         started = Started(found.run_id, memory=found.memory)
@@ -172,7 +172,7 @@ def _look_again(case: Case) -> Lookup:
     waited = 0.0
     while True:
         try:
-            found = yield from case.dialect.lookup(case.resume, agent=False)
+            found = yield from case.look_again()
         except NotFound:
             return Found("idle")
         if found.status != "busy" or waited >= case.settings.settle:

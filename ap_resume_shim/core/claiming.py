@@ -76,7 +76,7 @@ def claim(
             raise refusal
         yield Pause(settings.settle_step)
         waited = round(waited + settings.settle_step, 6)
-        found = yield from dialect.lookup(resume)
+        found = yield from dialect.look_again(resume, found, agent=True)
 
 
 class _Claim:

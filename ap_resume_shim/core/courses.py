@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ap_resume_shim.core.dialect import Dialect, Found, Started
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells
 from ap_resume_shim.core.errors import NotFound, ResumeError, UpstreamFailure, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import (
     Accepted,
@@ -49,8 +49,17 @@ class Case:
     @property
     def grace(self) -> float | None:
         """How long a client that does not wait for the result waits for a refusal; None: for the backend's answer."""
-        made = self.dialect.tells[self.resume.mode] == "result" and self.resume.mode is not Mode.WAIT
+        made = self.tells == "result" and self.resume.mode is not Mode.WAIT
         return self.settings.stream_grace if made else None
+
+    @property
+    def tells(self) -> Tells:
+        """What the backend's answer is, in the client's mode."""
+        return (self.found.tells or self.dialect.tells)[self.resume.mode]
+
+    def look_again(self, *, agent: bool = False) -> Lookup:
+        """Read the thread's state once more; with `agent`, also who ran and which run it was."""
+        return self.dialect.look_again(self.resume, self.found, agent=agent)
 
 
 class Course(Protocol):
@@ -180,7 +189,7 @@ class Streamed:
 
 def course_of(case: Case, response: Response | None) -> Course:
     """The course that the backend's answer tells of; `response` is None where it was not there within the grace."""
-    match case.dialect.tells[case.resume.mode]:
+    match case.tells:
         case "run":
             return Named(case, response)
         case "result":
@@ -242,7 +251,7 @@ def _prove(case: Case) -> Generator[Step, Any, tuple[bool, ResumeError | None]]:
     waited = 0.0
     while waited < case.settings.settle:
         try:
-            now = yield from case.dialect.lookup(case.resume, agent=False)
+            now = yield from case.look_again()
         except ResumeError:  # the run's end will show what the thread does not
             return False, None
         if _shows_resume(case, now):
@@ -260,7 +269,7 @@ def _commit(case: Case, started: Started | None) -> Flow:
     pause = case.settings.settle_step
     while True:
         try:
-            now = yield from case.dialect.lookup(case.resume, agent=False)
+            now = yield from case.look_again()
             if _shows_resume(case, now) or (yield from _nameless_has_ended(case, started)):
                 return
         except NotFound:
@@ -297,7 +306,7 @@ def _never_heard(lost: ResumeError | None) -> bool:
 def name(case: Case, run: Course) -> Generator[Step, Any, Started]:
     """The run, by what the answer told, else by what the thread says is its newest run."""
     if run.started is None:
-        found = yield from case.dialect.lookup(case.resume)
+        found = yield from case.look_again(agent=True)
         if found.run_id is None:
             raise UpstreamUnrecognised("The backend took the resume, but does not tell the run's id.")
         yield Known(found.run_id)
@@ -312,7 +321,7 @@ def has_ended(case: Case, started: Started) -> Generator[Step, Any, bool]:
         (read,) = yield Ask((reading,))
         return not read.ok or case.dialect.has_ended(read)
     try:
-        found = yield from case.dialect.lookup(case.resume, agent=False)
+        found = yield from case.look_again()
     except NotFound:
         return True
     return found.status != "busy"

@@ -42,7 +42,9 @@ class Found:
     run_id: str | None = None
     """The thread's newest run, where the lookup tells."""
     memory: Any = None
-    """What the dialect itself wants to remember until it builds its request."""
+    """What the dialect itself wants to remember of this resume, for its other methods and later lookups."""
+    tells: Mapping[Mode, Tells] | None = None
+    """What the answer to the request that resumes is, where the thread's agent decides that; else `Dialect.tells`."""
 
     def names(self, verdict: Verdict) -> tuple[str, ...]:
         """`Interrupt.name` of each question that the verdict answers, or retries with its first answer."""
@@ -128,12 +130,14 @@ class Marks:
 
 
 Lookup = Generator[Step, Any, Found]
+"""A lookup yields the requests that it needs, and returns what they say."""
 
 
 class Dialect:
     """A backend, as pure functions; this is one without habits, from which the others differ.
 
-    Every method may raise a `ResumeError`.
+    One instance serves all resumes at once: it does not change after construction. What belongs to one resume travels
+    in `Found.memory` and `Started.memory`. Every method may raise a `ResumeError`.
     """
 
     name: str
@@ -144,7 +148,7 @@ class Dialect:
     marks: tuple[Marks, ...] = ()
     """How `auto` tells such a server from others: by any of these."""
     tells: Mapping[Mode, Tells] = NATIVE
-    """What the answer to the request that resumes is, for each mode of the client."""
+    """What the answer to the request that resumes is, for each mode of the client; `Found.tells` precedes it."""
     options: Mapping[str, str] = {}
     """What `__init__` takes, all of it text with a default: name, and what it is, for a person."""
     limits: tuple[str, ...] = ()
@@ -179,6 +183,10 @@ class Dialect:
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """Read the thread's state; with `agent=False`, after a run, no matter who ran and which run it was."""
         raise NotImplementedError
+
+    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+        """Read the thread's state once more; what cannot have changed since `before` need not be requested again."""
+        return self.lookup(resume, agent=agent)
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Refuse, before anything is sent, what the backend cannot carry."""

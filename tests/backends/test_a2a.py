@@ -180,9 +180,21 @@ def test_options_say_where_the_card_is_and_that_none_is_needed() -> None:
 
 def test_the_card_is_read_once_for_each_resume() -> None:
     dialect = A2A()
-    look([task()], dialect)
-    assert look([task("working")], dialect, agent=False)[0] == LIST
+    asked, before = look([task()], dialect)
+    assert asked == f"{GET_CARD} > {LIST}"
+    again = dialect.look_again(resume(), before)
+    assert follow(again, {LIST: {"tasks": [task("working")]}})[0] == LIST
     assert look([task()], dialect)[0] == f"{GET_CARD} > {LIST}"
+
+
+def test_a_card_that_changes_during_a_resume_counts_for_the_next_one_alone() -> None:
+    dialect = A2A()
+    _, first = look([task()], dialect, REST_CARD)
+    _, second = look([task()], dialect, card(("HTTP+JSON", "1.0"), streams=False))
+    assert (first.tells or {})[Mode.STREAM] == "events"
+    assert (second.tells or {})[Mode.STREAM] == "run"
+    read_by_the_first = follow(dialect.look_again(resume(Mode.STREAM), first), {LIST: {"tasks": [task()]}})
+    assert read_by_the_first[1].tells == first.tells
 
 
 @pytest.mark.parametrize("shown", [answer("nothing here", 404), answer([1]), card(("GRPC", "1.0")), {"name": "x"}])
@@ -426,8 +438,8 @@ def test_then_the_thread_tells_what_was_made() -> None:
         "POST /a2a ListTasks": rpc({"tasks": [task("completed")]}),
         "POST /a2a GetTask": rpc(made),
     }
-    follow(dialect.lookup(resume(Mode.STREAM)), server)
-    after = follow(dialect.lookup(resume(Mode.STREAM), agent=False), server)[1]
+    before = follow(dialect.lookup(resume(Mode.STREAM)), server)[1]
+    after = follow(dialect.look_again(resume(Mode.STREAM), before), server)[1]
     assert after.values == {"artifacts": made["artifacts"], "messages": []}
 
 
