@@ -45,7 +45,13 @@ def build(settings: Settings) -> ResumeShim:
         lenient=settings.lenient,
         prefix=settings.prefix,
         settle=settings.settle,
-        limits=Limits(lookup=settings.lookup_timeout, resume=settings.resume_timeout, idle=settings.idle_timeout),
+        typed_answers=settings.typed_answers,
+        limits=Limits(
+            lookup=settings.lookup_timeout,
+            resume=settings.resume_timeout,
+            idle=settings.idle_timeout,
+            commit=settings.commit_timeout,
+        ),
         cors=settings.cors,
     )
 

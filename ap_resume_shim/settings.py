@@ -140,6 +140,14 @@ class Resumes(_Group):
     ] = False
     prefix: Annotated[str, Field(description="path before the backend's routes and the shim's, such as /api")] = ""
     settle: Annotated[float, Field(ge=0, description="seconds that a busy thread is given before 409")] = 1.0
+    commit_timeout: Annotated[
+        Seconds,
+        Field(description="seconds that a thread is held, at most, until its state shows an accepted resume"),
+    ] = 30.0
+    typed_answers: Annotated[
+        Literal["check", "show"],
+        Field(description="refuse answers that certainly violate their question's schema (check), or only show it"),
+    ] = "check"
     lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0
     resume_timeout: Annotated[
         Seconds,

@@ -156,6 +156,8 @@ class ResumeTable(_Table):
     """Whether an object that is empty, or all of whose keys look like interrupt ids, is taken for answers by id."""
     loses: list[Literal["large_integers", "nul_characters"]] = []
     """What does not arrive as it is, anywhere in an answer: integers beyond ±(2⁵³-1), U+0000 in text."""
+    commit: Literal["late", "with_answer"] = "late"
+    """`with_answer` where the server was proved to show the resume in the thread's state before it answers it."""
 
     @model_validator(mode="after")
     def _one_mode_is_there(self) -> ResumeTable:

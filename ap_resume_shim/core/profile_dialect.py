@@ -70,6 +70,7 @@ class ProfileDialect(Dialect):
         answer_in = {parts(self._answer_at)[0]} if self._answer_at else set()
         self.reserved: frozenset[str] = frozenset({*table.json_} | answer_in) - _FIELDS
         self.partial, self.forwards_extra = profile.partial, profile.forwards_extra
+        self.commit = profile.resume.commit
         if profile.detect is not None:
             openapi = frozenset(re.sub(r"\{[^}]*\}", "{}", path) for path in profile.detect.openapi)
             self.marks = (Marks(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}),)

@@ -25,7 +25,6 @@ VALUES: list[Any] = [
     [None, False, 0, "", [], {}],
     {},
     {"a": {"b": [None]}},
-    {"0" * 32: "looks like an interrupt id"},
     {"resume": {"goto": "x"}, "__interrupt__": []},
 ]
 
@@ -38,15 +37,6 @@ def test_a_value_arrives_unchanged(world: World, mode: Mode, value: Any) -> None
     values = world.values(thread)
     assert json.loads(values["json"]) == value
     assert type(json.loads(values["json"])) is type(value)
-
-
-def test_the_pending_interrupts_own_id_is_an_ordinary_key(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two")
-    answer = world.resume(Mode.WAIT, thread, input="x")
-    (asked,) = answer.run["metadata"]["interrupts"]
-    value = {asked["id"]: "v"}
-    assert world.resume(mode, thread, input=value).status == 200
-    assert world.values(thread)["answer"][1] == value
 
 
 def test_messages_without_input_are_the_answer(world: World, mode: Mode) -> None:

@@ -108,7 +108,7 @@ def test_half_a_map_answers_one_and_leaves_the_other_pending(world: World, mode:
 def test_a_map_with_an_unknown_id_is_409(world: World, mode: Mode, unknown: str) -> None:
     thread = world.interrupted("par")
     a, _ = pending(world, thread)
-    refused(world, thread, world.resume(mode, thread, input={a: 1, unknown: 2}), 409, "multiple_interrupts")
+    refused(world, thread, world.resume(mode, thread, input={a: 1, unknown: 2}), 409, "interrupt_not_pending")
 
 
 def test_a_pin_picks_one_of_two_interrupts(world: World, mode: Mode) -> None:
