@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import MemoryGuard, ResumeShim
 from ap_resume_shim.guard import Ticket
 from tests.guard.conftest import claims
 from tests.serving import serving
-from tests.shell.agent import Agent, at_once, held, resume, says, shimmed, streamed
+from tests.shell.agent import Agent, at_once, held, reply, resume, says, shimmed, streamed
 from tests.shell.calling import eventually
 
 
@@ -70,3 +72,38 @@ def test_threads_of_two_loops_do_not_wait_for_each_other() -> None:
         return await claims(guard.arrive(Ticket("t")))
 
     assert (asyncio.run(one()), asyncio.run(one())) == (True, False)
+
+
+class Owned(Agent):
+    """A thread that everybody may read, and only its owner may resume."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reads = (b"authorization", b"reader") in scope["headers"]
+        if reads and scope["path"] == "/runs":
+            await asyncio.sleep(0.02)
+            await reply(send, {"detail": "You may only read this thread."}, 403)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def test_a_caller_who_may_only_read_cannot_lock_others_out_by_asking_in_a_loop() -> None:
+    over = threading.Event()
+
+    def ask_in_a_loop(url: str) -> set[int]:
+        statuses = set()
+        while not over.is_set():
+            statuses.add(resume(url, headers={"authorization": "reader"}).status_code)
+        return statuses
+
+    owned = Owned()
+    with serving(ResumeShim(owned, "agent-protocol")) as url, ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(ask_in_a_loop, url) for _ in range(3)]
+        try:
+            for _ in range(10):
+                owned.status = "interrupted"
+                answer = resume(url, headers={"authorization": "owner"})
+                assert answer.status_code == 200, answer.text
+                assert eventually(lambda: owned.status == "idle")
+        finally:
+            over.set()
+    assert 403 in set().union(*(reader.result() for reader in readers))
