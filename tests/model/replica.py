@@ -99,7 +99,7 @@ class SharedGuard(RedisGuard):
 
     def in_background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = super().in_background(work)
-        if getattr(work, "__name__", "") == "_tell":
+        if getattr(work, "__name__", "") == "_call":
             self.telling.append(task)
         return task
 
@@ -294,18 +294,17 @@ class UnderWay:
             case Repeated():
                 return self._guard(self._arrival.repeated())
             case Overtaken():
-                return self._guard(self._arrival.overtaken())
+                return self._guard(self._arrival.rival()) is not None
             case Unsettled():
                 return self._guard(self._arrival.unsettled())
             case Settled():
                 return self._guard(self._arrival.settled())
             case Claim():
                 self.holds = True  # also where the store could not be asked: the claim may have reached it
-                try:
-                    return self._guard(self._arrival.claim())
-                except ResumeInProgress:
+                if self._guard(self._arrival.claim()) is not None:
                     self.holds = False
-                    raise
+                    raise ResumeInProgress("Another resume came first.")
+                return None
             case Send(request):
                 return self._send(request, fault)
             case Accepted(run_id):
