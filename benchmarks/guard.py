@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 
 from ap_resume_shim import ResumeShim
-from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.core.exchange import Kept, Reply, UncommittedResume
 from ap_resume_shim.core.idempotency import digest
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, Ticket
@@ -59,15 +59,25 @@ class NoGuard:
         """Nobody looks."""
         return False
 
-    async def overtaken(self) -> bool:
+    async def known_ids(self) -> frozenset[str]:
+        """Nothing is remembered."""
+        return frozenset()
+
+    async def remember(self, ids: Iterable[str]) -> None:
+        """Remember nothing."""
+
+    async def rival(self) -> None:
         """Nobody looks."""
-        return False
 
     async def unsettled(self) -> bool:
         """Nobody looks."""
         return False
 
-    async def claim(self) -> None:
+    async def uncommitted(self) -> UncommittedResume:
+        """Nobody looks."""
+        return UncommittedResume()
+
+    async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> None:
         """Hold nothing."""
 
     async def forward(self) -> None:
@@ -77,8 +87,11 @@ class NoGuard:
         """Nothing can lapse."""
         return True
 
-    async def accepted(self, run_id: str | None = None) -> None:
-        """Nothing to let go."""
+    async def accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
+        """Nothing to release."""
+
+    async def committed(self) -> None:
+        """Nothing to release."""
 
     async def known(self, run_id: str) -> None:
         """Nothing to tell."""
@@ -94,6 +107,10 @@ class NoGuard:
 
     async def leave(self) -> None:
         """Nothing to let go."""
+
+    async def check(self) -> tuple[str, ...]:
+        """There is no store."""
+        return ()
 
     async def aclose(self) -> None:
         """Nothing is open."""

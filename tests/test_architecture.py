@@ -29,9 +29,13 @@ SHELL = (
     "guard.__init__",
     "guard.arrival",
     "guard.memory",
+    "guard.clock",
     "guard.fallback",
     "guard.ledger",
+    "guard.outbox",
     "guard.redis",
+    "guard.redis_arrival",
+    "guard.redis_faults",
     "guard.redis_ledger",
     "guard.scripts",
 )

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.errors import ResumeInProgress
-from ap_resume_shim.core.exchange import Kept, Reply
-from ap_resume_shim.guard.arrival import Arrival, Ticket
+from ap_resume_shim.core.exchange import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.guard.arrival import IDS, IDS_LIFETIME, Arrival, Ticket
+from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 
 DAY = 24 * 3600.0
-CAME_FIRST = "Another resume of this thread came first. Read the thread before you answer again."
 
 
 class MemoryGuard:
     """The guard of one process, in bounded memory.
 
-    It remembers threads that a resume is under way for, the last few thousand whose resume may still be running, and
-    the answers to the last few thousand keys.
+    It remembers threads that a resume is under way for, the last few thousand whose resume may still be running, the
+    interrupt ids of the last few thousand threads, and the answers to the last few thousand keys.
     """
 
     def __init__(
@@ -30,11 +28,12 @@ class MemoryGuard:
         keep: float = DAY,
         keep_bytes: int = 64 * 1024 * 1024,
         duplicate_window: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = boottime,
     ) -> None:
         """Bounds of what is remembered.
 
-        - `remembered`: how many threads are kept after their resumes were answered, and how many keys.
+        - `remembered`: how many threads are kept after their resumes were answered, how many of which interrupt ids
+          are, and how many keys.
         - `keep`: seconds that an answer is kept under its `Idempotency-Key`.
         - `keep_bytes`: of all answers together; the oldest go first.
         - `duplicate_window`: seconds in which the same body from the same caller on the same thread is refused.
@@ -43,6 +42,7 @@ class MemoryGuard:
         self.ledger: Ledger = MemoryLedger(clock=clock)
         self.keep, self.duplicate_window = keep, duplicate_window
         self.answers = _Answers(remembered, keep_bytes)
+        self.ids = _Ids(remembered)
         self.repeats: dict[str, float] = {}
         self._threads: dict[str, _Thread] = {}
         self._resting: dict[str, None] = {}
@@ -55,6 +55,10 @@ class MemoryGuard:
         thread.arrivals += 1
         self._resting.pop(ticket.thread, None)
         return _MemoryArrival(self, ticket, thread)
+
+    async def check(self) -> tuple[str, ...]:
+        """There is no store that could be away."""
+        return ()
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -72,6 +76,7 @@ class MemoryGuard:
     def _forget_what_expired(self) -> None:
         now = self.clock()
         self.answers.expire(now)
+        self.ids.expire(now)
         while self.repeats and (oldest := next(iter(self.repeats))) and self.repeats[oldest] <= now:
             del self.repeats[oldest]
         while len(self.repeats) > self._remembered:
@@ -84,6 +89,46 @@ class _Thread:
     version: int = 0
     holder: object | None = None
     unsettled: bool = False
+    uncommitted: frozenset[str] = frozenset()
+    accepted_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _ThreadIds:
+    ids: dict[str, None] = field(default_factory=dict)
+    expires: float = 0.0
+
+
+class _Ids:
+    """Interrupt ids by thread; the threads of which nothing new was remembered for longest go first."""
+
+    def __init__(self, most: int) -> None:
+        self._threads: dict[str, _ThreadIds] = {}
+        self._most = most
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    def get(self, thread: str) -> frozenset[str]:
+        known = self._threads.get(thread)
+        return frozenset() if known is None else frozenset(known.ids)
+
+    def add(self, thread: str, ids: Iterable[str], now: float) -> None:
+        known = self._threads.pop(thread, None) or _ThreadIds()
+        known.expires = now + IDS_LIFETIME
+        for each in ids:
+            known.ids.pop(each, None)
+            known.ids[each] = None
+        while len(known.ids) > IDS:
+            del known.ids[next(iter(known.ids))]
+        self._threads[thread] = known
+        self.expire(now)
+
+    def expire(self, now: float) -> None:
+        while self._threads and (oldest := next(iter(self._threads))):
+            if len(self._threads) <= self._most and self._threads[oldest].expires > now:
+                return
+            del self._threads[oldest]
 
 
 @dataclass(slots=True)
@@ -145,10 +190,15 @@ class _MemoryArrival:
     def __init__(self, guard: MemoryGuard, ticket: Ticket, thread: _Thread) -> None:
         self._guard, self._ticket, self._thread = guard, ticket, thread
         self._version, self._unsettled = thread.version, thread.unsettled
+        self._uncommitted = UncommittedResume()
+        if thread.uncommitted:
+            self._uncommitted = UncommittedResume(thread.uncommitted, guard.clock() - thread.accepted_at)
         self._kept = None if ticket.key is None else guard.answers.get(ticket.key)
+        self._known_ids = guard.ids.get(ticket.thread)
         self._repeated = ticket.repeat in guard.repeats
-        self._here, self._forwarded = True, False
+        self._here, self._forwarded, self._accepted = True, False, False
         self._run_id: str | None = None
+        self._answered: tuple[str, ...] = ()
 
     async def recall(self) -> Kept | None:
         return self._kept
@@ -156,19 +206,33 @@ class _MemoryArrival:
     async def repeated(self) -> bool:
         return self._repeated
 
-    async def overtaken(self) -> bool:
-        return self._thread.version != self._version or self._thread.holder not in (None, self)
+    async def known_ids(self) -> frozenset[str]:
+        return self._known_ids
+
+    async def remember(self, ids: Iterable[str]) -> None:
+        self._guard.ids.add(self._ticket.thread, ids, self._guard.clock())
+
+    async def rival(self) -> Contention | None:
+        if self._thread.version != self._version:
+            return "accepted"
+        return None if self._thread.holder in (None, self) else "holding"
 
     async def unsettled(self) -> bool:
         return self._unsettled
 
-    async def claim(self) -> None:
-        if await self.overtaken():
-            raise ResumeInProgress(CAME_FIRST)
-        self._thread.holder = self
+    async def uncommitted(self) -> UncommittedResume:
+        return self._uncommitted
+
+    async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> Contention | None:
+        if rival := await self.rival():
+            return rival
+        self._thread.holder, self._answered = self, answered
         self._put(live=True)
+        if seen:
+            await self.remember(seen)
         if self._ticket.repeat is not None and self._guard.duplicate_window:
             self._guard.repeats[self._ticket.repeat] = self._guard.clock() + self._guard.duplicate_window
+        return None
 
     async def forward(self) -> None:
         self._forwarded = True
@@ -176,13 +240,20 @@ class _MemoryArrival:
     def still_held(self) -> bool:
         return self._forwarded
 
-    async def accepted(self, run_id: str | None = None) -> None:
-        self._thread.version += 1
-        self._version = self._thread.version
-        self._thread.unsettled = True
-        self._forwarded, self._run_id = False, run_id
-        self._let_go()
+    async def accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
+        thread = self._thread
+        thread.version += 1
+        self._version = thread.version
+        thread.unsettled, thread.uncommitted, thread.accepted_at = True, frozenset(self._answered), self._guard.clock()
+        self._forwarded, self._accepted, self._run_id = False, True, run_id
+        if not hold:
+            self._release()
         self._put(live=True, accepted=True)
+
+    async def committed(self) -> None:
+        if self._version == self._thread.version:
+            self._thread.uncommitted = frozenset()
+        self._release()
 
     async def known(self, run_id: str) -> None:
         self._run_id = run_id
@@ -192,7 +263,7 @@ class _MemoryArrival:
         self._forwarded = False
         if self._thread.holder is self and self._ticket.repeat is not None:
             self._guard.repeats.pop(self._ticket.repeat, None)
-        self._let_go()
+        self._release()
         if self._ticket.key is not None:
             self._guard.answers.drop(self._ticket.key, self)
 
@@ -201,7 +272,7 @@ class _MemoryArrival:
 
     async def settled(self) -> None:
         if self._version == self._thread.version:
-            self._thread.unsettled = False
+            self._thread.unsettled, self._thread.uncommitted = False, frozenset()
 
     async def leave(self) -> None:
         if not self._here:
@@ -209,8 +280,9 @@ class _MemoryArrival:
         self._here = False
         if self._forwarded:
             await self.accepted()
-        elif self._thread.holder is self:
+        elif self._thread.holder is self and not self._accepted:
             await self.untaken()
+        self._release()
         kept = None if self._ticket.key is None else self._guard.answers.get(self._ticket.key)
         if kept is not None and kept.reply is None:
             self._put(live=False, accepted=kept.accepted)
@@ -218,7 +290,7 @@ class _MemoryArrival:
         if not self._thread.arrivals:
             self._guard.left(self._ticket.thread)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._thread.holder is self:
             self._thread.holder = None
 

@@ -1,7 +1,18 @@
 """What the guard in Redis does in the store, each as one step: Lua.
 
-Keys: the thread's hold, what is kept under an `Idempotency-Key`, and the mark of a body that came. The first argument
-is the token of the resume. Times are microseconds of the store's clock. Every script may be run twice.
+Keys: the thread, what is kept under an `Idempotency-Key`, the mark of a body that came, and the thread's interrupt ids.
+The first argument is the token of the resume. Times are microseconds. Every script may be run twice.
+
+The fields of a thread:
+- `version`: the name of its last acceptance. Names are only compared: no clock is behind them.
+- `at`: when that was, by the store's clock; only its distance from now is used.
+- `unsettled`: whether its run was not seen at rest since; `rested`: when it was.
+- `uncommitted`: the questions that it answered (JSON), until the thread's state shows it.
+- `holder`, `until`, `lease`: the resume that holds the thread, the end of its lease, and the lease's length.
+- `answers`: the questions that the holder is about to answer (JSON), until it is accepted.
+
+The store's clock may be set. A lease never has more left than its length: if it has, the clock went back, and the
+lease starts anew. A clock that goes ahead ends leases early.
 
 The ledger's scripts, which are the last two, have one key: the thread's list.
 """
@@ -12,72 +23,107 @@ SCRIPTS: dict[str, str] = {}
 PRELUDE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local function whole(n) return string.format('%.0f', n) end
-local thread, answer, again = KEYS[1], KEYS[2], KEYS[3]
+local thread, answer, again, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local token = ARGV[1]
--- A hold that lapsed counts as accepted at that moment.
-local function state()
-  local s = redis.call('HMGET', thread, 'version', 'holder', 'until', 'unsettled')
-  local version, holder, lapses, unsettled = tonumber(s[1] or 0), s[2], tonumber(s[3] or 0), s[4] == '1'
-  if holder and holder ~= token and lapses <= now then
-    version, holder, unsettled = math.max(version, lapses), false, true
-  end
-  return version, holder, unsettled
+local function whole(n) return string.format('%.0f', n) end
+local function write(...)
+  redis.call('HSET', thread, ...)
+  redis.call('PEXPIRE', thread, 86400000)
 end
+local function release() redis.call('HDEL', thread, 'holder', 'until', 'lease', 'answers') end
+-- What is left of the lease in a hash.
+local function left(key)
+  local s = redis.call('HMGET', key, 'until', 'lease')
+  local left, lease = tonumber(s[1] or 0) - now, tonumber(s[2] or 0)
+  if left <= lease then return left end
+  redis.call('HSET', key, 'until', whole(now + lease))
+  return lease
+end
+-- The thread's version, and another resume that holds it. A lease that is over counts as accepted when it was over.
+local function state()
+  local s = redis.call('HMGET', thread, 'version', 'holder', 'until', 'answers')
+  local version, holder = s[1] or '', s[2]
+  if not holder or holder == token then return version, false end
+  if left(thread) > 0 then return version, holder end
+  if s[4] then
+    version = holder .. ' lapsed'
+    write('version', version, 'at', s[3], 'unsettled', '1', 'uncommitted', s[4])
+  end
+  release()
+  return version, false
+end
+-- Microseconds since a moment; none where there was none.
+local function since(moment) return moment and whole(now - moment) or '' end
 local function owned() return redis.call('HGET', answer, 'owner') == token end
+local function keep(fingerprint, lease, milliseconds)
+  if milliseconds == '0' or not (owned() or redis.call('EXISTS', answer) == 0) then return end
+  redis.call('HSET', answer, 'owner', token, 'fingerprint', fingerprint, 'until', whole(now + lease), 'lease', lease)
+  redis.call('PEXPIRE', answer, milliseconds)
+end
+local function remember(list, milliseconds)
+  for _, id in ipairs(cjson.decode(list)) do
+    redis.call('LREM', ids, 0, id)
+    redis.call('LPUSH', ids, id)
+  end
+  redis.call('LTRIM', ids, 0, 63)
+  redis.call('PEXPIRE', ids, milliseconds)
+end
 """
 
 SCRIPTS["arrive"] = """
-local version, _, unsettled = state()
-local kept = redis.call('HMGET', answer, 'fingerprint', 'live', 'accepted', 'run', 'reply')
-local live = tonumber(kept[2] or 0) > now
--- A clock may have been set back: what was accepted was so before now.
-return {whole(math.max(now, version)), whole(version), unsettled and 1 or 0, redis.call('EXISTS', again),
-        kept[1] or '', live and 1 or 0, kept[3] or '', kept[4] or '', kept[5] or '',
-        redis.call('HGET', thread, 'rested') or '0'}
+local version = state()
+local s = redis.call('HMGET', thread, 'at', 'rested', 'unsettled', 'uncommitted')
+if s[1] and tonumber(s[1]) > now then write('at', whole(now)) end
+local kept = redis.call('HMGET', answer, 'fingerprint', 'accepted', 'run', 'reply')
+return {whole(now), version, since(s[1]), since(s[2]), s[3] == '1' and 1 or 0, s[4] or '[]',
+        redis.call('EXISTS', again), redis.call('LRANGE', ids, 0, -1),
+        kept[1] or '', left(answer) > 0 and 1 or 0, kept[2] or '', kept[3] or '', kept[4] or ''}
 """
 
-SCRIPTS["overtaken"] = """
+SCRIPTS["rival"] = """
 local version, holder = state()
-return {whole(version), (holder and holder ~= token) and 1 or 0}
+return {version, holder and 1 or 0}
 """
 
 SCRIPTS["claim"] = """
-local seen, arrived, lease, remember = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local fingerprint, keep, window = ARGV[6], ARGV[7], ARGV[8]
-local version, holder, unsettled = state()
-if (holder and holder ~= token) or version ~= seen or version > arrived then return 0 end
-redis.call('HSET', thread, 'version', whole(version), 'holder', token, 'until', whole(now + lease),
-           'unsettled', unsettled and '1' or '0')
-redis.call('PEXPIRE', thread, remember)
-if keep ~= '0' and (redis.call('EXISTS', answer) == 0 or owned()) then
-  redis.call('HSET', answer, 'owner', token, 'fingerprint', fingerprint, 'live', whole(now + lease))
-  redis.call('PEXPIRE', answer, keep)
-end
+local seen, deadline, lease, answers, list = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local fingerprint, milliseconds, window, lifetime = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+if now > deadline then return 'late' end
+local version, holder = state()
+if version ~= seen then return 'accepted' end
+if holder then return 'holding' end
+write('holder', token, 'until', whole(now + lease), 'lease', lease, 'answers', answers)
+if list ~= '[]' then remember(list, lifetime) end
+keep(fingerprint, lease, milliseconds)
 if window ~= '0' then redis.call('SET', again, token, 'PX', window) end
-return 1
+return 'held'
 """
 
 SCRIPTS["renew"] = """
-local lease = tonumber(ARGV[2])
-if owned() and redis.call('HGET', answer, 'live') ~= '0' then
-  redis.call('HSET', answer, 'live', whole(now + lease))
+if owned() and redis.call('HGET', answer, 'until') ~= '0' then
+  redis.call('HSET', answer, 'until', whole(now + ARGV[2]))
 end
-local held = redis.call('HMGET', thread, 'holder', 'until')
-if held[1] ~= token or tonumber(held[2]) <= now then return 0 end
-redis.call('HSET', thread, 'until', whole(now + lease))
+if redis.call('HGET', thread, 'holder') ~= token then return 0 end
+write('until', whole(now + ARGV[2]))
 return 1
 """
 
 SCRIPTS["accepted"] = """
-local remember, run = ARGV[2], ARGV[3]
-local version, holder = state()
-version = math.max(now, version + 1)
-if not holder or holder == token then redis.call('HDEL', thread, 'holder', 'until') end
-redis.call('HSET', thread, 'version', whole(version), 'unsettled', '1')
-redis.call('PEXPIRE', thread, remember)
+local version, age, run, lease, hold, answers = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local fingerprint, milliseconds = ARGV[8], ARGV[9]
+local _, holder = state()
+if not holder then release() end
+if not holder and hold == '1' then write('holder', token, 'until', whole(now + lease), 'lease', lease) end
+write('version', version, 'at', whole(now - age), 'unsettled', '1', 'uncommitted', answers)
+if not owned() then keep(fingerprint, lease, milliseconds) end
 if owned() then redis.call('HSET', answer, 'accepted', '1', 'run', run) end
-return whole(version)
+return 1
+"""
+
+SCRIPTS["committed"] = """
+if redis.call('HGET', thread, 'version') == ARGV[2] then redis.call('HDEL', thread, 'uncommitted') end
+if redis.call('HGET', thread, 'holder') == token then release() end
+return 1
 """
 
 SCRIPTS["known"] = """
@@ -86,7 +132,7 @@ return 1
 """
 
 SCRIPTS["untaken"] = """
-if redis.call('HGET', thread, 'holder') == token then redis.call('HDEL', thread, 'holder', 'until') end
+if redis.call('HGET', thread, 'holder') == token then release() end
 if owned() then redis.call('DEL', answer) end
 if redis.call('GET', again) == token then redis.call('DEL', again) end
 return 1
@@ -94,18 +140,22 @@ return 1
 
 SCRIPTS["keep"] = """
 if owned() then
-  redis.call('HSET', answer, 'live', '0', 'accepted', '1')
+  redis.call('HSET', answer, 'until', '0', 'accepted', '1')
   if ARGV[2] ~= '' then redis.call('HSET', answer, 'reply', ARGV[2]) end
 end
 return 1
 """
 
 SCRIPTS["settled"] = """
-local version, holder = state()
-if version == tonumber(ARGV[2]) then
-  if not holder then redis.call('HDEL', thread, 'holder', 'until') end
-  redis.call('HSET', thread, 'version', whole(version), 'unsettled', '0', 'rested', whole(now))
+if state() == ARGV[2] then
+  write('unsettled', '0', 'rested', whole(now))
+  redis.call('HDEL', thread, 'uncommitted')
 end
+return 1
+"""
+
+SCRIPTS["remember"] = """
+remember(ARGV[2], ARGV[3])
 return 1
 """
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
-from ap_resume_shim.core.errors import ResumeInProgress
 from ap_resume_shim.guard import Arrival, FallbackGuard, Guard, MemoryGuard, Ticket
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.redis_server import RedisServer, redis_server
@@ -53,7 +52,7 @@ async def replicas(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncI
         url = request.getfixturevalue("store").url
         await _empty(url)
         # A clock that stands still: on a slow machine, an acceptance just before an arrival counts as one after it.
-        guards = [RedisGuard(url, duplicate_window=60, clock=clock) for _ in range(2)]
+        guards = [RedisGuard(url, duplicate_window=60, clock=clock, timeout=10) for _ in range(2)]
         if request.param == "fallback":
             guards = [FallbackGuard(guard, MemoryGuard(duplicate_window=60)) for guard in guards]
     yield Replicas(guards[0], guards[1])
@@ -76,16 +75,14 @@ async def arrived(guard: Guard, ticket: Ticket | str = "t") -> Arrival:
 
 async def claims(arrival: Arrival) -> bool:
     """Whether it gets the thread."""
-    try:
-        await arrival.claim()
-    except ResumeInProgress:
-        return False
-    return True
+    return await arrival.claim() is None
 
 
-async def taken(arrival: Arrival, run_id: str | None = None) -> Arrival:
+async def taken(
+    arrival: Arrival, run_id: str | None = None, *, answered: tuple[str, ...] = (), hold: bool = False
+) -> Arrival:
     """A resume that the backend took."""
-    await arrival.claim()
+    assert await arrival.claim(answered) is None
     await arrival.forward()
-    await arrival.accepted(run_id)
+    await arrival.accepted(run_id, hold=hold)
     return arrival

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.core.exchange import Kept, Reply, UncommittedResume
 from ap_resume_shim.guard import Ticket
 from tests.guard.conftest import Replicas, arrived, claims, taken
 
@@ -18,7 +18,7 @@ ANSWER = Reply(200, {"run_id": "r1", "text": "é"}, (("content-location", "/runs
 
 async def test_the_first_holds_and_the_second_is_refused(replicas: Replicas) -> None:
     first, second = await arrived(replicas.one), await arrived(replicas.other)
-    assert (await claims(first), await second.overtaken(), await claims(second)) == (True, True, False)
+    assert (await claims(first), await second.rival(), await second.claim()) == (True, "holding", "holding")
     assert await claims(await arrived(replicas.other, "another thread"))
 
 
@@ -26,7 +26,7 @@ async def test_a_hold_whose_resume_was_not_sent_is_free_again(replicas: Replicas
     first, second = await arrived(replicas.one), await arrived(replicas.other)
     assert await claims(first)
     await first.leave()
-    assert (await second.overtaken(), await claims(second)) == (False, True)
+    assert (await second.rival(), await second.claim()) == (None, None)
 
 
 async def test_a_hold_whose_resume_was_certainly_not_taken_is_free_again(replicas: Replicas) -> None:
@@ -42,7 +42,7 @@ async def test_a_hold_whose_resume_was_certainly_not_taken_is_free_again(replica
 async def test_who_arrived_before_an_acceptance_is_refused_after_it(replicas: Replicas) -> None:
     first, second = await arrived(replicas.one), await arrived(replicas.other)
     await (await taken(first)).leave()
-    assert (await second.overtaken(), await claims(second)) == (True, False)
+    assert (await second.rival(), await second.claim()) == ("accepted", "accepted")
     assert await claims(await arrived(replicas.other))
 
 
@@ -50,11 +50,11 @@ async def test_whose_resume_was_taken_is_overtaken_by_the_next_one(replicas: Rep
     first = await arrived(replicas.one)
     await first.claim()
     await first.forward()
-    assert not await first.overtaken()
+    assert await first.rival() is None
     await first.accepted()
-    assert not await first.overtaken()
+    assert await first.rival() is None
     await taken(await arrived(replicas.other))
-    assert await first.overtaken()
+    assert await first.rival() == "accepted"
 
 
 async def test_what_was_forwarded_counts_as_taken_until_the_contrary_is_said(replicas: Replicas) -> None:
@@ -157,3 +157,84 @@ async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replica
 async def test_a_repeat_is_known_after_the_first_was_taken(replicas: Replicas) -> None:
     await (await taken(await arrived(replicas.one, KEYED))).leave()
     assert await (await arrived(replicas.other, KEYED)).repeated()
+
+
+async def test_a_hold_that_ends_untaken_lets_an_earlier_arrival_claim(replicas: Replicas) -> None:
+    """A caller who may not resume, and asks in a loop, locks nobody out."""
+    waiting = await arrived(replicas.one)
+    for _ in range(3):
+        holder = await arrived(replicas.other)
+        assert await claims(holder)
+        assert (await waiting.claim(), await waiting.rival()) == ("holding", "holding")
+        await holder.untaken()
+        await holder.leave()
+    assert (await waiting.rival(), await waiting.claim()) == (None, None)
+    assert await claims(waiting), "once more is no contradiction"
+
+
+async def test_of_a_hold_and_an_acceptance_the_acceptance_counts(replicas: Replicas) -> None:
+    waiting = await arrived(replicas.one)
+    await (await taken(await arrived(replicas.other))).leave()
+    assert await claims(await arrived(replicas.other))
+    assert (await waiting.rival(), await waiting.claim()) == ("accepted", "accepted")
+
+
+async def test_a_thread_stays_held_until_its_state_shows_the_resume(replicas: Replicas) -> None:
+    before = await arrived(replicas.other)
+    first = await taken(await arrived(replicas.one), answered=("q1", "q2"), hold=True)
+    after = await arrived(replicas.other)
+    assert (await before.rival(), await after.rival(), await after.claim()) == ("accepted", "holding", "holding")
+    assert not first.still_held()
+    assert (await after.uncommitted()).names == {"q1", "q2"}
+    await first.committed()
+    assert await (await arrived(replicas.one)).uncommitted() == UncommittedResume()
+    assert (await after.unsettled(), await claims(after)) == (True, True)
+
+
+async def test_a_resume_that_never_shows_stays_uncommitted_when_its_hold_ends(replicas: Replicas) -> None:
+    first = await taken(await arrived(replicas.one), answered=("q1",), hold=True)
+    await first.leave()
+    second = await arrived(replicas.other)
+    assert (await second.uncommitted()).names == {"q1"}
+    assert await claims(second)
+
+
+async def test_a_thread_that_was_seen_at_rest_has_nothing_uncommitted(replicas: Replicas) -> None:
+    first = await taken(await arrived(replicas.one), answered=("q1",))
+    second = await arrived(replicas.other)
+    assert (await second.uncommitted()).names == {"q1"}
+    assert await first.uncommitted() == UncommittedResume()
+    await second.settled()
+    await asyncio.sleep(0.05)
+    assert await (await arrived(replicas.one)).uncommitted() == UncommittedResume()
+
+
+async def test_what_a_later_resume_answers_is_uncommitted_then(replicas: Replicas) -> None:
+    first = await taken(await arrived(replicas.one), answered=("q1",))
+    await taken(await arrived(replicas.other), answered=("q2",))
+    await first.committed()
+    assert (await (await arrived(replicas.one)).uncommitted()).names == {"q2"}
+
+
+async def test_interrupt_ids_are_remembered_by_thread(replicas: Replicas) -> None:
+    first = await arrived(replicas.one)
+    assert await first.known_ids() == frozenset()
+    assert await first.claim(("a",), ("a", "b")) is None
+    await first.remember(["c", "é"])
+    await asyncio.sleep(0.05)
+    assert await (await arrived(replicas.other)).known_ids() == {"a", "b", "c", "é"}
+    assert await (await arrived(replicas.other, "another")).known_ids() == frozenset()
+    assert await first.known_ids() == frozenset(), "those of the arrival"
+
+
+async def test_of_interrupt_ids_the_newest_are_remembered(replicas: Replicas) -> None:
+    first = await arrived(replicas.one)
+    assert await first.claim((), tuple(f"id{number}" for number in range(64))) is None
+    await first.remember(["id0", "new"])
+    await asyncio.sleep(0.05)
+    known = await (await arrived(replicas.other)).known_ids()
+    assert known == {"id0", "new", *(f"id{number}" for number in range(2, 64))}
+
+
+async def test_a_guard_that_works_has_no_warnings(replicas: Replicas) -> None:
+    assert await replicas.one.check() == ()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from ap_resume_shim import MemoryGuard
-from ap_resume_shim.core.errors import ResumeInProgress
-from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.core.exchange import Kept, Reply, UncommittedResume
 from ap_resume_shim.guard import Ticket
+from ap_resume_shim.guard.arrival import IDS_LIFETIME
 from tests.guard.conftest import Clock
 
 T = TypeVar("T")
@@ -29,11 +29,7 @@ def run(step: Coroutine[Any, Any, T]) -> T:
 
 
 def claims(arrival: Any) -> bool:
-    try:
-        run(arrival.claim())
-    except ResumeInProgress:
-        return False
-    return True
+    return run(arrival.claim()) is None
 
 
 def test_nothing_is_remembered_of_threads_at_rest() -> None:
@@ -96,6 +92,27 @@ def test_a_key_that_is_under_way_is_never_forgotten() -> None:
     for number in range(10):
         answered(guard, str(number))
     assert run(guard.arrive(keyed("first")).recall()) == Kept("body", live=True)
+
+
+def test_interrupt_ids_are_remembered_of_so_many_threads_and_for_so_long() -> None:
+    guard = MemoryGuard(remembered=10, clock=(clock := Clock()))
+    for number in range(30):
+        run(guard.arrive(Ticket(str(number))).remember(["id"]))
+    assert len(guard.ids) == 10
+    assert [run(guard.arrive(Ticket(thread)).known_ids()) for thread in ("19", "20")] == [frozenset(), {"id"}]
+    clock.now += IDS_LIFETIME
+    assert (run(guard.arrive(Ticket("20")).known_ids()), len(guard.ids)) == (frozenset(), 0)
+
+
+def test_the_age_of_an_uncommitted_resume_is_that_at_the_arrival() -> None:
+    guard = MemoryGuard(clock=(clock := Clock()))
+    first = guard.arrive(Ticket("t"))
+    assert run(first.claim(("q",))) is None
+    run(first.accepted())
+    clock.now += 7
+    second = guard.arrive(Ticket("t"))
+    clock.now += 1
+    assert run(second.uncommitted()) == UncommittedResume(frozenset({"q"}), 7)
 
 
 def keyed(key: str) -> Ticket:

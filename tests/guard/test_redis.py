@@ -21,7 +21,7 @@ from tests.redis_server import RedisServer, free_port, redis_server
 pytestmark = pytest.mark.anyio
 
 KEYED = Ticket("t", "body", key="k")
-HOLD, ANSWER = "ap_resume_shim:{t}:hold", "ap_resume_shim:{t}:k"
+HOLD, ANSWER = "ap_resume_shim:2:{t}:hold", "ap_resume_shim:2:{t}:k"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def lapse(client: Redis) -> None:
     now = str(seconds * 1_000_000 + micro)
     await client.hset(HOLD, "until", now)
     if await client.exists(ANSWER):
-        await client.hset(ANSWER, "live", now)
+        await client.hset(ANSWER, "until", now)
 
 
 async def test_a_thread_is_free_when_the_lease_of_a_dead_process_is_over(
@@ -74,7 +74,7 @@ async def test_who_arrived_before_a_lease_was_over_is_refused(
     during = await arrived(other)
     await lapse(client)
     after = await arrived(other)
-    assert [await arrival.overtaken() for arrival in (before, during, after)] == [True, True, False]
+    assert [await arrival.rival() for arrival in (before, during, after)] == ["accepted", "accepted", None]
     assert [await claims(arrival) for arrival in (before, during)] == [False, False]
     assert (await after.unsettled(), await claims(after)) == (True, True)
 
@@ -136,15 +136,15 @@ async def test_a_hold_is_renewed_while_its_process_lives(store: RedisServer, cli
     guard = RedisGuard(store.url, lease=0.5, timeout=0.1)
     arrival = await arrived(guard, KEYED)
     await arrival.claim()
-    until = await client.hget(HOLD, "until"), await client.hget(ANSWER, "live")
+    until = await client.hget(HOLD, "until"), await client.hget(ANSWER, "until")
     while until[0] == await client.hget(HOLD, "until"):
         await asyncio.sleep(0.02)
     await arrival.forward()
     assert arrival.still_held()
     await arrival.accepted("r1")
     assert not arrival.still_held(), "what is not on its way yet must not go out any more"
-    live = await client.hget(ANSWER, "live")
-    while live == await client.hget(ANSWER, "live"):
+    live = await client.hget(ANSWER, "until")
+    while live == await client.hget(ANSWER, "until"):
         await asyncio.sleep(0.02)
     await arrival.leave()
     assert not guard.renewing
@@ -158,7 +158,7 @@ async def test_an_acceptance_while_the_arrival_is_read_counts_as_one_after_it(
     late = guard.arrive(Ticket("t"))
     await taken(await arrived(other))
     guard.clock.now += 10  # type: ignore[attr-defined]
-    assert (await late.overtaken(), await claims(late)) == (True, False)
+    assert (await late.rival(), await late.claim()) == ("accepted", "accepted")
 
 
 def reading_late(guard: RedisGuard) -> asyncio.Event:
@@ -216,16 +216,24 @@ async def test_all_that_is_kept_has_an_end(store: RedisServer, client: Redis) ->
     await arrival.keep(Reply(200, {}))
     await arrival.leave()
     left = {key: await client.pttl(key) for key in await client.keys("*")}
-    assert set(left) == {HOLD, ANSWER, "ap_resume_shim:{t}:r"}
+    assert set(left) == {HOLD, ANSWER, "ap_resume_shim:2:{t}:r"}
     assert all(0 < milliseconds <= 24 * 3600 * 1000 for milliseconds in left.values())
-    assert left[ANSWER] <= 60_000 and left["ap_resume_shim:{t}:r"] <= 5_000
+    assert left[ANSWER] <= 60_000 and left["ap_resume_shim:2:{t}:r"] <= 5_000
     await guard.aclose()
 
 
 async def test_without_the_store_nothing_is_claimed() -> None:
     guard = RedisGuard(f"redis://127.0.0.1:{free_port()}/0", timeout=0.2)
     arrival = guard.arrive(Ticket("t"))
-    for ask in (arrival.recall, arrival.repeated, arrival.unsettled, arrival.overtaken, arrival.claim):
+    for ask in (
+        arrival.recall,
+        arrival.repeated,
+        arrival.unsettled,
+        arrival.rival,
+        arrival.claim,
+        arrival.uncommitted,
+        arrival.known_ids,
+    ):
         with pytest.raises(GuardUnavailable, match="nothing was sent"):
             await ask()
     await arrival.leave()
@@ -258,7 +266,7 @@ async def test_a_store_that_comes_back_is_told_of_the_acceptance(store: RedisSer
     await arrival.forward()
     call, guard.call = guard.call, AsyncMock(side_effect=GuardUnavailable("away"))  # type: ignore[method-assign]
     await arrival.accepted("r1")
-    assert await (await arrived(other)).overtaken()
+    assert await (await arrived(other)).rival() == "holding"
     guard.call = call  # type: ignore[method-assign]
     while await client.hget(HOLD, "holder"):
         await asyncio.sleep(0.02)

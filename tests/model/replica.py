@@ -14,7 +14,6 @@ from ap_resume_shim.core.errors import (
     GuardUnavailable,
     HoldLapsed,
     ResumeError,
-    ResumeInProgress,
     UpstreamError,
     UpstreamUnreachable,
 )
@@ -26,20 +25,23 @@ from ap_resume_shim.core.exchange import (
     ClientGone,
     Join,
     Known,
-    Overtaken,
+    KnownIds,
     Pause,
     ReadBody,
     ReadEvents,
     Recall,
+    Remember,
     Repeated,
     Reply,
     Request,
     Response,
+    Rival,
     Send,
     Settings,
     Settled,
     Step,
     StreamReply,
+    Uncommitted,
     Unsettled,
     Untaken,
 )
@@ -99,7 +101,7 @@ class SharedGuard(RedisGuard):
 
     def in_background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = super().in_background(work)
-        if getattr(work, "__name__", "") == "_tell":
+        if getattr(work, "__name__", "") == "_call":
             self.telling.append(task)
         return task
 
@@ -293,19 +295,23 @@ class UnderWay:
                 return self._guard(self._arrival.recall())
             case Repeated():
                 return self._guard(self._arrival.repeated())
-            case Overtaken():
-                return self._guard(self._arrival.overtaken())
+            case Rival():
+                return self._guard(self._arrival.rival())
+            case KnownIds():
+                return self._guard(self._arrival.known_ids())
+            case Remember(ids):
+                return self._guard(self._arrival.remember(ids))
             case Unsettled():
                 return self._guard(self._arrival.unsettled())
+            case Uncommitted():
+                return self._guard(self._arrival.uncommitted())
             case Settled():
                 return self._guard(self._arrival.settled())
-            case Claim():
+            case Claim(answered, seen):
                 self.holds = True  # also where the store could not be asked: the claim may have reached it
-                try:
-                    return self._guard(self._arrival.claim())
-                except ResumeInProgress:
-                    self.holds = False
-                    raise
+                rival = self._guard(self._arrival.claim(answered, seen))
+                self.holds = rival is None
+                return rival
             case Send(request):
                 return self._send(request, fault)
             case Accepted(run_id):

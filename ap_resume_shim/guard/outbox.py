@@ -1,0 +1,74 @@
+"""The outbox of a guard: what happened to resumes while the store was away, delivered when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from ap_resume_shim.core.errors import GuardUnavailable
+
+logger = logging.getLogger("ap_resume_shim")
+
+Delivery = Callable[[], Awaitable[object]]
+
+
+class Outbox:
+    """Deliveries by sender: in order for each of them, one attempt every `pause` seconds while they fail."""
+
+    def __init__(self, pause: float, *, most: int = 10_000, most_bytes: int = 64 * 1024 * 1024) -> None:
+        """`most` senders are remembered, the newest; `most_bytes` is what `has_room_for` allows, of all deliveries."""
+        self._pause, self._most, self._most_bytes = pause, most, most_bytes
+        self._waiting: dict[object, deque[tuple[Delivery, int]]] = {}
+        self._bytes = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, sender: object) -> bool:
+        """Whether something of a sender has not been delivered yet."""
+        return sender in self._waiting
+
+    def has_room_for(self, size: int) -> bool:
+        """Whether so many bytes may be put into it."""
+        return self._bytes + size <= self._most_bytes
+
+    def put(self, sender: object, delivery: Delivery, size: int = 0) -> None:
+        """Deliver it after what its sender has put in before. A delivery fails by raising `GuardUnavailable`."""
+        self._waiting.setdefault(sender, deque()).append((delivery, size))
+        self._bytes += size
+        if len(self._waiting) > self._most:
+            self._drop(next(iter(self._waiting)))
+            logger.warning("the guard's store is away for so long that what happened to the oldest resume is dropped")
+        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
+            self._task = asyncio.create_task(self._deliver())
+
+    async def aclose(self, patience: float) -> None:
+        """Stop; what is due is tried for so many seconds."""
+        if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait({self._task}, timeout=patience)
+            self._task.cancel()
+
+    async def _deliver(self) -> None:
+        while self._waiting:
+            sender, deliveries = next(iter(self._waiting.items()))
+            delivery, size = deliveries[0]
+            try:
+                await delivery()
+            except GuardUnavailable:
+                await asyncio.sleep(self._pause)
+                if sender in self._waiting:  # the others next: the store may refuse this one alone
+                    self._waiting[sender] = self._waiting.pop(sender)
+                continue
+            if deliveries:
+                deliveries.popleft()
+                self._bytes -= size
+            if not deliveries:
+                self._waiting.pop(sender, None)
+
+    def _drop(self, sender: object) -> None:
+        deliveries = self._waiting.pop(sender)
+        self._bytes -= sum(size for _, size in deliveries)
+        deliveries.clear()

@@ -1,0 +1,283 @@
+"""One resume at the guard in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
+from ap_resume_shim.core.exchange import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.guard.arrival import IDS_LIFETIME, Ticket
+
+if TYPE_CHECKING:
+    from ap_resume_shim.guard.redis import RedisGuard
+
+LAPSED = (
+    "This resume was held up for longer than its hold on the thread lasts, and was not sent. "
+    "Read the thread before you answer again."
+)
+_DAY = 24 * 3600.0
+
+
+class RedisArrival:
+    """Reads the thread's state at once, and waits for the answer when somebody asks for it."""
+
+    def __init__(self, guard: RedisGuard, ticket: Ticket) -> None:
+        self._guard, self._ticket = guard, ticket
+        self._token = secrets.token_hex(8)
+        self._here = guard.clock()
+        # The store's state at the arrival.
+        self._read_at, self._store_clock = 0.0, 0
+        self._version = ""
+        self._late = self._unsettled = self._repeated = self._to_settle = False
+        self._uncommitted = UncommittedResume()
+        self._known_ids: frozenset[str] = frozenset()
+        self._kept: Kept | None = None
+        self._reading = guard.in_background(self._read())
+        # What became of this resume since.
+        self._answered: tuple[str, ...] = ()
+        self._safe_until = 0.0
+        self._renewing: asyncio.Task[Any] | None = None
+        self._held = self._forwarded = self._accepted = self._holds_on = self._kept_reply = self._left = False
+        self._away = False
+
+    async def recall(self) -> Kept | None:
+        await self._have_read()
+        return self._kept
+
+    async def repeated(self) -> bool:
+        await self._have_read()
+        return self._repeated
+
+    async def known_ids(self) -> frozenset[str]:
+        await self._have_read()
+        return self._known_ids
+
+    async def remember(self, ids: Iterable[str]) -> None:
+        if new := tuple(ids):
+            self._guard.in_background(self._call("remember", _list(new), _milli(IDS_LIFETIME)))
+
+    async def unsettled(self) -> bool:
+        await self._have_read()
+        return self._unsettled
+
+    async def uncommitted(self) -> UncommittedResume:
+        await self._have_read()
+        return self._uncommitted
+
+    async def rival(self) -> Contention | None:
+        await self._have_read()
+        if self._late:
+            return "accepted"
+        try:
+            version, held = await self._call("rival")
+        except GuardUnavailable:
+            if self._forwarded or self._accepted:
+                return "accepted"  # perhaps
+            raise
+        if version.decode() != self._version:
+            return "accepted"
+        return "holding" if held else None
+
+    async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> Contention | None:
+        await self._have_read()
+        if self._late:
+            return "accepted"
+        guard, before = self._guard, self._guard.clock()
+        self._held, self._answered = True, answered  # perhaps: what fails now may have reached the store
+        outcome = await self._call(
+            "claim",
+            self._version,
+            # A store that answers too late has not let it hold the thread: nobody would renew or release it.
+            self._store_clock + _micro(before - self._read_at + guard.timeout),
+            _micro(guard.lease),
+            _list(answered),
+            _list(seen),
+            *self._key(),
+            _milli(guard.duplicate_window) if self._ticket.repeat is not None else 0,
+            _milli(IDS_LIFETIME),
+        )
+        self._held = outcome in (b"held", b"late")  # of a first attempt, the answer may be lost
+        match outcome:
+            case b"accepted":
+                return "accepted"
+            case b"holding":
+                return "holding"
+            case b"late":
+                raise GuardUnavailable(
+                    "The store that keeps resumes apart was too slow, so that nothing was sent: try again."
+                )
+        self._safe_until = before + guard.lease
+        self._renewing = guard.in_background(self._renew_for_ever())
+        guard.renewing.add(self._renewing)
+        return None
+
+    async def forward(self) -> None:
+        if 0 < self._safe_until - self._guard.clock() < self._guard.lease / 2:
+            try:
+                await self._renew()
+            except GuardUnavailable:
+                pass  # what is left of the lease may do
+        if self._guard.clock() >= self._safe_until:
+            raise HoldLapsed(LAPSED)
+        self._forwarded = True
+
+    def still_held(self) -> bool:
+        return self._forwarded and self._guard.clock() < self._safe_until
+
+    async def accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
+        self._held, self._forwarded, self._accepted, self._holds_on = False, False, True, hold
+        self._late = False
+        self._version = f"{self._token} accepted"
+        self._to_settle = True
+        moment, guard = self._guard.clock(), self._guard
+        told = run_id or "", _micro(guard.lease), int(hold), _list(self._answered), *self._key()
+        await self._tell(lambda: self._call("accepted", self._version, _micro(guard.clock() - moment), *told))
+        self._stop_renewing_unless_needed()
+
+    async def committed(self) -> None:
+        self._holds_on = False
+        await self._tell(lambda: self._call("committed", self._version))
+        self._stop_renewing_unless_needed()
+
+    async def known(self, run_id: str) -> None:
+        if self._ticket.key is not None:
+            await self._tell(lambda: self._call("known", run_id))
+
+    async def untaken(self) -> None:
+        self._held = self._forwarded = False
+        self._stop_renewing()
+        await self._tell(lambda: self._call("untaken"))
+
+    async def keep(self, reply: Reply) -> None:
+        if self._ticket.key is not None:
+            self._kept_reply = True
+            written = _write(reply)
+            if len(written) > self._guard.keep_bytes or not self._guard.outbox.has_room_for(len(written)):
+                written = b""
+            await self._tell(lambda: self._call("keep", written), len(written))
+
+    async def settled(self) -> None:
+        """Nobody waits for this one: it is told while the answer is on its way."""
+        if self._to_settle:
+            self._to_settle = False
+            self._guard.in_background(self._call("settled", self._version))
+
+    async def leave(self) -> None:
+        if self._left:
+            return
+        self._left = True
+        if self._forwarded:
+            await self.accepted()
+        elif self._held:
+            await self.untaken()
+        elif self._holds_on:
+            await self._tell(lambda: self._call("committed", ""))  # released; what is uncommitted stays so
+        self._stop_renewing()
+        if self._accepted and self._ticket.key is not None and not self._kept_reply:
+            await self._tell(lambda: self._call("keep", b""))
+
+    async def _read(self) -> None:
+        told = await self._call("arrive")
+        self._read_at = self._guard.clock()
+        now, version, accepted, rested, unsettled, uncommitted, repeated, ids, *kept = told
+        # The store was asked after the arrival, by as long as the answer took at most: an acceptance in that time
+        # counts as one after the arrival.
+        took = _micro(self._read_at - self._here)
+        self._store_clock, self._version = int(now), version.decode()
+        self._late = _within(accepted, took)
+        self._to_settle = bool(unsettled) and not self._late  # else it saw the rest before that run
+        self._unsettled = bool(unsettled) or _within(rested, took)
+        self._repeated = bool(repeated)
+        self._known_ids = frozenset(each.decode() for each in ids)
+        if names := frozenset(json.loads(uncommitted)):
+            self._uncommitted = UncommittedResume(names, max(0, int(accepted)) / 1_000_000)
+        fingerprint, live, taken, run_id, reply = kept
+        if fingerprint:
+            self._kept = Kept(
+                fingerprint.decode(), bool(live), taken == b"1", run_id.decode() or None, _read_reply(reply)
+            )
+
+    async def _have_read(self) -> None:
+        await asyncio.wait({self._reading})
+        self._reading.result()
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._guard.lease / 3)
+            try:
+                await self._renew()
+            except GuardUnavailable:
+                pass  # said in the log; tried again until the lease is over
+
+    async def _renew(self) -> None:
+        before = self._guard.clock()
+        if await self._call("renew", _micro(self._guard.lease)):
+            self._safe_until = before + self._guard.lease
+        elif not self._accepted:
+            self._safe_until = 0.0
+
+    def _stop_renewing_unless_needed(self) -> None:
+        """Beside the hold, what is renewed is the key: that its answer is still to come."""
+        if self._ticket.key is None and not self._holds_on:
+            self._stop_renewing()
+
+    def _stop_renewing(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._guard.renewing.discard(self._renewing)
+
+    async def _tell(self, deliver: Callable[[], Awaitable[object]], size: int = 0) -> None:
+        """Tell the store what happened: now, or as soon as it is back."""
+        if not (self._away or self in self._guard.outbox):
+            try:
+                await deliver()
+                return
+            except GuardUnavailable:
+                pass
+        self._guard.outbox.put(self, deliver, size)
+
+    async def _call(self, script: str, *arguments: Any) -> Any:
+        try:
+            told = await self._guard.call(script, self._ticket, self._token, *arguments)
+        except GuardUnavailable:
+            self._away = True
+            raise
+        self._away = False
+        return told
+
+    def _key(self) -> tuple[str, int]:
+        """Fingerprint, and for how many milliseconds the key is kept; 0: there is none."""
+        return self._ticket.fingerprint, 0 if self._ticket.key is None else _milli(self._guard.keep)
+
+
+def _within(ago: bytes, took: int) -> bool:
+    """Whether something was so many microseconds ago at most; a clock that was set back a little is no excuse."""
+    return ago != b"" and abs(int(ago)) <= took
+
+
+def _micro(seconds: float) -> int:
+    return int(seconds * 1_000_000)
+
+
+def _milli(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _list(texts: Iterable[str]) -> bytes:
+    return strictjson.dumps(list(texts))
+
+
+def _write(reply: Reply) -> bytes:
+    return strictjson.dumps({"status": reply.status, "headers": reply.headers, "value": reply.value})
+
+
+def _read_reply(written: bytes) -> Reply | None:
+    if not written:
+        return None
+    value = json.loads(written)
+    return Reply(value["status"], value["value"], tuple((name, field) for name, field in value["headers"]))

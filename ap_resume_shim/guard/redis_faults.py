@@ -1,0 +1,64 @@
+"""What is wrong with a store in Redis, where trying again does not help."""
+
+from __future__ import annotations
+
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+from ap_resume_shim.core.errors import GuardUnavailable
+
+CLUSTER = "it is a Redis Cluster, which is not supported: give the guard a single primary"
+_BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (
+        (AuthenticationError, AuthenticationWrongNumberOfArgsError),
+        "it refuses the user or the password: correct the guard's address",
+    ),
+    (
+        NoPermissionError,
+        "its user lacks a permission: allow EVALSHA, SCRIPT LOAD, and all commands on ap_resume_shim:*",
+    ),
+    (OutOfMemoryError, "it is out of memory: raise `maxmemory`, or remove other data"),
+    (ReadOnlyError, "it is a replica, which cannot be written: name the primary"),
+    ((AskError, ClusterCrossSlotError), CLUSTER),
+)
+_BY_TEXT = (
+    ("DB index is out of range", "it has no database of that number: correct the last part of the guard's address"),
+    ("MISCONF", "it refuses writes, since it cannot save to its disk: see its own log"),
+    ("DENIED", "it is in protected mode: give it a password, or let it listen on loopback alone"),
+    ("can't run this command", "its user lacks a permission: allow EVALSHA and all commands on ap_resume_shim:*"),
+)
+
+
+class StoreRefuses(GuardUnavailable):
+    """The guard's store is there, and refuses: nothing but an operator can change that."""
+
+
+def unavailable(error: Exception) -> GuardUnavailable:
+    """The error for a failed call to the store; a permanent fault is named."""
+    fault = permanent_fault(error)
+    if fault is None:
+        return GuardUnavailable(
+            "The store that keeps resumes apart cannot be reached, so that nothing was sent: try again."
+        )
+    return StoreRefuses(f"The store that keeps resumes apart cannot be used, so that nothing was sent: {fault}.")
+
+
+def permanent_fault(error: Exception) -> str | None:
+    """What an operator has to change; None for a fault that may pass."""
+    if isinstance(error, ClusterDownError) and not isinstance(error, MasterDownError):
+        return CLUSTER
+    for kind, fault in _BY_TYPE:
+        if isinstance(error, kind):
+            return fault
+    text = str(error) if isinstance(error, ResponseError) else ""
+    return next((fault for phrase, fault in _BY_TEXT if phrase in text), None)
