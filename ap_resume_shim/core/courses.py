@@ -15,6 +15,7 @@ from ap_resume_shim.core.errors import NotFound, ResumeError, UpstreamFailure, U
 from ap_resume_shim.core.exchange import (
     Accepted,
     Ask,
+    AwaitCommit,
     ClientGone,
     Drain,
     Ended,
@@ -320,6 +321,7 @@ def has_ended(case: Case, started: Started) -> Generator[Step, Any, bool]:
     if reading is not None:
         (read,) = yield Ask((reading,))
         return not read.ok or case.dialect.has_ended(read)
+    yield AwaitCommit()  # before its commit a run that has just begun looks like one that is over
     try:
         found = yield from case.look_again()
     except NotFound:

@@ -43,10 +43,10 @@ async def raises() -> None:
 
 @pytest.mark.parametrize("end", FAILURES)
 def test_a_hold_is_dropped_after_a_failure(end: str) -> None:
-    with shimmed(agent := Agent(FAILURES[end])) as url:
+    with shimmed(agent := Agent(FAILURES[end]), commit=0.1) as url:
         assert resume(url).status_code >= 400
         agent.answering, agent.status = at_once, "interrupted"
-        assert resume(url).status_code == 200
+        assert eventually(lambda: resume(url).status_code == 200)
 
 
 def test_a_hold_is_dropped_when_the_client_leaves() -> None:
@@ -75,7 +75,12 @@ def test_threads_of_two_loops_do_not_wait_for_each_other() -> None:
 
 
 class Owned(Agent):
-    """A thread that everybody may read, and only its owner may resume."""
+    """A thread that everybody may read, and only its owner may resume; it asks another question each time."""
+
+    @property
+    def thread(self) -> dict[str, Any]:
+        asks = [{"id": f"q{len(self.resumes)}", "value": "sure?"}] if self.status == "interrupted" else []
+        return {**super().thread, "interrupts": asks}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reads = (b"authorization", b"reader") in scope["headers"]
