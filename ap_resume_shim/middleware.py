@@ -17,7 +17,7 @@ from ap_resume_shim.core.exchange import Ask, Request, Settings
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
-from ap_resume_shim.cors import Cors
+from ap_resume_shim.cors import BackendCors, Cors
 from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.replies import Client
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 
 _DRAIN = 10.0
+_METHODS = ("PATCH", "OPTIONS")
 _PROBE: dict[str, Any] = {
     "type": "http",
     "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -88,14 +89,13 @@ class ResumeShim:
         - `typed_answers`: "check" refuses an answer that certainly violates the schema of its question; "show" only
           shows the schema.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
-          every page, without cookies. Default: what the app around or the backend says is left alone.
+          every page, without cookies. Default: the backend's own policy, on the shim's answers too.
 
         Raises `ConfigurationError`.
         """
         self.app = app
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
-        self._methods = ("PATCH", "OPTIONS") if cors else ("PATCH",)
-        self._entry = Cors(self._serve, cors) if cors else self._serve
+        self._entry = Cors(self._serve, cors) if cors else BackendCors(self._serve, app)
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
@@ -120,7 +120,7 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
-        if scope["type"] != "http" or scope["method"] not in self._methods or _route_path(scope) not in self._routes:
+        if scope["type"] != "http" or scope["method"] not in _METHODS or _route_path(scope) not in self._routes:
             await self._behind(scope, receive, send)
         else:
             await self._entry(scope, receive, send)

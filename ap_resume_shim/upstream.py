@@ -26,6 +26,9 @@ SYNTHESISED = "ap_resume_shim"
 FENCE = "ap_resume_shim.fence"
 """The scope key of a callable to be called before the first byte of a resume goes out: raises if it must not."""
 
+HEADS = "ap_resume_shim.heads"
+"""The scope key of a callable that gets the header fields of each answer to a request that the shim made."""
+
 _NOT_OURS = frozenset(
     {
         b"accept",
@@ -184,6 +187,8 @@ class Exchange:
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            if HEADS in self._scope:
+                self._scope[HEADS](message.get("headers", ()))
             headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in message.get("headers", ()))
             if not self._start.done():
                 self._start.set_result((message["status"], headers))
