@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from ap_resume_shim.core import sse
@@ -28,6 +28,18 @@ FENCE = "ap_resume_shim.fence"
 
 HEADS = "ap_resume_shim.heads"
 """The scope key of a callable that gets the header fields of each answer to a request that the shim made."""
+
+NOBODY: dict[str, Any] = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "scheme": "http",
+    "root_path": "",
+    "headers": [(b"host", b"localhost"), (b"user-agent", b"ap-resume-shim")],
+    "client": None,
+    "server": None,
+}
+"""The request of nobody: what is asked without a client, and so without credentials."""
 
 _NOT_OURS = frozenset(
     {
