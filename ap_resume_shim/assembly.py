@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from ap_resume_shim.backends import read_profile
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.forwarding import Forwarding
 from ap_resume_shim.guard import Guard, load_guard
@@ -66,7 +65,7 @@ def _kind(settings: Settings) -> dict[str, Any]:
         return {"backend": settings.backend, "resume_at": settings.resume_at, "options": pairs(settings.option)}
     if "backend" in settings.model_fields_set or settings.option:
         raise ConfigurationError("--profile says what the server is: leave --backend and --option out.")
-    return {"backend": read_profile(settings.profile, resume_at=settings.resume_at)}
+    return {"profile": settings.profile, "resume_at": settings.resume_at}
 
 
 def _proxy(settings: Settings) -> ReverseProxy:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from ap_resume_shim.backends import known_marks, load_backend
+from ap_resume_shim.backends import known_marks, load_backend, read_profile
 from ap_resume_shim.core.detect import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
+from ap_resume_shim.core.errors import ConfigurationError, InvalidRequest, RequestTooLarge, ResumeError
 from ap_resume_shim.core.exchange import Ask, Request, Settings
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
-from ap_resume_shim.cors import Cors
+from ap_resume_shim.cors import BackendCors, Cors
 from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption
-from ap_resume_shim.upstream import SYNTHESISED, ask, escape
+from ap_resume_shim.upstream import NOBODY, SYNTHESISED, ask, escape
 from ap_resume_shim.watching import Watched, looks_on
 
 if TYPE_CHECKING:
@@ -31,17 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 
 _DRAIN = 10.0
-_PROBE: dict[str, Any] = {
-    "type": "http",
-    "asgi": {"version": "3.0", "spec_version": "2.3"},
-    "http_version": "1.1",
-    "scheme": "http",
-    "root_path": "",
-    "headers": [(b"host", b"localhost"), (b"user-agent", b"ap-resume-shim")],
-    "client": None,
-    "server": None,
-}
-"""The request of nobody: what is asked without a client, and so without credentials."""
+_METHODS = ("PATCH", "OPTIONS")
 
 
 class ResumeShim:
@@ -57,8 +48,9 @@ class ResumeShim:
     def __init__(
         self,
         app: ASGIApp,
-        backend: str | Dialect = "auto",
+        backend: str | Dialect | os.PathLike[str] = "auto",
         *,
+        profile: str | os.PathLike[str] | None = None,
         resume_at: str | None = None,
         options: Mapping[str, str] | None = None,
         guard: Guard | str = "memory",
@@ -74,7 +66,9 @@ class ResumeShim:
         """Wrap `app`.
 
         - `backend`: a name of `ap_resume_shim.backends.BACKENDS`; "auto" asks the server itself; "native" for one
-          that answers the routes by now; or a `Dialect`.
+          that answers the routes by now; a `Dialect`; or the `Path` of a profile.
+        - `profile`: the path of a TOML file that describes the backend (`docs/reference/profile.md`), in place of
+          `backend`.
         - `resume_at`: where the answer goes in the body, a JSON pointer (backends that are profiles).
         - `options`: what the backend has to be told beside, such as `{"path": "/agent"}`; `docs/backends` has them.
         - `guard`: who may resume which thread: "memory", one resume of a thread at a time in this process; the URL of
@@ -88,14 +82,13 @@ class ResumeShim:
         - `typed_answers`: "check" refuses an answer that certainly violates the schema of its question; "show" only
           shows the schema.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
-          every page, without cookies. Default: what the app around or the backend says is left alone.
+          every page, without cookies. Default: the backend's own policy, on the shim's answers too.
 
         Raises `ConfigurationError`.
         """
         self.app = app
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
-        self._methods = ("PATCH", "OPTIONS") if cors else ("PATCH",)
-        self._entry = Cors(self._serve, cors) if cors else self._serve
+        self._entry = Cors(self._serve, cors) if cors else BackendCors(self._serve, app)
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
@@ -113,6 +106,12 @@ class ResumeShim:
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
         self._under_way: set[asyncio.Task[None]] = set()
+        if isinstance(backend, os.PathLike):
+            backend, profile = "auto", backend
+        if profile is not None:
+            if backend != "auto" or options:
+                raise ConfigurationError("`profile` says what the backend is: leave `backend` and `options` out.")
+            backend = read_profile(profile, resume_at=resume_at)
         if not isinstance(backend, str):
             self._speak(backend)
         elif backend not in ("auto", NATIVE):
@@ -120,7 +119,7 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
-        if scope["type"] != "http" or scope["method"] not in self._methods or _route_path(scope) not in self._routes:
+        if scope["type"] != "http" or scope["method"] not in _METHODS or _route_path(scope) not in self._routes:
             await self._behind(scope, receive, send)
         else:
             await self._entry(scope, receive, send)
@@ -179,8 +178,8 @@ class ResumeShim:
 
         Raises `ResumeError` when it cannot be reached or recognised.
         """
-        dialect = self._dialect or await self._detect(_PROBE)
-        await ask(self.app, _PROBE, self._prefix, Request.get("/info"), self._limits.lookup)
+        dialect = self._dialect or await self._detect(NOBODY)
+        await ask(self.app, NOBODY, self._prefix, Request.get("/info"), self._limits.lookup)
         return NATIVE if dialect is None else dialect.name
 
     async def _understand(

@@ -26,6 +26,7 @@ SHELL = (
     "watching",
     "describing",
     "explaining",
+    "assuming",
     "guard.__init__",
     "guard.arrival",
     "guard.memory",

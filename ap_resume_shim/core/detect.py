@@ -10,6 +10,7 @@ from typing import Any
 from ap_resume_shim.core.dialect import Marks
 from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ask, Request, Response, Step
+from ap_resume_shim.core.profile import ANOTHER_KIND
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.template import MISSING, point
 
@@ -57,7 +58,7 @@ def recognise(told: Told, known: KnownMarks) -> str:
     raise UpstreamUnrecognised(
         "The kind of backend could not be found out: neither its /info nor its /openapi.json nor an agent card tells. "
         'Say which one it is: backend="…" for the middleware, --backend … for the sidecar '
-        "(`ap-resume-shim backends` lists them).",
+        f"(`ap-resume-shim backends` lists them). {ANOTHER_KIND}",
         {"info_status": told.info.status, "openapi_status": told.openapi.status, "card_status": told.card.status},
     )
 

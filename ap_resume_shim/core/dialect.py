@@ -173,6 +173,9 @@ class Dialect:
     comes after the commit."""
     acceptance_unproven: bool = False
     """A 2xx does not prove that the agent receives the answer: the client's answer waits until the state proves it."""
+    makes_run_ids: bool = False
+    """Where neither the answer nor the thread tells the run's id, the run is named by `Resume.nonce`: the backend knows
+    no such id, and no request may contain it."""
     interrupt_id_form: re.Pattern[str] | None = None
     """The form of the backend's interrupt ids, where no key of an ordinary answer has it."""
 
