@@ -64,7 +64,6 @@ def test_a_name_that_says_where_the_thread_is_anyway_is_dropped(name: str, value
         ("checkpoint_ns", "inner:1"),
         ("checkpoint_map", {"": "an earlier one"}),
         ("__pregel_resuming", True),
-        ("__pregel_resuming", None),
     ],
 )
 @pytest.mark.parametrize("path", ["config.configurable", "config.configurable.deep.0", "config", "context", ""])
