@@ -110,11 +110,10 @@ class Aegra(Dialect):
         body = {"assistant_id": found.agent_id, "checkpoint": memory.checkpoint}
         (answer,) = yield Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
         if not answer.ok:
-            raise UpstreamError(
-                f"The thread could not be armed again after its last run: {error_text(answer)}",
-                {"resume_state": "not_sent"},
-            )
+            raise _not_armed(error_text(answer))
         armed = yield from self.lookup(resume)
+        if not armed.memory.announced:
+            raise _not_armed(armed.error)
         return armed, _readdressed(verdict, found, armed)
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
@@ -224,6 +223,11 @@ def _announced(run: dict[str, Any]) -> Any:
     output = run.get("output")
     stopped = run.get("status") == "interrupted" and isinstance(output, dict)
     return output.get("__interrupt__") if stopped and isinstance(output, dict) else None
+
+
+def _not_armed(why: Any) -> UpstreamError:
+    message = f"The thread could not be armed again after its last run: {why}"
+    return UpstreamError(message, {"resume_state": "not_sent"})
 
 
 def _readdressed(verdict: Input, found: Found, armed: Found) -> Input:

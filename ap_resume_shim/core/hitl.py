@@ -9,7 +9,7 @@ middleware does not expect fails the step after its answer was saved, and an edi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from ap_resume_shim.core.json_schema import Violation
 
@@ -58,5 +58,5 @@ def _decision(decision: Any, types: Sequence[Any], names: set[Any], path: str) -
             yield Violation(f"{path}edited_action.name", f"has to be one of {', '.join(sorted(map(str, names)))}")
 
 
-def _are_objects(items: Any) -> bool:
+def _are_objects(items: Any) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(items, list) and bool(items) and all(isinstance(item, dict) for item in items)

@@ -210,12 +210,16 @@ def test_a_thread_that_says_itself_that_it_is_interrupted_needs_no_arming() -> N
     assert prepare(thread, GIVEN, {"GET …": {"status": "interrupted"}}) == (["GET …"], GIVEN)
 
 
+def announcing(question: Any) -> dict[str, Any]:
+    return run("interrupted", output={"__interrupt__": [question]})
+
+
 AGAIN = {"id": "c" * 32, "value": "approve?"}
 ARMED = {
     "GET …": {"status": "idle"},
     "POST …/runs/wait": {"__interrupt__": [AGAIN]},
     STATE: state({"interrupts": [AGAIN]}),
-    RUNS: [run("interrupted", output={"__interrupt__": [AGAIN]})],
+    RUNS: [announcing(AGAIN)],
 }
 
 
@@ -237,7 +241,7 @@ def test_a_thread_is_armed_from_its_whole_checkpoint() -> None:
 
 def test_an_answer_is_not_sent_to_another_question_that_the_armed_thread_asks() -> None:
     other = {"id": "c" * 32, "value": "something else?"}
-    server = {**ARMED, STATE: state({"interrupts": [other]}), RUNS: [run("interrupted")]}
+    server = {**ARMED, STATE: state({"interrupts": [other]}), RUNS: [announcing(other)]}
     with pytest.raises(InterruptNotPending) as error:
         prepare(found(PENDING, run("interrupted")), GIVEN, server)
     assert error.value.metadata["interrupts"] == [other]
@@ -245,14 +249,14 @@ def test_an_answer_is_not_sent_to_another_question_that_the_armed_thread_asks() 
 
 def test_one_of_two_equal_questions_is_not_told_from_the_other_after_arming() -> None:
     both = state({"interrupts": [ASKED]}, {"interrupts": [{"id": "b" * 32, "value": "approve?"}]})
-    server = {**ARMED, STATE: both, RUNS: [run("interrupted")]}
+    server = {**ARMED, STATE: both, RUNS: [ANNOUNCED]}
     with pytest.raises(InterruptNotPending):
         prepare(found(both, run("interrupted")), GIVEN, server)
 
 
 def test_of_two_questions_the_armed_thread_gets_the_answer_to_the_one_that_was_answered() -> None:
     other, again = {"id": "b" * 32, "value": "other?"}, {"id": "d" * 32, "value": "other?"}
-    server = {**ARMED, STATE: state({"interrupts": [again]}, {"interrupts": [AGAIN]}), RUNS: [run("interrupted")]}
+    server = {**ARMED, STATE: state({"interrupts": [again]}, {"interrupts": [AGAIN]})}
     thread = found(state({"interrupts": [ASKED]}, {"interrupts": [other]}), run("interrupted"))
     assert prepare(thread, GIVEN, server)[1] == Input({"c" * 32: "yes"})
 
@@ -269,6 +273,14 @@ def test_a_thread_that_cannot_be_armed_has_seen_no_answer() -> None:
         follow(flow, {"GET …": {"status": "error"}, "POST …/runs/wait": answer("oops", 500)})
     assert error.value.metadata == {"resume_state": "not_sent"}
     assert error.value.message.endswith("The answer was not sent: try again.")
+
+
+def test_a_thread_whose_arming_failed_has_seen_no_answer() -> None:
+    """Such as where a step beside the question fails again."""
+    server = {**ARMED, STATE: PENDING, RUNS: [run("error", error_message="boom")]}
+    with pytest.raises(UpstreamError, match="boom") as error:
+        prepare(found(PENDING, run("error")), GIVEN, server)
+    assert error.value.metadata == {"resume_state": "not_sent"}
 
 
 # The answer

@@ -201,7 +201,7 @@ def test_a_second_answer_to_a_step_that_failed_is_409() -> None:
     error = refusal(Found("error", answered=(A,)), input="another")
     assert isinstance(error, InterruptAlreadyAnswered)
     assert error.metadata["interrupts"] == [{"id": "a", "value": {"q": "A?"}}]
-    assert error.message.endswith("send the resume without `input` to retry it.")
+    assert error.message.endswith("send the resume without `input` to retry it. There is a way out.")
 
 
 def test_a_step_that_failed_is_retried_without_input() -> None:

@@ -110,7 +110,7 @@ export const brk = chain(Work, {
 export const errask = chain(Work, { ask: askThenFail }).compile();
 export const flakyask = chain(Work, { ask: askThenFailOnce }).compile();
 
-// --- noid, noids, byhand, beside: questions that nothing can answer, a failure beside a question
+// --- noid, noids, byhand, beside, half: questions that nothing can answer, failures beside a question
 
 const attempts = {};
 
@@ -137,6 +137,8 @@ const stopOnce = (node) => (state) => {
   return { answers: [node] };
 };
 
+const askBeside = () => ({ answers: [interrupt({ question: "beside?" })] });
+
 const failTwice = async (state) => {
   await sleep(0.3);
   if (attempt("beside", state) <= 2) throw new Error("failed beside the question");
@@ -146,10 +148,8 @@ const failTwice = async (state) => {
 export const noid = chain(Work, { ask: askWithoutId }).compile();
 export const byhand = chain(Work, { ask: askByHand }).compile();
 export const noids = sideBySide(Work, { left: stopOnce("left"), right: stopOnce("right") }).compile();
-export const beside = sideBySide(Work, {
-  ask: () => ({ answers: [interrupt({ question: "beside?" })] }),
-  work: failTwice,
-}).compile();
+export const beside = sideBySide(Work, { ask: askBeside, work: failTwice }).compile();
+export const half = sideBySide(Work, { ask: askBeside, fail: askThenFail }).compile();
 
 // --- msgs: a conversation
 

@@ -146,7 +146,7 @@ errask = chain(Work, ask=ask_then_fail).compile()
 flakyask = chain(Work, ask=ask_then_fail_once).compile()
 
 
-# --- noid, noids, byhand, beside: questions that nothing can answer, a failure beside a question --------------------
+# --- noid, noids, byhand, beside, half: questions that nothing can answer, failures beside a question --------------
 
 
 _attempts: dict[tuple[str, str], int] = {}
@@ -196,6 +196,7 @@ noid = chain(Work, ask=ask_without_id).compile()
 byhand = chain(Work, ask=ask_by_hand).compile()
 noids = side_by_side(Work, left=stop_once("left"), right=stop_once("right")).compile()
 beside = side_by_side(Work, ask=ask_beside, work=fail_twice).compile()
+half = side_by_side(Work, ask=ask_beside, fail=ask_then_fail).compile()
 
 
 # --- typed, schema: questions that say what an answer looks like (nothing on langgraph before 1.2.12) --------------
