@@ -28,6 +28,7 @@ from ap_resume_shim.core.exchange import (
     Untaken,
 )
 from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.typed_answers import check_answers
 from ap_resume_shim.core.verdict import addressed, judge
 
@@ -105,6 +106,7 @@ class _Claim:
                 "The thread was running when this resume arrived, and asked its question later. "
                 "Read the question before you answer it."
             )
+        stay(self._resume, found, self._dialect)
         self._dialect.check(self._resume, found, verdict)
         if self._settings.typed_answers and isinstance(verdict, Input):
             check_answers(verdict, found)

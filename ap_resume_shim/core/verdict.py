@@ -34,19 +34,17 @@ def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] =
         )
     by_id = addressed(resume, found, dialect, remembered)
     if by_id is not None:
-        _check_pending(set(by_id), found, resume.now)
+        _check_pending(set(by_id), found, dialect, resume.now)
     if found.interrupts:
         return _of_pending(by_id, answer, found, now=resume.now, partial=dialect.partial)
     if found.answered:
         if answer is _NOTHING:
             return GoOn()
-        raise _already_answered(found)
+        raise _already_answered(found, dialect)
     if found.breakpoint:
         if answer is _NOTHING:
             return GoOn()
-        raise UnsupportedInput(
-            "The thread stopped at a breakpoint, which asks nothing: send the resume without `input` to go on."
-        )
+        raise UnsupportedInput(f"The thread {found.stopped}: send the resume without `input` to go on.")
     raise ThreadNotInterrupted(
         f"Thread {resume.thread_id} is not interrupted (its status is {found.status}): there is nothing to answer. "
         "To start a new run, create one.",
@@ -92,7 +90,7 @@ def _answer(resume: Resume) -> Any:
     return _NOTHING
 
 
-def _check_pending(ids: set[str | None], found: Found, now: str) -> None:
+def _check_pending(ids: set[str | None], found: Found, dialect: Dialect, now: str) -> None:
     """Refuse ids that are not pending; one whose answer was committed before its step failed is reported as that."""
     pending = {interrupt.id for interrupt in found.interrupts if not _is_expired(interrupt, now)}
     answered = {interrupt.id for interrupt in found.answered}
@@ -100,7 +98,7 @@ def _check_pending(ids: set[str | None], found: Found, now: str) -> None:
     if not gone or (gone <= answered and not found.interrupts):
         return
     if gone <= answered:
-        raise _already_answered(found)
+        raise _already_answered(found, dialect)
     names = ", ".join(sorted(map(str, gone)))
     raise InterruptNotPending(
         f"Interrupt {names} is not, or not any longer, pending. Read the thread, and answer what it asks now.",
@@ -145,9 +143,12 @@ def _several(found: Found, advice: str) -> MultipleInterrupts:
     return MultipleInterrupts(f"{len(found.interrupts)} interrupts are pending. {advice}", found.interrupts)
 
 
-def _already_answered(found: Found) -> InterruptAlreadyAnswered:
+def _already_answered(found: Found, dialect: Dialect) -> InterruptAlreadyAnswered:
+    message = (
+        "The interrupt was answered, and a step failed afterwards. The backend would run the step again with the "
+        "first answer, whatever is sent now: send the resume without `input` to retry it."
+    )
     return InterruptAlreadyAnswered(
-        "The interrupt was answered, and the step failed afterwards. The backend would run the step again with the "
-        "first answer, whatever is sent now: send the resume without `input` to retry it.",
+        f"{message} {dialect.way_out}".rstrip(),
         found.answered,
     )

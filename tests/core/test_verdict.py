@@ -32,12 +32,13 @@ STATUSES: list[ThreadStatus] = ["idle", "interrupted", "error"]
 @dataclass
 class Backend:
     partial: bool = True
+    way_out: str = "There is a way out."
     interrupt_id_form: re.Pattern[str] | None = re.compile("[0-9a-f]{32}")
 
 
 def verdict(found: Found, *, partial: bool = True, remembered: set[str] | None = None, **fields: Any) -> Verdict:
     resume = parse(strictjson.dumps({"thread_id": "t", **fields}), Mode.WAIT, now="2026-01-01T00:00:00.5+00:00")
-    return judge(resume, found, cast(Dialect, Backend(partial)), remembered or set())
+    return judge(resume, found, cast(Dialect, Backend(partial=partial)), remembered or set())
 
 
 def refusal(found: Found, *, partial: bool = True, remembered: set[str] | None = None, **fields: Any) -> ResumeError:
@@ -200,7 +201,7 @@ def test_a_second_answer_to_a_step_that_failed_is_409() -> None:
     error = refusal(Found("error", answered=(A,)), input="another")
     assert isinstance(error, InterruptAlreadyAnswered)
     assert error.metadata["interrupts"] == [{"id": "a", "value": {"q": "A?"}}]
-    assert error.message.endswith("send the resume without `input` to retry it.")
+    assert error.message.endswith("send the resume without `input` to retry it. There is a way out.")
 
 
 def test_a_step_that_failed_is_retried_without_input() -> None:
