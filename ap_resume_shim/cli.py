@@ -5,6 +5,7 @@ Needs the extra `serve` (uvicorn, httptools, pydantic-settings).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import uuid
@@ -24,7 +25,7 @@ from ap_resume_shim.describing import MODES, describe
 from ap_resume_shim.explaining import explain, read_rehearsal, rehearsal
 
 try:
-    from ap_resume_shim.assembly import check
+    from ap_resume_shim.assembly import check, check_guard
     from ap_resume_shim.serving import serve
     from ap_resume_shim.settings import pairs, schema
     from ap_resume_shim.sockets import CannotListen
@@ -50,6 +51,8 @@ def run_sidecar(argv: Sequence[str]) -> None:
     if problems := check(settings):
         raise WrongSettings(problems)
     if settings.check:
+        for warning in asyncio.run(check_guard(settings)):
+            print(f"ap-resume-shim: warning: {settings.masked(warning)}", file=sys.stderr)
         print("The settings are right. Those that are not the defaults:")
         for name, value in settings.shown().items():
             print(f"  {name} = {value}")

@@ -288,7 +288,7 @@ NAMES = tuple(name for group in GROUPS for name in group.model_fields)
 """Of all settings, in the order in which they are shown."""
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
-_PASSWORD = re.compile(r"(://[^\s/:@]*:)(?!\$\{\w+\}@)[^\s/]+(?=@)|([?&]password=)[^\s&]+")
+_PASSWORD = re.compile(r"(://[^\s:@]*:)(?!\$\{\w+\}@)\S+(?=@)|([?&]password=)[^\s&]+")
 
 
 def _resolved(value: Any) -> Any:

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.exchange import Kept, Reply
 from ap_resume_shim.guard import FallbackGuard, MemoryGuard, Ticket
-from ap_resume_shim.guard import redis as redis_guard
 from ap_resume_shim.guard.redis import RedisGuard
+from ap_resume_shim.guard.scripts import PRELUDE
 from tests.guard.conftest import arrived, claims, taken
 from tests.redis_server import RedisServer, redis_server
 
@@ -65,7 +65,7 @@ class Cut:
                 await self._call(script, *arguments)
             raise GuardUnavailable("away")
 
-        self._guard.call = call  # type: ignore[method-assign]
+        self._guard.call = call  # type: ignore[method-assign, assignment]
 
     def back(self) -> None:
         self._guard.call = self._call  # type: ignore[method-assign]
@@ -207,9 +207,9 @@ class StoreClock:
 @pytest.fixture
 async def store_clock(client: Redis) -> AsyncIterator[StoreClock]:
     """The scripts read the time from a key."""
-    told = redis_guard.PRELUDE.replace("clock[1] * 1000000 + clock[2]", "tonumber(redis.call('GET', 'now'))")
-    assert told != redis_guard.PRELUDE
-    with mock.patch.object(redis_guard, "PRELUDE", told):
+    told = PRELUDE.replace("clock[1] * 1000000 + clock[2]", "tonumber(redis.call('GET', 'now'))")
+    assert told != PRELUDE
+    with mock.patch("ap_resume_shim.guard.redis.PRELUDE", told):
         await (clock := StoreClock(client)).set(0)
         yield clock
 
