@@ -27,17 +27,17 @@ FAULTS = {
     "no such database": (("--databases", "1"), "redis://127.0.0.1:{}/5", "no database of that number"),
     "no such database in a path": (("--databases", "1"), "redis://127.0.0.1:{}?db=5", "no database of that number"),
     "may not run scripts": (
-        ("--user", *"reader on >secret ~* +@read +@connection".split()),
+        ("--user", *["reader", "on", ">secret", "~*", "+@read", "+@connection"]),
         "redis://reader:secret@127.0.0.1:{}/0",
         "lacks a permission",
     ),
     "may not write": (
-        ("--user", *"scripter on >secret ~* +@read +@connection +@scripting".split()),
+        ("--user", *["scripter", "on", ">secret", "~*", "+@read", "+@connection", "+@scripting"]),
         "redis://scripter:secret@127.0.0.1:{}/0",
         "lacks a permission",
     ),
     "may not use our keys": (
-        ("--user", *"other on >secret ~other:* +@all".split()),
+        ("--user", *["other", "on", ">secret", "~other:*", "+@all"]),
         "redis://other:secret@127.0.0.1:{}/0",
         "lacks a permission",
     ),
@@ -118,7 +118,7 @@ async def test_a_store_that_may_evict_is_warned_of(policy: str) -> None:
 
 
 async def test_who_may_not_ask_how_the_store_is_set_up_is_not_warned() -> None:
-    with redis_server("--user", *"guard on >secret ~ap_resume_shim:* +@all -info".split()) as server:
+    with redis_server("--user", *["guard", "on", ">secret", "~ap_resume_shim:*", "+@all", "-info"]) as server:
         assert await checked(RedisGuard(f"redis://guard:secret@127.0.0.1:{server.port}/0")) == ()
 
 
