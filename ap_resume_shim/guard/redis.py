@@ -184,7 +184,7 @@ def _refuse_wrong_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         misread = not url.startswith("unix") and "@" in f"{parts.path}{parts.query}{parts.fragment}"
-        Redis.from_url(url).connection_pool.make_connection()
+        Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):  # TypeError: an option that there is not
         misread = True
     if misread:

@@ -27,17 +27,17 @@ FAULTS = {
     "no such database": (("--databases", "1"), "redis://127.0.0.1:{}/5", "no database of that number"),
     "no such database in a path": (("--databases", "1"), "redis://127.0.0.1:{}?db=5", "no database of that number"),
     "may not run scripts": (
-        ("--user", *["reader", "on", ">secret", "~*", "+@read", "+@connection"]),
+        ("--user", "reader", "on", ">secret", "~*", "+@read", "+@connection"),
         "redis://reader:secret@127.0.0.1:{}/0",
         "lacks a permission",
     ),
     "may not write": (
-        ("--user", *["scripter", "on", ">secret", "~*", "+@read", "+@connection", "+@scripting"]),
+        ("--user", "scripter", "on", ">secret", "~*", "+@read", "+@connection", "+@scripting"),
         "redis://scripter:secret@127.0.0.1:{}/0",
         "lacks a permission",
     ),
     "may not use our keys": (
-        ("--user", *["other", "on", ">secret", "~other:*", "+@all"]),
+        ("--user", "other", "on", ">secret", "~other:*", "+@all"),
         "redis://other:secret@127.0.0.1:{}/0",
         "lacks a permission",
     ),
@@ -81,7 +81,7 @@ def test_some_faults_are_known_by_their_text_alone(says: str, named: str | None)
 async def test_a_cluster_that_has_all_slots_is_none_that_is_supported() -> None:
     with redis_server("--cluster-enabled", "yes") as server:
         client = Redis.from_url(server.url)
-        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
         guard = RedisGuard(server.url)
         while True:
             try:
@@ -118,7 +118,7 @@ async def test_a_store_that_may_evict_is_warned_of(policy: str) -> None:
 
 
 async def test_who_may_not_ask_how_the_store_is_set_up_is_not_warned() -> None:
-    with redis_server("--user", *["guard", "on", ">secret", "~ap_resume_shim:*", "+@all", "-info"]) as server:
+    with redis_server("--user", "guard", "on", ">secret", "~ap_resume_shim:*", "+@all", "-info") as server:
         assert await checked(RedisGuard(f"redis://guard:secret@127.0.0.1:{server.port}/0")) == ()
 
 
