@@ -39,6 +39,8 @@ class RedisServer:
 
     def __init__(self, *options: str) -> None:
         self._binary, self.port, self._options = need_redis(), free_port(), options
+        if "--cluster-enabled" in options:  # its other port would be 10,000 above the first, where there may be none
+            self._options = (*options, "--cluster-port", str(free_port()))
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
