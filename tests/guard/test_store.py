@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -10,10 +12,11 @@ from redis.exceptions import ResponseError
 
 from ap_resume_shim import ConfigurationError
 from ap_resume_shim.core.errors import GuardMisconfigured, GuardUnavailable
-from ap_resume_shim.guard import Guard, load_guard
+from ap_resume_shim.core.exchange import Reply
+from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_faults import permanent_fault
-from tests.guard.conftest import arrived, claims
+from tests.guard.conftest import arrived, claims, taken
 from tests.redis_server import RedisServer, free_port, redis_server
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +117,28 @@ async def test_a_store_that_may_evict_is_warned_of(policy: str) -> None:
     with redis_server("--maxmemory", "100mb", "--maxmemory-policy", policy) as server:
         (warning,) = await checked(RedisGuard(server.url))
     assert policy in warning and "maxmemory-policy noeviction" in warning
+
+
+async def test_the_permissions_of_the_docs_are_enough() -> None:
+    docs = (Path(__file__).parents[2] / "docs/how-to/replicas.md").read_text()
+    (rights,) = re.findall("`(~ap_resume_shim:.*)`", docs)
+    with redis_server(
+        "--user", "guard", "on", ">secret", *rights.split(), "--maxmemory-policy", "allkeys-lru"
+    ) as server:
+        guard = RedisGuard(f"redis://guard:secret@127.0.0.1:{server.port}/0", duplicate_window=5)
+        assert len(await guard.check()) == 1
+        arrival = await taken(await arrived(guard, Ticket("t", "body", key="k", repeat="r")), "r1", hold=True)
+        await arrival.remember(["id"])
+        await arrival.committed()
+        await arrival.keep(Reply(200, {}))
+        await arrival.settled()
+        await arrival.leave()
+        assert await guard.ledger.note("t", 1)
+        assert await guard.ledger.recall("t") == [1]
+        kept = await (await arrived(guard, Ticket("t", key="k"))).recall()
+        assert kept is not None and kept.reply == Reply(200, {})
+        assert len(guard.outbox) == 0
+        await guard.aclose()
 
 
 async def test_who_may_not_ask_how_the_store_is_set_up_is_not_warned() -> None:
