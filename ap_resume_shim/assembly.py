@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.errors import ConfigurationError, GuardMisconfigured, GuardUnavailable
 from ap_resume_shim.forwarding import Forwarding
 from ap_resume_shim.guard import Guard, load_guard
 from ap_resume_shim.health import not_found
@@ -31,6 +31,19 @@ def check(settings: Settings) -> list[str]:
         except ConfigurationError as error:
             problems.append(settings.masked(str(error)))
     return problems
+
+
+async def check_guard(settings: Settings) -> tuple[str, ...]:
+    """Ask the guard's store whether it can be used: warnings. Raises `ConfigurationError` if an operator must act."""
+    guard = _guard(settings)
+    try:
+        return await guard.check()
+    except GuardMisconfigured as failure:
+        raise ConfigurationError(failure.message) from failure
+    except GuardUnavailable as failure:
+        return (failure.message,)
+    finally:
+        await guard.aclose()
 
 
 def build(settings: Settings) -> ResumeShim:

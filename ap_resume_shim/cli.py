@@ -5,6 +5,7 @@ Needs the extra `serve` (uvicorn, httptools, pydantic-settings).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import uuid
@@ -27,7 +28,7 @@ from ap_resume_shim.explaining import Rehearsal, explain, read_rehearsal, rehear
 from ap_resume_shim.proxy import ReverseProxy
 
 try:
-    from ap_resume_shim.assembly import check
+    from ap_resume_shim.assembly import check, check_guard
     from ap_resume_shim.serving import serve
     from ap_resume_shim.settings import pairs, schema
     from ap_resume_shim.sockets import CannotListen
@@ -53,6 +54,8 @@ def run_sidecar(argv: Sequence[str]) -> None:
     if problems := check(settings):
         raise WrongSettings(problems)
     if settings.check:
+        for warning in asyncio.run(check_guard(settings)):
+            print(f"ap-resume-shim: warning: {settings.masked(warning)}", file=sys.stderr)
         print("The settings are right. Those that are not the defaults:")
         for name, value in settings.shown().items():
             print(f"  {name} = {value}")

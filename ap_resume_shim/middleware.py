@@ -16,7 +16,7 @@ from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, InvalidRequest, RequestTooLarge, ResumeError
 from ap_resume_shim.core.exchange import Ask, Request, Settings
 from ap_resume_shim.core.flow import resume_flow
-from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, read_key
+from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
 from ap_resume_shim.cors import BackendCors, Cors
 from ap_resume_shim.guard import Guard, Ticket, load_guard
@@ -74,7 +74,7 @@ class ResumeShim:
         - `guard`: who may resume which thread: "memory", one resume of a thread at a time in this process; the URL of
           a Redis or Valkey server, over all processes that share it; or a `Guard`.
         - `namespace`: what the threads belong to. Processes in front of the same backend have to agree on it; default:
-          the address of a `ReverseProxy`.
+          the address of a `ReverseProxy`, in lower case and without a usual port.
         - `credentials`: header fields that tell callers apart, for `Idempotency-Key`.
         - `lenient`: drop fields that the backend cannot honour, and name them in `AP-Resume-Ignored`.
         - `prefix`: a path that stands before the backend's routes and the shim's, such as `/api`.
@@ -91,7 +91,7 @@ class ResumeShim:
         self._entry = Cors(self._serve, cors) if cors else BackendCors(self._serve, app)
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
-        self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
+        self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials = tuple(credentials)
         self._limits = limits or Limits()
         self._settings = Settings(
@@ -176,8 +176,9 @@ class ResumeShim:
     async def ready(self) -> str:
         """The name of the backend's dialect, or "native": the backend is there, and it is known what it is.
 
-        Raises `ResumeError` when it cannot be reached or recognised.
+        Raises `ResumeError` when it cannot be reached or recognised, or when the guard's store would refuse a resume.
         """
+        await self._guard.check()
         dialect = self._dialect or await self._detect(NOBODY)
         await ask(self.app, NOBODY, self._prefix, Request.get("/info"), self._limits.lookup)
         return NATIVE if dialect is None else dialect.name
@@ -210,7 +211,7 @@ class ResumeShim:
             cancels=mode is not Mode.BACKGROUND and resume.body.on_disconnect == "cancel",
             limits=self._limits,
             line=line,
-            ledger=lambda: self._guard.ledger.recall(ticket.thread),
+            ledger=lambda: self._guard.ledger.recall(self._thread(resume.thread_id)),
         )
 
     async def _see_through(self, resumption: Resumption, client: Client) -> None:
@@ -228,15 +229,23 @@ class ResumeShim:
             watch.cancel()
 
     def _thread(self, thread_id: str) -> str:
-        """The name by which guard and ledger know a thread. Raises `InvalidRequest`."""
+        """The name by which the ledger knows a thread. Raises `InvalidRequest`."""
+        return self._digest(self._known.thread_key(thread_id))
+
+    def _digest(self, thread_key: str) -> str:
+        return digest(self._namespace, self._known.name, thread_key)
+
+    @property
+    def _known(self) -> Dialect:
         assert self._dialect is not None, "a thread is one of a known backend"
-        return digest(self._namespace, self._dialect.name, self._dialect.thread_key(thread_id))
+        return self._dialect
 
     def _ticket(self, scope: Scope, resume: Resume) -> Ticket:
         """What the guard is told of a resume. Raises `InvalidRequest`."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         key = read_key([value for name, value in headers if name == "idempotency-key"])
-        thread = self._thread(resume.thread_id)
+        # Servers may tell two spellings of a UUID apart, or not: two resumes that may be of one thread are.
+        thread = self._digest(one_spelling(self._known.thread_key(resume.thread_id)))
         who = caller(headers, self._credentials)
         return Ticket(
             thread,

@@ -286,6 +286,12 @@ def test_a_question_is_not_waited_for_at_a_thread_that_stops_at_a_breakpoint_ins
     assert "claim" not in told.steps
 
 
+def test_a_question_that_a_later_look_at_the_busy_thread_showed_was_not_asked_at_the_arrival() -> None:
+    shows = replace(BUSY, interrupts=ASKS_NEXT.interrupts)
+    told = drive(WAIT, {"GET thread": [BUSY, shows, ASKS_NEXT], "unsettled?": True})
+    assert (told.code, "send" in told.steps) == ("resume_in_progress", False)
+
+
 @pytest.mark.parametrize("first", [BUSY, DONE])
 def test_a_resume_that_was_overtaken_is_told_so(first: Found) -> None:
     told = drive(WAIT, {"GET thread": first, "rival?": "accepted"})

@@ -112,3 +112,26 @@ def test_a_caller_who_may_only_read_cannot_lock_others_out_by_asking_in_a_loop()
         finally:
             over.set()
     assert 403 in set().union(*(reader.result() for reader in readers))
+
+
+UUID = "6a1b2c3d-0000-4000-8000-00000000000f"
+SPELLINGS = (UUID, UUID.upper(), UUID.replace("-", ""), f"{{{UUID}}}", f"urn:uuid:{UUID}")
+
+
+def test_of_resumes_of_one_thread_in_several_spellings_exactly_one_is_forwarded() -> None:
+    """A server whose `thread_id` is a UUID takes them all for the same thread."""
+    with shimmed(agent := Agent(held)) as url, ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(resume, url, thread_id=spelling) for spelling in SPELLINGS]
+        assert eventually(lambda: sum(call.done() for call in calls) == 4)
+        agent.go.set()
+        answers = [call.result() for call in calls]
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
+    assert len(agent.resumes) == 1
+
+
+def test_a_retry_in_another_spelling_is_the_same() -> None:
+    with shimmed(agent := Agent()) as url:
+        answers = [resume(url, headers={"Idempotency-Key": "k"}, thread_id=spelling) for spelling in SPELLINGS]
+    assert {answer.text for answer in answers} == {answers[0].text}
+    assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, "true", "true", "true", "true"]
+    assert len(agent.resumes) == 1
