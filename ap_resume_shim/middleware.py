@@ -179,8 +179,13 @@ class ResumeShim:
 
         Raises `ResumeError` when it cannot be reached or recognised.
         """
-        dialect = self._dialect or await self._detect(_PROBE)
+        name = await self.detect()
         await ask(self.app, _PROBE, self._prefix, Request.get("/info"), self._limits.lookup)
+        return name
+
+    async def detect(self) -> str:
+        """The name of the backend's dialect, or "native", found out without credentials. Raises `ResumeError`."""
+        dialect = self._dialect or await self._detect(_PROBE)
         return NATIVE if dialect is None else dialect.name
 
     async def _understand(

@@ -116,6 +116,11 @@ class Observer(Protocol):
         """The answer's end; not `complete` when it broke off, or the client left."""
 
 
+def plain_path(path: str) -> str:
+    """A path of an OpenAPI document without the names of its parameters: `/runs/{}`."""
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """What a server says of itself that others do not: all that is given has to be there."""
@@ -125,6 +130,9 @@ class Marks:
     it is: `POST <RunAgentInput>`."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """Pointers into its `/info`, and the values there; None is any value."""
+    takes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Fields that the body of a route has to know, such as `thread_id` of `POST /runs`; a route whose body is not
+    described in `/openapi.json` is given the benefit of the doubt."""
     card: bool = False
     """It has an agent card of A2A."""
 
