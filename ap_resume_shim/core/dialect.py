@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import ResumeError, UpstreamError
-from ap_resume_shim.core.exchange import Ended, Headers, Reframer, Request, Response, Step
+from ap_resume_shim.core.exchange import Ended, Entry, Headers, Reframer, Request, Response, Step
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 
@@ -93,8 +93,8 @@ Tells = Literal["run", "result", "events"]
 NATIVE: Mapping[Mode, Tells] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 """A backend that has all three modes. What differs is derived by the flow."""
 
-Note = tuple[str, Any]
-"""A thread's id, and a JSON value that the ledger shall keep of it."""
+Note = tuple[str, Entry]
+"""A thread's id, and what the ledger shall keep of it."""
 
 
 class Observer(Protocol):
