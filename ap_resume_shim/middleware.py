@@ -259,6 +259,7 @@ class ResumeShim:
             resume.fingerprint,
             key=None if key is None else digest(who, resume.mode.route, thread, key),
             repeat=digest(who, thread, resume.fingerprint),
+            secret=digest("answer", who, thread, key or ""),
         )
 
     async def _detect(self, scope: Scope) -> Dialect | None:

@@ -8,6 +8,7 @@ the thread's id, neither of which is in a store; contents in a shared store are 
 from __future__ import annotations
 
 import hmac
+from base64 import b64decode, b64encode
 from typing import Any
 
 from ap_resume_shim.core import strictjson
@@ -27,7 +28,7 @@ def sealed(kept: Any) -> Any:
 
     match kept:
         case {"facts": facts, "owner": str(owner), "contents": contents}:
-            return {"facts": facts, "sealed": seal(strictjson.dumps(contents), owner)}
+            return {"facts": facts, "sealed": b64encode(seal(strictjson.dumps(contents), owner)).decode()}
     return kept
 
 
@@ -46,5 +47,8 @@ def seen_by(owner: str, kept: Any) -> Entry | None:
 def _unsealed(text: str, owner: str) -> Any:
     from ap_resume_shim.guard.sealing import unseal
 
-    plain = unseal(text, owner)
+    try:
+        plain = unseal(b64decode(text, validate=True), owner)
+    except ValueError:
+        return None
     return None if plain is None else strictjson.read(plain)

@@ -6,23 +6,22 @@ same entry, and no nonce can be repeated.
 
 from __future__ import annotations
 
-import base64
 import hmac
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 
-def seal(plain: bytes, secret: str) -> str:
-    """The text that `unseal` reads with the same secret, a digest of what only the reader knows."""
-    return base64.b64encode(_cipher(secret).encrypt(plain, None)).decode()
+def seal(plain: bytes, secret: str) -> bytes:
+    """What `unseal` reads with the same secret, a digest of what only the reader knows."""
+    return _cipher(secret).encrypt(plain, None)
 
 
-def unseal(sealed: str, secret: str) -> bytes | None:
-    """What was sealed; None where the secret is another one, or the text is none of `seal`."""
+def unseal(sealed: bytes, secret: str) -> bytes | None:
+    """What was sealed; None where the secret is another one, or `sealed` is nothing that `seal` made."""
     try:
-        return _cipher(secret).decrypt(base64.b64decode(sealed, validate=True), None)
-    except (InvalidTag, ValueError):
+        return _cipher(secret).decrypt(sealed, None)
+    except InvalidTag:
         return None
 
 

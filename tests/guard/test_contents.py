@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from ap_resume_shim.core.exchange import Entry
+from ap_resume_shim.core.exchange import Entry, Reply
+from ap_resume_shim.guard import Ticket
 from ap_resume_shim.guard.contents import owned, seen_by
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_ledger import FORMAT
 from ap_resume_shim.guard.sealing import seal, unseal
 from ap_resume_shim.watching import Page
-from tests.guard.conftest import Replicas
+from tests.guard.conftest import Replicas, arrived, claims
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -78,8 +80,28 @@ def test_a_seal_is_opened_by_its_secret_alone() -> None:
     sealed = seal(b"plain", "secret")
     assert (unseal(sealed, "secret"), unseal(sealed, "other")) == (b"plain", None)
     assert sealed == seal(b"plain", "secret"), "an entry that is written twice is the same"
-    for broken in ("", "=", sealed[:-4], "A" + sealed[1:], "é"):
+    for broken in (b"", b"x", sealed[:-1], b"x" + sealed[1:]):
         assert unseal(broken, "secret") is None
+
+
+async def test_a_kept_answer_lies_in_the_store_for_its_caller_alone(store: RedisServer) -> None:
+    guard, client = RedisGuard(store.url), Redis.from_url(store.url)
+    await client.flushdb()
+    ticket = Ticket("t", "body", key="k", secret="digest-of-mine")
+    reply = Reply(200, {"values": {"token": "hunter2"}}, (("content-location", "/runs/r1"),))
+    arrival = await arrived(guard, ticket)
+    assert await claims(arrival)
+    await arrival.accepted("r1")
+    await arrival.keep(reply)
+    everything = [await client.hgetall(key) for key in await client.keys("*:k")]
+    assert everything and not [
+        word for word in (b"hunter2", b"content-location", b"mine") if word in str(everything).encode()
+    ]
+    found = await (await arrived(guard, ticket)).recall()
+    other = await (await arrived(guard, replace(ticket, secret="digest-of-yours"))).recall()
+    assert found and other and (found.reply, other.reply, other.run_id) == (reply, None, "r1")
+    await guard.aclose()
+    await client.aclose()
 
 
 @pytest.mark.parametrize("kept", [None, 1, "facts", [], {"facts": 1}, {"contents": {}}])
