@@ -34,6 +34,8 @@ SHELL = (
     "guard.fallback",
     "guard.ledger",
     "guard.outbox",
+    "guard.contents",
+    "guard.sealing",
     "guard.redis",
     "guard.redis_arrival",
     "guard.redis_faults",
@@ -109,7 +111,12 @@ def test_what_is_said_of_heads_is_pure(module: str) -> None:
 
 @pytest.mark.parametrize(
     ("library", "modules"),
-    [("httpx", ["transports.httpx"]), ("websockets", ["websocket"]), ("redis", ["guard.redis", "guard.redis_faults"])],
+    [
+        ("httpx", ["transports.httpx"]),
+        ("websockets", ["websocket"]),
+        ("redis", ["guard.redis", "guard.redis_faults"]),
+        ("cryptography", ["guard.sealing"]),
+    ],
 )
 def test_a_library_is_imported_in_one_place(library: str, modules: list[str]) -> None:
     assert [name for name in sorted(MODULES) if library in imports(name)] == [f"{US}.{module}" for module in modules]

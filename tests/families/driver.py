@@ -70,10 +70,15 @@ class Driver:
     has_lookup: ClassVar[bool] = True
     """Whether the server can be asked about a thread that the shim never saw."""
 
+    keeps_contents: ClassVar[bool] = False
+    """Whether what the server says of a thread is known from its runs' traffic alone."""
+
     @classmethod
     def has(cls) -> frozenset[str]:
-        """What a test may need beside a scenario: `ids`, `agents`, `wrong`, `cancels`, `recognised`."""
-        return frozenset(n for n in ("ids", "agents", "wrong", "cancels", "recognised") if getattr(cls, n))
+        """What a test may need beside a scenario: `ids`, `agents`, `wrong`, `cancels`, `recognised`,
+        `keeps_contents`."""
+        names = ("ids", "agents", "wrong", "cancels", "recognised", "keeps_contents")
+        return frozenset(name for name in names if getattr(cls, name))
 
     def __init__(self, client: httpx.Client) -> None:
         """`client` speaks to the shim, which passes all of the server's own API through."""

@@ -18,6 +18,7 @@ class AgUi(Driver):
 
     backend = "ag-ui"
     has_lookup = False
+    keeps_contents = True
     path: ClassVar[str] = "/"
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
