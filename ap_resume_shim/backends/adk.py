@@ -14,6 +14,7 @@ from typing import Any
 from ap_resume_shim.backends.adk_answer import response_of
 from ap_resume_shim.backends.adk_session import Question, Session
 from ap_resume_shim.backends.adk_stream import Events
+from ap_resume_shim.backends.adk_together import check_together
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Started, Verdict
 from ap_resume_shim.core.errors import (
@@ -110,6 +111,7 @@ class Adk(Dialect):
             raise MultipleInterrupts(
                 "These are questions of several runs: answer those of one run at a time.", found.interrupts
             )
+        check_together(questions, found.memory.session)
         _parts(found, verdict)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ap_resume_shim.backends.adk_session import CONFIRMATION, CREDENTIAL, INPUT, Question
+from ap_resume_shim.backends.adk_session import CONFIRMATION, CREDENTIAL, Question
 from ap_resume_shim.core.errors import UnsupportedInput
 
 _EXACT = 2**53
@@ -31,7 +31,7 @@ def response_of(question: Question, value: Any) -> dict[str, Any]:
         return _confirmation(value)
     if question.name == CREDENTIAL:
         return _credential(value)
-    if question.name == INPUT and "interruptId" in question.arguments:
+    if question.of_workflow:
         return _workflow_input(value, question.arguments.get("response_schema"))
     return value if isinstance(value, dict) else {"result": value}
 
