@@ -203,6 +203,7 @@ def _found(app: str, session: Session) -> Found:
         status,
         interrupts=tuple(question.interrupt for question in session.open.values()),
         answered=tuple(question.interrupt for question in session.taken.values()) if status == "error" else (),
+        past_ids=session.question_ids,
         agent_id=app,
         values=session.values,
         error=session.error,

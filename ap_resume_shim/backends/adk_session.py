@@ -38,7 +38,7 @@ class Question:
     @property
     def id(self) -> str:
         """The call's, as long as no other question has had it."""
-        return self.call_id if self.times == 1 else f"{self.call_id}#{self.times}"
+        return id_of(self.call_id, self.times)
 
     @property
     def call_id(self) -> str:
@@ -121,6 +121,11 @@ class Session:
         return self._message if self.taken.keys() & self._unused.keys() else []
 
     @property
+    def question_ids(self) -> frozenset[str]:
+        """Ids of all questions, past ones too."""
+        return frozenset(id_of(call, n) for call, times in self.asked.items() for n in range(1, times + 1))
+
+    @property
     def values(self) -> dict[str, Any]:
         """The state, and what was said."""
         return values_of(self.state, self.events)
@@ -185,6 +190,11 @@ class Session:
             beside = [key for key, question in self.open.items() if question.invocation_id == event.get("invocationId")]
             return not self.first_news.issuperset(beside)
         return not _calls(event)
+
+
+def id_of(call_id: str, times: int) -> str:
+    """The id of a question that is asked under this call's id for the n-th time."""
+    return call_id if times == 1 else f"{call_id}#{times}"
 
 
 def questions_of(event: Event, asked: Counter[str]) -> dict[str, Question]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,8 @@ from typing import Any
 from ap_resume_shim.backends.agno_answer import TOOLS, Part, needs_of, write_step
 from ap_resume_shim.core.interrupt import Interrupt
 
+QUESTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+\.\d+)?")
+"""The id of a question: that of a tool's requirement, or of a step with its number and its retries."""
 _TOLD_OF_TOOLS = ("tool_name", "tool_args", "user_input_schema", "user_feedback_schema")
 _TOLD_OF_STEPS = (
     "step_name",

@@ -14,7 +14,7 @@ from typing import Any
 
 from ap_resume_shim.backends import mastra_wire as wire
 from ap_resume_shim.backends.mastra_records import Records, Steps, refusal_in
-from ap_resume_shim.backends.mastra_steps import Question, outcome, questions_of
+from ap_resume_shim.backends.mastra_steps import QUESTION_ID, Question, outcome, questions_of
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotFound
@@ -62,6 +62,7 @@ class Mastra(Dialect):
         "A step that failed after its answer cannot be retried.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
+    interrupt_id_form = QUESTION_ID
 
     def __init__(self, prefix: str = "/api") -> None:
         """See `options`."""

@@ -14,7 +14,7 @@ from typing import Any
 from ap_resume_shim.backends import mastra_wire as wire
 from ap_resume_shim.backends.mastra_chunks import Chunks
 from ap_resume_shim.backends.mastra_schema import mismatch
-from ap_resume_shim.backends.mastra_thread import Mark, Question, error_in, marks_of, question_of, said
+from ap_resume_shim.backends.mastra_thread import QUESTION_ID, Mark, Question, calls_of, error_in, marks_of, question_of, said
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
 from ap_resume_shim.core.events import Emitter
@@ -62,6 +62,7 @@ class MastraAgent(Dialect):
         "A run in the background cannot be stopped; a tool that works goes on until it ends.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
+    interrupt_id_form = QUESTION_ID
 
     def __init__(self, prefix: str = "/api") -> None:
         """See `options`."""
@@ -84,6 +85,7 @@ class MastraAgent(Dialect):
         return Found(
             _status(runs, marks, questions, error),
             tuple(question.interrupt for question in questions),
+            past_ids=calls_of(messages),
             agent_id=questions[0].agent if questions else wanted,
             values={"messages": said(messages)},
             error=error,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from ap_resume_shim.backends.mastra_wire import plain
 from ap_resume_shim.core.exchange import Ended
 from ap_resume_shim.core.interrupt import Interrupt
 
+QUESTION_ID = re.compile(r".+@\d{13}", re.DOTALL)
+"""The id of a question: its step, and the time in milliseconds at which the step asked."""
 _META = "__workflow_meta"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ from typing import Any
 from ap_resume_shim.backends.mastra_wire import plain
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.interrupt import Interrupt
+
+
+QUESTION_ID = re.compile(r".+:[0-9a-f]{12}", re.DOTALL)
+"""The id of a question that asks for a value: its tool call, and a digest of what it asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,12 @@ def question_of(tool: dict[str, Any], *, approval: bool) -> Any:
 def marks_of(messages: Iterable[dict[str, Any]]) -> dict[str, Mark]:
     """The calls that wait. A mark stays where the answer was null: not at a call that has its result (`state`)."""
     return {mark.call: mark for message in messages for mark in _marks(message)}
+
+
+def calls_of(messages: Iterable[dict[str, Any]]) -> frozenset[str]:
+    """The ids of all tool calls: each may have asked whether it may run."""
+    calls = (part.get("toolInvocation") or {} for message in messages for part in _parts(message))
+    return frozenset(str(call["toolCallId"]) for call in calls if call.get("toolCallId"))
 
 
 def error_in(messages: list[dict[str, Any]]) -> Any:
