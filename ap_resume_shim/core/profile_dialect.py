@@ -71,6 +71,8 @@ class ProfileDialect(Dialect):
         self.reserved: frozenset[str] = frozenset({*table.json_} | answer_in) - _FIELDS
         self.partial, self.forwards_extra = profile.partial, profile.forwards_extra
         self.commit = profile.resume.commit
+        form = profile.interrupt.id_form
+        self.interrupt_id_form = None if form is None else re.compile(form)
         if profile.detect is not None:
             openapi = frozenset(re.sub(r"\{[^}]*\}", "{}", path) for path in profile.detect.openapi)
             self.marks = (Marks(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}),)
@@ -146,7 +148,10 @@ class ProfileDialect(Dialect):
             return next((value for value in values if value is not MISSING and value is not None), None)
 
         where = self._profile.found
-        status = self._status(at(where.status))
+        words = [word for pointer in every(where.status) if (word := at(pointer)) is not None]
+        # Lookups that were made side by side may show the thread before and after a change.
+        busy = any(isinstance(word, str) and self._words.get(word) == "busy" for word in words)
+        status: ThreadStatus = "busy" if busy else self._status(words[0] if words else None)
         agent = at(where.agent_id)
         if wanted is not None and agent not in (None, wanted) and not self._names_the_agent:
             raise InvalidRequest(
