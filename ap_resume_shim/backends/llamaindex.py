@@ -93,7 +93,8 @@ class LlamaIndex(Dialect):
         log = yield from self._log(resume)
         if log.over:
             return _found((yield from _handler(resume)))
-        kinds, moving = [], False
+        kinds: list[Kind] = []
+        moving = False
         if agent and log.waits:
             kinds, now = yield from _kinds(resume, workflow, log)
             moving = now != handler  # its `updated_at` is the moment at which the run began to wait

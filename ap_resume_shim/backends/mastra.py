@@ -22,6 +22,7 @@ from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Ended, Reframer, Request, Response, Step, segment
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import error_text
+from ap_resume_shim.core.typed_answers import check_answer
 
 _STATUS: dict[str, ThreadStatus] = {
     "running": "busy",
@@ -74,6 +75,7 @@ class Mastra(Dialect):
         status = _STATUS.get(run["status"], "idle")
         questions = questions_of(run["steps"]) if status == "interrupted" else ()
         schemas = (yield from self._schemas(workflow)) if agent and questions else {}
+        questions = tuple(replace(question, schema=schemas.get(question.step)) for question in questions)
         ended = outcome(run)
         return Found(
             status,
@@ -120,7 +122,7 @@ class Mastra(Dialect):
         """One answer, which its step takes as it is."""
         answer = wire.one(verdict, found)
         wire.check_numbers(answer)
-        wire.check_schema(found.memory.schemas.get(wire.answered(found, verdict).step), answer)
+        check_answer(wire.answered(found, verdict).interrupt, answer, wire.ENFORCED)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
         """From here on it is about the one question."""
@@ -173,7 +175,8 @@ class Mastra(Dialect):
 
     def reframer(self, resume: Resume, started: Started) -> Reframer:
         """Records that are no Server-Sent Events."""
-        return Steps(Emitter(resume.body.stream_modes), started.memory.questions)
+        memory: _Memory = started.memory
+        return Steps(Emitter(resume.body.stream_modes), memory.questions, memory.schemas)
 
     def _path(self, workflow: str) -> str:
         return f"{self._prefix}/workflows/{segment(workflow)}"

@@ -29,6 +29,8 @@ class Question:
     asked_at: Any
     item: int | None = None
     """Which of its items a `foreach` asks about."""
+    schema: Any = None
+    """Of its answer."""
 
     @property
     def step(self) -> str:
@@ -39,7 +41,7 @@ class Question:
     def interrupt(self) -> Interrupt:
         """As the client sees it."""
         item = "" if self.item is None else f"[{self.item}]"
-        return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value)
+        return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value, self.schema)
 
 
 def questions_of(steps: dict[str, Any]) -> tuple[Question, ...]:

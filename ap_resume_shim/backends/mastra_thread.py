@@ -17,7 +17,6 @@ from ap_resume_shim.backends.mastra_wire import plain
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.interrupt import Interrupt
 
-
 QUESTION_ID = re.compile(r".+:[0-9a-f]{12}", re.DOTALL)
 """The id of a question that asks for a value: its tool call, and a digest of what it asks."""
 
@@ -45,16 +44,16 @@ class Question:
     @property
     def interrupt(self) -> Interrupt:
         """As the client sees it."""
-        return asked(self.call, self.value, approval=self.approval)
+        return asked(self.call, self.value, self.schema, approval=self.approval)
 
 
-def asked(call: str, value: Any, *, approval: bool) -> Interrupt:
+def asked(call: str, value: Any, schema: Any = None, *, approval: bool) -> Interrupt:
     """The question. A call is approved once, but may ask for values again and again: what it asks tells them apart."""
     if approval:
         return Interrupt(call, value)
     written = json.dumps(value, sort_keys=True)  # storages may keep the keys in another order
     digest = hashlib.sha256(written.encode()).hexdigest()[:12]
-    return Interrupt(f"{call}:{digest}", value)
+    return Interrupt(f"{call}:{digest}", value, schema)
 
 
 def question_of(tool: dict[str, Any], *, approval: bool) -> Any:
@@ -94,14 +93,14 @@ def _marks(message: dict[str, Any]) -> Iterator[Mark]:
     for kind, approval in (("pendingToolApprovals", True), ("suspendedTools", False)):
         for call, mark in (metadata.get(kind) or {}).items():
             if call in waiting:
-                yield Mark(call, approval, _schema(mark))
+                yield Mark(call, approval, schema_of(mark))
 
 
-def _schema(mark: dict[str, Any]) -> Any:
-    """It is told as JSON in JSON."""
+def schema_of(told: dict[str, Any]) -> Any:
+    """The schema of the answer, which is written as JSON in JSON."""
     try:
-        return strictjson.read(mark.get("resumeSchema") or "null")
-    except ValueError:
+        return strictjson.read(told.get("resumeSchema") or "null")
+    except (TypeError, ValueError):
         return None
 
 

@@ -364,14 +364,14 @@ def test_answers_to_several_runs_do_not() -> None:
     assert sent(thread, Input({"adk-1": 1}))["invocationId"] == "e-1"
 
 
-CONFIRM, INPUT = "adk_request_confirmation", "adk_request_input"
+CONFIRMS, INPUT = "adk_request_confirmation", "adk_request_input"
 NEWS = event(
     *({"functionResponse": {"id": call, "name": "approve", "response": {"status": "asked"}}} for call in ("q1", "q2")),
 )
 GROUP = event(by="group", actions={"agentState": {}})
 ENDED = event(by="bot", actions={"endOfAgent": True})
 TOGETHER = {
-    "confirmations of one agent": ((calls("q1", "q2", name=CONFIRM),), "both", "each"),
+    "confirmations of one agent": ((calls("q1", "q2", name=CONFIRMS),), "both", "each"),
     "questions with first news": ((calls("q1", "q2"), NEWS), "both", "each"),
     "questions without": ((calls("q1", "q2", name=INPUT),), "both", None),
     "a question with first news and one without": (
@@ -379,10 +379,14 @@ TOGETHER = {
         "both",
         "each",
     ),
-    "a confirmation and a question": ((calls("q1", name=CONFIRM), calls("q2")), None, "q1"),
-    "two agents side by side": ((at("l", calls("q1", name=CONFIRM)), at("r", calls("q2", name=CONFIRM))), None, "each"),
+    "a confirmation and a question": ((calls("q1", name=CONFIRMS), calls("q2")), None, "q1"),
+    "two agents side by side": (
+        (at("l", calls("q1", name=CONFIRMS)), at("r", calls("q2", name=CONFIRMS))),
+        None,
+        "each",
+    ),
     "two of a sequence": ((at(None, calls("q1"), "one"), at(None, calls("q2"), "two")), None, "each"),
-    "confirmations of one agent in a group": ((GROUP, calls("q1", "q2", name=CONFIRM)), "both", None),
+    "confirmations of one agent in a group": ((GROUP, calls("q1", "q2", name=CONFIRMS)), "both", None),
     "questions of one agent in a group": ((GROUP, calls("q1", "q2"), NEWS), "both", None),
     "nodes of a workflow": (
         (at("l@1", calls("q1", name=INPUT, interruptId="q1")), at("r@1", calls("q2", name=INPUT, interruptId="q2"))),
@@ -403,10 +407,9 @@ def test_answers_that_the_server_would_lose_are_refused(
     asked: tuple[dict[str, Any], ...], together: str | None, alone: str | None
 ) -> None:
     thread = found(GO, *asked, said("Please answer."))
+    apart: dict[str | None, list[tuple[str, ...]]] = {"each": [("q1",), ("q2",)], "q1": [("q1",)], None: []}
     heard = [ids for ids in (("q1", "q2"), ("q1",), ("q2",)) if not lost(thread, ids)]
-    expected = [("q1", "q2")] if together else []
-    expected += {"each": [("q1",), ("q2",)], "q1": [("q1",)], None: []}[alone]
-    assert heard == expected
+    assert heard == ([("q1", "q2")] if together else []) + apart[alone]
 
 
 def lost(thread: Found, answered: tuple[str, ...]) -> bool:
@@ -420,7 +423,13 @@ def lost(thread: Found, answered: tuple[str, ...]) -> bool:
 
 
 def test_nobody_hears_an_answer_to_an_agent_of_a_group_that_has_ended() -> None:
-    asked = (GO, GROUP, calls("q1", "q2", name=CONFIRM), result("q1", {"confirmed": True}, name=CONFIRM), said("done"))
+    asked = (
+        GO,
+        GROUP,
+        calls("q1", "q2", name=CONFIRMS),
+        result("q1", {"confirmed": True}, name=CONFIRMS),
+        said("done"),
+    )
     assert ids(found(*asked)) == (["q2"], [])
     assert ids(found(*asked, ENDED)) == ([], [])
     alone = tuple(event for event in asked if event is not GROUP)

@@ -10,7 +10,7 @@ import pytest
 from ap_resume_shim.backends.mastra_agent import MastraAgent
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found, Input, Started
-from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput
+from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, UnsupportedInput
 from ap_resume_shim.core.exchange import Ended, Reframer, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
@@ -219,7 +219,8 @@ def test_a_value_that_the_tools_schema_refuses_is_refused() -> None:
     """The server would tell the model, and the question would be gone."""
     schema = json.dumps({"type": "object", "required": ["name"]})
     asking = message("assistant", call("c2"), suspendedTools=mark("c2", resumeSchema=schema))
-    with pytest.raises(UnsupportedInput, match=r"`input.name` is missing"):
+    assert found([run(NAME)], asking).interrupts[0].response_schema == json.loads(schema)
+    with pytest.raises(InvalidAnswer, match="`name` is missing"):
         prepared(found([run(NAME)], asking), WHICH_NAME.id, {})
     unreadable = message("assistant", call("c2"), suspendedTools=mark("c2", resumeSchema="{"))
     assert prepared(found([run(NAME)], unreadable), WHICH_NAME.id, {})
