@@ -19,16 +19,17 @@ class Adk(Driver):
     backend = "adk"
     server = "adk"
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-confirm", "ask-input", "ask-number")
+    restarts = True
     app: ClassVar[str] = "questions"
     tool: ClassVar[str] = "question"
     spelled: ClassVar[dict[str, str]] = {}
     """What the agent calls a scenario, where it differs."""
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """A session with one run. Without `wait` a thread stays with it: the server stops a run whose client leaves."""
         app = self.agent_id(scenario)
         sessions = f"/apps/{app}/users/user/sessions"
-        session_id = str(self.client.post(sessions).raise_for_status().json()["id"])
+        session_id = on or str(self.client.post(sessions).raise_for_status().json()["id"])
         tool = "deed" if scenario == "ask-confirm" else self.tool
         said = json.dumps({"scenario": self.spelled.get(scenario, scenario), "ref": ref, "secs": secs, "tool": tool})
         message = {"role": "user", "parts": [{"text": said}]}
@@ -84,7 +85,7 @@ class AdkBranches(AdkResumable):
 
     name = "adk-branches"
     shows = frozenset({"par"})
-    wrong = ()
+    wrong = (None,)
     app = "branches"
     one_at_a_time = True
     spelled = {"par": "ask"}

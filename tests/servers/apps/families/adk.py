@@ -30,6 +30,8 @@ from tests.servers.apps.families.witness import note
 
 INTERIM = {"status": "asked"}
 """What a tool returns that has asked. ADK keeps it under the id of the call, where the answer will come as well."""
+START_TEXT = '{"scenario"'
+"""How the user's message begins that starts a scenario: a session may have several, one after the other."""
 REQUEST_INPUT = "adk_request_input"
 """ADK's own tool that asks a person."""
 QUESTIONS = {"slow": [], "two": [["First?"], ["Second?"]], "par": [["First?", "Second?"]]}
@@ -63,6 +65,8 @@ class Script(BaseLlm):
         self, llm_request: LlmRequest, stream: bool = False
     ) -> AsyncGenerator[LlmResponse, None]:
         told = [part for content in llm_request.contents for part in content.parts or []]
+        begins = max(index for index, part in enumerate(told) if (part.text or "").startswith(START_TEXT))
+        told = told[begins:]
         start = json.loads(told[0].text or "")
         ref, scenario = start["ref"], start["scenario"]
         results = [part.function_response for part in told if part.function_response]
@@ -112,7 +116,8 @@ def hear(callback_context: CallbackContext, llm_request: LlmRequest) -> None:
     events = callback_context.session.events
     if events[-1].author != "user":
         return
-    start = json.loads(next(part.text for part in events[0].content.parts))
+    texts = (part.text or "" for event in events if event.content for part in event.content.parts or ())
+    start = json.loads([text for text in texts if text.startswith(START_TEXT)][-1])
     for result in events[-1].get_function_responses():
         if result.name in ("question", REQUEST_INPUT):
             note(start["ref"], "got", value(result))
