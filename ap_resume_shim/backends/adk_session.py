@@ -68,7 +68,8 @@ class Question:
     @property
     def interrupt(self) -> Interrupt:
         """As the client sees it."""
-        return Interrupt(self.id, {"name": self.name, "args": self.arguments})
+        schema = self.arguments.get("response_schema") if self.name == INPUT else None
+        return Interrupt(self.id, {"name": self.name, "args": self.arguments}, schema)
 
 
 class Session:

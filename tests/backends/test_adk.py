@@ -9,7 +9,7 @@ import pytest
 
 from ap_resume_shim.backends.adk import Adk
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
-from ap_resume_shim.core.errors import ResumeError, UnsupportedInput
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
 from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
@@ -345,11 +345,12 @@ def test_a_workflow_checks_types_and_an_answer_that_does_not_fit_would_end_it(
     schema: dict[str, Any], fits: list[Any], does_not: list[Any]
 ) -> None:
     thread = question("adk_request_input", interruptId="q", response_schema=schema)
+    assert thread.interrupts[0].response_schema == schema
     for value in fits:
         carried = response(thread, value)["result"]
         assert carried == value or json.loads(carried) == value
     for value in does_not:
-        with pytest.raises(UnsupportedInput):
+        with pytest.raises(InvalidRequest):
             response(thread, value)
 
 
