@@ -69,13 +69,15 @@ class Driver:
     """Whether `auto` can tell the server from others."""
     restarts: ClassVar[bool] = False
     """Whether a thread whose run has ended takes another run (`start` with `on`)."""
+    fresh: ClassVar[bool] = True
+    """Whether a shim can resume a thread of which it has seen nothing."""
     has_lookup: ClassVar[bool] = True
     """Whether the server can be asked about a thread that the shim never saw."""
 
     @classmethod
     def has(cls) -> frozenset[str]:
         """What a test may need beside a scenario."""
-        needs = ("ids", "agents", "wrong", "cancels", "recognised", "restarts", "has_lookup")
+        needs = ("ids", "agents", "wrong", "cancels", "recognised", "restarts", "fresh")
         return frozenset(name for name in needs if getattr(cls, name))
 
     def __init__(self, client: httpx.Client) -> None:

@@ -67,7 +67,7 @@ def test_an_old_card_is_refused_when_the_next_question_waits(world: World, mode:
 
 
 @pytest.mark.shows("two")
-@pytest.mark.having("ids", "has_lookup")
+@pytest.mark.having("ids", "fresh")
 def test_an_old_card_is_refused_by_a_shim_that_never_saw_its_question(world: World, mode: Mode) -> None:
     """After a restart, the ids in the thread's own history count, or their form."""
     thread = world.thread("two")

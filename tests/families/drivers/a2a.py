@@ -82,6 +82,7 @@ class A2ACompat(A2A):
 
     name = "a2a-jsonrpc-0.3"
     options: ClassVar[dict[str, str]] = {"binding": "jsonrpc-0.3"}
+    fresh = False
     has_lookup = False  # 0.3 has no list of tasks
     wrong: ClassVar[tuple[Any, ...]] = (3, True, None, [], {"amount": 3})  # data has to be an object
     send = "message/send"

@@ -18,6 +18,7 @@ class Acp(Driver):
     server = "acp"
     one_at_a_time = True  # each question is one of a run of its own
     restarts = True
+    fresh = False
     cancels = False  # the run is cancelled, but the agent goes on to what it says next
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
@@ -49,7 +50,7 @@ class AcpRun(Acp):
 
     name = "acp-run"
     options = {"thread": "run"}
-    restarts = False
+    restarts, fresh = False, True
     shows = Driver.shows - {"par"}  # an agent that has asked is suspended until it has its answer
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:

@@ -65,7 +65,16 @@ class AdkResumable(Adk):
     asks = ("ask",)
     yes = True
     no = False
-    wrong = (None, "yes", 1, [], {}, {"yes": True}, {"confirmed": "yes"}, {"confirmed": None})
+    wrong: ClassVar[tuple[Any, ...]] = (
+        None,
+        "yes",
+        1,
+        [],
+        {},
+        {"yes": True},
+        {"confirmed": "yes"},
+        {"confirmed": None},
+    )
     app = "resumable"
     tool = "deed"
 
@@ -85,7 +94,7 @@ class AdkBranches(AdkResumable):
 
     name = "adk-branches"
     shows = frozenset({"par"})
-    wrong = (None,)
+    wrong: ClassVar[tuple[Any, ...]] = ()
     app = "branches"
     one_at_a_time = True
     spelled = {"par": "ask"}

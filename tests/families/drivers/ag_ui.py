@@ -17,7 +17,7 @@ class AgUi(Driver):
     """What all adapters have in common."""
 
     backend = "ag-ui"
-    has_lookup = False
+    fresh = has_lookup = False
     restarts = True
     path: ClassVar[str] = "/"
 
