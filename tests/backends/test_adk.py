@@ -203,6 +203,11 @@ def test_a_question_that_is_asked_again_has_an_id_of_its_own() -> None:
     assert parts(thread, Input({"again#2": 1})) == [{"id": "again", "name": "approve", "response": {"result": 1}}]
 
 
+def test_past_questions_are_those_of_the_session() -> None:
+    thread = found(GO, ASKS, result("adk-1", {}), said("thanks"), calls("again"), result("again", {}), calls("again"))
+    assert thread.past_ids == {"adk-1", "again", "again#2"}
+
+
 def test_what_was_rewound_is_over() -> None:
     rewound = event(by="user", run="e-2", actions={"rewindBeforeInvocationId": "e-1"})
     assert found(GO, ASKS, rewound).status == "idle"

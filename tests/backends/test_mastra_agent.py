@@ -101,6 +101,19 @@ def test_a_call_that_asked_for_approval_may_ask_for_a_value_next() -> None:
     assert found([run({**DELETE, "requiresApproval": False})], MARKED).status == "busy"
 
 
+def test_past_questions_are_the_calls_of_the_messages_or_have_the_form_of_an_id() -> None:
+    assert "c1" in found([], USER, UNMARKED).past_ids
+    assert AGENT.interrupt_id_form is not None
+    assert AGENT.interrupt_id_form.fullmatch(str(WHICH_NAME.id))
+    assert not AGENT.interrupt_id_form.fullmatch("name")
+
+
+def test_a_question_that_is_asked_between_the_messages_and_the_runs_is_none_yet() -> None:
+    """The messages come first: a question counts if it was there from the beginning of the lookup."""
+    thread = found([run(NAME)], USER, UNMARKED)
+    assert (thread.status, thread.interrupts) == ("busy", ())
+
+
 def test_a_mark_without_its_run_is_about_to_be_asked() -> None:
     assert found([], USER, MARKED).status == "busy"
 
