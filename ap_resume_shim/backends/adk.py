@@ -68,6 +68,8 @@ class Adk(Dialect):
         '{"result": 5}.',
         'A confirmation is answered with true, false or {"confirmed", "payload"}, a request for a credential with '
         "an object, a workflow's request for input with what fits its schema.",
+        "Answers that the server would lose are refused: those of agents side by side are sent one by one, those of a "
+        "workflow's nodes all at once, a confirmation before other answers.",
         "With `ResumabilityConfig`, a retry does not call a tool again that failed after the answer: ADK ends the run.",
     )
     marks = (Marks(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
