@@ -42,6 +42,7 @@ def build(settings: Settings) -> ResumeShim:
         guard=_guard(settings),
         namespace=settings.namespace,
         credentials=settings.credentials,
+        share_ledger=settings.share_ledger,
         lenient=settings.lenient,
         prefix=settings.prefix,
         settle=settings.settle,

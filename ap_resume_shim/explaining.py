@@ -1,8 +1,9 @@
 """What a resume would send, without sending anything: the flow, played against answers that were recorded.
 
 A rehearsal is a list of answers, as JSON: `{"request": "GET /threads/{thread_id}", "status": 200, "body": …}`, perhaps
-with `headers` and the `mode` it is for, and `{"ledger": […]}` for what the ledger would know. `{thread_id}` stands for
-the thread of the request. Of several answers to a request, each is given once, and the last one from then on.
+with `headers` and the `mode` it is for, and `{"ledger": [{"facts": …, "contents": …}]}` for what the ledger would
+know. `{thread_id}` stands for the thread of the request. Of several answers to a request, each is given once, and the
+last one from then on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ap_resume_shim.core.exchange import (
     Begin,
     Consult,
     Drain,
+    Entry,
     Flow,
     Join,
     KnownIds,
@@ -160,7 +162,8 @@ class _Stage:
                 reframer.finish()
                 return None
             case Consult():
-                return self._named(next((answer["ledger"] for answer in self._answers if "ledger" in answer), []))
+                kept: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
+                return [Entry(entry["facts"], entry.get("contents")) for entry in self._named(kept)]
             case Unsettled() | Repeated():
                 return False
             case KnownIds():

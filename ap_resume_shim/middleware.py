@@ -23,7 +23,7 @@ from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption
 from ap_resume_shim.upstream import SYNTHESISED, ask, escape
-from ap_resume_shim.watching import Watched, looks_on
+from ap_resume_shim.watching import Page, Watched, looks_on
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -64,6 +64,7 @@ class ResumeShim:
         guard: Guard | str = "memory",
         namespace: str | None = None,
         credentials: Sequence[str] = CREDENTIALS,
+        share_ledger: bool = False,
         lenient: bool = False,
         prefix: str = "",
         settle: float = 1.0,
@@ -81,7 +82,9 @@ class ResumeShim:
           a Redis or Valkey server, over all processes that share it; or a `Guard`.
         - `namespace`: what the threads belong to. Processes in front of the same backend have to agree on it; default:
           the address of a `ReverseProxy`.
-        - `credentials`: header fields that tell callers apart, for `Idempotency-Key`.
+        - `credentials`: header fields that tell callers apart, for `Idempotency-Key` and the ledger.
+        - `share_ledger`: whether what one caller's traffic said of a thread (questions, state, properties) is used for
+          every caller that the backend admits. Default: for the same caller alone.
         - `lenient`: drop fields that the backend cannot honour, and name them in `AP-Resume-Ignored`.
         - `prefix`: a path that stands before the backend's routes and the shim's, such as `/api`.
         - `settle`: seconds that a busy thread is given before 409: servers announce a question before they record it.
@@ -99,7 +102,7 @@ class ResumeShim:
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
-        self._credentials = tuple(credentials)
+        self._credentials, self._share_ledger = tuple(credentials), share_ledger
         self._limits = limits or Limits()
         self._settings = Settings(
             settle=settle,
@@ -165,7 +168,7 @@ class ResumeShim:
         """The kind of the backend is known from now on."""
         self._dialect = dialect
         if looks_on(dialect):
-            self._behind = Watched(self.app, dialect, self._guard.ledger, self._thread, self._prefix)
+            self._behind = Watched(self.app, dialect, self._guard.ledger, self._page, self._prefix)
 
     @property
     def backend(self) -> str | None:
@@ -179,8 +182,13 @@ class ResumeShim:
 
         Raises `ResumeError` when it cannot be reached or recognised.
         """
-        dialect = self._dialect or await self._detect(_PROBE)
+        name = await self.detect()
         await ask(self.app, _PROBE, self._prefix, Request.get("/info"), self._limits.lookup)
+        return name
+
+    async def detect(self) -> str:
+        """The name of the backend's dialect, or "native", found out without credentials. Raises `ResumeError`."""
+        dialect = self._dialect or await self._detect(_PROBE)
         return NATIVE if dialect is None else dialect.name
 
     async def _understand(
@@ -211,7 +219,7 @@ class ResumeShim:
             cancels=mode is not Mode.BACKGROUND and resume.body.on_disconnect == "cancel",
             limits=self._limits,
             line=line,
-            ledger=lambda: self._guard.ledger.recall(ticket.thread),
+            ledger=lambda of: self._page(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
         )
 
     async def _see_through(self, resumption: Resumption, client: Client) -> None:
@@ -233,9 +241,16 @@ class ResumeShim:
         assert self._dialect is not None, "a thread is one of a known backend"
         return digest(self._namespace, self._dialect.name, self._dialect.thread_key(thread_id))
 
+    def _page(self, scope: Scope, thread_id: str) -> Page:
+        """Where the ledger has a thread, for the caller of a request. Raises `InvalidRequest`."""
+        assert self._dialect is not None, "a thread is one of a known backend"
+        key = self._dialect.thread_key(thread_id)
+        who = "" if self._share_ledger else caller(_headers(scope), self._credentials)
+        return Page(digest(self._namespace, self._dialect.name, key), digest("owner", key, who))
+
     def _ticket(self, scope: Scope, resume: Resume) -> Ticket:
         """What the guard is told of a resume. Raises `InvalidRequest`."""
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        headers = _headers(scope)
         key = read_key([value for name, value in headers if name == "idempotency-key"])
         thread = self._thread(resume.thread_id)
         who = caller(headers, self._credentials)
@@ -244,6 +259,7 @@ class ResumeShim:
             resume.fingerprint,
             key=None if key is None else digest(who, resume.mode.route, thread, key),
             repeat=digest(who, thread, resume.fingerprint),
+            secret=digest("answer", who, thread, key or ""),
         )
 
     async def _detect(self, scope: Scope) -> Dialect | None:
@@ -281,6 +297,10 @@ def _route_path(scope: Scope) -> str:
     if root and path.startswith(root) and path[len(root) : len(root) + 1] == "/":
         return path[len(root) :]
     return path
+
+
+def _headers(scope: Scope) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

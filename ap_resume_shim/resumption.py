@@ -24,6 +24,7 @@ from ap_resume_shim.core.exchange import (
     ClientGone,
     Consult,
     Drain,
+    Entry,
     Finish,
     Flow,
     Headers,
@@ -101,7 +102,7 @@ class Resumption:
         cancels: bool,
         limits: Limits,
         line: logs.ResumeLine,
-        ledger: Callable[[], Awaitable[list[Any]]],
+        ledger: Callable[[str | None], Awaitable[list[Entry]]],
     ) -> None:
         self._flow, self._arrival, self._limits, self._line = flow, arrival, limits, line
         self._app, self._scope, self._prefix = app, scope, prefix
@@ -287,8 +288,8 @@ class Resumption:
                 return await self._ask(requests)
             case Peek():
                 return await peek(self._app, self._scope, self._prefix, step, self._limits.lookup)
-            case Consult():
-                return await self._ledger()
+            case Consult(thread_id):
+                return await self._ledger(thread_id)
             case Pause(seconds):
                 return await asyncio.sleep(seconds)
             case _:

@@ -29,6 +29,7 @@ from ap_resume_shim.health import Health, not_found
 from ap_resume_shim.logs import AccessLog
 from ap_resume_shim.settings import Settings
 from ap_resume_shim.sockets import address, tcp, unix
+from ap_resume_shim.startup import detect_at_start
 from ap_resume_shim.transports import Address
 from ap_resume_shim.wire.server import Http1Protocol
 
@@ -97,7 +98,8 @@ class _Server(uvicorn.Server):
 
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError`."""
-        shim = build(settings)
+        self._shim = shim = build(settings)
+        self._detecting: asyncio.Task[None] | None = None
         app: ASGIApp = AccessLog(shim) if settings.access_log else shim
         apart = settings.health_port is not None
         self._health = Health(not_found if apart else app, prefix=settings.reserved_prefix, ready=shim.ready)
@@ -111,9 +113,17 @@ class _Server(uvicorn.Server):
         try:
             await super().serve([ours])
         finally:
+            if self._detecting is not None:
+                self._detecting.cancel()
             if probing is not None:
                 probes.should_exit = True
                 await probing
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Detect the backend before clients are served, where the server is there and tells."""
+        if self._shim.backend is None:
+            self._detecting = await detect_at_start(self._shim.detect)
+        await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Be told to stop. uvicorn would end by the signal in the end; this ends with status 0."""

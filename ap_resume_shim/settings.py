@@ -174,9 +174,14 @@ class Guarding(_Group):
     namespace: Annotated[
         str | None, Field(description="what the threads belong to; default: the upstream's address")
     ] = None
-    credentials: Annotated[Names, Field(description="header fields that tell callers apart, for Idempotency-Key")] = (
-        list(CREDENTIALS)
-    )
+    credentials: Annotated[
+        Names,
+        Field(description="header fields that tell callers apart, for Idempotency-Key and for what the traffic showed"),
+    ] = list(CREDENTIALS)
+    share_ledger: Annotated[
+        bool,
+        Field(description="use what one caller's traffic showed of a thread for every caller that the backend admits"),
+    ] = False
     duplicate_window: Annotated[
         float, Field(ge=0, description="seconds in which a caller's same answer to the same thread is refused; 0: off")
     ] = 0.0

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.dialect import Dialect, Note, Observer
 from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.exchange import Entry
+from ap_resume_shim.guard.contents import owned, seen_by
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +22,22 @@ if TYPE_CHECKING:
     from ap_resume_shim.guard import Ledger
 
 logger = logging.getLogger("ap_resume_shim")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where the ledger has a thread, as one caller sees it."""
+
+    thread: str
+    """A digest, by which a store knows the thread."""
+    owner: str
+    """A digest of the thread's id and the caller's credentials, which no store knows."""
+
+    async def read(self, ledger: Ledger) -> list[Entry]:
+        """What the caller may see, the newest first. Raises `GuardUnavailable`."""
+        seen = (seen_by(self.owner, kept) for kept in await ledger.recall(self.thread))
+        return [entry for entry in seen if entry is not None]
+
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a request that are kept to be looked into; one that is larger is passed on unseen."""
@@ -32,9 +51,11 @@ def looks_on(dialect: Dialect) -> bool:
 class Watched:
     """The wrapped app, looked on at."""
 
-    def __init__(self, app: ASGIApp, dialect: Dialect, ledger: Ledger, thread: Callable[[str], str], path: str) -> None:
-        """`thread`: the name by which the ledger knows a thread. `path`: what stands before the backend's routes."""
-        self.app, self._dialect, self._ledger, self._thread, self._prefix = app, dialect, ledger, thread, path
+    def __init__(
+        self, app: ASGIApp, dialect: Dialect, ledger: Ledger, page: Callable[[Scope, str], Page], path: str
+    ) -> None:
+        """`page`: where the ledger has a thread, and the caller of a request. `path`: before the backend's routes."""
+        self.app, self._dialect, self._ledger, self._page, self._prefix = app, dialect, ledger, page, path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, and look on at what the dialect wants to see."""
@@ -42,7 +63,7 @@ class Watched:
         if observer is None:
             await self.app(scope, receive, send)
         else:
-            await _Exchange(self, observer, receive, send).run(scope)
+            await _Exchange(self, observer, scope, receive, send).run()
 
     def _observer(self, scope: Scope) -> Observer | None:
         if scope["type"] != "http":
@@ -50,30 +71,30 @@ class Watched:
         path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix(self._prefix)
         return self._dialect.watch(scope["method"], path)
 
-    async def note(self, notes: Iterable[Note]) -> None:
-        """Keep what an observer has seen."""
+    async def note(self, scope: Scope, notes: Iterable[Note]) -> None:
+        """Keep what an observer has seen of the caller's exchange."""
         for thread_id, entry in notes:
             try:
-                thread = self._thread(thread_id)
+                page = self._page(scope, thread_id)
             except ResumeError:  # no id that could be resumed
                 continue
-            await self._ledger.note(thread, entry)
+            await self._ledger.note(page.thread, owned(entry, page.owner))
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, watched: Watched, observer: Observer, receive: Receive, send: Send) -> None:
-        self._watched, self._observer, self._receive, self._send = watched, observer, receive, send
+    def __init__(self, watched: Watched, observer: Observer, scope: Scope, receive: Receive, send: Send) -> None:
+        self._watched, self._observer, self._scope, self._receive, self._send = watched, observer, scope, receive, send
         self._request: bytearray | None = bytearray()
         self._answered = self._complete = False
 
-    async def run(self, scope: Scope) -> None:
+    async def run(self) -> None:
         try:
-            await self._watched.app(scope, self._listen, self._tell)
+            await self._watched.app(self._scope, self._listen, self._tell)
         finally:
             if self._answered and not self._complete:
-                await self._watched.note(self._look(lambda: self._observer.end(complete=False)))
+                await self._watched.note(self._scope, self._look(lambda: self._observer.end(complete=False)))
 
     async def _listen(self) -> Message:
         message = await self._receive()
@@ -84,7 +105,7 @@ class _Exchange:
         return message
 
     async def _tell(self, message: Message) -> None:
-        await self._watched.note(self._look(lambda: self._see(message)))
+        await self._watched.note(self._scope, self._look(lambda: self._see(message)))
         await self._send(message)
 
     def _see(self, message: Message) -> Iterable[Note]:

@@ -33,6 +33,8 @@ SHELL = (
     "guard.fallback",
     "guard.ledger",
     "guard.outbox",
+    "guard.contents",
+    "guard.sealing",
     "guard.redis",
     "guard.redis_arrival",
     "guard.redis_faults",
@@ -108,7 +110,12 @@ def test_what_is_said_of_heads_is_pure(module: str) -> None:
 
 @pytest.mark.parametrize(
     ("library", "module"),
-    [("httpx", "transports.httpx"), ("websockets", "websocket"), ("redis", "guard.redis")],
+    [
+        ("httpx", "transports.httpx"),
+        ("websockets", "websocket"),
+        ("redis", "guard.redis"),
+        ("cryptography", "guard.sealing"),
+    ],
 )
 def test_a_library_is_imported_in_one_place(library: str, module: str) -> None:
     assert [name for name in sorted(MODULES) if library in imports(name)] == [f"{US}.{module}"]

@@ -26,8 +26,9 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.events import Emitter
-from ap_resume_shim.core.exchange import Ask, Consult, Ended, Reframer, Request, Response, Step
+from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Reframer, Request, Response, Step
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.reading import read_refusal
 
 _DEPTH = 30
 """Levels of a value. Protocol Buffers nest 100 messages, of which an object takes three, and a task has some itself."""
@@ -236,14 +237,18 @@ def _page(binding: wire.Binding, resume: Resume, page: str) -> Generator[Step, A
 
 def _remembered(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, list[Task]]:
     """The tasks that passed here, as they are now; an agent that was started anew has forgotten them."""
-    seen: list[str] = yield Consult()
+    entries: list[Entry] = yield Consult()
+    seen = [task_id for entry in entries if isinstance(task_id := entry.facts.get("task"), str)]
+    # Who may not read tasks is refused, whether any passed here or not: then, one that is not there is asked for.
+    answers = yield Ask(tuple(binding.task(task_id) for task_id in seen or [resume.thread_id]))
     if not seen:
+        if _at_home(answers[0]).status in (401, 403, 429):
+            raise read_refusal(answers[0])
         raise ThreadNotInterrupted(
             f"No task of context {resume.thread_id} has passed here, and the agent cannot be asked for them in version "
             "0.3 of A2A. Start tasks through the shim.",
             {"thread_status": "unknown"},
         )
-    answers = yield Ask(tuple(binding.task(task_id) for task_id in seen))
     tasks = []
     for answer in answers:
         try:

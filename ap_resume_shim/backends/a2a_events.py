@@ -10,7 +10,7 @@ from ap_resume_shim.backends.a2a_wire import OldRpc, told, unwrapped
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Note
 from ap_resume_shim.core.events import Emitter
-from ap_resume_shim.core.exchange import Ended, Headers, Response
+from ap_resume_shim.core.exchange import Ended, Entry, Headers, Response
 
 
 class Reframed:
@@ -126,7 +126,7 @@ class Seen:
     def __init__(self) -> None:
         self._decoder, self._body = sse.Decoder(), b""
         self._looks = self._streams = False
-        self._noted: set[Note] = set()
+        self._noted: set[tuple[str, str]] = set()
 
     def request(self, body: bytes) -> None:
         """Other methods tell nothing."""
@@ -165,4 +165,4 @@ class Seen:
         context, task = body.get("contextId"), body.get("id" if kind == "task" else "taskId")
         if isinstance(context, str) and isinstance(task, str) and (context, task) not in self._noted:
             self._noted.add((context, task))
-            yield context, task
+            yield context, Entry({"task": task})

@@ -29,7 +29,7 @@ from ap_resume_shim.core.errors import (
     UpstreamError,
 )
 from ap_resume_shim.core.events import Emitter
-from ap_resume_shim.core.exchange import Ask, Consult, Ended, Reframer, Request, Response, Step, segment
+from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Reframer, Request, Response, Step, segment
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import error_text, read_lookup, read_refusal
 
@@ -68,8 +68,9 @@ class Acp(Dialect):
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The run; or all runs of the session that were seen, and not seen to end."""
         wanted = resume.body.agent_id if agent else None
-        entries = (yield Consult()) if self._by_session else [{"run_id": resume.thread_id}]
-        paths = [wire.run_path(run_id) for run_id in wire.still_open(entries)]
+        entries = (yield Consult()) if self._by_session else [Entry({"run_id": resume.thread_id})]
+        seen = wire.seen_runs(entries)
+        paths = [wire.run_path(run_id) for run_id, over in seen.items() if not over]
         requests = [Request.get(path) for path in paths or [f"/sessions/{segment(resume.thread_id)}"]]
         if wanted is not None:
             requests.append(Request.get(f"/agents/{segment(wanted)}"))
@@ -81,7 +82,7 @@ class Acp(Dialect):
             _know_agent(answers[-1], wanted)
         if paths:
             return wire.find(runs) if agent else wire.at_rest(runs)
-        if agent and not entries:
+        if agent and not seen:
             raise ThreadNotInterrupted(
                 f"No run of session {resume.thread_id} that could wait for an answer has passed the shim, and the "
                 "backend does not tell which runs a session has: start them through the shim.",

@@ -10,7 +10,7 @@ from typing import Any
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Found, Note, ThreadStatus
 from ap_resume_shim.core.errors import UnsupportedInput, UpstreamUnrecognised
-from ap_resume_shim.core.exchange import Ended, Headers, Response, segment
+from ap_resume_shim.core.exchange import Ended, Entry, Headers, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
 
 _STATUS: dict[str, ThreadStatus] = {
@@ -166,15 +166,19 @@ class Seen:
             return
         over = _STATUS.get(run.get("status", "")) in ("idle", "error")
         if over and self._known:
-            yield str(run["session_id"]), {"run_id": run["run_id"], "over": True}
+            yield str(run["session_id"]), Entry({"run_id": run["run_id"], "over": True})
         elif not over and not self._known:
             self._known = True
-            yield str(run["session_id"]), {"run_id": run["run_id"]}
+            yield str(run["session_id"]), Entry({"run_id": run["run_id"]})
 
 
-def still_open(entries: list[Any]) -> list[str]:
-    """The runs that were not seen to end, by what was noted, the newest first."""
+def seen_runs(entries: Iterable[Entry]) -> dict[str, bool]:
+    """Whether each run that was seen is over, the newest first; entries that cannot be read are skipped."""
     over: dict[str, bool] = {}
     for entry in entries:
-        over.setdefault(entry["run_id"], entry.get("over", False))
-    return [run_id for run_id, ended in over.items() if not ended]
+        match entry.facts:
+            case {"run_id": str(run_id), "over": bool(ended)}:
+                over.setdefault(run_id, ended)
+            case {"run_id": str(run_id)}:
+                over.setdefault(run_id, False)
+    return over

@@ -6,11 +6,12 @@ The protocol has no thread to look at, so that all that is known of one was seen
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 from urllib.parse import quote
 
 from ap_resume_shim.backends import ag_ui_wire as wire
-from ap_resume_shim.backends.ag_ui_seen import SENT, Thread, Watch
+from ap_resume_shim.backends.ag_ui_seen import SENT, SERVER, Thread, Watch
 from ap_resume_shim.backends.ag_ui_stream import Reframer
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Observer, Started, ThreadStatus, Verdict
@@ -24,7 +25,7 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamError,
 )
-from ap_resume_shim.core.exchange import Ask, Consult, Request, Response
+from ap_resume_shim.core.exchange import Ask, Consult, Entry, Request, Response, Step
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import Rule, read_refusal
@@ -34,7 +35,8 @@ _RULES = (
     Rule(405, "agent_not_found"),
     Rule(503, "thread_busy", "capacity"),  # Agent Framework's detached runs
 )
-_NOT_ADMITTED = (401, 403, 404, 405, 429)
+_REFUSED = (401, 403, 429)
+_NOT_ADMITTED = (*_REFUSED, 404, 405)
 
 
 class AgUi(Dialect):
@@ -48,7 +50,7 @@ class AgUi(Dialect):
     options = {"path": "the endpoint of the agent, where others may not be resumed; without it, every one that passes"}
     limits = (
         "Only threads whose runs passed through the shim can be resumed: the protocol has no lookup.",
-        "Whose thread it is cannot be asked: who may run the agent may resume its threads.",
+        "Whose thread it is cannot be asked: a question is answered with the credentials of the run that asked it.",
         "A run is stopped when its stream is left, and cannot be joined again.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
@@ -60,19 +62,23 @@ class AgUi(Dialect):
         self._path = f"/{path.strip('/')}" if path else None
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        """What the ledger has, for those whom the server lets in."""
-        entries: list[dict[str, Any]] = yield Consult()
+        """What the ledger has for this caller, if the server lets it in."""
+        entries: list[Entry] = yield Consult()
         thread = Thread.of(entries)
-        if not (thread.busy or thread.ended):
-            raise ThreadNotInterrupted(
-                f"No run of thread {resume.thread_id} was seen passing here, or it is long ago, and a server of this "
-                "kind cannot be asked: start its runs through the shim."
-            )
-        if agent:
+        path = thread.path if thread.is_known else (yield from self._endpoint())
+        if agent and path is not None:
             # An empty body is no run: 422. Who may not run the agent is refused before anybody looks at the body.
-            (admitted,) = yield Ask((Request.post(_target(thread), {}),))
-            if admitted.status in _NOT_ADMITTED:
+            (admitted,) = yield Ask((Request.post(_target(path), {}),))
+            if admitted.status in (_NOT_ADMITTED if thread.is_known else _REFUSED):
                 raise read_refusal(admitted, _RULES)
+        if not (thread.is_known or agent):
+            return Found("busy" if thread.busy else "idle")  # after a run, another caller's may have begun or asked
+        if not thread.is_known:
+            raise ThreadNotInterrupted(
+                f"No run of thread {resume.thread_id} was seen passing here with these credentials, or it is long ago, "
+                "and a server of this kind cannot be asked: start its runs through the shim, and answer with the "
+                "credentials of the run that asked."
+            )
         wanted = resume.body.agent_id if agent else None
         if wanted is not None and wanted != thread.path.strip("/"):
             raise AgentNotFound(
@@ -82,11 +88,18 @@ class AgUi(Dialect):
             status=_status(thread),
             interrupts=_shown(thread),
             answered=tuple(question.interrupt for question in thread.answered),
+            past_ids=frozenset(thread.past_ids),
             agent_id=thread.path.strip("/") or None,
             error=thread.error,
             run_id=thread.run_id,
             memory=thread,
         )
+
+    def _endpoint(self) -> Generator[Step, Any, str | None]:
+        """Where the server runs an agent, whichever: who is not let in there is refused, whatever the thread is."""
+        entries: list[Entry] = yield Consult(SERVER)
+        seen = (entry.facts.get("path") for entry in entries)
+        return self._path or next((path for path in seen if isinstance(path, str)), None)
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Refuse what the adapter would not take, or not deliver unchanged."""
@@ -116,7 +129,7 @@ class AgUi(Dialect):
         run["forwardedProps"] = {name: item for each in props if each for name, item in each.items()}
         ids = {"threadId": resume.thread_id, "runId": resume.nonce}
         body = {**ids, "messages": thread.history or [], **run}
-        return Request.post(_target(thread), body, "text/event-stream")
+        return Request.post(_target(thread.path), body, "text/event-stream")
 
     def refusal(self, response: Response) -> ResumeError:
         """A body of the wrong shape is 422; all else is told in the stream."""
@@ -194,8 +207,8 @@ _REFUSALS: dict[str, tuple[type[ResumeError], str]] = {
 """Codes of the adapters, none of which the protocol fixes."""
 
 
-def _target(thread: Thread) -> str:
-    return quote(thread.path, safe="/")
+def _target(path: str) -> str:
+    return quote(path, safe="/")
 
 
 def _status(thread: Thread) -> ThreadStatus:

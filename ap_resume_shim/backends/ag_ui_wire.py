@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from ap_resume_shim.core import strictjson
@@ -35,13 +35,22 @@ class Question:
     """Whether the server keeps the conversation, so that a resume need not bring it along."""
 
     @classmethod
-    def read(cls, kept: dict[str, Any]) -> Self:
-        """From the ledger."""
-        return cls(**kept)
+    def read(cls, facts: Any, value: Any) -> Self | None:
+        """From the ledger; None where it cannot be read."""
+        match facts:
+            case {
+                "id": str() | None as id_,
+                "way": "entries" | "map" | "command" as way,
+                "texts": int(texts),
+                "keeps_history": bool(keeps_history),
+            }:
+                return cls(id_, value, way, texts, keeps_history)
+        return None
 
-    def write(self) -> dict[str, Any]:
-        """For the ledger."""
-        return asdict(self)
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the ledger keeps of it beside what it says."""
+        return {"id": self.id, "way": self.way, "texts": self.texts, "keeps_history": self.keeps_history}
 
     @property
     def interrupt(self) -> Interrupt:
@@ -103,7 +112,7 @@ def _parsed(value: Any) -> Any:
 
 def _fitting(questions: tuple[Question, ...]) -> tuple[Question, ...]:
     """What questions say, as long as all of it has a place in the ledger."""
-    if len(strictjson.dumps([question.write() for question in questions])) <= QUESTION_BYTES:
+    if len(strictjson.dumps([question.value for question in questions])) <= QUESTION_BYTES:
         return questions
     return tuple(replace(question, value=None) for question in questions)
 

@@ -1,16 +1,21 @@
-"""Detection: which kind of backend is this? Found out from what the server says of itself, never guessed."""
+"""Detection: which kind of backend is this? Decided by what the server says of itself, never guessed.
+
+A kind is ruled out only by documents that were answered: one that is protected, or that failed, may hold the marks of
+a more particular kind than the others do.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from ap_resume_shim.core.dialect import Marks
-from ap_resume_shim.core.errors import UpstreamUnrecognised
+from ap_resume_shim.core.dialect import Marks, plain_path
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ask, Request, Response, Step
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.reading import read_refusal
 from ap_resume_shim.core.template import MISSING, point
 
 NATIVE = "native"
@@ -19,8 +24,17 @@ NATIVE = "native"
 KnownMarks = Mapping[str, tuple[Marks, ...]]
 """The backends that can be told from others, by name, the more particular first."""
 
+INFO, OPENAPI, CARD = "/info", "/openapi.json", "/.well-known/agent-card.json"
+_NATIVE = {NATIVE: (Marks(openapi=frozenset(f"PATCH {mode.route}" for mode in Mode)),)}
+_ABSENT = (404, 405, 410)
+"""The server has no such document."""
+_NAME_IT = (
+    'Say which one it is: backend="…" for the middleware, --backend … for the sidecar '
+    "(`ap-resume-shim backends` lists them)."
+)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Told:
     """What a server says of itself."""
 
@@ -28,57 +42,121 @@ class Told:
     openapi: Response
     card: Response
 
-    @property
-    def routes(self) -> set[str]:
+    @cached_property
+    def bodies(self) -> dict[str, frozenset[str] | None]:
+        """By route, such as `POST /runs/{}`, the fields that its body knows; None where they are not described."""
+        return {
+            f"{method.upper()} {plain_path(path)}": _fields(route, self._spec) for path, method, route in self._routes
+        }
+
+    @cached_property
+    def routes(self) -> frozenset[str]:
         """Its paths, as `/runs/{}` and as `POST /runs/{}`; and what its routes take, as `POST <RunAgentInput>`."""
-        found = set()
-        for path, methods in _dict(_dict(self.openapi.json).get("paths") if self.openapi.ok else None).items():
-            plain = re.sub(r"\{[^}]*\}", "{}", path)
-            found |= {plain, *(f"{method.upper()} {plain}" for method in _dict(methods))}
-            found |= {f"{method.upper()} <{_taken(route)}>" for method, route in _dict(methods).items()}
-        return found
+        takes = {f"{method.upper()} <{_schema_name(route)}>" for _, method, route in self._routes}
+        return frozenset({*map(plain_path, _dict(self._spec.get("paths"))), *self.bodies, *takes})
+
+    @cached_property
+    def _spec(self) -> dict[str, Any]:
+        return _dict(self.openapi.json) if self.openapi.ok else {}
+
+    @property
+    def _routes(self) -> Iterator[tuple[str, str, Any]]:
+        for path, methods in _dict(self._spec.get("paths")).items():
+            for method, route in _dict(methods).items():
+                yield path, method, route
 
 
 def detect_flow(known: KnownMarks) -> Generator[Step, Any, str]:
-    """The name of the backend; raises `UpstreamUnrecognised` when unsure."""
-    paths = ("/info", "/openapi.json", "/.well-known/agent-card.json")
-    answers = yield Ask(tuple(Request.get(path) for path in paths))
+    """The name of the backend.
+
+    Raises `UpstreamUnrecognised` where no kind fits, and what a refusal means where a kind cannot be ruled out.
+    """
+    answers = yield Ask(tuple(Request.get(path) for path in (INFO, OPENAPI, CARD)))
     return recognise(Told(*answers), known)
 
 
 def recognise(told: Told, known: KnownMarks) -> str:
     """The backend, from what the server says of itself: the first whose marks it bears."""
-    routes = told.routes
-    if all(f"PATCH {mode.route}" in routes for mode in Mode):
-        return NATIVE
-    for name, marks in known.items():
-        if any(_bears(told, routes, mark) for mark in marks):
+    for name, marks in {**_NATIVE, **known}.items():
+        verdicts = [_bears(told, mark) for mark in marks]
+        if True in verdicts:
             return name
+        for verdict in verdicts:
+            if isinstance(verdict, ResumeError):
+                raise verdict
     raise UpstreamUnrecognised(
-        "The kind of backend could not be found out: neither its /info nor its /openapi.json nor an agent card tells. "
-        'Say which one it is: backend="…" for the middleware, --backend … for the sidecar '
-        "(`ap-resume-shim backends` lists them).",
+        "The kind of backend could not be detected: neither its /info nor its /openapi.json nor an agent card tells. "
+        + _NAME_IT,
         {"info_status": told.info.status, "openapi_status": told.openapi.status, "card_status": told.card.status},
     )
 
 
-def _bears(told: Told, routes: set[str], mark: Marks) -> bool:
-    """Whether a server bears a mark; one that says nothing is borne by none."""
+def _bears(told: Told, mark: Marks) -> bool | ResumeError:
+    """Whether a server bears a mark; the refusal of a document that had to say so, where the others do not deny it."""
+    refusal: ResumeError | None = None
+    for path, answer, wanted, bears in (
+        (INFO, told.info, bool(mark.info), _in_info),
+        (OPENAPI, told.openapi, bool(mark.openapi), _in_routes),
+        (CARD, told.card, mark.card, _in_card),
+    ):
+        if wanted and not (answer.ok or answer.status in _ABSENT):
+            refusal = refusal or _refusal(path, answer)
+        elif wanted and not bears(told, mark):
+            return False
+    return refusal or bool(mark.info or mark.openapi or mark.card)
+
+
+def _in_info(told: Told, mark: Marks) -> bool:
     info = told.info.json if told.info.ok else None
-    found = {pointer: point(info, pointer) for pointer in mark.info}
-    said = all(
-        value is not MISSING and wanted in (None, value)
-        for value, wanted in ((found[pointer], wanted) for pointer, wanted in mark.info.items())
+    found = [(point(info, pointer), wanted) for pointer, wanted in mark.info.items()]
+    return all(value is not MISSING and wanted in (None, value) for value, wanted in found)
+
+
+def _in_routes(told: Told, mark: Marks) -> bool:
+    described = ((told.bodies.get(route), names) for route, names in mark.takes.items())
+    return mark.openapi <= told.routes and all(body is None or names <= body for body, names in described)
+
+
+def _in_card(told: Told, mark: Marks) -> bool:
+    return told.card.ok and "name" in _dict(told.card.json)
+
+
+def _refusal(path: str, answer: Response) -> ResumeError:
+    if answer.status in (401, 403, 429):
+        refused = read_refusal(answer)
+        refused.metadata["document"] = path
+        return refused
+    return UpstreamError(
+        f"The kind of backend is not known yet: it answered {answer.status} to GET {path}. Try again. {_NAME_IT}",
+        {"upstream_status": answer.status, "document": path},
     )
-    card = not mark.card or (told.card.ok and "name" in _dict(told.card.json))
-    return bool(mark.info or mark.openapi or mark.card) and said and mark.openapi <= routes and card
 
 
-def _taken(route: Any) -> str:
+def _schema(route: Any) -> dict[str, Any]:
+    return _dict(point(route, "/requestBody/content/application~1json/schema"))
+
+
+def _schema_name(route: Any) -> str:
     """The name of the schema of a route's body: FastAPI refers to it, or writes it out."""
-    schema = point(route, "/requestBody/content/application~1json/schema")
-    name = _dict(schema).get("$ref") or _dict(schema).get("title") or ""
-    return str(name).rpartition("/")[2]
+    schema = _schema(route)
+    return str(schema.get("$ref") or schema.get("title") or "").rpartition("/")[2]
+
+
+def _fields(route: Any, spec: dict[str, Any]) -> frozenset[str] | None:
+    """The fields that the body of a route knows, through references, and all that it is made of."""
+    fields: set[str] = set()
+    left, seen = [_schema(route)], set[str]()
+    while left:
+        schema = left.pop()
+        fields |= {*_dict(schema.get("properties"))}
+        for word in ("allOf", "anyOf", "oneOf"):
+            several = schema.get(word)
+            left += map(_dict, several) if isinstance(several, list) else ()
+        reference = str(schema.get("$ref") or "")
+        if reference.startswith("#/") and reference not in seen:
+            seen.add(reference)
+            left.append(_dict(point(spec, reference[1:])))
+    return frozenset(fields) or None
 
 
 def _dict(value: Any) -> dict[str, Any]:

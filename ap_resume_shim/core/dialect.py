@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import ResumeError, UpstreamError
-from ap_resume_shim.core.exchange import Ended, Headers, Reframer, Request, Response, Step
+from ap_resume_shim.core.exchange import Ended, Entry, Headers, Reframer, Request, Response, Step
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 
@@ -93,8 +93,8 @@ Tells = Literal["run", "result", "events"]
 NATIVE: Mapping[Mode, Tells] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 """A backend that has all three modes. What differs is derived by the flow."""
 
-Note = tuple[str, Any]
-"""A thread's id, and a JSON value that the ledger shall keep of it."""
+Note = tuple[str, Entry]
+"""A thread's id, and what the ledger shall keep of it."""
 
 
 class Observer(Protocol):
@@ -116,6 +116,11 @@ class Observer(Protocol):
         """The answer's end; not `complete` when it broke off, or the client left."""
 
 
+def plain_path(path: str) -> str:
+    """A path of an OpenAPI document without the names of its parameters: `/runs/{}`."""
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """What a server says of itself that others do not: all that is given has to be there."""
@@ -125,6 +130,9 @@ class Marks:
     it is: `POST <RunAgentInput>`."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """Pointers into its `/info`, and the values there; None is any value."""
+    takes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Fields that the body of a route has to know, such as `thread_id` of `POST /runs`; a route whose body is not
+    described in `/openapi.json` is given the benefit of the doubt."""
     card: bool = False
     """It has an agent card of A2A."""
 

@@ -106,8 +106,22 @@ class Peek:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger keeps of a moment of a thread, as JSON values."""
+
+    facts: dict[str, Any]
+    """What is true of the thread, whoever asks: ids, what was answered, what goes on."""
+    contents: Any = None
+    """What was said in the traffic of one caller, for that caller's resumes alone; None for others, and where there is
+    nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Consult:
-    """What does the ledger know of the thread? Sent back: a list of its entries, the newest first."""
+    """What does the ledger know of the thread? Sent back: a list of `Entry`, the newest first."""
+
+    thread_id: str | None = None
+    """None: the thread of the resume."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,8 @@ class DetectTable(_Table):
     """Pointers into `/info`, and the values there."""
     info_has: list[Pointer] = []
     """Pointers into `/info` where anything is."""
+    takes: dict[str, list[str]] = {}
+    """Fields that the body of a route has to know, such as `thread_id` of `POST /runs`."""
 
 
 class Profile(_Table):

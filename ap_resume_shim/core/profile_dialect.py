@@ -9,7 +9,18 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Started, Tells, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import (
+    Dialect,
+    Found,
+    GoOn,
+    Lookup,
+    Marks,
+    Started,
+    Tells,
+    ThreadStatus,
+    Verdict,
+    plain_path,
+)
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     AmbiguousInterrupt,
@@ -74,8 +85,9 @@ class ProfileDialect(Dialect):
         form = profile.interrupt.id_form
         self.interrupt_id_form = None if form is None else re.compile(form)
         if profile.detect is not None:
-            openapi = frozenset(re.sub(r"\{[^}]*\}", "{}", path) for path in profile.detect.openapi)
-            self.marks = (Marks(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}),)
+            openapi = frozenset(map(plain_path, profile.detect.openapi))
+            takes = {plain_path(route): frozenset(names) for route, names in profile.detect.takes.items()}
+            self.marks = (Marks(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}, takes),)
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
@@ -277,18 +289,18 @@ class ProfileDialect(Dialect):
         """By the profile's rules, then by status."""
         return read_refusal(response, self._rules)
 
+    def refused(self, resume: Resume, response: Response) -> ResumeError | None:
+        """Its stream's first event; or that the run is one of another thread."""
+        return super().refused(resume, response) or self._elsewhere(resume, response.body)
+
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """By `Content-Location`, by the run in the body, or by the stream's first event; else the run that waited."""
+        elsewhere = self._elsewhere(resume, body)
+        if elsewhere is not None:
+            raise elsewhere
         where = self._profile.run
         location = response.header("content-location")
-        tells = self.tells[resume.mode]
-        if tells == "events":
-            first = sse.first_event(body)
-            run = first.json if first is not None and first.name == "metadata" else {}
-        else:
-            run = Response(200, (), body).json
-            if tells == "result":
-                run = point(run, self._profile.wait.run)
+        run = self._run_in(body, self.tells[resume.mode])
         run_id = point(run, where.id)
         if location and run_id is MISSING:
             run_id = location.rstrip("/").rpartition("/")[2]
@@ -301,6 +313,24 @@ class ProfileDialect(Dialect):
         )
         kept = metadata if isinstance(metadata, dict) else None
         return Started(run_id, found.agent_id, _moment(created), _moment(updated), "pending", kept)
+
+    def _run_in(self, body: bytes, tells: Tells) -> Any:
+        if tells == "events":
+            first = sse.first_event(body)
+            return first.json if first is not None and first.name == "metadata" else {}
+        run = Response(200, (), body).json
+        return point(run, self._profile.wait.run) if tells == "result" else run
+
+    def _elsewhere(self, resume: Resume, body: bytes) -> ResumeError | None:
+        """The error where an answer names a thread, and another one than the resume does: no agent asked there."""
+        thread_id = point(self._run_in(body, self.tells[resume.mode]), "/thread_id")
+        if not isinstance(thread_id, str) or _unspelled(thread_id) == _unspelled(resume.thread_id):
+            return None
+        return UpstreamUnrecognised(
+            f"The backend started a run of another thread, {thread_id}: it does not take the thread where the "
+            f"{self.name!r} backend names it. Stop that run, and let the operator name the kind of server.",
+            {"thread_id": thread_id, "resume_state": "unknown"},
+        )
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `cancel`."""
@@ -376,6 +406,11 @@ def _request(table: LookupTable | AgentTable, names: Mapping[str, Any]) -> Reque
     method, _, path = table.request.partition(" ")
     body = None if table.json_ is None else Request.post("", fill(table.json_, names)).body
     return Request(method, fill_path(path, names), body)
+
+
+def _unspelled(thread_id: str) -> str:
+    """An id without what the spellings of a UUID differ in."""
+    return re.sub(r"^urn:uuid:|[{}-]", "", thread_id.lower())
 
 
 def _root(pointer: str) -> str:

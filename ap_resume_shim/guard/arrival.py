@@ -31,6 +31,8 @@ class Ticket:
     """Caller, route, thread and `Idempotency-Key`: what the answer is kept under."""
     repeat: str | None = None
     """Caller, thread and body, where the operator wants repeats to be refused."""
+    secret: str = ""
+    """Caller, thread and `Idempotency-Key`, in a digest that no store gets: answers in one are sealed under it."""
 
 
 class Arrival(Protocol):

@@ -151,5 +151,16 @@ def write(entry: Any, most: int) -> bytes | None:
 
 
 def read(entries: list[bytes]) -> list[Any]:
-    """Entries that were kept."""
-    return [json.loads(written) for written in entries]
+    """Entries that were kept; those that cannot be read are skipped."""
+    return [value for written in entries if (value := _value(written)) is not _UNREADABLE]
+
+
+_UNREADABLE = object()
+
+
+def _value(written: bytes) -> Any:
+    try:
+        return json.loads(written)
+    except ValueError:
+        logger.warning("an entry of the ledger cannot be read, and is skipped")
+        return _UNREADABLE

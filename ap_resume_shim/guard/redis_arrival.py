@@ -12,6 +12,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.exchange import Contention, Kept, Reply, UncommittedResume
 from ap_resume_shim.guard.arrival import IDS_LIFETIME, Ticket
+from ap_resume_shim.guard.sealing import seal, unseal
 
 if TYPE_CHECKING:
     from ap_resume_shim.guard.redis import RedisGuard
@@ -156,7 +157,7 @@ class RedisArrival:
     async def keep(self, reply: Reply) -> None:
         if self._ticket.key is not None:
             self._kept_reply = True
-            written = _write(reply)
+            written = seal(_write(reply), self._ticket.secret)
             if len(written) > self._guard.keep_bytes or not self._guard.outbox.has_room_for(len(written)):
                 written = b""
             await self._tell(lambda: self._call("keep", written), len(written))
@@ -199,8 +200,12 @@ class RedisArrival:
         fingerprint, live, taken, run_id, reply = kept
         if fingerprint:
             self._kept = Kept(
-                fingerprint.decode(), bool(live), taken == b"1", run_id.decode() or None, _read_reply(reply)
+                fingerprint.decode(), bool(live), taken == b"1", run_id.decode() or None, self._opened(reply)
             )
+
+    def _opened(self, sealed: bytes) -> Reply | None:
+        plain = unseal(sealed, self._ticket.secret)
+        return None if plain is None else _read_reply(plain)
 
     async def _have_read(self) -> None:
         await asyncio.wait({self._reading})
@@ -276,8 +281,6 @@ def _write(reply: Reply) -> bytes:
     return strictjson.dumps({"status": reply.status, "headers": reply.headers, "value": reply.value})
 
 
-def _read_reply(written: bytes) -> Reply | None:
-    if not written:
-        return None
+def _read_reply(written: bytes) -> Reply:
     value = json.loads(written)
     return Reply(value["status"], value["value"], tuple((name, field) for name, field in value["headers"]))

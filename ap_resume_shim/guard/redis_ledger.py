@@ -7,9 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ap_resume_shim.core.errors import GuardUnavailable
+from ap_resume_shim.guard.contents import sealed
 from ap_resume_shim.guard.ledger import ENTRIES, ENTRY_BYTES, LIFETIME, read, write
 
 logger = logging.getLogger("ap_resume_shim")
+
+FORMAT = "ledger:2"
+"""In the name of each list: what its entries are. A release that reads them otherwise counts it up; fields that are
+added do not need that, since readers ignore those that they do not know."""
 
 
 class RedisLedger:
@@ -30,7 +35,7 @@ class RedisLedger:
 
     async def note(self, thread: str, entry: Any) -> bool:
         """Put it before the others."""
-        written = write(entry, self._entry_bytes)
+        written = write(sealed(entry), self._entry_bytes)
         if written is None:
             return False
         try:
@@ -46,7 +51,7 @@ class RedisLedger:
     async def _ask(self, script: str, thread: str, *arguments: Any) -> Any:
         """Run a script. That the store is away is said once, not for every request that passes."""
         try:
-            told = await self._run(script, [f"ap_resume_shim:{{{thread}}}:ledger"], *arguments)
+            told = await self._run(script, [f"ap_resume_shim:{{{thread}}}:{FORMAT}"], *arguments)
         except GuardUnavailable as failure:
             if not self._away:
                 logger.warning("what passes is not noted in the guard's store: %r", failure.__cause__)

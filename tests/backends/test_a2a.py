@@ -23,7 +23,7 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.events import Emitter
-from ap_resume_shim.core.exchange import Ask, Consult, Ended, Request, Response, Step
+from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Request, Response, Step
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.driving import THREAD, answer, resume
@@ -95,7 +95,7 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any], ledger: Iter
         while True:
             step = flow.send(told)
             if isinstance(step, Consult):
-                told = list(ledger)
+                told = [Entry({"task": task_id, "newer": 1}) for task_id in ledger]
                 continue
             assert isinstance(step, Ask)
             asked.append(" + ".join(map(name, step.requests)))
@@ -316,8 +316,13 @@ def test_of_0_3_the_tasks_that_were_seen_are_asked_side_by_side() -> None:
 
 
 def test_without_a_task_that_was_seen_nothing_is_guessed() -> None:
-    error = refused({GET_CARD: COMPAT_CARD})
+    error = refused({GET_CARD: COMPAT_CARD, GET: failure(-32001, "Task not found")})
     assert (error.code, error.metadata) == ("thread_not_interrupted", {"thread_status": "unknown"})
+
+
+def test_who_may_not_read_tasks_does_not_learn_whether_one_was_seen() -> None:
+    stranger = {GET_CARD: COMPAT_CARD, GET: answer("who are you?", 401)}
+    assert [refused(stranger, ledger=seen).code for seen in ([], ["t1"])] == ["unauthorized", "unauthorized"]
 
 
 def test_tasks_that_the_agent_has_forgotten_are_none() -> None:
@@ -347,8 +352,8 @@ def test_any_post_is_looked_at() -> None:
 
 def test_the_ledger_notes_the_task_of_an_answer_once_and_at_once() -> None:
     whole = strictjson.dumps(rpc(old(task())))
-    assert notes(Seen(), SENDS, whole[:20], whole[20:]) == [(THREAD, "t1")]
-    assert notes(Seen(), SENDS, whole + b"\n") == [(THREAD, "t1")], "when it is known to be whole"
+    assert notes(Seen(), SENDS, whole[:20], whole[20:]) == [(THREAD, Entry({"task": "t1"}))]
+    assert notes(Seen(), SENDS, whole + b"\n") == [(THREAD, Entry({"task": "t1"}))], "when it is known to be whole"
 
 
 def test_the_ledger_notes_the_tasks_of_events() -> None:
@@ -360,8 +365,8 @@ def test_the_ledger_notes_the_tasks_of_events() -> None:
     ]
     chunks = [b"data: " + strictjson.dumps(rpc(one)) + b"\r\n\r\n" for one in told]
     assert notes(Seen(), {**SENDS, "method": "message/stream"}, *chunks, stream=True) == [
-        (THREAD, "t1"),
-        (THREAD, "t2"),
+        (THREAD, Entry({"task": "t1"})),
+        (THREAD, Entry({"task": "t2"})),
     ]
 
 

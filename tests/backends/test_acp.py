@@ -18,7 +18,7 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.exchange import Ask, Consult, Ended, Request, Response
+from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.driving import THREAD, answer, resume
@@ -41,7 +41,9 @@ def look(
 ) -> tuple[str, Found]:
     """What a lookup asks, and what it finds; `ledger` are the runs that were seen, `over` one that was seen to end."""
     agent = more.pop("agent", True)
-    entries = [{"run_id": name, "over": True} for name in (over,) if name] + [{"run_id": name} for name in ledger]
+    entries = [Entry({"what": "of tomorrow"}), Entry({"run_id": 1})]
+    entries += [Entry({"run_id": name, "over": True}) for name in (over,) if name]
+    entries += [Entry({"run_id": name, "newer": 1}) for name in ledger]
     flow = by.lookup(resume(**more), agent=agent)
     step = next(flow)
     if isinstance(step, Consult):
@@ -427,7 +429,7 @@ def test_by_run_there_is_nothing_to_remember() -> None:
 @pytest.mark.parametrize("status", ["created", "awaiting"])
 def test_a_run_that_was_started_is_noted(status: str) -> None:
     body = answer(run(status=status)).body
-    assert seen(BY_SESSION.watch(*START), "application/json", body[:9], body[9:]) == [(THREAD, {"run_id": "r1"})]
+    assert seen(BY_SESSION.watch(*START), "application/json", body[:9], body[9:]) == [(THREAD, Entry({"run_id": "r1"}))]
 
 
 def test_a_run_that_ended_at_once_needs_no_note() -> None:
@@ -438,7 +440,7 @@ def test_a_run_that_was_resumed_is_noted_when_it_is_over() -> None:
     def noted(status: str) -> list[Note]:
         return seen(BY_SESSION.watch(*RESUMED), "application/json", answer(run(status=status)).body)
 
-    assert noted("completed") == [(THREAD, {"run_id": "r1", "over": True})]
+    assert noted("completed") == [(THREAD, Entry({"run_id": "r1", "over": True}))]
     assert noted("in-progress") == noted("awaiting") == []
 
 
@@ -448,10 +450,10 @@ def test_a_stream_tells_its_run_with_the_first_event() -> None:
     assert observer is not None
     observer.head(200, (("content-type", "text/event-stream; charset=utf-8"),))
     first = sse.encode("x", {"type": "run.created", "run": run(status="created")})
-    assert [list(observer.feed(first)), list(observer.feed(first))] == [[(THREAD, {"run_id": "r1"})], []]
+    assert [list(observer.feed(first)), list(observer.feed(first))] == [[(THREAD, Entry({"run_id": "r1"}))], []]
     assert list(observer.feed(sse.encode("x", ["odd"]) + sse.encode("x", {"type": "message.part", "part": TEXT}))) == []
     last = sse.encode("x", {"type": "run.failed", "run": run(status="failed")})
-    assert list(observer.feed(last)) == [(THREAD, {"run_id": "r1", "over": True})]
+    assert list(observer.feed(last)) == [(THREAD, Entry({"run_id": "r1", "over": True}))]
     assert list(observer.end(complete=True)) == []
 
 

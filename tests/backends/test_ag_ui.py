@@ -9,6 +9,7 @@ import pytest
 
 from ap_resume_shim.backends import known_marks
 from ap_resume_shim.backends.ag_ui import AgUi
+from ap_resume_shim.backends.ag_ui_seen import SERVER
 from ap_resume_shim.backends.ag_ui_stream import BROKE_OFF, Reframer, patched
 from ap_resume_shim.backends.ag_ui_wire import QUESTION_BYTES, fits
 from ap_resume_shim.core import sse, strictjson
@@ -16,7 +17,7 @@ from ap_resume_shim.core.detect import Told as ServerTold
 from ap_resume_shim.core.detect import recognise
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
 from ap_resume_shim.core.errors import ResumeError
-from ap_resume_shim.core.exchange import Ask, Consult, Ended, Response
+from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, StreamMode
 from tests.backends.driving import THREAD, answer, resume
@@ -75,17 +76,30 @@ def run(
         notes += observer.feed(stream(event))
     if not open_:
         notes += observer.end(complete=True)
-    assert all(thread == THREAD for thread, _ in notes)
-    return [kept for _, kept in notes]
+    assert all(kept == Entry({"path": path}) for thread, kept in notes if thread == SERVER)
+    assert {thread for thread, _ in notes} <= {THREAD, SERVER}
+    return [kept for thread, kept in notes if thread == THREAD]
 
 
-def look(*runs: Iterable[Any], status: int = 422, agent: bool = True, **fields: Any) -> Found:
-    """What a lookup finds after these runs, the oldest first; `status` is what an empty body is answered with."""
+def of_others(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries as another caller sees them."""
+    return [Entry(kept.facts) for kept in entries]
+
+
+def look(
+    *runs: Iterable[Entry], status: int = 422, agent: bool = True, seen: str | None = "/any", **fields: Any
+) -> Found:
+    """What a lookup finds after these runs, the oldest first.
+
+    `status` is what an empty body is answered with; `seen` is the endpoint that a run of some thread went to.
+    """
     noted = [kept for each in runs for kept in each]
     lookup = UI.lookup(resume(**fields), agent=agent)
-    assert isinstance(next(lookup), Consult)
+    assert next(lookup) == Consult()
     try:
         step = lookup.send(list(reversed(noted)))
+        if step == Consult(SERVER):
+            step = lookup.send([] if seen is None else [Entry({"newer": 1}), Entry({"path": seen})])
         assert isinstance(step, Ask)
         assert [(one.method, one.body) for one in step.requests] == [("POST", b"{}")]
         lookup.send((answer({"detail": "no"}, status),))
@@ -258,6 +272,74 @@ def test_one_path_may_be_named() -> None:
     assert named.watch("POST", "/agent") is not None
     assert named.watch("POST", "/other") is None
     assert UI.watch("GET", "/agent") is None
+
+
+def test_another_caller_learns_nothing_of_a_thread() -> None:
+    unknown = refused()
+    for theirs in (of_others(ASKED), of_others(run(open_=True))):
+        error = refused(theirs)
+        assert (error.code, error.message, error.metadata) == (unknown.code, unknown.message, unknown.metadata)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_who_is_not_let_in_does_not_learn_whether_there_is_such_a_thread(status: int) -> None:
+    answers = [refused(entries, status=status) for entries in ([], of_others(ASKED), ASKED)]
+    assert {error.http_status for error in answers} == {status}
+    assert refused(status=404).code == "thread_not_interrupted", "the endpoint of another thread may be gone"
+    assert refused(seen=None, status=status).code == "thread_not_interrupted", "no endpoint is known"
+
+
+def test_facts_of_a_thread_count_whoever_did_it() -> None:
+    answered_by_other = of_others(run(STARTED, STEP, FINISHED, id_="r2", **answering(KEY)))
+    assert look(ASKED, answered_by_other).status == "idle"
+    assert look(ASKED, of_others(run(id_="r2", open_=True, **answering(KEY)))).status == "busy"
+    failed = look(ASKED, of_others(run(STARTED, STEP, FAILED, id_="r2", **answering(KEY))))
+    assert (failed.answered, failed.error) == ((Interrupt(KEY, "sure?"),), {"message": "The thread's last run failed."})
+
+
+def test_a_question_that_was_asked_of_another_caller_is_none_of_this_one() -> None:
+    asked_other = of_others(run(STARTED, on_interrupt(OTHER, "theirs?"), FINISHED, id_="r2"))
+    assert refused(ASKED, asked_other).code == "thread_not_interrupted"
+    assert look(ASKED, asked_other, agent=False) == Found("idle"), "after a run of one's own, that is no failure"
+    asked_again = run(STARTED, on_interrupt(OTHER, "mine?"), FINISHED, id_="r3")
+    assert look(ASKED, asked_other, asked_again).interrupts == (Interrupt(OTHER, "mine?"),)
+
+
+def test_ids_of_questions_are_remembered() -> None:
+    asked_other = of_others(run(STARTED, on_interrupt(OTHER), FINISHED, id_="r2"))
+    assert look(ASKED, asked_other, ASKED_BY_ENTRY).past_ids == {KEY, OTHER, "q1"}
+
+
+TOMORROW: list[Any] = [
+    Entry({}),
+    Entry({"run": 1, "begun": True}, {}),
+    Entry(
+        {"run": "r9", "path": "/agent", "resumed": False, "end": "finished", "questions": [{"id": "q", "way": "new"}]}
+    ),
+    Entry({"run": "r9", "path": "/agent", "resumed": False, "end": "finished", "questions": 1}, {"values": 1}),
+    Entry({"run": "r9", "path": "/agent", "resumed": "no", "end": "finished", "questions": []}),
+    Entry({"what": "of a kind that is not known yet"}, "contents"),
+]
+
+
+@pytest.mark.parametrize("entry", TOMORROW, ids=repr)
+def test_an_entry_that_cannot_be_read_is_skipped(entry: Entry) -> None:
+    assert look(ASKED, [entry]).interrupts == (Interrupt(KEY, "sure?"),)
+
+
+def test_fields_of_tomorrow_are_ignored() -> None:
+    richer = [Entry({**kept.facts, "new": 1}, {**kept.contents, "new": {}}) for kept in ASKED]
+    for kept in richer:
+        for question in kept.facts.get("questions", []):
+            question["new"] = [1]
+    assert look(richer) == look(ASKED)
+
+
+def test_contents_of_another_shape_are_left_out() -> None:
+    odd = [Entry(kept.facts, {"values": 1, "sent": [], "history": {}}) for kept in ASKED]
+    found = look(odd)
+    assert found.interrupts == (Interrupt(KEY, None),)
+    assert sent(found, Input({KEY: 1}))["state"] == {}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started
+from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
@@ -93,3 +94,24 @@ def test_its_wait_answers_with_run_values_and_messages() -> None:
 def test_an_agent_that_is_refused_with_404_is_not_taken_for_the_thread() -> None:
     assert AP.refusal(answer({"message": "No such agent"}, 404)).code == "agent_not_found"
     assert AP.refusal(answer({"message": "No such thread"}, 404)).code == "thread_not_found"
+
+
+OTHER = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("mode", "body"),
+    [
+        (Mode.BACKGROUND, b'{"run_id": "r1", "thread_id": "%s"}'),
+        (Mode.WAIT, b'{"run": {"run_id": "r1", "thread_id": "%s"}}'),
+        (Mode.STREAM, b'event: metadata\ndata: {"run_id": "r1", "thread_id": "%s"}\n\n'),
+    ],
+)
+def test_a_run_of_another_thread_is_no_answer(mode: Mode, body: bytes) -> None:
+    there, elsewhere = (body % spelled.encode() for spelled in (THREAD.upper(), OTHER))
+    assert AP.refused(resume(mode), Response(200, (), there)) is None
+    refusal = AP.refused(resume(mode), Response(200, (), elsewhere))
+    assert isinstance(refusal, UpstreamUnrecognised) and refusal.metadata["thread_id"] == OTHER
+    with pytest.raises(UpstreamUnrecognised) as error:  # a wait is accepted at its head, and read later
+        AP.started(Response(200), elsewhere, resume(mode), Found("interrupted"))
+    assert error.value.metadata["resume_state"] == "unknown"

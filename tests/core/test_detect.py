@@ -9,7 +9,7 @@ import pytest
 from ap_resume_shim.backends import known_marks
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.detect import Told, detect_flow, recognise
-from ap_resume_shim.core.errors import UpstreamUnrecognised
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamRefused, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ask, Request, Response
 from ap_resume_shim.core.protocol import Mode
 
@@ -29,6 +29,9 @@ def paths(**methods: list[str]) -> Response:
     return answer({"paths": {"/" + path.replace("_", "/"): {key: {} for key in m} for path, m in methods.items()}})
 
 
+BODY_OF_RUNS = {
+    "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/RunCreate"}}}}
+}
 AGENT_PROTOCOL = paths(runs=["post"], runs_wait=["post"], runs_stream=["post"], threads=["post"])
 
 
@@ -62,7 +65,6 @@ def test_a_server_that_answers_the_three_routes_itself_is_native() -> None:
         (NOT_FOUND, paths(runs=["post"])),
         (answer({"name": "Something"}), answer({"paths": []})),
         (answer(["Aegra"]), Response(200, (), b"<html>")),
-        (Response(500, (), b'{"name": "Aegra"}'), Response(401, (), AGENT_PROTOCOL.body)),
         (NOT_FOUND, answer({"paths": {Mode.WAIT.route: {"patch": {}}, "/runs/resume": {"patch": {}}}})),
     ],
 )
@@ -72,6 +74,73 @@ def test_anything_else_is_never_guessed(info: Response, openapi: Response) -> No
     statuses = {"info_status": info.status, "openapi_status": openapi.status, "card_status": 404}
     assert refused.value.metadata == statuses
     assert "Say which one it is" in refused.value.message
+
+
+LANGROVE = answer(
+    {
+        "paths": {
+            **{path: {"post": BODY_OF_RUNS} for path in ("/runs", "/runs/wait", "/runs/stream")},
+            "/threads": {"post": {}},
+        },
+        "components": {
+            "schemas": {
+                "RunCreate": {"properties": {"assistant_id": {}, "input": {}, "command": {}}},
+                "Stateful": {"allOf": [{"$ref": "#/components/schemas/RunCreate"}, {"properties": {"thread_id": {}}}]},
+            }
+        },
+    }
+)
+"""Stateless runs, as Langrove 0.3.0 describes them: each starts on a thread of its own."""
+REFUSALS = [
+    (Response(401, (("www-authenticate", "Bearer"),)), UpstreamRefused, 401),
+    (Response(403), UpstreamRefused, 403),
+    (Response(429), UpstreamRefused, 429),
+    (Response(302), UpstreamError, 502),
+    (Response(400), UpstreamError, 502),
+    (Response(503), UpstreamError, 502),
+]
+
+
+def test_stateless_runs_are_not_those_of_the_protocol() -> None:
+    with pytest.raises(UpstreamUnrecognised):
+        told(answer({"name": "langrove"}), LANGROVE)
+    stateful = LANGROVE.body.replace(
+        b'"$ref":"#/components/schemas/RunCreate"', b'"$ref":"#/components/schemas/Stateful"', 3
+    )
+    assert told(NOT_FOUND, Response(200, (), stateful)) == "agent-protocol"
+
+
+def test_a_schema_that_refers_to_itself_is_read_once() -> None:
+    loop = {"components": {"schemas": {"RunCreate": {"anyOf": [{"$ref": "#/components/schemas/RunCreate"}, 1]}}}}
+    assert told(NOT_FOUND, answer(LANGROVE.json | loop)) == "agent-protocol", (
+        "a body that is not described may take all"
+    )
+
+
+@pytest.mark.parametrize(("refusal", "kind", "status"), REFUSALS, ids=[str(row[0].status) for row in REFUSALS])
+def test_a_kind_that_a_refused_document_could_show_is_not_ruled_out(
+    refusal: Response, kind: type[ResumeError], status: int
+) -> None:
+    both = {"langgraph_py_version": "1.2", "metadata": {"checkpoint_backend": "sqlite"}}  # agentseek's, or LangGraph's
+    for answers in ((refusal, AGENT_PROTOCOL), (answer(both), refusal), (refusal, refusal)):
+        with pytest.raises(kind) as refused:
+            told(*answers)
+        assert (refused.value.http_status, type(refused.value)) == (status, kind)
+        assert refused.value.metadata["document"] in ("/info", "/openapi.json")
+        assert dict(refused.value.headers) == dict(refusal.headers)
+
+
+@pytest.mark.parametrize("absent", [404, 405, 410])
+def test_a_document_that_is_not_there_says_nothing(absent: int) -> None:
+    card = answer({"name": "an agent"})
+    assert told(Response(absent), Response(absent), card) == "a2a"
+
+
+def test_a_refused_document_does_not_matter_where_another_one_decides() -> None:
+    agno = paths(**{"agents_{a}_runs_{b}_continue": ["post"], "teams_{a}_runs_{b}_continue": ["post"]})
+    assert told(NOT_FOUND, agno, Response(503)) == "agno"
+    with pytest.raises(UpstreamError):
+        told(NOT_FOUND, NOT_FOUND, Response(503))
 
 
 def test_all_questions_are_asked_at_once() -> None:

@@ -74,10 +74,13 @@ class Driver:
     has_lookup: ClassVar[bool] = True
     """Whether the server can be asked about a thread that the shim never saw."""
 
+    keeps_contents: ClassVar[bool] = False
+    """Whether what the server says of a thread is known from its runs' traffic alone."""
+
     @classmethod
     def has(cls) -> frozenset[str]:
         """What a test may need beside a scenario."""
-        needs = ("ids", "agents", "wrong", "cancels", "recognised", "restarts", "fresh")
+        needs = ("ids", "agents", "wrong", "cancels", "recognised", "restarts", "fresh", "keeps_contents")
         return frozenset(name for name in needs if getattr(cls, name))
 
     def __init__(self, client: httpx.Client) -> None:

@@ -14,6 +14,7 @@ from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.guard import FallbackGuard, Ledger, MemoryGuard, MemoryLedger
 from ap_resume_shim.guard.ledger import FallbackLedger
 from ap_resume_shim.guard.redis import RedisGuard
+from ap_resume_shim.guard.redis_ledger import FORMAT
 from tests.guard.conftest import Clock, Replicas, arrived, claims
 from tests.redis_server import RedisServer, redis_server
 
@@ -133,7 +134,7 @@ class TestInRedis:
         guard = RedisGuard(store.url)
         await guard.ledger.note("t", 1)
         (key,) = await client.keys("*")
-        assert key == "ap_resume_shim:{t}:ledger"
+        assert key == f"ap_resume_shim:{{t}}:{FORMAT}"
         await client.pexpire(key, 5000)
         await guard.ledger.note("t", 1)
         assert WEEK - 60 < await client.ttl(key) <= WEEK

@@ -13,6 +13,7 @@ from starlette.types import Message, Scope
 
 from ap_resume_shim import ConfigurationError, Limits, ResumeShim, middleware
 from ap_resume_shim.backends import load_backend
+from ap_resume_shim.core.errors import UpstreamRefused
 from tests.serving import serving
 from tests.shell.agent import Agent, reply, resume
 from tests.shell.calling import Call, Recorder, http
@@ -234,6 +235,25 @@ async def test_a_failed_detection_is_tried_again() -> None:
     agent.extra = described(None, {"paths": PATHS}).extra
     await (call := Call(BODY))(shim, http("PATCH", "/runs/resume"))
     assert call.status == 200
+
+
+@pytest.mark.anyio
+async def test_what_strangers_are_refused_decides_nothing() -> None:
+    """LangGraph's server with `/info` for its users alone: its routes are those of the protocol, too."""
+
+    async def for_users(scope: Any, receive: Any, send: Any) -> None:
+        knows = any(name == b"authorization" for name, _ in scope["headers"])
+        await reply(send, LANGGRAPH if knows else {"detail": "who are you?"}, 200 if knows else 401)
+
+    agent = described(LANGGRAPH, {"paths": PATHS})
+    agent.extra["/info"] = for_users
+    shim = ResumeShim(agent)
+    with pytest.raises(UpstreamRefused):
+        await shim.detect()
+    await (stranger := Call(BODY))(shim, http("PATCH", "/runs/resume"))
+    assert (stranger.status, json.loads(stranger.answer)["code"], shim.backend) == (401, "unauthorized", None)
+    await Call(BODY)(shim, http("PATCH", "/runs/resume", headers=[(b"authorization", b"Bearer u")]))
+    assert shim.backend == "langgraph"
 
 
 @pytest.mark.anyio

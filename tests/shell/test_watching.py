@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Note, Observer
 from ap_resume_shim.core.errors import InvalidRequest, ThreadNotInterrupted
-from ap_resume_shim.core.exchange import Consult, Headers
+from ap_resume_shim.core.exchange import Consult, Entry, Headers
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.watching import LARGEST
@@ -34,14 +34,14 @@ class Noting:
         self.thread = json.loads(body)["thread"]
 
     def head(self, status: int, headers: Headers) -> Iterable[Note]:
-        yield self.thread, status
+        yield self.thread, Entry({"saw": status})
 
     def feed(self, chunk: bytes) -> Iterable[Note]:
         if chunk:
-            yield self.thread, chunk.decode()
+            yield self.thread, Entry({"saw": chunk.decode()}, {"said": chunk.decode()})
 
     def end(self, *, complete: bool) -> Iterable[Note]:
-        yield self.thread, complete
+        yield self.thread, Entry({"saw": complete})
 
 
 class Remembering(Dialect):
@@ -57,8 +57,8 @@ class Remembering(Dialect):
         return thread_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        known = yield Consult()
-        raise ThreadNotInterrupted(json.dumps(known))
+        known: list[Entry] = yield Consult()
+        raise ThreadNotInterrupted(json.dumps([[entry.facts["saw"], entry.contents] for entry in known]))
         return Found("idle")
 
     def watch(self, method: str, path: str) -> Observer | None:
@@ -74,8 +74,18 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"two"})
 
 
-def known(url: str, thread: str = "t") -> Any:
-    return json.loads(resume(url, thread_id=thread).json()["message"])
+def known(url: str, thread: str = "t", **headers: str) -> Any:
+    return [saw for saw, _ in told(url, thread, **headers)]
+
+
+def told(url: str, thread: str = "t", **headers: str) -> Any:
+    """Facts and contents of the thread's entries, as the dialect gets them for this caller."""
+    return json.loads(resume(url, headers=headers, thread_id=thread).json()["message"])
+
+
+async def facts(guard: MemoryGuard, shim: ResumeShim) -> list[Any]:
+    entries = await shim._page(http("POST", "/runs"), "t").read(guard.ledger)
+    return [entry.facts["saw"] for entry in entries]
 
 
 def test_what_passes_is_known_the_newest_first_and_stays_as_it_is() -> None:
@@ -108,7 +118,7 @@ def test_a_part_is_known_before_the_client_gets_it() -> None:
         call = Call(b'{"thread": "t"}')
 
         async def send(message: Any) -> None:
-            known_by_then.append(await guard.ledger.recall(shim._thread("t")))
+            known_by_then.append(await facts(guard, shim))
 
         await shim(http("POST", "/runs"), call.receive, send)
 
@@ -128,7 +138,7 @@ def test_an_answer_that_breaks_off_is_known_to_have() -> None:
     async def talk() -> list[Any]:
         with pytest.raises(OSError, match="broken"):
             await Call(b'{"thread": "t"}')(shim, http("POST", "/runs"))
-        return await guard.ledger.recall(shim._thread("t"))
+        return await facts(guard, shim)
 
     assert asyncio.run(talk()) == [False, 200]
 
@@ -151,3 +161,21 @@ def test_a_request_that_is_too_large_passes_unseen() -> None:
     with serving(ResumeShim(app, Remembering())) as url:
         assert CLIENT.post(f"{url}/runs", content=b'{"thread":"t"}' + b" " * LARGEST).text == "onetwo"
         assert known(url) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "read"),
+    [
+        ({}, {"a": ["two", "one"], "b": [None, None], "": [None, None]}),
+        ({"share_ledger": True}, {"a": ["two", "one"], "b": ["two", "one"], "": ["two", "one"]}),
+        ({"credentials": ["x-user"]}, {"a": ["two", "one"], "b": ["two", "one"], "": ["two", "one"]}),
+    ],
+    ids=["by credentials", "shared", "by other credentials"],
+)
+def test_contents_are_the_callers_whose_traffic_held_them(options: Any, read: dict[str, list[Any]]) -> None:
+    with serving(ResumeShim(app, Remembering(), **options)) as url:
+        CLIENT.post(f"{url}/runs", json={"thread": "t"}, headers={"authorization": "a"})
+        for who, expected in read.items():
+            entries = told(url, **({"authorization": who} if who else {}))
+            assert [saw for saw, _ in entries] == [True, "two", "one", 201], "facts are everybody's"
+            assert [contents and contents["said"] for _, contents in entries[1:3]] == expected

@@ -18,7 +18,7 @@ class AgUi(Driver):
 
     backend = "ag-ui"
     fresh = has_lookup = False
-    restarts = True
+    restarts = keeps_contents = True
     path: ClassVar[str] = "/"
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:

@@ -1,0 +1,55 @@
+"""Detection at start: where only the traffic tells of threads, a first resume would come too late to find out the kind.
+
+A server that is not there yet is tried again. One that refuses strangers is left to the first resume, which comes with
+somebody's credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ap_resume_shim.core.errors import ResumeError, UpstreamTimeout, UpstreamUnreachable
+
+logger = logging.getLogger("ap_resume_shim")
+
+PATIENCE = 2.0
+"""Seconds that the start waits for the first attempt."""
+PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between attempts; the last from then on."""
+_NOT_THERE_YET = (502, 503, 504)
+
+
+async def detect_at_start(detect: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
+    """Wait for the first attempt, at most `PATIENCE`; the others are made by the task, which is the caller's to end."""
+    tried = asyncio.Event()
+    task = asyncio.create_task(_until_detected(detect, tried))
+    waiting = asyncio.create_task(tried.wait())
+    await asyncio.wait((waiting,), timeout=PATIENCE)
+    waiting.cancel()
+    return task
+
+
+async def _until_detected(detect: Callable[[], Awaitable[object]], tried: asyncio.Event) -> None:
+    pauses = iter(PAUSES)
+    while True:
+        try:
+            await detect()
+            return
+        except ResumeError as error:
+            if not _is_not_there_yet(error):
+                logger.warning(
+                    "the kind of backend is not known at start: %s Runs that pass before the first resume are not "
+                    "seen, which matters for ag-ui, acp and a2a 0.3: name the backend.",
+                    error.message,
+                )
+                return
+        finally:
+            tried.set()
+        await asyncio.sleep(next(pauses, PAUSES[-1]))
+
+
+def _is_not_there_yet(error: ResumeError) -> bool:
+    away = isinstance(error, UpstreamUnreachable | UpstreamTimeout)
+    return away or error.metadata.get("upstream_status") in _NOT_THERE_YET
