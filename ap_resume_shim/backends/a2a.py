@@ -6,7 +6,7 @@ the answer to the next question (current SDK), or runs beside the first one (SDK
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,11 +94,12 @@ class A2A(Dialect):
             raise AgentNotFound(
                 f"The backend knows no agent {wanted!r}: leave `agent_id` out, or name it as its card does."
             )
+        moving = False
         if spoken_to.binding.lists:
-            tasks = yield from _listed(spoken_to.binding, resume)
+            tasks, moving = yield from _listed(spoken_to.binding, resume)
         else:
             tasks = yield from _remembered(spoken_to.binding, resume)
-        found = _found(tasks, spoken_to, sure=not agent or resume.body.interrupt_id is not None)
+        found = replace(_found(tasks, spoken_to, None if not agent else resume), moving=moving)
         if agent or resume.mode is Mode.BACKGROUND or spoken_to.tells[resume.mode] != "run":
             return found
         (answer,) = yield Ask((spoken_to.binding.task(str(found.run_id)),))  # lists leave out what was made
@@ -208,21 +209,30 @@ class A2A(Dialect):
         return Seen() if method == "POST" else None
 
 
-def _listed(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, list[Task]]:
-    """All pages. A server that does not know the filter gives the tasks of others as well."""
-    tasks: list[Task] = []
-    page = ""
-    while True:
-        (answer,) = yield Ask((binding.tasks(resume.thread_id, page),))
-        listed = binding.result(_at_home(answer))
-        tasks += [Task(value) for value in listed.get("tasks") or ()]
-        page = listed.get("nextPageToken") or ""
-        if not page:
-            break
-    tasks = [task for task in tasks if task.context_id == resume.thread_id]
+def _listed(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, tuple[list[Task], bool]]:
+    """All pages, and whether a task changed meanwhile: then it may be on no page that was read, or on two of them.
+
+    A server that does not know the filter gives the tasks of others as well.
+    """
+    listed, page = yield from _page(binding, resume, "")
+    first, several = listed, bool(page)
+    while page:
+        more, page = yield from _page(binding, resume, page)
+        listed = [*listed, *more]
+    again = first
+    if several:
+        again, _ = yield from _page(binding, resume, "")
+    tasks = {task.id: task for task in map(Task, [*listed, *again]) if task.context_id == resume.thread_id}
     if not tasks:
         raise ThreadNotFound(f"The agent has no task in context {resume.thread_id}. Check `thread_id`.")
-    return tasks
+    return list(tasks.values()), again != first
+
+
+def _page(binding: wire.Binding, resume: Resume, page: str) -> Generator[Step, Any, tuple[list[Json], str]]:
+    """A page of tasks, and the name of the next one."""
+    (answer,) = yield Ask((binding.tasks(resume.thread_id, page),))
+    listed = binding.result(_at_home(answer))
+    return list(listed.get("tasks") or ()), listed.get("nextPageToken") or ""
 
 
 def _remembered(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, list[Task]]:
@@ -261,16 +271,16 @@ def _at_home(answer: Response) -> Response:
     return answer
 
 
-def _found(tasks: list[Task], agent: wire.Agent, *, sure: bool) -> Found:
+def _found(tasks: list[Task], agent: wire.Agent, resume: Resume | None) -> Found:
     """A context stands as its tasks do.
 
-    While one of them works, the question of another is answered only by who is `sure` to mean it: an answer that comes
-    too late for one would find the other.
+    While one of them works, the question of another is answered only by a `resume` that names it: an answer that
+    comes too late for one would find the other.
     """
     last = newest(tasks)
     asked: dict[str | None, Task] = {task.question.id: task for task in tasks if task.waits}
     status: ThreadStatus = "idle"
-    if asked and (sure or not last.works):
+    if asked and (resume is None or not last.works or _names(resume, asked)):
         status = "interrupted"
     elif last.works:
         status = "busy"
@@ -279,6 +289,7 @@ def _found(tasks: list[Task], agent: wire.Agent, *, sure: bool) -> Found:
     return Found(
         status=status,
         interrupts=tuple(task.question for task in asked.values()),
+        past_ids=frozenset().union(*(task.question_ids for task in tasks)),
         agent_id=agent.name,
         error=last.error,
         updated_at=last.updated_at,
@@ -286,6 +297,12 @@ def _found(tasks: list[Task], agent: wire.Agent, *, sure: bool) -> Found:
         memory=_Memory(agent, asked),
         tells=agent.tells,
     )
+
+
+def _names(resume: Resume, asked: Collection[str | None]) -> bool:
+    """Whether the resume names the question that it answers, by a pin or by a key of its answer."""
+    given = resume.body.input
+    return resume.body.interrupt_id is not None or (isinstance(given, dict) and not set(asked).isdisjoint(given))
 
 
 def _binding(started: Started) -> wire.Binding:

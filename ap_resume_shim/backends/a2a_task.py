@@ -75,6 +75,12 @@ class Task:
         return Interrupt(str(self._said.get("messageId") or self.id), value)
 
     @property
+    def question_ids(self) -> set[str]:
+        """Ids of all its questions, past ones too: of what the agent has said. One without an id has the task's."""
+        said = [self._said, *(item for item in self._history if _role(item) == "assistant")]
+        return {self.id, *(str(item["messageId"]) for item in said if item.get("messageId"))}
+
+    @property
     def values(self) -> Json:
         """What it has made, and what was said, as the draft has messages."""
         said = [*self._history, *([self._said] if self._said else [])]

@@ -26,8 +26,8 @@ EVENTS = "text/event-stream"
 _PAGE = 100
 """Tasks of one page: more are refused by the SDK."""
 
-_HISTORY = 2
-"""Messages of a task's history that tell whether its question was answered already."""
+_HISTORY = 50
+"""Messages of a task's history: the last two show whether its question was answered, all of them what was asked."""
 
 INTERNAL = -32603
 """The code with which JSON-RPC tells that the agent's own code failed."""

@@ -51,6 +51,7 @@ class Acp(Dialect):
         "`on_disconnect: cancel` ends the run, but the agent's own code goes on to what it says next.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
+    interrupt_id_form = wire.QUESTION_ID
 
     def __init__(self, *, thread: str = "session") -> None:
         """`thread`: what `thread_id` names. Not both at once, since a run must not be held under two names."""

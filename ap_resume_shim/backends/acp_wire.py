@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,8 @@ _STATUS: dict[str, ThreadStatus] = {
     "cancelled": "error",
 }
 _LARGEST = 4 * 1024 * 1024
+QUESTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}@.+")
+"""The id of a question: its run's, and the time of its message."""
 
 
 def run_path(run_id: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from ap_resume_shim.backends.adk_answer import response_of
 from ap_resume_shim.backends.adk_session import Question, Session
 from ap_resume_shim.backends.adk_stream import Events
+from ap_resume_shim.backends.adk_together import check_together
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Started, Verdict
 from ap_resume_shim.core.errors import (
@@ -67,6 +68,8 @@ class Adk(Dialect):
         '{"result": 5}.',
         'A confirmation is answered with true, false or {"confirmed", "payload"}, a request for a credential with '
         "an object, a workflow's request for input with what fits its schema.",
+        "Answers that the server would lose are refused: those of agents side by side are sent one by one, those of a "
+        "workflow's nodes all at once, a confirmation before other answers.",
         "With `ResumabilityConfig`, a retry does not call a tool again that failed after the answer: ADK ends the run.",
     )
     marks = (Marks(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
@@ -116,6 +119,7 @@ class Adk(Dialect):
             raise MultipleInterrupts(
                 "These are questions of several runs: answer those of one run at a time.", found.interrupts
             )
+        check_together(questions, found.memory.session)
         _parts(found, verdict)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
@@ -207,6 +211,7 @@ def _found(app: str, session: Session) -> Found:
         status,
         interrupts=tuple(question.interrupt for question in session.open.values()),
         answered=tuple(question.interrupt for question in session.taken.values()) if status == "error" else (),
+        past_ids=session.question_ids,
         agent_id=app,
         values=session.values,
         error=session.error,

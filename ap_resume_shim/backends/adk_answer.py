@@ -10,19 +10,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ap_resume_shim.backends.adk_session import CONFIRMATION, CREDENTIAL, INPUT, Question
+from ap_resume_shim.backends.adk_session import CONFIRMATION, CREDENTIAL, Question
 from ap_resume_shim.core.errors import UnsupportedInput
+from ap_resume_shim.core.json_schema import Strictness
+from ap_resume_shim.core.typed_answers import check_answer
 
 _EXACT = 2**53
 """Up to here a float is an integer exactly."""
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "integer": int,
-    "number": (int, float),
-    "string": str,
-    "boolean": bool,
-    "array": list,
-    "object": dict,
-}
+_KINDS = ("integer", "number", "string", "boolean", "array", "object")
+_ENFORCED = Strictness(scalar_types=True, extra_properties=True)
+"""ADK makes 1 of true, and drops keys that it does not know."""
 
 
 def response_of(question: Question, value: Any) -> dict[str, Any]:
@@ -31,8 +28,8 @@ def response_of(question: Question, value: Any) -> dict[str, Any]:
         return _confirmation(value)
     if question.name == CREDENTIAL:
         return _credential(value)
-    if question.name == INPUT and "interruptId" in question.arguments:
-        return _workflow_input(value, question.arguments.get("response_schema"))
+    if question.of_workflow:
+        return _workflow_input(question, value)
     return value if isinstance(value, dict) else {"result": value}
 
 
@@ -62,10 +59,12 @@ def _credential(value: Any) -> dict[str, Any]:
     raise UnsupportedInput("The question is for a credential: answer with its `authConfig`, filled in.")
 
 
-def _workflow_input(value: Any, schema: Any) -> dict[str, Any]:
+def _workflow_input(question: Question, value: Any) -> dict[str, Any]:
     """One that does not fit is an error in the workflow, for that answer and all that follow it."""
-    if isinstance(schema, dict) and not _fits(value, schema):
-        raise UnsupportedInput(f"The answer does not fit what the question asks for: {json.dumps(schema)}.")
+    schema = question.arguments.get("response_schema")
+    if isinstance(schema, dict):
+        check_answer(question.interrupt, value, _ENFORCED, _enforced(schema))
+        _check_floats(schema, value)
     return {"result": json.dumps(value) if isinstance(value, str) and _reads_as_json(value) else value}
 
 
@@ -77,21 +76,27 @@ def _reads_as_json(text: str) -> bool:
     return True
 
 
-def _fits(value: Any, schema: dict[str, Any]) -> bool:
-    """Whether ADK, which looks at types alone, takes the value for what it is; it makes 1 of true, and drops keys."""
-    fields: dict[str, Any] | None = schema.get("properties")
-    if schema.get("type") != "object" or fields is None:
-        return _is(value, schema)
-    required = schema.get("required") or ()
-    if not isinstance(value, dict) or not set(required) <= value.keys() <= fields.keys():
-        return False
-    return all(_is(item, fields[name]) or (item is None and name not in required) for name, item in value.items())
+def _enforced(schema: dict[str, Any]) -> dict[str, Any]:
+    """What ADK looks at in a schema: the types of the value and of its fields."""
+    fields = schema.get("properties")
+    if schema.get("type") != "object" or not isinstance(fields, dict):
+        return _type(schema)
+    required = schema.get("required") or []
+    known = {name: _type(field, *(() if name in required else ("null",))) for name, field in fields.items()}
+    return {"type": "object", "properties": known, "required": required, "additionalProperties": False}
 
 
-def _is(value: Any, schema: dict[str, Any]) -> bool:
-    kind = schema.get("type")
-    if not isinstance(kind, str) or kind not in _KINDS:
-        return True
-    if isinstance(value, bool):
-        return kind == "boolean"
-    return isinstance(value, _KINDS[kind]) and not (kind == "number" and isinstance(value, int) and abs(value) > _EXACT)
+def _type(schema: Any, *others: str) -> dict[str, Any]:
+    kind = schema.get("type") if isinstance(schema, dict) else None
+    return {"type": [kind, *others]} if kind in _KINDS else {}
+
+
+def _check_floats(schema: dict[str, Any], value: Any) -> None:
+    """A number is a float there."""
+    fields = schema.get("properties")
+    parts = [(schema, value)]
+    if isinstance(fields, dict) and isinstance(value, dict):
+        parts = [(fields[name], item) for name, item in value.items()]
+    for rule, item in parts:
+        if _type(rule) == {"type": ["number"]} and isinstance(item, int) and abs(item) > _EXACT:
+            raise UnsupportedInput(f"ADK makes a float of {str(item)[:40]}, which is another number: send it as text.")

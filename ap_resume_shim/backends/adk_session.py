@@ -30,11 +30,15 @@ class Question:
     invocation_id: str
     times: int
     """How often it was asked by now: a workflow may ask again under the same id, in a loop."""
+    branch: str | None = None
+    """Of the agents that work side by side, the one that asks."""
+    author: str | None = None
+    """The agent that asks."""
 
     @property
     def id(self) -> str:
         """The call's, as long as no other question has had it."""
-        return self.call_id if self.times == 1 else f"{self.call_id}#{self.times}"
+        return id_of(self.call_id, self.times)
 
     @property
     def call_id(self) -> str:
@@ -57,9 +61,15 @@ class Question:
         return (self.arguments.get("originalFunctionCall") or {}).get("id")
 
     @property
+    def of_workflow(self) -> bool:
+        """Whether a node of a workflow asks, not a tool of an agent."""
+        return self.name == INPUT and "interruptId" in self.arguments
+
+    @property
     def interrupt(self) -> Interrupt:
         """As the client sees it."""
-        return Interrupt(self.id, {"name": self.name, "args": self.arguments})
+        schema = self.arguments.get("response_schema") if self.name == INPUT else None
+        return Interrupt(self.id, {"name": self.name, "args": self.arguments}, schema)
 
 
 class Session:
@@ -80,8 +90,10 @@ class Session:
         self._unused: dict[str, Question] = {}
         """Confirmations that were given, for calls that have no result since."""
         self._newest: Event | None = None
-        self._first_news: set[str] = set()
+        self.first_news: set[str] = set()
         """Calls to which the agent itself has put a result, as a function that runs long may at once."""
+        self._groups: dict[str, set[str | None]] = {}
+        """By run, the agents that others are a part of. They say so with resumability alone; workflows have nodes."""
         for event in self.events:
             self._follow(event)
 
@@ -110,6 +122,11 @@ class Session:
         return self._message if self.taken.keys() & self._unused.keys() else []
 
     @property
+    def question_ids(self) -> frozenset[str]:
+        """Ids of all questions, past ones too."""
+        return frozenset(id_of(call, n) for call, times in self.asked.items() for n in range(1, times + 1))
+
+    @property
     def values(self) -> dict[str, Any]:
         """The state, and what was said."""
         return values_of(self.state, self.events)
@@ -132,6 +149,7 @@ class Session:
             self.taken = {}
         else:
             self._note_results(event)
+            self._note_end(event)
         self.open |= questions_of(event, self.asked)
         self._newest = event
 
@@ -141,10 +159,27 @@ class Session:
         An error with them is what a run that was aborted leaves behind, in place of answers that will not come.
         """
         ids = {str(response.get("id")) for response in _responses(event)}
-        self._first_news |= ids
+        self.first_news |= ids
         self._unused = {key: question for key, question in self._unused.items() if question.confirms not in ids}
         if event.get("errorCode"):
             self.open = {key: question for key, question in self.open.items() if key not in ids}
+
+    def _note_end(self, event: Event) -> None:
+        """An agent of a group that has ended is not run again: nothing of this run would hear an answer to it."""
+        actions, run, author = event.get("actions") or {}, str(event.get("invocationId")), event.get("author")
+        state = actions.get("agentState")
+        if isinstance(state, dict) and "nodes" not in state:
+            self._groups.setdefault(run, set()).add(author)
+        if actions.get("endOfAgent"):
+            self.open = {
+                key: question
+                for key, question in self.open.items()
+                if (question.invocation_id, question.author) != (run, author) or not self.in_group(question)
+            }
+
+    def in_group(self, question: Question) -> bool:
+        """Whether an agent asks that stands in a sequence, or in parallel to others, in an app with resumability."""
+        return bool(self._groups.get(question.invocation_id, set()) - {question.author})
 
     def _ends_turn(self, event: Event) -> bool:
         """Whether the agent waits for the user after this event."""
@@ -154,8 +189,13 @@ class Session:
             return True
         if _responses(event):  # the model is told next, unless a call beside them has no result yet
             beside = [key for key, question in self.open.items() if question.invocation_id == event.get("invocationId")]
-            return not self._first_news.issuperset(beside)
+            return not self.first_news.issuperset(beside)
         return not _calls(event)
+
+
+def id_of(call_id: str, times: int) -> str:
+    """The id of a question that is asked under this call's id for the n-th time."""
+    return call_id if times == 1 else f"{call_id}#{times}"
 
 
 def questions_of(event: Event, asked: Counter[str]) -> dict[str, Question]:
@@ -164,7 +204,9 @@ def questions_of(event: Event, asked: Counter[str]) -> dict[str, Question]:
     for call in _calls(event):
         if call.get("id") and _runs_long(call, event):
             asked[call["id"]] += 1
-            found[call["id"]] = Question(call, str(event.get("invocationId")), asked[call["id"]])
+            found[call["id"]] = Question(
+                call, str(event.get("invocationId")), asked[call["id"]], event.get("branch"), event.get("author")
+            )
     return found
 
 

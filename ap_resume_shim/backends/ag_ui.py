@@ -18,6 +18,7 @@ from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Obs
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     InterruptNotPending,
+    InvalidAnswer,
     ResumeError,
     ThreadBusy,
     ThreadNotInterrupted,
@@ -191,7 +192,7 @@ _REFUSALS: dict[str, tuple[type[ResumeError], str]] = {
             ),
         ),
         (
-            UnsupportedInput,
+            InvalidAnswer,
             "Send the answer that the question asks for.",
             (
                 "INVALID_PAYLOAD",

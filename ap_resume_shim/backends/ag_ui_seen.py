@@ -120,6 +120,8 @@ class Watch:
     def _finish(self, told: dict[str, Any]) -> Iterator[Note]:
         questions = asked(self._customs, told)
         contents: dict[str, Any] = {"values": [question.value for question in questions]}
+        if any(question.schema is not None for question in questions):
+            contents["schemas"] = [question.schema for question in questions]
         if questions:
             contents["sent"] = _bounded(self._sent(), _SENT_BYTES, {})
         if any(not question.keeps_history for question in questions):
@@ -257,10 +259,11 @@ def _answers(facts: dict[str, Any], question: Question) -> bool:
 def _questions(facts: dict[str, Any], contents: Any) -> tuple[Question, ...] | None:
     """The questions at which a run ended; None where one of them cannot be read."""
     asked = facts.get("questions", [])
-    values = _content(contents, "values", list) or []
+    values, schemas = (_content(contents, name, list) or [] for name in ("values", "schemas"))
     if not isinstance(asked, list):
         return None
-    read = [Question.read(one, value) for one, value in zip_longest(asked, values[: len(asked)])]
+    told = zip_longest(asked, values[: len(asked)], schemas[: len(asked)])
+    read = [Question.read(one, value, schema) for one, value, schema in told]
     questions = tuple(question for question in read if question is not None)
     return questions if len(questions) == len(read) else None
 

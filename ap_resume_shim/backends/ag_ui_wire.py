@@ -6,18 +6,22 @@ Facts are from the adapters as they ran; `docs/backends/ag-ui.md` has the table.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_schema import Strictness
+from ap_resume_shim.core.typed_answers import check_answer
 
 Way = Literal["entries", "map", "command"]
 """How a question is answered: `resume` with an entry for each; `command.resume` by LangGraph's ids; or with the bare
 answer, where the question came without an id."""
 
+ENFORCED = Strictness(scalar_types=True)
+"""What the adapters of Strands and Agent Framework refuse or convert; LangGraph's looks at no schema."""
 QUESTION_BYTES = 16 * 1024
 """Of all questions of a thread together, as JSON: what they say beyond that is not remembered."""
 
@@ -33,9 +37,12 @@ class Question:
     """How many times the adapter reads an answer that is text as JSON, on its way to the agent."""
     keeps_history: bool = True
     """Whether the server keeps the conversation, so that a resume need not bring it along."""
+    schema: Any = None
+    """Of the answer."""
+    expires_at: str | None = None
 
     @classmethod
-    def read(cls, facts: Any, value: Any) -> Self | None:
+    def read(cls, facts: Any, value: Any, schema: Any) -> Self | None:
         """From the ledger; None where it cannot be read."""
         match facts:
             case {
@@ -44,49 +51,60 @@ class Question:
                 "texts": int(texts),
                 "keeps_history": bool(keeps_history),
             }:
-                return cls(id_, value, way, texts, keeps_history)
+                expires_at = facts.get("expires_at")
+                expires_at = expires_at if isinstance(expires_at, str) else None
+                return cls(id_, value, way, texts, keeps_history, schema, expires_at)
         return None
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the ledger keeps of it beside what it says."""
-        return {"id": self.id, "way": self.way, "texts": self.texts, "keeps_history": self.keeps_history}
+        facts = {"id": self.id, "way": self.way, "texts": self.texts, "keeps_history": self.keeps_history}
+        return facts if self.expires_at is None else {**facts, "expires_at": self.expires_at}
 
     @property
     def interrupt(self) -> Interrupt:
         """As the flow knows it."""
-        return Interrupt(self.id, self.value)
-
-    @property
-    def schema(self) -> Any:
-        """What the adapter holds an answer against; LangGraph's holds it against nothing."""
-        return self.value.get("responseSchema") if self.way == "entries" and isinstance(self.value, dict) else None
+        return Interrupt(self.id, self.value, self.schema, self.expires_at)
 
 
 def asked(customs: Iterable[Mapping[str, Any]], finished: Mapping[str, Any]) -> tuple[Question, ...]:
     """The questions at which a run stopped: those of its outcome, else those of its `on_interrupt` events."""
     outcome = finished.get("outcome")
     entries = outcome.get("interrupts") if isinstance(outcome, dict) else None
-    if isinstance(entries, list) and entries:
-        questions = tuple(_of_entry(entry) for entry in entries if isinstance(entry, dict))
-    else:
-        questions = tuple(_of_custom(event) for event in customs)
-    return _fitting(questions)
+    of_events = [_of_custom(event) for event in customs]
+    if not isinstance(entries, list) or not entries:
+        return _fitting(tuple(of_events))
+    schemas = {question.id: question.schema for question in of_events}  # LangGraph's own stand in the events alone
+    return _fitting(tuple(_of_entry(entry, schemas) for entry in entries if isinstance(entry, dict)))
 
 
-def _of_entry(entry: dict[str, Any]) -> Question:
+def _of_entry(entry: dict[str, Any], schemas: Mapping[str | None, Any]) -> Question:
     """LangGraph's adapter takes no entry of `resume` for several questions, nor null: its own ids carry both."""
+    typed = _typed(entry)
     metadata = entry.get("metadata")
     about: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     own, framework = about.get("langgraph"), about.get("agent_framework")
     if isinstance(own, dict) and _is_langgraph_id(entry.get("id")):
-        return Question(entry["id"], own.get("raw"), "map")
+        if typed["schema"] is None:
+            typed["schema"] = schemas.get(entry["id"])
+        return Question(entry["id"], own.get("raw"), "map", **typed)
     value = {name: item for name, item in entry.items() if name != "id"}
     if not isinstance(framework, dict):
-        return Question(entry.get("id"), value, "entries")
+        return Question(entry.get("id"), value, "entries", **typed)
     # Read as JSON when the request comes, and once more unless the question takes text.
     texts = 1 if framework.get("response_type") == "str" else 2
-    return Question(entry.get("id"), value, "entries", texts, framework.get("type") != "function_approval_request")
+    keeps_history = framework.get("type") != "function_approval_request"
+    return Question(entry.get("id"), value, "entries", texts, keeps_history, **typed)
+
+
+def _typed(entry: dict[str, Any]) -> dict[str, Any]:
+    """The schema of the answer, and the end of the question's time."""
+    schema, expires_at = entry.get("responseSchema"), entry.get("expiresAt")
+    return {
+        "schema": schema if isinstance(schema, dict) else None,
+        "expires_at": expires_at if isinstance(expires_at, str) else None,
+    }
 
 
 def _of_custom(event: Mapping[str, Any]) -> Question:
@@ -95,9 +113,11 @@ def _of_custom(event: Mapping[str, Any]) -> Question:
     if not isinstance(raw, dict):
         raw = {}
     value = raw["value"] if "value" in raw else _parsed(event.get("value"))
+    schema = raw.get("response_schema")
+    schema = schema if isinstance(schema, dict) else None
     if _is_langgraph_id(raw.get("id")):
-        return Question(raw["id"], value, "map")
-    return Question(None, value, "command")
+        return Question(raw["id"], value, "map", schema=schema)
+    return Question(None, value, "command", schema=schema)
 
 
 def _parsed(value: Any) -> Any:
@@ -112,9 +132,9 @@ def _parsed(value: Any) -> Any:
 
 def _fitting(questions: tuple[Question, ...]) -> tuple[Question, ...]:
     """What questions say, as long as all of it has a place in the ledger."""
-    if len(strictjson.dumps([question.value for question in questions])) <= QUESTION_BYTES:
+    if len(strictjson.dumps([(question.value, question.schema) for question in questions])) <= QUESTION_BYTES:
         return questions
-    return tuple(replace(question, value=None) for question in questions)
+    return tuple(replace(question, value=None, schema=None) for question in questions)
 
 
 def error_of(told: dict[str, Any]) -> dict[str, Any]:
@@ -165,39 +185,8 @@ def _check_answer(question: Question, answer: Any) -> None:
             "Microsoft's Agent Framework drops null from a request, and the agent gets {} or nothing: wrap the answer "
             "in an object, if the question takes one."
         )
-    if not fits(question.schema, answer):
-        raise UnsupportedInput(
-            "The answer is not what the question asks for, so that the server would refuse or change it: its "
-            "`responseSchema` is in the interrupt's value."
-        )
-
-
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "string": lambda answer: isinstance(answer, str),
-    "boolean": lambda answer: isinstance(answer, bool),
-    "integer": lambda answer: isinstance(answer, int) and not isinstance(answer, bool),
-    "number": lambda answer: isinstance(answer, int | float) and not isinstance(answer, bool),
-    "object": lambda answer: isinstance(answer, dict),
-    "array": lambda answer: isinstance(answer, list),
-}
-
-
-def fits(schema: Any, answer: Any) -> bool:
-    """Whether an answer is what a schema asks for, as far as the adapters look at one: types, and members."""
-    if not isinstance(schema, dict):
-        return True
-    if not _TYPES.get(str(schema.get("type")), lambda _: True)(answer):
-        return False
-    if not isinstance(answer, dict):
-        return True
-    choices = schema.get("anyOf") or [{}]
-    required = schema.get("required") or []
-    members = schema.get("properties") or {}
-    return (
-        all(name in answer for name in required)
-        and any(all(name in answer for name in choice.get("required") or []) for choice in choices)
-        and all(fits(member, answer[name]) for name, member in members.items() if name in answer)
-    )
+    if question.way == "entries":
+        check_answer(question.interrupt, answer, ENFORCED)
 
 
 def _is_no_bare_answer(answer: Any) -> bool:

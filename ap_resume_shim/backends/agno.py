@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ap_resume_shim.backends.agno_question import Question, current_step, has_expired, questions_of
+from ap_resume_shim.backends.agno_question import QUESTION_ID, Question, current_step, has_expired, questions_of
 from ap_resume_shim.backends.agno_stream import Events, plain_name, text_of
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Input, Lookup, Marks, Started, Verdict
@@ -113,6 +113,7 @@ class Agno(Dialect):
         "were started as a stream; the others are 422.",
     )
     unsupported = frozenset({"webhook", "config"})
+    interrupt_id_form = QUESTION_ID
     partial = False
     """What is not answered is rejected."""
 

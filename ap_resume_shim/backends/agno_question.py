@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ap_resume_shim.backends.agno_answer import TOOLS, Part, needs_of, write_step
+from ap_resume_shim.backends.agno_schema import of_step, of_tool
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.typed_answers import check_answer
 
+QUESTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+\.\d+)?")
+"""The id of a question: that of a tool's requirement, or of a step with its number and its retries."""
 _TOLD_OF_TOOLS = ("tool_name", "tool_args", "user_input_schema", "user_feedback_schema")
 _TOLD_OF_STEPS = (
     "step_name",
@@ -38,7 +43,8 @@ class Question:
         return str(self.interrupt.id)
 
     def answered(self, value: Any) -> Part:
-        """The part, with the answer in it."""
+        """The part, with the answer in it. Raises `InvalidAnswer` or `UnsupportedInput`."""
+        check_answer(self.interrupt, value)
         return {**self.part, **self.write(self.part, value)}
 
 
@@ -53,7 +59,7 @@ def questions_of(run: Mapping[str, Any], now: str) -> tuple[Question, ...]:
         return ()
     about = {"kind": _kind_of_step(step), **_shown(step, _TOLD_OF_STEPS)}
     asked = f"{step['step_id']}:{len(run['step_requirements'])}.{step.get('retry_count') or 0}"
-    return (Question(Interrupt(asked, about), step, write_step),)
+    return (Question(Interrupt(asked, about, of_step(step), step.get("timeout_at")), step, write_step),)
 
 
 def current_step(run: Mapping[str, Any]) -> Part:
@@ -76,7 +82,7 @@ def _of_tools(requirements: Iterable[Part] | None) -> tuple[Question, ...]:
         kind = _kind_of_tool(tool)
         if kind is not None:
             about = {"kind": kind, **_shown(tool, _TOLD_OF_TOOLS), **_shown(requirement, ("member_agent_id",))}
-            asked.append(Question(Interrupt(requirement["id"], about), requirement, _into(kind)))
+            asked.append(Question(Interrupt(requirement["id"], about, of_tool(kind, tool)), requirement, _into(kind)))
     return tuple(asked)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ap_resume_shim.backends.llamaindex_answer import Kind, Named, taken
-from ap_resume_shim.backends.llamaindex_log import Log, Question, read
+from ap_resume_shim.backends.llamaindex_log import QUESTION_ID, Log, Question, id_of, read
 from ap_resume_shim.backends.llamaindex_stream import CANCELLED, Events, values
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Dialect, Found, Input, Lookup, Started, ThreadStatus, Verdict
@@ -74,6 +74,7 @@ class LlamaIndex(Dialect):
     )
     unsupported = frozenset({"webhook", "config"})
     acceptance_unproven = True
+    interrupt_id_form = QUESTION_ID
 
     def __init__(self, event: str = "", field: str = "", echo: str = "") -> None:
         """See `options`."""
@@ -92,10 +93,16 @@ class LlamaIndex(Dialect):
         log = yield from self._log(resume)
         if log.over:
             return _found((yield from _handler(resume)))
-        kinds = (yield from _kinds(workflow, log)) if agent and log.waits else []
+        kinds: list[Kind] = []
+        moving = False
+        if agent and log.waits:
+            kinds, now = yield from _kinds(resume, workflow, log)
+            moving = now != handler  # its `updated_at` is the moment at which the run began to wait
         return replace(
             _found(handler),
             status="interrupted" if log.waits else "busy",
+            moving=moving,
+            past_ids=frozenset(id_of(handler["run_id"], number) for number in log.numbers),
             interrupts=tuple(question.interrupt(handler["run_id"]) for question in log.asked),
             memory=_Memory(handler, log, kinds),
         )
@@ -259,11 +266,11 @@ def _found(handler: dict[str, Any]) -> Found:
     )
 
 
-def _kinds(workflow: str, log: Log) -> Generator[Step, Any, list[Kind]]:
-    """The classes of events that a workflow takes."""
+def _kinds(resume: Resume, workflow: str, log: Log) -> Generator[Step, Any, tuple[list[Kind], Any]]:
+    """The classes of events that a workflow takes, and the handler once more."""
     paths = [f"/workflows/{segment(workflow)}/{name}" for name in ("representation", "events")]
-    graph, events = yield Ask(tuple(Request.get(path) for path in paths))
-    return taken(read_lookup(graph)["graph"], read_lookup(events)["events"], log.kinds)
+    graph, events, handler = yield Ask(tuple(Request.get(path) for path in (*paths, _path(resume))))
+    return taken(read_lookup(graph)["graph"], read_lookup(events)["events"], log.kinds), handler.json
 
 
 def _answered(found: Found, verdict: Verdict) -> Question:

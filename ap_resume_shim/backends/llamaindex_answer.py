@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ap_resume_shim.core.errors import ConfigurationError, UnsupportedInput
+from ap_resume_shim.core.json_schema import Strictness, violations
 
+_ENFORCED = Strictness(scalar_types=True, bounds=True)
+"""The server refuses what its class refuses, and would make true of "yes", and 5 of "5"."""
 RESPONSE = "response"
 """The field of the framework's own answer, which declares none: by its documentation."""
 ALL = "*"
@@ -59,43 +62,17 @@ class Kind:
         given = answer if field == ALL else {field: answer}
         if not isinstance(given, dict):
             raise UnsupportedInput(f"The event {self.name!r} takes an object of its fields{_list(left)}.")
-        missing = set(self.schema.get("required") or ()) - set(given) - set(repeated)
-        if missing:
-            raise UnsupportedInput(f"The event {self.name!r} needs {', '.join(sorted(missing))} as well.")
-        for name, value in given.items():
+        for name in given:
             if name.startswith("_"):
                 raise UnsupportedInput(f"A field {name!r} would not arrive: the framework has its own use for it.")
-            if not _fits(value, declared.get(name) or {}):
-                raise UnsupportedInput(
-                    f"The field {name!r} of the event {self.name!r} takes {declared[name]}: the server would change "
-                    "the value, or refuse it."
-                )
+        required = [name for name in self.schema.get("required") or () if name not in repeated]
+        for problem in violations({**self.schema, "required": required}, given, _ENFORCED):
+            raise UnsupportedInput(f"The event {self.name!r} would not arrive so: `{problem.path}` {problem.problem}.")
         return given
 
 
 def _list(names: list[str]) -> str:
     return f": {', '.join(names)}" if names else ""
-
-
-_TYPES: dict[Any, tuple[type, ...]] = {
-    "null": (type(None),),
-    "boolean": (bool,),
-    "integer": (int,),
-    "number": (int, float),
-    "string": (str,),
-    "array": (list,),
-    "object": (dict,),
-}
-
-
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether a value is of the declared type: the server would make true of "yes", and 5 of "5"."""
-    kind, choices = schema.get("type"), schema.get("anyOf")
-    if kind not in _TYPES:
-        return choices is None or any(_fits(value, choice) for choice in choices)
-    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
-        return False
-    return not isinstance(value, list) or all(_fits(item, schema.get("items") or {}) for item in value)
 
 
 def taken(graph: Mapping[str, Any], schemas: Iterable[Mapping[str, Any]], asked: set[str]) -> list[Kind]:

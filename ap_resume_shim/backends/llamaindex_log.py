@@ -6,6 +6,7 @@ outside. Neither a question nor an answer has an id there: the log tells which s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.interrupt import Interrupt
 
+QUESTION_ID = re.compile(r"[A-Za-z0-9_-]{10}:\d+")
+"""The id of a question: its run's, and its number in the run's log."""
 Entry = tuple[int, dict[str, Any]]
 """An event of the log, and its number."""
 
@@ -41,6 +44,11 @@ def fields(event: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != "_data"} | (value.get("_data") or {})
 
 
+def id_of(run_id: str, number: int) -> str:
+    """The id of a question. A handler's next run counts from 0 again: so the run belongs to it."""
+    return f"{run_id}:{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """An event that asks; or, of no kind, the silence of a run that waits and has asked nothing."""
@@ -52,8 +60,8 @@ class Question:
     """The step that asked, where the log tells."""
 
     def interrupt(self, run_id: str) -> Interrupt:
-        """A handler's next run counts from 0 again: so the run belongs to the id."""
-        return Interrupt(f"{run_id}:{self.number}", {"type": self.kind, "value": self.value} if self.kind else None)
+        """As the client sees it."""
+        return Interrupt(id_of(run_id, self.number), {"type": self.kind, "value": self.value} if self.kind else None)
 
 
 class Log:
@@ -68,6 +76,8 @@ class Log:
         self.over = False
         self.kinds: set[str] = set()
         """The classes of all questions, answered ones too."""
+        self.numbers: list[int] = []
+        """Their numbers."""
         self._answers = answers
         self._open: list[Question] = []
         self._idle: int | None = None
@@ -121,6 +131,7 @@ class Log:
             (((step, _), since),) = self._running.items()
             self._open = [asked for asked in self._open if asked.step != step or asked.number < since]
         self.kinds.add(event["type"])
+        self.numbers.append(number)
         self._open.append(Question(number, event["type"], fields(event), step))
 
     def _wake(self, step: str, event: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ap_resume_shim.backends import mastra_wire as wire
 from ap_resume_shim.backends.mastra_records import Records, Steps, refusal_in
-from ap_resume_shim.backends.mastra_steps import Question, outcome, questions_of
+from ap_resume_shim.backends.mastra_steps import QUESTION_ID, Question, outcome, questions_of
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotFound
@@ -22,6 +22,7 @@ from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Ended, Reframer, Request, Response, Step, segment
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import error_text
+from ap_resume_shim.core.typed_answers import check_answer
 
 _STATUS: dict[str, ThreadStatus] = {
     "running": "busy",
@@ -62,6 +63,7 @@ class Mastra(Dialect):
         "A step that failed after its answer cannot be retried.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
+    interrupt_id_form = QUESTION_ID
 
     def __init__(self, prefix: str = "/api") -> None:
         """See `options`."""
@@ -87,6 +89,7 @@ class Mastra(Dialect):
         questions = questions_of(run["steps"]) if status == "interrupted" else ()
         if agent and questions and not schemas:
             schemas = yield from self._schemas(workflow)
+        questions = tuple(replace(question, schema=schemas.get(question.step)) for question in questions)
         ended = outcome(run)
         return Found(
             status,
@@ -133,7 +136,7 @@ class Mastra(Dialect):
         """One answer, which its step takes as it is."""
         answer = wire.one(verdict, found)
         wire.check_numbers(answer)
-        wire.check_schema(found.memory.schemas.get(wire.answered(found, verdict).step), answer)
+        check_answer(wire.answered(found, verdict).interrupt, answer, wire.ENFORCED)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
         """From here on it is about the one question."""
@@ -186,7 +189,8 @@ class Mastra(Dialect):
 
     def reframer(self, resume: Resume, started: Started) -> Reframer:
         """Records that are no Server-Sent Events."""
-        return Steps(Emitter(resume.body.stream_modes), started.memory.questions)
+        memory: _Memory = started.memory
+        return Steps(Emitter(resume.body.stream_modes), memory.questions, memory.schemas)
 
     def _path(self, workflow: str) -> str:
         return f"{self._prefix}/workflows/{segment(workflow)}"

@@ -13,14 +13,24 @@ from typing import Any
 
 from ap_resume_shim.backends import mastra_wire as wire
 from ap_resume_shim.backends.mastra_chunks import Chunks
-from ap_resume_shim.backends.mastra_schema import mismatch
-from ap_resume_shim.backends.mastra_thread import Mark, Question, error_in, marks_of, question_of, said
+from ap_resume_shim.backends.mastra_thread import (
+    QUESTION_ID,
+    Mark,
+    Question,
+    calls_of,
+    error_in,
+    marks_of,
+    question_of,
+    said,
+)
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
 from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Reframer, Request, Response, Step, segment
+from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import error_text
+from ap_resume_shim.core.typed_answers import check_answer
 
 _NEWEST = "perPage=100&orderBy=%7B%22field%22%3A%22createdAt%22%2C%22direction%22%3A%22DESC%22%7D"
 """The newest 100 messages: in them is the question, unless so much was said since."""
@@ -68,6 +78,7 @@ class MastraAgent(Dialect):
         "A run in the background cannot be stopped; a tool that works goes on until it ends.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
+    interrupt_id_form = QUESTION_ID
 
     def __init__(self, prefix: str = "/api") -> None:
         """See `options`."""
@@ -109,7 +120,7 @@ class MastraAgent(Dialect):
                 "send an object, or whatever else the tool understands."
             )
         wire.check_numbers(answer)
-        wire.check_schema(question.schema, answer)
+        check_answer(question.interrupt, answer, wire.ENFORCED)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
         """From here on it is about the one question."""
@@ -178,6 +189,7 @@ def _found(thread: dict[str, Any], listed: dict[str, Any], answers: dict[str, Re
     return Found(
         _status(runs, marks, questions, error),
         tuple(question.interrupt for question in questions),
+        past_ids=calls_of(messages),
         agent_id=questions[0].agent if questions else wanted,
         values={"messages": said(messages)},
         error=error,
@@ -245,7 +257,7 @@ def _same_agent_or_refuse(wanted: str | None, questions: tuple[Question, ...]) -
 def _decision(answer: Any) -> dict[str, Any]:
     """Whether a tool may run. What is none would make the server ask again, and say that the run went on."""
     value = {"approved": answer} if isinstance(answer, bool) else answer
-    if isinstance(value, dict) and mismatch(_DECISION, value) is None:
+    if isinstance(value, dict) and not violations(_DECISION, value, wire.ENFORCED):
         return value
     raise UnsupportedInput(
         'A tool call asks whether it may run: send true, false or {"approved": true or false, "reason": "…"}.'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ap_resume_shim.backends.mastra_thread import asked, question_of
+from ap_resume_shim.backends.mastra_thread import asked, question_of, schema_of
 from ap_resume_shim.backends.mastra_wire import plain
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.events import Emitter
@@ -72,7 +72,8 @@ class Chunks:
         return self._emit.custom(plain(chunk))
 
     def _ask(self, call: dict[str, Any], *, approval: bool) -> None:
-        self._open.append(asked(str(call.get("toolCallId")), question_of(call, approval=approval), approval=approval))
+        value = question_of(call, approval=approval)
+        self._open.append(asked(str(call.get("toolCallId")), value, schema_of(call), approval=approval))
 
     def _fail(self, error: Any) -> bytes:
         if self._error is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ap_resume_shim.backends.mastra_steps import Question, outcome, without_meta
@@ -50,9 +50,9 @@ class Steps:
     over = False
     """The stream ends by itself."""
 
-    def __init__(self, emitter: Emitter, left: Iterable[Question]) -> None:
-        """`left`: the questions that this resume leaves as they are."""
-        self._emit, self._records = emitter, Records()
+    def __init__(self, emitter: Emitter, left: Iterable[Question], schemas: Mapping[str, Any]) -> None:
+        """`left`: the questions that this resume leaves as they are; `schemas`: of the answers, by step."""
+        self._emit, self._records, self._schemas = emitter, Records(), schemas
         self._open: dict[str, list[Interrupt]] = {}
         for question in left:
             self._open.setdefault(question.step, []).append(question.interrupt)
@@ -100,7 +100,7 @@ class Steps:
         if name in self._open or any(other.startswith(f"{name}.") for other in self._open):
             return
         value = without_meta(step.get("suspendPayload"))
-        question = Question((name,), value, step.get("suspendedAt"), self._item.get(name))
+        question = Question((name,), value, step.get("suspendedAt"), self._item.get(name), self._schemas.get(name))
         self._open[name] = [question.interrupt]
 
     def _finish(self, payload: dict[str, Any]) -> bytes:

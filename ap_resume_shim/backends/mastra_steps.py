@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from ap_resume_shim.backends.mastra_wire import plain
 from ap_resume_shim.core.exchange import Ended
 from ap_resume_shim.core.interrupt import Interrupt
 
+QUESTION_ID = re.compile(r".+@\d{13}", re.DOTALL)
+"""The id of a question: its step, and the time in milliseconds at which the step asked."""
 _META = "__workflow_meta"
 
 
@@ -26,6 +29,8 @@ class Question:
     asked_at: Any
     item: int | None = None
     """Which of its items a `foreach` asks about."""
+    schema: Any = None
+    """Of its answer."""
 
     @property
     def step(self) -> str:
@@ -36,7 +41,7 @@ class Question:
     def interrupt(self) -> Interrupt:
         """As the client sees it."""
         item = "" if self.item is None else f"[{self.item}]"
-        return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value)
+        return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value, self.schema)
 
 
 def questions_of(steps: dict[str, Any]) -> tuple[Question, ...]:

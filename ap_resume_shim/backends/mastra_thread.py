@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 from ap_resume_shim.backends.mastra_wire import plain
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.interrupt import Interrupt
+
+QUESTION_ID = re.compile(r".+:[0-9a-f]{12}", re.DOTALL)
+"""The id of a question that asks for a value: its tool call, and a digest of what it asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +44,16 @@ class Question:
     @property
     def interrupt(self) -> Interrupt:
         """As the client sees it."""
-        return asked(self.call, self.value, approval=self.approval)
+        return asked(self.call, self.value, self.schema, approval=self.approval)
 
 
-def asked(call: str, value: Any, *, approval: bool) -> Interrupt:
+def asked(call: str, value: Any, schema: Any = None, *, approval: bool) -> Interrupt:
     """The question. A call is approved once, but may ask for values again and again: what it asks tells them apart."""
     if approval:
         return Interrupt(call, value)
     written = json.dumps(value, sort_keys=True)  # storages may keep the keys in another order
     digest = hashlib.sha256(written.encode()).hexdigest()[:12]
-    return Interrupt(f"{call}:{digest}", value)
+    return Interrupt(f"{call}:{digest}", value, schema)
 
 
 def question_of(tool: dict[str, Any], *, approval: bool) -> Any:
@@ -62,6 +66,12 @@ def question_of(tool: dict[str, Any], *, approval: bool) -> Any:
 def marks_of(messages: Iterable[dict[str, Any]]) -> dict[str, Mark]:
     """The calls that wait. A mark stays where the answer was null: not at a call that has its result (`state`)."""
     return {mark.call: mark for message in messages for mark in _marks(message)}
+
+
+def calls_of(messages: Iterable[dict[str, Any]]) -> frozenset[str]:
+    """The ids of all tool calls: each may have asked whether it may run."""
+    calls = (part.get("toolInvocation") or {} for message in messages for part in _parts(message))
+    return frozenset(str(call["toolCallId"]) for call in calls if call.get("toolCallId"))
 
 
 def error_in(messages: list[dict[str, Any]]) -> Any:
@@ -83,14 +93,14 @@ def _marks(message: dict[str, Any]) -> Iterator[Mark]:
     for kind, approval in (("pendingToolApprovals", True), ("suspendedTools", False)):
         for call, mark in (metadata.get(kind) or {}).items():
             if call in waiting:
-                yield Mark(call, approval, _schema(mark))
+                yield Mark(call, approval, schema_of(mark))
 
 
-def _schema(mark: dict[str, Any]) -> Any:
-    """It is told as JSON in JSON."""
+def schema_of(told: dict[str, Any]) -> Any:
+    """The schema of the answer, which is written as JSON in JSON."""
     try:
-        return strictjson.read(mark.get("resumeSchema") or "null")
-    except ValueError:
+        return strictjson.read(told.get("resumeSchema") or "null")
+    except (TypeError, ValueError):
         return None
 
 

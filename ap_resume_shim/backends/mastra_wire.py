@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ap_resume_shim.backends.mastra_schema import mismatch
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found, Input, Verdict
 from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput
 from ap_resume_shim.core.exchange import Response
+from ap_resume_shim.core.json_schema import Strictness
 from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal
 
+ENFORCED = Strictness(scalar_types=True, bounds=True, extra_properties=True)
+"""What the server refuses of an answer: it would not be heard by its step, and an agent's tool would not run again. A
+key that an object's schema does not know is dropped on its way to the step."""
 PREFIX = "where the server's API is; by default /api"
 """The option `prefix`."""
 
@@ -86,12 +89,6 @@ def check_numbers(answer: Any) -> None:
             raise UnsupportedInput(
                 f"A Mastra server does not carry the integer {str(value)[:40]} unchanged: send it as a string."
             )
-
-
-def check_schema(schema: Any, answer: Any) -> None:
-    """What the question's own schema refuses is not heard by its step: an agent's tool would not be run again."""
-    if problem := mismatch(schema, answer):
-        raise UnsupportedInput(f"The question has a schema for its answer, and there {problem}.", {"schema": schema})
 
 
 def _everything_in(value: Any) -> Iterator[Any]:

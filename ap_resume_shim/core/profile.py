@@ -65,6 +65,14 @@ def _known_error(code: str) -> str:
     return code
 
 
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
 Pointer = Annotated[str, AfterValidator(_pointer)]
 Pointers = Pointer | Annotated[list[Pointer], Field(min_length=1)]
 """A place, or several: the first where something else than null is."""
@@ -134,6 +142,8 @@ class InterruptTable(_Table):
 
     id: Pointer = "/id"
     value: Pointer = "/value"
+    id_form: Annotated[str, AfterValidator(_regular_expression)] | None = None
+    """What every id matches as a whole, and no key of an ordinary answer: a regular expression."""
 
 
 class StatusTable(_Table):

@@ -83,6 +83,8 @@ class ProfileDialect(Dialect):
         self.reserved: frozenset[str] = frozenset({*table.json_} | answer_in) - _FIELDS
         self.partial, self.forwards_extra = profile.partial, profile.forwards_extra
         self.commit = profile.resume.commit
+        form = profile.interrupt.id_form
+        self.interrupt_id_form = None if form is None else re.compile(form)
         if profile.detect is not None:
             openapi = frozenset(map(plain_path, profile.detect.openapi))
             takes = {plain_path(route): frozenset(names) for route, names in profile.detect.takes.items()}
@@ -149,7 +151,10 @@ class ProfileDialect(Dialect):
             return next((value for value in values if value is not MISSING and value is not None), None)
 
         where = self.profile.found
-        status = self._status(at(where.status))
+        words = [word for pointer in every(where.status) if (word := at(pointer)) is not None]
+        # Lookups that were made side by side may show the thread before and after a change.
+        busy = any(equal(word, known) for word in words for known in self._words["busy"])
+        status: ThreadStatus = "busy" if busy else self._status(words[0] if words else None)
         agent = at(where.agent_id)
         if wanted is not None and agent not in (None, wanted) and not self._names_the_agent:
             raise InvalidRequest(
@@ -306,7 +311,7 @@ class ProfileDialect(Dialect):
             first = sse.first_event(body)
             return first.json if first is not None and first.name == "metadata" else {}
         run = Response(200, (), body).json
-        return point(run, self._profile.wait.run) if tells == "result" else run
+        return point(run, self.profile.wait.run) if tells == "result" else run
 
     def _elsewhere(self, resume: Resume, body: bytes) -> ResumeError | None:
         """The error where an answer names a thread, and another one than the resume does: no agent asked there."""

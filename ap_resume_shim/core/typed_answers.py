@@ -1,32 +1,43 @@
 """Questions that say what an answer looks like, by a schema or by a known shape.
 
-What certainly violates it is refused before anything is sent.
+What violates it is refused before anything is sent.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from ap_resume_shim.core import hitl
 from ap_resume_shim.core.dialect import Found, Input
 from ap_resume_shim.core.errors import InvalidAnswer
-from ap_resume_shim.core.json_schema import violations
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_schema import LAX, Strictness, violations
 
 
 def check_answers(verdict: Input, found: Found) -> None:
     """Compare each answer with the shape and the `response_schema` of its question. Raises `InvalidAnswer`."""
     for interrupt in found.interrupts:
-        if interrupt.id not in verdict.by_id:
-            continue
-        answer = verdict.by_id[interrupt.id]
-        problems = hitl.violations(interrupt.value, answer) or violations(interrupt.response_schema, answer)
-        if problems:
-            first = problems[0]
-            place = f" at `{first.path}`" if first.path else ""
-            raise InvalidAnswer(
-                f"The answer{place} {first.problem}, by what the question asks for. Nothing was sent: correct the "
-                "answer and send it again.",
-                {
-                    "problems": [problem.as_json() for problem in problems[:20]],
-                    "interrupt_id": interrupt.id,
-                    **({} if interrupt.response_schema is None else {"response_schema": interrupt.response_schema}),
-                },
-            )
+        if interrupt.id in verdict.by_id:
+            check_answer(interrupt, verdict.by_id[interrupt.id])
+
+
+def check_answer(interrupt: Interrupt, answer: Any, strictness: Strictness = LAX, schema: Any = None) -> None:
+    """Compare an answer with the shape of its question, and with its `response_schema`, or `schema` in place of that.
+
+    `schema` is what the server enforces of the `response_schema`. Raises `InvalidAnswer`, which shows the latter.
+    """
+    schema = interrupt.response_schema if schema is None else schema
+    problems = hitl.violations(interrupt.value, answer) or violations(schema, answer, strictness)
+    if not problems:
+        return
+    first = problems[0]
+    place = f" at `{first.path}`" if first.path else ""
+    raise InvalidAnswer(
+        f"The answer{place} {first.problem}, by what the question asks for. Nothing was sent: correct the answer and "
+        "send it again.",
+        {
+            "problems": [problem.as_json() for problem in problems[:20]],
+            "interrupt_id": interrupt.id,
+            **({} if interrupt.response_schema is None else {"response_schema": interrupt.response_schema}),
+        },
+    )

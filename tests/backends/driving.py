@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -35,7 +35,10 @@ class Changing(dict[str, Any]):
 
 
 def follow(flow: Generator[Step, Any, Any], server: dict[str, Any]) -> tuple[list[str], Any]:
-    """Answer what a dialect asks: `server` is what stands at "METHOD target", below the thread's path as `…`."""
+    """Answer what a dialect asks: `server` is what stands at "METHOD target", below the thread's path as `…`.
+
+    An iterator stands for a state that changes: each request takes its next item.
+    """
     asked: list[str] = []
     answers = None
     try:
@@ -44,7 +47,7 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any]) -> tuple[lis
             assert isinstance(step, Ask)
             names = [f"{r.method} {r.target}".replace(f"/threads/{THREAD}", "…") for r in step.requests]
             asked.append(" + ".join(names))
-            told = [server[name] for name in names]
+            told = [next(item) if isinstance(item := server[name], Iterator) else item for name in names]
             answers = tuple(item if isinstance(item, Response) else answer(item) for item in told)
     except StopIteration as ended:
         return asked, ended.value

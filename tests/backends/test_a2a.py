@@ -41,7 +41,7 @@ def card(*interfaces: tuple[str, str], streams: bool = True, **more: Any) -> dic
 RPC_CARD, REST_CARD = card(("JSONRPC", "1.0")), card(("HTTP+JSON", "1.0"))
 OLD_CARD = {"name": "Helper", "url": "http://h/", "protocolVersion": "0.3.0", "capabilities": {"streaming": True}}
 COMPAT_CARD = card(("JSONRPC", "0.3"))
-LIST = f"GET /a2a/tasks?contextId={THREAD}&pageSize=100&historyLength=2"
+LIST = f"GET /a2a/tasks?contextId={THREAD}&pageSize=100&historyLength=50"
 
 
 def said(role: str, text: str, id_: str = "m1") -> dict[str, Any]:
@@ -240,6 +240,8 @@ def test_while_another_task_works_a_question_is_answered_only_by_its_id() -> Non
     tasks = [task("working", "t0"), task()]
     assert (found(*tasks).status, found(*tasks).interrupts) == ("busy", (ASKS,))
     assert found(*tasks, interrupt_id="q1").status == "interrupted"
+    assert found(*tasks, input={"q1": "yes"}).status == "interrupted"
+    assert found(*tasks, input={"x": "yes"}).status == "busy"
     dialect = A2A()
     assert found(*tasks, dialect=dialect, agent=False).status == "interrupted", "after a run, questions come first"
 
@@ -257,18 +259,31 @@ def test_a_question_that_was_answered_is_none_though_the_agent_does_not_say_that
     assert found(task(history=[said("ROLE_USER", "hello")])).status == "interrupted", "an agent may ask without words"
 
 
+def test_ids_of_past_questions_are_those_that_the_agent_has_said_in_any_of_its_tasks() -> None:
+    ended = task("completed", "t0", history=[said("ROLE_AGENT", "Go?", "q0"), said("ROLE_USER", "yes", "a0")])
+    assert found(ended, task()).past_ids == {"t0", "q0", "t1", "q1"}
+
+
+def pages(*pages: tuple[list[Any], str]) -> Found:
+    told = [answer(rpc({"tasks": tasks, "nextPageToken": page})) for tasks, page in pages]
+    thread: Found = follow(A2A().lookup(resume()), {GET_CARD: RPC_CARD, "POST /a2a ListTasks": told})[1]
+    return thread
+
+
 def test_all_pages_are_read_and_tasks_of_other_contexts_left_out() -> None:
     """A filter that the server does not understand is ignored (recording 51)."""
-    server = {
-        GET_CARD: RPC_CARD,
-        "POST /a2a ListTasks": [
-            answer(rpc({"tasks": [{**task(), "contextId": "other"}], "nextPageToken": "2"})),
-            answer(rpc({"tasks": [task(id_="t2")], "nextPageToken": ""})),
-        ],
-    }
-    assert follow(A2A().lookup(resume()), server)[1].run_id == "t2"
+    first = ([{**task(), "contextId": "other"}], "2")
+    thread = pages(first, ([task(id_="t2")], ""), first)
+    assert (thread.run_id, thread.moving) == ("t2", False)
     memory = found(task()).memory
     assert "&pageToken=2%3D" in memory.agent.binding.tasks(THREAD, "2=").target
+
+
+def test_a_task_that_changes_while_pages_are_read_is_seen_and_counts_as_busy() -> None:
+    """The list is ordered by the last change: what changes is on another page than before."""
+    quiet, asking = task("completed", "t0"), task(id_="t2", at="2026-11-24T11:00:00Z")
+    thread = pages(([quiet], "2"), ([], ""), ([asking, quiet], "2"))
+    assert (thread.status, thread.run_id, thread.moving) == ("interrupted", "t2", True)
 
 
 def test_an_unknown_context_has_no_tasks() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ap_resume_shim.backends.adk import Adk
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
-from ap_resume_shim.core.errors import ResumeError, UnsupportedInput
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
 from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
@@ -31,6 +31,10 @@ def said(text: str, by: str = "bot", **more: Any) -> dict[str, Any]:
 def calls(*ids: str, name: str = "approve", run: str = "e-1", **arguments: Any) -> dict[str, Any]:
     parts = [{"functionCall": {"id": call, "name": name, "args": arguments}} for call in ids]
     return event(*parts, run=run, longRunningToolIds=list(ids))
+
+
+def at(branch: str | None, asks: dict[str, Any], by: str = "bot") -> dict[str, Any]:
+    return asks | {"branch": branch, "author": by}
 
 
 def result(call: str, value: Any, by: str = "user", name: str = "approve", **more: Any) -> dict[str, Any]:
@@ -208,6 +212,11 @@ def test_a_question_that_is_asked_again_has_an_id_of_its_own() -> None:
     assert parts(thread, Input({"again#2": 1})) == [{"id": "again", "name": "approve", "response": {"result": 1}}]
 
 
+def test_past_questions_are_those_of_the_session() -> None:
+    thread = found(GO, ASKS, result("adk-1", {}), said("thanks"), calls("again"), result("again", {}), calls("again"))
+    assert thread.past_ids == {"adk-1", "again", "again#2"}
+
+
 def test_what_was_rewound_is_over() -> None:
     rewound = event(by="user", run="e-2", actions={"rewindBeforeInvocationId": "e-1"})
     assert found(GO, ASKS, rewound).status == "idle"
@@ -350,11 +359,12 @@ def test_a_workflow_checks_types_and_an_answer_that_does_not_fit_would_end_it(
     schema: dict[str, Any], fits: list[Any], does_not: list[Any]
 ) -> None:
     thread = question("adk_request_input", interruptId="q", response_schema=schema)
+    assert thread.interrupts[0].response_schema == schema
     for value in fits:
         carried = response(thread, value)["result"]
         assert carried == value or json.loads(carried) == value
     for value in does_not:
-        with pytest.raises(UnsupportedInput):
+        with pytest.raises(InvalidRequest):
             response(thread, value)
 
 
@@ -367,6 +377,78 @@ def test_answers_to_several_runs_do_not() -> None:
     thread = found(GO, ASKS, calls("adk-2", run="e-2"))
     assert refusal(thread, Input({"adk-1": 1, "adk-2": 2})).code == "multiple_interrupts"
     assert sent(thread, Input({"adk-1": 1}))["invocationId"] == "e-1"
+
+
+CONFIRMS, INPUT = "adk_request_confirmation", "adk_request_input"
+NEWS = event(
+    *({"functionResponse": {"id": call, "name": "approve", "response": {"status": "asked"}}} for call in ("q1", "q2")),
+)
+GROUP = event(by="group", actions={"agentState": {}})
+ENDED = event(by="bot", actions={"endOfAgent": True})
+TOGETHER = {
+    "confirmations of one agent": ((calls("q1", "q2", name=CONFIRMS),), "both", "each"),
+    "questions with first news": ((calls("q1", "q2"), NEWS), "both", "each"),
+    "questions without": ((calls("q1", "q2", name=INPUT),), "both", None),
+    "a question with first news and one without": (
+        (calls("q1"), result("q1", {}, by="bot"), calls("q2")),
+        "both",
+        "each",
+    ),
+    "a confirmation and a question": ((calls("q1", name=CONFIRMS), calls("q2")), None, "q1"),
+    "two agents side by side": (
+        (at("l", calls("q1", name=CONFIRMS)), at("r", calls("q2", name=CONFIRMS))),
+        None,
+        "each",
+    ),
+    "two of a sequence": ((at(None, calls("q1"), "one"), at(None, calls("q2"), "two")), None, "each"),
+    "confirmations of one agent in a group": ((GROUP, calls("q1", "q2", name=CONFIRMS)), "both", None),
+    "questions of one agent in a group": ((GROUP, calls("q1", "q2"), NEWS), "both", None),
+    "nodes of a workflow": (
+        (at("l@1", calls("q1", name=INPUT, interruptId="q1")), at("r@1", calls("q2", name=INPUT, interruptId="q2"))),
+        "both",
+        None,
+    ),
+    "a node and an agent in a node": (
+        (at("l@1", calls("q1", name=INPUT, interruptId="q1")), at("r@1", calls("q2"))),
+        None,
+        "each",
+    ),
+}
+"""As google-adk 2.13.0 did: which of two questions' answers it hears, sent together, and sent alone."""
+
+
+@pytest.mark.parametrize(("asked", "together", "alone"), TOGETHER.values(), ids=TOGETHER)
+def test_answers_that_the_server_would_lose_are_refused(
+    asked: tuple[dict[str, Any], ...], together: str | None, alone: str | None
+) -> None:
+    thread = found(GO, *asked, said("Please answer."))
+    apart: dict[str | None, list[tuple[str, ...]]] = {"each": [("q1",), ("q2",)], "q1": [("q1",)], None: []}
+    heard = [ids for ids in (("q1", "q2"), ("q1",), ("q2",)) if not lost(thread, ids)]
+    assert heard == ([("q1", "q2")] if together else []) + apart[alone]
+
+
+def lost(thread: Found, answered: tuple[str, ...]) -> bool:
+    try:
+        ADK.check(resume(), thread, Input(dict.fromkeys(answered, True)))
+    except ResumeError as error:
+        assert error.code == "multiple_interrupts"
+        assert [item["id"] for item in error.metadata["interrupts"]] == ["q1", "q2"]
+        return True
+    return False
+
+
+def test_nobody_hears_an_answer_to_an_agent_of_a_group_that_has_ended() -> None:
+    asked = (
+        GO,
+        GROUP,
+        calls("q1", "q2", name=CONFIRMS),
+        result("q1", {"confirmed": True}, name=CONFIRMS),
+        said("done"),
+    )
+    assert ids(found(*asked)) == (["q2"], [])
+    assert ids(found(*asked, ENDED)) == ([], [])
+    alone = tuple(event for event in asked if event is not GROUP)
+    assert ids(found(*alone, ENDED)) == (["q2"], []), "an agent that stands alone is run again"
 
 
 def test_going_on_sends_no_message_and_shows_in_the_session() -> None:

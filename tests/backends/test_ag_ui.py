@@ -11,15 +11,17 @@ from ap_resume_shim.backends import known_marks
 from ap_resume_shim.backends.ag_ui import AgUi
 from ap_resume_shim.backends.ag_ui_seen import SERVER
 from ap_resume_shim.backends.ag_ui_stream import BROKE_OFF, Reframer, patched
-from ap_resume_shim.backends.ag_ui_wire import QUESTION_BYTES, fits
+from ap_resume_shim.backends.ag_ui_wire import ENFORCED, QUESTION_BYTES
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.detect import Told as ServerTold
 from ap_resume_shim.core.detect import recognise
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
-from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.errors import InterruptNotPending, ResumeError
 from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Response
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode, StreamMode
+from ap_resume_shim.core.verdict import judge
 from tests.backends.driving import THREAD, answer, resume
 
 UI = AgUi()
@@ -446,7 +448,7 @@ def test_agent_framework_drops_null() -> None:
 
 def test_an_answer_of_another_type_is_refused() -> None:
     found = look(run(STARTED, outcome(of_framework("str", {"type": "string"}))))
-    assert cannot(found, Input({"q1": 1})) == "unsupported_input"
+    assert cannot(found, Input({"q1": 1})) == "invalid_answer"
 
 
 @pytest.mark.parametrize(
@@ -465,8 +467,40 @@ def test_an_answer_of_another_type_is_refused() -> None:
     ],
 )
 def test_an_answer_fits_a_schema_as_far_as_adapters_look(schema: Any, fit: Any, unfit: Any) -> None:
-    assert fits(schema, fit)
-    assert unfit is ... or not fits(schema, unfit)
+    assert not violations(schema, fit, ENFORCED)
+    assert unfit is ... or violations(schema, unfit, ENFORCED)
+
+
+COLOUR = {"enum": ["red", "blue"], "type": "string"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        outcome(entry(responseSchema=COLOUR)),
+        outcome(entry(KEY, responseSchema=COLOUR, metadata={"langgraph": {"raw": "which?"}})),
+    ],
+    ids=["any adapter", "LangGraph's"],
+)
+def test_a_question_shows_the_schema_of_its_outcome(asked: Told) -> None:
+    assert look(run(STARTED, asked)).interrupts[0].response_schema == COLOUR
+
+
+def test_langgraphs_own_schema_stands_in_the_event_alone() -> None:
+    custom = dict(on_interrupt(value="which?"))
+    custom["rawEvent"] = {**custom["rawEvent"], "response_schema": COLOUR}
+    assert look(run(STARTED, custom, FINISHED)).interrupts == (Interrupt(KEY, "which?", COLOUR),)
+    both = run(STARTED, custom, outcome(entry(KEY, metadata={"langgraph": {"raw": "which?"}})))
+    assert look(both).interrupts == (Interrupt(KEY, "which?", COLOUR),)
+
+
+def test_a_question_knows_when_its_time_ends() -> None:
+    until = "2026-11-24T11:00:00Z"
+    found = look(run(STARTED, outcome(entry(expiresAt=until))))
+    assert found.interrupts[0].expires_at == until
+    with pytest.raises(InterruptNotPending, match="expired at 2026-11-24T11:00:00Z"):
+        judge(resume(input=1), found, UI)
+    assert look(run(STARTED, outcome(entry(expiresAt=5, responseSchema="odd")))).interrupts[0].expires_at is None
 
 
 def test_a_resume_has_what_the_run_that_asked_had() -> None:
@@ -547,7 +581,7 @@ def test_the_event_behind_the_first_tells_whether_a_run_was_refused() -> None:
         ("THREAD_BUSY", "thread_busy"),
         ("UNKNOWN_INTERRUPT_ID", "thread_not_interrupted"),
         ("INTERRUPT_RESUME_ERROR", "interrupt_not_pending"),
-        ("WORKFLOW_RESUME_INVALID_RESPONSE", "unsupported_input"),
+        ("WORKFLOW_RESUME_INVALID_RESPONSE", "invalid_answer"),
         ("", "upstream_error"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from ap_resume_shim.backends.agno import Agno, Place
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
-from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput
+from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput
 from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
@@ -102,7 +102,7 @@ def answered(part: dict[str, Any], value: Any) -> dict[str, Any]:
 
 
 def misfits(part: dict[str, Any], value: Any) -> str:
-    with pytest.raises(UnsupportedInput) as error:
+    with pytest.raises((UnsupportedInput, InvalidAnswer)) as error:
         sent(agent_run(part), {"q1": value})
     return error.value.message
 
@@ -352,7 +352,7 @@ def test_a_field_takes_values_of_its_type_alone(type_: str) -> None:
             if kind == type_ and value is not None:
                 assert answered(part, {"x": value})["user_input_schema"] == [field("x", type_, value)]
             else:
-                assert type_ in misfits(part, {"x": value})
+                assert "type" in misfits(part, {"x": value})
 
 
 @pytest.mark.parametrize("value", [None, 1, {"a": []}])
@@ -443,7 +443,7 @@ def test_an_answer_that_fits_a_step(about: dict[str, Any], value: Any, change: A
 )
 def test_answers_that_do_not(about: dict[str, Any], values: list[Any]) -> None:
     for value in values:
-        with pytest.raises(UnsupportedInput):
+        with pytest.raises((UnsupportedInput, InvalidAnswer)):
             decided(about, value)
 
 
@@ -454,6 +454,32 @@ def test_answers_that_do_not(about: dict[str, Any], values: list[Any]) -> None:
 def test_a_question_says_what_it_takes(about: dict[str, Any], kind: str) -> None:
     (asked,) = found(workflow_run(step(**about)), FLOW).interrupts
     assert (asked.value["kind"], asked.value["step_name"]) == (kind, "deploy")
+
+
+@pytest.mark.parametrize(
+    ("part", "schema"),
+    [
+        (form(field("n", "int"), field("to", value="x"), field("any", "Any")), ["n", "any"]),
+        (feedback(), ["Which?"]),
+    ],
+)
+def test_a_tools_question_shows_a_schema_of_its_answer(part: Any, schema: list[str]) -> None:
+    (asked,) = found(agent_run(part)).interrupts
+    assert (asked.response_schema["type"], asked.response_schema["required"]) == ("object", schema)
+
+
+def test_a_steps_question_shows_a_schema_of_its_answer_and_its_end() -> None:
+    def asked(about: dict[str, Any]) -> Any:
+        return found(workflow_run(step(**about)), FLOW).interrupts[0]
+
+    assert asked(FORM).response_schema == {
+        "type": "object",
+        "properties": {"n": {"type": ["integer", "null"]}, "x": {"type": ["number", "null"]}},
+        "required": ["n"],
+    }
+    assert asked(ROUTE).response_schema["items"] == {"enum": ["left", "right"]}
+    assert asked({**CONFIRM, **FORM}).response_schema is None
+    assert asked({**CONFIRM, "timeout_at": "2027-01-01T00:00:00+00:00"}).expires_at == "2027-01-01T00:00:00+00:00"
 
 
 # Refusals

@@ -132,3 +132,26 @@ def test_a_backend_that_cannot_be_told_apart_has_no_marks() -> None:
 
 UNMARKED = ["mastra", "mastra-agent", "llamaindex", *(name for name in BACKENDS if name.startswith("run-resume"))]
 """They answer nothing at /info, /openapi.json or as an agent card, or what others answer too."""
+
+
+UUID = "51a530c5-0087-4e4a-8844-a88dc627822a"
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("acp", [f"{UUID}@2026-11-24T12:54:24.220690+00:00"]),
+        ("agentseek", ["0" * 32]),
+        ("agno", [UUID, f"{UUID}:1.0"]),
+        ("agent-protocol", ["0" * 32]),
+        ("llamaindex", ["J4GNI5UpDi:12"]),
+        ("mastra", ["ask@1795574340418", "per.ask[0]@1795574340418"]),
+        ("mastra-agent", ["call_1:484ec392b4a4"]),
+    ],
+)
+def test_ids_have_a_form_that_keys_of_ordinary_answers_do_not_have(name: str, ids: list[str]) -> None:
+    form = load_backend(name).interrupt_id_form
+    assert form is not None
+    assert all(form.fullmatch(id_) for id_ in ids)
+    ordinary = ("answer", "a@b.example", "12:30", "2026-11-24", "question 1", "n", "Which?", "approved")
+    assert not any(form.fullmatch(key) for key in ordinary)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends.llamaindex import LlamaIndex
+from ap_resume_shim.backends.llamaindex_log import QUESTION_ID
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Input, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ResumeNotConsumed
@@ -161,7 +162,7 @@ def refused(thread: Found, value: Any, dialect: LlamaIndex = LI) -> ResumeError:
 
 def test_a_run_that_waits_is_found_by_its_log() -> None:
     asked, thread = look(server(*ASKED))
-    assert asked == [HANDLER, NOW, LOG, log_after(3), f"{GRAPH} + {EVENTS}"]
+    assert asked == [HANDLER, NOW, LOG, log_after(3), f"{GRAPH} + {EVENTS} + {HANDLER}"]
     assert (thread.status, thread.agent_id, thread.run_id, thread.updated_at) == ("interrupted", "flow", "r1", "now")
     question = {"id": "r1:2", "value": {"type": "Question", "value": {"prompt": "sure?"}}}
     assert [interrupt.as_json() for interrupt in thread.interrupts] == [question]
@@ -209,6 +210,22 @@ def test_a_run_that_writes_just_now_is_busy() -> None:
     assert (asked, thread.status, thread.interrupts) == ([HANDLER, NOW], "busy", ())
     asked, thread = look(server(*ASKED) | {NOW: written(IDLE, start=3)})
     assert (asked[1:3], thread.status) == ([NOW, LOG], "interrupted")
+
+
+def test_a_question_that_was_asked_while_the_log_was_read_counts_as_asked_of_a_busy_run() -> None:
+    """The handler's `updated_at` changes when the run begins to wait."""
+    assert not look(server(*ASKED))[1].moving
+    meanwhile = iter([handler(updated_at="before"), handler()])
+    thread = look(server(*ASKED) | {HANDLER: meanwhile})[1]
+    assert (thread.status, thread.moving) == ("interrupted", True)
+
+
+def test_past_questions_are_those_of_the_log() -> None:
+    log = [*ASKED, begins("answered", "Answer"), ends("answered", "Question"), asks(), IDLE]
+    assert ids(found(*log)) == ["r1:6"]
+    assert found(*log).past_ids == {"r1:2", "r1:6"}
+    assert QUESTION_ID.fullmatch("J4GNI5UpDi:12")
+    assert not QUESTION_ID.fullmatch("answer")
 
 
 def test_a_run_that_ends_meanwhile_is_looked_at_again() -> None:
@@ -328,7 +345,7 @@ def test_an_event_of_several_fields_takes_an_object_of_them() -> None:
     thread = found(*ASKED, listed=[declares("approved", "why", required=True)])
     assert sent(thread, {"approved": 1, "why": "x"})["value"] == {"approved": 1, "why": "x"}
     assert refused(thread, "yes").message == "The event 'Answer' takes an object of its fields: approved, why."
-    assert refused(thread, {"why": "x"}).message == "The event 'Answer' needs approved as well."
+    assert refused(thread, {"why": "x"}).message == "The event 'Answer' would not arrive so: `approved` is missing."
     assert refused(thread, {"approved": 1, "why": 2, "_data": {}}).code == "unsupported_input"
 
 
@@ -336,7 +353,7 @@ def test_an_event_of_several_fields_takes_an_object_of_them() -> None:
     ("kind", "fits", "does_not"),
     [
         ({"type": "boolean"}, [True], [1, "yes", None]),
-        ({"type": "integer"}, [5], [True, "5", 5.0]),
+        ({"type": "integer"}, [5], [True, "5", 5.5]),
         ({"type": "number"}, [5, 5.5], [False, "5"]),
         ({"type": "string"}, [""], [5, None]),
         ({"type": "object"}, [{}], [[]]),

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends.mastra import Mastra
-from ap_resume_shim.backends.mastra_schema import mismatch
+from ap_resume_shim.backends.mastra_wire import ENFORCED
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started
-from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamError
+from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamError
 from ap_resume_shim.core.exchange import Ended, Reframer, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import MAX_EVENT, Decoder
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
@@ -206,9 +207,10 @@ def test_other_values_are_carried(value: Any) -> None:
 
 def test_an_answer_that_its_schema_refuses_is_not_sent() -> None:
     schemas = info(ask={"type": "object", "properties": {"approved": {"type": "boolean"}}, "required": ["approved"]})
-    with pytest.raises(UnsupportedInput, match=r"`input.approved` is missing") as error:
+    assert found(run(), schemas).interrupts[0].response_schema["required"] == ["approved"]
+    with pytest.raises(InvalidAnswer, match="`approved` is missing") as error:
         prepared(found(run(), schemas), ASK.id, {})
-    assert error.value.metadata["schema"]["required"] == ["approved"]
+    assert error.value.metadata["response_schema"]["required"] == ["approved"]
     assert prepared(found(run(), schemas), ASK.id, {"approved": False})
 
 
@@ -418,8 +420,8 @@ APPROVAL = {
     ],
 )
 def test_a_schema_refuses_what_does_not_fit(schema: Any, fits: list[Any], does_not: list[Any]) -> None:
-    assert [value for value in fits if mismatch(schema, value)] == []
-    assert [value for value in does_not if not mismatch(schema, value)] == []
+    assert [value for value in fits if violations(schema, value, ENFORCED)] == []
+    assert [value for value in does_not if not violations(schema, value, ENFORCED)] == []
 
 
 # Looking again

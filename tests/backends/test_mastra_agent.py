@@ -10,7 +10,7 @@ import pytest
 from ap_resume_shim.backends.mastra_agent import MastraAgent
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found, Input, Started
-from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput
+from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, UnsupportedInput
 from ap_resume_shim.core.exchange import Ended, Reframer, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
@@ -128,6 +128,19 @@ def test_a_call_without_its_mark_has_been_answered() -> None:
 
 def test_a_call_that_asked_for_approval_may_ask_for_a_value_next() -> None:
     assert found([run({**DELETE, "requiresApproval": False})], MARKED).status == "busy"
+
+
+def test_past_questions_are_the_calls_of_the_messages_or_have_the_form_of_an_id() -> None:
+    assert "c1" in found([], USER, UNMARKED).past_ids
+    assert AGENT.interrupt_id_form is not None
+    assert AGENT.interrupt_id_form.fullmatch(str(WHICH_NAME.id))
+    assert not AGENT.interrupt_id_form.fullmatch("name")
+
+
+def test_a_question_that_is_asked_between_the_messages_and_the_runs_is_none_yet() -> None:
+    """The messages come first: a question counts if it was there from the beginning of the lookup."""
+    thread = found([run(NAME)], USER, UNMARKED)
+    assert (thread.status, thread.interrupts) == ("busy", ())
 
 
 def test_a_mark_without_its_run_is_about_to_be_asked() -> None:
@@ -248,7 +261,8 @@ def test_a_value_that_the_tools_schema_refuses_is_refused() -> None:
     """The server would tell the model, and the question would be gone."""
     schema = json.dumps({"type": "object", "required": ["name"]})
     asking = message("assistant", call("c2"), suspendedTools=mark("c2", resumeSchema=schema))
-    with pytest.raises(UnsupportedInput, match=r"`input.name` is missing"):
+    assert found([run(NAME)], asking).interrupts[0].response_schema == json.loads(schema)
+    with pytest.raises(InvalidAnswer, match="`name` is missing"):
         prepared(found([run(NAME)], asking), WHICH_NAME.id, {})
     unreadable = message("assistant", call("c2"), suspendedTools=mark("c2", resumeSchema="{"))
     assert prepared(found([run(NAME)], unreadable), WHICH_NAME.id, {})

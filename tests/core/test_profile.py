@@ -57,6 +57,16 @@ def resume(mode: Mode = Mode.WAIT, **fields: Any) -> Resume:
     return parse(strictjson.dumps({"thread_id": "t", **fields}), mode, now="")
 
 
+def test_ids_may_have_a_form_that_no_other_key_has() -> None:
+    assert profile().interrupt_id_form is None
+    form = profile('[interrupt]\nid_form = "q[0-9]+"').interrupt_id_form
+    assert form is not None
+    assert form.fullmatch("q12")
+    assert not form.fullmatch("q12x")
+    with pytest.raises(ConfigurationError, match=r"interrupt.id_form: '\(' is no regular expression"):
+        profile('[interrupt]\nid_form = "("')
+
+
 def answered(value: Any, status: int = 200) -> Response:
     return Response(status, (), strictjson.dumps(value))
 

@@ -79,6 +79,15 @@ def test_what_depends_on_something_that_is_not_there_is_left_out() -> None:
     assert (found.status, found.interrupts) == ("idle", ())
 
 
+def test_a_thread_is_busy_if_one_of_the_lookups_saw_it_busy() -> None:
+    """They go out side by side, and the thread may begin or end a run between them."""
+    asks = {"items": [{"id": "r1", "state": "asks", "agent": "a"}]}
+    _, found = look(({**SESSION, "state": "busy"}, asks), ({"text": "sure?"},))
+    assert found.status == "busy"
+    _, found = look(({**SESSION, "state": "a word that is not known"}, asks), ({"text": "sure?"},))
+    assert found.status == "interrupted"
+
+
 def test_a_time_in_seconds_becomes_text() -> None:
     assert look((SESSION, {}))[1].updated_at == "2025-11-25T00:00:00+00:00"
 

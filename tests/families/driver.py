@@ -67,6 +67,10 @@ class Driver:
     """Whether a run that was resumed can be stopped."""
     recognised: ClassVar[bool] = True
     """Whether `auto` can tell the server from others."""
+    restarts: ClassVar[bool] = False
+    """Whether a thread whose run has ended takes another run (`start` with `on`)."""
+    fresh: ClassVar[bool] = True
+    """Whether a shim can resume a thread of which it has seen nothing."""
     has_lookup: ClassVar[bool] = True
     """Whether the server can be asked about a thread that the shim never saw."""
 
@@ -75,17 +79,16 @@ class Driver:
 
     @classmethod
     def has(cls) -> frozenset[str]:
-        """What a test may need beside a scenario: `ids`, `agents`, `wrong`, `cancels`, `recognised`,
-        `keeps_contents`."""
-        names = ("ids", "agents", "wrong", "cancels", "recognised", "keeps_contents")
-        return frozenset(name for name in names if getattr(cls, name))
+        """What a test may need beside a scenario."""
+        needs = ("ids", "agents", "wrong", "cancels", "recognised", "restarts", "fresh", "keeps_contents")
+        return frozenset(name for name in needs if getattr(cls, name))
 
     def __init__(self, client: httpx.Client) -> None:
         """`client` speaks to the shim, which passes all of the server's own API through."""
         self.client = client
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
-        """Run a scenario on a new thread; with `wait`, until it asks. The thread's id, as `thread_id` names it."""
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+        """Run a scenario on a new thread, or `on` one; with `wait`, until it asks. The id, as `thread_id` names it."""
         raise NotImplementedError
 
     def unknown(self) -> str:

@@ -41,10 +41,10 @@ class World:
         """Another client, with connections of its own."""
         return httpx.Client(base_url=self.url, timeout=60, limits=KEPT)
 
-    def thread(self, scenario: str = "ask", *, secs: float = 0.0, wait: bool = True) -> Thread:
-        """A new thread that runs a scenario; with `wait`, until it asks."""
+    def thread(self, scenario: str = "ask", *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> Thread:
+        """A new thread that runs a scenario, or one that runs another; with `wait`, until it asks."""
         ref = uuid.uuid4().hex
-        return Thread(self.driver.start(scenario, ref, secs=secs, wait=wait), ref)
+        return Thread(self.driver.start(scenario, ref, secs=secs, wait=wait, on=on), ref)
 
     def resume(self, mode: Mode, thread: Thread | str, headers: dict[str, str] | None = None, **body: Any) -> Outcome:
         """PATCH."""

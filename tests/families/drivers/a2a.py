@@ -20,14 +20,15 @@ class A2A(Driver):
     asks = ("ask", "ask-auth")
     wrong: ClassVar[tuple[Any, ...]] = (3, {"amount": [3]})  # numbers are doubles: the agent would hear 3.0
     one_at_a_time = True  # each question is one of another task
+    restarts = True
     send: ClassVar[str] = "SendMessage"
     """The method that sends a message."""
     stream: ClassVar[str] = "SendStreamingMessage"
     """The method that sends a message and streams what comes of it."""
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """The context's id. Two questions at once are two tasks of one context."""
-        context, tasks = str(uuid.uuid4()), 2 if scenario == "par" else 1
+        context, tasks = on or str(uuid.uuid4()), 2 if scenario == "par" else 1
         play = {"scenario": "ask" if scenario == "par" else scenario, "ref": ref, "secs": secs}
         for _ in range(tasks):
             message = {"messageId": str(uuid.uuid4()), "contextId": context, **self.said(json.dumps(play))}
@@ -81,6 +82,7 @@ class A2ACompat(A2A):
 
     name = "a2a-jsonrpc-0.3"
     options: ClassVar[dict[str, str]] = {"binding": "jsonrpc-0.3"}
+    fresh = False
     has_lookup = False  # 0.3 has no list of tasks
     wrong: ClassVar[tuple[Any, ...]] = (3, True, None, [], {"amount": 3})  # data has to be an object
     send = "message/send"

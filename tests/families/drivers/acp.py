@@ -17,11 +17,13 @@ class Acp(Driver):
     backend = "acp"
     server = "acp"
     one_at_a_time = True  # each question is one of a run of its own
+    restarts = True
+    fresh = False
     cancels = False  # the run is cancelled, but the agent goes on to what it says next
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """A session with one run; with two where two questions are to wait at once, as a run asks one at a time."""
-        session = str(uuid.uuid4())
+        session = on or str(uuid.uuid4())
         for _ in range(2 if scenario == "par" else 1):
             self.run(scenario, ref, secs, wait, session_id=session)
         return session
@@ -48,8 +50,9 @@ class AcpRun(Acp):
 
     name = "acp-run"
     options = {"thread": "run"}
+    restarts, fresh = False, True
     shows = Driver.shows - {"par"}  # an agent that has asked is suspended until it has its answer
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """A run, in a session of its own."""
         return str(self.run(scenario, ref, secs, wait)["run_id"])

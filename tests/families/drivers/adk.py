@@ -19,16 +19,19 @@ class Adk(Driver):
     backend = "adk"
     server = "adk"
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-confirm", "ask-input", "ask-number")
+    restarts = True
     app: ClassVar[str] = "questions"
     tool: ClassVar[str] = "question"
+    spelled: ClassVar[dict[str, str]] = {}
+    """What the agent calls a scenario, where it differs."""
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """A session with one run. Without `wait` a thread stays with it: the server stops a run whose client leaves."""
         app = self.agent_id(scenario)
         sessions = f"/apps/{app}/users/user/sessions"
-        session_id = str(self.client.post(sessions).raise_for_status().json()["id"])
+        session_id = on or str(self.client.post(sessions).raise_for_status().json()["id"])
         tool = "deed" if scenario == "ask-confirm" else self.tool
-        said = json.dumps({"scenario": scenario, "ref": ref, "secs": secs, "tool": tool})
+        said = json.dumps({"scenario": self.spelled.get(scenario, scenario), "ref": ref, "secs": secs, "tool": tool})
         message = {"role": "user", "parts": [{"text": said}]}
         body = {"appName": app, "userId": "user", "sessionId": session_id, "newMessage": message}
         if wait:
@@ -62,6 +65,49 @@ class AdkResumable(Adk):
     asks = ("ask",)
     yes = True
     no = False
-    wrong = (None, "yes", 1, [], {}, {"yes": True}, {"confirmed": "yes"}, {"confirmed": None})
+    wrong: ClassVar[tuple[Any, ...]] = (
+        None,
+        "yes",
+        1,
+        [],
+        {},
+        {"yes": True},
+        {"confirmed": "yes"},
+        {"confirmed": None},
+    )
     app = "resumable"
     tool = "deed"
+
+
+class AdkInputs(Adk):
+    """Both questions of `par` are calls of ADK's own tool: with resumability the agent waits for both answers."""
+
+    name = "adk-inputs"
+    shows = frozenset({"ask", "par"})
+    asks = ("ask",)
+    app = "resumable"
+    tool = "adk_request_input"
+
+
+class AdkBranches(AdkResumable):
+    """Two agents of a `ParallelAgent` ask, with resumability: an agent hears the answers of its own branch."""
+
+    name = "adk-branches"
+    shows = frozenset({"par"})
+    wrong: ClassVar[tuple[Any, ...]] = ()
+    app = "branches"
+    one_at_a_time = True
+    spelled = {"par": "ask"}
+
+
+class AdkFork(Adk):
+    """Two nodes of a workflow ask side by side, and it waits for both answers."""
+
+    name = "adk-fork"
+    shows = frozenset({"par"})
+    app = "fork"
+    spelled = {"par": "ask"}
+
+    def agent_id(self, scenario: str) -> str:
+        """The app."""
+        return self.app

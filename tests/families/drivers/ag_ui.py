@@ -17,13 +17,13 @@ class AgUi(Driver):
     """What all adapters have in common."""
 
     backend = "ag-ui"
-    has_lookup = False
-    keeps_contents = True
+    fresh = has_lookup = False
+    restarts = keeps_contents = True
     path: ClassVar[str] = "/"
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """A run is as long as its stream is read: without `wait`, a thread goes on reading it."""
-        thread_id = str(uuid.uuid4())
+        thread_id = on or str(uuid.uuid4())
         told = json.dumps({"scenario": scenario, "ref": ref, "secs": secs})
         run = {
             "threadId": thread_id,

@@ -17,13 +17,14 @@ class _AgentOS(Driver):
     server = "agno"
     yes = True
     no = False
+    restarts = True
     wrong = ("yes", "true", 0, 1, None, "", [], {}, {"confirmed": "yes"})
     kind: ClassVar[str]
     """Of the component, as its paths name it."""
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """In the background, so that the run is in the database from its first moment on."""
-        thread = str(uuid.uuid4())
+        thread = on or str(uuid.uuid4())
         message = json.dumps({"scenario": scenario, "ref": ref, "secs": secs})
         form = {"message": message, "session_id": thread, "stream": "false", "background": "true"}
         self.client.post(f"/{self.kind}/{self.component(scenario)}/runs", data=form).raise_for_status()
@@ -44,10 +45,11 @@ class _AgentOS(Driver):
         raise NotImplementedError
 
     def _status(self, thread: str) -> str | None:
-        """Of the one run that nobody else started."""
+        """Of the newest run that nobody else started."""
         listed = self.client.get(f"/sessions/{thread}/runs")
         runs = listed.json() if listed.is_success else []
-        return next((run["status"] for run in runs if not run.get("parent_run_id")), None)
+        own = (run for run in runs if not run.get("parent_run_id"))
+        return max(((run["created_at"], run["status"]) for run in own), default=(None, None))[1]
 
 
 class AgnoAgent(_AgentOS):

@@ -17,11 +17,13 @@ class LlamaIndex(Driver):
     asks = ("ask", "ask-wait", "ask-form")
     wrong = ("not an answer",)
     one_at_a_time = True
+    restarts = True
     recognised = False
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """The thread is the handler."""
-        answer = self.client.post(f"/workflows/{scenario}/run-nowait", json={"start_event": {"ref": ref, "secs": secs}})
+        body: dict[str, Any] = {"start_event": {"ref": ref, "secs": secs}, **({} if on is None else {"handler_id": on})}
+        answer = self.client.post(f"/workflows/{scenario}/run-nowait", json=body)
         answer.raise_for_status()
         handler: str = answer.json()["handler_id"]
         if wait:

@@ -23,7 +23,7 @@ class MastraWorkflow(Driver):
     one_at_a_time: ClassVar[bool] = True
     recognised: ClassVar[bool] = False
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """`start-async` answers when the run has suspended or ended, `start` at once."""
         run = str(uuid.uuid4())
         workflow = f"/api/workflows/{scenario}"
@@ -51,9 +51,9 @@ class MastraLoops(MastraWorkflow):
     wrong: ClassVar[tuple[Any, ...]] = ()
     spelled: ClassVar[dict[str, str]] = {"ask": "ask-nested", "two": "two-again", "par": "par-items"}
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """The workflow of another name."""
-        return super().start(self.spelled[scenario], ref, secs=secs, wait=wait)
+        return super().start(self.spelled[scenario], ref, secs=secs, wait=wait, on=on)
 
     def agent_id(self, scenario: str) -> str | None:
         """That name."""
@@ -75,13 +75,14 @@ class MastraAgent(Driver):
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-any", "ask-name")
     yes: ClassVar[Any] = True
     no: ClassVar[Any] = False
+    restarts: ClassVar[bool] = True
     wrong: ClassVar[tuple[Any, ...]] = (None, 0, "yes", {}, {"approved": "yes"})
     one_at_a_time: ClassVar[bool] = True
     recognised: ClassVar[bool] = False
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
         """`generate` answers when the run has suspended or ended, `send-message` at once."""
-        thread = str(uuid.uuid4())
+        thread = on or str(uuid.uuid4())
         for told in ("ask", "ask") if scenario == "par" else (scenario,):
             message = json.dumps({"scenario": told, "ref": ref, "secs": secs})
             if wait:

@@ -18,13 +18,17 @@ class _RunResume(Driver):
     resumed_at: ClassVar[str] = r"/runs/[^/]+/resume"
     metadata: ClassVar[dict[str, Any]] = {}
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True) -> str:
-        created = self.client.post(self.threads, json={"metadata": self.metadata}).raise_for_status()
-        thread_id: str = created.json()["thread_id"]
+    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+        thread_id = on or self.thread()
         self.run(thread_id, {"scenario": scenario, "ref": ref, "secs": secs})
         if wait:
             eventually(lambda: "interrupted" in self.statuses(thread_id), f"{scenario} asks")
         return thread_id
+
+    def thread(self) -> str:
+        """A new one."""
+        created = self.client.post(self.threads, json={"metadata": self.metadata}).raise_for_status()
+        return str(created.json()["thread_id"])
 
     def run(self, thread_id: str, given: dict[str, Any]) -> None:
         """Start a run with this input."""
@@ -55,6 +59,11 @@ class Agntcy(_RunResume):
     no = {"approved": False}
     wrong = ({"approved": "perhaps"}, "yes", 5, ["yes"])
 
+    def thread(self) -> str:
+        """A new one."""
+        created = self.client.post(self.threads, json={"metadata": self.metadata}).raise_for_status()
+        return str(created.json()["thread_id"])
+
     def run(self, thread_id: str, given: dict[str, Any]) -> None:
         """By the only route that makes one, which answers when the run asks, with a 500 (as recorded)."""
         body = {"agent_id": self.assistant, "input": given, "config": {"configurable": {}}}
@@ -76,6 +85,7 @@ class Agentseek(_RunResume):
     shows = Driver.shows - {"par"}
     # Its cancel marks the run, whose agent goes on to its end.
     cancels = False
+    restarts = True
 
     def agent_id(self, scenario: str) -> str | None:
         runs: list[dict[str, Any]] = self.client.post("/assistants/search", json={"graph_id": "scenarios"}).json()

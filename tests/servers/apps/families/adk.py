@@ -12,23 +12,28 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from google.adk.agents import LlmAgent
+from google.adk.agents import LlmAgent, ParallelAgent
 from google.adk.agents.callback_context import CallbackContext
 from google.adk.agents.context import Context
 from google.adk.events.request_input import RequestInput
 from google.adk.models.base_llm import BaseLlm
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
+from google.adk.tools import request_input
 from google.adk.tools.function_tool import FunctionTool
 from google.adk.tools.long_running_tool import LongRunningFunctionTool
 from google.adk.tools.tool_context import ToolContext
-from google.adk.workflow import START, Workflow
+from google.adk.workflow import START, FunctionNode, JoinNode, Workflow
 from google.genai import types
 
 from tests.servers.apps.families.witness import note
 
 INTERIM = {"status": "asked"}
 """What a tool returns that has asked. ADK keeps it under the id of the call, where the answer will come as well."""
+START_TEXT = '{"scenario"'
+"""How the user's message begins that starts a scenario: a session may have several, one after the other."""
+REQUEST_INPUT = "adk_request_input"
+"""ADK's own tool that asks a person."""
 QUESTIONS = {"slow": [], "two": [["First?"], ["Second?"]], "par": [["First?", "Second?"]]}
 """What is asked one after the other, and what at once."""
 
@@ -60,6 +65,8 @@ class Script(BaseLlm):
         self, llm_request: LlmRequest, stream: bool = False
     ) -> AsyncGenerator[LlmResponse, None]:
         told = [part for content in llm_request.contents for part in content.parts or []]
+        begins = max(index for index, part in enumerate(told) if (part.text or "").startswith(START_TEXT))
+        told = told[begins:]
         start = json.loads(told[0].text or "")
         ref, scenario = start["ref"], start["scenario"]
         results = [part.function_response for part in told if part.function_response]
@@ -70,8 +77,9 @@ class Script(BaseLlm):
         asked = 0
         for together in QUESTIONS.get(scenario, [["Go on?"]]):
             if asked == len(answers):
-                calls = [types.FunctionCall(name=start["tool"], args={"text": text, "ref": ref}) for text in together]
-                yield response(*(types.Part(function_call=call) for call in calls))
+                tools = start["tool"].split("+") * len(together)
+                calls = [call(tool, text, ref) for tool, text in zip(tools, together, strict=False)]
+                yield response(*(types.Part(function_call=each) for each in calls))
                 return
             asked += len(together)
         if scenario == "boom":
@@ -80,6 +88,13 @@ class Script(BaseLlm):
         await asyncio.sleep(start["secs"])
         note(ref, "ended", answers)
         yield says(json.dumps(answers))
+
+
+def call(tool: str, text: str, ref: str) -> types.FunctionCall:
+    """A call of the tool by which the agent asks."""
+    if tool == REQUEST_INPUT:
+        return types.FunctionCall(name=tool, args={"message": text})
+    return types.FunctionCall(name=tool, args={"text": text, "ref": ref})
 
 
 def response(*parts: types.Part) -> LlmResponse:
@@ -101,16 +116,22 @@ def hear(callback_context: CallbackContext, llm_request: LlmRequest) -> None:
     events = callback_context.session.events
     if events[-1].author != "user":
         return
-    asked = {call.id: call.args or {} for event in events for call in event.get_function_calls()}
+    texts = (part.text or "" for event in events if event.content for part in event.content.parts or ())
+    start = json.loads([text for text in texts if text.startswith(START_TEXT)][-1])
     for result in events[-1].get_function_responses():
-        if result.name == "question":
-            note(asked[result.id]["ref"], "got", value(result))
+        if result.name in ("question", REQUEST_INPUT):
+            note(start["ref"], "got", value(result))
 
 
 def asking_agent(name: str) -> LlmAgent:
     """An agent for all scenarios, with either tool."""
-    tools: list[Any] = [LongRunningFunctionTool(question), FunctionTool(deed)]
+    tools: list[Any] = [LongRunningFunctionTool(question), FunctionTool(deed), request_input]
     return LlmAgent(name=name, model=Script(), tools=tools, before_model_callback=hear)
+
+
+def asking_branches(name: str) -> ParallelAgent:
+    """Two agents that ask side by side, each in a branch of its own."""
+    return ParallelAgent(name=name, sub_agents=[asking_agent("left"), asking_agent("right")])
 
 
 async def request(ctx: Context, node_input: types.Content) -> AsyncIterator[RequestInput]:
@@ -131,3 +152,30 @@ async def receive(ctx: Context, node_input: Any) -> str:
 def asking_workflow(name: str) -> Workflow:
     """A workflow of two nodes: one asks, the other gets the answer."""
     return Workflow(name=name, edges=[(START, request, receive)])
+
+
+def asking_node(name: str) -> Any:
+    """A node of a workflow that asks its own question and passes the answer on."""
+
+    async def request(ctx: Context, node_input: types.Content) -> AsyncIterator[RequestInput]:
+        start = json.loads((node_input.parts or [])[0].text or "")
+        ctx.state["ref"] = start["ref"]
+        note(start["ref"], "asked", name)
+        yield RequestInput(message=name)
+
+    return FunctionNode(func=request, name=name)
+
+
+async def receive_all(ctx: Context, node_input: Any) -> str:
+    """Its input is the answers, by the nodes that asked."""
+    for answer in node_input.values():
+        note(ctx.state["ref"], "got", answer)
+    note(ctx.state["ref"], "ended", node_input)
+    return json.dumps(node_input)
+
+
+def asking_fork(name: str) -> Workflow:
+    """A workflow of two nodes that ask side by side, and one that gets both answers."""
+    nodes, join = [asking_node("left"), asking_node("right")], JoinNode(name="both")
+    edges = [*((START, node, join) for node in nodes), (join, receive_all)]
+    return Workflow(name=name, edges=edges)

@@ -19,7 +19,8 @@ FIRST = {"par": ["left", "right"], "slow": ["work"], "none": ["end"]}
 
 
 def task_of(state: MessagesState) -> Task:
-    return Task.read(str(state["messages"][0].content) if state["messages"] else "")
+    said = [str(message.content) for message in state["messages"] if message.type == "human"]
+    return Task.read(said[-1] if said else "")
 
 
 def first(state: MessagesState) -> list[str]:

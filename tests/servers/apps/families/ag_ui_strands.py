@@ -32,6 +32,8 @@ class Script(Model):
         yield {}
 
     async def stream(self, messages: Any, *_: Any, **__: Any) -> AsyncIterator[dict[str, Any]]:
+        begins = max((n for n, message in enumerate(messages) if _says(message)), default=0)
+        messages = messages[begins:]
         task = Task.read(next((block["text"] for block in messages[0]["content"] if "text" in block), ""))
         answered = sum(any("toolResult" in block for block in message["content"]) for message in messages)
         turns = QUESTIONS.get(task.scenario, [["first"]])
@@ -50,6 +52,10 @@ class Script(Model):
         yield {"contentBlockStop": {}}
         yield {"messageStop": {"stopReason": "end_turn"}}
         task.ended()
+
+
+def _says(message: Any) -> bool:
+    return message["role"] == "user" and any("text" in block for block in message["content"])
 
 
 def call(name: str, question: str, ref: str) -> list[dict[str, Any]]:
