@@ -57,7 +57,10 @@ class _NoWait(selectors.SelectSelector):
 class LegacyServer:
     """A server with one thread. `late` is how many seconds after its 2xx it takes a resume up."""
 
-    moves = ("started anew",)
+    moves: tuple[str, ...] = ("started anew",)
+    pause = 0.1
+    steps = (6, 9)
+    rounds = (3, 8)
 
     def __init__(self, loop: Loop, rng: Random) -> None:
         self._loop, self._rng, self._events = loop, Random(rng.random()), list[Event]()
@@ -112,7 +115,7 @@ class LegacyServer:
         await self._call("POST", "/runs/wait", {"thread_id": thread, "agent_id": "rounds", "input": {}})
 
     async def at_rest(self, thread: str) -> bool:
-        return (await self._call("GET", f"/threads/{thread}"))["status"] != "busy"
+        return bool((await self._call("GET", f"/threads/{thread}"))["status"] != "busy")
 
     async def events(self, thread: str) -> list[Event]:
         return list(self._events)

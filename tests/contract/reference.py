@@ -12,11 +12,12 @@ from typing import Any, Literal
 class Event:
     """What came of a question: it was asked, its answer was taken by the server, and heard by the agent.
 
-    An agent may fail after it heard an answer; with `moved`, it stands elsewhere, and its questions are gone.
+    An agent may fail after it heard an answer. With `moved` it stands elsewhere, and its questions are gone; `halted`
+    says that it asks none until it goes on.
     """
 
     at: float
-    kind: Literal["asked", "taken", "heard", "failed", "moved"]
+    kind: Literal["asked", "taken", "heard", "failed", "moved", "halted"]
     question: str = ""
     value: Any = None
 
@@ -33,6 +34,8 @@ class Answer:
     """Its values by question, where it names them by a pin or by its keys."""
     mixed: bool = False
     """Whether it has keys beside the ids of questions."""
+    goes_on: bool = False
+    """Whether it has no value: a stopped thread goes on."""
     sent: float = 0.0
     looked: float = float("inf")
     """When the first request that it led to met the thread."""
@@ -42,7 +45,13 @@ class Answer:
     replayed: bool = False
 
     def __str__(self) -> str:
-        what = self.value if self.named is None else f"{self.named}{' and other keys' * self.mixed}"
+        what = (
+            "go on"
+            if self.goes_on
+            else self.value
+            if self.named is None
+            else f"{self.named}{' and other keys' * self.mixed}"
+        )
         came = f"{self.status} {self.code or ''}{' replayed' * self.replayed}"
         return f"{what}, sent {self.sent:.6f}, looked {self.looked:.6f}: {came}"
 
@@ -62,34 +71,50 @@ def open_questions(events: Iterable[Event], moment: float = float("inf")) -> set
                 asked.add(event.question)
             case "taken" | "heard" | "failed":
                 asked.discard(event.question)
-            case "moved":
+            case "moved" | "halted":
                 asked.clear()
     return asked
 
 
-def refusals(answer: Answer, pending: set[str], failed: set[str]) -> set[str | None]:
+def stopped(events: Iterable[Event]) -> set[str]:
+    """Where a thread at rest stands without a question: names of steps that failed, or "halted"."""
+    steps: set[str] = set()
+    for event in events:
+        match event.kind:
+            case "failed" | "halted":
+                steps.add(event.question or "halted")
+            case "heard":
+                steps.discard(event.question)
+            case "moved" | "asked":
+                steps.discard("halted")
+        if event.kind in ("moved", "halted"):
+            steps &= {"halted"}
+    return steps
+
+
+def refusals(answer: Answer, events: Sequence[Event]) -> set[str | None]:
     """The codes with which an answer may be refused by a thread at rest; None stands for acceptance."""
+    pending, steps = open_questions(events), stopped(events)
     if answer.mixed:
         return {"interrupt_not_pending"}
     if answer.named is not None:
-        if set(answer.named) <= pending:
-            return {None}
-        return {"interrupt_not_pending"} | ({"interrupt_already_answered"} if set(answer.named) & failed else set())
+        failed = ["interrupt_already_answered"] if steps & set(answer.named) else []
+        return {None} if set(answer.named) <= pending else {"interrupt_not_pending", *failed}
     if pending:
         return {None if len(pending) == 1 else "multiple_interrupts"}
-    return {"interrupt_already_answered"} if failed else {"thread_not_interrupted", "unsupported_input"}
+    if not steps:
+        return {"thread_not_interrupted"}
+    return {None} if answer.goes_on else {"unsupported_input" if "halted" in steps else "interrupt_already_answered"}
 
 
 def violations(answers: Sequence[Answer], events: Sequence[Event]) -> list[str]:
     """Every accepted answer is heard once, by its question alone; a refused one is heard by none."""
-    heard = [_pair(event.question, event.value) for event in events if event.kind == "heard"]
-    failed = {_pair(event.question, event.value) for event in events if event.kind == "failed"}
-    heard += failed.difference(heard)  # a step that is retried hears its answer again
+    heard = _heard(events)
     taken = {answer.mark for answer in answers if answer.accepted}
     found = []
     for answer in answers:
-        if not answer.accepted and answer.mark in taken:
-            continue  # a retry of it with the same Idempotency-Key
+        if answer.goes_on or (answer.mark in taken and not answer.accepted):
+            continue  # without a value, or a retry with the same Idempotency-Key
         expected = answer.named or dict.fromkeys(open_questions(events, answer.looked), answer.value)
         right = sorted(_pair(*each) for each in expected.items()) if answer.accepted else []
         by_it = sorted(pair for pair in heard if answer.mark in pair[1])
@@ -97,6 +122,19 @@ def violations(answers: Sequence[Answer], events: Sequence[Event]) -> list[str]:
             found.append(f"{answer}\n  should be heard as {right}, and was as {by_it}")
         heard = [pair for pair in heard if pair not in by_it]
     return found + [f"nobody gave this answer: {pair}" for pair in heard]
+
+
+def _heard(events: Iterable[Event]) -> list[tuple[str, str]]:
+    """What each question heard. Steps that run again after a failure hear their own answers again."""
+    heard: list[tuple[str, str]] = []
+    again: set[tuple[str, str]] = set()
+    for event in events:
+        if event.kind in ("heard", "failed"):
+            pair = _pair(event.question, event.value)
+            heard += [] if pair in again else [pair]
+        if event.kind == "failed":
+            again |= set(heard)
+    return heard
 
 
 def _pair(question: str, value: Any) -> tuple[str, str]:

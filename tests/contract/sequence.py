@@ -1,4 +1,4 @@
-"""Random sequences of answers: two callers with pages that may be old, double clicks, and somebody who moves the thread.
+"""Random sequences of answers: two callers whose pages may be old, double clicks, and somebody who moves the thread.
 
 All chance comes from one seed, by which a sequence can be replayed.
 """
@@ -19,7 +19,7 @@ from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.guard import MemoryGuard
-from tests.contract.reference import Answer, Event, open_questions, refusals, violations
+from tests.contract.reference import Answer, Event, refusals, stopped, violations
 from tests.shell.calling import Call, http
 
 Page = dict[str, str]
@@ -37,6 +37,11 @@ OVERLAPPING = {"resume_in_progress", "thread_busy", "multiple_interrupts", "inte
 class Server(Protocol):
     """An agent server whose agents write down what they went through."""
 
+    steps: tuple[int, int]
+    rounds: tuple[int, int]
+    """How many steps a sequence may have, and how many rounds of questions an agent."""
+    pause: float
+    """Seconds between two looks whether a thread is at rest."""
     work: float
     """About how many seconds an agent works between two questions."""
     moves: tuple[str, ...]
@@ -145,11 +150,11 @@ class Sequence:
 
     async def run(self) -> list[str]:
         """Some steps, then all that is left; returns what the contract forbids."""
-        rounds = [self.rng.choice((1, 1, 2, 3, 4)) for _ in range(self.rng.randint(3, 8))]
+        rounds = [self.rng.choice((1, 1, 2, 3, 4)) for _ in range(self.rng.randint(*self.server.rounds))]
         self.thread = await self.server.start(rounds)
         self.story.append(f"started with {rounds} questions")
         found = []
-        for _ in range(self.rng.randint(6, 9)):
+        for _ in range(self.rng.randint(*self.server.steps)):
             found += await self._step()
         found += await self._finish()
         events = await self._events()
@@ -165,8 +170,11 @@ class Sequence:
             await self.server.move(self.thread, how, self.rng)
             return []
         resting = self.rng.random() < 0.7 and await self._rest()
-        clicks = self._clicks()
         events = await self._events()
+        clicks = self._clicks()
+        if resting and not self.pages[-1] and stopped(events):
+            answer = Answer(self._mark(), goes_on=True)
+            clicks = [Click(answer, {}, {}, self.rng.choice(tuple(Mode)), 0.0)]
         for click in clicks:
             self.answers.append(click.answer)
         await asyncio.gather(*map(self._send, clicks))
@@ -176,12 +184,14 @@ class Sequence:
         """Whatever happened, the thread can be brought to its end."""
         for _ in range(20):
             await self._rest()
-            page = await self._read()
-            if not page:
+            page, events, mark = await self._read(), await self._events(), self._mark()
+            click = Click(Answer(mark), {}, {}, Mode.WAIT, 0.0)
+            if page:
+                click = self._named_click(dict.fromkeys(page, mark), click)
+            elif stopped(events):
+                click.answer.goes_on = True
+            else:
                 return []
-            mark = self._mark()
-            click = self._named_click(dict.fromkeys(page, mark), Click(Answer(mark), {}, {}, Mode.WAIT, 0.0))
-            events = await self._events()
             self.answers.append(click.answer)
             await self._send(click)
             if found := self._unexpected([click], events):
@@ -199,14 +209,13 @@ class Sequence:
 
     async def _rest(self) -> bool:
         """Wait until every accepted answer was heard and nothing runs; what is never heard is found at the end."""
-        for _ in range(100):
-            events = await self.server.events(self.thread)
-            heard = json.dumps([event.value for event in events])
-            if all(answer.mark in heard for answer in self.answers if answer.accepted):
-                if await self.server.at_rest(self.thread):
+        for _ in range(60):
+            if await self.server.at_rest(self.thread):
+                heard = json.dumps([event.value for event in await self.server.events(self.thread)])
+                if all(answer.mark in heard for answer in self.answers if answer.accepted and not answer.goes_on):
                     await self._read()
                     return True
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(self.server.pause)
         return False
 
     def _clicks(self) -> list[Click]:
@@ -242,7 +251,7 @@ class Sequence:
         return f"<{self._marks}>"
 
     def _value(self, mark: str) -> Any:
-        return self.rng.choice((mark, {"approved": mark}, [mark]))
+        return self.rng.choice((mark, mark, {"approved": mark}, [mark], {"fail": mark}))
 
     def _decide(self, caller: str) -> Click:
         """An answer to what a page shows: as a rule the newest, now and then an old card."""
@@ -299,9 +308,7 @@ class Sequence:
         answers = [click.answer for click in clicks]
         allowed: list[set[str | None]] = [{None, *OVERLAPPING} for _ in answers]
         if before is not None:
-            pending = open_questions(before)
-            failed = {event.question for event in before if event.kind == "failed"}
-            alone = [refusals(answer, pending, failed) for answer in answers]
+            alone = [refusals(answer, before) for answer in answers]
             if any(None in codes for codes in alone) and not any(answer.status == 200 for answer in answers):
                 return [f"none of these was accepted: {[str(answer) for answer in answers]}"]
             if len(answers) == 1:
