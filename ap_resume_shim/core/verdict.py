@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 
 _NOTHING = object()
+_GENERATED = tuple(map(re.compile, ("[0-9a-f]{32}", "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")))
+"""Forms of ids that servers generate. Where a pending interrupt's id has one, every key of that form is an id."""
 
 
 def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] = frozenset()) -> Verdict:
@@ -58,7 +61,8 @@ def addressed(
     """The answers by interrupt id, where the resume names them by a pin or by the keys of `input`; else None.
 
     An object is keyed if every key is an interrupt id of this thread: pending, in its history, remembered by the
-    guard, or of the form that only the backend's ids have. Raises `InterruptNotPending` for an object that mixes ids
+    guard, or of the form that only the backend's ids have (declared by the dialect, or generated ids as the pending
+    ones are). Raises `InterruptNotPending` for an object that mixes ids
     of the thread with other keys.
     """
     answer, pin = _answer(resume), resume.body.interrupt_id
@@ -68,8 +72,10 @@ def addressed(
     if not resume.body.has_input or not isinstance(answer, dict) or not answer:
         return None
     known = {interrupt.id for interrupt in (*found.interrupts, *found.answered)} | found.past_ids | remembered
-    form = dialect.interrupt_id_form
-    if all(key in known or (form is not None and form.fullmatch(key)) for key in answer):
+    forms = [form for form in _GENERATED if any(form.fullmatch(interrupt.id or "") for interrupt in found.interrupts)]
+    if dialect.interrupt_id_form is not None:
+        forms.append(dialect.interrupt_id_form)
+    if all(key in known or any(form.fullmatch(key) for form in forms) for key in answer):
         return dict(answer)
     if known.isdisjoint(answer):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
@@ -36,14 +37,22 @@ class Backend:
     interrupt_id_form: re.Pattern[str] | None = re.compile("[0-9a-f]{32}")
 
 
-def verdict(found: Found, *, partial: bool = True, remembered: set[str] | None = None, **fields: Any) -> Verdict:
+def verdict(
+    found: Found,
+    *,
+    partial: bool = True,
+    remembered: set[str] | None = None,
+    form: re.Pattern[str] | None = Backend.interrupt_id_form,
+    **fields: Any,
+) -> Verdict:
     resume = parse(strictjson.dumps({"thread_id": "t", **fields}), Mode.WAIT, now="2026-01-01T00:00:00.5+00:00")
-    return judge(resume, found, cast(Dialect, Backend(partial=partial)), remembered or set())
+    backend = Backend(partial=partial, interrupt_id_form=form)
+    return judge(resume, found, cast(Dialect, backend), remembered or set())
 
 
-def refusal(found: Found, *, partial: bool = True, remembered: set[str] | None = None, **fields: Any) -> ResumeError:
+def refusal(found: Found, **how: Any) -> ResumeError:
     with pytest.raises(ResumeError) as refused:
-        verdict(found, partial=partial, remembered=remembered, **fields)
+        verdict(found, **how)
     return refused.value
 
 
@@ -123,6 +132,15 @@ def test_a_key_that_is_an_id_of_the_thread_and_not_pending_is_409(
     error = refusal(found, input=value, remembered={"a2"})
     assert isinstance(error, InterruptNotPending)
     assert [item["id"] for item in error.metadata["interrupts"]] == [interrupt.id for interrupt in pending]
+
+
+@pytest.mark.parametrize("pending, past", [("0" * 32, "1" * 32), (str(UUID(int=1)), str(UUID(int=2)))])
+def test_a_key_is_an_id_if_it_is_generated_as_the_pending_ids_are(pending: str, past: str) -> None:
+    """An old card of a server whose dialect declares no form, with ids that the shim never saw."""
+    found = Found("interrupted", (Interrupt(pending),))
+    assert isinstance(refusal(found, form=None, input={past: 1}), InterruptNotPending)
+    assert verdict(found, form=None, input={"other": 1}) == Input({pending: {"other": 1}})
+    assert verdict(Found("interrupted", (A,)), form=None, input={past: 1}) == Input({"a": {past: 1}})
 
 
 def test_a_map_whose_keys_are_not_all_pending_is_409() -> None:
