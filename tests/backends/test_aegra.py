@@ -17,7 +17,7 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamError,
 )
-from ap_resume_shim.core.exchange import Ended, Request, Response
+from ap_resume_shim.core.exchange import Ask, Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.driving import THREAD, Changing, answer, follow, look, refused, resume
@@ -236,6 +236,7 @@ def test_a_thread_is_armed_from_its_whole_checkpoint() -> None:
     flow = AE.prepare(resume(), found(PENDING, run("interrupted")), GIVEN)
     next(flow)
     step = flow.send((answer({"status": "idle"}),))
+    assert isinstance(step, Ask)
     assert step.requests[0].json == {"assistant_id": "agent", "checkpoint": CHECKPOINT}
 
 

@@ -131,7 +131,7 @@ def test_a_finished_thread_asks_nothing() -> None:
 
 
 def test_a_thread_that_never_ran_asks_nothing() -> None:
-    empty = {"values": None, "next": [], "tasks": [], "metadata": None, "checkpoint": None}
+    empty: Any = {"values": None, "next": [], "tasks": [], "metadata": None, "checkpoint": None}
     server = serves({"status": "idle", "metadata": None, "state_updated_at": "now"}, empty)
     thread = look(LG, {**server, RUNS: []})[1]
     assert (thread.status, thread.interrupts, thread.agent_id) == ("idle", (), None)
@@ -189,7 +189,7 @@ def test_a_state_that_was_edited_to_its_end_asks_nothing() -> None:
 
 
 def test_a_thread_whose_run_was_deleted_asks_nothing() -> None:
-    empty = {"values": None, "next": [], "tasks": [], "metadata": None, "checkpoint": None}
+    empty: Any = {"values": None, "next": [], "tasks": [], "metadata": None, "checkpoint": None}
     thread = found(current("interrupted", ASKED), empty)
     assert (thread.status, thread.interrupts, thread.breakpoint) == ("idle", (), False)
 
@@ -419,7 +419,7 @@ def test_a_graph_stands_for_its_default_where_the_threads_own_assistant_is_gone(
 
 @pytest.mark.parametrize("refusal", [answer("No assistant found", 404), answer({"detail": "Invalid assistant"}, 422)])
 def test_an_unknown_agent_is_404(refusal: Response) -> None:
-    server = served(**{f"GET /assistants/{UUID}": refusal})
+    server = served("the-last", **{f"GET /assistants/{UUID}": refusal})
     assert refused(LG, server, agent_id=UUID).code == "agent_not_found"
 
 

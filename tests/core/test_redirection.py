@@ -80,7 +80,12 @@ def test_a_name_that_leads_elsewhere_is_refused_wherever_it_stands(name: str, va
 
 
 def test_what_the_client_says_beside_is_kept_as_it_was() -> None:
-    fields = {"input": {"checkpoint_id": "x"}, "metadata": {"thread_id": "x"}, "context": {"a": [1]}, "agent_id": "a"}
+    fields: dict[str, Any] = {
+        "input": {"checkpoint_id": "x"},
+        "metadata": {"thread_id": "x"},
+        "context": {"a": [1]},
+        "agent_id": "a",
+    }
     body = kept(**fields, config={"configurable": {"checkpoint_ns": ""}}).body
     assert body.model_dump(exclude_unset=True) == {"thread_id": "t", **fields, "config": {"configurable": {}}}
 
