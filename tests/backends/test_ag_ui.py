@@ -510,8 +510,8 @@ def test_agent_framework_approves_or_rejects_all_calls_at_once() -> None:
     asked = look(run(STARTED, outcome(*calls), messages=[{"role": "user", "content": "go"}]))
     yes, no = {"approved": True}, {"approved": False}
     assert cannot(asked, Input({"q1": yes, "q2": no})) == "multiple_interrupts"
-    for answer in (yes, no):
-        assert len(sent(asked, Input({"q1": answer, "q2": answer}))["resume"]) == 2
+    for decision in (yes, no):
+        assert len(sent(asked, Input({"q1": decision, "q2": decision}))["resume"]) == 2
 
 
 def test_a_resume_has_what_the_run_that_asked_had() -> None:
