@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from ap_resume_shim.backends import read_profile
-from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.errors import ConfigurationError, GuardMisconfigured, GuardUnavailable
 from ap_resume_shim.forwarding import Forwarding
 from ap_resume_shim.guard import Guard, load_guard
 from ap_resume_shim.health import not_found
@@ -32,6 +31,19 @@ def check(settings: Settings) -> list[str]:
         except ConfigurationError as error:
             problems.append(settings.masked(str(error)))
     return problems
+
+
+async def check_guard(settings: Settings) -> tuple[str, ...]:
+    """Ask the guard's store whether it can be used: warnings. Raises `ConfigurationError` if an operator must act."""
+    guard = _guard(settings)
+    try:
+        return await guard.check()
+    except GuardMisconfigured as failure:
+        raise ConfigurationError(failure.message) from failure
+    except GuardUnavailable as failure:
+        return (failure.message,)
+    finally:
+        await guard.aclose()
 
 
 def build(settings: Settings) -> ResumeShim:
@@ -67,7 +79,7 @@ def _kind(settings: Settings) -> dict[str, Any]:
         return {"backend": settings.backend, "resume_at": settings.resume_at, "options": pairs(settings.option)}
     if "backend" in settings.model_fields_set or settings.option:
         raise ConfigurationError("--profile says what the server is: leave --backend and --option out.")
-    return {"backend": read_profile(settings.profile, resume_at=settings.resume_at)}
+    return {"profile": settings.profile, "resume_at": settings.resume_at}
 
 
 def _proxy(settings: Settings) -> ReverseProxy:

@@ -5,26 +5,30 @@ Needs the extra `serve` (uvicorn, httptools, pydantic-settings).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ap_resume_shim import __version__
+from ap_resume_shim.assuming import Live
 from ap_resume_shim.backends import BACKENDS, installed, load_backend, read_profile
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.profile import profile_schema
-from ap_resume_shim.core.protocol import parse
+from ap_resume_shim.core.protocol import Resume, parse
 from ap_resume_shim.describing import MODES, describe
-from ap_resume_shim.explaining import explain, read_rehearsal, rehearsal
+from ap_resume_shim.explaining import Rehearsal, explain, read_rehearsal, rehearsal
+from ap_resume_shim.proxy import ReverseProxy
 
 try:
-    from ap_resume_shim.assembly import check
+    from ap_resume_shim.assembly import check, check_guard
     from ap_resume_shim.serving import serve
     from ap_resume_shim.settings import pairs, schema
     from ap_resume_shim.sockets import CannotListen
@@ -37,7 +41,7 @@ USAGE = """usage: ap-resume-shim COMMAND [OPTIONS]
 commands:
   serve      run the sidecar: the resume routes in front of a server
   backends   list the backends: what a thread is, which modes are native, what they cannot do
-  explain    print the requests that a resume would send, without sending anything
+  explain    print the requests that a resume would send, without sending it
   schema     print the JSON schema of a file of settings, or of a profile
 
 `ap-resume-shim COMMAND --help` tells the options of a command.
@@ -50,6 +54,8 @@ def run_sidecar(argv: Sequence[str]) -> None:
     if problems := check(settings):
         raise WrongSettings(problems)
     if settings.check:
+        for warning in asyncio.run(check_guard(settings)):
+            print(f"ap-resume-shim: warning: {settings.masked(warning)}", file=sys.stderr)
         print("The settings are right. Those that are not the defaults:")
         for name, value in settings.shown().items():
             print(f"  {name} = {value}")
@@ -84,16 +90,48 @@ def explain_resume(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--answers", type=Path, metavar="FILE", help="answers of your server, in place of recorded ones"
     )
+    parser.add_argument("--upstream", metavar="URL", help="ask this server how the thread stands; nothing else is sent")
+    parser.add_argument("--prefix", default="", help="path before the server's routes, such as /api")
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME:VALUE", help="of the client, for --upstream"
+    )
     given = parser.parse_args(argv)
     dialect = _dialect(given)
     mode = next(mode for mode, word in MODES.items() if word == given.mode)
     resume = parse(sys.stdin.buffer.read(), mode, now=datetime.now(UTC).isoformat(), nonce=str(uuid.uuid4()))
-    if given.answers is None:
-        answers = None if given.profile else rehearsal(dialect.name)
-    else:
-        answers = read_rehearsal(_text(given.answers), str(given.answers))
-    for sent in explain(resume, dialect, answers):
-        print("\n".join(sent.lines()))
+    answers, source = _answers(given, resume, dialect)
+    print(
+        f"ap-resume-shim: the resume is not sent; these are the requests that it would send. {source}", file=sys.stderr
+    )
+    with closing(answers) if isinstance(answers, Live) else nullcontext():
+        for sent in explain(resume, dialect, answers):
+            print("\n".join(sent.lines()))
+
+
+def _answers(given: Namespace, resume: Resume, dialect: Dialect) -> tuple[Rehearsal | Live | None, str]:
+    """What the requests are answered with, and what that is, for a person."""
+    if given.upstream is not None and given.answers is not None:
+        raise ConfigurationError("--upstream and --answers are two sources of answers: give one of them.")
+    after = "The rest is played against assumed answers."
+    if given.upstream is not None:
+        proxy = ReverseProxy(given.upstream)
+        live = Live(resume, dialect, proxy, map(_header, given.header), given.prefix)
+        return live, f"The lookups (# look) are answered by {proxy.url}. {after}"
+    if given.answers is not None:
+        return read_rehearsal(_text(given.answers), str(given.answers)), f"The answers are those of {given.answers}."
+    recorded = None if given.profile else rehearsal(dialect.name)
+    if recorded is None:
+        return None, "The answers are assumed: a thread that waits for one answer. --upstream URL asks a server."
+    return recorded, (
+        f"The answers are recorded ones of a {dialect.name} server, not those of yours: --upstream URL asks yours."
+    )
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or not name.strip():
+        raise ConfigurationError(f"--header {line!r} is no header field: it is written NAME:VALUE.")
+    return name.strip(), value.strip()
 
 
 def _dialect(given: Namespace) -> Dialect:

@@ -1,4 +1,4 @@
-"""What a resume would send, without sending anything: the flow, played against answers that were recorded.
+"""What a resume would send, without sending it: the flow, played against recorded, assumed or live answers.
 
 A rehearsal is a list of answers, as JSON: `{"request": "GET /threads/{thread_id}", "status": 200, "body": …}`, perhaps
 with `headers` and the `mode` it is for, and `{"ledger": [{"facts": …, "contents": …}]}` for what the ledger would
@@ -9,44 +9,45 @@ last one from then on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
-from ap_resume_shim.core.dialect import Dialect, Found
+from ap_resume_shim.assuming import Assumed, of_guard
+from ap_resume_shim.core.dialect import Dialect, Lookup
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.exchange import (
-    Answer,
+    Accepted,
     Ask,
-    Begin,
     Consult,
     Drain,
     Entry,
     Flow,
     Join,
-    KnownIds,
+    Pause,
     Peek,
+    Poll,
     ReadBody,
     ReadEvents,
-    Repeated,
     Request,
     Response,
     Send,
     Settings,
     Step,
-    Uncommitted,
-    UncommittedResume,
-    Unsettled,
 )
-from ap_resume_shim.core.flow import admit, resume_flow
+from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.verdict import judge
 from ap_resume_shim.describing import MODES
 
 Rehearsal = Sequence[dict[str, Any]]
+
+_POLLS = 20
+"""How many pauses a flow may make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,39 +89,51 @@ def read_rehearsal(text: str, source: str) -> Rehearsal:
     return value
 
 
-def explain(resume: Resume, dialect: Dialect, answers: Rehearsal | None) -> Iterator[Sent]:
-    """The requests that a resume sends to a thread that waits for one answer. Raises `ResumeError`, as it would.
+class Stage(Protocol):
+    """What a flow is played against."""
 
-    Without a rehearsal, what the lookups would tell is assumed, under names such as RUN_ID.
+    assumes: bool
+    """Whether answers to what follows the resume were assumed."""
+
+    def answer(self, step: Step) -> Any:
+        """What is sent back for a step."""
+
+    def lookup(self, flow: Lookup) -> Lookup:
+        """A lookup of the dialect's, as it is played."""
+
+
+def explain(resume: Resume, dialect: Dialect, answers: Rehearsal | Stage | None) -> Iterator[Sent]:
+    """Every request of a resume, in order. Raises `ResumeError` where the resume would be refused.
+
+    Without answers, a thread is assumed that waits for one.
     """
     dialect.thread_key(resume.thread_id)
+    stage = _stage(resume, dialect, answers)
+    played = copy(dialect)
+    for name in ("lookup", "look_again"):
+        setattr(played, name, _on(stage, getattr(dialect, name)))
+    try:
+        yield from _play(resume_flow(resume, played, Settings()), stage, "look")
+    except Exception:
+        if not stage.assumes:  # else only a server could go on from here
+            raise
+
+
+def _stage(resume: Resume, dialect: Dialect, answers: Rehearsal | Stage | None) -> Stage:
     if answers is None:
-        yield from _assumed(resume, dialect)
-        return
-    stage = _Stage(resume, answers)
-    shown: set[Request] = set()
-    for sent in _play(resume_flow(resume, dialect, Settings()), stage):
-        if sent.request not in shown:
-            shown.add(sent.request)
-            yield sent
+        return Assumed(resume, dialect)
+    return Rehearsed(resume, answers) if isinstance(answers, Sequence) else answers
 
 
-def _assumed(resume: Resume, dialect: Dialect) -> Iterator[Sent]:
-    resume = admit(resume, dialect, lenient=False)
-    first = next(dialect.lookup(resume))
-    if isinstance(first, Ask):
-        yield from (Sent("look", request) for request in first.requests)
-    found = Found("interrupted", (Interrupt("INTERRUPT_ID"),), agent_id="AGENT_ID", run_id="RUN_ID")
-    verdict = judge(resume, found, dialect)
-    dialect.check(resume, found, verdict)
-    yield Sent("resume", dialect.resume(resume, found, verdict))
+def _on(stage: Stage, lookup: Callable[..., Lookup]) -> Callable[..., Lookup]:
+    return lambda *given, **named: stage.lookup(lookup(*given, **named))
 
 
-def _play(flow: Flow, stage: _Stage) -> Iterator[Sent]:
-    """The requests of a flow, up to its answer."""
+def _play(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
+    """The requests of a flow. What is polled without end is shown a few times."""
     step: Step = next(flow)
-    what = "look"
-    while not isinstance(step, Answer | Begin):
+    left = _POLLS
+    while left:
         match step:
             case Ask(requests):
                 yield from (Sent(what, request) for request in requests)
@@ -129,23 +142,53 @@ def _play(flow: Flow, stage: _Stage) -> Iterator[Sent]:
             case Send(request):
                 yield Sent("resume", request)
                 what = "follow"
+            case Pause() | Poll():
+                left -= 1
+            case Accepted(commit=commit) if commit is not None:
+                yield from _play(_first_look(commit), stage, what)
             case _:
                 pass
-        step = flow.send(stage.answer(step))
+        try:
+            step = flow.send(stage.answer(step))
+        except StopIteration:
+            return
     flow.close()
 
 
-class _Stage:
-    """The backend that is played."""
+def _first_look(commit: Flow) -> Flow:
+    """Of the lookups until the state shows the resume: up to the first pause."""
+    result = None
+    with suppress(StopIteration):
+        while not isinstance(step := commit.send(result), Pause):
+            result = yield step
+    commit.close()
+
+
+class Rehearsed:
+    """A backend by its rehearsal; what it has no answer for after the resume is assumed to go well."""
+
+    assumes = False
 
     def __init__(self, resume: Resume, answers: Rehearsal) -> None:
         mode = MODES[resume.mode]
         self._answers = [answer for answer in answers if answer.get("mode", mode) == mode]
         self._thread = resume.thread_id
         self._body = b""
+        self._sent = False
+        self._asked: tuple[Interrupt, ...] = ()
         self._given: list[dict[str, Any]] = []
 
+    def lookup(self, flow: Lookup) -> Lookup:
+        """As recorded; a thread of which nothing was recorded after the resume is at rest then."""
+        found = yield from flow
+        if not self._sent:
+            self._asked = found.interrupts
+        elif found.interrupts == self._asked:
+            return replace(found, status="idle", interrupts=(), answered=(), breakpoint=False)
+        return found
+
     def answer(self, step: Step) -> Any:
+        """What was recorded."""
         match step:
             case Ask(requests):
                 return tuple(self._to(request) for request in requests)
@@ -153,6 +196,7 @@ class _Stage:
                 return self._to(request)
             case Send(request) | Join(request):
                 response = self._to(request)
+                self._sent = True
                 self._body = response.body
                 return Response(response.status, response.headers)
             case ReadBody() | ReadEvents():
@@ -164,14 +208,8 @@ class _Stage:
             case Consult():
                 kept: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
                 return [Entry(entry["facts"], entry.get("contents")) for entry in self._named(kept)]
-            case Unsettled() | Repeated():
-                return False
-            case KnownIds():
-                return frozenset()
-            case Uncommitted():
-                return UncommittedResume()
             case _:
-                return None
+                return of_guard(step)
 
     def _to(self, request: Request) -> Response:
         line = f"{request.method} {request.target}"
@@ -188,6 +226,9 @@ class _Stage:
                 raw = body if isinstance(body, str) else json.dumps(body)
                 headers = tuple((name.lower(), value) for name, value in answer.get("headers", {}).items())
                 return Response(answer.get("status", 200), headers, raw.encode())
+        if self._sent:
+            self.assumes = True
+            return Response(200, (), b"{}")
         raise ConfigurationError(
             f"The rehearsal has no answer to {line}: give the answers of your server with --answers FILE."
         )

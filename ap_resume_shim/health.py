@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FRESH = 1.0
 """Seconds for which what was found out is told again: those who ask often do not burden the backend."""
 PATIENCE = 2.0
-"""Seconds that the backend has to answer."""
+"""Seconds that the backend and the guard's store have to answer."""
 
 Verdict = tuple[int, dict[str, Any]]
 
@@ -67,7 +67,7 @@ class Health:
         except ResumeError as error:
             return _unready(error.message)
         except TimeoutError:
-            return _unready(f"The backend did not answer within {PATIENCE:g} seconds.")
+            return _unready(f"The backend, or the guard's store, did not answer within {PATIENCE:g} seconds.")
         finally:
             self._stale = asyncio.get_running_loop().time() + FRESH
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from ap_resume_shim.backends import known_marks, load_backend
+from ap_resume_shim.backends import known_marks, load_backend, read_profile
 from ap_resume_shim.core.detect import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
+from ap_resume_shim.core.errors import ConfigurationError, InvalidRequest, RequestTooLarge, ResumeError
 from ap_resume_shim.core.exchange import Ask, Request, Settings
 from ap_resume_shim.core.flow import resume_flow
-from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, read_key
+from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
-from ap_resume_shim.cors import Cors
+from ap_resume_shim.cors import BackendCors, Cors
 from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption
-from ap_resume_shim.upstream import SYNTHESISED, ask, escape
+from ap_resume_shim.upstream import NOBODY, SYNTHESISED, ask, escape
 from ap_resume_shim.watching import Page, Watched, looks_on
 
 if TYPE_CHECKING:
@@ -31,17 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 
 _DRAIN = 10.0
-_PROBE: dict[str, Any] = {
-    "type": "http",
-    "asgi": {"version": "3.0", "spec_version": "2.3"},
-    "http_version": "1.1",
-    "scheme": "http",
-    "root_path": "",
-    "headers": [(b"host", b"localhost"), (b"user-agent", b"ap-resume-shim")],
-    "client": None,
-    "server": None,
-}
-"""The request of nobody: what is asked without a client, and so without credentials."""
+_METHODS = ("PATCH", "OPTIONS")
 
 
 class ResumeShim:
@@ -57,8 +48,9 @@ class ResumeShim:
     def __init__(
         self,
         app: ASGIApp,
-        backend: str | Dialect = "auto",
+        backend: str | Dialect | os.PathLike[str] = "auto",
         *,
+        profile: str | os.PathLike[str] | None = None,
         resume_at: str | None = None,
         options: Mapping[str, str] | None = None,
         guard: Guard | str = "memory",
@@ -75,13 +67,15 @@ class ResumeShim:
         """Wrap `app`.
 
         - `backend`: a name of `ap_resume_shim.backends.BACKENDS`; "auto" asks the server itself; "native" for one
-          that answers the routes by now; or a `Dialect`.
+          that answers the routes by now; a `Dialect`; or the `Path` of a profile.
+        - `profile`: the path of a TOML file that describes the backend (`docs/reference/profile.md`), in place of
+          `backend`.
         - `resume_at`: where the answer goes in the body, a JSON pointer (backends that are profiles).
         - `options`: what the backend has to be told beside, such as `{"path": "/agent"}`; `docs/backends` has them.
         - `guard`: who may resume which thread: "memory", one resume of a thread at a time in this process; the URL of
           a Redis or Valkey server, over all processes that share it; or a `Guard`.
         - `namespace`: what the threads belong to. Processes in front of the same backend have to agree on it; default:
-          the address of a `ReverseProxy`.
+          the address of a `ReverseProxy`, in lower case and without a usual port.
         - `credentials`: header fields that tell callers apart, for `Idempotency-Key` and the ledger.
         - `share_ledger`: whether what one caller's traffic said of a thread (questions, state, properties) is used for
           every caller that the backend admits. Default: for the same caller alone.
@@ -91,17 +85,16 @@ class ResumeShim:
         - `typed_answers`: "check" refuses an answer that certainly violates the schema of its question; "show" only
           shows the schema.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
-          every page, without cookies. Default: what the app around or the backend says is left alone.
+          every page, without cookies. Default: the backend's own policy, on the shim's answers too.
 
         Raises `ConfigurationError`.
         """
         self.app = app
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
-        self._methods = ("PATCH", "OPTIONS") if cors else ("PATCH",)
-        self._entry = Cors(self._serve, cors) if cors else self._serve
+        self._entry = Cors(self._serve, cors) if cors else BackendCors(self._serve, app)
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
-        self._namespace = str(getattr(app, "url", "")) if namespace is None else namespace
+        self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials, self._share_ledger = tuple(credentials), share_ledger
         self._limits = limits or Limits()
         self._settings = Settings(
@@ -116,6 +109,12 @@ class ResumeShim:
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
         self._under_way: set[asyncio.Task[None]] = set()
+        if isinstance(backend, os.PathLike):
+            backend, profile = "auto", backend
+        if profile is not None:
+            if backend != "auto" or options:
+                raise ConfigurationError("`profile` says what the backend is: leave `backend` and `options` out.")
+            backend = read_profile(profile, resume_at=resume_at)
         if not isinstance(backend, str):
             self._speak(backend)
         elif backend not in ("auto", NATIVE):
@@ -123,7 +122,7 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
-        if scope["type"] != "http" or scope["method"] not in self._methods or _route_path(scope) not in self._routes:
+        if scope["type"] != "http" or scope["method"] not in _METHODS or _route_path(scope) not in self._routes:
             await self._behind(scope, receive, send)
         else:
             await self._entry(scope, receive, send)
@@ -180,15 +179,16 @@ class ResumeShim:
     async def ready(self) -> str:
         """The name of the backend's dialect, or "native": the backend is there, and it is known what it is.
 
-        Raises `ResumeError` when it cannot be reached or recognised.
+        Raises `ResumeError` when it cannot be reached or recognised, or when the guard's store would refuse a resume.
         """
+        await self._guard.check()
         name = await self.detect()
-        await ask(self.app, _PROBE, self._prefix, Request.get("/info"), self._limits.lookup)
+        await ask(self.app, NOBODY, self._prefix, Request.get("/info"), self._limits.lookup)
         return name
 
     async def detect(self) -> str:
         """The name of the backend's dialect, or "native", found out without credentials. Raises `ResumeError`."""
-        dialect = self._dialect or await self._detect(_PROBE)
+        dialect = self._dialect or await self._detect(NOBODY)
         return NATIVE if dialect is None else dialect.name
 
     async def _understand(
@@ -236,23 +236,26 @@ class ResumeShim:
         finally:
             watch.cancel()
 
-    def _thread(self, thread_id: str) -> str:
-        """The name by which guard and ledger know a thread. Raises `InvalidRequest`."""
+    def _digest(self, thread_key: str) -> str:
+        return digest(self._namespace, self._known.name, thread_key)
+
+    @property
+    def _known(self) -> Dialect:
         assert self._dialect is not None, "a thread is one of a known backend"
-        return digest(self._namespace, self._dialect.name, self._dialect.thread_key(thread_id))
+        return self._dialect
 
     def _page(self, scope: Scope, thread_id: str) -> Page:
         """Where the ledger has a thread, for the caller of a request. Raises `InvalidRequest`."""
-        assert self._dialect is not None, "a thread is one of a known backend"
-        key = self._dialect.thread_key(thread_id)
+        key = self._known.thread_key(thread_id)
         who = "" if self._share_ledger else caller(_headers(scope), self._credentials)
-        return Page(digest(self._namespace, self._dialect.name, key), digest("owner", key, who))
+        return Page(self._digest(key), digest("owner", key, who))
 
     def _ticket(self, scope: Scope, resume: Resume) -> Ticket:
         """What the guard is told of a resume. Raises `InvalidRequest`."""
         headers = _headers(scope)
         key = read_key([value for name, value in headers if name == "idempotency-key"])
-        thread = self._thread(resume.thread_id)
+        # Servers may tell two spellings of a UUID apart, or not: two resumes that may be of one thread are.
+        thread = self._digest(one_spelling(self._known.thread_key(resume.thread_id)))
         who = caller(headers, self._credentials)
         return Ticket(
             thread,

@@ -54,7 +54,7 @@ class ReverseProxy:
         - `forwarding`: `Host`, `Via`, `Forwarded` and `X-Forwarded-*`; default: nothing is added.
         """
         self.address = Address.parse(url, tls=tls, connect=connect)
-        self.url = self.address.url
+        self.url, self.origin = self.address.url, self.address.origin
         self._answer = answer
         self._forwarding = forwarding or Forwarding()
         self._make = transport

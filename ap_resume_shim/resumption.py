@@ -19,6 +19,7 @@ from ap_resume_shim.core.exchange import (
     Accepted,
     Answer,
     Ask,
+    AwaitCommit,
     Begin,
     Claim,
     ClientGone,
@@ -194,6 +195,10 @@ class Resumption:
                 await self._arrival.accepted(run_id, hold=commit is not None)
                 if commit is not None:
                     self._commit = asyncio.create_task(self._see_committed(commit))
+                return None
+            case AwaitCommit():
+                if self._commit is not None:
+                    await self._holding_on(asyncio.wait({self._commit}))
                 return None
             case Known(run_id):
                 self._line.run_id = run_id

@@ -23,7 +23,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
 from ap_resume_shim import logs
-from ap_resume_shim.assembly import build, server_tls
+from ap_resume_shim.assembly import build, check_guard, server_tls
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.health import Health, not_found
 from ap_resume_shim.logs import AccessLog
@@ -48,6 +48,7 @@ def serve(settings: Settings) -> None:
     with ExitStack() as stack:
         listening = list(_listen(settings, stack))
         _say_whether_reachable(Address.parse(settings.upstream))
+        _say_whether_guarded(settings)
         if settings.workers > 1:
             _Workers(settings, listening).run()
         else:
@@ -91,6 +92,15 @@ def _say_whether_reachable(upstream: Address) -> None:
         logger.warning(
             "no connection to %s yet (%s): requests are answered with 502 until it is there", upstream.url, error
         )
+
+
+def _say_whether_guarded(settings: Settings) -> None:
+    """Nor is a guard's store that is not there, or not as it should be: resumes get 503 until it is."""
+    try:
+        for warning in asyncio.run(check_guard(settings)):
+            logger.warning("%s", settings.masked(warning))
+    except ConfigurationError as error:
+        logger.error("%s", settings.masked(str(error)))
 
 
 class _Server(uvicorn.Server):

@@ -172,7 +172,8 @@ class Guarding(_Group):
         Seconds, Field(description="seconds after which the thread of a sidecar that died is free (redis); 3 or more")
     ] = 30.0
     namespace: Annotated[
-        str | None, Field(description="what the threads belong to; default: the upstream's address")
+        str | None,
+        Field(description="what the threads belong to; default: the upstream's address, lower case, no usual port"),
     ] = None
     credentials: Annotated[
         Names,
@@ -293,7 +294,7 @@ NAMES = tuple(name for group in GROUPS for name in group.model_fields)
 """Of all settings, in the order in which they are shown."""
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
-_PASSWORD = re.compile(r"(://[^\s/:@]*:)(?!\$\{\w+\}@)[^\s/]+(?=@)|([?&]password=)[^\s&]+")
+_PASSWORD = re.compile(r"(://[^\s:@]*:)(?!\$\{\w+\}@)\S+(?=@)|([?&]password=)[^\s&]+")
 
 
 def _resolved(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from ap_resume_shim.core import sse
@@ -25,6 +25,21 @@ SYNTHESISED = "ap_resume_shim"
 
 FENCE = "ap_resume_shim.fence"
 """The scope key of a callable to be called before the first byte of a resume goes out: raises if it must not."""
+
+HEADS = "ap_resume_shim.heads"
+"""The scope key of a callable that gets the header fields of each answer to a request that the shim made."""
+
+NOBODY: dict[str, Any] = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "scheme": "http",
+    "root_path": "",
+    "headers": [(b"host", b"localhost"), (b"user-agent", b"ap-resume-shim")],
+    "client": None,
+    "server": None,
+}
+"""The request of nobody: what is asked without a client, and so without credentials."""
 
 _NOT_OURS = frozenset(
     {
@@ -184,6 +199,8 @@ class Exchange:
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            if HEADS in self._scope:
+                self._scope[HEADS](message.get("headers", ()))
             headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in message.get("headers", ()))
             if not self._start.done():
                 self._start.set_result((message["status"], headers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -34,29 +35,41 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A server that can be stopped and started again, empty, at the same address."""
+    """A server that can be stopped and started again, empty, at the same address; `options` are its program's."""
 
-    def __init__(self) -> None:
-        self._binary, self.port = need_redis(), free_port()
+    def __init__(self, *options: str) -> None:
+        self._binary, self.port, self._options = need_redis(), free_port(), options
+        if "--cluster-enabled" in options:  # its other port would be 10,000 above the first, where there may be none
+            self._options = (*options, "--cluster-port", str(free_port()))
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self._folder = tempfile.TemporaryDirectory(prefix="redis-")
-        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-        self._process = subprocess.Popen([*command, self._folder.name], stdout=subprocess.DEVNULL)
+        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options]
+        self._process = subprocess.Popen([*command, "--dir", self._folder.name], stdout=subprocess.DEVNULL)
         for _ in range(500):
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                     connection.sendall(b"PING\r\n")
-                    if connection.recv(7).startswith(b"+PONG"):
+                    if connection.recv(7).startswith((b"+PONG", b"-NOAUTH")):
                         return
             except OSError:
                 pass
             time.sleep(0.02)
         self.stop()
         raise RuntimeError(f"redis-server did not answer on port {self.port}")
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """The server takes connections and bytes, and does nothing with them as long as the block lasts."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Kill it."""
@@ -68,9 +81,9 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(*options: str) -> Iterator[RedisServer]:
     """A server for as long as the block lasts."""
-    server = RedisServer()
+    server = RedisServer(*options)
     server.start()
     try:
         yield server

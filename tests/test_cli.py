@@ -192,6 +192,17 @@ def test_an_upstream_that_is_not_there_yet_is_said_and_waited_for() -> None:
                 assert resume(shim.url).json()["run_id"] == "r2"
 
 
+def test_a_store_that_cannot_be_used_is_said_at_start() -> None:
+    with redis_server("--requirepass", "right") as store, serving(Agent()) as upstream:
+        guard = f"redis://:wrong@127.0.0.1:{store.port}/0"
+        flags = ("--port", "0", "--backend", "agent-protocol", "--guard", guard)
+        with sidecar("--upstream", upstream, *flags) as shim:
+            assert eventually(lambda: is_up(shim.url))
+            assert "refuses the user or the password" in shim.log and "wrong" not in shim.log
+            assert CLIENT.get(f"{shim.url}/-/readyz").status_code == 503
+            assert resume(shim.url).json()["code"] == "guard_unavailable"
+
+
 def status(url: str) -> int | None:
     try:
         return CLIENT.get(f"{url}/threads/t").status_code

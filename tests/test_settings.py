@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ap_resume_shim.assembly import check
 from ap_resume_shim.cli import main
 from ap_resume_shim.settings import GROUPS, NAMES, Settings, kebab, pairs, schema
 from ap_resume_shim.sources import Serve, WrongSettings, read
+from tests.redis_server import free_port, redis_server
 
 ROOT = Path(__file__).parent.parent
 UPSTREAM = ("--upstream", "http://127.0.0.1:9")
@@ -184,6 +185,14 @@ SECRET = "swordfish-7"
     "text",
     [
         "guard = 'redis://:{}@127.0.0.1:1/0'",
+        "guard = 'redis://:/{}@127.0.0.1:1/0'",
+        "guard = 'redis://:{}/x@127.0.0.1:1/0'",
+        "guard = 'redis://:{}#x@127.0.0.1:1/0'",
+        "guard = 'redis://:x@{}@127.0.0.1:1/0'",
+        "guard = 'redis://us/er:{}@127.0.0.1:1/0'",
+        "guard = 'mongodb://user:x/{}/@127.0.0.1'",
+        "upstream = 'http://user:{}/x@host'",
+        "upstream = 'http://user:x/{}@host'",
         "guard = 'redis://user:{}@127.0.0.1:1/0?protocol=3'",
         "guard = 'redis://:{}@127.0.0.1:x'",
         "guard = 'mongodb://user:{}@127.0.0.1'",
@@ -208,6 +217,36 @@ def test_a_secret_is_never_said(
         main(["serve", *(() if name == "upstream" else UPSTREAM), *flags, "--check"])
     said = capsys.readouterr()
     assert (said.out or said.err) and SECRET not in said.out + said.err
+
+
+@pytest.mark.parametrize("setting", ["--guard=redis://:7a/b2@127.0.0.1:1/0", "--upstream=http://u:7a/b2@host"])
+def test_of_a_secret_no_part_is_said(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", *UPSTREAM, setting, "--check"])
+    said = capsys.readouterr().err
+    assert "7a" not in said and "b2" not in said
+
+
+def test_check_says_what_is_wrong_with_the_guards_store(capsys: pytest.CaptureFixture[str]) -> None:
+    with redis_server("--requirepass", "right") as store, pytest.raises(SystemExit) as end:
+        main(["serve", *UPSTREAM, "--guard", f"redis://:wrong@127.0.0.1:{store.port}/0", "--check"])
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (2, "")
+    assert "refuses the user or the password" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"), [(None, "cannot be reached"), (("--maxmemory-policy", "allkeys-lru"), "may evict")]
+)
+def test_check_warns_of_the_guards_store(
+    options: tuple[str, ...] | None, warning: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ExitStack() as stack:
+        port = free_port() if options is None else stack.enter_context(redis_server(*options)).port
+        main(["serve", *UPSTREAM, "--guard", f"redis://127.0.0.1:{port}/0", "--check"])
+    said = capsys.readouterr()
+    assert said.out.startswith("The settings are right")
+    assert warning in said.err
 
 
 def test_what_a_reference_stands_for_is_not_said_anywhere(

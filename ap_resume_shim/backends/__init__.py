@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,7 +18,7 @@ from typing import Any
 
 from ap_resume_shim.core.dialect import Dialect, Marks
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.core.profile import load_profile
+from ap_resume_shim.core.profile import ANOTHER_KIND, load_profile
 from ap_resume_shim.core.profile_dialect import ProfileDialect
 
 logger = logging.getLogger("ap_resume_shim")
@@ -65,7 +66,7 @@ def load_backend(name: str, *, resume_at: str | None = None, options: Mapping[st
     return _made(name, _dialect(name), options or {})
 
 
-def read_profile(path: str | Path, *, resume_at: str | None = None) -> Dialect:
+def read_profile(path: str | os.PathLike[str], *, resume_at: str | None = None) -> Dialect:
     """The dialect that a file describes (`docs/reference/profile.md`). Raises `ConfigurationError`."""
     try:
         text = Path(path).read_text("utf-8")
@@ -108,7 +109,7 @@ def _dialect(name: str) -> Any:
     near = difflib.get_close_matches(name, (*BACKENDS, *added), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ConfigurationError(
-        f"Unknown backend {name!r}; there are auto, native, {', '.join((*BACKENDS, *added))}.{hint}"
+        f"Unknown backend {name!r}; there are auto, native, {', '.join((*BACKENDS, *added))}.{hint} {ANOTHER_KIND}"
     )
 
 

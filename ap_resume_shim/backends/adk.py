@@ -100,6 +100,12 @@ class Adk(Dialect):
             )
         return _found(*there[0])
 
+    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+        """The session, in the app that had it."""
+        app: str = before.memory.app
+        (answer,) = yield Ask((Request.get(self._path(app, resume)),))
+        return _found(app, _read(answer))
+
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Answers of one run, each as its question takes it."""
         _check_config(resume)

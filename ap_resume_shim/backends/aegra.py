@@ -10,12 +10,24 @@ that a lookup made after the acceptance of a resume sees it.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from ap_resume_shim.backends import langgraph_wire as wire
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Started, ThreadStatus, Verdict
-from ap_resume_shim.core.errors import ResumeError, UpstreamError
+from ap_resume_shim.backends.langgraph_state import INTERRUPT_ID, Questions, interrupts_of, names_of
+from ap_resume_shim.core.dialect import (
+    AT_BREAKPOINT,
+    Dialect,
+    Found,
+    GoOn,
+    Input,
+    Lookup,
+    Marks,
+    Started,
+    ThreadStatus,
+    Verdict,
+)
+from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPending, ResumeError, UpstreamError
 from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reading import error_text, read_lookup, read_refusal
@@ -28,8 +40,7 @@ _STATUS: dict[str, ThreadStatus] = {
     "timeout": "error",
 }
 _GO_ON: dict[str, Any] = {"checkpoint": {}}
-"""The latest checkpoint: continues a breakpoint, retries a failed step with its first answer, keeps interrupt ids."""
-_ANNOUNCED = "announced"
+"""The latest checkpoint: continues a breakpoint, retries a failed step with its first answer."""
 _CARRIES = wire.Carries("Aegra", wire.UINT64)
 
 
@@ -42,48 +53,37 @@ class Aegra(Dialect):
     family = "a command in the create-run body"
     marks = (Marks(info={"/name": "Aegra"}),)
     reserved = wire.RESERVED
+    redirecting = wire.REDIRECTING
+    way_out = wire.WAY_OUT
     forwards_extra = True
     accepts_at_head = True
     commit = "with_answer"
-    interrupt_id_form = wire.INTERRUPT_ID
+    interrupt_id_form = INTERRUPT_ID
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """State and newest runs, side by side: the thread itself shows neither interrupts nor values.
 
-        After a run the state is enough.
+        Once more where their answers are not of one moment. After a run the state is enough.
         """
         wanted = resume.body.agent_id if agent else None
-        requests = [Request.get(wire.thread_path(resume) + "/state")]
+        path = wire.thread_path(resume)
+        requests: tuple[Request, ...] = (Request.get(path + "/state?subgraphs=true"),)
         if agent:
-            requests.append(Request.get(wire.thread_path(resume) + "/runs?limit=10"))
-        if wanted is not None:
-            requests.append(wire.assistant_lookup(wanted))
-        answers = yield Ask(tuple(requests))
-        state = read_lookup(answers[0])
-        if not agent:
-            return _at_rest(state)
-        runs: list[dict[str, Any]] = read_lookup(answers[1])
-        last = wire.newest(runs) or {}
-        agent_id = last.get("assistant_id")
-        if wanted is not None:
-            assistant = wire.read_assistant(answers[2], wanted)
-            if agent_id not in (None, assistant.get("assistant_id")):
-                (answer,) = yield Ask((wire.assistant_lookup(str(agent_id)),))
-                thread_graph = wire.read_assistant(answer, str(agent_id)).get("graph_id")
-                wire.same_graph_or_refuse(wanted, assistant.get("graph_id"), thread_graph)
-            agent_id = assistant.get("assistant_id") or wanted
-        rest = _at_rest(state)
-        busy = any(wire.is_active(run) for run in runs)
-        return replace(
-            rest,
-            status="busy" if busy else _STATUS.get(str(last.get("status")), "idle"),
-            breakpoint=rest.breakpoint and last.get("status") == "success",
-            agent_id=agent_id,
-            error=last.get("error_message") or rest.error,
-            updated_at=last.get("updated_at"),
-            run_id=last.get("run_id"),
-            memory=_ANNOUNCED if _announced(last) else None,
-        )
+            requests += (Request.get(path + "/runs?limit=10"),)
+        assistant = () if wanted is None else (wire.assistant_lookup(wanted),)
+        answers = yield Ask(requests + assistant)
+        look = _Look(answers[: len(requests)])
+        moving = False
+        if not look.is_of_one_moment:
+            again = _Look((yield Ask(requests)))
+            look, moving = again, not again.equals(look)
+        questions = Questions(look.state)
+        if questions.errors and not questions.answered and not questions.open:
+            questions.answered.extend((yield from wire.answered_beside(resume, look.state)))
+        agent_id = None
+        if agent:
+            agent_id = yield from wire.choose_agent(wanted, answers[-1], look.last.get("assistant_id"), None)
+        return look.found(questions, agent_id=agent_id, moving=moving)
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """PostgreSQL refuses NUL characters after the agent ran, and integers of more than 64 bits."""
@@ -91,20 +91,30 @@ class Aegra(Dialect):
         _CARRIES.check(verdict)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
-        """Arm a thread again that a cancelled or failed run left behind: run it up to its question again."""
-        if isinstance(verdict, GoOn) or found.memory == _ANNOUNCED:
+        """Arm a thread again that a cancelled or failed run left behind: its question is asked again, with a new id.
+
+        From its whole checkpoint, since Aegra goes on with the answer of the cancelled run from an empty one.
+        """
+        memory: _Memory = found.memory
+        if isinstance(verdict, GoOn) or memory.announced:
             return found, verdict
         (answer,) = yield Ask((Request.get(wire.thread_path(resume)),))
         if read_lookup(answer).get("status") == "interrupted":
             return found, verdict
-        body = {"assistant_id": found.agent_id, **_GO_ON}
+        if memory.finished_beside:
+            raise InterruptAlreadyAnswered(
+                "The answer to this question was cancelled or failed. Aegra would go on with that answer, or run the "
+                f"steps beside it again. {self.way_out}",
+                found.interrupts,
+            )
+        body = {"assistant_id": found.agent_id, "checkpoint": memory.checkpoint}
         (answer,) = yield Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
         if not answer.ok:
-            raise UpstreamError(
-                f"The thread could not be armed again after its last run: {error_text(answer)}",
-                {"resume_state": "not_sent"},
-            )
-        return found, verdict
+            raise _not_armed(error_text(answer))
+        armed = yield from self.lookup(resume)
+        if not armed.memory.announced:
+            raise _not_armed(armed.error)
+        return armed, _readdressed(verdict, found, armed)
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """`input: null` is 422 there; the empty checkpoint is what it is elsewhere."""
@@ -147,22 +157,92 @@ class Aegra(Dialect):
         return Request("DELETE", wire.thread_path(resume))
 
 
-def _at_rest(state: dict[str, Any]) -> Found:
-    """What the state alone tells."""
-    pending, answered = wire.read_tasks(state)
-    error = wire.task_error(state)
-    return Found(
-        status="interrupted" if pending else "idle" if error is None else "error",
-        interrupts=pending,
-        answered=answered,
-        breakpoint=bool(state.get("next")) and not pending and error is None,
-        values=state.get("values"),
-        error=error,
-        updated_at=state.get("created_at"),
-    )
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    announced: bool
+    """Whether the newest run stopped at a question, so that Aegra takes an answer."""
+    checkpoint: Any
+    """The head of the thread's state."""
+    finished_beside: bool
+    """Whether steps have ended beside the one that asks: they would run again from the checkpoint."""
 
 
-def _announced(run: dict[str, Any]) -> bool:
-    """Whether the run stopped at a question, not cancelled: both are `interrupted` (recording `cancelled`)."""
+class _Look:
+    """The answers of one look at a thread: its state and, before a resume, its newest runs."""
+
+    def __init__(self, answers: tuple[Response, ...]) -> None:
+        self._raw = [read_lookup(answer) for answer in answers]
+        self.state: dict[str, Any] = self._raw[0]
+        self.runs: list[dict[str, Any]] | None = self._raw[1] if len(self._raw) > 1 else None
+        self.last: dict[str, Any] = wire.newest(self.runs or []) or {}
+
+    def equals(self, other: _Look) -> bool:
+        """Whether nothing changed between two looks."""
+        return self._raw == other._raw
+
+    @property
+    def is_of_one_moment(self) -> bool:
+        """Whether the state lists what the newest run has announced."""
+        announced = interrupts_of(_announced(self.last))
+        return wire.is_active(self.last) or names_of(announced) <= names_of(Questions(self.state).open)
+
+    def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found:
+        """The thread. Without runs, the state alone tells whether it is at rest."""
+        error = next(iter(questions.errors), None)
+        status: ThreadStatus = "interrupted" if questions.pending else "idle" if error is None else "error"
+        at_breakpoint = bool(self.state.get("next")) and error is None
+        if self.runs is not None:
+            busy = any(wire.is_active(run) for run in self.runs)
+            status = "busy" if busy else _STATUS.get(str(self.last.get("status")), "idle")
+            at_breakpoint = at_breakpoint and self.last.get("status") == "success"
+        stopped = questions.stopped
+        asked = questions.pending or questions.answered
+        return Found(
+            status=status,
+            interrupts=questions.pending,
+            answered=tuple(questions.answered),
+            breakpoint=not asked and (stopped is not None or at_breakpoint),
+            stopped=stopped or AT_BREAKPOINT,
+            moving=moving,
+            place=wire.place(self.state),
+            agent_id=agent_id,
+            values=self.state.get("values"),
+            error=self.last.get("error_message") or error,
+            updated_at=self.last.get("updated_at") or self.state.get("created_at"),
+            run_id=self.last.get("run_id"),
+            memory=_Memory(
+                bool(_announced(self.last)),
+                self.state.get("checkpoint"),
+                any(task.get("result") is not None for task in self.state.get("tasks") or ()),
+            ),
+        )
+
+
+def _announced(run: dict[str, Any]) -> Any:
+    """The questions at which a run stopped; a cancelled one is `interrupted` too (recording `cancelled`)."""
     output = run.get("output")
-    return run.get("status") == "interrupted" and isinstance(output, dict) and bool(output.get("__interrupt__"))
+    stopped = run.get("status") == "interrupted" and isinstance(output, dict)
+    return output.get("__interrupt__") if stopped and isinstance(output, dict) else None
+
+
+def _not_armed(why: Any) -> UpstreamError:
+    message = f"The thread could not be armed again after its last run: {why}"
+    return UpstreamError(message, {"resume_state": "not_sent"})
+
+
+def _readdressed(verdict: Input, found: Found, armed: Found) -> Input:
+    """The answers under the ids with which their questions were asked again; raises where a question is not there."""
+    by_id: dict[str | None, Any] = {}
+    for old in found.interrupts:
+        if old.id not in verdict.by_id:
+            continue
+        same = [new.id for new in armed.interrupts if new.value == old.value and new.id not in by_id]
+        alike = [other for other in found.interrupts if other.value == old.value]
+        if len(same) != 1 or len(alike) != 1:
+            raise InterruptNotPending(
+                "The thread had to be armed again after its last run, and asks something else now. "
+                "The answer was not sent: read the questions, and answer them.",
+                armed.interrupts,
+            )
+        by_id[same[0]] = verdict.by_id[old.id]
+    return Input(by_id)

@@ -10,9 +10,11 @@ from collections.abc import Generator
 from typing import Any, Literal, get_args
 
 from ap_resume_shim.backends import langgraph_wire as wire
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Marks, Started, ThreadStatus, Verdict
+from ap_resume_shim.backends.langgraph_state import INTERRUPT_ID, Questions, interrupts_of, names_of, was_refused
+from ap_resume_shim.core.dialect import AT_BREAKPOINT, Dialect, Found, Lookup, Marks, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reading import read_lookup, read_refusal
 
@@ -33,10 +35,12 @@ class LangGraph(Dialect):
     family = "a command in the create-run body"
     marks = (Marks(info={"/langgraph_py_version": None}), Marks(info={"/langgraph_js_version": None}))
     reserved = wire.RESERVED
+    redirecting = wire.REDIRECTING
+    way_out = wire.WAY_OUT
     forwards_extra = True
     accepts_at_head = True
     commit = "with_answer"
-    interrupt_id_form = wire.INTERRUPT_ID
+    interrupt_id_form = INTERRUPT_ID
 
     def thread_key(self, thread_id: str) -> str:
         """The servers take upper case and missing dashes for the same thread, so they are one key."""
@@ -45,33 +49,28 @@ class LangGraph(Dialect):
         return thread_id.replace("-", "").lower()
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        """One request where the thread tells it all; its state and runs, side by side, where it does not."""
+        """Thread, state and runs, side by side; once more where their answers are not of one moment."""
         wanted = resume.body.agent_id if agent else None
-        first = [Request.get(wire.thread_path(resume))]
-        if wanted is not None:
-            first.append(wire.assistant_lookup(wanted))
-        answers = yield Ask(tuple(first))
-        thread = _Thread(read_lookup(answers[0]))
-        assistant = {} if wanted is None else wire.read_assistant(answers[1], wanted)
-        graph = assistant.get("graph_id")
-
-        more: dict[str, Request] = {}
-        enough = thread.tells_all or (not agent and thread.is_over)
-        if not enough or (graph is not None and graph != thread.metadata.get("graph_id")):
-            more["state"] = Request.get(wire.thread_path(resume) + "/state")
-        if thread.status == "busy" or (agent and wanted is None and thread.flavour != "current"):
-            more["runs"] = Request.get(wire.thread_path(resume) + "/runs?limit=1000")
-        told = {name: read_lookup(answer) for name, answer in zip(more, (yield from _ask(more)), strict=True)}
-
-        state = told.get("state", {})
-        if wanted is not None and state:
-            wire.same_graph_or_refuse(wanted, graph, (state.get("metadata") or {}).get("graph_id"))
-        runs: list[dict[str, Any]] = told.get("runs", [])
-        if thread.status == "busy" and not any(wire.is_active(run) for run in runs):
-            thread.rest()
-        last = wire.newest(runs) or {}
-        agent_id = (assistant or last or thread.metadata).get("assistant_id") or wanted
-        return thread.found(state, agent_id=agent_id, run_id=last.get("run_id"))
+        path = wire.thread_path(resume)
+        requests = (
+            Request.get(path),
+            Request.get(path + "/state?subgraphs=true"),
+            Request.get(path + f"/runs?limit=1000{_SELECTED}"),
+        )
+        assistant = () if wanted is None else (wire.assistant_lookup(wanted),)
+        answers = yield Ask(requests + assistant)
+        look = _Look(answers)
+        moving = False
+        if not look.is_of_one_moment:
+            again = _Look((yield Ask(requests)))
+            look, moving = again, not again.equals(look)
+        questions = yield from _questions(resume, look)
+        agent_id: str | None = None
+        if agent:
+            own = look.last.get("assistant_id") or look.metadata.get("assistant_id")
+            graph = (look.state.get("metadata") or {}).get("graph_id")
+            agent_id = yield from wire.choose_agent(wanted, answers[-1], own, graph)
+        return look.found(questions, agent_id=agent_id, moving=moving)
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Each of the servers changes other values."""
@@ -120,61 +119,92 @@ class LangGraph(Dialect):
         return Request("DELETE", wire.thread_path(resume))
 
 
-def _ask(requests: dict[str, Request]) -> Generator[Step, Any, tuple[Response, ...]]:
-    return (yield Ask(tuple(requests.values()))) if requests else ()
+_SELECTED = "".join(f"&select={name}" for name in ("run_id", "assistant_id", "status", "created_at"))
+"""What is read of a run; servers that do not know `select` answer with all of it."""
 
 
-class _Thread:
-    """The answer to `GET /threads/{thread_id}`, and how much of the truth it is."""
+class _Look:
+    """The answers of one look at a thread: its row (`GET /threads/{thread_id}`), its state, its runs."""
 
-    def __init__(self, value: dict[str, Any]) -> None:
-        self._value = value
-        if value.get("status") not in get_args(ThreadStatus):
+    def __init__(self, answers: tuple[Response, ...]) -> None:
+        row, self.state, self.runs = self._raw = [read_lookup(answer) for answer in answers[:3]]
+        if row.get("status") not in get_args(ThreadStatus):
             raise UpstreamUnrecognised(
-                f"The backend knows a thread status {value.get('status')!r}, which the shim does not."
+                f"The backend knows a thread status {row.get('status')!r}, which the shim does not."
             )
-        self.status: ThreadStatus = value["status"]
-        self.metadata: dict[str, Any] = value.get("metadata") or {}
-        asked = (value.get("interrupts") or {}).values()
-        self._interrupts = tuple(interrupt for task in asked for interrupt in wire.interrupts_of(task))
+        self._row: dict[str, Any] = row
+        self.metadata: dict[str, Any] = row.get("metadata") or {}
+        self.asked: dict[str, Any] = row.get("interrupts") or {}
+        self.last: dict[str, Any] = wire.newest(self.runs) or {}
+        self._active = any(wire.is_active(run) for run in self.runs)
+
+    def equals(self, other: _Look) -> bool:
+        """Whether nothing at all changed between two looks."""
+        return self._raw == other._raw
+
+    @property
+    def is_of_one_moment(self) -> bool:
+        """Whether the answers agree; a row that lags behind its state, or stays `busy`, never agrees with it."""
+        if self._active or self._row["status"] == "busy":
+            return self._active and self._row["status"] == "busy"
+        asked = (interrupt for raw in self.asked.values() for interrupt in interrupts_of(raw))
+        return names_of(asked) == names_of(Questions(self.state).open)
 
     @property
     def flavour(self) -> Flavour:
-        """Which of the servers this is. Metadata belongs to the client on all but the current one."""
-        if "state_updated_at" in self._value:
+        """Which of the servers this is."""
+        if "state_updated_at" in self._row:
             return "current"
-        return "old" if "error" in self._value else "js"
+        return "old" if "error" in self._row else "js"
 
-    @property
-    def tells_all(self) -> bool:
-        """Interrupts are right here when the thread says that it is interrupted; otherwise the state knows."""
-        return self.status == "interrupted" and bool(self._interrupts)
+    def questions(self) -> Questions:
+        """What is asked. While a run goes on, the row still shows what was asked before it."""
+        questions = Questions(self.state)
+        if not self._active:
+            questions.fill_in(self.asked)
+        return questions
 
-    @property
-    def is_over(self) -> bool:
-        """After a run, `idle` means that nothing is asked; JavaScript's server says so after a cancelled run too."""
-        return self.status == "idle" and self.flavour != "js"
-
-    def rest(self) -> None:
-        """No run is going on, whatever the status says: `busy` stays behind a run that was rolled back."""
-        self.status, self._interrupts = "idle", ()
-
-    def found(self, state: dict[str, Any], agent_id: str | None, run_id: str | None) -> Found:
-        """The thread, with what its state adds."""
-        pending, answered = wire.read_tasks(state)
-        # While a run goes on, the thread still shows what was asked before it; the state, what is asked now.
-        shown = () if self.status == "busy" else tuple(i for i in self._interrupts if i not in answered)
-        interrupts = shown or pending
-        stopped = self.status == "interrupted" and bool(state.get("next"))
+    def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found:
+        """The thread. Its row stays `busy` after a run that was rolled back, which is seen by nothing moving."""
+        status: ThreadStatus = self._row["status"]
+        if self._active or (status == "busy" and moving):
+            status = "busy"
+        elif status == "busy":
+            status = "idle"
+        stopped = questions.stopped
+        at_breakpoint = status == "interrupted" and bool(self.state.get("next")) and not questions.errors
+        halted = not questions.pending and not questions.answered and (stopped is not None or at_breakpoint)
+        if status == "interrupted" and not (questions.pending or questions.answered or halted):
+            status = "idle"
         return Found(
-            status=self.status,
-            interrupts=interrupts,
-            answered=answered,
-            breakpoint=stopped and not interrupts and not answered,
+            status=status,
+            interrupts=questions.pending,
+            answered=tuple(questions.answered),
+            breakpoint=halted,
+            stopped=stopped or AT_BREAKPOINT,
+            moving=moving,
+            place=wire.place(self.state),
             agent_id=agent_id,
-            values=self._value.get("values"),
-            error=self._value.get("error") or wire.task_error(state),
-            updated_at=self._value.get("updated_at"),
-            run_id=run_id,
+            values=self.state.get("values"),
+            error=self._row.get("error") or next(iter(questions.errors), None),
+            updated_at=self._row.get("updated_at"),
+            run_id=self.last.get("run_id"),
             memory=self.flavour,
         )
+
+
+def _questions(resume: Resume, look: _Look) -> Generator[Step, Any, Questions]:
+    """The questions, with what a failed step makes unclear: was its answer saved, and what was answered beside it."""
+    questions = look.questions()
+    for interrupt, error in questions.refusals:
+        if look.flavour == "js" or (yield from _was_refused(resume, look, interrupt, error)):
+            questions.reopen(interrupt)
+    if questions.errors and not questions.answered and not questions.open:
+        questions.answered.extend((yield from wire.answered_beside(resume, look.state)))
+    return questions
+
+
+def _was_refused(resume: Resume, look: _Look, interrupt: Interrupt, error: str) -> Generator[Step, Any, bool]:
+    """The run that failed shows the answer that it brought."""
+    (answer,) = yield Ask((Request.get(wire.run_path(resume, str(look.last.get("run_id")))),))
+    return answer.ok and was_refused(interrupt, error, answer.json)

@@ -5,22 +5,31 @@ Facts are from the recordings; `docs/backends/langgraph.md` has the table.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
+from uuid import UUID, uuid5
 
+from ap_resume_shim.backends.langgraph_state import Questions
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Found, Input, Started, Verdict
-from ap_resume_shim.core.errors import AgentNotFound, InvalidRequest, UnsupportedInput, UpstreamUnrecognised
-from ap_resume_shim.core.exchange import Ended, Request, Response, segment
+from ap_resume_shim.core.errors import InvalidRequest, UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step, segment
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 from ap_resume_shim.core.reading import Rule, read_lookup
 
-INTERRUPT_ID = re.compile("[0-9a-f]{32}")
+REDIRECTING = frozenset({"thread_id", "checkpoint_ns", "checkpoint_map", "checkpoint_id", "__pregel_*"})
+"""Names in `config.configurable` that move a run to another thread, branch or moment, or change how it runs."""
+WAY_OUT = (
+    "If that answer is why the step fails: update the state as the node before the step (`POST "
+    "/threads/{thread_id}/state` with `as_node`, which is `__start__` before the first), send the resume without "
+    "`input`, and answer the question that is asked then."
+)
 RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
 
+_DEFAULTS = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+"""The namespace of default assistants' ids."""
 _RESUME_PATHS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
 _INTERNAL = ("__interrupt__", "__error__", "__feedback__")
 _ACTIVE = ("pending", "running")
@@ -49,21 +58,31 @@ def run_path(resume: Resume, run_id: str) -> str:
 
 
 def assistant_lookup(agent_id: str) -> Request:
-    """Find an agent: a UUID is an assistant's id, anything else is a graph's name."""
-    if is_uuid(agent_id):
-        return Request.get(f"/assistants/{segment(agent_id)}")
-    return Request.post("/assistants/search", {"graph_id": agent_id, "limit": 1})
+    """Find an agent: a UUID is an assistant's id, anything else the name of a graph, which means its default assistant.
+
+    All servers of the family derive the id of a graph's default assistant from the graph's name.
+    """
+    return Request.get(f"/assistants/{segment(agent_id if is_uuid(agent_id) else str(uuid5(_DEFAULTS, agent_id)))}")
 
 
-def read_assistant(response: Response, agent_id: str) -> dict[str, Any]:
-    """The assistant, from the answer to `assistant_lookup`."""
-    value = read_lookup(response, _NO_AGENT)
-    if isinstance(value, list):
-        value = value[0] if value else None
-    if value is None:
-        raise AgentNotFound(f"The backend knows no agent {agent_id!r}: leave `agent_id` out to use the thread's own.")
-    found: dict[str, Any] = value
-    return found
+def choose_agent(wanted: str | None, found: Response, own: str | None, graph: Any) -> Generator[Step, Any, str | None]:
+    """The assistant that goes on: the thread's `own`, unless another one of the same graph is `wanted` by its id.
+
+    `found` is the answer to the lookup of the wanted one, `graph` the thread's graph where its state names it.
+    """
+    if wanted is None:
+        return own
+    assistant = read_lookup(found, _NO_AGENT)
+    agent_id, its_graph = assistant.get("assistant_id") or wanted, assistant.get("graph_id")
+    _same_graph_or_refuse(wanted, its_graph, graph)
+    if own in (None, agent_id):
+        return str(agent_id)
+    (answer,) = yield Ask((assistant_lookup(str(own)),))
+    if not answer.ok:  # deleted since
+        return str(agent_id)
+    _same_graph_or_refuse(wanted, its_graph, graph or answer.json.get("graph_id"))
+    of_its_graph = answer.json.get("graph_id") == its_graph
+    return own if of_its_graph and not is_uuid(wanted) else str(agent_id)
 
 
 def create_request(resume: Resume, found: Found, given: dict[str, Any]) -> Request:
@@ -87,8 +106,6 @@ def create_request(resume: Resume, found: Found, given: dict[str, Any]) -> Reque
 
 def command(verdict: Input) -> dict[str, Any]:
     """The answer, keyed by interrupt id: exact for every value, and no late duplicate answers the next question."""
-    if None in verdict.by_id:
-        return {"command": {"resume": verdict.by_id[None]}}
     return {"command": {"resume": verdict.by_id}}
 
 
@@ -107,8 +124,6 @@ class Carries:
         """Refuse values that the server would change on their way to the agent."""
         if not isinstance(verdict, Input):
             return
-        if None in verdict.by_id:
-            _check_unnamed(verdict.by_id[None])
         for value in _everything_in(verdict.values):
             if isinstance(value, int) and not isinstance(value, bool) and value not in self.integers:
                 raise UnsupportedInput(
@@ -134,14 +149,6 @@ INT64, UINT64 = range(-(2**63), 2**63), range(-(2**63), 2**64)
 DOUBLE = range(-(2**53) + 1, 2**53)
 
 
-def _check_unnamed(value: Any) -> None:
-    if value is None or (isinstance(value, dict) and all(INTERRUPT_ID.fullmatch(key) for key in value)):
-        raise UnsupportedInput(
-            "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
-            "hexadecimal digits for something else than an answer: wrap the answer in an object."
-        )
-
-
 def _everything_in(values: Iterable[Any]) -> Iterator[Any]:
     """The values, and all that they hold, keys too."""
     left = list(values)
@@ -159,32 +166,6 @@ def is_uuid(text: str) -> bool:
     """Whether a text is a UUID with its dashes, or without."""
     digits = text.replace("-", "") if len(text) == 36 else text
     return len(digits) == 32 and all(char in "0123456789abcdefABCDEF" for char in digits)
-
-
-def interrupts_of(raw: Any) -> tuple[Interrupt, ...]:
-    """Interrupts, from a list of `{id, value}`."""
-    return tuple(Interrupt(item.get("id"), item.get("value")) for item in raw or ())
-
-
-def read_tasks(state: dict[str, Any]) -> tuple[tuple[Interrupt, ...], tuple[Interrupt, ...]]:
-    """Pending and answered-but-failed interrupts, from the tasks of a state.
-
-    A task with an error took its answer and failed (recording `failed-answered-again`); one with a result has its
-    answer, though older servers still list the question (recording `parallel-other-half`).
-    """
-    pending: list[Interrupt] = []
-    answered: list[Interrupt] = []
-    for task in state.get("tasks") or ():
-        if task.get("error") is not None:
-            answered.extend(interrupts_of(task.get("interrupts")))
-        elif task.get("result") is None:
-            pending.extend(interrupts_of(task.get("interrupts")))
-    return tuple(pending), tuple(answered)
-
-
-def task_error(state: dict[str, Any]) -> Any:
-    """What the first failed task says."""
-    return next((task["error"] for task in state.get("tasks") or () if task.get("error") is not None), None)
 
 
 def read_started(response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
@@ -236,7 +217,7 @@ def is_active(run: dict[str, Any]) -> bool:
     return run.get("status") in _ACTIVE
 
 
-def same_graph_or_refuse(agent_id: str, graph: Any, thread_graph: Any) -> None:
+def _same_graph_or_refuse(agent_id: str, graph: Any, thread_graph: Any) -> None:
     """An agent of another graph would end the thread without an error, and the question would be lost."""
     if graph is not None and thread_graph is not None and graph != thread_graph:
         raise InvalidRequest(
@@ -244,6 +225,24 @@ def same_graph_or_refuse(agent_id: str, graph: Any, thread_graph: Any) -> None:
             "Leave `agent_id` out to use the thread's own agent.",
             {"field": "agent_id"},
         )
+
+
+def place(state: dict[str, Any]) -> dict[str, Any]:
+    """What the redirecting names may say: where the thread is anyway."""
+    head = (state.get("checkpoint") or {}).get("checkpoint_id")
+    return {} if head is None else {"checkpoint_id": head, "checkpoint_map": {"": head}}
+
+
+def answered_beside(resume: Resume, state: dict[str, Any]) -> Generator[Step, Any, list[Interrupt]]:
+    """The answered questions of steps that ended beside one that failed.
+
+    The current LangGraph leaves them out of the latest state, and lists them in the checkpoint read by its id.
+    """
+    head = place(state).get("checkpoint_id")
+    if head is None:
+        return []
+    (answer,) = yield Ask((Request.get(f"{thread_path(resume)}/state/{segment(head)}"),))
+    return Questions(answer.json).done if answer.ok else []
 
 
 def answer(verdict: Verdict, *, go_on: dict[str, Any]) -> dict[str, Any]:

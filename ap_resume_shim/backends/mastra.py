@@ -72,9 +72,23 @@ class Mastra(Dialect):
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The run, in the workflow that is named, else in all of them, side by side; and what its steps take."""
         workflow, run = yield from self._find(resume)
+        return (yield from self._found(resume, workflow, run, {}, agent=agent))
+
+    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+        """The run, in the workflow that had it."""
+        memory: _Memory = before.memory
+        (answer,) = yield Ask((Request.get(self._run_path(memory.workflow, resume)),))
+        if _has_no_run(answer):
+            raise ThreadNotFound(f"The workflow {memory.workflow!r} has no run {resume.thread_id} any longer.")
+        return (yield from self._found(resume, memory.workflow, wire.read(answer), memory.schemas, agent=agent))
+
+    def _found(
+        self, resume: Resume, workflow: str, run: dict[str, Any], schemas: dict[str, Any], *, agent: bool
+    ) -> Lookup:
         status = _STATUS.get(run["status"], "idle")
         questions = questions_of(run["steps"]) if status == "interrupted" else ()
-        schemas = (yield from self._schemas(workflow)) if agent and questions else {}
+        if agent and questions and not schemas:
+            schemas = yield from self._schemas(workflow)
         questions = tuple(replace(question, schema=schemas.get(question.step)) for question in questions)
         ended = outcome(run)
         return Found(

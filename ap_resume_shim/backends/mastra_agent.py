@@ -52,6 +52,12 @@ class _Memory:
     questions: tuple[Question, ...] = ()
     """Those that are pending; of a run that was resumed, those that it leaves as they are."""
     answering: Question | None = None
+    wanted: str | None = None
+    """The agent that the client names, by the name that it is registered by."""
+    agents: tuple[str, ...] = ()
+    """Those that have runs in the thread."""
+    elsewhere: bool = False
+    """Whether a call waits, by the messages, that is in none of these runs."""
 
 
 class MastraAgent(Dialect):
@@ -80,29 +86,26 @@ class MastraAgent(Dialect):
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The thread and its messages; then the suspended runs that the agents have in it, side by side."""
-        thread_path = f"{self._prefix}/memory/threads/{segment(resume.thread_id)}"
-        paths = (thread_path, f"{thread_path}/messages?{_NEWEST}", f"{self._prefix}/agents?partial=true")
+        paths = (*self._thread(resume), f"{self._prefix}/agents?partial=true")
         thread, listed, agents = map(wire.read, (yield Ask(tuple(map(Request.get, paths)))))
         wanted = _name(resume.body.agent_id, agents) if agent else None
         names = list(dict.fromkeys([*agents, *([] if wanted is None else [wanted])]))
         answers = (yield Ask(tuple(self._suspended(name, resume) for name in names))) if names else ()
-        messages: list[dict[str, Any]] = listed["messages"][::-1]
-        marks = marks_of(messages)
-        runs = [(name, run) for name, answer in zip(names, answers, strict=True) for run in _runs(answer)]
-        questions = tuple(_questions(runs, marks))
-        _same_agent_or_refuse(wanted, questions)
-        error = error_in(messages)
-        return Found(
-            _status(runs, marks, questions, error),
-            tuple(question.interrupt for question in questions),
-            past_ids=calls_of(messages),
-            agent_id=questions[0].agent if questions else wanted,
-            values={"messages": said(messages)},
-            error=error,
-            updated_at=thread.get("updatedAt"),
-            run_id=questions[0].run if questions else None,
-            memory=_Memory(thread["resourceId"], questions),
-        )
+        return _found(thread, listed, dict(zip(names, answers, strict=True)), wanted)
+
+    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+        """The same of the agents that had runs in the thread; of all, where the messages tell of a call of another."""
+        memory: _Memory = before.memory
+        if memory.agents:
+            requests = [Request.get(path) for path in self._thread(resume)]
+            thread, listed, *answers = yield Ask(
+                (*requests, *(self._suspended(name, resume) for name in memory.agents))
+            )
+            runs = dict(zip(memory.agents, answers, strict=True))
+            found = _found(wire.read(thread), wire.read(listed), runs, memory.wanted if agent else None)
+            if not found.memory.elsewhere:
+                return found
+        return (yield from self.lookup(resume, agent=agent))
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """One answer: a decision where a decision is asked, else what the tool takes as it is."""
@@ -165,10 +168,41 @@ class MastraAgent(Dialect):
         left = (question.interrupt for question in started.memory.questions)
         return Chunks(Emitter(resume.body.stream_modes), left)
 
+    def _thread(self, resume: Resume) -> tuple[str, str]:
+        path = f"{self._prefix}/memory/threads/{segment(resume.thread_id)}"
+        return path, f"{path}/messages?{_NEWEST}"
+
     def _suspended(self, agent: str, resume: Resume) -> Request:
         return Request.get(
             f"{self._prefix}/agents/{segment(agent)}/suspended-runs?threadId={segment(resume.thread_id)}"
         )
+
+
+def _found(thread: dict[str, Any], listed: dict[str, Any], answers: dict[str, Response], wanted: str | None) -> Found:
+    """`answers`: the suspended runs, by agent."""
+    messages: list[dict[str, Any]] = listed["messages"][::-1]
+    marks = marks_of(messages)
+    runs = [(name, run) for name, answer in answers.items() for run in _runs(answer)]
+    questions = tuple(_questions(runs, marks))
+    _same_agent_or_refuse(wanted, questions)
+    error = error_in(messages)
+    return Found(
+        _status(runs, marks, questions, error),
+        tuple(question.interrupt for question in questions),
+        past_ids=calls_of(messages),
+        agent_id=questions[0].agent if questions else wanted,
+        values={"messages": said(messages)},
+        error=error,
+        updated_at=thread.get("updatedAt"),
+        run_id=questions[0].run if questions else None,
+        memory=_Memory(
+            thread["resourceId"],
+            questions,
+            wanted=wanted,
+            agents=tuple(dict.fromkeys(name for name, _ in runs)),
+            elsewhere=not set(marks) <= _listed(runs),
+        ),
+    )
 
 
 def _name(wanted: str | None, agents: dict[str, Any]) -> str | None:
@@ -198,11 +232,15 @@ def _status(
     runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark], questions: tuple[Question, ...], error: Any
 ) -> ThreadStatus:
     """A call that waits by one account alone has been answered, or is about to be asked."""
-    waiting = {question.call for question in questions}
-    listed = {call.get("toolCallId") for _, run in runs for call in run["toolCalls"]}
+    waiting, listed = {question.call for question in questions}, _listed(runs)
     if waiting != listed or waiting != set(marks):
         return "busy"
     return "interrupted" if questions else "idle" if error is None else "error"
+
+
+def _listed(runs: list[tuple[str, dict[str, Any]]]) -> set[Any]:
+    """The calls that wait by the account of the suspended runs."""
+    return {call.get("toolCallId") for _, run in runs for call in run["toolCalls"]}
 
 
 def _same_agent_or_refuse(wanted: str | None, questions: tuple[Question, ...]) -> None:

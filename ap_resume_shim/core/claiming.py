@@ -25,12 +25,15 @@ from ap_resume_shim.core.exchange import (
     Uncommitted,
     UncommittedResume,
     Unsettled,
+    Untaken,
 )
 from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.typed_answers import check_answers
 from ap_resume_shim.core.verdict import addressed, judge
 
 _OVERTAKEN = "Another resume of this thread came first. Read the thread before you answer again."
+_RUNNING = "A resume of this thread is still running. Wait for its question before you answer again."
 _HELD = "Another resume of this thread is under way. Read the thread before you answer again."
 
 
@@ -48,34 +51,43 @@ def claim(
     remembered: frozenset[str] = frozenset()
     if isinstance(resume.body.input, dict) and resume.body.input:
         remembered = yield KnownIds()
-    waited = 0.0
+    waited, holds = 0.0, False
     while True:
         found = case.as_busy_while_uncommitted(found, uncommitted)
         if found.status != "busy" and not found.moving:
             yield Settled()
+        rival: Contention | None
         try:
             verdict = yield from case.judge(found, remembered)
-            rival: Contention | None = yield Claim(found.names(verdict), _ids(found))
+            attempt = Claim(found.names(verdict), _ids(found))
+            rival = yield attempt
             if rival is None:
                 return found, verdict
+            while rival == "holding" and waited < settings.settle:
+                yield Pause(settings.claim_step)
+                waited = round(waited + settings.claim_step, 6)
+                rival = yield attempt
             refusal: Conflict = ResumeInProgress(_HELD)
+            holds = rival is None  # what was judged may have changed since: look again
         except Conflict as conflict:
-            refusal = conflict
+            if holds:
+                yield Untaken()
+                holds = False
             if ids := _ids(found):
                 yield Remember(ids)
             rival = yield Rival()
             if rival is None and not isinstance(conflict, ThreadBusy):
                 raise
+            refusal = conflict if rival is None else ResumeInProgress(_HELD)
         if rival == "accepted":
             raise ResumeInProgress(_OVERTAKEN)
-        if waited >= settings.settle:
-            if rival is None and (yield Unsettled()):
-                raise ResumeInProgress(
-                    "A resume of this thread is still running. Wait for its question before you answer again."
-                )
-            raise refusal
-        yield Pause(settings.settle_step)
-        waited = round(waited + settings.settle_step, 6)
+        if not holds:
+            if waited >= settings.settle:
+                if rival is None and (yield Unsettled()):
+                    raise ResumeInProgress(_RUNNING)
+                raise refusal
+            yield Pause(settings.settle_step)
+            waited = round(waited + settings.settle_step, 6)
         found = yield from dialect.look_again(resume, found, agent=True)
 
 
@@ -94,6 +106,7 @@ class _Claim:
                 "The thread was running when this resume arrived, and asked its question later. "
                 "Read the question before you answer it."
             )
+        stay(self._resume, found, self._dialect)
         self._dialect.check(self._resume, found, verdict)
         if self._settings.typed_answers and isinstance(verdict, Input):
             check_answers(verdict, found)

@@ -15,6 +15,7 @@ from ap_resume_shim.core.errors import NotFound, ResumeError, UpstreamFailure, U
 from ap_resume_shim.core.exchange import (
     Accepted,
     Ask,
+    AwaitCommit,
     ClientGone,
     Drain,
     Ended,
@@ -307,10 +308,11 @@ def name(case: Case, run: Course) -> Generator[Step, Any, Started]:
     """The run, by what the answer told, else by what the thread says is its newest run."""
     if run.started is None:
         found = yield from case.look_again(agent=True)
-        if found.run_id is None:
+        run_id = found.run_id or (case.resume.nonce if case.dialect.makes_run_ids else None)
+        if run_id is None:
             raise UpstreamUnrecognised("The backend took the resume, but does not tell the run's id.")
-        yield Known(found.run_id)
-        run.started = Started(found.run_id, found.agent_id, memory=found.memory)
+        yield Known(run_id)
+        run.started = Started(run_id, found.agent_id, memory=found.memory)
     return run.started
 
 
@@ -320,6 +322,7 @@ def has_ended(case: Case, started: Started) -> Generator[Step, Any, bool]:
     if reading is not None:
         (read,) = yield Ask((reading,))
         return not read.ok or case.dialect.has_ended(read)
+    yield AwaitCommit()  # before its commit a run that has just begun looks like one that is over
     try:
         found = yield from case.look_again()
     except NotFound:

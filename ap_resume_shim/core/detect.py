@@ -14,6 +14,7 @@ from typing import Any
 from ap_resume_shim.core.dialect import Marks, plain_path
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ask, Request, Response, Step
+from ap_resume_shim.core.profile import ANOTHER_KIND
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.reading import read_refusal
 from ap_resume_shim.core.template import MISSING, point
@@ -86,7 +87,7 @@ def recognise(told: Told, known: KnownMarks) -> str:
                 raise verdict
     raise UpstreamUnrecognised(
         "The kind of backend could not be detected: neither its /info nor its /openapi.json nor an agent card tells. "
-        + _NAME_IT,
+        f"{_NAME_IT} {ANOTHER_KIND}",
         {"info_status": told.info.status, "openapi_status": told.openapi.status, "card_status": told.card.status},
     )
 

@@ -19,6 +19,8 @@ from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 
+AT_BREAKPOINT = "stopped at a breakpoint, which asks nothing"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -30,11 +32,15 @@ class Found:
     answered: tuple[Interrupt, ...] = ()
     """Questions whose answer was taken by a step that failed afterwards."""
     breakpoint: bool = False
-    """Stopped between two steps without a question."""
+    """Stopped without a question that an answer can reach; `stopped` says why."""
+    stopped: str = AT_BREAKPOINT
+    """With `breakpoint`: what happened, as the predicate of a sentence about the thread."""
     moving: bool = False
     """The lookup's answers disagree whether the thread is busy: it was at some moment of the lookup."""
     past_ids: frozenset[str] = frozenset()
     """Ids of interrupts in the thread's history, where the lookup has it."""
+    place: Mapping[str, Any] = field(default_factory=dict)
+    """What names of `Dialect.redirecting` may say, beside the thread's own id: where the thread is anyway."""
     agent_id: str | None = None
     values: Any = None
     error: Any = None
@@ -181,8 +187,16 @@ class Dialect:
     comes after the commit."""
     acceptance_unproven: bool = False
     """A 2xx does not prove that the agent receives the answer: the client's answer waits until the state proves it."""
+    makes_run_ids: bool = False
+    """Where neither the answer nor the thread tells the run's id, the run is named by `Resume.nonce`: the backend knows
+    no such id, and no request may contain it."""
     interrupt_id_form: re.Pattern[str] | None = None
     """The form of the backend's interrupt ids, where no key of an ordinary answer has it."""
+    redirecting: frozenset[str] = frozenset()
+    """Names in `config` and in forwarded fields that could move the resume elsewhere (`core.redirection`); a trailing
+    `*` stands for any ending."""
+    way_out: str = ""
+    """In a sentence: how a client gets out of a step that fails because of the answer that was committed."""
 
     def thread_key(self, thread_id: str) -> str:
         """One spelling for a thread: what holds it. Raises `InvalidRequest` for an id that cannot be one."""

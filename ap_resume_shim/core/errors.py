@@ -213,6 +213,10 @@ class GuardUnavailable(ResumeError):
     retry_after = 1
 
 
+class GuardMisconfigured(GuardUnavailable):
+    """The guard's store is there, and refuses: nothing but an operator can change that."""
+
+
 _PASSED_ON = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
 
 

@@ -244,6 +244,11 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitCommit:
+    """Wait for the lookups of `Accepted.commit`, if there are any, which end at `commit_timeout`. Sent back: None."""
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """The name of the run, which was not known yet when it was accepted."""
 
@@ -397,6 +402,7 @@ Step = (
     | Send
     | ReadHead
     | Accepted
+    | AwaitCommit
     | Known
     | Untaken
     | Join
@@ -418,6 +424,8 @@ class Settings:
     settle: float = 1.0
     """How long a busy thread is polled before 409: real servers announce an interrupt before they record it."""
     settle_step: float = 0.1
+    claim_step: float = 0.02
+    """How often a claim is tried again that met another resume's hold; no lookup is made for it."""
     stream_grace: float = 1.0
     """How long a stream's first event is waited for before the status line goes out."""
     completion_poll: float = 1.0

@@ -40,6 +40,7 @@ from ap_resume_shim.core.exchange import (
     Untaken,
 )
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.redirection import stay
 
 
 def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
@@ -56,6 +57,7 @@ def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
             "Read the thread before you answer again."
         )
     found, verdict = yield from claim(resume, dialect, settings, found)
+    resume = stay(resume, found, dialect)
     found, verdict = yield from dialect.prepare(resume, found, verdict)
     case = Case(resume, dialect, settings, found, found.names(verdict))
     response = yield from _forward(case, verdict)

@@ -19,6 +19,7 @@ CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key", "a
 
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(r"[!#-~]+")
+_UUID = re.compile("[0-9a-f]{32}")
 _MAX = 255
 
 
@@ -43,6 +44,16 @@ def read_key(fields: Sequence[str]) -> str | None:
 def fingerprint(value: Any) -> str:
     """A digest of a JSON value: white space, escapes and the order of keys make no difference."""
     return digest(json.dumps(value, sort_keys=True, separators=(",", ":")))
+
+
+def one_spelling(thread_id: str) -> str:
+    """One spelling for all that are read as the same UUID: in any case, without dashes, in braces, as `urn:uuid:`.
+
+    Any other id stays as it is.
+    """
+    text = thread_id.lower().replace("urn:", "").replace("uuid:", "")
+    digits = text.strip("{}").replace("-", "")
+    return digits if _UUID.fullmatch(digits) else thread_id
 
 
 def digest(*parts: str) -> str:

@@ -19,6 +19,13 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.reading import RAISES
 from ap_resume_shim.core.template import names_in, parts
 
+ANOTHER_KIND = (
+    "A server of another kind is described by a profile, about twenty lines of TOML: "
+    'profile="my.toml" for the middleware, --profile my.toml for the sidecar. '
+    "How to write one: docs/how-to/write-a-profile.md; its JSON schema: `ap-resume-shim schema profile`."
+)
+"""For those whose backend is not known."""
+
 
 def _pointer(text: str) -> str:
     parts(text)
@@ -74,6 +81,8 @@ AgentLine = Annotated[str, _request_line("thread_id", "agent_id")]
 ResumeLine = Annotated[str, _request_line("thread_id", "agent_id", "run_id")]
 RunLine = Annotated[str, _request_line("thread_id", "run_id")]
 RunPath = Annotated[str, AfterValidator(_run_path)]
+Scalar = str | int | float | bool
+"""A value that answers are compared with; TOML has no null."""
 Type = Literal["null", "boolean", "number", "string", "array", "object"]
 
 
@@ -96,10 +105,10 @@ class LookupTable(_Table):
 
 
 class PickTable(_Table):
-    """An item of a list that a lookup told; known to `[found]` by the table's name."""
+    """An item of a list that a lookup found, or of a pick before; known to `[found]` by the table's name."""
 
     of: Pointer
-    where: dict[str, str | int | bool | list[str]] = {}
+    where: dict[str, Scalar | list[Scalar]] = {}
     """What the item has: a pointer into it, and the value there, or one of several."""
     which: Literal["only", "first", "last"] = "only"
     """Which one, of several that fit; with `only`, several are one too many (409 `ambiguous_interrupt`)."""
@@ -138,12 +147,12 @@ class InterruptTable(_Table):
 
 
 class StatusTable(_Table):
-    """The backend's words for the draft's four states of a thread."""
+    """The backend's values for the draft's four states of a thread."""
 
-    idle: list[str] = ["idle"]
-    busy: list[str] = ["busy"]
-    interrupted: list[str] = ["interrupted"]
-    error: list[str] = ["error"]
+    idle: list[Scalar] = ["idle"]
+    busy: list[Scalar] = ["busy"]
+    interrupted: list[Scalar] = ["interrupted"]
+    error: list[Scalar] = ["error"]
     unset: Literal["idle", "busy", "interrupted", "error"] | None = None
     """What a thread is that tells no status, such as one that never ran."""
 
@@ -181,7 +190,7 @@ class RunTable(_Table):
 
     id: Pointer = "/run_id"
     status: Pointer = "/status"
-    active: list[str] = ["pending", "running"]
+    active: list[Scalar] = ["pending", "running"]
     created_at: Pointer = "/created_at"
     updated_at: Pointer = "/updated_at"
     metadata: Pointer = "/metadata"
@@ -268,15 +277,24 @@ class Profile(_Table):
 
     @model_validator(mode="after")
     def _pointers_begin_with_what_was_told(self) -> Profile:
-        told = (*self.lookup, *self.pick)
+        told = tuple(self.lookup)
         for name, pick in self.pick.items():
-            _begins_with(f"[pick.{name}] of", pick.of, tuple(self.lookup))
+            _begins_with(f"[pick.{name}] of", pick.of, told)
+            told = (*told, name)
         for name, lookup in self.lookup.items():
             for of, pointer in lookup.names.items():
                 _begins_with(f"[lookup.{name}] with.{of}", pointer, told)
         for field, pointers in self.found:
             for pointer in every(pointers):
                 _begins_with(f"[found] {field}", pointer, told)
+        return self
+
+    @model_validator(mode="after")
+    def _the_run_that_waits_is_found(self) -> Profile:
+        """Else every resume would be refused."""
+        lines = (self.resume.background, self.resume.wait, self.resume.stream)
+        if self.found.run_id is None and any(line and "run_id" in names_in(line) for line in lines):
+            raise ValueError("[resume] needs {run_id}: give the place of the run that waits as run_id of [found]")
         return self
 
 

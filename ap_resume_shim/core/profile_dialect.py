@@ -33,11 +33,11 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.exchange import Ask, Ended, Reframer, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.profile import AgentTable, LookupTable, PickTable, Profile, Type, answer_pointer, every
+from ap_resume_shim.core.profile import AgentTable, LookupTable, PickTable, Profile, Scalar, Type, answer_pointer, every
 from ap_resume_shim.core.profile_stream import ProfileStream
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal
-from ap_resume_shim.core.template import MISSING, fill, fill_path, names_in, parts, place, point
+from ap_resume_shim.core.template import MISSING, equal, fill, fill_path, names_in, parts, place, point
 
 _INSTEAD: dict[Mode, tuple[Mode, ...]] = {
     Mode.BACKGROUND: (Mode.STREAM, Mode.WAIT),
@@ -52,6 +52,7 @@ class ProfileDialect(Dialect):
     """The dialect that a profile describes."""
 
     accepts_at_head = True
+    makes_run_ids = True
 
     def __init__(self, profile: Profile, *, resume_at: str | None = None) -> None:
         """`resume_at` moves the answer: a JSON pointer into the body; "" is the whole of it."""
@@ -59,16 +60,16 @@ class ProfileDialect(Dialect):
             self._answer_at = answer_pointer(profile.resume.answer if resume_at is None else resume_at)
         except ValueError as error:
             raise ConfigurationError(f"resume_at: {error}") from None
-        self._profile = profile
+        self.profile = profile
         self._headers = tuple(profile.headers.items())
-        self._about = self._about_the_thread(profile)
+        self._about = about_the_thread(profile)
         self._rules = tuple(Rule(e.status, e.raises, e.contains) for e in profile.error)
         words = profile.status
-        self._words: dict[str, ThreadStatus] = {
-            **dict.fromkeys(words.idle, "idle"),
-            **dict.fromkeys(words.busy, "busy"),
-            **dict.fromkeys(words.interrupted, "interrupted"),
-            **dict.fromkeys(words.error, "error"),
+        self._words: dict[ThreadStatus, list[Scalar]] = {
+            "idle": words.idle,
+            "busy": words.busy,
+            "interrupted": words.interrupted,
+            "error": words.error,
         }
         table = profile.resume
         given = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
@@ -91,7 +92,7 @@ class ProfileDialect(Dialect):
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
-        profile, names = self._profile, _names(resume)
+        profile, names = self.profile, _names(resume)
         wanted = resume.body.agent_id if agent else None
         told: dict[str, Any] = {}
         left = {name: table for name, table in profile.lookup.items() if agent or name in self._about}
@@ -104,26 +105,15 @@ class ProfileDialect(Dialect):
             ]
             if first and wanted is not None and profile.agent is not None:
                 tables.append((profile.agent, names))
-            answers = yield Ask(tuple(self._with_headers(_request(table, known)) for table, known in tables))
+            answers = yield Ask(tuple(self.request(table, known) for table, known in tables))
             told |= {name: read_lookup(answer, self._rules) for name, answer in zip(ready, answers, strict=False)}
-            told |= {name: self._picked(pick, told) for name, pick in profile.pick.items() if _root(pick.of) in told}
+            for name, pick in profile.pick.items():
+                if _root(pick.of) in told:
+                    told[name] = self._picked(pick, told)
             if len(answers) > len(ready):
                 self._check_agent(answers[-1], str(wanted))
             first = False
         return self._found(told, wanted)
-
-    @staticmethod
-    def _about_the_thread(profile: Profile) -> set[str]:
-        """The lookups that tell how the thread stands, and those that they need."""
-        where = profile.found
-        about = (where.status, where.interrupts, where.interrupt, where.values, where.messages, where.error)
-        needed = {_root(pointer) for pointers in (*about, where.updated_at) for pointer in every(pointers)}
-        while True:
-            more = {_root(profile.pick[name].of) for name in needed & set(profile.pick)}
-            more |= {_root(at) for name in needed & set(profile.lookup) for at in profile.lookup[name].names.values()}
-            if more <= needed:
-                return needed
-            needed |= more
 
     def _names_for(
         self, table: LookupTable, names: Mapping[str, Any], told: dict[str, Any]
@@ -140,7 +130,8 @@ class ProfileDialect(Dialect):
     @staticmethod
     def _picked(pick: PickTable, told: dict[str, Any]) -> Any:
         listed = point(told, pick.of)
-        fitting = [item for item in listed if _fits(item, pick.where)] if isinstance(listed, list) else []
+        items = listed if isinstance(listed, list) else [listed]  # of a pick before
+        fitting = [item for item in items if isinstance(item, dict) and _fits(item, pick.where)]
         if pick.which == "only" and len(fitting) > 1:
             raise AmbiguousInterrupt(
                 f"{len(fitting)} runs of the thread wait for an answer, and this backend resumes one run at a time, "
@@ -159,10 +150,10 @@ class ProfileDialect(Dialect):
             values = (point(told, pointer) for pointer in every(pointers))
             return next((value for value in values if value is not MISSING and value is not None), None)
 
-        where = self._profile.found
+        where = self.profile.found
         words = [word for pointer in every(where.status) if (word := at(pointer)) is not None]
         # Lookups that were made side by side may show the thread before and after a change.
-        busy = any(isinstance(word, str) and self._words.get(word) == "busy" for word in words)
+        busy = any(equal(word, known) for word in words for known in self._words["busy"])
         status: ThreadStatus = "busy" if busy else self._status(words[0] if words else None)
         agent = at(where.agent_id)
         if wanted is not None and agent not in (None, wanted) and not self._names_the_agent:
@@ -183,22 +174,23 @@ class ProfileDialect(Dialect):
         )
 
     def _status(self, word: Any) -> ThreadStatus:
-        unset = self._profile.status.unset
+        unset = self.profile.status.unset
         if word is None and unset is not None:
             return unset
-        if not isinstance(word, str) or word not in self._words:
-            raise UpstreamUnrecognised(f"The profile {self.name!r} knows no thread status {word!r}.")
-        return self._words[word]
+        for status, words in self._words.items():
+            if any(equal(word, known) for known in words):
+                return status
+        raise UpstreamUnrecognised(f"The profile {self.name!r} knows no thread status {word!r}.")
 
     def _interrupts(self, status: ThreadStatus, listed: Any, asked: Any) -> tuple[Interrupt, ...]:
-        if isinstance(listed, list) and (listed or self._profile.breakpoints):
+        if isinstance(listed, list) and (listed or self.profile.breakpoints):
             return tuple(self._interrupt(item) for item in listed)
-        if status != "interrupted":
+        if asked is None and status != "interrupted":
             return ()
-        return (Interrupt(None, asked),)  # the backend asks, and may not say what
+        return (Interrupt(None, asked),)  # an interrupted thread asks, and may not say what
 
     def _interrupt(self, item: Any) -> Interrupt:
-        where = self._profile.interrupt
+        where = self.profile.interrupt
         id_, value = point(item, where.id), point(item, where.value)
         if not isinstance(item, dict) and where.value:
             raise UpstreamUnrecognised(f"The profile {self.name!r} knows no interrupts but objects, with id and value.")
@@ -207,12 +199,12 @@ class ProfileDialect(Dialect):
     @property
     def _names_the_agent(self) -> bool:
         return any("agent_id" in names_in(line) for line in self._lines.values()) or "$agent_id" in str(
-            self._profile.resume.json_
+            self.profile.resume.json_
         )
 
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Whether it can be said what it is the answer to, and whether the value arrives as it is."""
-        table = self._profile.resume
+        table = self.profile.resume
         names = {"agent_id": found.agent_id, "run_id": found.run_id}
         for name, what in (("agent_id", "agent"), ("run_id", "run")):
             if names[name] is None and name in names_in(self._lines[resume.mode]):
@@ -231,7 +223,7 @@ class ProfileDialect(Dialect):
             self._check_part(part)
 
     def _check_part(self, part: Any) -> None:
-        loses = self._profile.resume.loses
+        loses = self.profile.resume.loses
         if "large_integers" in loses and isinstance(part, int) and abs(part) >= 2**53:
             raise UnsupportedInput(
                 f"The {self.name} backend does not carry the integer {str(part)[:40]} unchanged: send it as a string."
@@ -242,7 +234,7 @@ class ProfileDialect(Dialect):
             )
 
     def _check_whole(self, value: Any) -> None:
-        table = self._profile.resume
+        table = self.profile.resume
         if _type_of(value) not in table.types:
             raise UnsupportedInput(
                 f"The {self.name} backend does not carry the {_type_of(value)} of this answer unchanged: "
@@ -256,7 +248,7 @@ class ProfileDialect(Dialect):
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """The template, with the answer put in its place."""
-        table, body = self._profile.resume, resume.body
+        table, body = self.profile.resume, resume.body
         names = {
             **_names(resume),
             "metadata": body.metadata,
@@ -279,7 +271,7 @@ class ProfileDialect(Dialect):
         return self._with_headers(Request(method, fill_path(path, names), sent, accept))
 
     def _spelled(self, by_id: dict[str | None, Any], found: Found) -> Any:
-        keyed = self._profile.resume.keyed
+        keyed = self.profile.resume.keyed
         several = len(found.interrupts) > 1
         if None not in by_id and (keyed == "always" or (keyed == "several" and several)):
             return by_id
@@ -298,7 +290,7 @@ class ProfileDialect(Dialect):
         elsewhere = self._elsewhere(resume, body)
         if elsewhere is not None:
             raise elsewhere
-        where = self._profile.run
+        where = self.profile.run
         location = response.header("content-location")
         run = self._run_in(body, self.tells[resume.mode])
         run_id = point(run, where.id)
@@ -319,7 +311,7 @@ class ProfileDialect(Dialect):
             first = sse.first_event(body)
             return first.json if first is not None and first.name == "metadata" else {}
         run = Response(200, (), body).json
-        return point(run, self._profile.wait.run) if tells == "result" else run
+        return point(run, self.profile.wait.run) if tells == "result" else run
 
     def _elsewhere(self, resume: Resume, body: bytes) -> ResumeError | None:
         """The error where an answer names a thread, and another one than the resume does: no agent asked there."""
@@ -334,33 +326,35 @@ class ProfileDialect(Dialect):
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `cancel`."""
-        return self._of_run(self._profile.run.cancel, resume, started)
+        return self._of_run(self.profile.run.cancel, resume, started)
 
     def join(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `join`."""
-        request = self._of_run(self._profile.run.join, resume, started)
+        request = self._of_run(self.profile.run.join, resume, started)
         return None if request is None else replace(request, accept="text/event-stream")
 
     def location(self, resume: Resume, started: Started) -> str | None:
         """The profile's `location`."""
-        path = self._profile.run.location
-        return None if path is None else fill_path(path, {**_names(resume), "run_id": started.run_id})
+        path = self.profile.run.location
+        names = _names_of_run(resume, started)
+        return None if path is None or not names_in(path) <= set(names) else fill_path(path, names)
 
     def run(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `read`."""
-        return self._of_run(self._profile.run.read, resume, started)
+        return self._of_run(self.profile.run.read, resume, started)
 
     def awaited(self, resume: Resume, started: Started) -> Request | None:
         """The profile's `wait`, of a run."""
-        return self._of_run(self._profile.run.wait, resume, started)
+        return self._of_run(self.profile.run.wait, resume, started)
 
     def has_ended(self, response: Response) -> bool:
         """Whether the run's status is none of the active ones."""
-        return point(response.json, self._profile.run.status) not in self._profile.run.active
+        status = point(response.json, self.profile.run.status)
+        return not any(equal(status, word) for word in self.profile.run.active)
 
     def ended(self, body: bytes) -> Ended:
         """By the profile's `[wait]`."""
-        answer, where = Response(200, (), body.strip()).json, self._profile.wait
+        answer, where = Response(200, (), body.strip()).json, self.profile.wait
         values, messages, error = (
             MISSING if at is None else point(answer, at) for at in (where.values, where.messages, where.error)
         )
@@ -371,22 +365,39 @@ class ProfileDialect(Dialect):
 
     def reframer(self, resume: Resume, started: Started) -> Reframer:
         """By the profile's `[stream]`; without one, every byte is passed on."""
-        table = self._profile.stream
+        table = self.profile.stream
         return sse.Relay() if table is None else ProfileStream(table, resume.body.stream_modes)
 
     def delete(self, resume: Resume) -> Request | None:
         """The profile's `delete`."""
-        return self._of_run(self._profile.delete, resume, None)
+        return self._of_run(self.profile.delete, resume, None)
 
     def _of_run(self, line: str | None, resume: Resume, started: Started | None) -> Request | None:
         if line is None:
             return None
         method, _, path = line.partition(" ")
-        names = _names(resume) if started is None else {**_names(resume), "run_id": started.run_id}
-        return self._with_headers(Request(method, fill_path(path, names)))
+        names = _names_of_run(resume, started)
+        return self._with_headers(Request(method, fill_path(path, names))) if names_in(path) <= set(names) else None
+
+    def request(self, table: LookupTable | AgentTable, names: Mapping[str, Any]) -> Request:
+        """The request of a lookup."""
+        return self._with_headers(_request(table, names))
 
     def _with_headers(self, request: Request) -> Request:
         return replace(request, headers=self._headers) if self._headers else request
+
+
+def about_the_thread(profile: Profile) -> set[str]:
+    """The lookups that tell how the thread stands, and those that they need."""
+    where = profile.found
+    about = (where.status, where.interrupts, where.interrupt, where.values, where.messages, where.error)
+    needed = {_root(pointer) for pointers in (*about, where.updated_at) for pointer in every(pointers)}
+    while True:
+        more = {_root(profile.pick[name].of) for name in needed & set(profile.pick)}
+        more |= {_root(at) for name in needed & set(profile.lookup) for at in profile.lookup[name].names.values()}
+        if more <= needed:
+            return needed
+        needed |= more
 
 
 _FIELDS = frozenset({"thread_id", "agent_id", "input", "messages", "metadata", "config", "webhook"}) | {
@@ -400,6 +411,12 @@ _NAME_IT = {"agent_id": ": name it in `agent_id`", "run_id": ""}
 def _names(resume: Resume) -> dict[str, Any]:
     given = {"thread_id": resume.thread_id, "agent_id": resume.body.agent_id}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _names_of_run(resume: Resume, started: Started | None) -> dict[str, Any]:
+    """The server does not know a run by an id that the shim has made."""
+    known = started is not None and started.run_id != resume.nonce
+    return {**_names(resume), "run_id": started.run_id} if started is not None and known else _names(resume)
 
 
 def _request(table: LookupTable | AgentTable, names: Mapping[str, Any]) -> Request:
@@ -419,7 +436,8 @@ def _root(pointer: str) -> str:
 
 def _fits(item: Any, where: Mapping[str, Any]) -> bool:
     """Whether an item has, at each pointer, the value, or one of them."""
-    return all(point(item, at) in (value if isinstance(value, list) else [value]) for at, value in where.items())
+    wanted = {at: value if isinstance(value, list) else [value] for at, value in where.items()}
+    return all(any(equal(point(item, at), value) for value in values) for at, values in wanted.items())
 
 
 def _with_messages(values: Any, messages: Any) -> Any:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
-from ap_resume_shim.core.idempotency import fingerprint
+from ap_resume_shim.core.idempotency import fingerprint, one_spelling
 
 StreamMode = Literal["values", "messages", "updates", "custom"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
@@ -128,7 +128,7 @@ class Resume:
     mode: Mode
     now: str
     fingerprint: str
-    """Of the body, with the pinned interrupt: the same for the same JSON, however it is written."""
+    """Of the body, with the pinned interrupt: the same for the same JSON, however it and a UUID are spelled."""
     nonce: str = ""
     """A UUID of this request alone (from the shell), for backends whose clients name runs and messages."""
     ignored: list[str] = field(default_factory=list)
@@ -176,7 +176,7 @@ def parse(raw: bytes, mode: Mode, *, now: str, nonce: str = "", interrupt_id: st
     _check_segment("thread_id", body.thread_id)
     if body.agent_id is not None:
         _check_segment("agent_id", body.agent_id)
-    return Resume(body, mode, now, fingerprint(value), nonce)
+    return Resume(body, mode, now, fingerprint({**value, "thread_id": one_spelling(body.thread_id)}), nonce)
 
 
 def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -51,6 +51,11 @@ def point(document: Any, pointer: str) -> Any:
     return document
 
 
+def equal(one: Any, other: Any) -> bool:
+    """Whether two scalars are the same JSON value: for Python, `True` equals 1."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
 def place(document: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
     """The document with a value put where a pointer points; objects on the way are made."""
     first, *rest = parts(pointer)

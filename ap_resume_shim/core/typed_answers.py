@@ -1,9 +1,13 @@
-"""Questions that carry the schema of their answer: what violates it is refused before anything is sent."""
+"""Questions that say what an answer looks like, by a schema or by a known shape.
+
+What violates it is refused before anything is sent.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ap_resume_shim.core import hitl
 from ap_resume_shim.core.dialect import Found, Input
 from ap_resume_shim.core.errors import InvalidAnswer
 from ap_resume_shim.core.interrupt import Interrupt
@@ -11,28 +15,29 @@ from ap_resume_shim.core.json_schema import LAX, Strictness, violations
 
 
 def check_answers(verdict: Input, found: Found) -> None:
-    """Compare each answer with the `response_schema` of its question. Raises `InvalidAnswer`."""
+    """Compare each answer with the shape and the `response_schema` of its question. Raises `InvalidAnswer`."""
     for interrupt in found.interrupts:
         if interrupt.id in verdict.by_id:
             check_answer(interrupt, verdict.by_id[interrupt.id])
 
 
 def check_answer(interrupt: Interrupt, answer: Any, strictness: Strictness = LAX, schema: Any = None) -> None:
-    """Compare an answer with the `response_schema` of its question, or with what the server enforces of it (`schema`).
+    """Compare an answer with the shape of its question, and with its `response_schema`, or `schema` in place of that.
 
-    Raises `InvalidAnswer`, which shows the `response_schema`.
+    `schema` is what the server enforces of the `response_schema`. Raises `InvalidAnswer`, which shows the latter.
     """
-    problems = violations(interrupt.response_schema if schema is None else schema, answer, strictness)
+    schema = interrupt.response_schema if schema is None else schema
+    problems = hitl.violations(interrupt.value, answer) or violations(schema, answer, strictness)
     if not problems:
         return
     first = problems[0]
     place = f" at `{first.path}`" if first.path else ""
     raise InvalidAnswer(
-        f"The answer{place} {first.problem}, by the schema of the question. Nothing was sent: correct the answer and "
+        f"The answer{place} {first.problem}, by what the question asks for. Nothing was sent: correct the answer and "
         "send it again.",
         {
             "problems": [problem.as_json() for problem in problems[:20]],
-            "response_schema": interrupt.response_schema,
             "interrupt_id": interrupt.id,
+            **({} if interrupt.response_schema is None else {"response_schema": interrupt.response_schema}),
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 
 _NOTHING = object()
+_GENERATED = tuple(map(re.compile, ("[0-9a-f]{32}", "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")))
+"""Forms of ids that servers generate. Where a pending interrupt's id has one, every key of that form is an id."""
 
 
 def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] = frozenset()) -> Verdict:
@@ -34,19 +37,17 @@ def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] =
         )
     by_id = addressed(resume, found, dialect, remembered)
     if by_id is not None:
-        _check_pending(set(by_id), found, resume.now)
+        _check_pending(set(by_id), found, dialect, resume.now)
     if found.interrupts:
         return _of_pending(by_id, answer, found, now=resume.now, partial=dialect.partial)
     if found.answered:
         if answer is _NOTHING:
             return GoOn()
-        raise _already_answered(found)
+        raise _already_answered(found, dialect)
     if found.breakpoint:
         if answer is _NOTHING:
             return GoOn()
-        raise UnsupportedInput(
-            "The thread stopped at a breakpoint, which asks nothing: send the resume without `input` to go on."
-        )
+        raise UnsupportedInput(f"The thread {found.stopped}: send the resume without `input` to go on.")
     raise ThreadNotInterrupted(
         f"Thread {resume.thread_id} is not interrupted (its status is {found.status}): there is nothing to answer. "
         "To start a new run, create one.",
@@ -60,7 +61,8 @@ def addressed(
     """The answers by interrupt id, where the resume names them by a pin or by the keys of `input`; else None.
 
     An object is keyed if every key is an interrupt id of this thread: pending, in its history, remembered by the
-    guard, or of the form that only the backend's ids have. Raises `InterruptNotPending` for an object that mixes ids
+    guard, or of the form that only the backend's ids have (declared by the dialect, or generated ids as the pending
+    ones are). Raises `InterruptNotPending` for an object that mixes ids
     of the thread with other keys.
     """
     answer, pin = _answer(resume), resume.body.interrupt_id
@@ -70,8 +72,10 @@ def addressed(
     if not resume.body.has_input or not isinstance(answer, dict) or not answer:
         return None
     known = {interrupt.id for interrupt in (*found.interrupts, *found.answered)} | found.past_ids | remembered
-    form = dialect.interrupt_id_form
-    if all(key in known or (form is not None and form.fullmatch(key)) for key in answer):
+    forms = [form for form in _GENERATED if any(form.fullmatch(interrupt.id or "") for interrupt in found.interrupts)]
+    if dialect.interrupt_id_form is not None:
+        forms.append(dialect.interrupt_id_form)
+    if all(key in known or any(form.fullmatch(key) for form in forms) for key in answer):
         return dict(answer)
     if known.isdisjoint(answer):
         return None
@@ -92,7 +96,7 @@ def _answer(resume: Resume) -> Any:
     return _NOTHING
 
 
-def _check_pending(ids: set[str | None], found: Found, now: str) -> None:
+def _check_pending(ids: set[str | None], found: Found, dialect: Dialect, now: str) -> None:
     """Refuse ids that are not pending; one whose answer was committed before its step failed is reported as that."""
     pending = {interrupt.id for interrupt in found.interrupts if not _is_expired(interrupt, now)}
     answered = {interrupt.id for interrupt in found.answered}
@@ -100,7 +104,7 @@ def _check_pending(ids: set[str | None], found: Found, now: str) -> None:
     if not gone or (gone <= answered and not found.interrupts):
         return
     if gone <= answered:
-        raise _already_answered(found)
+        raise _already_answered(found, dialect)
     names = ", ".join(sorted(map(str, gone)))
     raise InterruptNotPending(
         f"Interrupt {names} is not, or not any longer, pending. Read the thread, and answer what it asks now.",
@@ -145,9 +149,12 @@ def _several(found: Found, advice: str) -> MultipleInterrupts:
     return MultipleInterrupts(f"{len(found.interrupts)} interrupts are pending. {advice}", found.interrupts)
 
 
-def _already_answered(found: Found) -> InterruptAlreadyAnswered:
+def _already_answered(found: Found, dialect: Dialect) -> InterruptAlreadyAnswered:
+    message = (
+        "The interrupt was answered, and a step failed afterwards. The backend would run the step again with the "
+        "first answer, whatever is sent now: send the resume without `input` to retry it."
+    )
     return InterruptAlreadyAnswered(
-        "The interrupt was answered, and the step failed afterwards. The backend would run the step again with the "
-        "first answer, whatever is sent now: send the resume without `input` to retry it.",
+        f"{message} {dialect.way_out}".rstrip(),
         found.answered,
     )

@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -21,14 +22,14 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from ap_resume_shim.closing import close_with_the_loop
-from ap_resume_shim.core.errors import ConfigurationError, GuardUnavailable
+from ap_resume_shim.core.errors import ConfigurationError, GuardMisconfigured, GuardUnavailable
 from ap_resume_shim.guard.arrival import Arrival, Ticket
 from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger
 from ap_resume_shim.guard.memory import DAY
 from ap_resume_shim.guard.outbox import Outbox
 from ap_resume_shim.guard.redis_arrival import RedisArrival
-from ap_resume_shim.guard.redis_faults import CLUSTER, StoreRefuses, unavailable
+from ap_resume_shim.guard.redis_faults import CLUSTER, unavailable
 from ap_resume_shim.guard.redis_ledger import RedisLedger
 from ap_resume_shim.guard.scripts import PRELUDE, SCRIPTS
 
@@ -81,13 +82,7 @@ class RedisGuard:
         self._closing: AsyncIterator[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.renewing: set[asyncio.Task[Any]] = set()
-        try:
-            Redis.from_url(self._url)
-        except ValueError:  # its text may quote a part of the password
-            raise ConfigurationError(
-                "This is not the address of a Redis server: write redis://user:password@host:6379/0, with the special "
-                "characters of a password percent-encoded (/ is %2F, @ is %40)."
-            ) from None
+        _refuse_wrong_address(self._url)
 
     def arrive(self, ticket: Ticket) -> Arrival:
         """Ask the store how the thread stands now, without waiting for its answer."""
@@ -96,7 +91,7 @@ class RedisGuard:
     async def check(self) -> tuple[str, ...]:
         """Claim and release a thread that nobody knows, and read how the store is set up.
 
-        Returns warnings. Raises `GuardUnavailable`: `StoreRefuses` for a fault that does not pass by itself.
+        Returns warnings. Raises `GuardUnavailable`: `GuardMisconfigured` for a fault that does not pass by itself.
         """
         token, second = secrets.token_hex(8), 1_000_000
         keys = [f"{FORMAT}:{{check {token}}}:{name}" for name in ("hold", "key", "repeat", "ids")]
@@ -109,7 +104,7 @@ class RedisGuard:
         except (RedisError, OSError):  # not everybody may ask
             return ()
         if cluster.get("cluster_enabled"):
-            raise StoreRefuses(f"The store that keeps resumes apart cannot be used: {CLUSTER}.")
+            raise GuardMisconfigured(f"The store that keeps resumes apart cannot be used: {CLUSTER}.")
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy == "noeviction":
             return ()
@@ -138,7 +133,7 @@ class RedisGuard:
             told = await self.run(script, keys, *arguments)
         except GuardUnavailable as failure:
             if not self._away:
-                level = logging.ERROR if isinstance(failure, StoreRefuses) else logging.WARNING
+                level = logging.ERROR if isinstance(failure, GuardMisconfigured) else logging.WARNING
                 logger.log(level, "%s (%r)", failure.message, failure.__cause__)
             self._away = True
             raise
@@ -182,3 +177,18 @@ class RedisGuard:
             self._scripts = {name: self._client.register_script(PRELUDE + text) for name, text in SCRIPTS.items()}
             await anext(self._closing)
         return self._client
+
+
+def _refuse_wrong_address(url: str) -> None:
+    """Raises `ConfigurationError`. Nothing of the address is quoted: any part of it may be one of the password."""
+    try:
+        parts = urlsplit(url)
+        misread = not url.startswith("unix") and "@" in f"{parts.path}{parts.query}{parts.fragment}"
+        Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError):  # TypeError: an option that there is not
+        misread = True
+    if misread:
+        raise ConfigurationError(
+            "This is not the address of a Redis server: write redis://user:password@host:6379/0, with the special "
+            "characters of the password percent-encoded (/ is %2F, # is %23, ? is %3F, @ is %40)."
+        )

@@ -15,7 +15,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from ap_resume_shim.core.errors import GuardUnavailable
+from ap_resume_shim.core.errors import GuardMisconfigured, GuardUnavailable
 
 CLUSTER = "it is a Redis Cluster, which is not supported: give the guard a single primary"
 _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
@@ -39,10 +39,6 @@ _BY_TEXT = (
 )
 
 
-class StoreRefuses(GuardUnavailable):
-    """The guard's store is there, and refuses: nothing but an operator can change that."""
-
-
 def unavailable(error: Exception) -> GuardUnavailable:
     """The error for a failed call to the store; a permanent fault is named."""
     fault = permanent_fault(error)
@@ -50,7 +46,7 @@ def unavailable(error: Exception) -> GuardUnavailable:
         return GuardUnavailable(
             "The store that keeps resumes apart cannot be reached, so that nothing was sent: try again."
         )
-    return StoreRefuses(f"The store that keeps resumes apart cannot be used, so that nothing was sent: {fault}.")
+    return GuardMisconfigured(f"The store that keeps resumes apart cannot be used, so that nothing was sent: {fault}.")
 
 
 def permanent_fault(error: Exception) -> str | None:

@@ -88,10 +88,10 @@ return {version, holder and 1 or 0}
 SCRIPTS["claim"] = """
 local seen, deadline, lease, answers, list = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local fingerprint, milliseconds, window, lifetime = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-if now > deadline then return 'late' end
 local version, holder = state()
 if version ~= seen then return 'accepted' end
 if holder then return 'holding' end
+if now > deadline then return 'late' end
 write('holder', token, 'until', whole(now + lease), 'lease', lease, 'answers', answers)
 if list ~= '[]' then remember(list, lifetime) end
 keep(fingerprint, lease, milliseconds)

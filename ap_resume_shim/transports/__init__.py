@@ -26,7 +26,7 @@ class Address:
     """Where a server listens."""
 
     url: str
-    """As it was given: what messages and `namespace` call it."""
+    """As it was given: what messages call it."""
     scheme: str
     """`http` or `https`."""
     host: str
@@ -47,6 +47,11 @@ class Address:
         usual = self.port == {"http": 80, "https": 443}[self.scheme]
         return (host if usual else f"{host}:{self.port}").encode()
 
+    @property
+    def origin(self) -> str:
+        """One spelling of the address: scheme and host in lower case, without the scheme's usual port."""
+        return f"unix:{self.uds}" if self.uds else f"{self.scheme}://{self.authority.decode()}{self.base.decode()}"
+
     @classmethod
     def parse(cls, url: str, *, tls: ssl.SSLContext | None = None, connect: float = 5.0) -> Address:
         """Read `http://host:port/base`, `https://…` or `unix:/path`. Raises `ConfigurationError`."""
@@ -61,7 +66,8 @@ class Address:
             host.encode("idna")
             base = parsed.path.rstrip("/").encode("ascii")
         except ValueError as error:
-            raise ConfigurationError(f"{url!r} is not the address of a server: {error}.") from None
+            reason = "write it as http://host:port" if "@" in url else error  # which may quote a part of a password
+            raise ConfigurationError(f"{url!r} is not the address of a server: {reason}.") from None
         if parsed.scheme not in ("http", "https") or not host or parsed.query or parsed.fragment or " " in url:
             raise ConfigurationError(f"{url!r} is not the address of a server: write it as http://host:port.")
         if parsed.username is not None:

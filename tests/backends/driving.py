@@ -26,6 +26,14 @@ def answer(value: Any, status: int = 200, *headers: tuple[str, str]) -> Response
     return Response(status, headers, value.encode() if isinstance(value, str) else strictjson.dumps(value))
 
 
+class Changing(dict[str, Any]):
+    """What stands at each target is a list: an answer for each time, of which the last one stays."""
+
+    def __getitem__(self, name: str) -> Any:
+        values = super().__getitem__(name)
+        return values.pop(0) if len(values) > 1 else values[0]
+
+
 def follow(flow: Generator[Step, Any, Any], server: dict[str, Any]) -> tuple[list[str], Any]:
     """Answer what a dialect asks: `server` is what stands at "METHOD target", below the thread's path as `…`.
 

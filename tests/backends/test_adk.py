@@ -77,6 +77,15 @@ def test_without_an_app_all_are_asked() -> None:
     assert thread.agent_id == "bot"
 
 
+def test_the_app_that_had_the_session_is_looked_at_again() -> None:
+    _, first = look(ADK, {APPS: ["bot", "other"], SESSION: session(GO, ASKS), OTHER: NOT_FOUND})
+    asked, later = follow(ADK.look_again(resume(), first), {SESSION: session(GO, ASKS, FIRST_NEWS, n=2)})
+    assert (asked, later.agent_id, later.values["n"]) == ([SESSION], "bot", 2)
+    with pytest.raises(ResumeError) as gone:
+        follow(ADK.look_again(resume(), first), {SESSION: NOT_FOUND})
+    assert gone.value.code == "thread_not_found"
+
+
 def test_a_session_of_several_apps_is_not_guessed() -> None:
     server = {APPS: ["bot", "other"], SESSION: session(), OTHER: session()}
     assert refused(ADK, server).code == "invalid_request"

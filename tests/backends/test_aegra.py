@@ -7,23 +7,38 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends.aegra import Aegra
+from ap_resume_shim.backends.langgraph_state import EDITED, UNANSWERABLE
 from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Started
-from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput, UpstreamError
-from ap_resume_shim.core.exchange import Ended, Request, Response
+from ap_resume_shim.core.errors import (
+    InterruptAlreadyAnswered,
+    InterruptNotPending,
+    InvalidRequest,
+    ResumeError,
+    UnsupportedInput,
+    UpstreamError,
+)
+from ap_resume_shim.core.exchange import Ask, Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from tests.backends.driving import THREAD, answer, follow, look, refused, resume
+from tests.backends.driving import THREAD, Changing, answer, follow, look, refused, resume
 
 AE = Aegra()
 ID = "ae79149e652c33cd78e17b8f97b58eef"
 ASKED = {"id": ID, "value": "approve?"}
 ASKS = Interrupt(ID, "approve?")
-STATE, RUNS = "GET …/state", "GET …/runs?limit=10"
+CHECKPOINT = {"checkpoint_id": "c1", "checkpoint_ns": ""}
+STATE, RUNS = "GET …/state?subgraphs=true", "GET …/runs?limit=10"
 BOTH = f"{STATE} + {RUNS}"
 
 
-def state(*tasks: dict[str, Any], next_: tuple[str, ...] = ("ask",)) -> dict[str, Any]:
-    return {"values": {"topic": "x"}, "next": list(next_), "tasks": [{"interrupts": [], **task} for task in tasks]}
+def state(*tasks: dict[str, Any], next_: tuple[str, ...] = ("ask",), source: str = "loop") -> dict[str, Any]:
+    return {
+        "values": {"topic": "x"},
+        "next": list(next_),
+        "tasks": [{"interrupts": [], **task} for task in tasks],
+        "metadata": {"source": source},
+        "checkpoint": CHECKPOINT,
+    }
 
 
 def run(status: str, **more: Any) -> dict[str, Any]:
@@ -35,10 +50,8 @@ ANNOUNCED = run("interrupted", output={"__interrupt__": [ASKED]})
 PENDING = state({"interrupts": [ASKED]})
 
 
-def found(told: dict[str, Any], *runs: dict[str, Any]) -> Found:
-    asked, thread = look(AE, {STATE: told, RUNS: list(runs)})
-    assert asked == [BOTH]
-    return thread
+def found(told: dict[str, Any], *runs: dict[str, Any], **server: Any) -> Found:
+    return look(AE, {STATE: told, RUNS: list(runs), **server})[1]
 
 
 # The thread
@@ -49,7 +62,8 @@ def test_ids_are_case_sensitive() -> None:
 
 
 def test_an_interrupted_thread_is_found_by_its_state_and_its_last_run() -> None:
-    thread = found(PENDING, ANNOUNCED)
+    asked, thread = look(AE, {STATE: PENDING, RUNS: [ANNOUNCED]})
+    assert asked == [BOTH]
     assert (thread.status, thread.interrupts, thread.breakpoint) == ("interrupted", (ASKS,), False)
     assert (thread.agent_id, thread.run_id, thread.updated_at) == ("agent", "r1", "u")
     assert thread.values == {"topic": "x"}
@@ -80,6 +94,44 @@ def test_a_static_breakpoint_is_a_run_that_succeeded_before_the_end() -> None:
     assert found(state({}), run("success")).breakpoint
     assert not found(state({}, next_=()), run("success")).breakpoint
     assert not found(state({}), run("error")).breakpoint
+    assert not found(state({}), run("interrupted")).breakpoint, "cancelled in mid-step"
+
+
+@pytest.mark.parametrize("last", [ANNOUNCED, run("error"), run("success")])
+def test_an_edited_state_goes_on_whatever_the_last_run_said(last: Any) -> None:
+    thread = found(state({}, source="update"), last)
+    assert (thread.interrupts, thread.breakpoint, thread.stopped) == ((), True, EDITED)
+
+
+def test_questions_without_usable_ids_are_no_dead_end() -> None:
+    question = {"id": "placeholder-id", "value": "continue?"}
+    last = run("interrupted", output={"__interrupt__": [question]})
+    asked, thread = look(AE, {STATE: state({"interrupts": [question]}, {"interrupts": [question]}), RUNS: [last]})
+    assert asked == [BOTH]
+    assert (thread.interrupts, thread.breakpoint, thread.stopped) == ((), True, UNANSWERABLE)
+
+
+def test_a_step_that_failed_beside_an_answered_question_is_retried() -> None:
+    failed = {"name": "work", "error": "boom"}
+    by_id = state({"interrupts": [ASKED], "result": {"a": 1}}, failed)
+    thread = found(state({"result": {"a": 1}}, failed), run("error"), **{"GET …/state/c1": by_id})
+    assert thread.answered == (ASKS,)
+
+
+def test_a_question_that_was_announced_during_the_look_counts_as_later() -> None:
+    """The state was read before the run had ended, the runs afterwards."""
+    before = state({"interrupts": [{"id": "b" * 32, "value": "before?"}]})
+    server = Changing({STATE: [before, PENDING], RUNS: [[ANNOUNCED]]})
+    asked, thread = look(AE, server)
+    assert asked == [BOTH, BOTH]
+    assert (thread.interrupts, thread.moving) == ((ASKS,), True)
+
+
+def test_what_a_state_never_lists_does_not_move() -> None:
+    """Such as the question of a task that somebody else's `command.goto` started beside another one."""
+    goto = run("interrupted", output={"__interrupt__": [{"id": "b" * 32, "value": "beside?"}]})
+    thread = found(PENDING, goto)
+    assert (thread.interrupts, thread.moving) == ((ASKS,), False)
 
 
 def test_an_answered_question_of_a_step_that_failed_is_not_pending() -> None:
@@ -88,7 +140,8 @@ def test_an_answered_question_of_a_step_that_failed_is_not_pending() -> None:
 
 
 def test_the_runs_own_words_about_its_error_come_first() -> None:
-    assert found(state({"error": "boom"}), run("error", error_message="told")).error == "told"
+    told = state({"interrupts": [ASKED], "error": "boom"})
+    assert found(told, run("error", error_message="told")).error == "told"
 
 
 def test_an_unknown_thread_is_404_by_its_state() -> None:
@@ -100,36 +153,37 @@ def test_an_unknown_thread_is_404_by_its_state() -> None:
 # The agent
 
 
+UUID = "6bbbf146-21ad-5f8f-9669-f883eab95006"
+DEFAULT = "a457ba2f-c0dc-56e6-817d-ddf904d1e526"
+"""The id of the default assistant of the graph `ask`."""
+
+
+def served(own: str, **graphs: str) -> dict[str, Any]:
+    assistants = {f"GET /assistants/{id_}": {"assistant_id": id_, "graph_id": graph} for id_, graph in graphs.items()}
+    return {STATE: PENDING, RUNS: [{**ANNOUNCED, "assistant_id": own}], **assistants}
+
+
 def test_the_agent_of_the_last_run_may_be_named_by_its_id() -> None:
-    uuid = "6bbbf146-21ad-5f8f-9669-f883eab95006"
-    server = {STATE: PENDING, RUNS: [{**ANNOUNCED, "assistant_id": uuid}]}
-    server[f"GET /assistants/{uuid}"] = {"assistant_id": uuid, "graph_id": "ask"}
-    asked, thread = look(AE, server, agent_id=uuid)
-    assert asked == [f"{BOTH} + GET /assistants/{uuid}"]
-    assert thread.agent_id == uuid
+    asked, thread = look(AE, served(UUID, **{UUID: "ask"}), agent_id=UUID)
+    assert asked == [f"{BOTH} + GET /assistants/{UUID}"]
+    assert thread.agent_id == UUID
 
 
-def test_an_agent_of_the_same_graph_may_take_over() -> None:
-    other = "6bbbf146-21ad-5f8f-9669-f883eab95006"
-    server = {STATE: PENDING, RUNS: [{**ANNOUNCED, "assistant_id": other}]}
-    server["POST /assistants/search"] = [{"assistant_id": "custom", "graph_id": "ask"}]
-    server[f"GET /assistants/{other}"] = {"assistant_id": other, "graph_id": "ask"}
-    asked, thread = look(AE, server, agent_id="ask")
-    assert asked == [f"{BOTH} + POST /assistants/search", f"GET /assistants/{other}"]
-    assert thread.agent_id == "custom", "by its id, whatever the client called it"
+def test_the_name_of_the_threads_graph_is_the_threads_own_assistant() -> None:
+    asked, thread = look(AE, served(UUID, **{UUID: "ask", DEFAULT: "ask"}), agent_id="ask")
+    assert asked == [f"{BOTH} + GET /assistants/{DEFAULT}", f"GET /assistants/{UUID}"]
+    assert thread.agent_id == UUID
 
 
 def test_an_agent_of_another_graph_is_refused() -> None:
-    other = "6bbbf146-21ad-5f8f-9669-f883eab95006"
-    server = {STATE: PENDING, RUNS: [{**ANNOUNCED, "assistant_id": other}]}
-    server["POST /assistants/search"] = [{"assistant_id": "custom", "graph_id": "two"}]
-    server[f"GET /assistants/{other}"] = {"assistant_id": other, "graph_id": "ask"}
-    assert refused(AE, server, agent_id="two").code == "invalid_request"
+    server = served(UUID, **{UUID: "two", DEFAULT: "ask"})
+    assert refused(AE, server, agent_id="ask").code == "invalid_request"
 
 
 def test_an_unknown_agent_is_404() -> None:
-    server = {STATE: PENDING, RUNS: [ANNOUNCED], "POST /assistants/search": []}
-    assert refused(AE, server, agent_id="nobody").code == "agent_not_found"
+    missing = answer({"error": "not_found", "message": "Assistant not found", "details": None}, 404)
+    server = {**served(UUID), f"GET /assistants/{DEFAULT}": missing}
+    assert refused(AE, server, agent_id="ask").code == "agent_not_found"
 
 
 # Arming a thread again
@@ -138,30 +192,80 @@ def test_an_unknown_agent_is_404() -> None:
 GIVEN = Input({ID: "yes"})
 
 
-def prepare(thread: Found, verdict: Input | GoOn, server: dict[str, Any]) -> list[str]:
+def prepare(thread: Found, verdict: Input | GoOn, server: dict[str, Any]) -> tuple[list[str], Any]:
     asked, (_, prepared) = follow(AE.prepare(resume(), thread, verdict), server)
-    assert prepared == verdict
-    return asked
+    return asked, prepared
 
 
 def test_a_run_that_stopped_at_its_question_needs_no_arming() -> None:
-    assert prepare(found(PENDING, ANNOUNCED), GIVEN, {}) == []
+    assert prepare(found(PENDING, ANNOUNCED), GIVEN, {}) == ([], GIVEN)
 
 
 def test_going_on_needs_no_arming() -> None:
-    assert prepare(found(PENDING, run("error")), GoOn(), {}) == []
+    assert prepare(found(PENDING, run("error")), GoOn(), {}) == ([], GoOn())
 
 
 def test_a_thread_that_says_itself_that_it_is_interrupted_needs_no_arming() -> None:
     thread = found(PENDING, run("interrupted"))
-    assert prepare(thread, GIVEN, {"GET …": {"status": "interrupted"}}) == ["GET …"]
+    assert prepare(thread, GIVEN, {"GET …": {"status": "interrupted"}}) == (["GET …"], GIVEN)
+
+
+def announcing(question: Any) -> dict[str, Any]:
+    return run("interrupted", output={"__interrupt__": [question]})
+
+
+AGAIN = {"id": "c" * 32, "value": "approve?"}
+ARMED = {
+    "GET …": {"status": "idle"},
+    "POST …/runs/wait": {"__interrupt__": [AGAIN]},
+    STATE: state({"interrupts": [AGAIN]}),
+    RUNS: [announcing(AGAIN)],
+}
 
 
 @pytest.mark.parametrize("last", [run("interrupted"), run("error"), run("interrupted", output=None)])
-def test_a_thread_that_a_cancelled_or_failed_run_left_behind_is_run_up_to_its_question(last: Any) -> None:
-    """Every resume is 400 for ever otherwise."""
-    server = {"GET …": {"status": "idle"}, "POST …/runs/wait": {"__interrupt__": [ASKED]}}
-    assert prepare(found(PENDING, last), GIVEN, server) == ["GET …", "POST …/runs/wait"]
+def test_a_thread_that_a_cancelled_or_failed_run_left_behind_asks_again_under_a_new_id(last: Any) -> None:
+    """Every resume is 400 for ever otherwise (recording `cancelled`)."""
+    asked, prepared = prepare(found(PENDING, last), GIVEN, ARMED)
+    assert asked == ["GET …", "POST …/runs/wait", BOTH]
+    assert prepared == Input({"c" * 32: "yes"})
+
+
+def test_a_thread_is_armed_from_its_whole_checkpoint() -> None:
+    """From an empty one Aegra goes on with the answer of the cancelled run."""
+    flow = AE.prepare(resume(), found(PENDING, run("interrupted")), GIVEN)
+    next(flow)
+    step = flow.send((answer({"status": "idle"}),))
+    assert isinstance(step, Ask)
+    assert step.requests[0].json == {"assistant_id": "agent", "checkpoint": CHECKPOINT}
+
+
+def test_an_answer_is_not_sent_to_another_question_that_the_armed_thread_asks() -> None:
+    other = {"id": "c" * 32, "value": "something else?"}
+    server = {**ARMED, STATE: state({"interrupts": [other]}), RUNS: [announcing(other)]}
+    with pytest.raises(InterruptNotPending) as error:
+        prepare(found(PENDING, run("interrupted")), GIVEN, server)
+    assert error.value.metadata["interrupts"] == [other]
+
+
+def test_one_of_two_equal_questions_is_not_told_from_the_other_after_arming() -> None:
+    both = state({"interrupts": [ASKED]}, {"interrupts": [{"id": "b" * 32, "value": "approve?"}]})
+    server = {**ARMED, STATE: both, RUNS: [ANNOUNCED]}
+    with pytest.raises(InterruptNotPending):
+        prepare(found(both, run("interrupted")), GIVEN, server)
+
+
+def test_of_two_questions_the_armed_thread_gets_the_answer_to_the_one_that_was_answered() -> None:
+    other, again = {"id": "b" * 32, "value": "other?"}, {"id": "d" * 32, "value": "other?"}
+    server = {**ARMED, STATE: state({"interrupts": [again]}, {"interrupts": [AGAIN]})}
+    thread = found(state({"interrupts": [ASKED]}, {"interrupts": [other]}), run("interrupted"))
+    assert prepare(thread, GIVEN, server)[1] == Input({"c" * 32: "yes"})
+
+
+def test_a_thread_is_not_armed_where_a_step_that_has_ended_would_run_again() -> None:
+    thread = found(state({"interrupts": [ASKED]}, {"result": {"b": 1}}), run("interrupted"))
+    with pytest.raises(InterruptAlreadyAnswered, match="as_node"):
+        prepare(thread, GIVEN, {"GET …": {"status": "idle"}})
 
 
 def test_a_thread_that_cannot_be_armed_has_seen_no_answer() -> None:
@@ -170,6 +274,14 @@ def test_a_thread_that_cannot_be_armed_has_seen_no_answer() -> None:
         follow(flow, {"GET …": {"status": "error"}, "POST …/runs/wait": answer("oops", 500)})
     assert error.value.metadata == {"resume_state": "not_sent"}
     assert error.value.message.endswith("The answer was not sent: try again.")
+
+
+def test_a_thread_whose_arming_failed_has_seen_no_answer() -> None:
+    """Such as where a step beside the question fails again."""
+    server = {**ARMED, STATE: PENDING, RUNS: [run("error", error_message="boom")]}
+    with pytest.raises(UpstreamError, match="boom") as error:
+        prepare(found(PENDING, run("error")), GIVEN, server)
+    assert error.value.metadata == {"resume_state": "not_sent"}
 
 
 # The answer

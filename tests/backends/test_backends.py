@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ap_resume_shim import backends
+from ap_resume_shim import ResumeShim, backends
 from ap_resume_shim.backends import BACKENDS, known_marks, load_backend
 from ap_resume_shim.core.dialect import Dialect, Marks
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.health import not_found
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -22,8 +25,34 @@ def test_every_backend_is_loaded_by_its_name_and_says_what_a_thread_is(name: str
 def test_a_name_that_is_none_is_told_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match="Did you mean 'langgraph'"):
         load_backend("langraph")
-    with pytest.raises(ConfigurationError, match="there are auto, native, langgraph"):
+    with pytest.raises(ConfigurationError, match=r"there are auto, native, langgraph.* described by a profile"):
         load_backend("crew")
+
+
+PROFILE = """
+name = "mine"
+thread_is = "a session"
+lookup.session.request = "GET /sessions/{thread_id}"
+found.status = "/session/state"
+resume = { wait = "POST /sessions/{thread_id}/answer", answer = "/answer" }
+"""
+
+
+@pytest.mark.parametrize("given", [str, Path, os.fspath], ids=["text", "path", "fspath"])
+def test_the_middleware_takes_the_path_of_a_profile(given: Any, tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(PROFILE)
+    assert ResumeShim(not_found, profile=given(file), resume_at="/reply").backend == "mine"
+    assert ResumeShim(not_found, Path(file)).backend == "mine"
+
+
+def test_a_profile_stands_in_place_of_a_backend(tmp_path: Path) -> None:
+    others: list[dict[str, Any]] = [{"backend": "agno"}, {"options": {"path": "/"}}]
+    for other in others:
+        with pytest.raises(ConfigurationError, match="leave `backend` and `options` out"):
+            ResumeShim(not_found, profile="my.toml", **other)
+    with pytest.raises(ConfigurationError, match=r"my\.toml cannot be read"):
+        ResumeShim(not_found, profile=tmp_path / "my.toml")
 
 
 @pytest.mark.parametrize("name", ["langgraph", "aegra"])

@@ -422,3 +422,24 @@ APPROVAL = {
 def test_a_schema_refuses_what_does_not_fit(schema: Any, fits: list[Any], does_not: list[Any]) -> None:
     assert [value for value in fits if violations(schema, value, ENFORCED)] == []
     assert [value for value in does_not if not violations(schema, value, ENFORCED)] == []
+
+
+# Looking again
+
+
+def test_the_workflow_that_had_the_run_is_looked_at_again() -> None:
+    """What its steps take is known by then."""
+    schemas = info(ask={"type": "object"})
+    _, first = look(MASTRA, {LIST: {"deploy": {}, "other": {}}, RUN: run(), OTHER: answer(NO_RUN, 404), INFO: schemas})
+    for agent in (True, False):
+        asked, later = follow(MASTRA.look_again(resume(), first, agent=agent), {RUN: run()})
+        assert (asked, later) == ([RUN], first)
+    with pytest.raises(ResumeError) as gone:
+        follow(MASTRA.look_again(resume(), first), {RUN: answer(NO_RUN, 404)})
+    assert gone.value.code == "thread_not_found"
+
+
+def test_what_the_steps_take_is_looked_up_when_they_ask() -> None:
+    _, first = look(MASTRA, {LIST: {"deploy": {}}, RUN: run("running")})
+    asked, later = follow(MASTRA.look_again(resume(), first, agent=True), {RUN: run(), INFO: info()})
+    assert (asked, later.interrupts) == ([RUN, INFO], (ASK,))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest
-from ap_resume_shim.core.idempotency import caller, digest, fingerprint, read_key
+from ap_resume_shim.core.idempotency import caller, digest, fingerprint, one_spelling, read_key
 from ap_resume_shim.core.protocol import Mode, parse
 
 JSON = st.recursive(
@@ -85,3 +85,28 @@ def test_what_tells_callers_apart_can_be_said() -> None:
 
 def test_a_digest_does_not_run_its_parts_together() -> None:
     assert digest("a", "bc") != digest("ab", "c")
+
+
+UUID = "6a1b2c3d-0000-4000-8000-00000000000f"
+SPELLINGS = [
+    UUID,
+    UUID.upper(),
+    UUID.replace("-", ""),
+    f"{{{UUID}}}",
+    f"urn:uuid:{UUID}",
+    f"URN:UUID:{UUID.upper()}",
+    f"{{urn:uuid:{UUID}}}",
+    "6a1b-2c3d-0000-4000-8000-0000-0000-000f",
+]
+
+
+def test_all_spellings_of_a_uuid_are_one() -> None:
+    assert {one_spelling(each) for each in SPELLINGS} == {UUID.replace("-", "")}
+    bodies = [parse(strictjson.dumps({"thread_id": each}), Mode.WAIT, now="now") for each in SPELLINGS]
+    assert len({body.fingerprint for body in bodies}) == 1
+    assert [body.thread_id for body in bodies] == SPELLINGS, "the server gets what the client wrote"
+
+
+@pytest.mark.parametrize("other", ["T", "t", "{t}", "urn:uuid:t", UUID[:-1], UUID[:-1] + "g", UUID + "0", "-" * 36])
+def test_what_is_no_uuid_stays_as_it_is(other: str) -> None:
+    assert one_spelling(other) == other

@@ -10,11 +10,13 @@ import pytest
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Marks, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UnsupportedInput
-from ap_resume_shim.core.exchange import Ended, Request, Response
+from ap_resume_shim.core.exchange import Ended, Request, Response, Settings
+from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.profile import load_profile
 from ap_resume_shim.core.profile_dialect import ProfileDialect
 from ap_resume_shim.core.protocol import Mode, Resume, parse
+from tests.core.driving import NOW, USUAL, follow
 
 SMALL = """\
 name = "small"
@@ -481,3 +483,79 @@ def test_what_a_backend_loses_is_refused_wherever_it_is(value: Any) -> None:
 def test_a_profile_may_say_how_its_server_is_recognised() -> None:
     detect = '[detect]\nopenapi = ["POST /a/{b}"]\ninfo_has = ["/x"]\ninfo = { "/y" = 1 }'
     assert profile(detect).marks == (Marks(frozenset({"POST /a/{}"}), {"/x": None, "/y": 1}),)
+
+
+# A server whose runs have no ids
+
+
+SESSIONS = """
+name = "sessions"
+thread_is = "a session"
+lookup.session.request = "GET /sessions/{thread_id}"
+found = { status = "/session/state", interrupt = "/session/asks" }
+resume = { answer = "/answer", MODE = "POST /sessions/{thread_id}/go" }
+"""
+ANSWERS = {"background": b"{}", "wait": b"{}", "stream": b"event: values\ndata: {}\n\n"}
+
+
+@pytest.mark.parametrize("mode", list(Mode), ids=["background", "wait", "stream"])
+@pytest.mark.parametrize("native", ANSWERS)
+def test_a_run_that_the_server_does_not_name_is_named_by_the_shim(native: str, mode: Mode) -> None:
+    dialect = ProfileDialect(load_profile(SESSIONS.replace("MODE", native)))
+    raw = strictjson.dumps({"thread_id": "t", "input": "yes"})
+    told = follow(
+        resume_flow(parse(raw, mode, now=NOW, nonce="n"), dialect, Settings()),
+        {
+            **USUAL,
+            "GET /sessions/t": [answered({"state": "interrupted", "asks": "?"}), answered({"state": "idle"})],
+            "send": OK,
+            "read body": ANSWERS[native],
+            "read events": ANSWERS[native],
+        },
+    )
+    assert (told.error, told.run_id) == (None, "n")
+    assert not [step for step in told.steps if "/runs" in step]
+
+
+@pytest.mark.parametrize("read", [None, "GET /runs/{run_id}", "GET /sessions/{thread_id}/run"])
+def test_a_name_that_the_shim_has_made_is_never_sent(read: str | None) -> None:
+    lines = [] if read is None else ["[run]", f'read = "{read}"', 'location = "/runs/{run_id}"']
+    dialect = ProfileDialect(load_profile("\n".join([SESSIONS.replace("MODE", "wait"), *lines])))
+    made = parse(b'{"thread_id": "t"}', Mode.WAIT, now=NOW, nonce="n")
+    assert dialect.run(made, Started("n")) == (Request.get("/sessions/t/run") if read and "thread" in read else None)
+    assert dialect.location(made, Started("n")) is None
+
+
+@pytest.mark.parametrize("mode", ANSWERS)
+def test_a_resume_that_names_the_run_has_to_find_it(mode: str) -> None:
+    text = SESSIONS.replace("MODE", mode).replace("{thread_id}/go", "{run_id}/go")
+    with pytest.raises(
+        ConfigurationError, match=r"\[resume\] needs {run_id}: give the place .* as run_id of \[found\]"
+    ):
+        load_profile(text)
+
+
+# What is compared
+
+
+@pytest.mark.parametrize(
+    ("told", "status"), [(True, "busy"), (1, "interrupted"), (1.5, "error"), (False, "idle"), ("1", None), (0, None)]
+)
+def test_a_status_may_be_any_scalar_and_true_is_not_1(told: Any, status: str | None) -> None:
+    words = ["[status]", "busy = [true]", "interrupted = [1]", "error = [1.5]", "idle = [false]"]
+    if status is None:
+        assert refused(profile(*words), {"state": told}).code == "upstream_unrecognised"
+    else:
+        assert look(profile(*words), {"state": told})[1].status == status
+
+
+@pytest.mark.parametrize(("told", "ended"), [(True, False), (1, True), (False, True)])
+def test_a_run_may_tell_by_a_flag_that_it_goes_on(told: Any, ended: bool) -> None:
+    assert profile("active = [true]").has_ended(answered({"status": told})) is ended
+
+
+@pytest.mark.parametrize("status", ["idle", "busy", "interrupted", "error"])
+def test_a_question_is_pending_under_any_status(status: str) -> None:
+    dialect = profile(interrupts='"/session/none"\ninterrupt = "/session/ask"')
+    assert look(dialect, {"state": status, "ask": "sure?"})[1].interrupts == (Interrupt(None, "sure?"),)
+    assert look(dialect, {"state": status})[1].interrupts == ((NAMELESS,) if status == "interrupted" else ())

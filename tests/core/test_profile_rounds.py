@@ -49,10 +49,12 @@ answer = ""
 SESSION = {"state": "idle", "at": 1764028800}
 
 
-def look(*rounds: tuple[Any, ...], agent: bool = True, **fields: Any) -> tuple[list[list[str]], Found]:
+def look(
+    *rounds: tuple[Any, ...], agent: bool = True, text: str = ROUNDS, **fields: Any
+) -> tuple[list[list[str]], Found]:
     """Answer the lookups, round by round: what was asked in each, and what was found."""
     raw = strictjson.dumps({"thread_id": "t", **fields})
-    flow = ProfileDialect(load_profile(ROUNDS)).lookup(parse(raw, Mode.BACKGROUND, now=""), agent=agent)
+    flow = ProfileDialect(load_profile(text)).lookup(parse(raw, Mode.BACKGROUND, now=""), agent=agent)
     asked, answers, left = [], None, list(rounds)
     try:
         while True:
@@ -115,3 +117,21 @@ def test_a_place_that_was_not_looked_up_is_told() -> None:
 
 def test_the_schema_knows_every_table() -> None:
     assert set(profile_schema()["properties"]) >= {"lookup", "pick", "found", "resume", "run", "error", "detect"}
+
+
+def test_an_item_that_was_picked_may_be_picked_from() -> None:
+    """The newest run, if it waits: an older one that waits is of no interest."""
+    runs = '[pick.newest]\nof = "/runs/items"\nwhich = "first"\n\n[pick.waiting]\nof = "/newest"'
+    text = ROUNDS.replace('[pick.waiting]\nof = "/runs/items"', runs)
+    for newest, run_id in (("asks", "r1"), ("done", None)):
+        items = [{"id": "r1", "state": newest}, {"id": "r0", "state": "asks"}]
+        rounds = [(SESSION, {"items": items}), ({"text": "?"},)]
+        assert look(*rounds, text=text)[1].run_id == run_id
+    with pytest.raises(ConfigurationError, match="begins with none of what was told: /session, /runs, /question"):
+        load_profile(ROUNDS.replace('of = "/runs/items"', 'of = "/waiting"'))
+
+
+def test_an_item_may_be_picked_from_a_later_answer() -> None:
+    text = ROUNDS.replace("[found]", '[pick.option]\nof = "/question/options"\n\n[found]\nvalues = "/option"')
+    found = look((SESSION, {"items": [{"id": "r1", "state": "asks"}]}), ({"options": [{"n": 1}]},), text=text)[1]
+    assert found.values == {"n": 1}

@@ -212,14 +212,80 @@ async def test_an_answer_that_is_too_large_is_not_kept(store: RedisServer, clien
 
 async def test_all_that_is_kept_has_an_end(store: RedisServer, client: Redis) -> None:
     guard = RedisGuard(store.url, clock=Clock(), keep=60, duplicate_window=5)
-    arrival = await taken(await arrived(guard, Ticket("t", "body", key="k", repeat="r")))
-    await arrival.keep(Reply(200, {}))
+    most = {"hold": 24 * 3600, "k": 60, "r": 5, "ids": 7 * 24 * 3600}
+
+    async def has_an_end(*names: str) -> None:
+        left = {key: await client.pttl(key) for key in await client.keys("*")}
+        assert set(left) == {f"ap_resume_shim:2:{{t}}:{name}" for name in names}
+        assert all(0 < left[f"ap_resume_shim:2:{{t}}:{name}"] <= most[name] * 1000 for name in names), left
+
+    ticket = Ticket("t", "body", key="k", repeat="r")
+    arrival = await arrived(guard, ticket)
+    assert await arrival.claim((), ("id",)) is None
+    await has_an_end("hold", "k", "r", "ids")
+    await arrival.forward()
+    for step in (arrival.accepted(), arrival.known("r1"), arrival.keep(Reply(200, {})), arrival.settled()):
+        await step
+        await has_an_end("hold", "k", "r", "ids")
     await arrival.leave()
-    left = {key: await client.pttl(key) for key in await client.keys("*")}
-    assert set(left) == {HOLD, ANSWER, "ap_resume_shim:2:{t}:r"}
-    assert all(0 < milliseconds <= 24 * 3600 * 1000 for milliseconds in left.values())
-    assert left[ANSWER] <= 60_000 and left["ap_resume_shim:2:{t}:r"] <= 5_000
+    await client.flushdb()  # what was claimed is forgotten, or was never known
+    await arrival.accepted(hold=True)
+    await has_an_end("hold", "k")
+    await arrival.committed()
+    await has_an_end("hold", "k")
+    await client.flushdb()
+    await arrival.remember(["id"])
+    while not await client.keys("*"):
+        await asyncio.sleep(0.01)
+    await has_an_end("ids")
     await guard.aclose()
+
+
+@pytest.mark.parametrize("hold", [False, True])
+async def test_an_acceptance_that_comes_late_does_not_end_the_hold_of_another(
+    guard: RedisGuard, other: RedisGuard, client: Redis, hold: bool
+) -> None:
+    slow = await arrived(guard)
+    assert await claims(slow)
+    await slow.forward()
+    await lapse(client)
+    holder = await arrived(other)
+    assert await claims(holder)
+    await slow.accepted(hold=hold)
+    assert await (await arrived(other)).claim() == "holding"
+    await slow.leave()
+    assert await (await arrived(other)).claim() == "holding"
+    await holder.untaken()
+    assert await claims(await arrived(other))
+
+
+def taking(guard: RedisGuard, seconds: float) -> None:
+    """Let every answer of the store take so long, on the process's own clock."""
+    call = guard.call
+
+    async def slow(*arguments: Any) -> Any:
+        told = await call(*arguments)
+        guard.clock.now += seconds  # type: ignore[attr-defined]
+        return told
+
+    guard.call = slow  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+async def test_a_hold_is_measured_from_before_the_store_was_asked(
+    guard: RedisGuard, client: Redis, renewed: bool
+) -> None:
+    arrival = await arrived(guard)
+    if not renewed:
+        taking(guard, 10)
+    assert await claims(arrival)
+    if renewed:
+        guard.clock.now += 20  # type: ignore[attr-defined]
+        taking(guard, 10)
+    await arrival.forward()
+    assert arrival.still_held()
+    guard.clock.now += guard.lease - 10  # type: ignore[attr-defined]
+    assert not arrival.still_held()
 
 
 async def test_without_the_store_nothing_is_claimed() -> None:

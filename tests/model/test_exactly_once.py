@@ -262,6 +262,7 @@ class OneProcess(RuleBasedStateMachine):
         if thread.done:
             return
         for _ in range(2):
+            self.clock.now += int(2 * LEASE * 1_000_000)
             resume = self.arrive(self.decide(thread), Mode.BACKGROUND, 0, key=None, pinned=False)
             while not resume.left:
                 self.tick()
@@ -324,6 +325,7 @@ class Replicas(OneProcess):
 
     def start_replicas(self) -> None:
         self.store.flushall()
+        self.store_ahead = 0
         self.tick()
         # The store's time is the test's, so that every run of an example is the same.
         self.patched = mock.patch.object(redis_guard, "PRELUDE", TIMED)
@@ -349,6 +351,25 @@ class Replicas(OneProcess):
     def store_comes_back(self) -> None:
         for replica in self.replicas:
             self.guard_of(self.replicas.index(replica)).away = ""
+
+    @rule(seconds=st.sampled_from((-24 * HOUR, -HOUR, -0.01)))
+    def store_clock_goes_back(self, seconds: float) -> None:
+        self.set_store_clock(seconds)
+
+    @precondition(lambda self: not self.holders)
+    @rule(seconds=st.sampled_from((1, LEASE, HOUR)))
+    def store_clock_goes_ahead(self, seconds: float) -> None:
+        """What it ends early are holds: that is not promised to be harmless."""
+        self.set_store_clock(seconds)
+
+    def set_store_clock(self, seconds: float) -> None:
+        self.store_ahead += int(seconds * 1_000_000)
+        self.tick()
+
+    @rule(replica=some, seconds=st.sampled_from((1, LEASE / 2, LEASE, HOUR)))
+    def process_clock_goes_ahead(self, replica: int, seconds: float) -> None:
+        """Its machine was suspended for a while that the store does not know of."""
+        self.replicas[replica % len(self.replicas)].ahead += seconds
 
     @precondition(lambda self: self.under_way)
     @rule(which=some)
@@ -408,9 +429,8 @@ class Replicas(OneProcess):
             self.agent_goes_on(list(self.backend.threads).index(holder.said.thread))
 
     def cut_short(self, key: bytes) -> None:
-        for field in ("until", "live"):
-            if int(self.store.hget(key, field) or 0) > self.clock.now:
-                self.store.hset(key, field, self.clock.now)
+        if int(self.store.hget(key, "until") or 0) > self.store_now:
+            self.store.hset(key, "until", self.store_now)
 
     @property
     def holders(self) -> list[UnderWay]:
@@ -427,14 +447,17 @@ class Replicas(OneProcess):
 
     def tick(self) -> None:
         super().tick()
-        self.store.set("now", self.clock.now)
+        self.store.set("now", self.store_now)
+
+    @property
+    def store_now(self) -> int:
+        return self.clock.now + self.store_ahead
 
     def everything_ends(self) -> None:
         self.store_comes_back()
         for resume in self.on_the_wire:
             resume.arrives()
         super().everything_ends()
-        self.clock.now += int(2 * LEASE * 1_000_000)
 
     def close(self) -> None:
         if hasattr(self, "patched"):
@@ -444,6 +467,63 @@ class Replicas(OneProcess):
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         super().close()
+
+
+class Forgetting(Replicas):
+    """The store fails over to a replica that lags behind, and its clock may go ahead while threads are held.
+
+    Holds, acceptances and keys are lost with the writes, so that more is sent than should be. But what is said of each
+    resume stays true, no thread is locked, and where questions have ids each hears its own answer, once.
+    """
+
+    def start_replicas(self) -> None:
+        super().start_replicas()
+        self.snapshot: dict[bytes, tuple[bytes, int]] = {}
+        self.forgot = False
+
+    @rule()
+    def replica_catches_up(self) -> None:
+        self.snapshot = {
+            key: (self.store.dump(key), max(0, self.store.pttl(key)))  # type: ignore[misc]
+            for key in self.store.scan_iter()
+        }
+
+    @rule()
+    def store_fails_over(self) -> None:
+        self.forgot = True
+        self.store.flushall()
+        for key, (dump, milliseconds) in self.snapshot.items():
+            self.store.restore(key, milliseconds, dump)
+        self.tick()
+
+    @rule(seconds=st.sampled_from((1, LEASE, HOUR)))
+    def store_clock_goes_ahead(self, seconds: float) -> None:
+        self.forgot = True
+        self.set_store_clock(seconds)
+
+    @property
+    def is_promised(self) -> bool:
+        return not self.forgot or self.backend.kind.ids
+
+    @invariant()
+    def every_answer_hits_the_question_that_it_was_meant_for(self) -> None:
+        if self.is_promised:
+            super().every_answer_hits_the_question_that_it_was_meant_for()
+
+    @invariant()
+    def nothing_is_executed_twice(self) -> None:
+        if self.is_promised:
+            super().nothing_is_executed_twice()
+
+    @invariant()
+    def every_repeated_answer_is_the_first(self) -> None:
+        if not self.forgot:
+            super().every_repeated_answer_is_the_first()
+
+    @invariant()
+    def nobody_cancels_the_run_of_another(self) -> None:
+        if not self.forgot:
+            super().nobody_cancels_the_run_of_another()
 
 
 TIMED = PRELUDE.replace("clock[1] * 1000000 + clock[2]", "tonumber(redis.call('GET', 'now'))")
@@ -495,3 +575,9 @@ def a_store() -> Iterator[None]:
 def test_a_resume_is_executed_exactly_once_over_replicas() -> None:
     with a_store():
         run(Replicas, 400 if FULL else 50, 10_000 if FULL else 500)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_store_that_forgets_locks_no_thread_and_makes_nobody_lie() -> None:
+    with a_store():
+        run(Forgetting, 400 if FULL else 50, 10_000 if FULL else 500)

@@ -88,6 +88,10 @@ CASES = (
     Case("failed-answered-again", {"input": "second"}, REFUSED, agent="errask", earlier=(FIRST,)),
     Case("failed-retried", {}, ALL, agent="flakyask", state={"tag": "<new>"}, earlier=(FIRST,), on=GRAPHS),
     Case("failed-fails-again", {}, agent="errask", earlier=(FIRST,), on=GRAPHS),
+    Case("question-without-id", {}, LIVE, agent="noid", state={"tag": "<new>"}, on=GRAPHS),
+    Case("question-without-id-answered", modes=REFUSED, agent="noid", state={"tag": "<new>"}, on=GRAPHS),
+    Case("questions-without-id", {}, agent="noids", state={"tag": "<new>"}, on=GRAPHS),
+    Case("typed-wrong", {"input": {"decision": "no"}}, REFUSED, agent="typed", on=("langgraph", "langgraph-js")),
     Case("cancelled", {"input": "second"}, LIVE, agent="slowask", state={"secs": 1}, cancelled=FIRST),
     # Agents
     Case("agent-by-name", {**YES, "agent_id": "ask"}, LIVE),
@@ -126,6 +130,7 @@ CASES = (
     Case("deleted-not-while-it-asks", {**FIRST, "on_completion": "delete"}, agent="two"),
     Case("webhook", {**YES, "webhook": "https://hooks.example/done"}, REFUSED, on=("aegra",)),
     Case("field-of-the-shim", {**YES, "checkpoint": {}}, REFUSED),
+    Case("field-that-redirects", {**YES, "config": {"configurable": {"checkpoint_id": NOBODY}}}, REFUSED, on=GRAPHS),
     Case("field-the-server-refuses", {**YES, "stream_subgraphs": "x"}, on=GRAPHS),
     Case("field-unknown", {**YES, "x_unknown": {"a": 1}}, (BACKGROUND,)),
 )

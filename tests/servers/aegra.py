@@ -3,6 +3,7 @@
 # dependencies = [
 #   "aegra-api==0.11.0",
 #   "aegra-cli==0.11.0",
+#   "langchain==1.5.2",
 #   "httpx>=0.27,<1",
 #   "pydantic>=2.9,<3",
 # ]

@@ -4,6 +4,7 @@
 #   "langgraph-cli[inmem]==0.4.40",
 #   "langgraph-api==0.16.7",
 #   "langgraph==1.2.24",
+#   "langchain==1.5.2",
 #   "langgraph-runtime-inmem==0.36.7",
 #   "langgraph-sdk==0.4.14",
 #   "httpx>=0.27,<1",

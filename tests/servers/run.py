@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -128,7 +129,8 @@ def script_environment() -> dict[str, str]:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     interpreters = [str(path) for minor in (11, 12) for path in sorted(pyenv.glob(f"versions/3.{minor}.*/bin"))]
     inherited = [path for path in os.environ["PATH"].split(os.pathsep) if Path(path) != pyenv / "shims"]
-    ours = {"PATH": os.pathsep.join([*interpreters, *inherited]), "UV_PYTHON_DOWNLOADS": "never"}
+    beside = str(Path(sys.executable).parent)  # where this project's own environment has uv
+    ours = {"PATH": os.pathsep.join([*interpreters, *inherited, beside]), "UV_PYTHON_DOWNLOADS": "never"}
     return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"} | ours
 
 

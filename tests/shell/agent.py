@@ -181,10 +181,16 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 @contextmanager
 def shimmed(
-    agent: ASGIApp, *, keepalive: float = 15.0, lookup: float = 30.0, guard: Guard | str = "memory", **options: Any
+    agent: ASGIApp,
+    *,
+    keepalive: float = 15.0,
+    lookup: float = 30.0,
+    commit: float = 30.0,
+    guard: Guard | str = "memory",
+    **options: Any,
 ) -> Iterator[str]:
     """The address of a shim around the agent server, on a real socket."""
-    limits = Limits(keepalive=keepalive, lookup=lookup)
+    limits = Limits(keepalive=keepalive, lookup=lookup, commit=commit)
     with serving(ResumeShim(agent, "agent-protocol", guard=guard, limits=limits, settle=0.2), **options) as url:
         yield url
 

@@ -43,10 +43,10 @@ async def raises() -> None:
 
 @pytest.mark.parametrize("end", FAILURES)
 def test_a_hold_is_dropped_after_a_failure(end: str) -> None:
-    with shimmed(agent := Agent(FAILURES[end])) as url:
+    with shimmed(agent := Agent(FAILURES[end]), commit=0.1) as url:
         assert resume(url).status_code >= 400
         agent.answering, agent.status = at_once, "interrupted"
-        assert resume(url).status_code == 200
+        assert eventually(lambda: resume(url).status_code == 200)
 
 
 def test_a_hold_is_dropped_when_the_client_leaves() -> None:
@@ -75,7 +75,12 @@ def test_threads_of_two_loops_do_not_wait_for_each_other() -> None:
 
 
 class Owned(Agent):
-    """A thread that everybody may read, and only its owner may resume."""
+    """A thread that everybody may read, and only its owner may resume; it asks another question each time."""
+
+    @property
+    def thread(self) -> dict[str, Any]:
+        asks = [{"id": f"q{len(self.resumes)}", "value": "sure?"}] if self.status == "interrupted" else []
+        return {**super().thread, "interrupts": asks}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reads = (b"authorization", b"reader") in scope["headers"]
@@ -107,3 +112,26 @@ def test_a_caller_who_may_only_read_cannot_lock_others_out_by_asking_in_a_loop()
         finally:
             over.set()
     assert 403 in set().union(*(reader.result() for reader in readers))
+
+
+UUID = "6a1b2c3d-0000-4000-8000-00000000000f"
+SPELLINGS = (UUID, UUID.upper(), UUID.replace("-", ""), f"{{{UUID}}}", f"urn:uuid:{UUID}")
+
+
+def test_of_resumes_of_one_thread_in_several_spellings_exactly_one_is_forwarded() -> None:
+    """A server whose `thread_id` is a UUID takes them all for the same thread."""
+    with shimmed(agent := Agent(held)) as url, ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(resume, url, thread_id=spelling) for spelling in SPELLINGS]
+        assert eventually(lambda: sum(call.done() for call in calls) == 4)
+        agent.go.set()
+        answers = [call.result() for call in calls]
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
+    assert len(agent.resumes) == 1
+
+
+def test_a_retry_in_another_spelling_is_the_same() -> None:
+    with shimmed(agent := Agent()) as url:
+        answers = [resume(url, headers={"Idempotency-Key": "k"}, thread_id=spelling) for spelling in SPELLINGS]
+    assert {answer.text for answer in answers} == {answers[0].text}
+    assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, "true", "true", "true", "true"]
+    assert len(agent.resumes) == 1

@@ -12,7 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import UpstreamUnreachable
+from ap_resume_shim.guard import load_guard
 from ap_resume_shim.health import Health, not_found
+from tests.redis_server import free_port, redis_server
 from tests.serving import serving
 from tests.shell.agent import Agent, reply
 from tests.shell.calling import Call, Recorder, http
@@ -58,7 +60,7 @@ def test_it_is_not_ready_when_the_backend_cannot_be_reached() -> None:
 def test_it_is_not_ready_when_the_backend_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ap_resume_shim.health.PATIENCE", 0.01)
     status, body = told(Health(not_found, ready=asyncio.Event().wait))  # type: ignore[arg-type]
-    assert (status, body["reason"]) == (503, "The backend did not answer within 0.01 seconds.")
+    assert (status, body["reason"]) == (503, "The backend, or the guard's store, did not answer within 0.01 seconds.")
 
 
 def test_it_is_not_ready_while_it_shuts_down_and_still_alive() -> None:
@@ -189,3 +191,18 @@ def test_a_question_of_health_is_no_resume_and_carries_nobodys_credentials() -> 
     assert server.lines[0] == b"GET /api/info HTTP/1.1"
     names = {line.partition(b":")[0].lower() for line in server.lines[1:]}
     assert names <= {b"host", b"accept", b"user-agent", b"connection"}
+
+
+@pytest.mark.parametrize(("required", "status"), [(True, 503), (False, 200)])
+def test_it_is_not_ready_while_a_store_that_it_needs_is_away(required: bool, status: int) -> None:
+    guard = load_guard(f"redis://127.0.0.1:{free_port()}/0", required=required, timeout=0.2)
+    shim = ResumeShim(Agent(), "agent-protocol", guard=guard)
+    told_status, body = told(Health(shim, ready=shim.ready))
+    assert told_status == status
+    assert status == 200 or "store that keeps resumes apart cannot be reached" in body["reason"]
+
+
+def test_it_is_ready_when_the_store_is_there() -> None:
+    with redis_server() as store:
+        shim = ResumeShim(Agent(), "agent-protocol", guard=store.url)
+        assert told(Health(shim, ready=shim.ready))[0] == 200

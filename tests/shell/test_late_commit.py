@@ -80,7 +80,7 @@ class Queue:
 @contextmanager
 def shim(server: Queue, *, commit: float = 30.0, settle: float = 0.2, keys: str = "") -> Iterator[Resume]:
     """A function that resumes the server's job, through the shim."""
-    dialect = ProfileDialect(load_profile(PROFILE + keys, "queue.toml"))
+    dialect = ProfileDialect(load_profile(PROFILE + keys, source="queue.toml"))
     with serving(ResumeShim(server.app, dialect, settle=settle, limits=Limits(commit=commit))) as url:
 
         def resume(answer: Any = "yes", mode: str = "", **fields: Any) -> httpx.Response:

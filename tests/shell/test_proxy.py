@@ -330,6 +330,24 @@ def test_a_url_that_is_none_is_refused_at_once(url: str, says: str) -> None:
     assert "password" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("HTTP://LOCALHOST:80", "http://localhost", True),
+        ("https://Host.Example:443/Base/", "https://host.example/Base", True),
+        ("http://[::1]:80", "http://[::1]", True),
+        ("unix:/run/Socket", "unix:///run/Socket", True),
+        ("http://localhost:443", "http://localhost", False),
+        ("http://localhost", "https://localhost", False),
+        ("http://localhost/a", "http://localhost/A", False),
+        ("unix:/run/Socket", "unix:/run/socket", False),
+    ],
+)
+def test_one_upstream_has_one_namespace_however_it_is_written(one: str, other: str, same: bool) -> None:
+    namespaces = [ResumeShim(ReverseProxy(url), "agent-protocol")._namespace for url in (one, other)]
+    assert (namespaces[0] == namespaces[1]) is same
+
+
 @pytest.mark.anyio
 async def test_an_address_may_be_ipv6() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as bound:

@@ -96,6 +96,14 @@ def test_what_passes_is_known_the_newest_first_and_stays_as_it_is() -> None:
         assert known(url, "another") == []
 
 
+def test_spellings_of_an_id_are_not_one_to_the_ledger() -> None:
+    """Its server may tell them apart."""
+    thread = "6a1b2c3d-0000-4000-8000-00000000000f"
+    with serving(ResumeShim(app, Remembering())) as url:
+        CLIENT.post(f"{url}/runs", json={"thread": thread})
+        assert (known(url, thread.upper()), known(url, thread)) == ([], [True, "two", "one", 201])
+
+
 def test_what_no_one_looks_on_at_reaches_the_app_untouched() -> None:
     seen: list[Any] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_type
 
 import httpx
@@ -21,6 +22,7 @@ from ap_resume_shim.wire.client import WireTransport
 def added(starlette: Starlette, fastapi: FastAPI) -> None:
     """To an app that is there."""
     starlette.add_middleware(ResumeShim)
+    starlette.add_middleware(ResumeShim, profile=Path("my.toml"))
     starlette.add_middleware(ResumeShim, backend="langgraph", lenient=True, settle=2)
     fastapi.add_middleware(ResumeShim, backend="agent-protocol", resume_at="/command/resume", prefix="/api")
 

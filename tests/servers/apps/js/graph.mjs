@@ -5,7 +5,17 @@
  * `answers`, `done` and `steps` grow by one entry for each completed piece of work.
  */
 import { AIMessage } from "@langchain/core/messages";
-import { Annotation, END, interrupt, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
+import {
+  Annotation,
+  END,
+  GraphInterrupt,
+  interrupt,
+  MessagesAnnotation,
+  NodeInterrupt,
+  START,
+  StateGraph,
+} from "@langchain/langgraph";
+import { z } from "zod";
 
 const sleep = (secs) => new Promise((resolve) => setTimeout(resolve, secs * 1000));
 const growing = () => Annotation({ reducer: (before, more) => before.concat(more), default: () => [] });
@@ -16,6 +26,15 @@ const chain = (schema, nodes) => {
   const names = Object.keys(nodes);
   names.forEach((name) => graph.addNode(name, nodes[name]));
   [...names, END].forEach((name, i) => graph.addEdge(i ? names[i - 1] : START, name));
+  return graph;
+};
+
+/** A graph that runs its nodes at the same time. */
+const sideBySide = (schema, nodes) => {
+  const graph = new StateGraph(schema);
+  for (const [name, node] of Object.entries(nodes)) {
+    graph.addNode(name, node).addEdge(START, name).addEdge(name, END);
+  }
   return graph;
 };
 
@@ -42,14 +61,10 @@ export const sub = chain(Approval, { inner: ask }).compile();
 
 const Pair = Annotation.Root({ a: Annotation, b: Annotation, done: growing() });
 
-export const par = new StateGraph(Pair)
-  .addNode("left", () => ({ a: interrupt({ question: "a?" }), done: ["a"] }))
-  .addNode("right", () => ({ b: interrupt({ question: "b?" }), done: ["b"] }))
-  .addEdge(START, "left")
-  .addEdge(START, "right")
-  .addEdge("left", END)
-  .addEdge("right", END)
-  .compile();
+export const par = sideBySide(Pair, {
+  left: () => ({ a: interrupt({ question: "a?" }), done: ["a"] }),
+  right: () => ({ b: interrupt({ question: "b?" }), done: ["b"] }),
+}).compile();
 
 // --- slow, slowask, twoinone, brk, errask, flakyask: work that takes time, breaks off or fails
 
@@ -94,6 +109,47 @@ export const brk = chain(Work, {
 }).compile({ interruptBefore: ["second"] });
 export const errask = chain(Work, { ask: askThenFail }).compile();
 export const flakyask = chain(Work, { ask: askThenFailOnce }).compile();
+
+// --- noid, noids, byhand, beside, half: questions that nothing can answer, failures beside a question
+
+const attempts = {};
+
+/** How often this process has run a node for the state's `tag`, this time included. */
+const attempt = (node, state) => {
+  const key = `${node} ${state.tag ?? ""}`;
+  attempts[key] = (attempts[key] ?? 0) + 1;
+  return attempts[key];
+};
+
+/** Stops once with a question that has no id, and asks a real one when it runs again. */
+const askWithoutId = (state) => {
+  if (attempt("noid", state) === 1) throw new NodeInterrupt({ question: "continue?" });
+  return { answers: [interrupt({ question: "really?" })] };
+};
+
+const askByHand = (state) => {
+  if (attempt("byhand", state) === 1) throw new GraphInterrupt([{ id: "mine", value: { question: "continue?" } }]);
+  return { answers: [interrupt({ question: "really?" })] };
+};
+
+const stopOnce = (node) => (state) => {
+  if (attempt(node, state) === 1) throw new NodeInterrupt({ question: `${node}?` });
+  return { answers: [node] };
+};
+
+const askBeside = () => ({ answers: [interrupt({ question: "beside?" })] });
+
+const failTwice = async (state) => {
+  await sleep(0.3);
+  if (attempt("beside", state) <= 2) throw new Error("failed beside the question");
+  return { answers: ["worked"] };
+};
+
+export const noid = chain(Work, { ask: askWithoutId }).compile();
+export const byhand = chain(Work, { ask: askByHand }).compile();
+export const noids = sideBySide(Work, { left: stopOnce("left"), right: stopOnce("right") }).compile();
+export const beside = sideBySide(Work, { ask: askBeside, work: failTwice }).compile();
+export const half = sideBySide(Work, { ask: askBeside, fail: askThenFail }).compile();
 
 // --- msgs: a conversation
 
@@ -146,3 +202,23 @@ export const echo = chain(Echo, {
   },
 }).compile();
 export const cfg = chain(Seen, { look }).compile();
+
+// --- typed, schema: questions that say what an answer looks like
+
+const Choice = z.object({ decision: z.enum(["pay", "keep"]), amount: z.number().default(0) });
+
+/** A node that asks for an answer of that shape, and fails when `amount` is 13 only after it was answered. */
+const askWith = (responseSchema) => () => {
+  const answer = interrupt({ question: "pay?" }, { responseSchema });
+  if (answer?.amount === 13) throw new Error("failed after the answer");
+  return { got: answer };
+};
+
+export const typed = chain(Echo, { ask: askWith(Choice) }).compile();
+export const schema = chain(Echo, {
+  ask: askWith({
+    type: "object",
+    properties: { decision: { enum: ["pay", "keep"] }, amount: { type: "number" } },
+    required: ["decision"],
+  }),
+}).compile();

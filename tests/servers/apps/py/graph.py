@@ -10,13 +10,16 @@ Runs on langgraph 0.6 and 1.x. No `from __future__ import annotations` here: Lan
 import asyncio
 import json
 import operator
-from typing import Annotated, Any, TypedDict
+from inspect import signature
+from typing import Annotated, Any, Literal, TypedDict
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
+from langgraph.errors import GraphInterrupt, NodeInterrupt
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import interrupt
+from langgraph.types import Interrupt, interrupt
+from pydantic import BaseModel
 
 
 def chain(schema: type, /, **nodes: Any) -> StateGraph:
@@ -27,6 +30,16 @@ def chain(schema: type, /, **nodes: Any) -> StateGraph:
         graph.add_node(name, node)
     for before, after in zip([START, *names], [*names, END], strict=True):
         graph.add_edge(before, after)
+    return graph
+
+
+def side_by_side(schema: type, /, **nodes: Any) -> StateGraph:
+    """A graph that runs its nodes at the same time."""
+    graph = StateGraph(schema)
+    for name, node in nodes.items():
+        graph.add_node(name, node)
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
     return graph
 
 
@@ -73,12 +86,7 @@ def right(state: Pair) -> Pair:
     return {"b": interrupt({"question": "b?"}), "done": ["b"]}
 
 
-_par = StateGraph(Pair)
-for _name, _node in {"left": left, "right": right}.items():
-    _par.add_node(_name, _node)
-    _par.add_edge(START, _name)
-    _par.add_edge(_name, END)
-par = _par.compile()
+par = side_by_side(Pair, left=left, right=right).compile()
 
 
 # --- slow, slowask, twoinone, brk, errask, flakyask: work that takes time, breaks off or fails ------------------
@@ -138,6 +146,91 @@ errask = chain(Work, ask=ask_then_fail).compile()
 flakyask = chain(Work, ask=ask_then_fail_once).compile()
 
 
+# --- noid, noids, byhand, beside, half: questions that nothing can answer, failures beside a question --------------
+
+
+_attempts: dict[tuple[str, str], int] = {}
+
+
+def attempt(node: str, state: Work) -> int:
+    """How often this process has run a node for the state's `tag`, this time included."""
+    key = node, state.get("tag", "")
+    _attempts[key] = _attempts.get(key, 0) + 1
+    return _attempts[key]
+
+
+def ask_without_id(state: Work) -> Work:
+    """Stops once with a question that has no id, and asks a real one when it runs again."""
+    if attempt("noid", state) == 1:
+        raise NodeInterrupt({"question": "continue?"})
+    return {"answers": [interrupt({"question": "really?"})]}
+
+
+def ask_by_hand(state: Work) -> Work:
+    if attempt("byhand", state) == 1:
+        raise GraphInterrupt([Interrupt({"question": "continue?"}, id="mine")])
+    return {"answers": [interrupt({"question": "really?"})]}
+
+
+def stop_once(node: str) -> Any:
+    def stop(state: Work) -> Work:
+        if attempt(node, state) == 1:
+            raise NodeInterrupt({"question": f"{node}?"})
+        return {"answers": [node]}
+
+    return stop
+
+
+def ask_beside(state: Work) -> Work:
+    return {"answers": [interrupt({"question": "beside?"})]}
+
+
+async def fail_twice(state: Work) -> Work:
+    await asyncio.sleep(0.3)
+    if attempt("beside", state) <= 2:
+        raise ValueError("failed beside the question")
+    return {"answers": ["worked"]}
+
+
+noid = chain(Work, ask=ask_without_id).compile()
+byhand = chain(Work, ask=ask_by_hand).compile()
+noids = side_by_side(Work, left=stop_once("left"), right=stop_once("right")).compile()
+beside = side_by_side(Work, ask=ask_beside, work=fail_twice).compile()
+half = side_by_side(Work, ask=ask_beside, fail=ask_then_fail).compile()
+
+
+# --- typed, schema: questions that say what an answer looks like (nothing on langgraph before 1.2.12) --------------
+
+
+class Choice(BaseModel):
+    decision: Literal["pay", "keep"]
+    amount: float = 0
+
+
+class Echo(TypedDict, total=False):
+    got: Any
+    type: str
+    json: str
+
+
+def ask_with(response_schema: Any) -> Any:
+    """A node that asks for an answer of that shape, and fails when `amount` is 13 only after it was answered."""
+
+    def ask(state: Echo) -> Echo:
+        options = {"response_schema": response_schema} if "response_schema" in signature(interrupt).parameters else {}
+        answer = interrupt({"question": "pay?"}, **options)
+        answer = answer.model_dump() if isinstance(answer, BaseModel) else answer
+        if isinstance(answer, dict) and answer.get("amount") == 13:
+            raise ValueError("failed after the answer")
+        return {"got": answer}
+
+    return ask
+
+
+typed = chain(Echo, ask=ask_with(Choice)).compile()
+schema = chain(Echo, ask=ask_with(Choice.model_json_schema())).compile()
+
+
 # --- msgs: a conversation -------------------------------------------------------------------------------------
 
 
@@ -176,12 +269,6 @@ steps = chain(Steps, begin=begin, **{f"step{number}": step(number) for number in
 
 
 # --- echo, cfg: what exactly arrived --------------------------------------------------------------------------
-
-
-class Echo(TypedDict, total=False):
-    got: Any
-    type: str
-    json: str
 
 
 def echo_answer(state: Echo) -> Echo:

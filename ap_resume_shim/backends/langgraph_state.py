@@ -1,0 +1,154 @@
+"""The questions of a thread of LangGraph's family: its state decides, a row that summarises the state fills in.
+
+A task that the state lists is judged by the state. A question that only a summary lists (the thread's row, or the task
+of a subgraph's parent) counts only if the state below it was written by a run (`metadata.source` is `loop`): a fork, a
+state update or a deleted run leaves the summary as it was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_schema import violations
+
+INTERRUPT_ID = re.compile("[0-9a-f]{32}")
+"""The form of ids that `interrupt()` makes; `NodeInterrupt` and a `GraphInterrupt` raised by hand have others."""
+
+EDITED = "was edited or forked after its last step, and asks nothing now"
+UNANSWERABLE = (
+    "stopped at a question without a usable id (a `NodeInterrupt`, or a `GraphInterrupt` raised by hand), which no "
+    "answer can reach"
+)
+
+
+class Questions:
+    """What a state with its subgraphs (`?subgraphs=true`) lists, by what became of it."""
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self.done: list[Interrupt] = []
+        """Answered, by a step that has ended."""
+        self.answered: list[Interrupt] = []
+        """Answered, by a step that failed."""
+        self.errors: list[Any] = []
+        self._open: list[Interrupt] = []
+        self._refused: dict[str | None, str] = {}
+        self._tasks: set[Any] = set()
+        self._listed: set[str | None] = set()
+        self._goes_on = bool(state.get("next"))
+        source = (state.get("metadata") or {}).get("source")
+        self._of_a_run = source == "loop"
+        self.edited = source in ("update", "fork")
+        tasks = state.get("tasks") or ()
+        unfinished = Counter(task.get("name") for task in tasks if task.get("result") is None)
+        self._unwritten = {
+            name for name, count in Counter(state.get("next") or ()).items() if count == unfinished[name]
+        }
+        for task in tasks:
+            self._read(task)
+
+    def _read(self, task: Mapping[str, Any]) -> None:
+        self._tasks.add(task.get("id"))
+        own = interrupts_of(task.get("interrupts"))
+        inner = task.get("state")
+        if isinstance(inner, dict) and "tasks" in inner:
+            below = Questions(inner)
+            self._add(below)
+            if not below._of_a_run:  # what the parent's task lists is older than the subgraph's state
+                return
+            own = tuple(interrupt for interrupt in own if interrupt.id not in below._listed)
+        self._listed.update(interrupt.id for interrupt in own)
+        error = task.get("error")
+        if error is not None:
+            self.errors.append(error)
+            self.answered.extend(own)
+            self._refused.update({interrupt.id: str(error) for interrupt in own if task.get("name") in self._unwritten})
+        elif task.get("result") is not None:
+            self.done.extend(own)
+        else:
+            self._open.extend(own)
+
+    def _add(self, below: Questions) -> None:
+        for mine, its in (
+            (self.done, below.done),
+            (self.answered, below.answered),
+            (self.errors, below.errors),
+            (self._open, below._open),
+        ):
+            mine.extend(its)
+        self._refused.update(below._refused)
+        self._tasks |= below._tasks
+        self._listed |= below._listed
+        self._of_a_run = self._of_a_run and below._of_a_run
+        self.edited = self.edited or below.edited
+
+    def fill_in(self, row: Mapping[str, Any]) -> None:
+        """Add the questions of tasks that only the row, `{task id: interrupts}`, lists.
+
+        The row is right where somebody else's `command.goto` started a task beside a pending question.
+        """
+        if self._of_a_run:
+            beside = (
+                interrupt for task, raw in row.items() if task not in self._tasks for interrupt in interrupts_of(raw)
+            )
+            self._open.extend(interrupt for interrupt in beside if interrupt.id not in self._listed)
+
+    def reopen(self, interrupt: Interrupt) -> None:
+        """Count a question as pending whose answer the server refused and did not save."""
+        self.answered.remove(interrupt)
+        self._open.append(interrupt)
+
+    @property
+    def open(self) -> tuple[Interrupt, ...]:
+        """Asked, and not answered."""
+        return tuple(self._open)
+
+    @property
+    def pending(self) -> tuple[Interrupt, ...]:
+        """Those of `open` that an answer can reach."""
+        return tuple(interrupt for interrupt in self._open if INTERRUPT_ID.fullmatch(interrupt.id or ""))
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing can be answered though the thread is to go on; None where that is not so."""
+        if self.pending or self.answered:
+            return None
+        if self._open:
+            return UNANSWERABLE
+        return EDITED if self.edited and self._goes_on and not self.errors else None
+
+    @property
+    def refusals(self) -> tuple[tuple[Interrupt, str], ...]:
+        """Typed questions whose step failed and is to run again, each with the error: perhaps a refused answer."""
+        typed = (interrupt for interrupt in self.answered if interrupt.response_schema is not None)
+        return tuple((interrupt, self._refused[interrupt.id]) for interrupt in typed if interrupt.id in self._refused)
+
+
+def interrupts_of(raw: Iterable[Mapping[str, Any]] | None) -> tuple[Interrupt, ...]:
+    """Interrupts, from a list of `{id, value, response_schema?}`."""
+    return tuple(Interrupt(item.get("id"), item.get("value"), item.get("response_schema")) for item in raw or ())
+
+
+def names_of(interrupts: Iterable[Interrupt]) -> frozenset[str]:
+    """What tells questions apart, with an id or without."""
+    return frozenset(interrupt.name for interrupt in interrupts)
+
+
+def was_refused(interrupt: Interrupt, error: str, run: Mapping[str, Any]) -> bool:
+    """Whether `interrupt()` itself certainly refused the answer that the run brought, so that none was saved.
+
+    It validates an answer before it saves it, and raises a `pydantic.ValidationError` (langgraph from 1.2.12 on). The
+    error has to be one of the schema's type, and the answer has to violate the schema.
+    """
+    schema = interrupt.response_schema
+    raised = re.match(r"\d+ validation errors? for (.+)", error)
+    resume = ((run.get("kwargs") or {}).get("command") or {}).get("resume")
+    if raised is None or resume is None or schema.get("title", raised[1]) != raised[1]:
+        return False
+    by_id = isinstance(resume, dict) and bool(resume) and all(INTERRUPT_ID.fullmatch(key) for key in resume)
+    if by_id and interrupt.id not in resume:
+        return False
+    return bool(violations(schema, resume[interrupt.id] if by_id else resume))

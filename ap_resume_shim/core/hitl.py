@@ -1,0 +1,62 @@
+"""LangChain's human-in-the-loop questions, which say by their shape what an answer looks like.
+
+In its mode `batched` one question lists `action_requests`, each with the `allowed_decisions` of its action in
+`review_configs`, and is answered by `{"decisions": [...]}`, one for each request, in order. In its mode `per_call` a
+question is `{"type": "tool_approval", "name": ..., "args": ...}` and is answered by one decision. A decision that the
+middleware does not expect fails the step after its answer was saved, and an edit may name any tool of the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeGuard
+
+from ap_resume_shim.core.json_schema import Violation
+
+_TYPES = ("approve", "edit", "reject", "respond")
+
+
+def violations(question: Any, answer: Any) -> list[Violation]:
+    """Everything in an answer that the middleware certainly refuses, or that would run another tool than was asked."""
+    if not isinstance(question, dict):
+        return []
+    requests, configs = question.get("action_requests"), question.get("review_configs")
+    if _are_objects(requests) and _are_objects(configs):
+        return list(_batched(requests, configs, answer))
+    if question.get("type") == "tool_approval" and isinstance(question.get("name"), str):
+        return list(_decision(answer, _TYPES, {question["name"]}, ""))
+    return []
+
+
+def _batched(requests: list[dict[str, Any]], configs: list[dict[str, Any]], answer: Any) -> Iterator[Violation]:
+    decisions = answer.get("decisions") if isinstance(answer, dict) else None
+    if not isinstance(decisions, list) or len(decisions) != len(requests):
+        yield Violation(
+            "decisions", f"has to be a list of one decision for each of the {len(requests)} action requests"
+        )
+        return
+    allowed = {config.get("action_name"): config.get("allowed_decisions") for config in configs}
+    editable = {name for name, types in allowed.items() if isinstance(types, list) and "edit" in types}
+    for index, (request, decision) in enumerate(zip(requests, decisions, strict=True)):
+        types, name = allowed.get(request.get("name")), request.get("name")
+        yield from _decision(
+            decision, types if isinstance(types, list) else _TYPES, {name, *editable}, f"decisions.{index}."
+        )
+
+
+def _decision(decision: Any, types: Sequence[Any], names: set[Any], path: str) -> Iterator[Violation]:
+    """One decision, of an allowed type, about one of these actions; `path` ends with a dot."""
+    if not isinstance(decision, dict) or decision.get("type") not in types:
+        yield Violation(f"{path}type", f"has to be one of {', '.join(map(str, types))}")
+    elif decision["type"] == "respond" and "message" not in decision:
+        yield Violation(f"{path}message", "is missing")
+    elif decision["type"] == "edit":
+        action = decision.get("edited_action")
+        if not isinstance(action, dict) or not isinstance(action.get("args"), dict):
+            yield Violation(f"{path}edited_action", "has to be an action {name, args}")
+        elif action.get("name") not in names:
+            yield Violation(f"{path}edited_action.name", f"has to be one of {', '.join(sorted(map(str, names)))}")
+
+
+def _are_objects(items: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(items, list) and bool(items) and all(isinstance(item, dict) for item in items)

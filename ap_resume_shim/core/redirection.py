@@ -1,0 +1,73 @@
+"""Fields that could move a resume to another thread, branch or moment than the one that was judged.
+
+A name that says where the thread is anyway is harmless, and dropped; any other value is refused. Clients that send the
+checkpoint they see with each request (Studio is one) keep working, as long as it is the thread's head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ap_resume_shim.core.dialect import Dialect, Found
+from ap_resume_shim.core.errors import ResumeError, UnsupportedField
+from ap_resume_shim.core.protocol import Resume, RunResume
+
+
+def stay(resume: Resume, found: Found, dialect: Dialect) -> Resume:
+    """The resume without the names of `dialect.redirecting`. Raises `UnsupportedField` for one that leads elsewhere."""
+    if not dialect.redirecting:
+        return resume
+    given = resume.body.model_dump(exclude_unset=True)
+    forwarded = {name: item for name, item in given.items() if name == "config" or name not in RunResume.model_fields}
+    kept = _Redirection(resume, found, dialect).dropped(forwarded, ())
+    if kept == forwarded:
+        return resume
+    own = {name: item for name, item in given.items() if name not in forwarded}
+    return resume.with_body(RunResume.model_validate({**own, **kept}))
+
+
+class _Redirection:
+    def __init__(self, resume: Resume, found: Found, dialect: Dialect) -> None:
+        self._resume, self._found, self._dialect = resume, found, dialect
+
+    def dropped(self, value: Any, path: tuple[str, ...]) -> Any:
+        """The value without harmless redirecting names, at any depth."""
+        if isinstance(value, list):
+            return [self.dropped(item, path) for item in value]
+        if not isinstance(value, dict):
+            return value
+        kept = {}
+        for name, item in value.items():
+            if not self._redirects(name):
+                kept[name] = self.dropped(item, (*path, name))
+            elif not self._leads_here(name, item):
+                field = ".".join((*path, name))
+                raise UnsupportedField(
+                    f"`{field}` could move the resume away from the question that it answers: leave it out.",
+                    {"field": field},
+                )
+        return kept
+
+    def _redirects(self, name: str) -> bool:
+        return any(
+            name.startswith(known[:-1]) if known.endswith("*") else name == known for known in self._dialect.redirecting
+        )
+
+    def _leads_here(self, name: str, value: Any) -> bool:
+        if name not in self._dialect.redirecting:  # one of a pattern
+            return False
+        if value in (None, "", {}):
+            return True
+        return self._is_thread(value) if name == "thread_id" else value == self._found.place.get(name, _NOWHERE)
+
+    def _is_thread(self, value: Any) -> bool:
+        try:
+            return isinstance(value, str) and self._key(value) == self._key(self._resume.thread_id)
+        except ResumeError:
+            return False
+
+    def _key(self, thread_id: str) -> str:
+        return self._dialect.thread_key(thread_id)
+
+
+_NOWHERE = object()

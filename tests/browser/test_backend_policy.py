@@ -1,0 +1,126 @@
+"""Pages in a real browser whose backend has a CORS policy of its own, in every placement, without the option `cors`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from ap_resume_shim import ResumeShim
+from examples.legacy_server.server import create_app
+from tests.browser.chromium import Pages, pages
+from tests.e2e.placements import sidecar
+from tests.servers.run import start
+from tests.serving import serving
+
+LEGACY_THREAD = 'const ask = () => asked("ask");'
+LANGGRAPH_THREAD = """
+const ask = async () => {
+  const { thread_id } = await (await send("/threads")).json();
+  await (await send(`/threads/${thread_id}/runs/wait`, { assistant_id: "ask", input: { topic: "lunch" } })).json();
+  return thread_id;
+};
+"""
+SCENARIO = """
+const send = (path, body) => fetch(SHIM + path, {
+  method: "POST", credentials: CREDENTIALS, headers: { "content-type": "application/json" },
+  body: JSON.stringify(body ?? {}),
+});
+THREAD
+const patch = async (route, body) => {
+  const answer = await resume(route, body, { credentials: CREDENTIALS }).catch((error) => ({ failed: error.name }));
+  return answer.failed ?? [answer.status, answer.headers.get("content-location") !== null];
+};
+const early = await patch("/wait", {});
+const [thread_id, streamed, background] = [await ask(), await ask(), await ask()];
+return [
+  early,
+  await patch("/wait", { thread_id }),
+  await patch("/wait", { thread_id }),
+  await patch("/stream", { thread_id: streamed }),
+  await patch("", { thread_id: background }),
+];
+"""
+READABLE = [[422, False], [200, True], [409, False], [200, True], [200, True]]
+
+
+@contextmanager
+def before_a_server(origin: str) -> Iterator[str]:
+    """A sidecar in front of a server with a policy."""
+    options = ("--backend", "agent-protocol", "--settle", "0")
+    with serving(with_policy(create_app(), origin)) as upstream, sidecar(upstream, *options) as shim:
+        yield shim
+
+
+@contextmanager
+def outside_the_policy(origin: str) -> Iterator[str]:
+    """In a FastAPI app, added after its CORS middleware: preflights go through the shim."""
+    app = fastapi_app()
+    app.add_middleware(CORSMiddleware, **policy(origin))
+    app.add_middleware(ResumeShim, backend="agent-protocol", settle=0.0)
+    with serving(app) as url:
+        yield url
+
+
+@contextmanager
+def below_the_policy(origin: str) -> Iterator[str]:
+    """In a FastAPI app, added before its CORS middleware: preflights do not reach the shim."""
+    app = fastapi_app()
+    app.add_middleware(ResumeShim, backend="agent-protocol", settle=0.0)
+    app.add_middleware(CORSMiddleware, **policy(origin))
+    with serving(app) as url:
+        yield url
+
+
+@contextmanager
+def inside_langgraph(origin: str) -> Iterator[str]:
+    """In the custom app of a LangGraph server, as the README has it; the policy is the server's own."""
+    with patch.dict(os.environ, CORS_ALLOW_ORIGINS=origin), start("langgraph", inside=True) as server:
+        yield server.url
+
+
+def policy(origin: str) -> dict[str, Any]:
+    return {"allow_origins": [origin], "allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
+
+
+def with_policy(app: Any, origin: str) -> Any:
+    return CORSMiddleware(app, **policy(origin))
+
+
+def fastapi_app() -> FastAPI:
+    app = FastAPI()
+    app.mount("/", create_app())
+    return app
+
+
+Placement = Callable[[str], AbstractContextManager[str]]
+PLACEMENTS: tuple[Placement, ...] = (before_a_server, outside_the_policy, below_the_policy, inside_langgraph)
+
+
+@dataclass(frozen=True)
+class World:
+    shim: str
+    pages: Pages
+    thread: str
+
+    def run(self, credentials: str) -> Any:
+        """What a page of the allowed origin can read of five resumes."""
+        return self.pages.run(SCENARIO.replace("THREAD", self.thread), SHIM=self.shim, CREDENTIALS=credentials)
+
+
+@pytest.fixture(scope="module", params=PLACEMENTS, ids=[place.__name__ for place in PLACEMENTS])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with pages() as origin, request.param(origin.origin) as shim:
+        yield World(shim, origin, LANGGRAPH_THREAD if request.param is inside_langgraph else LEGACY_THREAD)
+
+
+@pytest.mark.parametrize("credentials", ["include", "omit"])
+def test_a_page_whose_preflight_the_backend_approves_reads_every_answer(world: World, credentials: str) -> None:
+    assert world.run(credentials) == READABLE
