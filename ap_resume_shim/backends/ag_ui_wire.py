@@ -63,6 +63,11 @@ class Question:
         return facts if self.expires_at is None else {**facts, "expires_at": self.expires_at}
 
     @property
+    def is_approval(self) -> bool:
+        """Whether it asks for the approval of a tool call, in Agent Framework."""
+        return not self.keeps_history
+
+    @property
     def interrupt(self) -> Interrupt:
         """As the flow knows it."""
         return Interrupt(self.id, self.value, self.schema, self.expires_at)
@@ -172,6 +177,18 @@ def check_answers(pending: tuple[Question, ...], by_id: Mapping[str | None, Any]
     for question in pending:
         if question.id in by_id:
             _check_answer(question, by_id[question.id])
+    decisions = [_approves(by_id[question.id]) for question in pending if question.id in by_id and question.is_approval]
+    if len(set(decisions)) > 1:
+        raise MultipleInterrupts(
+            "This server loses answers of which some approve and some reject (agent-framework-ag-ui 1.7.0): approve all "
+            "of these, or reject all.",
+            [question.interrupt for question in pending],
+        )
+
+
+def _approves(answer: Any) -> bool:
+    """The decision on a tool call; `accepted` is its older name."""
+    return isinstance(answer, dict) and answer.get("approved", answer.get("accepted")) is True
 
 
 def _check_answer(question: Question, answer: Any) -> None:

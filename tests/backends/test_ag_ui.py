@@ -503,6 +503,17 @@ def test_a_question_knows_when_its_time_ends() -> None:
     assert look(run(STARTED, outcome(entry(expiresAt=5, responseSchema="odd")))).interrupts[0].expires_at is None
 
 
+def test_agent_framework_approves_or_rejects_all_calls_at_once() -> None:
+    """As it was seen on the real server: of a mixture it hears neither, and takes no further answer."""
+    about = {"type": "function_approval_request"}
+    calls = [entry(id_, metadata={"agent_framework": about}) for id_ in ("q1", "q2")]
+    asked = look(run(STARTED, outcome(*calls), messages=[{"role": "user", "content": "go"}]))
+    yes, no = {"approved": True}, {"approved": False}
+    assert cannot(asked, Input({"q1": yes, "q2": no})) == "multiple_interrupts"
+    for decision in (yes, no):
+        assert len(sent(asked, Input({"q1": decision, "q2": decision}))["resume"]) == 2
+
+
 def test_a_resume_has_what_the_run_that_asked_had() -> None:
     given: dict[str, Any] = {"tools": [{"name": "t"}], "context": [{"value": "c"}], "state": {"s": 1}}
     asked = run(STARTED, outcome(entry()), **given, forwardedProps={"p": 1, "command": {"resume": 0}})

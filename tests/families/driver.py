@@ -63,6 +63,8 @@ class Driver:
     """Whether the server's questions have ids."""
     one_at_a_time: ClassVar[bool] = False
     """Whether one of several questions is answered by each resume, and never two."""
+    mixes: ClassVar[bool] = True
+    """Whether one resume may answer one of several questions with `yes` and another with `no`."""
     cancels: ClassVar[bool] = True
     """Whether a run that was resumed can be stopped."""
     recognised: ClassVar[bool] = True

@@ -107,6 +107,7 @@ class AgentFrameworkAgent(AgUi):
     name = "ag-ui-agent-framework-agent"
     server = "ag-ui-agent-framework"
     path = "/agent"
+    mixes = False  # of a mixture it hears neither, and takes no further answer
     yes: ClassVar[Any] = {"approved": True}
     no: ClassVar[Any] = {"approved": False}
     wrong: ClassVar[tuple[Any, ...]] = (True, "yes", {}, {"approved": "yes"})
