@@ -472,8 +472,9 @@ class Replicas(OneProcess):
 class Forgetting(Replicas):
     """The store fails over to a replica that lags behind, and its clock may go ahead while threads are held.
 
-    Holds, acceptances and keys are lost with the writes, so that more is sent than should be. But what is said of each
-    resume stays true, no thread is locked, and where questions have ids each hears its own answer, once.
+    Holds, acceptances and keys are lost with the writes, so that more is sent than should be, and a backend may take an
+    answer that no question hears. But what is said not to be sent was not, no thread is locked, and a pinned answer
+    reaches its own question alone.
     """
 
     def start_replicas(self) -> None:
@@ -501,19 +502,26 @@ class Forgetting(Replicas):
         self.forgot = True
         self.set_store_clock(seconds)
 
-    @property
-    def is_promised(self) -> bool:
-        return not self.forgot or self.backend.kind.ids
-
     @invariant()
     def every_answer_hits_the_question_that_it_was_meant_for(self) -> None:
-        if self.is_promised:
+        if not self.forgot:
             super().every_answer_hits_the_question_that_it_was_meant_for()
+        for execution in self.backend.executed:
+            if self.resumes[execution.by].pin is not None:
+                assert (execution.thread, execution.gate) == (execution.said.thread, execution.said.gate), execution
 
     @invariant()
     def nothing_is_executed_twice(self) -> None:
-        if self.is_promised:
+        if not self.forgot:
             super().nothing_is_executed_twice()
+
+    @invariant()
+    def every_verdict_is_true(self) -> None:
+        if not self.forgot:
+            super().every_verdict_is_true()
+        for resume in self.resumes:
+            if resume.error is not None and resume.error.metadata.get("resume_state") in (None, "not_sent"):
+                assert all(execution.by != resume.number for execution in self.backend.executed), resume
 
     @invariant()
     def every_repeated_answer_is_the_first(self) -> None:
