@@ -87,8 +87,13 @@ class Recording:
 
 @cache
 def load_dialect(backend: str) -> Dialect:
-    """Who speaks to a backend: one dialect to all of LangGraph's servers."""
-    return load_backend("langgraph" if backend.startswith("langgraph") else backend)
+    """Who speaks to a backend: one dialect to all of LangGraph's servers.
+
+    None looks for its commit, since such lookups run beside the flow, so that their place in a recording is by chance.
+    """
+    dialect = load_backend("langgraph" if backend.startswith("langgraph") else backend)
+    dialect.commit = "with_answer"
+    return dialect
 
 
 def load_all() -> list[Recording]:
