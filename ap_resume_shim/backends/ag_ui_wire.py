@@ -180,8 +180,8 @@ def check_answers(pending: tuple[Question, ...], by_id: Mapping[str | None, Any]
     decisions = [_approves(by_id[question.id]) for question in pending if question.id in by_id and question.is_approval]
     if len(set(decisions)) > 1:
         raise MultipleInterrupts(
-            "This server loses answers of which some approve and some reject (agent-framework-ag-ui 1.7.0): approve all "
-            "of these, or reject all.",
+            "This server loses answers of which some approve and some reject (agent-framework-ag-ui 1.7.0): approve "
+            "all of these, or reject all.",
             [question.interrupt for question in pending],
         )
 
