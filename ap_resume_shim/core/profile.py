@@ -177,6 +177,8 @@ class ResumeTable(_Table):
     """What does not arrive as it is, anywhere in an answer: integers beyond ±(2⁵³-1), U+0000 in text."""
     commit: Literal["late", "with_answer"] = "late"
     """`with_answer` where the server was proved to show the resume in the thread's state before it answers it."""
+    redirecting: list[str] = []
+    """Names in `config` by which the server would run another thread or checkpoint; a trailing `*` is any ending."""
 
     @model_validator(mode="after")
     def _one_mode_is_there(self) -> ResumeTable:

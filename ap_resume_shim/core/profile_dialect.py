@@ -83,6 +83,7 @@ class ProfileDialect(Dialect):
         self.reserved: frozenset[str] = frozenset({*table.json_} | answer_in) - _FIELDS
         self.partial, self.forwards_extra = profile.partial, profile.forwards_extra
         self.commit = profile.resume.commit
+        self.redirecting: frozenset[str] = frozenset(profile.resume.redirecting)
         form = profile.interrupt.id_form
         self.interrupt_id_form = None if form is None else re.compile(form)
         if profile.detect is not None:

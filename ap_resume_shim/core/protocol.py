@@ -163,6 +163,11 @@ def parse(raw: bytes, mode: Mode, *, now: str, nonce: str = "", interrupt_id: st
             raise UnsupportedField(f"`{name}` is not a field of a resume. {reason}", {"field": name})
     if mode is not Mode.STREAM and value.get("stream_mode") is not None:
         raise UnsupportedField(f"`stream_mode` belongs to PATCH {Mode.STREAM.route} alone.", {"field": "stream_mode"})
+    if "messages-tuple" in _listed(value.get("stream_mode")):
+        raise InvalidRequest(
+            "`stream_mode`: the draft's name of LangGraph's `messages-tuple` is `messages`, with the same events.",
+            {"field": "stream_mode"},
+        )
     if interrupt_id is not None:
         if value.get("interrupt_id") not in (None, interrupt_id):
             raise InvalidRequest(
@@ -177,6 +182,10 @@ def parse(raw: bytes, mode: Mode, *, now: str, nonce: str = "", interrupt_id: st
     if body.agent_id is not None:
         _check_segment("agent_id", body.agent_id)
     return Resume(body, mode, now, fingerprint({**value, "thread_id": one_spelling(body.thread_id)}), nonce)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:

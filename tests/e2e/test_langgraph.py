@@ -28,6 +28,12 @@ def new() -> str:
     return str(uuid.uuid4())
 
 
+def heard(world: World, mode: Mode, thread: str, **body: Any) -> None:
+    """A resume that is accepted."""
+    outcome = world.resume(mode, thread, **body)
+    assert outcome.status == 200, outcome.text
+
+
 def state(world: World, thread: str) -> dict[str, Any]:
     value: dict[str, Any] = world.client.get(f"/threads/{thread}/state?subgraphs=true").raise_for_status().json()
     return value
@@ -65,10 +71,10 @@ def test_an_answer_to_a_question_that_was_edited_away_is_not_lost(
     refused(world, thread, outcome, 422, "unsupported_input")
     assert "edited" in outcome.text
 
-    assert world.resume(mode, thread).status == 200, "without an answer the thread goes on to its question"
+    heard(world, mode, thread)
     (task,) = state(world, thread)["tasks"]
     assert question in task["interrupts"][0]["value"]["question"]
-    assert world.resume(mode, thread, input="heard").status == 200
+    heard(world, mode, thread, input="heard")
     assert "heard" in str(world.values(thread)["answer"])
 
 
@@ -83,8 +89,8 @@ def test_an_answer_to_an_edited_subgraph_is_not_lost(world: World, mode: Mode) -
     inner = state(world, thread)["tasks"][0]["state"]["checkpoint"]
     edit(world, thread, {"topic": "dinner"}, checkpoint={k: v for k, v in inner.items() if k != "thread_id" and v})
     refused(world, thread, world.resume(mode, thread, input="lost?"), 422, "unsupported_input")
-    assert world.resume(mode, thread).status == 200
-    assert world.resume(mode, thread, input="heard").status == 200
+    heard(world, mode, thread)
+    heard(world, mode, thread, input="heard")
     values = world.values(thread)
     assert (values["topic"], values["answer"], values["runs"]) == ("dinner", "heard", 1)
 
@@ -104,14 +110,14 @@ def test_a_question_that_a_goto_asked_beside_another_is_answered(world: World, m
     world.client.post(f"/threads/{thread}/runs/wait", json=body).raise_for_status()
     eventually(lambda: world.driver.status(thread) != "busy", "the thread settles")
     if world.backend == "aegra":
-        assert world.resume(mode, thread, input="A").status == 200
+        heard(world, mode, thread, input="A")
         assert world.values(thread)["answer"] == "A"
         return
     first, second = pending(world, thread)
-    assert world.resume(mode, thread, input={second: "B"}).status == 200
+    heard(world, mode, thread, input={second: "B"})
     outcome = world.resume(mode, thread, input={second: "B"})
     assert (outcome.status, outcome.code) == (409, "interrupt_not_pending"), outcome.text
-    assert world.resume(mode, thread, input={first: "A"}).status == 200
+    heard(world, mode, thread, input={first: "A"})
 
 
 # Steps that failed
@@ -120,7 +126,7 @@ def test_a_question_that_a_goto_asked_beside_another_is_answered(world: World, m
 def test_a_rejection_does_not_run_the_step_again_that_failed_after_its_approval(world: World, mode: Mode) -> None:
     thread = world.interrupted("half")
     a, b = pending(world, thread)
-    assert world.resume(mode, thread, input={a: "A", b: "approve"}).status == 200
+    heard(world, mode, thread, input={a: "A", b: "approve"})
     outcome = world.resume(mode, thread, input="REJECT")
     refused(world, thread, outcome, 409, "interrupt_already_answered", runs_before=2)
     assert "REJECT" not in str(state(world, thread))
@@ -132,12 +138,12 @@ def test_a_step_that_failed_beside_an_answered_question_is_retried(world: World,
     first = world.resume(mode, thread, input="A")
     if world.backend == "aegra":  # which takes no answer while a step beside the question fails
         assert (first.status, first.code) == (502, "upstream_error"), first.text
-        assert world.resume(mode, thread, input="A").status == 200
+        heard(world, mode, thread, input="A")
         assert world.values(thread)["answers"] == ["A", "worked"]
         return
     outcome = world.resume(mode, thread, input="B")
     refused(world, thread, outcome, 409, "interrupt_already_answered", runs_before=2)
-    assert world.resume(mode, thread).status == 200
+    heard(world, mode, thread)
     assert world.values(thread)["answers"] == ["A", "worked"]
 
 
@@ -149,8 +155,8 @@ def test_the_way_out_of_a_step_that_fails_because_of_its_answer(world: World, mo
     refused(world, thread, outcome, 409, "interrupt_already_answered", runs_before=2)
     assert "as_node" in outcome.text
     edit(world, thread, {}, as_node="__start__")
-    assert world.resume(mode, thread).status == 200
-    assert world.resume(mode, thread, input="good").status == 200
+    heard(world, mode, thread)
+    heard(world, mode, thread, input="good")
     (task,) = state(world, thread)["tasks"]
     assert "good" in task["error"]
 
@@ -167,8 +173,8 @@ def test_an_answer_to_a_question_without_a_usable_id_is_not_used_for_the_next_on
     outcome = world.resume(mode, thread, input="for the first")
     refused(world, thread, outcome, 422, "unsupported_input")
     assert "usable id" in outcome.text
-    assert world.resume(mode, thread).status == 200
-    assert world.resume(mode, thread, input="for the second").status == 200
+    heard(world, mode, thread)
+    heard(world, mode, thread, input="for the second")
     assert world.values(thread)["answers"] == ["for the second"]
 
 
@@ -176,7 +182,7 @@ def test_two_questions_without_ids_are_no_dead_end(world: World, mode: Mode) -> 
     thread = world.driver.thread()
     world.driver.start(thread, "noids", {"tag": new()})
     refused(world, thread, world.resume(mode, thread, input="which?"), 422, "unsupported_input")
-    assert world.resume(mode, thread).status == 200
+    heard(world, mode, thread)
     assert sorted(world.values(thread)["answers"]) == ["left", "right"]
 
 
@@ -199,14 +205,14 @@ def test_a_field_that_would_move_the_resume_elsewhere_is_refused(
     thread = world.interrupted("ask")
     outcome = world.resume(mode, thread, input="yes", config={"configurable": {name: value}})
     refused(world, thread, outcome, 422, "unsupported_field")
-    assert world.resume(mode, thread, input="yes").status == 200
+    heard(world, mode, thread, input="yes")
     assert world.values(thread)["runs"] == 1
 
 
 def test_the_checkpoint_of_an_earlier_question_does_not_fork_the_thread(world: World, mode: Mode) -> None:
     thread = world.interrupted("two")
     earlier = state(world, thread)["checkpoint"]["checkpoint_id"]
-    assert world.resume(mode, thread, input="A").status == 200
+    heard(world, mode, thread, input="A")
     outcome = world.resume(mode, thread, input="B", config={"configurable": {"checkpoint_id": earlier}})
     refused(world, thread, outcome, 422, "unsupported_field", runs_before=2)
 
@@ -215,8 +221,8 @@ def test_the_head_of_the_thread_is_no_redirection(world: World, mode: Mode) -> N
     thread = world.interrupted("two")
     head = state(world, thread)["checkpoint"]["checkpoint_id"]
     here = {"thread_id": thread, "checkpoint_id": head, "checkpoint_ns": "", "checkpoint_map": {"": head}}
-    assert world.resume(mode, thread, input="A", config={"configurable": here}).status == 200
-    assert world.resume(mode, thread, input="B").status == 200
+    heard(world, mode, thread, input="A", config={"configurable": here})
+    heard(world, mode, thread, input="B")
     assert world.values(thread)["answer"] == ["A", "B"]
 
 
@@ -231,22 +237,21 @@ def assistant(world: World, flavour: str) -> str:
 
 def test_the_name_of_a_graph_never_means_somebody_elses_assistant(world: World, mode: Mode) -> None:
     thread = world.interrupted("cfg")
-    other = assistant(world, "somebody else's")
+    other = assistant(world, new())
     try:
-        outcome = world.resume(mode, thread, input="yes", agent_id="cfg")
-        assert outcome.status == 200, outcome.text
+        heard(world, mode, thread, input="yes", agent_id="cfg")
         assert world.values(thread)["seen"]["configurable"] == {}
     finally:
         world.client.delete(f"/assistants/{other}")
 
 
 def test_the_name_of_the_threads_graph_means_the_threads_own_assistant(world: World, mode: Mode) -> None:
-    own = assistant(world, "mine")
-    newer = assistant(world, "somebody else's")
+    flavour = new()
+    own, newer = assistant(world, flavour), assistant(world, new())
     try:
         thread = world.interrupted(own)
-        assert world.resume(mode, thread, input="yes", agent_id="cfg").status == 200
-        assert world.values(thread)["seen"]["configurable"] == {"flavour": "mine"}
+        heard(world, mode, thread, input="yes", agent_id="cfg")
+        assert world.values(thread)["seen"]["configurable"] == {"flavour": flavour}
         assert {run["assistant_id"] for run in world.driver.runs(thread)} == {own}
     finally:
         for id_ in (own, newer):
@@ -262,8 +267,7 @@ def test_an_answer_that_was_cancelled_in_mid_step_gives_way_to_the_next_one(worl
     eventually(lambda: world.driver.status(thread) == "busy", "the step runs")
     world.driver.cancel(thread, run["run_id"])
     eventually(lambda: world.driver.status(thread) != "busy", "the run is cancelled")
-    outcome = world.resume(mode, thread, input="A")
-    assert outcome.status == 200, outcome.text
+    heard(world, mode, thread, input="A")
     assert world.values(thread)["answers"] == ["A"]
 
 
@@ -278,7 +282,7 @@ def test_an_answer_that_violates_the_schema_of_its_question_is_refused_and_may_b
     outcome = world.resume(mode, thread, input={"decision": "aprove"})
     refused(world, thread, outcome, 422, "invalid_answer")
     assert outcome.metadata["response_schema"]["type"] == "object"
-    assert world.resume(mode, thread, input={"decision": "pay", "amount": 2}).status == 200
+    heard(world, mode, thread, input={"decision": "pay", "amount": 2})
     assert world.values(thread)["got"] == {"decision": "pay", "amount": 2}
 
 
@@ -288,8 +292,7 @@ def test_a_corrected_answer_is_heard_after_the_server_refused_one(world: World, 
     for wrong in ({"decision": "no"}, {"decision": "never"}):
         vendor_resume(world, thread, "typed", wrong)
     assert world.driver.status(thread) == "error"
-    outcome = world.resume(mode, thread, input={"decision": "keep", "amount": 1})
-    assert outcome.status == 200, outcome.text
+    heard(world, mode, thread, input={"decision": "keep", "amount": 1})
     assert world.values(thread)["got"] == {"decision": "keep", "amount": 1}
 
 
@@ -297,7 +300,7 @@ def test_a_corrected_answer_is_heard_after_the_server_refused_one(world: World, 
 @pytest.mark.parametrize("agent", ["typed", "schema"])
 def test_an_answer_that_was_saved_before_the_step_failed_is_not_corrected(world: World, mode: Mode, agent: str) -> None:
     thread = world.interrupted(agent)
-    assert world.resume(mode, thread, input={"decision": "pay", "amount": 13}).status == 200
+    heard(world, mode, thread, input={"decision": "pay", "amount": 13})
     outcome = world.resume(mode, thread, input={"decision": "pay", "amount": 2})
     refused(world, thread, outcome, 409, "interrupt_already_answered", runs_before=2)
 
@@ -340,7 +343,7 @@ def test_a_batch_of_decisions_that_would_kill_the_thread_is_refused(world: World
     outcome = world.resume(mode, thread, input={"decisions": decisions})
     refused(world, thread, outcome, 422, "invalid_answer")
     edited = editing("send_email", to="b@example.org")
-    assert world.resume(mode, thread, input={"decisions": [edited, APPROVE]}).status == 200
+    heard(world, mode, thread, input={"decisions": [edited, APPROVE]})
     first, second = ran(world, thread)
     assert first.endswith("sent to b@example.org")
     assert second == "paid 5"
@@ -357,5 +360,5 @@ def test_a_decision_about_one_call_that_would_fail_is_refused(world: World, mode
     )
     outcome = world.resume(mode, thread, input={second["id"]: decision})
     refused(world, thread, outcome, 422, "invalid_answer")
-    assert world.resume(mode, thread, input={first["id"]: APPROVE, second["id"]: APPROVE}).status == 200
+    heard(world, mode, thread, input={first["id"]: APPROVE, second["id"]: APPROVE})
     assert ran(world, thread) == ["sent to a@example.org", "paid 5"]

@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid5
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.sse import Decoder
@@ -47,11 +48,17 @@ def _own(time: str, told: str) -> str:
     return time if time in told else NOW
 
 
+_NAMED = {str(uuid5(UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8"), agent)) for agent in ("ask", "two", "nobody")}
+"""Ids of default assistants, which LangGraph's servers derive from the names that the cases send as `agent_id`."""
+
+
 def _with_numbered_ids(text: str) -> str:
-    """The n-th id becomes the number n, in its own shape."""
+    """The n-th id becomes the number n, in its own shape; but for those that follow from a name."""
     numbers: dict[str, int] = {}
 
     def numbered(match: re.Match[str]) -> str:
+        if match[0] in _NAMED:
+            return match[0]
         number = numbers.setdefault(match[0], len(numbers) + 1)
         return f"00000000-0000-4000-8000-{number:012x}" if "-" in match[0] else f"{number:032x}"
 
