@@ -87,8 +87,14 @@ class Recording:
 
 @cache
 def load_dialect(backend: str) -> Dialect:
-    """Who speaks to a backend: one dialect to all of LangGraph's servers."""
-    return load_backend("langgraph" if backend.startswith("langgraph") else backend)
+    """Who speaks to a backend: one dialect to all of LangGraph's servers.
+
+    The Agent Protocol's is told that the server commits with its answer, as the example of the recordings does: the
+    lookups of a late commit run beside the flow, in no order that could be recorded.
+    """
+    dialect = load_backend("langgraph" if backend.startswith("langgraph") else backend)
+    dialect.commit = "with_answer"
+    return dialect
 
 
 def load_all() -> list[Recording]:
