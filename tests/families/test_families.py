@@ -158,7 +158,7 @@ def test_a_map_with_an_unknown_id_is_409(world: World, mode: Mode) -> None:
     first, _ = (str(item["id"]) for item in pending(world, thread))
     with Untouched(world):
         outcome = world.resume(mode, thread, input={first: world.driver.yes, "x": world.driver.yes})
-    assert (outcome.status, outcome.code) == (409, "multiple_interrupts"), outcome.text
+    assert (outcome.status, outcome.code) == (409, "interrupt_not_pending"), outcome.text
 
 
 @pytest.mark.shows("ask")
