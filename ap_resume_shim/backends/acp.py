@@ -52,6 +52,8 @@ class Acp(Dialect):
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     interrupt_id_form = wire.QUESTION_ID
+    commit = "with_answer"
+    """The server stores `in-progress` before it answers, in every mode (acp-sdk 1.0.3, `app.py`, `resume_run`)."""
 
     def __init__(self, *, thread: str = "session") -> None:
         """`thread`: what `thread_id` names. Not both at once, since a run must not be held under two names."""

@@ -57,6 +57,8 @@ class AgUi(Dialect):
     unsupported = frozenset({"webhook", "config", "on_completion"})
     reserved = frozenset({"threadId", "runId", "resume"})
     forwards_extra = True
+    commit = "with_answer"
+    """The state is the ledger's, which notes a run that resumes before anybody gets the head of its answer."""
 
     def __init__(self, *, path: str = "") -> None:
         """`path`: of the agent's endpoint, such as `/agent`."""

@@ -64,6 +64,8 @@ class Mastra(Dialect):
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     interrupt_id_form = QUESTION_ID
+    commit = "with_answer"
+    """The status leaves `suspended` before the step goes on, atomically: the server refuses a second resume itself."""
 
     def __init__(self, prefix: str = "/api") -> None:
         """See `options`."""

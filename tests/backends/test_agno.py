@@ -466,6 +466,9 @@ def test_a_question_says_what_it_takes(about: dict[str, Any], kind: str) -> None
 def test_a_tools_question_shows_a_schema_of_its_answer(part: Any, schema: list[str]) -> None:
     (asked,) = found(agent_run(part)).interrupts
     assert (asked.response_schema["type"], asked.response_schema["required"]) == ("object", schema)
+    with pytest.raises(InvalidAnswer) as error:
+        sent(agent_run(part), {"q1": {}})
+    assert error.value.metadata["response_schema"] == asked.response_schema
 
 
 def test_a_steps_question_shows_a_schema_of_its_answer_and_its_end() -> None:

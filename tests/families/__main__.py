@@ -22,7 +22,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="renew the page")
     given = parser.parse_args()
     found = seen(given.results)
-    if missing := sorted(set(subjects()) - {subject for subject, _ in found}):
+    asking = {name for name, kind in subjects().items() if "ask" in kind.shows}
+    if missing := sorted(asking - {subject for subject, _ in found}):
         print(f"nothing was seen of {', '.join(missing)}", file=sys.stderr)
         return 1
     made = page(found)

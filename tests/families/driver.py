@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 import httpx
 
+from ap_resume_shim.backends import load_backend
+
 PATIENCE = 30.0
 """Seconds until something has to have happened."""
 
@@ -81,9 +83,10 @@ class Driver:
 
     @classmethod
     def has(cls) -> frozenset[str]:
-        """What a test may need beside a scenario."""
+        """What a test may need beside a scenario; `commits`: the backend declares that it commits with its answer."""
         needs = ("ids", "agents", "wrong", "cancels", "recognised", "restarts", "fresh", "keeps_contents")
-        return frozenset(name for name in needs if getattr(cls, name))
+        commits = load_backend(cls.backend, options=cls.options, resume_at=cls.resume_at).commit == "with_answer"
+        return frozenset(name for name in needs if getattr(cls, name)) | ({"commits"} if commits else set())
 
     def __init__(self, client: httpx.Client) -> None:
         """`client` speaks to the shim, which passes all of the server's own API through."""

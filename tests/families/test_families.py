@@ -93,6 +93,22 @@ def test_a_second_resume_right_behind_the_first_is_refused(world: World, mode: M
     assert world.heard(thread) == [Same(world.driver.yes)]
 
 
+@pytest.mark.shows("slowask")
+@pytest.mark.having("commits", "fresh")
+def test_another_shim_sees_the_resume_as_soon_as_the_server_has_answered(world: World, mode: Mode) -> None:
+    """Its guard knows nothing of the first resume: what refuses the second one is the thread's state alone."""
+    driver = world.driver
+    shim = ResumeShim(ReverseProxy(world.server), driver.backend, options=driver.options, resume_at=driver.resume_at)
+    with serving(shim) as url, httpx.Client(base_url=url, timeout=60) as other:
+        for _ in range(5):
+            thread = world.thread("slowask", secs=0.3)
+            assert world.resume(Mode.BACKGROUND, thread, input=driver.yes).status == 200
+            second = Outcome(other.patch(mode.route, json={"thread_id": thread.id, "input": driver.no}), mode)
+            assert second.code in ("thread_busy", "thread_not_interrupted", "resume_in_progress"), second.text
+            world.ends(thread)
+            assert world.heard(thread) == [Same(driver.yes)]
+
+
 @pytest.mark.shows("two")
 def test_two_questions_in_a_row_get_their_own_answers(world: World, mode: Mode) -> None:
     thread = world.thread("two")
@@ -158,7 +174,7 @@ def test_a_map_with_an_unknown_id_is_409(world: World, mode: Mode) -> None:
     first, _ = (str(item["id"]) for item in pending(world, thread))
     with Untouched(world):
         outcome = world.resume(mode, thread, input={first: world.driver.yes, "x": world.driver.yes})
-    assert (outcome.status, outcome.code) == (409, "multiple_interrupts"), outcome.text
+    assert (outcome.status, outcome.code) == (409, "interrupt_not_pending"), outcome.text
 
 
 @pytest.mark.shows("ask")
