@@ -156,9 +156,10 @@ async def test_an_acceptance_while_the_arrival_is_read_counts_as_one_after_it(
 ) -> None:
     """The lookup runs beside the reading: what it saw may be older than what the store told."""
     late = guard.arrive(Ticket("t"))
+    go = reading_late(guard)
     await taken(await arrived(other))
-    guard.clock.now += 10  # type: ignore[attr-defined]
-    assert (await late.rival(), await late.claim()) == ("accepted", "accepted")
+    go.set()
+    assert (await late.claim(), await late.rival()) == ("accepted", "accepted")
 
 
 def reading_late(guard: RedisGuard) -> asyncio.Event:
