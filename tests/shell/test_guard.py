@@ -119,8 +119,14 @@ SPELLINGS = (UUID, UUID.upper(), UUID.replace("-", ""), f"{{{UUID}}}", f"urn:uui
 
 
 def test_of_resumes_of_one_thread_in_several_spellings_exactly_one_is_forwarded() -> None:
-    """A server whose `thread_id` is a UUID takes them all for the same thread."""
-    with shimmed(agent := Agent(held)) as url, ThreadPoolExecutor(5) as pool:
+    """A server whose `thread_id` is a UUID takes them for one thread; all looks come before the resume."""
+
+    class Asking(Agent):
+        @property
+        def thread(self) -> dict[str, Any]:
+            return {**super().thread, "status": "interrupted", "interrupts": [{"id": "q1", "value": "sure?"}]}
+
+    with shimmed(agent := Asking(held)) as url, ThreadPoolExecutor(5) as pool:
         calls = [pool.submit(resume, url, thread_id=spelling) for spelling in SPELLINGS]
         assert eventually(lambda: sum(call.done() for call in calls) == 4)
         agent.go.set()
