@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from ap_resume_shim.backends import known_marks, load_backend, read_profile
 from ap_resume_shim.core.detect import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import ConfigurationError, InvalidRequest, RequestTooLarge, ResumeError
-from ap_resume_shim.core.exchange import Ask, Request, Settings
+from ap_resume_shim.core.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    RequestTooLarge,
+    ResumeError,
+    UpstreamUnrecognised,
+)
+from ap_resume_shim.core.exchange import Request, Settings
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
@@ -269,23 +275,26 @@ class ResumeShim:
         """Find out the backend, once; None for one that answers the routes itself."""
         async with self._detecting:
             if self._dialect is None and not self._native:
-                # Reads files: servers that watch for what blocks, as LangGraph's do, let no event loop do that.
-                flow = detect_flow(await asyncio.to_thread(known_marks))
-                step: Any = next(flow)
+                name = await self._recognise(scope)
+                logger.info("the backend is %s (found out by what it says of itself)", name)
+                self._native = name == NATIVE
                 try:
-                    while isinstance(step, Ask):
-                        answers = [
-                            await ask(self.app, scope, self._prefix, request, self._limits.lookup)
-                            for request in step.requests
-                        ]
-                        step = flow.send(tuple(answers))
-                except StopIteration as found:
-                    logger.info("the backend is %s (found out by what it says of itself)", found.value)
-                    if found.value == NATIVE:
-                        self._native = True
-                    else:
-                        self._speak(await asyncio.to_thread(self._load, found.value))
+                    if not self._native:
+                        self._speak(await asyncio.to_thread(self._load, name))
+                except ConfigurationError as error:  # options that are those of another backend
+                    raise UpstreamUnrecognised(f"The shim is not set up for this backend: {error}") from None
             return self._dialect
+
+    async def _recognise(self, scope: Scope) -> str:
+        # Reads files: servers that watch for what blocks, as LangGraph's do, let no event loop do that.
+        flow = detect_flow(await asyncio.to_thread(known_marks))
+        try:
+            step: Any = next(flow)
+            while True:
+                answers = [await ask(self.app, scope, self._prefix, one, self._limits.lookup) for one in step.requests]
+                step = flow.send(tuple(answers))
+        except StopIteration as found:
+            return str(found.value)
 
 
 def _now() -> str:

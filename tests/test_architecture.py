@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -43,7 +44,7 @@ SHELL = (
     "guard.scripts",
 )
 SIDECAR = {f"{US}.{name}" for name in ("settings", "sources", "assembly", "sockets", "serving", "cli")}
-IMPURE = {"asyncio", "time", "random", "uuid", "os", "logging", "secrets", "threading", "socket", "subprocess"}
+IMPURE = {"asyncio", "time", "random", "os", "logging", "secrets", "threading", "socket", "subprocess"}
 
 
 def imports(module: str) -> set[str]:
@@ -68,10 +69,16 @@ def strangers(module: str, *ours: str) -> set[str]:
     return {n for n in imports(module) if n.startswith(US) and not n.startswith(tuple(f"{US}.{name}" for name in ours))}
 
 
+def makes_no_ids(module: str) -> bool:
+    """Whether a module uses no UUID but those that follow from a name."""
+    return not re.search(r"\buuid[1467]\b", MODULES[module].read_text("utf-8"))
+
+
 @pytest.mark.parametrize("module", below("core"))
 def test_the_core_is_pure(module: str) -> None:
     others = {name for name in imports(module) if not name.startswith(f"{US}.core.")}
     assert others <= (set(sys.stdlib_module_names) | {"pydantic"}) - IMPURE
+    assert makes_no_ids(module)
     asynchronous = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
     assert not [node for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, asynchronous)]
 
@@ -81,6 +88,7 @@ def test_no_backend_imports_another(module: str) -> None:
     family = module.rpartition(".")[2].split("_")[0]
     assert not strangers(module, "core.", f"backends.{'langgraph' if family == 'aegra' else family}_")
     assert imports(module) <= set(sys.stdlib_module_names) - IMPURE | {n for n in imports(module) if n.startswith(US)}
+    assert makes_no_ids(module)
 
 
 @pytest.mark.parametrize("module", [f"{US}.{name}" for name in SHELL])

@@ -5,10 +5,10 @@ Facts are from the recordings; `docs/backends/langgraph.md` has the table.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
-from uuid import UUID, uuid5
 
 from ap_resume_shim.backends.langgraph_state import Questions
 from ap_resume_shim.core import sse
@@ -28,7 +28,7 @@ WAY_OUT = (
 )
 RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
 
-_DEFAULTS = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+_DEFAULTS = bytes.fromhex("6ba7b8219dad11d180b400c04fd430c8")
 """The namespace of default assistants' ids."""
 _RESUME_PATHS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
 _INTERNAL = ("__interrupt__", "__error__", "__feedback__")
@@ -62,7 +62,14 @@ def assistant_lookup(agent_id: str) -> Request:
 
     All servers of the family derive the id of a graph's default assistant from the graph's name.
     """
-    return Request.get(f"/assistants/{segment(agent_id if is_uuid(agent_id) else str(uuid5(_DEFAULTS, agent_id)))}")
+    return Request.get(f"/assistants/{segment(agent_id if is_uuid(agent_id) else _default_assistant(agent_id))}")
+
+
+def _default_assistant(graph: str) -> str:
+    """The UUID of version 5 that follows from the graph's name."""
+    digest = hashlib.sha1(_DEFAULTS + graph.encode(), usedforsecurity=False).digest()
+    digits = (digest[:6] + bytes([digest[6] & 0x0F | 0x50, digest[7], digest[8] & 0x3F | 0x80]) + digest[9:16]).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def choose_agent(wanted: str | None, found: Response, own: str | None, graph: Any) -> Generator[Step, Any, str | None]:

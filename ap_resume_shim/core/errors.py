@@ -19,7 +19,7 @@
     │   ├── InterruptAlreadyAnswered  interrupt_already_answered
     │   ├── AmbiguousInterrupt        ambiguous_interrupt
     │   └── ResumeNotConsumed         resume_not_consumed
-    ├── GuardUnavailable          503 guard_unavailable
+    ├── GuardUnavailable          503 guard_unavailable (GuardMisconfigured)
     ├── UpstreamRefused           401 unauthorized, 403 forbidden, 429 rate_limited
     └── UpstreamFailure           502
         ├── UpstreamError             upstream_error

@@ -42,8 +42,7 @@ class Outbox:
         if len(self._waiting) > self._most:
             self._drop(next(iter(self._waiting)))
             logger.warning("the guard's store is away for so long that what happened to the oldest resume is dropped")
-        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
-            self._task = asyncio.create_task(self._deliver())
+        self._start()
 
     async def aclose(self, patience: float) -> None:
         """Stop; what is due is tried for so many seconds."""
@@ -51,7 +50,12 @@ class Outbox:
             await asyncio.wait({self._task}, timeout=patience)
             self._task.cancel()
 
-    async def _deliver(self) -> None:
+    def _start(self) -> None:
+        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
+            self._task = asyncio.create_task(self.deliver())
+
+    async def deliver(self) -> None:
+        """Deliver everything, however long it takes."""
         while self._waiting:
             sender, deliveries = next(iter(self._waiting.items()))
             delivery, size = deliveries[0]

@@ -86,6 +86,13 @@ def inside_langgraph(origin: str) -> Iterator[str]:
         yield server.url
 
 
+@contextmanager
+def before_langgraph(origin: str) -> Iterator[str]:
+    """A sidecar in front of a LangGraph server, whose policy of its own lets every page in, without cookies."""
+    with start("langgraph") as server, sidecar(server.url, "--backend", "langgraph") as shim:
+        yield shim
+
+
 def policy(origin: str) -> dict[str, Any]:
     return {"allow_origins": [origin], "allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
 
@@ -101,7 +108,11 @@ def fastapi_app() -> FastAPI:
 
 
 Placement = Callable[[str], AbstractContextManager[str]]
-PLACEMENTS: tuple[Placement, ...] = (before_a_server, outside_the_policy, below_the_policy, inside_langgraph)
+SENDING_COOKIES: tuple[Placement, ...] = (before_a_server, outside_the_policy, below_the_policy, inside_langgraph)
+CASES = [
+    *((placement, credentials) for placement in SENDING_COOKIES for credentials in ("include", "omit")),
+    (before_langgraph, "omit"),
+]
 
 
 @dataclass(frozen=True)
@@ -115,12 +126,14 @@ class World:
         return self.pages.run(SCENARIO.replace("THREAD", self.thread), SHIM=self.shim, CREDENTIALS=credentials)
 
 
-@pytest.fixture(scope="module", params=PLACEMENTS, ids=[place.__name__ for place in PLACEMENTS])
+@pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with pages() as origin, request.param(origin.origin) as shim:
-        yield World(shim, origin, LANGGRAPH_THREAD if request.param is inside_langgraph else LEGACY_THREAD)
+        yield World(shim, origin, LANGGRAPH_THREAD if "langgraph" in request.param.__name__ else LEGACY_THREAD)
 
 
-@pytest.mark.parametrize("credentials", ["include", "omit"])
+@pytest.mark.parametrize(
+    ("world", "credentials"), CASES, indirect=["world"], ids=[f"{case[0].__name__}-{case[1]}" for case in CASES]
+)
 def test_a_page_whose_preflight_the_backend_approves_reads_every_answer(world: World, credentials: str) -> None:
     assert world.run(credentials) == READABLE

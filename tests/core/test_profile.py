@@ -67,6 +67,12 @@ def test_ids_may_have_a_form_that_no_other_key_has() -> None:
         profile('[interrupt]\nid_form = "("')
 
 
+def test_a_profile_names_the_fields_that_would_move_a_resume() -> None:
+    assert profile().redirecting == frozenset()
+    text = SMALL.replace("[resume]", '[resume]\nredirecting = ["checkpoint_id", "__pregel_*"]')
+    assert ProfileDialect(load_profile(text)).redirecting == {"checkpoint_id", "__pregel_*"}
+
+
 def answered(value: Any, status: int = 200) -> Response:
     return Response(status, (), strictjson.dumps(value))
 

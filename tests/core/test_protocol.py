@@ -86,6 +86,12 @@ def test_stream_mode_belongs_to_the_stream(mode: Mode) -> None:
         read(mode, stream_mode="values")
 
 
+@pytest.mark.parametrize("given_mode", ["messages-tuple", ["values", "messages-tuple"]])
+def test_langgraphs_name_of_a_stream_mode_is_refused_with_the_drafts(given_mode: Any) -> None:
+    with pytest.raises(InvalidRequest, match="is `messages`"):
+        read(Mode.STREAM, stream_mode=given_mode)
+
+
 @pytest.mark.parametrize(
     ("given_mode", "means"),
     [

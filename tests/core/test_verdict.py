@@ -215,6 +215,11 @@ def test_questions_that_share_an_id_cannot_be_answered(pending: tuple[Interrupt,
     assert isinstance(refusal(Found("interrupted", pending), input={"a": 1}), AmbiguousInterrupt)
 
 
+def test_a_thread_that_stopped_without_a_question_says_why() -> None:
+    error = refusal(Found("interrupted", breakpoint=True, stopped="was edited"), input=1)
+    assert error.message == "The thread was edited: send the resume without `input` to go on."
+
+
 def test_a_second_answer_to_a_step_that_failed_is_409() -> None:
     error = refusal(Found("error", answered=(A,)), input="another")
     assert isinstance(error, InterruptAlreadyAnswered)

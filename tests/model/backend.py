@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from ap_resume_shim.core.dialect import Found, GoOn, Verdict
@@ -28,6 +29,8 @@ class Kind:
     """Whether a thread that runs shows the question that was answered, until the next is asked."""
     head_at_end: bool = False
     """Whether the answer to a wait begins when the run has ended; else at once."""
+    late: bool = False
+    """Whether a thread shows a resume that was accepted only some time later, and takes more answers until then."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Thread:
     """The next question shows already, while the thread is still called busy."""
     runs: int = 0
     waiting: list[Callable[[], None]] = field(default_factory=list)
+    uncommitted: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def asked(self) -> int:
@@ -128,15 +132,27 @@ class Backend:
         thread.runs += 1
         run = f"{thread.name}-r{thread.runs}"
         self.runs_of[run] = by
-        if thread.run is None:
-            self._execute(thread, request.json["answers"], by, run)
+
+        def execute(gate: int | None = None) -> None:
+            self._execute(thread, request.json["answers"], by, run, gate or thread.gate)
+
+        if thread.run is not None:
+            thread.waiting.append(execute)
+        elif self.kind.late:
+            thread.uncommitted.append(partial(execute, thread.gate))  # each of them finds the question as it is now
         else:
-            thread.waiting.append(lambda: self._execute(thread, request.json["answers"], by, run))
+            execute()
         return Response(200, (("content-location", run),))
+
+    def commit(self, thread: Thread) -> None:
+        """What was accepted shows, and is executed."""
+        while thread.uncommitted:
+            thread.uncommitted.pop(0)()
 
     def goes_on(self, thread: Thread, run: str) -> bool:
         """Whether a run has not ended; those that wait for their turn are few, and count as begun."""
-        return thread.run == run or int(run.rpartition("r")[2]) > thread.runs - len(thread.waiting)
+        number = int(run.rpartition("r")[2])
+        return thread.run == run or number > thread.runs - len(thread.waiting) - len(thread.uncommitted)
 
     def go_on(self, thread: Thread, *, at_once: bool = False) -> None:
         """The agent works: with ids, its next question shows before the thread is at rest."""
@@ -147,10 +163,10 @@ class Backend:
         while thread.waiting and thread.run is None:
             thread.waiting.pop(0)()
 
-    def _execute(self, thread: Thread, answers: list[tuple[Any, Any]], by: int, run: str) -> None:
+    def _execute(self, thread: Thread, answers: list[tuple[Any, Any]], by: int, run: str, gate: int) -> None:
         for key, said in answers:
-            if not thread.done and key == self._id(thread, thread.gate):
-                self.executed.append(Execution(thread.name, thread.gate, Said(**said), by))
+            if not thread.done and key == self._id(thread, gate):
+                self.executed.append(Execution(thread.name, gate, Said(**said), by))
                 thread.run = run
 
     def _id(self, thread: Thread, gate: int) -> str | None:

@@ -21,8 +21,10 @@ from ap_resume_shim.core.exchange import (
     Accepted,
     Answer,
     Ask,
+    AwaitCommit,
     Claim,
     ClientGone,
+    Flow,
     Join,
     Known,
     KnownIds,
@@ -48,12 +50,15 @@ from ap_resume_shim.core.exchange import (
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.guard import Arrival, Guard, Ticket
+from ap_resume_shim.guard.outbox import Outbox
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.core.driving import NOW
 from tests.model.backend import Asking, Backend, Said, as_input
 
 T = TypeVar("T")
 LEASE = 30.0
+COMMIT_LOOKS = 10
+"""So many lookups take as long as a backend may take to commit."""
 
 FAULTS = (
     "lookup breaks",
@@ -78,6 +83,13 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1_000_000_000_000_000
+
+
+class ModelOutbox(Outbox):
+    """Delivers when the replica that it belongs to does something, and its store is within reach."""
+
+    def _start(self) -> None:
+        pass
 
 
 class SharedGuard(RedisGuard):
@@ -126,6 +138,8 @@ class Replica:
             if isinstance(self.guard, SharedGuard):
                 while self.guard.telling:
                     self._loop.run_until_complete(self.guard.telling.pop())
+                if self.guard.away in ("", "twice"):
+                    self._loop.run_until_complete(self.guard.outbox.deliver())
 
     def arrive(self, ticket: Ticket) -> Arrival:
         """Note an arrival; the store is asked at once, and tells when `reading` is set."""
@@ -162,7 +176,10 @@ class UnderWay:
         """What the guard was given to keep."""
         body = {"thread_id": said.thread, "input": as_input(said), "interrupt_id": pin}
         resume = parse(strictjson.dumps(body), mode, now=NOW)
-        self._flow = resume_flow(resume, Asking(), Settings(settle=0.2, settle_step=0.1))
+        dialect = Asking(commit="late" if backend.kind.late else "with_answer")
+        self._flow = resume_flow(resume, dialect, Settings(settle=0.2, settle_step=0.1, claim_step=0.1))
+        self._commit: Flow | None = None
+        self._looks_for_commit = 0
         self._reading = asyncio.Event()
         if isinstance(replica.guard, SharedGuard):
             replica.guard.reading = self._reading
@@ -193,6 +210,10 @@ class UnderWay:
     def go(self, fault: str = "") -> None:
         """Do the step that the flow waits for, or the next part of it; or nothing, where it has to wait."""
         if self.left:
+            return
+        if self._commit is not None:
+            self._look_for_commit(self._commit)
+        if self.ended and self._commit is not None:
             return
         if self.ended:
             self.left, self.holds = True, False
@@ -306,7 +327,8 @@ class UnderWay:
             case Uncommitted():
                 return self._guard(self._arrival.uncommitted())
             case Settled():
-                return self._guard(self._arrival.settled())
+                self._guard(self._arrival.settled())
+                return self._committed()
             case Claim(answered, seen):
                 self.holds = True  # also where the store could not be asked: the claim may have reached it
                 rival = self._guard(self._arrival.claim(answered, seen))
@@ -314,9 +336,13 @@ class UnderWay:
                 return rival
             case Send(request):
                 return self._send(request, fault)
-            case Accepted(run_id):
-                self._accepted, self.holds = True, False
-                return self._guard(self._arrival.accepted(run_id))
+            case Accepted(run_id, _, commit):
+                self._accepted, self.holds, self._commit = True, False, commit
+                return self._guard(self._arrival.accepted(run_id, hold=commit is not None))
+            case AwaitCommit():
+                if self._commit is not None:
+                    raise _NotYetError
+                return None
             case Known(run_id):
                 return self._guard(self._arrival.known(run_id))
             case Untaken():
@@ -331,6 +357,27 @@ class UnderWay:
                 return self._answer(reply)
             case _:
                 raise AssertionError(f"the modelled backend has all three modes, no need of {step}")
+
+    def _look_for_commit(self, commit: Flow) -> None:
+        """The next lookup beside the flow; the last one comes when a backend has committed whatever it accepted."""
+        self._looks_for_commit += 1
+        if self._looks_for_commit > COMMIT_LOOKS:
+            self._backend.commit(self.thread)
+            self._committed()
+            return
+        try:
+            step = commit.send(None)
+            while not isinstance(step, Pause):
+                assert isinstance(step, Ask), step
+                found = tuple(self._backend.answer(each, self.thread.name, self.number) for each in step.requests)
+                step = commit.send(found)
+        except StopIteration:
+            self._committed()
+
+    def _committed(self) -> None:
+        if self._commit is not None:
+            self._commit = None
+            self._guard(self._arrival.committed())
 
     def _guard(self, work: Coroutine[Any, Any, T]) -> T:
         self._reading.set()

@@ -36,7 +36,7 @@ from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.guard import redis as redis_guard
 from ap_resume_shim.guard.scripts import PRELUDE
 from tests.model.backend import Backend, Kind, Said, Thread
-from tests.model.replica import FAULTS, LEASE, PLACES, Clock, Replica, SharedGuard, UnderWay
+from tests.model.replica import FAULTS, LEASE, PLACES, Clock, ModelOutbox, Replica, SharedGuard, UnderWay
 from tests.redis_server import redis_server
 
 FULL = os.environ.get("AP_TEST_MODEL") in ("full", "random")
@@ -46,6 +46,8 @@ KINDS = (
     Kind(ids=False, refuses=True, head_at_end=True),
     Kind(ids=True, refuses=True),
     Kind(ids=True, refuses=False, stale=True),
+    Kind(ids=False, refuses=True, late=True),
+    Kind(ids=True, refuses=False, late=True),
 )
 # Shrinking a failure of this size takes minutes: wanted when it is to be understood, not when it is to be seen.
 PHASES = [Phase.generate, *([Phase.shrink] if FULL else [])]
@@ -178,6 +180,10 @@ class OneProcess(RuleBasedStateMachine):
         if its.run is not None and self.everybody_looked(its.name):
             self.backend.go_on(its)
 
+    @rule(thread=some)
+    def backend_commits(self, thread: int) -> None:
+        self.backend.commit(self.thread(thread))
+
     def everybody_looked(self, thread: str) -> bool:
         return all(resume.looked for resume in self.under_way if resume.thread.name == thread)
 
@@ -253,6 +259,7 @@ class OneProcess(RuleBasedStateMachine):
                 self.tick()
                 resume.go()
             for thread in self.backend.threads.values():
+                self.backend.commit(thread)
                 if thread.run is not None:
                     self.backend.go_on(thread)
         assert not self.under_way
@@ -338,7 +345,7 @@ class Replicas(OneProcess):
         replica.guard = guard = SharedGuard(
             self.url, lease=LEASE, duplicate_window=self.window, clock=replica.clock, timeout=10.0
         )
-        guard.telling = []
+        guard.telling, guard.outbox = [], ModelOutbox(0.0)
         self.guards.append(guard)
         return replica
 
@@ -356,10 +363,10 @@ class Replicas(OneProcess):
     def store_clock_goes_back(self, seconds: float) -> None:
         self.set_store_clock(seconds)
 
-    @precondition(lambda self: not self.holders)
+    @precondition(lambda self: not self.holders and not self.uncommitted)
     @rule(seconds=st.sampled_from((1, LEASE, HOUR)))
     def store_clock_goes_ahead(self, seconds: float) -> None:
-        """What it ends early are holds: that is not promised to be harmless."""
+        """What it ends early are holds, and the time that a backend has to commit: nothing is promised then."""
         self.set_store_clock(seconds)
 
     def set_store_clock(self, seconds: float) -> None:
@@ -401,6 +408,7 @@ class Replicas(OneProcess):
     def lapse(self, which: int) -> None:
         """A process stands still for longer than its lease; what it had put on the wire has arrived by then."""
         holder = self.holders[which % len(self.holders)]
+        self.backend.commit(holder.thread)  # the time for that is over, too
         for each in self.holders:  # others may believe that they hold it too, where the store was away
             if each.thread is holder.thread:
                 if each.sending == "wire":
@@ -435,6 +443,10 @@ class Replicas(OneProcess):
     @property
     def holders(self) -> list[UnderWay]:
         return [resume for resume in self.resumes if resume.holds]
+
+    @property
+    def uncommitted(self) -> bool:
+        return any(thread.uncommitted for thread in self.backend.threads.values())
 
     @property
     def on_the_wire(self) -> list[UnderWay]:
@@ -472,8 +484,9 @@ class Replicas(OneProcess):
 class Forgetting(Replicas):
     """The store fails over to a replica that lags behind, and its clock may go ahead while threads are held.
 
-    Holds, acceptances and keys are lost with the writes, so that more is sent than should be. But what is said of each
-    resume stays true, no thread is locked, and where questions have ids each hears its own answer, once.
+    Holds, acceptances and keys are lost with the writes, so that more is sent than should be, and a backend may take an
+    answer that no question hears. But what is said not to be sent was not, no thread is locked, and a pinned answer
+    reaches its own question alone.
     """
 
     def start_replicas(self) -> None:
@@ -501,19 +514,26 @@ class Forgetting(Replicas):
         self.forgot = True
         self.set_store_clock(seconds)
 
-    @property
-    def is_promised(self) -> bool:
-        return not self.forgot or self.backend.kind.ids
-
     @invariant()
     def every_answer_hits_the_question_that_it_was_meant_for(self) -> None:
-        if self.is_promised:
+        if not self.forgot:
             super().every_answer_hits_the_question_that_it_was_meant_for()
+        for execution in self.backend.executed:
+            if self.resumes[execution.by].pin is not None:
+                assert (execution.thread, execution.gate) == (execution.said.thread, execution.said.gate), execution
 
     @invariant()
     def nothing_is_executed_twice(self) -> None:
-        if self.is_promised:
+        if not self.forgot:
             super().nothing_is_executed_twice()
+
+    @invariant()
+    def every_verdict_is_true(self) -> None:
+        if not self.forgot:
+            super().every_verdict_is_true()
+        for resume in self.resumes:
+            if resume.error is not None and resume.error.metadata.get("resume_state") in (None, "not_sent"):
+                assert all(execution.by != resume.number for execution in self.backend.executed), resume
 
     @invariant()
     def every_repeated_answer_is_the_first(self) -> None:

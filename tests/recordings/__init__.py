@@ -89,8 +89,7 @@ class Recording:
 def load_dialect(backend: str) -> Dialect:
     """Who speaks to a backend: one dialect to all of LangGraph's servers.
 
-    The Agent Protocol's is told that the server commits with its answer, as the example of the recordings does: the
-    lookups of a late commit run beside the flow, in no order that could be recorded.
+    None looks for its commit, since such lookups run beside the flow, so that their place in a recording is by chance.
     """
     dialect = load_backend("langgraph" if backend.startswith("langgraph") else backend)
     dialect.commit = "with_answer"

@@ -257,6 +257,14 @@ async def test_what_strangers_are_refused_decides_nothing() -> None:
 
 
 @pytest.mark.anyio
+async def test_options_of_another_backend_than_the_detected_one_are_a_refusal() -> None:
+    shim = ResumeShim(described(LANGGRAPH), options={"path": "/agent"})
+    await (call := Call(BODY))(shim, http("PATCH", "/runs/resume"))
+    assert (call.status, json.loads(call.answer)["code"]) == (502, "upstream_unrecognised")
+    assert "langgraph" in json.loads(call.answer)["message"]
+
+
+@pytest.mark.anyio
 async def test_of_two_that_come_first_one_finds_out() -> None:
     shim = ResumeShim(agent := described(None, {"paths": PATHS}))
     calls = [Call(BODY), Call(BODY)]
