@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ap_resume_shim.backends import a2a_wire as wire
+from ap_resume_shim.backends.a2a_answer import check, said
 from ap_resume_shim.backends.a2a_events import Reframed, Seen
 from ap_resume_shim.backends.a2a_task import Json, Task, newest
-from ap_resume_shim.core import sse, strictjson
+from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Dialect, Found, Input, Lookup, Marks, Observer, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -22,18 +23,12 @@ from ap_resume_shim.core.errors import (
     ResumeError,
     ThreadNotFound,
     ThreadNotInterrupted,
-    UnsupportedInput,
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Reframer, Request, Response, Step
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import read_refusal
-
-_DEPTH = 30
-"""Levels of a value. Protocol Buffers nest 100 messages, of which an object takes three, and a task has some itself."""
-_EXACT = range(-(2**53), 2**53 + 1)
-"""Integers that a double has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +115,8 @@ class A2A(Dialect):
                 "Each of these questions is one of another task: answer one of them at a time.", found.interrupts
             )
         agent: wire.Agent = found.memory.agent
-        for part in _said(resume, verdict.values[0]):
-            _check(part, agent)
+        for part in said(resume, verdict.values[0]):
+            check(part, agent)
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
         """From here on it is about one task. A stream tells what is new: for the rest, the task is read before it."""
@@ -130,7 +125,7 @@ class A2A(Dialect):
         binding = memory.agent.binding
         ((asked, value),) = verdict.by_id.items()
         task = memory.asked[asked]
-        parts = [binding.part(part) for part in _said(resume, value)]
+        parts = [binding.part(part) for part in said(resume, value)]
         message = binding.message(resume.nonce, parts, task.id, task.context_id)
         whole = task.value
         if memory.agent.tells[resume.mode] == "events":
@@ -315,40 +310,3 @@ def _task_in(body: bytes) -> Json:
     kind, task = wire.told(wire.unwrapped(value)) if isinstance(value, dict) else ("", {})
     # An agent may answer with a message alone: then that is all there is.
     return {"status": {"state": "completed"}, "history": [task]} if kind == "message" else task
-
-
-def _said(resume: Resume, value: Any) -> list[Any]:
-    """What the parts of the message hold: the answer, or what the client's own message says."""
-    body = resume.body
-    if body.has_input or body.messages is None:
-        return [value]
-    if len(body.messages) != 1 or body.messages[0].role != "user":
-        raise UnsupportedInput("A task takes one message of role `user` at a time: send that, or `input`.")
-    content = body.messages[0].content
-    if isinstance(content, str):
-        return [content]
-    return [block["text"] if block.get("type") == "text" else block for block in content]
-
-
-def _check(value: Any, agent: wire.Agent) -> None:
-    """Refuse what the agent would hear in another form."""
-    old = isinstance(agent.binding, wire.OldRpc)
-    if old and not isinstance(value, str | dict):
-        raise UnsupportedInput("A2A 0.3 carries text and objects alone: wrap the answer in an object.")
-    if agent.doubles and strictjson.depth(value) > _DEPTH:
-        raise UnsupportedInput(f"A2A carries values of up to {_DEPTH} levels: send one that is flatter, or text.")
-    level = [value]
-    while level:
-        for item in level:
-            if isinstance(item, int) and not isinstance(item, bool) and (agent.doubles or item not in _EXACT):
-                raise UnsupportedInput(
-                    f"A2A knows numbers as doubles alone: the agent would hear {str(item)[:40]} as another number. "
-                    "Send it as text, or with a fraction."
-                )
-        level = [inner for outer in level for inner in _inside(outer)]
-
-
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []

@@ -57,6 +57,8 @@ class Driver:
     """An answer to `ask`, as the agent hears it."""
     no: ClassVar[Any] = "no"
     """Another."""
+    typed: ClassVar[tuple[str, Any] | None] = None
+    """A scenario whose question carries the schema of its answer, and an answer that certainly violates it."""
     wrong: ClassVar[tuple[Any, ...]] = ()
     """Answers to `ask` that the server itself would refuse, or misunderstand: wrong in shape, or for its schema."""
     agents: ClassVar[bool] = True
@@ -84,7 +86,7 @@ class Driver:
     @classmethod
     def has(cls) -> frozenset[str]:
         """What a test may need beside a scenario; `commits`: the backend declares that it commits with its answer."""
-        needs = ("ids", "agents", "wrong", "cancels", "recognised", "restarts", "fresh", "keeps_contents")
+        needs = ("ids", "agents", "wrong", "cancels", "recognised", "restarts", "fresh", "keeps_contents", "typed")
         commits = load_backend(cls.backend, options=cls.options, resume_at=cls.resume_at).commit == "with_answer"
         return frozenset(name for name in needs if getattr(cls, name)) | ({"commits"} if commits else set())
 

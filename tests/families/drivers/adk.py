@@ -19,6 +19,7 @@ class Adk(Driver):
     backend = "adk"
     server = "adk"
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-confirm", "ask-input", "ask-number")
+    typed: ClassVar[tuple[str, Any] | None] = ("ask-number", [])
     restarts = True
     app: ClassVar[str] = "questions"
     tool: ClassVar[str] = "question"
@@ -77,6 +78,7 @@ class AdkResumable(Adk):
     )
     app = "resumable"
     tool = "deed"
+    typed = None
 
 
 class AdkInputs(Adk):
@@ -87,6 +89,7 @@ class AdkInputs(Adk):
     asks = ("ask",)
     app = "resumable"
     tool = "adk_request_input"
+    typed = None
 
 
 class AdkBranches(AdkResumable):
@@ -106,6 +109,7 @@ class AdkFork(Adk):
     name = "adk-fork"
     shows = frozenset({"par"})
     app = "fork"
+    typed = None
     spelled = {"par": "ask"}
 
     def agent_id(self, scenario: str) -> str:

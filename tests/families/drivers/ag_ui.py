@@ -80,6 +80,8 @@ class LangGraphOutcome(LangGraph):
     name = "ag-ui-langgraph-outcome"
     agents = True
     path = "/outcome"
+    shows = Driver.shows | {"ask-typed", "ask-expired"}
+    typed = ("ask-typed", "green")
     options: ClassVar[dict[str, str]] = {"path": "/outcome"}
 
 
@@ -90,6 +92,7 @@ class Strands(AgUi):
     agents = False
     server = "ag-ui-strands"
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-approval")
+    typed = ("ask-approval", {})
 
 
 class AgentFramework(AgUi):
@@ -99,6 +102,7 @@ class AgentFramework(AgUi):
     agents = False
     server = "ag-ui-agent-framework"
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-text", "ask-object", "ask-yes")
+    typed = ("ask-object", "yes")
 
 
 class AgentFrameworkAgent(AgUi):

@@ -57,6 +57,7 @@ class AgnoAgent(_AgentOS):
     kind = "agents"
     shows = Driver.shows | {"ask-input", "ask-form", "ask-external", "ask-feedback"}
     asks = ("ask", "ask-input", "ask-form", "ask-external", "ask-feedback")
+    typed = ("ask-input", {})
 
     def component(self, scenario: str) -> str:
         return "helper"
@@ -81,6 +82,7 @@ class AgnoWorkflow(_AgentOS):
     kind = "workflows"
     shows = Driver.shows | {"ask-form", "ask-free", "ask-choice", "ask-review", "ask-agent"}
     asks = ("ask", "ask-form", "ask-free", "ask-choice", "ask-review", "ask-agent")
+    typed = ("ask-form", {})
 
     def component(self, scenario: str) -> str:
         return scenario

@@ -17,6 +17,7 @@ class MastraWorkflow(Driver):
     backend = "mastra"
     server = "mastra"
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-any")
+    typed: ClassVar[tuple[str, Any] | None] = ("ask", {})
     yes: ClassVar[Any] = {"approved": True}
     no: ClassVar[Any] = {"approved": False}
     wrong: ClassVar[tuple[Any, ...]] = (True, None, "yes", {}, {"approved": "yes"})
@@ -49,6 +50,7 @@ class MastraLoops(MastraWorkflow):
     shows: ClassVar[frozenset[str]] = frozenset({"ask", "two", "par"})
     asks: ClassVar[tuple[str, ...]] = ("ask",)
     wrong: ClassVar[tuple[Any, ...]] = ()
+    typed = None
     spelled: ClassVar[dict[str, str]] = {"ask": "ask-nested", "two": "two-again", "par": "par-items"}
 
     def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
@@ -73,6 +75,7 @@ class MastraAgent(Driver):
     # A run that never suspended is neither stored nor listed while it goes on: `slow` looks like a thread at rest.
     shows: ClassVar[frozenset[str]] = Driver.shows - {"slow"}
     asks: ClassVar[tuple[str, ...]] = ("ask", "ask-any", "ask-name")
+    typed: ClassVar[tuple[str, Any] | None] = ("ask-name", {})
     yes: ClassVar[Any] = True
     no: ClassVar[Any] = False
     restarts: ClassVar[bool] = True

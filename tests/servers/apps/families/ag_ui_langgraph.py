@@ -27,9 +27,16 @@ def first(state: MessagesState) -> list[str]:
     return FIRST.get(task_of(state).scenario, ["ask"])
 
 
+MORE: dict[str, dict[str, Any]] = {
+    "ask-typed": {"responseSchema": {"enum": ["red", "blue"]}},
+    "ask-expired": {"expiresAt": "2026-01-01T00:00:00Z"},
+}
+"""What else a question says, by scenario; the adapter copies these keys into the outcome."""
+
+
 def ask(task: Task, question: str) -> dict[str, Any]:
     task.asks(question)
-    answer = interrupt({"question": question})
+    answer = interrupt({"question": question, **MORE.get(task.scenario, {})})
     task.got(answer)
     return {"messages": [AIMessage(f"{question}: {json.dumps(answer)}")]}
 
