@@ -27,6 +27,23 @@ WAY_OUT = (
     "`input`, and answer the question that is asked then."
 )
 RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
+VOCABULARY = frozenset(
+    {
+        "after_seconds",
+        "checkpoint_during",
+        "context",
+        "durability",
+        "feedback_keys",
+        "interrupt_after",
+        "interrupt_before",
+        "langsmith_tracer",
+        "stream",
+        "stream_resumable",
+        "stream_subgraphs",
+        "strict_resume",
+    }
+)
+"""What the servers' create-run bodies have beside the draft's fields and those that a resume refuses."""
 
 _DEFAULTS = bytes.fromhex("6ba7b8219dad11d180b400c04fd430c8")
 """The namespace of default assistants' ids."""

@@ -177,6 +177,8 @@ class Dialect:
     """Whether some of several pending interrupts may be answered."""
     forwards_extra: bool = False
     """Whether the backend's create-run body has the draft's vocabulary, so that unknown fields go on to it."""
+    vocabulary: frozenset[str] = frozenset()
+    """Fields of the backend's own create-run body: they are forwarded, and never taken for a misspelt field."""
     accepts_at_head: bool = False
     """Whether the head of a result comes when the run begins, and says that the resume was taken."""
     silence_is_consent: bool = True
@@ -221,6 +223,11 @@ class Dialect:
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """The request that resumes, in the client's mode."""
         raise NotImplementedError
+
+    def forwarded(self, resume: Resume) -> dict[str, Any]:
+        """The client's fields that the draft does not know and the backend does, or may."""
+        extra = resume.body.extra
+        return extra if self.forwards_extra else {name: extra[name] for name in extra if name in self.vocabulary}
 
     def refusal(self, response: Response) -> ResumeError:
         """What a status of 400 or more, in answer to that request, means."""

@@ -39,6 +39,7 @@ from ap_resume_shim.core.exchange import (
     Step,
     Untaken,
 )
+from ap_resume_shim.core.field_names import tokens
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.redirection import stay
 
@@ -84,6 +85,8 @@ def admit(resume: Resume, dialect: Dialect, *, lenient: bool) -> Resume:
                 {"field": name},
             )
         resume.ignored.append(name)
+    forwarded = dialect.forwarded(resume)
+    resume.ignored[:] = tokens([*resume.ignored, *(name for name in body.extra if name not in forwarded)])
     dropped = {name: _DEFAULTS.get(name) for name in given}
     return resume if not given else resume.with_body(body.model_copy(update=dropped))
 

@@ -259,6 +259,8 @@ class Profile(_Table):
     unsupported: list[Literal["metadata", "config", "webhook", "on_completion"]] = []
     partial: bool = True
     forwards_extra: bool = False
+    vocabulary: list[str] = []
+    """Fields of the server's own create-run body, which go on to it and are never taken for misspelt ones."""
     breakpoints: bool = True
     """Whether a thread that is interrupted and has an empty list of questions stopped at a breakpoint."""
     headers: dict[str, str] = {}

@@ -86,6 +86,7 @@ class ProfileDialect(Dialect):
         self.redirecting: frozenset[str] = frozenset(profile.resume.redirecting)
         form = profile.interrupt.id_form
         self.interrupt_id_form = None if form is None else re.compile(form)
+        self.vocabulary = frozenset(profile.vocabulary)
         if profile.detect is not None:
             openapi = frozenset(map(plain_path, profile.detect.openapi))
             takes = {plain_path(route): frozenset(names) for route, names in profile.detect.takes.items()}
@@ -261,8 +262,8 @@ class ProfileDialect(Dialect):
             "stream_mode": list(body.stream_modes) if self.tells[resume.mode] == "events" else None,
         }
         value: Any = fill(table.json_, {name: item for name, item in names.items() if item is not None})
-        if self.forwards_extra:
-            value = {**body.extra, **value}
+        if forwarded := self.forwarded(resume):
+            value = {**forwarded, **value}
         if not isinstance(verdict, GoOn):
             spelled = self._spelled(verdict.by_id, found)
             value = place(value, self._answer_at, spelled) if self._answer_at else spelled

@@ -492,7 +492,7 @@ def test_a_clients_own_message_is_sent_as_it_is() -> None:
     assert thread.memory.message["parts"] == [{"text": "yes"}]
 
 
-@pytest.mark.parametrize("messages", [[], [{"role": "user", "content": "a"}] * 2, [{"role": "system", "content": "a"}]])
+@pytest.mark.parametrize("messages", [[{"role": "user", "content": "a"}] * 2, [{"role": "system", "content": "a"}]])
 def test_a_task_takes_one_message_of_a_user(messages: JsonList) -> None:
     dialect, thread = dialect_for(REST_CARD)
     with pytest.raises(UnsupportedInput):

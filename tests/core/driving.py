@@ -73,6 +73,7 @@ class Plain(Dialect):
     refuses: ResumeError | None = None
     armed: bool = True
     forwards_extra: bool = True
+    vocabulary: frozenset[str] = frozenset()
     tells: Mapping[Mode, Tells] = field(default_factory=lambda: NATIVE)
     accepts_at_head: bool = True
     commit: Literal["late", "with_answer"] = "with_answer"

@@ -485,6 +485,13 @@ def test_lenient_drops_the_field_and_names_it(mode: Mode) -> None:
     assert "DELETE thread" not in told.steps
 
 
+@every_mode
+def test_unknown_fields_that_the_backend_does_not_get_are_named(mode: Mode) -> None:
+    told = drive(mode, dialect=Plain(forwards_extra=False, vocabulary=frozenset({"known"})), known=1, x_one=1, x_two=2)
+    assert told.reply is not None
+    assert dict(told.reply.headers)["ap-resume-ignored"] == "x_one, x_two"
+
+
 def test_what_lenient_drops_does_not_reach_the_backend() -> None:
     told = drive(WAIT, dialect=Plain(unsupported=frozenset({"webhook"})), lenient=True, webhook="http://hook")
     assert told.request is not None

@@ -329,6 +329,13 @@ def test_unknown_fields_go_on_where_the_vocabulary_is_the_same() -> None:
     assert "extra" not in sent(profile(), Input({None: 1}), extra=1)
 
 
+def test_fields_of_the_servers_own_vocabulary_go_on() -> None:
+    dialect = profile(thread_is='""\nvocabulary = ["extra"]')
+    assert dialect.vocabulary == {"extra"}
+    body = sent(dialect, Input({None: 1}), extra=1, other=2)
+    assert (body["extra"], "other" in body) == (1, False)
+
+
 def test_an_agent_in_the_path_has_to_be_known() -> None:
     dialect = profile(wait='"POST /agents/{agent_id}/go"')
     request = dialect.resume(resume(), Found("interrupted", agent_id="x y"), GoOn())

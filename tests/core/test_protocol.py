@@ -80,6 +80,56 @@ def test_create_run_vocabulary_is_refused_by_name(field: str) -> None:
     assert f"`{field}`" in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("body", "field", "right"),
+    [
+        ({"answer": "approve"}, "answer", "input"),
+        ({"inputs": "approve"}, "inputs", "input"),
+        ({"Input": "approve"}, "Input", "input"),
+        ({"resume": "approve"}, "resume", "input"),
+        ({"value": "approve"}, "value", "input"),
+        ({"decisions": []}, "decisions", "input"),
+        ({"input": "approve", "interuptId": "q1"}, "interuptId", "interrupt_id"),
+        ({"input": "approve", "mesages": []}, "mesages", "messages"),
+        ({"input": "approve", "streamMode": "values"}, "streamMode", "stream_mode"),
+        ({"input": "approve", "config": {"recursionLimit": 3}}, "config.recursionLimit", "config.recursion_limit"),
+        ({"input": "approve", "config": {"configurabel": {}}}, "config.configurabel", "config.configurable"),
+    ],
+)
+def test_a_misspelt_field_is_refused_with_the_right_name(body: dict[str, Any], field: str, right: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(**body)
+    assert refused.value.metadata == {"field": field, "did_you_mean": right}
+    assert f"`{right}`" in refused.value.message
+
+
+def test_a_misspelt_thread_id_is_not_merely_missing() -> None:
+    with pytest.raises(InvalidRequest, match="did you mean `thread_id`"):
+        parse(b'{"threadId": "t", "input": 1}', Mode.WAIT, now=NOW)
+
+
+def test_a_field_that_the_backend_knows_is_not_misspelt() -> None:
+    vocabulary = frozenset({"value", "tools"})
+    body = parse(b'{"thread_id": "t", "value": 1, "tools": 2}', Mode.WAIT, now=NOW, vocabulary=vocabulary).body
+    assert body.extra == {"value": 1, "tools": 2}
+
+
+def test_a_misspelt_field_that_is_null_counts_as_absent() -> None:
+    assert read(answer=None, Input=None, config={"tag": None}).body.extra == {}
+
+
+def test_a_body_has_a_bounded_number_of_unknown_fields() -> None:
+    fields: dict[str, Any] = {f"x{number}": 1 for number in range(100)}
+    assert read(**fields).body.extra == fields
+    with pytest.raises(InvalidRequest, match="101 unknown fields"):
+        read(**fields, another=1)
+
+
+def test_an_empty_list_of_messages_counts_as_absent() -> None:
+    assert read(messages=[]).body.messages is None
+    assert read(messages=[], input="yes").body.input == "yes"
+
+
 @pytest.mark.parametrize("mode", [Mode.BACKGROUND, Mode.WAIT])
 def test_stream_mode_belongs_to_the_stream(mode: Mode) -> None:
     with pytest.raises(UnsupportedField, match="PATCH /runs/resume/stream alone"):

@@ -77,6 +77,38 @@ def test_unknown_fields_go_on_to_langgraph_and_are_ignored_elsewhere(world: Worl
     assert sent.get("x_unknown") == ({"a": 1} if world.has_ids else None)
 
 
+@pytest.mark.parametrize("field", ["answer", "inputs", "Input", "resume", "value", "x_answer"])
+def test_a_misspelt_answer_never_becomes_null(world: World, mode: Mode, field: str) -> None:
+    thread = world.interrupted("ask")
+    body: dict[str, Any] = {field: "approve"}
+    outcome = world.resume(mode, thread, **body)
+    assert (outcome.status, outcome.code) == (422, "invalid_request")
+    assert len(world.run_requests(thread)) == 1
+    assert world.resume(mode, thread, input="approve").status == 200
+    assert world.values(thread)["answer"] == "approve"
+
+
+def test_a_misspelt_pin_is_refused(world: World, mode: Mode) -> None:
+    thread = world.interrupted("ask")
+    outcome = world.resume(mode, thread, input="approve", interuptId="another")
+    assert (outcome.status, outcome.code) == (422, "invalid_request")
+    assert "`interrupt_id`" in outcome.response.json()["message"]
+    assert world.driver.status(thread) == "interrupted"
+
+
+def test_an_empty_list_of_messages_counts_as_absent(world: World, mode: Mode) -> None:
+    thread = world.interrupted("ask")
+    assert world.resume(mode, thread, input="approve", messages=[]).status == 200
+    assert world.values(thread)["answer"] == "approve"
+
+
+@pytest.mark.on(*GRAPHS)
+def test_fields_of_the_servers_own_vocabulary_are_no_misspelt_answer(world: World, mode: Mode) -> None:
+    thread = world.interrupted("ask")
+    assert world.resume(mode, thread, durability="exit", context={}).status == 200
+    assert world.run_requests(thread)[-1]["body"]["durability"] == "exit"
+
+
 @pytest.mark.parametrize("field", ["command", "if_not_exists", "multitask_strategy"])
 def test_create_run_vocabulary_is_refused(world: World, mode: Mode, field: str) -> None:
     thread = world.interrupted("ask")
