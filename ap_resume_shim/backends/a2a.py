@@ -168,7 +168,7 @@ class A2A(Dialect):
             return started
         problem = wire.problem(replace(response, body=body))
         error = {"message": problem.text} if problem else Task(_task_in(body)).error
-        return started if error is None else replace(started, status="error", metadata={"error": error})
+        return started if error is None else replace(started, status="error", error=error)
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """An agent goes on when its client has left."""

@@ -204,7 +204,6 @@ def read_started(response: Response, body: bytes, resume: Resume, found: Found) 
             run.get("created_at"),
             run.get("updated_at"),
             next((status for status in _STATUSES if status == run.get("status")), "pending"),
-            run.get("metadata"),
         )
     location = response.header("content-location")
     if location:

@@ -56,7 +56,8 @@ def answer(case: Case, response: Response | None) -> Flow:
 def _background(case: Case, run: Course) -> Flow:
     yield from run.accept()
     started = yield from name(case, run)
-    told = _run(case, started, started.status, dict(started.metadata or {}))
+    failed = {} if started.error is None else {"error": started.error}
+    told = _run(case, started, started.status, failed)
     yield Answer(Reply(200, told.as_json(), headers(case, started)))
     if run.held:
         yield from run.end()

@@ -88,7 +88,8 @@ class Started:
     created_at: str | None = None
     updated_at: str | None = None
     status: RunStatus = "pending"
-    metadata: dict[str, Any] | None = None
+    error: Any = None
+    """Why the run failed, where the acceptance tells that already."""
     memory: Any = None
     """What the dialect itself wants to remember of the lookup that came before."""
 

@@ -195,7 +195,6 @@ class RunTable(_Table):
     active: list[Scalar] = ["pending", "running"]
     created_at: Pointer = "/created_at"
     updated_at: Pointer = "/updated_at"
-    metadata: Pointer = "/metadata"
     read: RunLine | None = None
     wait: RunLine | None = None
     """Answered, as `[wait]` says, when the run has ended."""

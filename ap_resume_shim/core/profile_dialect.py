@@ -301,12 +301,11 @@ class ProfileDialect(Dialect):
         if not isinstance(run_id, str):
             goes_on = "run_id" in names_in(self._lines[resume.mode])
             return Started(found.run_id, found.agent_id) if goes_on and found.run_id is not None else None
-        created, updated, metadata = (
-            None if (value := point(run, at)) is MISSING else value
-            for at in (where.created_at, where.updated_at, where.metadata)
+        created, updated = (
+            None if (value := point(run, at)) is MISSING else _moment(value)
+            for at in (where.created_at, where.updated_at)
         )
-        kept = metadata if isinstance(metadata, dict) else None
-        return Started(run_id, found.agent_id, _moment(created), _moment(updated), "pending", kept)
+        return Started(run_id, found.agent_id, created, updated)
 
     def _run_in(self, body: bytes, tells: Tells) -> Any:
         if tells == "events":

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from ap_resume_shim.core import field_names, strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
 from ap_resume_shim.core.idempotency import fingerprint, one_spelling
+from ap_resume_shim.core.messages import as_messages
 
 StreamMode = Literal["values", "messages", "updates", "custom"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
@@ -283,9 +284,11 @@ class Run:
         }
 
 
-def wait_response(run: Run, values: Any) -> dict[str, Any]:
-    """The draft's `RunWaitResponse`: messages that stand in the values are lifted out of them."""
-    if isinstance(values, dict) and isinstance(values.get("messages"), list):
-        rest = {key: value for key, value in values.items() if key != "messages"}
-        return {"run": run.as_json(), "values": rest, "messages": values["messages"]}
-    return {"run": run.as_json(), "values": {} if values is None else values}
+def wait_response(run: Run, result: Any) -> dict[str, Any]:
+    """The draft's `RunWaitResponse`: `values` is an object, and a list of messages in it stands beside it."""
+    values = {} if result is None else result if isinstance(result, dict) else {"value": result}
+    messages = as_messages(values.get("messages"))
+    if messages is None:
+        return {"run": run.as_json(), "values": values}
+    rest = {name: value for name, value in values.items() if name != "messages"}
+    return {"run": run.as_json(), "values": rest, "messages": messages}

@@ -603,7 +603,7 @@ def test_an_agent_that_fails_has_taken_the_resume() -> None:
     assert dialect.ended(boom.body) == Ended(error={"message": "boom"})
     started = dialect.started(Response(200), boom.body, resume(Mode.BACKGROUND), thread)
     assert started is not None
-    assert (started.run_id, started.status, started.metadata) == ("t1", "error", {"error": {"message": "boom"}})
+    assert (started.run_id, started.status, started.error) == ("t1", "error", {"message": "boom"})
     event = Response(200, (), b"event: error\ndata: " + boom.body + b"\n\n")
     assert dialect.refused(resume(Mode.STREAM), event) is None
 
@@ -619,7 +619,7 @@ def test_the_task_is_the_run() -> None:
     assert started == Started("t1", "Helper", memory=thread.memory)
     failed = dialect.started(Response(200), body({"task": task("failed")}), resume(Mode.BACKGROUND), thread)
     assert failed is not None
-    assert failed.metadata == {"error": {"state": "failed", "message": "The task is failed."}}
+    assert failed.error == {"state": "failed", "message": "The task is failed."}
 
 
 @pytest.mark.parametrize(

@@ -114,11 +114,7 @@ class Plain(Dialect):
         told = first.json if first is not None else Response(200, (), body).json
         run_id = told.get("run_id") if isinstance(told, dict) else None
         return (
-            None
-            if run_id is None
-            else Started(
-                run_id, found.agent_id, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", metadata={"by": "backend"}
-            )
+            None if run_id is None else Started(run_id, found.agent_id, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z")
         )
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:

@@ -84,15 +84,18 @@ def test_the_run_of_a_background_resume_is_what_the_backend_says_of_it() -> None
         "status": "pending",
         "created_at": "2026-01-01T00:00:00Z",
         "updated_at": "2026-01-01T00:00:01Z",
-        "metadata": {"ticket": 1, "by": "backend"},
+        "metadata": {"ticket": 1},
     }
 
 
+SAID = b'{"values": {"a": 1, "messages": [{"type": "ai", "content": "yes", "x": 1}]}}'
+
+
 def test_a_wait_is_answered_with_run_and_values() -> None:
-    told = drive(WAIT, {"read body": b'{"values": {"a": 1, "messages": ["m"]}}'}, metadata={"ticket": 1})
+    told = drive(WAIT, {"read body": SAID}, metadata={"ticket": 1})
     assert told.value["run"]["metadata"] == {"ticket": 1}
     assert (told.value["run"]["created_at"], told.value["run"]["updated_at"]) == (NOW, "later")
-    assert (told.value["values"], told.value["messages"]) == ({"a": 1}, ["m"])
+    assert (told.value["values"], told.value["messages"]) == ({"a": 1}, [{"role": "ai", "content": "yes", "x": 1}])
 
 
 def test_values_that_a_wait_leaves_out_are_read_from_the_thread() -> None:

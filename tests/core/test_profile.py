@@ -379,11 +379,10 @@ def test_the_run_is_named_by_content_location_where_the_body_does_not() -> None:
     assert profile().started(head, body, resume(), Found("idle")) == Started("s")
 
 
-@pytest.mark.parametrize(("metadata", "kept"), [({"a": 1}, {"a": 1}), ("x", None), ([1], None), (None, None)])
-def test_the_run_is_told_with_its_times_and_metadata(metadata: Any, kept: Any) -> None:
-    run = strictjson.dumps({"run_id": "r", "created_at": "1", "updated_at": "2", "metadata": metadata})
+def test_the_run_is_told_with_its_times() -> None:
+    run = strictjson.dumps({"run_id": "r", "created_at": "1", "updated_at": "2"})
     started = profile().started(OK, run, resume(Mode.BACKGROUND), Found("idle"))
-    assert started == Started("r", None, "1", "2", "pending", kept)
+    assert started == Started("r", None, "1", "2")
 
 
 def test_the_run_has_an_address_of_its_own() -> None:

@@ -10,9 +10,11 @@ from hypothesis import given
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, Run, parse, wait_response
+from tests import draft
 from tests.core.test_strictjson import values
 
 NOW = "2026-11-24T12:00:00+00:00"
+SAID = {"role": "ai", "content": "yes"}
 NULLABLE = ["agent_id", "messages", "metadata", "config", "webhook", "on_completion", "on_disconnect", "stream_mode"]
 NULLABLE += ["interrupt_id", "command", "if_not_exists", "multitask_strategy", "unknown"]
 
@@ -236,15 +238,19 @@ def test_a_run_has_every_field_that_the_draft_requires() -> None:
 @pytest.mark.parametrize(
     ("given_values", "expected"),
     [
-        ({"a": 1, "messages": [{"role": "ai"}]}, {"values": {"a": 1}, "messages": [{"role": "ai"}]}),
+        ({"a": 1, "messages": [SAID]}, {"values": {"a": 1}, "messages": [SAID]}),
+        ({"a": 1, "messages": [SAID, 1]}, {"values": {"a": 1, "messages": [SAID, 1]}}),
         ({"messages": []}, {"values": {}, "messages": []}),
         ({"messages": "none"}, {"values": {"messages": "none"}}),
         ({"a": 1}, {"values": {"a": 1}}),
-        ("done", {"values": "done"}),
-        ([], {"values": []}),
+        ("done", {"values": {"value": "done"}}),
+        ([SAID], {"values": {"value": [SAID]}}),
+        (False, {"values": {"value": False}}),
         (None, {"values": {}}),
     ],
 )
-def test_messages_are_lifted_out_of_the_values(given_values: Any, expected: dict[str, Any]) -> None:
+def test_values_are_an_object_and_messages_stand_beside_them(given_values: Any, expected: dict[str, Any]) -> None:
     run = Run("r", "t", None, "success", NOW, NOW)
-    assert wait_response(run, given_values) == {"run": run.as_json(), **expected}
+    answer = wait_response(run, given_values)
+    assert answer == {"run": run.as_json(), **expected}
+    draft.check("RunWaitResponse", answer)

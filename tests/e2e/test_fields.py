@@ -67,7 +67,7 @@ def test_metadata_and_config_reach_the_run(world: World, mode: Mode) -> None:
     seen = json.dumps(world.values(thread))
     assert "mint" in seen
     if mode is not Mode.STREAM:
-        assert outcome.run["metadata"]["ticket"] == "T-1"
+        assert outcome.run["metadata"] == {"ticket": "T-1"}
 
 
 def test_unknown_fields_go_on_to_langgraph_and_are_ignored_elsewhere(world: World, mode: Mode) -> None:
