@@ -184,6 +184,8 @@ class Dialect:
     """Whether the head of a result comes when the run begins, and says that the resume was taken."""
     silence_is_consent: bool = True
     """Whether a stream that begins with silence has taken the resume; else nothing but its first event tells."""
+    event_types: frozenset[str] = frozenset({"text/event-stream"})
+    """Media types in which the backend's events, or a refusal in their place, may come."""
     commit: Literal["late", "with_answer"] = "late"
     """`late`: after an accepted resume, a lookup may still show the old interrupt, and the server would accept a second
     answer; the thread stays held until the state shows the resume. `with_answer`: a real server proved that its 2xx

@@ -356,6 +356,8 @@ class ProfileDialect(Dialect):
     def ended(self, body: bytes) -> Ended:
         """By the profile's `[wait]`."""
         answer, where = Response(200, (), body.strip()).json, self.profile.wait
+        if where.values and not isinstance(answer, dict):
+            raise UpstreamUnrecognised(f"The profile {self.name!r} knows no result but objects.")
         values, messages, error = (
             MISSING if at is None else point(answer, at) for at in (where.values, where.messages, where.error)
         )

@@ -55,7 +55,7 @@ BUSY = Found("busy", run_id="r1")
 DONE = Found("idle", values={"done": True}, updated_at="later", run_id="r1")
 NAMED = Response(200, (("content-location", "r1"),))
 NAMELESS = Response(200)
-RUN_ENDED, RUN_GOES_ON = Response(200, (), b"ended"), Response(200, (), b"goes on")
+RUN_ENDED, RUN_GOES_ON = Response(200, (), b'{"over": true}'), Response(200, (), b"{}")
 GONE = ClientGone()
 
 
@@ -130,7 +130,7 @@ class Plain(Dialect):
         return Request.get(f"run {started.run_id}")
 
     def has_ended(self, response: Response) -> bool:
-        return response.body == b"ended"
+        return bool(response.json)
 
     def ended(self, body: bytes) -> Ended:
         told = Response(200, (), body).json or {}

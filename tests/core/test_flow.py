@@ -868,3 +868,17 @@ def test_an_answer_that_was_taken_and_not_heard_is_409(mode: Mode, state: str, s
     told = drive(mode, {"GET thread again": LATE}, dialect=Plain(acceptance_unproven=True, lost=lost))
     assert (told.code, told.resume_state, told.steps[-1]) == ("resume_not_consumed", state, step)
     assert told.steps.count("pause 0.1") == pauses, "the settle time, unless it is certain"
+
+
+@every_mode
+def test_a_backend_that_fails_before_the_sending_got_nothing(mode: Mode) -> None:
+    told = drive(mode, {"GET thread": UpstreamError("The backend failed.")})
+    assert (told.code, told.resume_state) == ("upstream_error", "not_sent")
+    assert "send" not in told.steps
+
+
+@every_mode
+def test_an_empty_stream_and_an_empty_body_are_no_run(mode: Mode) -> None:
+    told = drive(mode, {"read body": b"", "read events": None})
+    assert (told.code, told.resume_state) == ("upstream_unrecognised", "unknown")
+    assert "accepted" in told.after_send

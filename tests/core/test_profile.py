@@ -417,12 +417,16 @@ def test_a_run_is_over_when_its_status_is_none_of_the_active_ones(status: Any, e
         (b'{"values": {"a": 1}, "messages": []}', Ended({"a": 1, "messages": []})),
         (b'{"messages": ["m"]}', Ended({"messages": ["m"]})),
         (b'{"run": {"error": "boom"}}', Ended(None, "boom")),
-        (b"\n", Ended()),
     ],
 )
 def test_the_result_is_read_from_the_waits_answer(body: bytes, ended: Ended) -> None:
     assert profile("[wait]", 'error = "/run/error"').ended(body) == ended
     assert profile().ended(body).error is None
+
+
+def test_a_result_of_another_type_is_not_guessed() -> None:
+    with pytest.raises(ResumeError, match="knows no result but objects"):
+        profile().ended(b"[]")
 
 
 def test_its_stream_is_relayed() -> None:
