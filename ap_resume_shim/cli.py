@@ -98,7 +98,13 @@ def explain_resume(argv: Sequence[str]) -> None:
     given = parser.parse_args(argv)
     dialect = _dialect(given)
     mode = next(mode for mode, word in MODES.items() if word == given.mode)
-    resume = parse(sys.stdin.buffer.read(), mode, now=datetime.now(UTC).isoformat(), nonce=str(uuid.uuid4()))
+    resume = parse(
+        sys.stdin.buffer.read(),
+        mode,
+        now=datetime.now(UTC).isoformat(),
+        nonce=str(uuid.uuid4()),
+        vocabulary=dialect.vocabulary,
+    )
     answers, source = _answers(given, resume, dialect)
     print(
         f"ap-resume-shim: the resume is not sent; these are the requests that it would send. {source}", file=sys.stderr

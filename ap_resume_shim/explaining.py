@@ -191,11 +191,11 @@ class Rehearsed:
         """What was recorded."""
         match step:
             case Ask(requests):
-                return tuple(self._to(request) for request in requests)
+                return tuple(self.to(request) for request in requests)
             case Peek(request):
-                return self._to(request)
+                return self.to(request)
             case Send(request) | Join(request):
-                response = self._to(request)
+                response = self.to(request)
                 self._sent = True
                 self._body = response.body
                 return Response(response.status, response.headers)
@@ -211,7 +211,8 @@ class Rehearsed:
             case _:
                 return of_guard(step)
 
-    def _to(self, request: Request) -> Response:
+    def to(self, request: Request) -> Response:
+        """The answer to a request. Raises `ConfigurationError` where there is none."""
         line = f"{request.method} {request.target}"
         for exact in (True, False):
             fitting = [

@@ -211,6 +211,7 @@ class ResumeShim:
             now=_now(),
             nonce=str(uuid.uuid4()),
             interrupt_id=_header(scope, b"ap-interrupt-id"),
+            vocabulary=dialect.vocabulary,
         )
         line.thread_id = resume.thread_id
         ticket = self._ticket(scope, resume)

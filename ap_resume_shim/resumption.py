@@ -7,6 +7,7 @@ resume off between sending and answer. What a leaving client means is decided by
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 from ap_resume_shim import logs, replies
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.answering import REPLAYED
-from ap_resume_shim.core.errors import HoldLapsed, ResumeError, UpstreamError, UpstreamTimeout
+from ap_resume_shim.core.errors import HoldLapsed, ResumeError, UpstreamError, UpstreamTimeout, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import (
     Accepted,
     Answer,
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Scope
 
     from ap_resume_shim.guard import Arrival
+
+logger = logging.getLogger("ap_resume_shim")
 
 T = TypeVar("T")
 
@@ -120,6 +123,8 @@ class Resumption:
         try:
             await self._drive()
         except ResumeError as error:
+            if isinstance(error, UpstreamUnrecognised) and error.__cause__ is not None:
+                logger.error("an answer of the backend could not be read", exc_info=error.__cause__)
             self._line.failed(error)
             await self._keep(Reply(error.http_status, error.body(), error.headers))
             await self._client.refuse(error)
@@ -343,12 +348,14 @@ class Resumption:
                 return Response(status, headers)
             return Response(status, headers, await self._holding_on(exchange.read(), leaving=_LEAVING))
 
-    async def _read_events(self, grace: float | None, begun: Callable[[bytes], bool]) -> bytes:
+    async def _read_events(self, grace: float | None, begun: Callable[[bytes], bool]) -> bytes | None:
         read = b""
         left = self._deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(left if grace is None else grace):
-                while not begun(read) and (chunk := await self._open.chunk()) is not None:
+                while not begun(read):
+                    if (chunk := await self._open.chunk()) is None:
+                        return read or None
                     read += chunk
         except TimeoutError:
             if grace is None:
@@ -432,10 +439,11 @@ class Resumption:
         """Pass the stream on as it comes. A stream that breaks upstream breaks for the client too."""
         reframer = reply.reframer
         await self._client.start_stream(reply.headers)
-        await self._client.send_bytes(reframer.feed(reply.head))
         try:
+            await self._client.send_bytes(reframer.feed(reply.head))
             while not reframer.over and (chunk := await self._next_chunk(reply)) is not None:
                 await self._client.send_bytes(reframer.feed(chunk))
+            await self._client.send_bytes(reframer.finish())
         except ClientGone:
             raise
         except Exception as error:
@@ -446,7 +454,6 @@ class Resumption:
             if isinstance(error, ResumeError):
                 raise replies.Broken(error) from error
             raise
-        await self._client.send_bytes(reframer.finish())
         await self._client.finish()
         if reframer.over:
             self._open.leave()

@@ -66,7 +66,7 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
     headers = [
         (name, value) for name, value in scope["headers"] if name not in _NOT_OURS and not name.startswith(b"if-")
     ]
-    headers.append((b"accept", request.accept.encode()))
+    headers += [(b"accept", request.accept.encode()), (b"accept-encoding", b"identity")]
     if request.headers:
         own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
         names = {name for name, _ in own}

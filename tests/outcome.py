@@ -9,6 +9,7 @@ import httpx
 
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
+from tests import draft
 
 KEPT = httpx.Limits(keepalive_expiry=1.0)
 """Servers close idle connections after 5 seconds, as httpx does: a request on a closing one fails on a busy machine."""
@@ -16,10 +17,16 @@ KEPT = httpx.Limits(keepalive_expiry=1.0)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a client got for a resume, in whichever mode."""
+    """What a client got for a resume, in whichever mode: what the draft says that it gets."""
 
     response: httpx.Response
     mode: Mode
+
+    def __post_init__(self) -> None:
+        if self.response.is_error:
+            draft.check("ErrorResponse", self.response.json())
+        elif self.mode is not Mode.STREAM:
+            draft.check("RunWaitResponse" if self.mode is Mode.WAIT else "Run", self.response.json())
 
     @property
     def status(self) -> int:

@@ -65,6 +65,7 @@ class A2A(Dialect):
     )
     unsupported = frozenset({"config", "webhook", "on_completion"})
     silence_is_consent = False
+    event_types = frozenset({"text/event-stream", "application/json"})  # JSON-RPC's errors
 
     def __init__(self, card: str = wire.CARD, binding: str | None = None, path: str | None = None) -> None:
         """What the options say; the card is read with each resume."""
@@ -159,11 +160,14 @@ class A2A(Dialect):
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The task goes on under its own name."""
         started = Started(str(found.run_id), found.agent_id, memory=found.memory)
+        problem = wire.problem(replace(response, body=body))
+        streams = found.memory.agent.tells[resume.mode] == "events"
+        if streams and body and problem is None and sse.first_event(body) is None:
+            raise UpstreamUnrecognised("The agent's answer is no stream of events.")
         if resume.mode is not Mode.BACKGROUND:
             return started
-        problem = wire.problem(replace(response, body=body))
         error = {"message": problem.text} if problem else Task(_task_in(body)).error
-        return started if error is None else replace(started, status="error", metadata={"error": error})
+        return started if error is None else replace(started, status="error", error=error)
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """An agent goes on when its client has left."""
@@ -211,7 +215,11 @@ def _listed(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, tuple
     """
     listed, page = yield from _page(binding, resume, "")
     first, several = listed, bool(page)
+    pages = set[str]()
     while page:
+        if page in pages:
+            raise UpstreamUnrecognised("The agent's list of tasks has no end: a page leads back to one before it.")
+        pages.add(page)
         more, page = yield from _page(binding, resume, page)
         listed = [*listed, *more]
     again = first
@@ -308,5 +316,7 @@ def _binding(started: Started) -> wire.Binding:
 def _task_in(body: bytes) -> Json:
     value = Response(200, (), body.strip()).json
     kind, task = wire.told(wire.unwrapped(value)) if isinstance(value, dict) else ("", {})
+    if kind not in ("task", "message"):
+        raise UpstreamUnrecognised("The agent's answer holds no task.")
     # An agent may answer with a message alone: then that is all there is.
     return {"status": {"state": "completed"}, "history": [task]} if kind == "message" else task

@@ -55,6 +55,7 @@ class Aegra(Dialect):
     reserved = wire.RESERVED
     redirecting = wire.REDIRECTING
     way_out = wire.WAY_OUT
+    vocabulary = wire.VOCABULARY
     forwards_extra = True
     accepts_at_head = True
     commit = "with_answer"

@@ -56,9 +56,9 @@ class AgUi(Dialect):
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     reserved = frozenset({"threadId", "runId", "resume"})
-    forwards_extra = True
     commit = "with_answer"
     """The state is the ledger's, which notes a run that resumes before anybody gets the head of its answer."""
+    vocabulary = frozenset(SENT)
 
     def __init__(self, *, path: str = "") -> None:
         """`path`: of the agent's endpoint, such as `/agent`."""
@@ -126,7 +126,7 @@ class AgUi(Dialect):
         """A new run, which has what the run that asked had."""
         thread: Thread = found.memory
         answers = wire.NO_ANSWER if isinstance(verdict, GoOn) else wire.answer_fields(thread.pending, verdict.by_id)
-        given = {name: value for name, value in resume.body.extra.items() if name in SENT}
+        given = self.forwarded(resume)
         run = {"state": {}, "tools": [], "context": [], "forwardedProps": {}, **thread.sent, **given, **answers}
         props = [fields.get("forwardedProps") for fields in (thread.sent, given, answers)]
         run["forwardedProps"] = {name: item for each in props if each for name, item in each.items()}

@@ -130,7 +130,9 @@ class Transcript:
 
     def replace(self, messages: Any) -> None:
         """A snapshot holds all of them."""
-        self.messages = messages if isinstance(messages, list) else []
+        told = messages if isinstance(messages, list) else []
+        # An assistant's message that only calls tools may lack its content, which the draft requires.
+        self.messages = [{**one, "content": one.get("content") or ""} for one in told if isinstance(one, dict)]
 
     def hear(self, event: dict[str, Any]) -> dict[str, Any] | None:
         """Take an event; the part of a message that it adds, with role, content and id, if it adds any."""

@@ -27,6 +27,23 @@ WAY_OUT = (
     "`input`, and answer the question that is asked then."
 )
 RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
+VOCABULARY = frozenset(
+    {
+        "after_seconds",
+        "checkpoint_during",
+        "context",
+        "durability",
+        "feedback_keys",
+        "interrupt_after",
+        "interrupt_before",
+        "langsmith_tracer",
+        "stream",
+        "stream_resumable",
+        "stream_subgraphs",
+        "strict_resume",
+    }
+)
+"""What the servers' create-run bodies have beside the draft's fields and those that a resume refuses."""
 
 _DEFAULTS = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """The namespace of default assistants' ids."""
@@ -180,7 +197,6 @@ def read_started(response: Response, body: bytes, resume: Resume, found: Found) 
             run.get("created_at"),
             run.get("updated_at"),
             next((status for status in _STATUSES if status == run.get("status")), "pending"),
-            run.get("metadata"),
         )
     location = response.header("content-location")
     if location:

@@ -54,6 +54,7 @@ class Mastra(Dialect):
     name = "mastra"
     family = "a request to the run, which names the step"
     thread_is = "The run's id: any string, case-sensitive."
+    event_types = frozenset({"text/plain", "text/event-stream"})
     tells: dict[Mode, Tells] = {Mode.BACKGROUND: "events", Mode.WAIT: "result", Mode.STREAM: "events"}
     options = {"prefix": wire.PREFIX}
     limits = (
@@ -187,7 +188,7 @@ class Mastra(Dialect):
 
     def ended(self, body: bytes) -> Ended:
         """The run, as it is told to who waits for it."""
-        return outcome(Response(200, (), body).json or {})
+        return outcome(Response(200, (), body).json)
 
     def reframer(self, resume: Resume, started: Started) -> Reframer:
         """Records that are no Server-Sent Events."""

@@ -10,7 +10,8 @@ from collections.abc import Generator
 from typing import Any
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.courses import Case, Course, Named, Streamed, course_of, has_ended, headers, name
+from ap_resume_shim.core.acceptance import Case, has_ended, headers
+from ap_resume_shim.core.courses import Course, Named, Streamed, course_of, name, open_join
 from ap_resume_shim.core.dialect import Found, Lookup, Started
 from ap_resume_shim.core.errors import NotFound, ResumeError
 from ap_resume_shim.core.events import Emitter
@@ -23,7 +24,6 @@ from ap_resume_shim.core.exchange import (
     Finish,
     Flow,
     Headers,
-    Join,
     Pause,
     ReadEvents,
     Remember,
@@ -56,7 +56,8 @@ def answer(case: Case, response: Response | None) -> Flow:
 def _background(case: Case, run: Course) -> Flow:
     yield from run.accept()
     started = yield from name(case, run)
-    told = _run(case, started, started.status, dict(started.metadata or {}))
+    failed = {} if started.error is None else {"error": started.error}
+    told = _run(case, started, started.status, failed)
     yield Answer(Reply(200, told.as_json(), headers(case, started)))
     if run.held:
         yield from run.end()
@@ -107,14 +108,11 @@ def _relay(case: Case, started: Started, head: bytes, *more: tuple[str, str]) ->
 
 def _relay_joined(case: Case, started: Started, *more: tuple[str, str]) -> Generator[Step, Any, bool]:
     """Pass on the stream of a run that goes on already; False where that cannot be had."""
-    request = case.dialect.join(case.resume, started)
-    if request is None:
-        return False
-    response = yield Join(request)
-    if not response.ok:
+    response = yield from open_join(case.dialect.join(case.resume, started), case.dialect.event_types)
+    if response is None:
         return False
     head = yield ReadEvents(case.settings.stream_grace, case.dialect.begun)
-    yield from _relay(case, started, head, *more)
+    yield from _relay(case, started, head or b"", *more)
     return True
 
 

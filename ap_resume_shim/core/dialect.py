@@ -88,7 +88,8 @@ class Started:
     created_at: str | None = None
     updated_at: str | None = None
     status: RunStatus = "pending"
-    metadata: dict[str, Any] | None = None
+    error: Any = None
+    """Why the run failed, where the acceptance tells that already."""
     memory: Any = None
     """What the dialect itself wants to remember of the lookup that came before."""
 
@@ -177,10 +178,14 @@ class Dialect:
     """Whether some of several pending interrupts may be answered."""
     forwards_extra: bool = False
     """Whether the backend's create-run body has the draft's vocabulary, so that unknown fields go on to it."""
+    vocabulary: frozenset[str] = frozenset()
+    """Fields of the backend's own create-run body: they are forwarded, and never taken for a misspelt field."""
     accepts_at_head: bool = False
     """Whether the head of a result comes when the run begins, and says that the resume was taken."""
     silence_is_consent: bool = True
     """Whether a stream that begins with silence has taken the resume; else nothing but its first event tells."""
+    event_types: frozenset[str] = frozenset({"text/event-stream"})
+    """Media types in which the backend's events, or a refusal in their place, may come."""
     commit: Literal["late", "with_answer"] = "late"
     """`late`: after an accepted resume, a lookup may still show the old interrupt, and the server would accept a second
     answer; the thread stays held until the state shows the resume. `with_answer`: a real server proved that its 2xx
@@ -221,6 +226,11 @@ class Dialect:
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """The request that resumes, in the client's mode."""
         raise NotImplementedError
+
+    def forwarded(self, resume: Resume) -> dict[str, Any]:
+        """The client's fields that the draft does not know and the backend does, or may."""
+        extra = resume.body.extra
+        return extra if self.forwards_extra else {name: extra[name] for name in extra if name in self.vocabulary}
 
     def refusal(self, response: Response) -> ResumeError:
         """What a status of 400 or more, in answer to that request, means."""

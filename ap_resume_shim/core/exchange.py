@@ -279,7 +279,8 @@ class ReadBody:
 class ReadEvents:
     """Read the beginning of the answer's stream, until it tells how it begins, or the grace is over.
 
-    Without a grace it is waited for as long as for any answer. Sent back: the bytes.
+    Without a grace it is waited for as long as for any answer. Sent back: the bytes; None where the stream ended
+    without any.
     """
 
     grace: float | None

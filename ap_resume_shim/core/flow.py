@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+from ap_resume_shim.core.acceptance import Case, accepted
 from ap_resume_shim.core.answering import REPLAYED, answer, cancel, join
 from ap_resume_shim.core.claiming import claim
-from ap_resume_shim.core.courses import Case, accepted
-from ap_resume_shim.core.dialect import Dialect, Started, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, Started
 from ap_resume_shim.core.errors import (
     AnswerLost,
     HoldLapsed,
@@ -33,20 +33,28 @@ from ap_resume_shim.core.exchange import (
     Pause,
     Recall,
     Repeated,
+    Request,
     Response,
     Send,
     Settings,
     Step,
     Untaken,
 )
+from ap_resume_shim.core.field_names import tokens
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.recognising import recognising
 from ap_resume_shim.core.redirection import stay
+
+T = TypeVar("T")
 
 
 def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
     """Find the interrupt; refuse, or resume exactly once; answer in the form that was asked for."""
+    dialect = recognising(dialect)
     resume = admit(resume, dialect, lenient=settings.lenient)
-    found = yield from dialect.lookup(resume)  # refuses whoever may not read the thread, before anything is recalled
+    found = yield from _unsent(
+        dialect.lookup(resume)
+    )  # refuses whoever may not read the thread, before anything is recalled
     kept: Kept | None = yield Recall()
     if kept is not None:
         yield from _answer_again(Case(resume, dialect, settings, found), kept)
@@ -56,15 +64,31 @@ def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
             "The same resume came a moment ago, most likely a double click: this one was not sent. "
             "Read the thread before you answer again."
         )
-    found, verdict = yield from claim(resume, dialect, settings, found)
-    resume = stay(resume, found, dialect)
-    found, verdict = yield from dialect.prepare(resume, found, verdict)
-    case = Case(resume, dialect, settings, found, found.names(verdict))
-    response = yield from _forward(case, verdict)
+    case, request = yield from _unsent(_prepare(resume, dialect, settings, found))
+    response = yield from _forward(case, request)
     try:
         yield from answer(case, response)
     except ResumeError as failure:
         failure.metadata.setdefault("resume_state", "consumed")
+        raise
+
+
+def _prepare(
+    resume: Resume, dialect: Dialect, settings: Settings, found: Found
+) -> Generator[Step, Any, tuple[Case, Request]]:
+    """Everything between the first look and the sending."""
+    found, verdict = yield from claim(resume, dialect, settings, found)
+    resume = stay(resume, found, dialect)
+    found, verdict = yield from dialect.prepare(resume, found, verdict)
+    return Case(resume, dialect, settings, found, found.names(verdict)), dialect.resume(resume, found, verdict)
+
+
+def _unsent(steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
+    """Steps before the resume is sent: where the backend fails, it was not."""
+    try:
+        return (yield from steps)
+    except UpstreamFailure as failure:
+        failure.metadata.setdefault("resume_state", "not_sent")
         raise
 
 
@@ -84,6 +108,8 @@ def admit(resume: Resume, dialect: Dialect, *, lenient: bool) -> Resume:
                 {"field": name},
             )
         resume.ignored.append(name)
+    forwarded = dialect.forwarded(resume)
+    resume.ignored[:] = tokens([*resume.ignored, *(name for name in body.extra if name not in forwarded)])
     dropped = {name: _DEFAULTS.get(name) for name in given}
     return resume if not given else resume.with_body(body.model_copy(update=dropped))
 
@@ -122,9 +148,8 @@ def _answer_again(case: Case, kept: Kept) -> Flow:
     )
 
 
-def _forward(case: Case, verdict: Verdict) -> Generator[Step, Any, Response | None]:
+def _forward(case: Case, request: Request) -> Generator[Step, Any, Response | None]:
     """Send the resume, once. What becomes of it when that fails is said in `metadata.resume_state`."""
-    request = case.dialect.resume(case.resume, case.found, verdict)
     try:
         response = yield from _send(Send(request, case.grace), case.settings)
     except (UpstreamUnreachable, HoldLapsed) as failure:

@@ -195,7 +195,6 @@ class RunTable(_Table):
     active: list[Scalar] = ["pending", "running"]
     created_at: Pointer = "/created_at"
     updated_at: Pointer = "/updated_at"
-    metadata: Pointer = "/metadata"
     read: RunLine | None = None
     wait: RunLine | None = None
     """Answered, as `[wait]` says, when the run has ended."""
@@ -259,6 +258,8 @@ class Profile(_Table):
     unsupported: list[Literal["metadata", "config", "webhook", "on_completion"]] = []
     partial: bool = True
     forwards_extra: bool = False
+    vocabulary: list[str] = []
+    """Fields of the server's own create-run body, which go on to it and are never taken for misspelt ones."""
     breakpoints: bool = True
     """Whether a thread that is interrupted and has an empty list of questions stopped at a breakpoint."""
     headers: dict[str, str] = {}

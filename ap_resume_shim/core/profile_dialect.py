@@ -86,6 +86,7 @@ class ProfileDialect(Dialect):
         self.redirecting: frozenset[str] = frozenset(profile.resume.redirecting)
         form = profile.interrupt.id_form
         self.interrupt_id_form = None if form is None else re.compile(form)
+        self.vocabulary = frozenset(profile.vocabulary)
         if profile.detect is not None:
             openapi = frozenset(map(plain_path, profile.detect.openapi))
             takes = {plain_path(route): frozenset(names) for route, names in profile.detect.takes.items()}
@@ -261,8 +262,8 @@ class ProfileDialect(Dialect):
             "stream_mode": list(body.stream_modes) if self.tells[resume.mode] == "events" else None,
         }
         value: Any = fill(table.json_, {name: item for name, item in names.items() if item is not None})
-        if self.forwards_extra:
-            value = {**body.extra, **value}
+        if forwarded := self.forwarded(resume):
+            value = {**forwarded, **value}
         if not isinstance(verdict, GoOn):
             spelled = self._spelled(verdict.by_id, found)
             value = place(value, self._answer_at, spelled) if self._answer_at else spelled
@@ -300,12 +301,11 @@ class ProfileDialect(Dialect):
         if not isinstance(run_id, str):
             goes_on = "run_id" in names_in(self._lines[resume.mode])
             return Started(found.run_id, found.agent_id) if goes_on and found.run_id is not None else None
-        created, updated, metadata = (
-            None if (value := point(run, at)) is MISSING else value
-            for at in (where.created_at, where.updated_at, where.metadata)
+        created, updated = (
+            None if (value := point(run, at)) is MISSING else _moment(value)
+            for at in (where.created_at, where.updated_at)
         )
-        kept = metadata if isinstance(metadata, dict) else None
-        return Started(run_id, found.agent_id, _moment(created), _moment(updated), "pending", kept)
+        return Started(run_id, found.agent_id, created, updated)
 
     def _run_in(self, body: bytes, tells: Tells) -> Any:
         if tells == "events":
@@ -356,6 +356,8 @@ class ProfileDialect(Dialect):
     def ended(self, body: bytes) -> Ended:
         """By the profile's `[wait]`."""
         answer, where = Response(200, (), body.strip()).json, self.profile.wait
+        if where.values and not isinstance(answer, dict):
+            raise UpstreamUnrecognised(f"The profile {self.name!r} knows no result but objects.")
         values, messages, error = (
             MISSING if at is None else point(answer, at) for at in (where.values, where.messages, where.error)
         )

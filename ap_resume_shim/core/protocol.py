@@ -5,7 +5,8 @@ Where this differs from the draft's OpenAPI file, and why:
 - `RunResumeStream` there requires `run_id, created_at, updated_at, status, metadata`, copied from `Run`: taken
   literally, every stream request would be refused. Here they are not required.
 - The text calls the new run "queued or in_progress"; the enumeration has `pending`, which is what is answered.
-- `input: null` is an answer, `input` absent means "go on"; other fields given as null count as absent.
+- `input: null` is an answer, `input` absent means "go on"; other fields given as null count as absent, and so does an
+  empty list of `messages`.
 - `interrupt_id` is ours: it pins the answer to one question.
 - `thread_id` has `format: uuid` there. Which ids are well formed is the backend's to say (`Dialect.thread_key`).
 """
@@ -16,11 +17,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from ap_resume_shim.core import strictjson
+from ap_resume_shim.core import field_names, strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
 from ap_resume_shim.core.idempotency import fingerprint, one_spelling
+from ap_resume_shim.core.messages import as_messages
 
 StreamMode = Literal["values", "messages", "updates", "custom"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
@@ -53,6 +55,14 @@ REFUSED = {
 
 _SLIP = frozenset({"run_id", "created_at", "updated_at", "status"})
 """What clients generated from the draft have to send on the stream route."""
+
+_ALIASES = dict.fromkeys(
+    ("answer", "answers", "resume", "value", "inputs", "response", "reply", "decision", "decisions"), "input"
+)
+"""What other APIs call the answer."""
+
+_MAX_UNKNOWN = 100
+"""Fields of one body that neither the draft nor the backend knows."""
 
 
 class _Model(BaseModel):
@@ -100,6 +110,11 @@ class RunResume(_Model):
 
     _drop_nulls = model_validator(mode="before")(_without_nulls)
 
+    @field_validator("messages", mode="after")
+    @classmethod
+    def _none_for_empty(cls, messages: list[Message] | None) -> list[Message] | None:
+        return messages or None
+
     @property
     def has_input(self) -> bool:
         """Whether `input` was given; null counts."""
@@ -132,7 +147,7 @@ class Resume:
     nonce: str = ""
     """A UUID of this request alone (from the shell), for backends whose clients name runs and messages."""
     ignored: list[str] = field(default_factory=list)
-    """Fields dropped by `lenient`, named in `AP-Resume-Ignored`."""
+    """Fields that the backend does not get, named in `AP-Resume-Ignored`: at most 20, all of them tokens."""
 
     @property
     def thread_id(self) -> str:
@@ -144,11 +159,19 @@ class Resume:
         return replace(self, body=body)
 
 
-def parse(raw: bytes, mode: Mode, *, now: str, nonce: str = "", interrupt_id: str | None = None) -> Resume:
+def parse(
+    raw: bytes,
+    mode: Mode,
+    *,
+    now: str,
+    nonce: str = "",
+    interrupt_id: str | None = None,
+    vocabulary: frozenset[str] = frozenset(),
+) -> Resume:
     """Read a client's body.
 
-    `interrupt_id` is the header `AP-Interrupt-Id`, for clients generated from the draft. Raises `InvalidRequest`
-    or `UnsupportedField`.
+    `interrupt_id` is the header `AP-Interrupt-Id`, for clients generated from the draft; `vocabulary` has the names of
+    the backend's own fields (`Dialect.vocabulary`). Raises `InvalidRequest` or `UnsupportedField`.
     """
     if not raw.strip():
         raise InvalidRequest('The body is empty: send at least {"thread_id": …}.')
@@ -161,6 +184,9 @@ def parse(raw: bytes, mode: Mode, *, now: str, nonce: str = "", interrupt_id: st
     for name, reason in REFUSED.items():
         if value.get(name) is not None:
             raise UnsupportedField(f"`{name}` is not a field of a resume. {reason}", {"field": name})
+    _refuse_misspelt(value, RunResume, _SLIP | vocabulary, _ALIASES)
+    if isinstance(value.get("config"), dict):
+        _refuse_misspelt(value["config"], Config, frozenset(), {}, within="config.")
     if mode is not Mode.STREAM and value.get("stream_mode") is not None:
         raise UnsupportedField(f"`stream_mode` belongs to PATCH {Mode.STREAM.route} alone.", {"field": "stream_mode"})
     if "messages-tuple" in _listed(value.get("stream_mode")):
@@ -186,6 +212,23 @@ def parse(raw: bytes, mode: Mode, *, now: str, nonce: str = "", interrupt_id: st
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _refuse_misspelt(
+    given: dict[str, Any], model: type[_Model], exempt: frozenset[str], aliases: dict[str, str], within: str = ""
+) -> None:
+    """Refuse names that are near to one of ours: a misspelt answer must not become null, nor a misspelt pin none."""
+    known = model.model_fields
+    unknown = [name for name, value in given.items() if value is not None and name not in known and name not in exempt]
+    if len(unknown) > _MAX_UNKNOWN:
+        raise InvalidRequest(f"The body has {len(unknown)} unknown fields, more than {_MAX_UNKNOWN}: leave them out.")
+    for name in unknown:
+        right = field_names.meant(name, known, aliases)
+        if right is not None:
+            raise InvalidRequest(
+                f"`{within}{name}` is not a field of a resume: did you mean `{within}{right}`?",
+                {"field": within + name, "did_you_mean": within + right},
+            )
 
 
 def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -241,9 +284,11 @@ class Run:
         }
 
 
-def wait_response(run: Run, values: Any) -> dict[str, Any]:
-    """The draft's `RunWaitResponse`: messages that stand in the values are lifted out of them."""
-    if isinstance(values, dict) and isinstance(values.get("messages"), list):
-        rest = {key: value for key, value in values.items() if key != "messages"}
-        return {"run": run.as_json(), "values": rest, "messages": values["messages"]}
-    return {"run": run.as_json(), "values": {} if values is None else values}
+def wait_response(run: Run, result: Any) -> dict[str, Any]:
+    """The draft's `RunWaitResponse`: `values` is an object, and a list of messages in it stands beside it."""
+    values = {} if result is None else result if isinstance(result, dict) else {"value": result}
+    messages = as_messages(values.get("messages"))
+    if messages is None:
+        return {"run": run.as_json(), "values": values}
+    rest = {name: value for name, value in values.items() if name != "messages"}
+    return {"run": run.as_json(), "values": rest, "messages": messages}

@@ -44,10 +44,11 @@ def loads(raw: bytes) -> Any:
 def read(raw: bytes | str) -> Any:
     """Read what a backend wrote, as far as it can be passed on; raises `ValueError`.
 
-    NaN and the infinities, which Python's servers write, become null, as in a browser.
+    NaN and the infinities, which Python's servers write, become null, as in a browser. A number too large for a double
+    is refused, since it could not be written again.
     """
     try:
-        return json.loads(raw, parse_constant=lambda _: None)
+        return json.loads(raw, parse_constant=lambda _: None, parse_float=_finite)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 

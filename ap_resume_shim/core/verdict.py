@@ -12,6 +12,7 @@ from ap_resume_shim.core.errors import (
     AmbiguousInterrupt,
     InterruptAlreadyAnswered,
     InterruptNotPending,
+    InvalidRequest,
     MultipleInterrupts,
     ThreadBusy,
     ThreadNotInterrupted,
@@ -39,6 +40,8 @@ def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] =
     if by_id is not None:
         _check_pending(set(by_id), found, dialect, resume.now)
     if found.interrupts:
+        if answer is _NOTHING:
+            _refuse_unknown(resume, dialect)
         return _of_pending(by_id, answer, found, now=resume.now, partial=dialect.partial)
     if found.answered:
         if answer is _NOTHING:
@@ -94,6 +97,17 @@ def _answer(resume: Resume) -> Any:
     if body.messages is not None:
         return [message.model_dump(exclude_unset=True) for message in body.messages]
     return _NOTHING
+
+
+def _refuse_unknown(resume: Resume, dialect: Dialect) -> None:
+    """Refuse an unknown field where nothing answers a pending question: it may be the answer, misspelt."""
+    unknown = sorted(set(resume.body.extra) - dialect.vocabulary)
+    if unknown:
+        raise InvalidRequest(
+            f"A question is pending, `input` is missing, and `{unknown[0]}` is not a field of a resume. "
+            "Send the answer in `input`; to answer with null, send `input: null`.",
+            {"field": unknown[0]},
+        )
 
 
 def _check_pending(ids: set[str | None], found: Found, dialect: Dialect, now: str) -> None:

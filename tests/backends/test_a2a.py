@@ -492,7 +492,7 @@ def test_a_clients_own_message_is_sent_as_it_is() -> None:
     assert thread.memory.message["parts"] == [{"text": "yes"}]
 
 
-@pytest.mark.parametrize("messages", [[], [{"role": "user", "content": "a"}] * 2, [{"role": "system", "content": "a"}]])
+@pytest.mark.parametrize("messages", [[{"role": "user", "content": "a"}] * 2, [{"role": "system", "content": "a"}]])
 def test_a_task_takes_one_message_of_a_user(messages: JsonList) -> None:
     dialect, thread = dialect_for(REST_CARD)
     with pytest.raises(UnsupportedInput):
@@ -603,7 +603,7 @@ def test_an_agent_that_fails_has_taken_the_resume() -> None:
     assert dialect.ended(boom.body) == Ended(error={"message": "boom"})
     started = dialect.started(Response(200), boom.body, resume(Mode.BACKGROUND), thread)
     assert started is not None
-    assert (started.run_id, started.status, started.metadata) == ("t1", "error", {"error": {"message": "boom"}})
+    assert (started.run_id, started.status, started.error) == ("t1", "error", {"message": "boom"})
     event = Response(200, (), b"event: error\ndata: " + boom.body + b"\n\n")
     assert dialect.refused(resume(Mode.STREAM), event) is None
 
@@ -619,7 +619,7 @@ def test_the_task_is_the_run() -> None:
     assert started == Started("t1", "Helper", memory=thread.memory)
     failed = dialect.started(Response(200), body({"task": task("failed")}), resume(Mode.BACKGROUND), thread)
     assert failed is not None
-    assert failed.metadata == {"error": {"state": "failed", "message": "The task is failed."}}
+    assert failed.error == {"state": "failed", "message": "The task is failed."}
 
 
 @pytest.mark.parametrize(
@@ -653,7 +653,6 @@ def test_a_run_has_ended_when_its_task_is_at_rest() -> None:
     for state in ("completed", "failed", "input-required"):
         assert dialect.has_ended(answer(task(state)))
     assert dialect.has_ended(answer(failure(-32001, "Task not found")))
-    assert dialect.has_ended(answer("?"))
 
 
 def test_a_wait_ends_with_what_was_made_and_said() -> None:
@@ -671,7 +670,23 @@ def test_a_wait_ends_with_what_was_made_and_said() -> None:
 def test_an_agent_may_answer_with_a_message_alone() -> None:
     ended = dialect_for(RPC_CARD)[0].ended(body(rpc({"message": said("ROLE_AGENT", "hi")})))
     assert ended.values == {"artifacts": [], "messages": [{"role": "assistant", "content": "hi", "id": "m1"}]}
-    assert dialect_for(RPC_CARD)[0].ended(b"?").values == {"artifacts": [], "messages": []}
+    for unknown in (b"[]", b"{}", b'{"jsonrpc": "2.0", "result": {"kind": "status-update"}}'):
+        with pytest.raises(UpstreamUnrecognised, match="holds no task"):
+            dialect_for(RPC_CARD)[0].ended(unknown)
+
+
+def test_a_list_of_tasks_without_an_end_is_given_up() -> None:
+    page = {"tasks": [task()], "nextPageToken": "1"}
+    error = refused({GET_CARD: REST_CARD, LIST: page, f"{LIST}&pageToken=1": page})
+    assert (error.code, "no end" in error.message) == ("upstream_unrecognised", True)
+
+
+def test_json_in_place_of_events_is_no_guess() -> None:
+    dialect, thread = dialect_for(REST_CARD)
+    with pytest.raises(UpstreamUnrecognised, match="no stream of events"):
+        dialect.started(
+            Response(200), body({"task": task("working")}), resume(Mode.STREAM), replace(thread, run_id="t1")
+        )
 
 
 def test_parts_that_are_not_text_are_blocks() -> None:

@@ -242,7 +242,6 @@ def test_a_message_of_texts_is_sent_as_one() -> None:
 @pytest.mark.parametrize(
     "messages",
     [
-        [],
         [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
         [{"role": "assistant", "content": "a"}],
         [{"role": "user", "content": "a", "id": "m1"}],

@@ -668,6 +668,8 @@ def test_a_tools_call_and_its_result_are_in_the_messages() -> None:
 def test_a_snapshot_of_the_messages_holds_all_of_them() -> None:
     snapshot = {"type": "MESSAGES_SNAPSHOT", "messages": [{"id": "m0", "role": "user", "content": "hi"}]}
     assert ended(*SAID, snapshot, FINISHED).values["messages"] == snapshot["messages"]
+    calls = {"id": "m1", "role": "assistant", "toolCalls": []}
+    assert ended({**snapshot, "messages": [calls]}, FINISHED).values["messages"] == [{**calls, "content": ""}]
     assert ended({"type": "MESSAGES_SNAPSHOT"}, FINISHED) == Ended({})
 
 

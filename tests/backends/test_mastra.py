@@ -373,7 +373,6 @@ def test_a_record_without_end_is_an_error() -> None:
         ({"status": "success", "result": [1]}, Ended([1])),
         ({"status": "suspended", "suspended": [["ask"]]}, Ended()),
         ({"status": "failed", "error": {"message": "boom"}}, Ended(error={"message": "boom"})),
-        (None, Ended()),
     ],
 )
 def test_a_wait_tells_the_run(body: Any, ended: Ended) -> None:

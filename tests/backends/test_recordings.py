@@ -39,8 +39,9 @@ from ap_resume_shim.core.exchange import (
     Untaken,
 )
 from ap_resume_shim.core.flow import resume_flow
-from ap_resume_shim.core.protocol import parse
+from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.sse import first_event
+from tests import draft
 from tests.recordings import BACKENDS, KEPT, Document, Recording, is_stream, load_all, load_dialect, read_chunks
 from tests.recordings.apps import replayed
 from tests.recordings.cases import all_of
@@ -60,6 +61,9 @@ def test_every_case_is_recorded() -> None:
 def test_the_flow_asks_and_answers_as_recorded(recording: Recording) -> None:
     replay = Replay(recording)
     assert replay.run() == _comparable(recording.reply)
+    if replay.reply is not None and recording.mode is not Mode.STREAM:
+        kind = "Run" if recording.mode is Mode.BACKGROUND else "RunWaitResponse"
+        draft.check(kind if replay.reply["status"] == 200 else "ErrorResponse", replay.reply["body"])
     assert replay.left == []
 
 

@@ -55,7 +55,7 @@ BUSY = Found("busy", run_id="r1")
 DONE = Found("idle", values={"done": True}, updated_at="later", run_id="r1")
 NAMED = Response(200, (("content-location", "r1"),))
 NAMELESS = Response(200)
-RUN_ENDED, RUN_GOES_ON = Response(200, (), b"ended"), Response(200, (), b"goes on")
+RUN_ENDED, RUN_GOES_ON = Response(200, (), b'{"over": true}'), Response(200, (), b"{}")
 GONE = ClientGone()
 
 
@@ -73,6 +73,7 @@ class Plain(Dialect):
     refuses: ResumeError | None = None
     armed: bool = True
     forwards_extra: bool = True
+    vocabulary: frozenset[str] = frozenset()
     tells: Mapping[Mode, Tells] = field(default_factory=lambda: NATIVE)
     accepts_at_head: bool = True
     commit: Literal["late", "with_answer"] = "with_answer"
@@ -113,11 +114,7 @@ class Plain(Dialect):
         told = first.json if first is not None else Response(200, (), body).json
         run_id = told.get("run_id") if isinstance(told, dict) else None
         return (
-            None
-            if run_id is None
-            else Started(
-                run_id, found.agent_id, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", metadata={"by": "backend"}
-            )
+            None if run_id is None else Started(run_id, found.agent_id, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z")
         )
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
@@ -133,7 +130,7 @@ class Plain(Dialect):
         return Request.get(f"run {started.run_id}")
 
     def has_ended(self, response: Response) -> bool:
-        return response.body == b"ended"
+        return bool(response.json)
 
     def ended(self, body: bytes) -> Ended:
         told = Response(200, (), body).json or {}

@@ -84,15 +84,18 @@ def test_the_run_of_a_background_resume_is_what_the_backend_says_of_it() -> None
         "status": "pending",
         "created_at": "2026-01-01T00:00:00Z",
         "updated_at": "2026-01-01T00:00:01Z",
-        "metadata": {"ticket": 1, "by": "backend"},
+        "metadata": {"ticket": 1},
     }
 
 
+SAID = b'{"values": {"a": 1, "messages": [{"type": "ai", "content": "yes", "x": 1}]}}'
+
+
 def test_a_wait_is_answered_with_run_and_values() -> None:
-    told = drive(WAIT, {"read body": b'{"values": {"a": 1, "messages": ["m"]}}'}, metadata={"ticket": 1})
+    told = drive(WAIT, {"read body": SAID}, metadata={"ticket": 1})
     assert told.value["run"]["metadata"] == {"ticket": 1}
     assert (told.value["run"]["created_at"], told.value["run"]["updated_at"]) == (NOW, "later")
-    assert (told.value["values"], told.value["messages"]) == ({"a": 1}, ["m"])
+    assert (told.value["values"], told.value["messages"]) == ({"a": 1}, [{"role": "ai", "content": "yes", "x": 1}])
 
 
 def test_values_that_a_wait_leaves_out_are_read_from_the_thread() -> None:
@@ -486,6 +489,13 @@ def test_lenient_drops_the_field_and_names_it(mode: Mode) -> None:
     assert "DELETE thread" not in told.steps
 
 
+@every_mode
+def test_unknown_fields_that_the_backend_does_not_get_are_named(mode: Mode) -> None:
+    told = drive(mode, dialect=Plain(forwards_extra=False, vocabulary=frozenset({"known"})), known=1, x_one=1, x_two=2)
+    assert told.reply is not None
+    assert dict(told.reply.headers)["ap-resume-ignored"] == "x_one, x_two"
+
+
 def test_what_lenient_drops_does_not_reach_the_backend() -> None:
     told = drive(WAIT, dialect=Plain(unsupported=frozenset({"webhook"})), lenient=True, webhook="http://hook")
     assert told.request is not None
@@ -859,3 +869,17 @@ def test_an_answer_that_was_taken_and_not_heard_is_409(mode: Mode, state: str, s
     told = drive(mode, {"GET thread again": LATE}, dialect=Plain(acceptance_unproven=True, lost=lost))
     assert (told.code, told.resume_state, told.steps[-1]) == ("resume_not_consumed", state, step)
     assert told.steps.count("pause 0.1") == pauses, "the settle time, unless it is certain"
+
+
+@every_mode
+def test_a_backend_that_fails_before_the_sending_got_nothing(mode: Mode) -> None:
+    told = drive(mode, {"GET thread": UpstreamError("The backend failed.")})
+    assert (told.code, told.resume_state) == ("upstream_error", "not_sent")
+    assert "send" not in told.steps
+
+
+@every_mode
+def test_an_empty_stream_and_an_empty_body_are_no_run(mode: Mode) -> None:
+    told = drive(mode, {"read body": b"", "read events": None})
+    assert (told.code, told.resume_state) == ("upstream_unrecognised", "unknown")
+    assert "accepted" in told.after_send

@@ -329,6 +329,13 @@ def test_unknown_fields_go_on_where_the_vocabulary_is_the_same() -> None:
     assert "extra" not in sent(profile(), Input({None: 1}), extra=1)
 
 
+def test_fields_of_the_servers_own_vocabulary_go_on() -> None:
+    dialect = profile(thread_is='""\nvocabulary = ["extra"]')
+    assert dialect.vocabulary == {"extra"}
+    body = sent(dialect, Input({None: 1}), extra=1, other=2)
+    assert (body["extra"], "other" in body) == (1, False)
+
+
 def test_an_agent_in_the_path_has_to_be_known() -> None:
     dialect = profile(wait='"POST /agents/{agent_id}/go"')
     request = dialect.resume(resume(), Found("interrupted", agent_id="x y"), GoOn())
@@ -372,11 +379,10 @@ def test_the_run_is_named_by_content_location_where_the_body_does_not() -> None:
     assert profile().started(head, body, resume(), Found("idle")) == Started("s")
 
 
-@pytest.mark.parametrize(("metadata", "kept"), [({"a": 1}, {"a": 1}), ("x", None), ([1], None), (None, None)])
-def test_the_run_is_told_with_its_times_and_metadata(metadata: Any, kept: Any) -> None:
-    run = strictjson.dumps({"run_id": "r", "created_at": "1", "updated_at": "2", "metadata": metadata})
+def test_the_run_is_told_with_its_times() -> None:
+    run = strictjson.dumps({"run_id": "r", "created_at": "1", "updated_at": "2"})
     started = profile().started(OK, run, resume(Mode.BACKGROUND), Found("idle"))
-    assert started == Started("r", None, "1", "2", "pending", kept)
+    assert started == Started("r", None, "1", "2")
 
 
 def test_the_run_has_an_address_of_its_own() -> None:
@@ -411,12 +417,16 @@ def test_a_run_is_over_when_its_status_is_none_of_the_active_ones(status: Any, e
         (b'{"values": {"a": 1}, "messages": []}', Ended({"a": 1, "messages": []})),
         (b'{"messages": ["m"]}', Ended({"messages": ["m"]})),
         (b'{"run": {"error": "boom"}}', Ended(None, "boom")),
-        (b"\n", Ended()),
     ],
 )
 def test_the_result_is_read_from_the_waits_answer(body: bytes, ended: Ended) -> None:
     assert profile("[wait]", 'error = "/run/error"').ended(body) == ended
     assert profile().ended(body).error is None
+
+
+def test_a_result_of_another_type_is_not_guessed() -> None:
+    with pytest.raises(ResumeError, match="knows no result but objects"):
+        profile().ended(b"[]")
 
 
 def test_its_stream_is_relayed() -> None:

@@ -10,9 +10,11 @@ from hypothesis import given
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, Run, parse, wait_response
+from tests import draft
 from tests.core.test_strictjson import values
 
 NOW = "2026-11-24T12:00:00+00:00"
+SAID = {"role": "ai", "content": "yes"}
 NULLABLE = ["agent_id", "messages", "metadata", "config", "webhook", "on_completion", "on_disconnect", "stream_mode"]
 NULLABLE += ["interrupt_id", "command", "if_not_exists", "multitask_strategy", "unknown"]
 
@@ -78,6 +80,56 @@ def test_create_run_vocabulary_is_refused_by_name(field: str) -> None:
         parse(strictjson.dumps({"thread_id": "t", field: {"resume": 1}}), Mode.WAIT, now=NOW)
     assert refused.value.metadata == {"field": field}
     assert f"`{field}`" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "right"),
+    [
+        ({"answer": "approve"}, "answer", "input"),
+        ({"inputs": "approve"}, "inputs", "input"),
+        ({"Input": "approve"}, "Input", "input"),
+        ({"resume": "approve"}, "resume", "input"),
+        ({"value": "approve"}, "value", "input"),
+        ({"decisions": []}, "decisions", "input"),
+        ({"input": "approve", "interuptId": "q1"}, "interuptId", "interrupt_id"),
+        ({"input": "approve", "mesages": []}, "mesages", "messages"),
+        ({"input": "approve", "streamMode": "values"}, "streamMode", "stream_mode"),
+        ({"input": "approve", "config": {"recursionLimit": 3}}, "config.recursionLimit", "config.recursion_limit"),
+        ({"input": "approve", "config": {"configurabel": {}}}, "config.configurabel", "config.configurable"),
+    ],
+)
+def test_a_misspelt_field_is_refused_with_the_right_name(body: dict[str, Any], field: str, right: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(**body)
+    assert refused.value.metadata == {"field": field, "did_you_mean": right}
+    assert f"`{right}`" in refused.value.message
+
+
+def test_a_misspelt_thread_id_is_not_merely_missing() -> None:
+    with pytest.raises(InvalidRequest, match="did you mean `thread_id`"):
+        parse(b'{"threadId": "t", "input": 1}', Mode.WAIT, now=NOW)
+
+
+def test_a_field_that_the_backend_knows_is_not_misspelt() -> None:
+    vocabulary = frozenset({"value", "tools"})
+    body = parse(b'{"thread_id": "t", "value": 1, "tools": 2}', Mode.WAIT, now=NOW, vocabulary=vocabulary).body
+    assert body.extra == {"value": 1, "tools": 2}
+
+
+def test_a_misspelt_field_that_is_null_counts_as_absent() -> None:
+    assert read(answer=None, Input=None, config={"tag": None}).body.extra == {}
+
+
+def test_a_body_has_a_bounded_number_of_unknown_fields() -> None:
+    fields: dict[str, Any] = {f"x{number}": 1 for number in range(100)}
+    assert read(**fields).body.extra == fields
+    with pytest.raises(InvalidRequest, match="101 unknown fields"):
+        read(**fields, another=1)
+
+
+def test_an_empty_list_of_messages_counts_as_absent() -> None:
+    assert read(messages=[]).body.messages is None
+    assert read(messages=[], input="yes").body.input == "yes"
 
 
 @pytest.mark.parametrize("mode", [Mode.BACKGROUND, Mode.WAIT])
@@ -186,15 +238,19 @@ def test_a_run_has_every_field_that_the_draft_requires() -> None:
 @pytest.mark.parametrize(
     ("given_values", "expected"),
     [
-        ({"a": 1, "messages": [{"role": "ai"}]}, {"values": {"a": 1}, "messages": [{"role": "ai"}]}),
+        ({"a": 1, "messages": [SAID]}, {"values": {"a": 1}, "messages": [SAID]}),
+        ({"a": 1, "messages": [SAID, 1]}, {"values": {"a": 1, "messages": [SAID, 1]}}),
         ({"messages": []}, {"values": {}, "messages": []}),
         ({"messages": "none"}, {"values": {"messages": "none"}}),
         ({"a": 1}, {"values": {"a": 1}}),
-        ("done", {"values": "done"}),
-        ([], {"values": []}),
+        ("done", {"values": {"value": "done"}}),
+        ([SAID], {"values": {"value": [SAID]}}),
+        (False, {"values": {"value": False}}),
         (None, {"values": {}}),
     ],
 )
-def test_messages_are_lifted_out_of_the_values(given_values: Any, expected: dict[str, Any]) -> None:
+def test_values_are_an_object_and_messages_stand_beside_them(given_values: Any, expected: dict[str, Any]) -> None:
     run = Run("r", "t", None, "success", NOW, NOW)
-    assert wait_response(run, given_values) == {"run": run.as_json(), **expected}
+    answer = wait_response(run, given_values)
+    assert answer == {"run": run.as_json(), **expected}
+    draft.check("RunWaitResponse", answer)

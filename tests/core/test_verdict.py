@@ -35,6 +35,7 @@ class Backend:
     partial: bool = True
     way_out: str = "There is a way out."
     interrupt_id_form: re.Pattern[str] | None = re.compile("[0-9a-f]{32}")
+    vocabulary: frozenset[str] = frozenset({"durability"})
 
 
 def verdict(
@@ -88,10 +89,23 @@ def test_going_on_answers_a_single_question_with_null() -> None:
     assert verdict(Found("interrupted", (A,))) == Input({"a": None})
 
 
+def test_an_unknown_field_is_refused_where_nothing_else_answers_the_question() -> None:
+    without: list[dict[str, Any]] = [{}, {"messages": []}, {"interrupt_id": "a"}]
+    for nothing in without:
+        error = refusal(Found("interrupted", (A,)), x_answer="yes", **nothing)
+        assert (error.code, error.metadata) == ("invalid_request", {"field": "x_answer"})
+
+
+def test_an_unknown_field_is_no_answer_where_there_is_one_or_nothing_is_asked_or_the_backend_knows_it() -> None:
+    assert verdict(Found("interrupted", (A,)), input=None, x_answer="yes") == Input({"a": None})
+    assert verdict(Found("interrupted", breakpoint=True), x_answer="yes") == GoOn()
+    assert verdict(Found("interrupted", (A,)), durability="sync") == Input({"a": None})
+
+
 def test_messages_are_the_answer_where_there_is_no_input() -> None:
     messages = [{"role": "user", "content": "yes"}]
     assert verdict(Found("interrupted", (A,)), messages=messages) == Input({"a": messages})
-    assert verdict(Found("interrupted", (A,)), messages=[]) == Input({"a": []})
+    assert verdict(Found("interrupted", (A,)), messages=[]) == Input({"a": None})
 
 
 def test_a_question_without_an_id_is_answered_too() -> None:

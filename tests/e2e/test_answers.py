@@ -49,10 +49,15 @@ def test_wait_answers_with_run_and_values(world: World) -> None:
     assert not [key for key in answer["values"] if key.startswith("__")]
 
 
-def test_wait_lifts_messages_out_of_the_values(world: World) -> None:
+def test_wait_lifts_messages_out_of_the_values_as_the_drafts_messages(world: World) -> None:
     thread = world.interrupted("msgs")
     answer = world.resume(Mode.WAIT, thread, input="yes").response.json()
-    assert "yes" in str(answer["messages"][-1]["content"])
+    said = answer["messages"][-1]
+    assert (said["role"], said["content"], "type" in said) == (
+        "ai" if world.has_ids else "assistant",
+        'answer: "yes"',
+        False,
+    )
     assert "messages" not in answer["values"]
 
 

@@ -67,7 +67,7 @@ def test_metadata_and_config_reach_the_run(world: World, mode: Mode) -> None:
     seen = json.dumps(world.values(thread))
     assert "mint" in seen
     if mode is not Mode.STREAM:
-        assert outcome.run["metadata"]["ticket"] == "T-1"
+        assert outcome.run["metadata"] == {"ticket": "T-1"}
 
 
 def test_unknown_fields_go_on_to_langgraph_and_are_ignored_elsewhere(world: World, mode: Mode) -> None:
@@ -75,6 +75,38 @@ def test_unknown_fields_go_on_to_langgraph_and_are_ignored_elsewhere(world: Worl
     assert world.resume(mode, thread, input="yes", x_unknown={"a": 1}).status == 200
     sent = world.run_requests(thread)[-1]["body"]
     assert sent.get("x_unknown") == ({"a": 1} if world.has_ids else None)
+
+
+@pytest.mark.parametrize("field", ["answer", "inputs", "Input", "resume", "value", "x_answer"])
+def test_a_misspelt_answer_never_becomes_null(world: World, mode: Mode, field: str) -> None:
+    thread = world.interrupted("ask")
+    body: dict[str, Any] = {field: "approve"}
+    outcome = world.resume(mode, thread, **body)
+    assert (outcome.status, outcome.code) == (422, "invalid_request")
+    assert len(world.run_requests(thread)) == 1
+    assert world.resume(mode, thread, input="approve").status == 200
+    assert world.values(thread)["answer"] == "approve"
+
+
+def test_a_misspelt_pin_is_refused(world: World, mode: Mode) -> None:
+    thread = world.interrupted("ask")
+    outcome = world.resume(mode, thread, input="approve", interuptId="another")
+    assert (outcome.status, outcome.code) == (422, "invalid_request")
+    assert "`interrupt_id`" in outcome.response.json()["message"]
+    assert world.driver.status(thread) == "interrupted"
+
+
+def test_an_empty_list_of_messages_counts_as_absent(world: World, mode: Mode) -> None:
+    thread = world.interrupted("ask")
+    assert world.resume(mode, thread, input="approve", messages=[]).status == 200
+    assert world.values(thread)["answer"] == "approve"
+
+
+@pytest.mark.on(*GRAPHS)
+def test_fields_of_the_servers_own_vocabulary_are_no_misspelt_answer(world: World, mode: Mode) -> None:
+    thread = world.interrupted("ask")
+    assert world.resume(mode, thread, durability="exit", context={}).status == 200
+    assert world.run_requests(thread)[-1]["body"]["durability"] == "exit"
 
 
 @pytest.mark.parametrize("field", ["command", "if_not_exists", "multitask_strategy"])

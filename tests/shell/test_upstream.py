@@ -49,12 +49,16 @@ async def test_repeated_headers_keep_their_order() -> None:
 
 
 async def test_a_lookup_has_no_body_and_wants_json() -> None:
-    assert made(headers=[(b"accept", b"text/html")])["headers"] == [(b"accept", b"application/json")]
+    assert made(headers=[(b"accept", b"text/html")])["headers"] == [
+        (b"accept", b"application/json"),
+        (b"accept-encoding", b"identity"),
+    ]
 
 
 async def test_a_body_is_announced() -> None:
     assert made(Request.post("/runs", {}), headers=[])["headers"] == [
         (b"accept", b"application/json"),
+        (b"accept-encoding", b"identity"),
         (b"content-type", b"application/json"),
         (b"content-length", b"2"),
     ]

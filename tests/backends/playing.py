@@ -1,0 +1,194 @@
+"""Playing a resume against recorded answers, one of which is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from ap_resume_shim.backends import load_backend
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.dialect import Dialect
+from ap_resume_shim.core.errors import ConfigurationError, ResumeError
+from ap_resume_shim.core.exchange import (
+    Accepted,
+    Answer,
+    Ask,
+    Begin,
+    Drain,
+    Join,
+    Peek,
+    Poll,
+    ReadBody,
+    ReadEvents,
+    Reply,
+    Request,
+    Response,
+    Send,
+    Settings,
+    Step,
+    StreamReply,
+    Tell,
+    Untaken,
+)
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.protocol import Mode, parse
+from ap_resume_shim.explaining import Rehearsal, Rehearsed, rehearsal
+from tests.recordings import Recording, load_dialect, read_chunks
+
+THREAD = "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10"
+ANSWERS: dict[str, Any] = {
+    "agno": True,
+    "mastra-agent": {"approved": True},
+    "agntcy": {"approved": True},
+    "run-resume-body": {"answer": "yes"},
+}
+"""What the question of a rehearsal takes, where text is no answer to it."""
+
+Change = Callable[[int, Response], Response]
+"""Takes the number of an answer, counted from 0, and the answer as it was recorded."""
+
+
+@dataclass
+class Played:
+    """How a resume ended."""
+
+    answers: int = 0
+    sent_at: int | None = None
+    """The number of the answer to the resume."""
+    reply: Reply | None = None
+    stream: bytes | None = None
+    error: Exception | None = None
+    taken: bool | None = None
+    """What the guard was told: accepted, or certainly not; None: nothing."""
+    steps: list[str] = field(default_factory=list)
+
+    @property
+    def refused(self) -> ResumeError:
+        assert isinstance(self.error, ResumeError), repr(self.error)
+        return self.error
+
+    @property
+    def state(self) -> Any:
+        return self.refused.metadata.get("resume_state")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A resume, and what its backend answered."""
+
+    name: str
+    dialect: Dialect
+    mode: Mode
+    body: bytes
+    answers: Rehearsal
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@cache
+def rehearsed(backend: str, mode: Mode) -> Case:
+    """The backend's rehearsal."""
+    answers = rehearsal(backend)
+    assert answers is not None
+    body = strictjson.dumps({"thread_id": THREAD, "input": ANSWERS.get(backend, "yes")})
+    return Case(f"{backend} {mode.name.lower()}", load_backend(backend), mode, body, answers)
+
+
+def recorded(recording: Recording) -> Case:
+    """A recording that is answered with 200."""
+    answers = [
+        {
+            "request": f"{exchange['request']['method']} {exchange['request']['target']}",
+            **exchange["response"],
+            "body": b"".join(read_chunks(exchange["response"])).decode(),
+        }
+        for step in recording.exchanges
+        for exchange in step
+    ]
+    return Case(str(recording), load_dialect(recording.backend), recording.mode, recording.body, answers)
+
+
+def play(case: Case, change: Change) -> Played:
+    """The resume from its first look to its end."""
+    resume = parse(case.body, case.mode, now="2026-11-24T12:00:00+00:00", nonce="n" * 32)
+    stage, played = _Changed(Rehearsed(resume, case.answers), change), Played()
+    flow = resume_flow(resume, case.dialect, Settings(settle=0.2))
+    result: Any = None
+    try:
+        for _ in range(500):
+            step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
+            played.steps.append(type(step).__name__)
+            try:
+                result = stage.do(step, played)
+            except Exception as failure:
+                result = failure
+        raise AssertionError("the flow does not end")
+    except StopIteration:
+        pass
+    except Exception as error:
+        played.error = error
+    return played
+
+
+class _Changed:
+    """The backend that is played, with the changed answer."""
+
+    def __init__(self, stage: Any, change: Change) -> None:
+        self._stage, self._change = stage, change
+        self._body = b""
+
+    def do(self, step: Step, played: Played) -> Any:
+        match step:
+            case Ask(requests):
+                return tuple(self._answer(request, played) for request in requests)
+            case Peek(request):
+                return self._answer(request, played)
+            case Send(request) | Join(request):
+                if isinstance(step, Send):
+                    played.sent_at = played.answers
+                response = self._answer(request, played)
+                self._body = response.body
+                return replace(response, body=b"") if response.ok else response
+            case ReadBody():
+                return self._body
+            case ReadEvents(_, begun):
+                begun(self._body)
+                return self._body or None
+            case Drain(reframer):
+                reframer.feed(self._body)
+                reframer.finish()
+                return None
+            case Answer(StreamReply(_, reframer)):
+                played.stream = reframer.feed(self._body) + reframer.finish()
+                return None
+            case Answer(Reply() as reply):
+                strictjson.dumps(reply.value)
+                played.reply = reply
+                return None
+            case Begin():
+                played.stream = b""
+            case Tell(chunk):
+                played.stream = (played.stream or b"") + chunk
+            case Accepted() | Untaken():
+                played.taken = isinstance(step, Accepted)
+            case Poll():
+                raise _TooLong
+        return self._stage.answer(step)
+
+    def _answer(self, request: Request, played: Played) -> Response:
+        try:
+            response = self._stage.to(request)
+        except ConfigurationError:  # an address that a changed answer led to
+            response = Response(404, (), b'{"detail": "Not Found"}')
+        played.answers += 1
+        return self._change(played.answers - 1, response)
+
+
+class _TooLong(ResumeError):
+    """A run that does not end: the shell's limit."""
+
+    def __init__(self) -> None:
+        super().__init__("The run takes longer than a resume may.", {"resume_state": "consumed"})
