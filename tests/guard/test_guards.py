@@ -144,6 +144,15 @@ async def test_what_another_keeps_is_not_overwritten(replicas: Replicas) -> None
     assert kept is not None and (kept.run_id, kept.reply) == ("r1", ANSWER)
 
 
+async def test_who_is_not_taken_forgets_no_key_and_no_repeat_of_another(replicas: Replicas) -> None:
+    first = await taken(await arrived(replicas.one, KEYED), "r1")
+    await first.leave()
+    second = await arrived(replicas.other, Ticket("t", "body", key="k", repeat="again"))
+    await second.untaken()
+    third = await arrived(replicas.one, KEYED)
+    assert (await third.recall(), await third.repeated()) == (Kept("body", False, True, "r1"), True)
+
+
 async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replicas) -> None:
     first = await arrived(replicas.one, KEYED)
     assert not await first.repeated()
