@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from ap_resume_shim.core.dialect import Marks, plain_path
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnrecognised
@@ -28,7 +29,6 @@ KnownMarks = Mapping[str, tuple[Marks, ...]]
 INFO, OPENAPI, CARD = "/info", "/openapi.json", "/.well-known/agent-card.json"
 _NATIVE = {NATIVE: (Marks(openapi=frozenset(f"PATCH {mode.route}" for mode in Mode)),)}
 _ABSENT = (404, 405, 410)
-"""The server has no such document."""
 _NAME_IT = (
     'Say which one it is: backend="…" for the middleware, --backend … for the sidecar '
     "(`ap-resume-shim backends` lists them)."
@@ -100,11 +100,17 @@ def _bears(told: Told, mark: Marks) -> bool | ResumeError:
         (OPENAPI, told.openapi, bool(mark.openapi), _in_routes),
         (CARD, told.card, mark.card, _in_card),
     ):
-        if wanted and not (answer.ok or answer.status in _ABSENT):
+        if wanted and not (answer.ok or _is_absent(path, answer)):
             refusal = refusal or _refusal(path, answer)
         elif wanted and not bears(told, mark):
             return False
     return refusal or bool(mark.info or mark.openapi or mark.card)
+
+
+def _is_absent(path: str, answer: Response) -> bool:
+    """Whether the server has no such document; Starlette's mounts send to a folder of its name, which is none."""
+    folder = answer.status in (301, 302, 307, 308) and urlsplit(answer.header("location") or "").path
+    return answer.status in _ABSENT or bool(folder and folder.endswith(f"{path}/"))
 
 
 def _in_info(told: Told, mark: Marks) -> bool:

@@ -138,6 +138,16 @@ def test_a_document_that_is_not_there_says_nothing(absent: int) -> None:
     assert told(Response(absent), Response(absent), card) == "a2a"
 
 
+def test_a_document_of_which_a_folder_is_shown_is_not_there() -> None:
+    """So answers the server of a2a-sdk; a page to log in is another place."""
+    card = answer({"name": "an agent"})
+    info, openapi = (Response(307, (("location", f"http://h{path}/"),)) for path in ("/info", "/openapi.json"))
+    assert told(info, openapi, card) == "a2a"
+    for elsewhere in ("http://h/login", "/openapi.json", ""):
+        with pytest.raises(UpstreamError):
+            told(info, Response(307, (("location", elsewhere),)), card)
+
+
 def test_a_refused_document_does_not_matter_where_another_one_decides() -> None:
     agno = paths(**{"agents_{a}_runs_{b}_continue": ["post"], "teams_{a}_runs_{b}_continue": ["post"]})
     assert told(NOT_FOUND, agno, Response(503)) == "agno"
