@@ -28,7 +28,7 @@ from ap_resume_shim.core.dialect import (
     Verdict,
 )
 from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPending, ResumeError, UpstreamError
-from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step
+from ap_resume_shim.core.exchange import Ask, Ended, Pause, Request, Response, Step
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reading import error_text, read_lookup, read_refusal
 
@@ -41,6 +41,8 @@ _STATUS: dict[str, ThreadStatus] = {
 }
 _GO_ON: dict[str, Any] = {"checkpoint": {}}
 """The latest checkpoint: continues a breakpoint, retries a failed step with its first answer."""
+_SETTLES = 10
+"""How often an armed thread is looked at again that still looks busy."""
 _CARRIES = wire.Carries("Aegra", wire.UINT64)
 
 
@@ -113,6 +115,11 @@ class Aegra(Dialect):
         if not answer.ok:
             raise _not_armed(error_text(answer))
         armed = yield from self.lookup(resume)
+        for _ in range(_SETTLES):  # the run's row is written a moment after the answer to its wait
+            if armed.status != "busy":
+                break
+            yield Pause(0.1)
+            armed = yield from self.lookup(resume)
         if not armed.memory.announced:
             raise _not_armed(armed.error)
         return armed, _readdressed(verdict, found, armed)

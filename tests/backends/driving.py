@@ -10,7 +10,7 @@ import pytest
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found
 from ap_resume_shim.core.errors import ResumeError
-from ap_resume_shim.core.exchange import Ask, Response, Step
+from ap_resume_shim.core.exchange import Ask, Pause, Response, Step
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 
 THREAD = "6a1b2c3d-0000-4000-8000-000000000001"
@@ -44,6 +44,10 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any]) -> tuple[lis
     try:
         while True:
             step = flow.send(answers)
+            if isinstance(step, Pause):
+                asked.append("pause")
+                answers = None
+                continue
             assert isinstance(step, Ask)
             names = [f"{r.method} {r.target}".replace(f"/threads/{THREAD}", "…") for r in step.requests]
             asked.append(" + ".join(names))

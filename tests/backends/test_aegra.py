@@ -231,6 +231,14 @@ def test_a_thread_that_a_cancelled_or_failed_run_left_behind_asks_again_under_a_
     assert prepared == Input({"c" * 32: "yes"})
 
 
+def test_an_armed_thread_is_given_a_moment_until_its_run_is_at_rest() -> None:
+    rows = [[run("running")], [run("running")], [announcing(AGAIN)]]
+    server = Changing({name: [told] for name, told in ARMED.items()} | {RUNS: rows})
+    asked, prepared = prepare(found(PENDING, run("interrupted")), GIVEN, server)
+    assert asked == ["GET …", "POST …/runs/wait", BOTH, "pause", BOTH, "pause", BOTH]
+    assert prepared == Input({"c" * 32: "yes"})
+
+
 def test_a_thread_is_armed_from_its_whole_checkpoint() -> None:
     """From an empty one Aegra goes on with the answer of the cancelled run."""
     flow = AE.prepare(resume(), found(PENDING, run("interrupted")), GIVEN)
