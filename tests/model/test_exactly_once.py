@@ -338,20 +338,20 @@ class OneProcess(RuleBasedStateMachine):
         return says
 
     def in_time(self, says: tuple[Said, ...]) -> bool:
-        """Whether each of the questions is pending."""
+        """Whether the questions are pending, or the agent works on the answer to one of them and asks no other yet."""
         its = self.backend.threads[says[0].thread]
-        return its.asked == says[0].gate and {said.part for said in says} <= its.pending
+        works = its.run is not None and not its.shows_next
+        return its.asked == says[0].gate and (works or {said.part for said in says} <= its.pending)
 
     def form_of(self, says: tuple[Said, ...], wanted: Form) -> Form | None:
-        """How answers can be sent so that the promise covers them: unnamed ones, only the one that is pending."""
+        """How answers can be sent so that the promise covers them: unnamed ones, only if no other is pending."""
         if not self.backend.kind.ids:
             return "plain" if self.in_time(says) else None
         if len(says) > 1:
             return "keyed"
         its = self.backend.threads[says[0].thread]
-        if wanted == "plain" and not (self.in_time(says) and len(its.pending) == 1):
-            return "pinned"
-        return wanted
+        alone = its.run is not None or len(its.pending) == 1
+        return "pinned" if wanted == "plain" and not (self.in_time(says) and alone) else wanted
 
     def executed(self, said: Said) -> bool:
         return self.backend.heard(said)
