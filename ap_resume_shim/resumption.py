@@ -283,13 +283,12 @@ class Resumption:
                     result, failure = None, None
                     try:
                         result = await self._look(step)
-                    except ResumeError as error:
+                    except Exception as error:  # an app in the same process raises anything
                         failure = error
         except (StopIteration, TimeoutError):
-            pass
+            await self._arrival.committed()
         finally:
             commit.close()
-            await self._arrival.committed()
 
     async def _look(self, step: Step) -> Any:
         """A step of a lookup."""
@@ -308,8 +307,9 @@ class Resumption:
     async def _settled(self) -> None:
         """A thread that was seen at rest after its run shows the resume."""
         await self._arrival.settled()
-        if self._commit is not None:
+        if self._commit is not None and not self._commit.done():
             self._commit.cancel()
+            await self._arrival.committed()
 
     async def _keep(self, reply: Reply) -> None:
         """Keep the answer for those who ask again, if the backend took the resume: else it may come again."""

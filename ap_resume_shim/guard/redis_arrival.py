@@ -185,9 +185,9 @@ class RedisArrival:
     async def _read(self) -> None:
         told = await self._call("arrive")
         self._read_at = self._guard.clock()
-        now, version, accepted, rested, unsettled, uncommitted, repeated, ids, *kept = told
-        # The store was asked after the arrival, by as long as the answer took at most: an acceptance in that time
-        # counts as one after the arrival.
+        now, version, accepted, rested, unsettled, answered, committed, repeated, ids, *kept = told
+        # The store was asked after the arrival, by as long as the answer took at most: what happened in that time
+        # counts as after the arrival.
         took = _micro(self._read_at - self._here)
         self._store_clock, self._version = int(now), version.decode()
         self._late = _within(accepted, took)
@@ -195,7 +195,8 @@ class RedisArrival:
         self._unsettled = bool(unsettled) or _within(rested, took)
         self._repeated = bool(repeated)
         self._known_ids = frozenset(each.decode() for each in ids)
-        if names := frozenset(json.loads(uncommitted)):
+        names = frozenset(json.loads(answered))
+        if names and (not committed or _within(committed, took)):
             self._uncommitted = UncommittedResume(names, max(0, int(accepted)) / 1_000_000)
         fingerprint, live, taken, run_id, reply = kept
         if fingerprint:

@@ -7,7 +7,7 @@ The fields of a thread:
 - `version`: the name of its last acceptance. Names are only compared: no clock is behind them.
 - `at`: when that was, by the store's clock; only its distance from now is used.
 - `unsettled`: whether its run was not seen at rest since; `rested`: when it was.
-- `uncommitted`: the questions that it answered (JSON), until the thread's state shows it.
+- `answered`: the questions that it answered (JSON); `committed`: when the thread's state was seen to show it.
 - `holder`, `until`, `lease`: the resume that holds the thread, the end of its lease, and the lease's length.
 - `answers`: the questions that the holder is about to answer (JSON), until it is accepted.
 
@@ -39,6 +39,10 @@ local function left(key)
   redis.call('HSET', key, 'until', whole(now + lease))
   return lease
 end
+local function accept(version, at, answers)
+  write('version', version, 'at', at, 'unsettled', '1', 'answered', answers)
+  redis.call('HDEL', thread, 'committed')
+end
 -- The thread's version, and another resume that holds it. A lease that is over counts as accepted when it was over.
 local function state()
   local s = redis.call('HMGET', thread, 'version', 'holder', 'until', 'answers')
@@ -47,7 +51,7 @@ local function state()
   if left(thread) > 0 then return version, holder end
   if s[4] then
     version = holder .. ' lapsed'
-    write('version', version, 'at', s[3], 'unsettled', '1', 'uncommitted', s[4])
+    accept(version, s[3], s[4])
   end
   release()
   return version, false
@@ -72,10 +76,10 @@ end
 
 SCRIPTS["arrive"] = """
 local version = state()
-local s = redis.call('HMGET', thread, 'at', 'rested', 'unsettled', 'uncommitted')
+local s = redis.call('HMGET', thread, 'at', 'rested', 'unsettled', 'answered', 'committed')
 if s[1] and tonumber(s[1]) > now then write('at', whole(now)) end
 local kept = redis.call('HMGET', answer, 'fingerprint', 'accepted', 'run', 'reply')
-return {whole(now), version, since(s[1]), since(s[2]), s[3] == '1' and 1 or 0, s[4] or '[]',
+return {whole(now), version, since(s[1]), since(s[2]), s[3] == '1' and 1 or 0, s[4] or '[]', since(s[5]),
         redis.call('EXISTS', again), redis.call('LRANGE', ids, 0, -1),
         kept[1] or '', left(answer) > 0 and 1 or 0, kept[2] or '', kept[3] or '', kept[4] or ''}
 """
@@ -114,14 +118,14 @@ local fingerprint, milliseconds = ARGV[8], ARGV[9]
 local _, holder = state()
 if not holder then release() end
 if not holder and hold == '1' then write('holder', token, 'until', whole(now + lease), 'lease', lease) end
-write('version', version, 'at', whole(now - age), 'unsettled', '1', 'uncommitted', answers)
+accept(version, whole(now - age), answers)
 if not owned() then keep(fingerprint, lease, milliseconds) end
 if owned() then redis.call('HSET', answer, 'accepted', '1', 'run', run) end
 return 1
 """
 
 SCRIPTS["committed"] = """
-if redis.call('HGET', thread, 'version') == ARGV[2] then redis.call('HDEL', thread, 'uncommitted') end
+if redis.call('HGET', thread, 'version') == ARGV[2] then write('committed', whole(now)) end
 if redis.call('HGET', thread, 'holder') == token then release() end
 return 1
 """
@@ -148,8 +152,7 @@ return 1
 
 SCRIPTS["settled"] = """
 if state() == ARGV[2] then
-  write('unsettled', '0', 'rested', whole(now))
-  redis.call('HDEL', thread, 'uncommitted')
+  write('unsettled', '0', 'rested', whole(now), 'committed', whole(now))
 end
 return 1
 """

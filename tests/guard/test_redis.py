@@ -202,6 +202,22 @@ async def test_what_rests_since_the_arrival_did_not_rest_at_it(
     assert await late.unsettled()
 
 
+@pytest.mark.parametrize("seen", ["committed", "settled"])
+async def test_what_is_committed_since_the_arrival_was_not_at_it(
+    guard: RedisGuard, other: RedisGuard, client: Redis, seen: str
+) -> None:
+    """The lookup beside the reading may have seen the thread before."""
+    first = await taken(await arrived(other), answered=("q1",), hold=True)
+    late = guard.arrive(Ticket("t"))
+    go = reading_late(guard)
+    await getattr(first, seen)()
+    while not await client.hexists(HOLD, "committed"):
+        await asyncio.sleep(0.01)
+    go.set()
+    assert (await late.uncommitted()).names == {"q1"}
+    assert (await (await arrived(other)).uncommitted()).names == set()
+
+
 async def test_an_answer_that_is_too_large_is_not_kept(store: RedisServer, client: Redis) -> None:
     guard = RedisGuard(store.url, clock=Clock(), keep_bytes=1000)
     arrival = await taken(await arrived(guard, KEYED), "r1")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from ap_resume_shim.core.dialect import Found, GoOn, Verdict
-from ap_resume_shim.core.exchange import Request, Response
+from ap_resume_shim.core.dialect import Found, GoOn, Lookup, Verdict
+from ap_resume_shim.core.errors import NotFound
+from ap_resume_shim.core.exchange import Ask, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 from tests.core.driving import RUN_ENDED, RUN_GOES_ON, Plain
 
 GATES = 4
-"""Questions that an agent asks, one after the other, before it is done."""
+"""How often an agent stops to ask, at most, before it is done."""
 
 
 @dataclass(frozen=True)
@@ -29,25 +29,32 @@ class Kind:
     """Whether a thread that runs shows the question that was answered, until the next is asked."""
     head_at_end: bool = False
     """Whether the answer to a wait begins when the run has ended; else at once."""
+    questions: int = 1
+    """How many questions an agent asks at each gate; those that are left open are pending as before."""
     late: bool = False
-    """Whether a thread shows a resume that was accepted only some time later, and takes more answers until then."""
+    """Whether a resume that was accepted waits in a queue, while its thread shows the question that it answers."""
+    straddles: bool = False
+    """Whether a lookup is two requests, and the thread may change between them."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """An answer, with the question that its caller had read. It is the `input` of the resume."""
+    """An answer, with the question that its caller had read. It is the value that the agent hears."""
 
     thread: str
     gate: int
     who: int
+    part: int = 0
+    """Which of the gate's questions."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """An answer that the agent heard: at which gate, and by which resume it came."""
+    """An answer that the agent heard: to which question, and by which resume it came."""
 
     thread: str
     gate: int
+    part: int
     said: Said
     by: int
 
@@ -57,13 +64,24 @@ class Thread:
     """One conversation: it waits at a gate, or works on the answer to it."""
 
     name: str
+    gates: int
+    parts: frozenset[int]
+    """The questions of each gate."""
     gate: int = 1
+    open: frozenset[int] = frozenset()
+    """The questions of this gate that were not answered yet."""
+    shown: frozenset[int] = frozenset()
+    """Those that were open when the run began."""
+    deleted: bool = False
+    lost: bool = False
+    """Whether a question or a run was deleted with it."""
     run: str | None = None
     shows_next: bool = False
     """The next question shows already, while the thread is still called busy."""
     runs: int = 0
     waiting: list[Callable[[], None]] = field(default_factory=list)
-    uncommitted: list[Callable[[], None]] = field(default_factory=list)
+    queue: list[tuple[list[tuple[Any, Any]], int, str]] = field(default_factory=list)
+    """Answers that were accepted and not taken up yet, each with its resume and its run."""
 
     @property
     def asked(self) -> int:
@@ -71,16 +89,36 @@ class Thread:
         return self.gate + self.shows_next
 
     @property
+    def pending(self) -> frozenset[int]:
+        """The parts of `asked` that may be answered."""
+        return self.parts if self.shows_next else self.open
+
+    @property
     def done(self) -> bool:
-        return self.asked > GATES
+        return self.asked > self.gates
 
 
+@dataclass
 class Asking(Plain):
     """The dialect of this backend."""
+
+    straddles: bool = False
+
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+        """What the later of two requests found; where they disagree, the thread was moving."""
+        request = Request.get("thread")
+        looks = yield Ask((request, request) if self.straddles else (request,))
+        if looks[-1] is GONE:
+            raise NotFound("The thread is gone.")
+        found: Found = replace(looks[-1], moving=looks[0] != looks[-1])
+        return found
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         assert not isinstance(verdict, GoOn), "a thread here has a question, or nothing"
         return Request.post("runs", {"thread": resume.thread_id, "answers": list(verdict.by_id.items())})
+
+
+GONE = Response(404)
 
 
 class Backend:
@@ -95,20 +133,30 @@ class Backend:
         self.everybody_looked: Callable[[str], bool] = lambda thread: True
         """Whether all resumes of a thread that are under way had their first look at it."""
 
-    def start_thread(self) -> None:
+    def start_thread(self, gates: int) -> None:
         """A thread that stands at its first gate."""
-        name = f"t{len(self.threads)}"
-        self.threads[name] = Thread(name)
+        name, parts = f"t{len(self.threads)}", frozenset(range(self.kind.questions))
+        self.threads[name] = Thread(name, gates, parts, open=parts)
 
-    def found(self, thread: Thread) -> Found:
+    def found(self, thread: Thread) -> Found | Response:
         """How a thread shows itself."""
-        gate = thread.asked if thread.run is None or thread.shows_next or self.kind.stale else GATES + 1
-        asks = (Interrupt(self._id(thread, gate), f"question {gate}"),) if gate <= GATES else ()
+        if thread.deleted:
+            return GONE
+        asks: tuple[Interrupt, ...] = ()
+        if thread.run is None or thread.shows_next:
+            asks = self._asked(thread, thread.asked, thread.pending)
+        elif self.kind.stale:
+            asks = self._asked(thread, thread.gate, thread.shown)
         status = "busy" if thread.run is not None else "interrupted" if asks else "idle"
         return Found(status, asks, agent_id="agent", run_id=f"{thread.name}-r{thread.runs}")  # type: ignore[arg-type]
 
+    def _asked(self, thread: Thread, gate: int, parts: frozenset[int]) -> tuple[Interrupt, ...]:
+        if gate > thread.gates:
+            return ()
+        return tuple(Interrupt(self.id(thread, gate, part), f"question {gate}.{part}") for part in sorted(parts))
+
     def answer(self, request: Request, thread: str, by: int) -> Response | Found:
-        """Lookups, and the cancelling of a run."""
+        """Lookups, the cancelling of a run, and the end of a thread."""
         its = self.threads[thread]
         match request.method, request.target.split(" "):
             case "GET", ["thread", *_]:
@@ -120,6 +168,9 @@ class Backend:
                 if its.run == run:
                     self.go_on(its, at_once=True)
                 return Response(202)
+            case "DELETE", ["thread"]:
+                its.deleted, its.lost = True, not its.done or its.run is not None or bool(its.queue)
+                return Response(204)
         raise AssertionError(request)
 
     def take(self, request: Request, by: int) -> Response:
@@ -132,45 +183,65 @@ class Backend:
         thread.runs += 1
         run = f"{thread.name}-r{thread.runs}"
         self.runs_of[run] = by
-
-        def execute(gate: int | None = None) -> None:
-            self._execute(thread, request.json["answers"], by, run, gate or thread.gate)
-
-        if thread.run is not None:
-            thread.waiting.append(execute)
-        elif self.kind.late:
-            thread.uncommitted.append(partial(execute, thread.gate))  # each of them finds the question as it is now
+        answers = request.json["answers"]
+        if self.kind.late:
+            thread.queue.append((answers, by, run))
+        elif thread.run is None:
+            self._execute(thread, answers, by, run)
         else:
-            execute()
+            thread.waiting.append(lambda: self._execute(thread, answers, by, run))
         return Response(200, (("content-location", run),))
 
-    def commit(self, thread: Thread) -> None:
-        """What was accepted shows, and is executed."""
-        while thread.uncommitted:
-            thread.uncommitted.pop(0)()
+    def take_up(self, thread: Thread) -> None:
+        """The first answer of the queue reaches the agent, once that rests."""
+        if thread.queue and thread.run is None:
+            self._execute(thread, *thread.queue.pop(0))
 
     def goes_on(self, thread: Thread, run: str) -> bool:
         """Whether a run has not ended; those that wait for their turn are few, and count as begun."""
-        number = int(run.rpartition("r")[2])
-        return thread.run == run or number > thread.runs - len(thread.waiting) - len(thread.uncommitted)
+        waits = len(thread.waiting) + len(thread.queue)
+        return thread.run == run or int(run.rpartition("r")[2]) > thread.runs - waits
 
     def go_on(self, thread: Thread, *, at_once: bool = False) -> None:
         """The agent works: with ids, its next question shows before the thread is at rest."""
-        if self.kind.ids and not (thread.shows_next or at_once):
+        if thread.open:
+            thread.run = None
+        elif self.kind.ids and not (thread.shows_next or at_once):
             thread.shows_next = True
             return
-        thread.gate, thread.run, thread.shows_next = thread.gate + 1, None, False
+        else:
+            thread.gate, thread.open, thread.run, thread.shows_next = thread.gate + 1, thread.parts, None, False
         while thread.waiting and thread.run is None:
             thread.waiting.pop(0)()
 
-    def _execute(self, thread: Thread, answers: list[tuple[Any, Any]], by: int, run: str, gate: int) -> None:
-        for key, said in answers:
-            if not thread.done and key == self._id(thread, gate):
-                self.executed.append(Execution(thread.name, gate, Said(**said), by))
-                thread.run = run
+    def heard(self, said: Said) -> bool:
+        """Whether an answer was executed, or waits in a queue."""
+        queued = (answer for thread in self.threads.values() for answers, *_ in thread.queue for _, answer in answers)
+        return said in [execution.said for execution in self.executed] or asdict(said) in queued
 
-    def _id(self, thread: Thread, gate: int) -> str | None:
-        return f"{thread.name}-q{gate}" if self.kind.ids else None
+    def heard_of(self, by: int) -> bool:
+        """Whether any answer of a resume was executed, or waits in a queue."""
+        queued = any(by == number for thread in self.threads.values() for _, number, _ in thread.queue)
+        return queued or any(execution.by == by for execution in self.executed)
+
+    def _execute(self, thread: Thread, answers: list[tuple[Any, Any]], by: int, run: str) -> None:
+        before = thread.open
+        ids = {self.id(thread, thread.gate, part): part for part in before}
+        for key, said in answers:
+            if not thread.done and key in ids:
+                self.executed.append(Execution(thread.name, thread.gate, ids[key], as_said(said), by))
+                thread.open -= {ids[key]}
+                thread.run, thread.shown = run, before
+
+    def id(self, thread: Thread, gate: int, part: int) -> str | None:
+        """The id of a question."""
+        return f"{thread.name}-q{gate}.{part}" if self.kind.ids else None
+
+
+def as_said(value: Any) -> Said:
+    """The answer that a value is; a map of answers is none."""
+    is_one = isinstance(value, dict) and set(value) == {each.name for each in fields(Said)}
+    return Said(**value) if is_one else Said("a map", 0, 0)
 
 
 def as_input(said: Said) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.dialect import Found
 from ap_resume_shim.core.errors import (
     GuardUnavailable,
     HoldLapsed,
@@ -56,9 +57,10 @@ from tests.core.driving import NOW
 from tests.model.backend import Asking, Backend, Said, as_input
 
 T = TypeVar("T")
+Form = Literal["plain", "keyed", "pinned"]
+"""How an answer names its question, or does not."""
+FORMS: tuple[Form, ...] = get_args(Form)
 LEASE = 30.0
-COMMIT_LOOKS = 10
-"""So many lookups take as long as a backend may take to commit."""
 
 FAULTS = (
     "lookup breaks",
@@ -158,15 +160,17 @@ class UnderWay:
     def __init__(
         self,
         number: int,
-        said: Said,
+        says: tuple[Said, ...],
         mode: Mode,
         replica: Replica,
         backend: Backend,
         *,
         key: str | None = None,
-        pin: str | None = None,
+        form: Form = "plain",
+        deletes: bool = False,
     ) -> None:
-        self.number, self.said, self.mode, self.key, self.pin = number, said, mode, key, pin
+        self.number, self.says, self.mode, self.key, self.form, self.deletes = number, says, mode, key, form, deletes
+        self.said = said = says[0]
         self.replica, self._backend = replica, backend
         self.thread = backend.threads[said.thread]
         self.looked = self.holds = self.lapsed = self.ended = self.left = self.dead = False
@@ -174,12 +178,17 @@ class UnderWay:
         self.error: ResumeError | None = None
         self.kept: Reply | None = None
         """What the guard was given to keep."""
-        body = {"thread_id": said.thread, "input": as_input(said), "interrupt_id": pin}
+        by_id = {backend.id(self.thread, said.gate, said.part): as_input(said) for said in says}
+        body = {
+            "thread_id": said.thread,
+            "input": by_id if form == "keyed" else as_input(said),
+            "interrupt_id": next(iter(by_id)) if form == "pinned" else None,
+            "on_completion": "delete" if deletes else "keep",
+        }
         resume = parse(strictjson.dumps(body), mode, now=NOW)
-        dialect = Asking(commit="late" if backend.kind.late else "with_answer")
+        kind = backend.kind
+        dialect = Asking(commit="late" if kind.late else "with_answer", straddles=kind.straddles)
         self._flow = resume_flow(resume, dialect, Settings(settle=0.2, settle_step=0.1, claim_step=0.1))
-        self._commit: Flow | None = None
-        self._looks_for_commit = 0
         self._reading = asyncio.Event()
         if isinstance(replica.guard, SharedGuard):
             replica.guard.reading = self._reading
@@ -192,6 +201,11 @@ class UnderWay:
             )
         )
         self._accepted = False
+        self._looks: list[Response | Found] = []
+        """What came of a lookup so far, of which some requests are not answered yet."""
+        self.commit: Flow | None = None
+        """The lookups that show the resume in the thread's state, beside the flow."""
+        self._commit_step: Step | None = None
         self._request: Request | None = None
         self.sending = ""
         """Where a `Send` is: "" not begun, "way" may still be stopped, "wire" may not, "taken" by the backend."""
@@ -201,7 +215,7 @@ class UnderWay:
         self._step: Step = next(self._flow)
 
     def __repr__(self) -> str:
-        return f"<{self.number} {self.said} {self.mode.name} {self.key} {self.sending or self._step}>"
+        return f"<{self.number} {self.says} {self.form} {self.mode.name} {self.key} {self.sending or self._step}>"
 
     def answered_reading(self) -> None:
         """The store tells how the thread stood."""
@@ -211,9 +225,8 @@ class UnderWay:
         """Do the step that the flow waits for, or the next part of it; or nothing, where it has to wait."""
         if self.left:
             return
-        if self._commit is not None:
-            self._look_for_commit(self._commit)
-        if self.ended and self._commit is not None:
+        if self.ended and self.commit is not None:
+            self.look_for_commit()
             return
         if self.ended:
             self.left, self.holds = True, False
@@ -230,6 +243,26 @@ class UnderWay:
             self._advance(failure)
         else:
             self._advance(result)
+
+    def look_for_commit(self) -> None:
+        """Do the next step of the lookups that end when the thread's state shows the resume."""
+        assert self.commit is not None
+        step, result = self._commit_step, None
+        if isinstance(step, Ask):
+            result = tuple(self._backend.answer(request, self.thread.name, self.number) for request in step.requests)
+        try:
+            self._commit_step = self.commit.send(result)
+        except StopIteration:
+            self._committed()
+
+    def give_up_commit(self) -> None:
+        """The state has not shown the resume in time."""
+        if self.commit is not None:
+            self._committed()
+
+    def _committed(self) -> None:
+        self.commit, self.holds = None, False
+        self._guard(self._arrival.committed())
 
     def go_until(self, *places: str) -> None:
         """Go on to one of some places, or for as long as nobody else has to go on first."""
@@ -309,7 +342,7 @@ class UnderWay:
                 if requests[0].target.startswith("cancel") and not self._backend.everybody_looked(self.thread.name):
                     raise _NotYetError  # a cancellation asks the next question, as the agent does
                 self.looked = True
-                return tuple(self._backend.answer(request, self.thread.name, self.number) for request in requests)
+                return self._look(requests)
             case Pause():
                 return None
             case Recall():
@@ -328,7 +361,9 @@ class UnderWay:
                 return self._guard(self._arrival.uncommitted())
             case Settled():
                 self._guard(self._arrival.settled())
-                return self._committed()
+                if self.commit is not None:
+                    self._committed()
+                return None
             case Claim(answered, seen):
                 self.holds = True  # also where the store could not be asked: the claim may have reached it
                 rival = self._guard(self._arrival.claim(answered, seen))
@@ -337,10 +372,10 @@ class UnderWay:
             case Send(request):
                 return self._send(request, fault)
             case Accepted(run_id, _, commit):
-                self._accepted, self.holds, self._commit = True, False, commit
+                self._accepted, self.holds, self.commit = True, commit is not None, commit
                 return self._guard(self._arrival.accepted(run_id, hold=commit is not None))
             case AwaitCommit():
-                if self._commit is not None:
+                if self.commit is not None:
                     raise _NotYetError
                 return None
             case Known(run_id):
@@ -358,26 +393,13 @@ class UnderWay:
             case _:
                 raise AssertionError(f"the modelled backend has all three modes, no need of {step}")
 
-    def _look_for_commit(self, commit: Flow) -> None:
-        """The next lookup beside the flow; the last one comes when a backend has committed whatever it accepted."""
-        self._looks_for_commit += 1
-        if self._looks_for_commit > COMMIT_LOOKS:
-            self._backend.commit(self.thread)
-            self._committed()
-            return
-        try:
-            step = commit.send(None)
-            while not isinstance(step, Pause):
-                assert isinstance(step, Ask), step
-                found = tuple(self._backend.answer(each, self.thread.name, self.number) for each in step.requests)
-                step = commit.send(found)
-        except StopIteration:
-            self._committed()
-
-    def _committed(self) -> None:
-        if self._commit is not None:
-            self._commit = None
-            self._guard(self._arrival.committed())
+    def _look(self, requests: tuple[Request, ...]) -> tuple[Response | Found, ...]:
+        """The answers to the requests of a lookup, one after the other: the thread may change between them."""
+        self._looks.append(self._backend.answer(requests[len(self._looks)], self.thread.name, self.number))
+        if len(self._looks) < len(requests):
+            raise _NotYetError
+        looks, self._looks = tuple(self._looks), []
+        return looks
 
     def _guard(self, work: Coroutine[Any, Any, T]) -> T:
         self._reading.set()

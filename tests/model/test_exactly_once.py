@@ -30,13 +30,13 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from ap_resume_shim.core.answering import REPLAYED
-from ap_resume_shim.core.exchange import Reply, StreamReply
+from ap_resume_shim.core.exchange import Reply, Settings, StreamReply
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.guard import redis as redis_guard
 from ap_resume_shim.guard.scripts import PRELUDE
-from tests.model.backend import Backend, Kind, Said, Thread
-from tests.model.replica import FAULTS, LEASE, PLACES, Clock, ModelOutbox, Replica, SharedGuard, UnderWay
+from tests.model.backend import GATES, Backend, Kind, Said, Thread
+from tests.model.replica import FAULTS, FORMS, LEASE, PLACES, Clock, Form, ModelOutbox, Replica, SharedGuard, UnderWay
 from tests.redis_server import redis_server
 
 FULL = os.environ.get("AP_TEST_MODEL") in ("full", "random")
@@ -46,12 +46,18 @@ KINDS = (
     Kind(ids=False, refuses=True, head_at_end=True),
     Kind(ids=True, refuses=True),
     Kind(ids=True, refuses=False, stale=True),
-    Kind(ids=False, refuses=True, late=True),
-    Kind(ids=True, refuses=False, late=True),
+    Kind(ids=True, refuses=True, questions=2),
+    Kind(ids=True, refuses=False, stale=True, questions=2, straddles=True),
+    Kind(ids=False, refuses=True, straddles=True),
+    Kind(ids=True, refuses=True, straddles=True),
+    Kind(ids=False, refuses=False, late=True),
+    Kind(ids=True, refuses=False, late=True, questions=2),
+    Kind(ids=True, refuses=True, late=True, straddles=True),
 )
 # Shrinking a failure of this size takes minutes: wanted when it is to be understood, not when it is to be seen.
 PHASES = [Phase.generate, *([Phase.shrink] if FULL else [])]
 HOUR = 3600.0
+COMMIT_TIMEOUT = Settings().commit_timeout
 some = st.integers(0, 11)
 """One of those that there are; the number is taken modulo theirs."""
 
@@ -67,15 +73,15 @@ class OneProcess(RuleBasedStateMachine):
         self.clock, self.loop = Clock(), asyncio.new_event_loop()
         self.replicas: list[Replica] = []
         self.resumes: list[UnderWay] = []
-        self.decided: list[Said] = []
+        self.decided: list[tuple[Said, ...]] = []
         self.callers = 0
 
-    @initialize(kind=st.sampled_from(KINDS), window=st.sampled_from((0.0, HOUR)))
-    def start(self, kind: Kind, window: float) -> None:
+    @initialize(kind=st.sampled_from(KINDS), window=st.sampled_from((0.0, HOUR)), gates=st.integers(1, GATES))
+    def start(self, kind: Kind, window: float, gates: int) -> None:
         self.backend, self.window = Backend(kind), window
         self.backend.everybody_looked = self.everybody_looked
         self.start_replicas()
-        self.backend.start_thread()
+        self.backend.start_thread(gates)
 
     def start_replicas(self) -> None:
         replica = Replica(self.clock, self.loop)
@@ -85,37 +91,36 @@ class OneProcess(RuleBasedStateMachine):
     # What callers do
 
     @precondition(lambda self: len(self.backend.threads) < 2)
-    @rule()
-    def start_a_thread(self) -> None:
-        self.backend.start_thread()
+    @rule(gates=st.integers(1, GATES))
+    def start_a_thread(self, gates: int) -> None:
+        self.backend.start_thread(gates)
 
-    @rule(thread=some)
-    def read(self, thread: int) -> None:
-        """A caller reads a question, and decides; when its answer is sent is another matter."""
+    @rule(thread=some, all_of_them=st.booleans())
+    def read(self, thread: int, all_of_them: bool) -> None:
+        """A caller reads a question, or several, and decides; when its answer is sent is another matter."""
         if (its := self.thread(thread)).run is None or its.shows_next:
-            self.decide(its)
+            self.decide(its, all_of_them=all_of_them)
 
     @precondition(lambda self: self.decided)
     @rule(
         which=some,
         mode=st.sampled_from(Mode),
         keyed=st.booleans(),
-        pinned=st.booleans(),
+        form=st.sampled_from(FORMS),
         replica=some,
+        deletes=st.booleans(),
     )
-    def send(self, which: int, mode: Mode, keyed: bool, pinned: bool, replica: int) -> None:
-        said = self.decided.pop(which % len(self.decided))
-        if not self.in_time(said):
-            if not self.backend.kind.ids:
-                return
-            pinned = True
-        self.arrive(said, mode, replica, key=f"k{said.who}" if keyed else None, pinned=pinned)
+    def send(self, which: int, mode: Mode, keyed: bool, form: Form, replica: int, deletes: bool) -> None:
+        says = self.decided.pop(which % len(self.decided))
+        if self.form_of(says, form) is None:
+            return
+        self.arrive(says, mode, replica, key=f"k{says[0].who}" if keyed else None, form=form, deletes=deletes)
 
-    @rule(thread=some, mode=st.sampled_from(Mode), keyed=st.booleans(), replica=some)
-    def read_and_send(self, thread: int, mode: Mode, keyed: bool, replica: int) -> None:
+    @rule(thread=some, mode=st.sampled_from(Mode), keyed=st.booleans(), replica=some, all_of_them=st.booleans())
+    def read_and_send(self, thread: int, mode: Mode, keyed: bool, replica: int, all_of_them: bool) -> None:
         if (its := self.thread(thread)).run is None and not its.done:
-            self.decide(its)
-            self.send(len(self.decided) - 1, mode, keyed, False, replica)
+            self.decide(its, all_of_them=all_of_them)
+            self.send(len(self.decided) - 1, mode, keyed, "plain", replica, False)
 
     @precondition(lambda self: self.resumes)
     @rule(which=some, replica=some, looks=st.booleans())
@@ -123,8 +128,8 @@ class OneProcess(RuleBasedStateMachine):
         """A retry, with the key that the resume had, or a double click; it may look at the thread at once."""
         first = self.some_resume(which)
         known = self.executed(first.said) and (first.key is not None or self.window > 0)
-        if self.in_time(first.said) or first.pin is not None or known:
-            again = self.arrive(first.said, first.mode, replica, key=first.key, pinned=first.pin is not None)
+        if self.in_time(first.says) or first.form != "plain" or known:
+            again = self.arrive(first.says, first.mode, replica, key=first.key, form=first.form, deletes=first.deletes)
             if looks:
                 again.go()
 
@@ -134,9 +139,9 @@ class OneProcess(RuleBasedStateMachine):
         keyed = [resume for resume in self.resumes if resume.key]
         first = keyed[which % len(keyed)]
         if first.thread.run is None and not first.thread.done:
-            said = self.decide(first.thread)
-            self.decided.remove(said)
-            self.arrive(said, first.mode, replica, key=first.key, pinned=False)
+            says = self.decide(first.thread)
+            self.decided.remove(says)
+            self.arrive(says, first.mode, replica, key=first.key)
 
     # What resumes do
 
@@ -181,8 +186,15 @@ class OneProcess(RuleBasedStateMachine):
             self.backend.go_on(its)
 
     @rule(thread=some)
-    def backend_commits(self, thread: int) -> None:
-        self.backend.commit(self.thread(thread))
+    def server_takes_up(self, thread: int) -> None:
+        """An answer that was accepted leaves the queue."""
+        self.backend.take_up(self.thread(thread))
+
+    @precondition(lambda self: any(resume.commit is not None for resume in self.under_way))
+    @rule(which=some)
+    def look_for_commit(self, which: int) -> None:
+        late = [resume for resume in self.under_way if resume.commit is not None]
+        late[which % len(late)].look_for_commit()
 
     def everybody_looked(self, thread: str) -> bool:
         return all(resume.looked for resume in self.under_way if resume.thread.name == thread)
@@ -193,24 +205,35 @@ class OneProcess(RuleBasedStateMachine):
     def every_answer_hits_the_question_that_it_was_meant_for(self) -> None:
         self.count()
         for execution in self.backend.executed:
-            assert (execution.thread, execution.gate) == (execution.said.thread, execution.said.gate), execution
+            said = execution.said
+            assert (execution.thread, execution.gate, execution.part) == (said.thread, said.gate, said.part), execution
 
     @invariant()
     def nothing_is_executed_twice(self) -> None:
         executed = self.backend.executed
-        keys = [resume.key for execution in executed if (resume := self.resumes[execution.by]).key]
+        keys = [resume.key for by in {execution.by for execution in executed} if (resume := self.resumes[by]).key]
         for each in (
-            [(execution.thread, execution.gate) for execution in executed],
-            [execution.by for execution in executed],
+            [(execution.thread, execution.gate, execution.part) for execution in executed],
+            [(execution.by, execution.part) for execution in executed],
             [execution.said for execution in executed],
             keys,
         ):
             assert len(set(each)) == len(each), executed
 
     @invariant()
+    def what_is_sent_together_is_executed_together(self) -> None:
+        for resume in self.resumes:
+            executed = {execution.said for execution in self.backend.executed if execution.by == resume.number}
+            assert not executed or executed == set(resume.says), resume
+
+    @invariant()
+    def nothing_that_goes_on_is_deleted(self) -> None:
+        assert not any(thread.lost for thread in self.backend.threads.values())
+
+    @invariant()
     def every_verdict_is_true(self) -> None:
         for resume in self.resumes:
-            executed = any(execution.by == resume.number for execution in self.backend.executed)
+            executed = self.backend.heard_of(resume.number)
             if resume.error is not None:
                 self.is_true(resume.error.metadata.get("resume_state"), resume, executed)
             elif isinstance(resume.reply, StreamReply) or (resume.reply is not None and resume.reply.status == 200):
@@ -229,7 +252,7 @@ class OneProcess(RuleBasedStateMachine):
         """But for a retry that joined the first one's, and one whose hold has lapsed: it cannot know better."""
         for run, by in self.backend.cancelled:
             its = self.resumes[self.backend.runs_of[run]]
-            assert its.said == self.resumes[by].said or self.resumes[by].lapsed, (run, self.resumes[by])
+            assert its.says == self.resumes[by].says or self.resumes[by].lapsed, (run, self.resumes[by])
 
     def is_true(self, state: Any, resume: UnderWay, executed: bool) -> None:
         """`consumed` may be about the resume that came first with the key; all else is about this one."""
@@ -254,15 +277,22 @@ class OneProcess(RuleBasedStateMachine):
             self.close()
 
     def everything_ends(self) -> None:
+        self.all_go_on()
+        for resume in self.under_way:  # what a client left on its way never shows in the thread's state
+            self.clock.now += int(COMMIT_TIMEOUT * 1_000_000)
+            resume.give_up_commit()
+        self.all_go_on()
+        assert not self.under_way
+
+    def all_go_on(self) -> None:
         for _ in range(60):
             for resume in self.under_way:
                 self.tick()
                 resume.go()
             for thread in self.backend.threads.values():
-                self.backend.commit(thread)
+                self.backend.take_up(thread)
                 if thread.run is not None:
                     self.backend.go_on(thread)
-        assert not self.under_way
 
     def can_be_resumed(self, thread: Thread) -> None:
         """No thread is held for ever: one who reads it may answer, at the second attempt at the latest."""
@@ -270,10 +300,11 @@ class OneProcess(RuleBasedStateMachine):
             return
         for _ in range(2):
             self.clock.now += int(2 * LEASE * 1_000_000)
-            resume = self.arrive(self.decide(thread), Mode.BACKGROUND, 0, key=None, pinned=False)
+            resume = self.arrive(self.decide(thread, all_of_them=True), Mode.BACKGROUND, 0)
             while not resume.left:
                 self.tick()
                 resume.go()
+                self.backend.take_up(thread)
             if resume.reply is not None:
                 return
         raise AssertionError(f"{thread} cannot be resumed: {resume.error!r}")
@@ -298,22 +329,47 @@ class OneProcess(RuleBasedStateMachine):
         threads = list(self.backend.threads.values())
         return threads[which % len(threads)]
 
-    def decide(self, thread: Thread) -> Said:
+    def decide(self, thread: Thread, *, all_of_them: bool = False) -> tuple[Said, ...]:
+        """The answer of a new caller to what is pending, or to one question of it."""
         self.callers += 1
-        self.decided.append(said := Said(thread.name, thread.asked, self.callers))
-        return said
+        parts = sorted(thread.pending)[: None if all_of_them else 1]
+        says = tuple(Said(thread.name, thread.asked, self.callers, part) for part in parts)
+        self.decided.append(says)
+        return says
 
-    def in_time(self, said: Said) -> bool:
-        return self.backend.threads[said.thread].asked == said.gate
+    def in_time(self, says: tuple[Said, ...]) -> bool:
+        """Whether the questions are pending, or the agent works on the answer to one of them and asks no other yet."""
+        its = self.backend.threads[says[0].thread]
+        works = its.run is not None and not its.shows_next
+        return its.asked == says[0].gate and (works or {said.part for said in says} <= its.pending)
+
+    def form_of(self, says: tuple[Said, ...], wanted: Form) -> Form | None:
+        """How answers can be sent so that the promise covers them: unnamed ones, only if no other is pending."""
+        if not self.backend.kind.ids:
+            return "plain" if self.in_time(says) else None
+        if len(says) > 1:
+            return "keyed"
+        its = self.backend.threads[says[0].thread]
+        alone = its.run is not None or len(its.pending) == 1
+        return "pinned" if wanted == "plain" and not (self.in_time(says) and alone) else wanted
 
     def executed(self, said: Said) -> bool:
-        return any(execution.said == said for execution in self.backend.executed)
+        return self.backend.heard(said)
 
-    def arrive(self, said: Said, mode: Mode, replica: int, *, key: str | None, pinned: bool) -> UnderWay:
+    def arrive(
+        self,
+        says: tuple[Said, ...],
+        mode: Mode,
+        replica: int,
+        *,
+        key: str | None = None,
+        form: Form = "plain",
+        deletes: bool = False,
+    ) -> UnderWay:
         self.tick()
-        pin = f"{said.thread}-q{said.gate}" if pinned and self.backend.kind.ids else None
+        named = self.form_of(says, form) or "plain"
         where = self.replicas[replica % len(self.replicas)]
-        resume = UnderWay(len(self.resumes), said, mode, where, self.backend, key=key, pin=pin)
+        resume = UnderWay(len(self.resumes), says, mode, where, self.backend, key=key, form=named, deletes=deletes)
         self.resumes.append(resume)
         return resume
 
@@ -408,7 +464,7 @@ class Replicas(OneProcess):
     def lapse(self, which: int) -> None:
         """A process stands still for longer than its lease; what it had put on the wire has arrived by then."""
         holder = self.holders[which % len(self.holders)]
-        self.backend.commit(holder.thread)  # the time for that is over, too
+        self.backend.take_up(holder.thread)  # the time for that is over, too
         for each in self.holders:  # others may believe that they hold it too, where the store was away
             if each.thread is holder.thread:
                 if each.sending == "wire":
@@ -428,8 +484,10 @@ class Replicas(OneProcess):
         if not (holder.holds and holder.sending == "wire" and holder.replica in self.replicas):
             return
         other = self.replicas.index(holder.replica) + 1
-        if twice and self.in_time(holder.said):
-            again = self.arrive(holder.said, holder.mode, other, key=holder.key, pinned=holder.pin is not None)
+        if twice and self.in_time(holder.says):
+            again = self.arrive(
+                holder.says, holder.mode, other, key=holder.key, form=holder.form, deletes=holder.deletes
+            )
             again.go_until("Repeated")
         self.kill_this(holder.replica)
         self.lapse(which)
@@ -446,7 +504,7 @@ class Replicas(OneProcess):
 
     @property
     def uncommitted(self) -> bool:
-        return any(thread.uncommitted for thread in self.backend.threads.values())
+        return any(thread.queue for thread in self.backend.threads.values())
 
     @property
     def on_the_wire(self) -> list[UnderWay]:
@@ -519,8 +577,9 @@ class Forgetting(Replicas):
         if not self.forgot:
             super().every_answer_hits_the_question_that_it_was_meant_for()
         for execution in self.backend.executed:
-            if self.resumes[execution.by].pin is not None:
-                assert (execution.thread, execution.gate) == (execution.said.thread, execution.said.gate), execution
+            if self.resumes[execution.by].form == "pinned":
+                said = execution.said
+                assert (execution.thread, execution.gate, execution.part) == (said.thread, said.gate, said.part)
 
     @invariant()
     def nothing_is_executed_twice(self) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.profile import load_profile
@@ -54,13 +53,16 @@ class Queue:
         self.job: dict[str, Any] = {"status": "waits", "asks": [{"id": "q1", "value": "sure?"}], "run": "r0"}
         self.heard: list[tuple[str, Any]] = []
         self.looks = 0
+        self.fails_at: tuple[int, ...] = ()
         self.workers: set[asyncio.Task[None]] = set()
-        self.app = Starlette(
+        self.app = Router(
             routes=[Route("/jobs/{job}", self.read), Route("/jobs/{job}/answers", self.answer, methods=["POST"])]
         )
 
     async def read(self, _: Request) -> Response:
         self.looks += 1
+        if self.looks in self.fails_at:
+            raise RuntimeError("a bug of the app")
         return JSONResponse(self.job)
 
     async def answer(self, request: Request) -> Response:
@@ -121,6 +123,16 @@ def test_a_commit_that_is_never_seen_frees_the_thread_after_its_time() -> None:
         assert resume().status_code == 200
         assert eventually(lambda: resume().status_code == 200)
         assert len(server.workers) == 2
+
+
+def test_an_app_that_raises_while_the_commit_is_looked_for_frees_no_thread() -> None:
+    server = Queue(late=0.5)
+    server.fails_at = (2,)
+    with shim(server) as resume:
+        assert resume().status_code == 200
+        assert eventually(lambda: server.looks > 2)
+        assert resume().json()["code"] == "resume_in_progress"
+    assert len(server.workers) == 1
 
 
 def test_a_server_that_commits_with_its_answer_is_not_looked_at_again() -> None:
