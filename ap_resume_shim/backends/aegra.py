@@ -104,7 +104,7 @@ class Aegra(Dialect):
         (answer,) = yield Ask((Request.get(wire.thread_path(resume)),))
         if read_lookup(answer).get("status") == "interrupted":
             return found, verdict
-        if memory.finished_beside:
+        if memory.unsafe:
             raise InterruptAlreadyAnswered(
                 "The answer to this question was cancelled or failed. Aegra would go on with that answer, or run the "
                 f"steps beside it again. {self.way_out}",
@@ -171,8 +171,9 @@ class _Memory:
     """Whether the newest run stopped at a question, so that Aegra takes an answer."""
     checkpoint: Any
     """The head of the thread's state."""
-    finished_beside: bool
-    """Whether steps have ended beside the one that asks: they would run again from the checkpoint."""
+    unsafe: bool
+    """Whether the thread cannot be armed from its checkpoint: steps that ended beside the question would run again, or
+    the checkpoint is a fork or an update itself, from which Aegra goes on with the answer that was cancelled."""
 
 
 class _Look:
@@ -221,7 +222,8 @@ class _Look:
             memory=_Memory(
                 bool(_announced(self.last)),
                 self.state.get("checkpoint"),
-                any(task.get("result") is not None for task in self.state.get("tasks") or ()),
+                (self.state.get("metadata") or {}).get("source") != "loop"
+                or any(task.get("result") is not None for task in self.state.get("tasks") or ()),
             ),
         )
 

@@ -276,6 +276,13 @@ def test_a_thread_is_not_armed_where_a_step_that_has_ended_would_run_again() -> 
         prepare(thread, GIVEN, {"GET …": {"status": "idle"}})
 
 
+def test_a_thread_is_not_armed_twice_from_the_same_fork() -> None:
+    """Aegra keeps the questions' ids then, and goes on with the answer that was cancelled."""
+    thread = found(state({"interrupts": [ASKED]}, source="fork"), run("interrupted"))
+    with pytest.raises(InterruptAlreadyAnswered):
+        prepare(thread, GIVEN, {"GET …": {"status": "idle"}})
+
+
 def test_a_thread_that_cannot_be_armed_has_seen_no_answer() -> None:
     flow = AE.prepare(resume(), found(PENDING, run("error")), GIVEN)
     with pytest.raises(UpstreamError) as error:
