@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -144,15 +144,24 @@ class OneProcess(RuleBasedStateMachine):
                 again.go()
 
     @precondition(lambda self: self.works)
-    @rule(which=some, replica=some, place=st.sampled_from(("Ask", "half a look", "Pause", "Settled")))
+    @rule(which=some, replica=some, place=st.sampled_from(("Ask", "Pause", "Settled")))
     def click_again_while_the_agent_works(self, which: int, replica: int, place: str) -> None:
-        """The next question is asked after that, before its first look, in the middle of it, or while it waits."""
+        """The next question is asked after that: before its first look, or while it waits."""
+        self.click_again(which, replica, lambda again: again.go_until(place))
+
+    @precondition(lambda self: self.works and self.backend.kind.straddles)
+    @rule(which=some, replica=some)
+    def click_again_at_the_end_of_the_work(self, which: int, replica: int) -> None:
+        """The next question is asked in the middle of its first look."""
+        self.click_again(which, replica, UnderWay.go)
+
+    def click_again(self, which: int, replica: int, begin: Callable[[UnderWay], None]) -> None:
         first = self.works[which % len(self.works)]
         again = self.arrive(first.says, first.mode, replica, form=first.form)
-        again.go() if place == "half a look" else again.go_until(place)
+        begin(again)
         for _ in range(2):
             self.agent_goes_on(list(self.backend.threads).index(first.said.thread))
-        again.go_until("Send", "end")
+        again.go_until("end")
 
     @precondition(lambda self: self.backend.kind.ids and self.backend.executed)
     @rule(which=some, replica=some, to=st.sampled_from(("Claim", "end")))
