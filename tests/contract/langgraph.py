@@ -27,6 +27,8 @@ class LangGraphServer:
 
     moves: tuple[str, ...] = ("started anew", "run forked", "runs deleted", *_EDITS)
     pause = 0.3
+    pace = 0.5
+    """Its queue is looked at once in a second or so."""
     steps = (6, 7)
     rounds = (2, 4)
 

@@ -67,7 +67,7 @@ class LegacyServer:
         self._names: dict[str, str] = {}
         self._starts = 0
         self._rounds: list[int] = []
-        self.work = rng.choice((0.0, 0.05, 0.3))
+        self.work = self.pace = rng.choice((0.0, 0.05, 0.3))
         self.late = rng.choice((0.0, 0.0, 0.2, 2.0))
         self.app: ASGIApp = create_app()
 

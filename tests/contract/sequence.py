@@ -43,7 +43,9 @@ class Server(Protocol):
     pause: float
     """Seconds between two looks whether a thread is at rest."""
     work: float
-    """About how many seconds an agent works between two questions."""
+    """How many seconds an agent works between two questions."""
+    pace: float
+    """About how long it takes from an answer to the next question, in seconds."""
     moves: tuple[str, ...]
     """How a thread is moved: `move` does it."""
 
@@ -243,8 +245,8 @@ class Sequence:
         return replace(click, answer=answer, body=body, headers=dict(click.headers), delay=click.delay + self._delay())
 
     def _delay(self) -> float:
-        work = self.server.work
-        return self.rng.choice((0.0, 0.01, self.rng.uniform(0, work), self.rng.uniform(0, 3 * work)))
+        pace = self.server.pace
+        return self.rng.choice((0.0, 0.01, self.rng.uniform(0, pace), self.rng.uniform(0, 3 * pace)))
 
     def _mark(self) -> str:
         self._marks = getattr(self, "_marks", 0) + 1

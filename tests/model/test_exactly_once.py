@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -116,11 +117,20 @@ class OneProcess(RuleBasedStateMachine):
             return
         self.arrive(says, mode, replica, key=f"k{says[0].who}" if keyed else None, form=form, deletes=deletes)
 
-    @rule(thread=some, mode=st.sampled_from(Mode), keyed=st.booleans(), replica=some, all_of_them=st.booleans())
-    def read_and_send(self, thread: int, mode: Mode, keyed: bool, replica: int, all_of_them: bool) -> None:
+    @rule(
+        thread=some,
+        mode=st.sampled_from(Mode),
+        keyed=st.booleans(),
+        replica=some,
+        all_of_them=st.booleans(),
+        deletes=st.booleans(),
+    )
+    def read_and_send(
+        self, thread: int, mode: Mode, keyed: bool, replica: int, all_of_them: bool, deletes: bool
+    ) -> None:
         if (its := self.thread(thread)).run is None and not its.done:
             self.decide(its, all_of_them=all_of_them)
-            self.send(len(self.decided) - 1, mode, keyed, "plain", replica, False)
+            self.send(len(self.decided) - 1, mode, keyed, "plain", replica, deletes)
 
     @precondition(lambda self: self.resumes)
     @rule(which=some, replica=some, looks=st.booleans())
@@ -132,6 +142,34 @@ class OneProcess(RuleBasedStateMachine):
             again = self.arrive(first.says, first.mode, replica, key=first.key, form=first.form, deletes=first.deletes)
             if looks:
                 again.go()
+
+    @precondition(lambda self: self.works)
+    @rule(which=some, replica=some, place=st.sampled_from(("Ask", "Pause", "Settled")))
+    def click_again_while_the_agent_works(self, which: int, replica: int, place: str) -> None:
+        """The next question is asked after that: before its first look, or while it waits."""
+        self.click_again(which, replica, lambda again: again.go_until(place))
+
+    @precondition(lambda self: self.works and self.backend.kind.straddles)
+    @rule(which=some, replica=some)
+    def click_again_at_the_end_of_the_work(self, which: int, replica: int) -> None:
+        """The next question is asked in the middle of its first look."""
+        self.click_again(which, replica, UnderWay.go)
+
+    def click_again(self, which: int, replica: int, begin: Callable[[UnderWay], None]) -> None:
+        first = self.works[which % len(self.works)]
+        again = self.arrive(first.says, first.mode, replica, form=first.form)
+        begin(again)
+        for _ in range(2):
+            self.agent_goes_on(list(self.backend.threads).index(first.said.thread))
+        again.go_until("end")
+
+    @precondition(lambda self: self.backend.kind.ids and self.backend.executed)
+    @rule(which=some, replica=some, to=st.sampled_from(("Claim", "end")))
+    def send_an_old_card(self, which: int, replica: int, to: str) -> None:
+        """An answer by the id of a question that was answered some time ago."""
+        said = self.backend.executed[-1 - which % len(self.backend.executed)].said
+        self.callers += 1
+        self.arrive((replace(said, who=self.callers),), Mode.BACKGROUND, replica, form="keyed").go_until(to)
 
     @precondition(lambda self: any(resume.key for resume in self.resumes))
     @rule(which=some, replica=some)
@@ -317,6 +355,13 @@ class OneProcess(RuleBasedStateMachine):
     @property
     def under_way(self) -> list[UnderWay]:
         return [resume for resume in self.resumes if not resume.left and not resume.dead]
+
+    @property
+    def works(self) -> list[UnderWay]:
+        """Resumes whose answer the agent works on; it asks no other question yet."""
+        runs = [thread.run for thread in self.backend.threads.values() if thread.run and not thread.shows_next]
+        first = [self.resumes[self.backend.runs_of[run]] for run in runs]
+        return [resume for resume in first if self.in_time(resume.says)]
 
     def some_under_way(self, which: int) -> UnderWay:
         return self.under_way[which % len(self.under_way)]
