@@ -14,6 +14,7 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import Guard, Limits, ResumeShim
+from ap_resume_shim.backends import load_backend
 from tests.serving import serving
 from tests.shell.calling import CLIENT
 
@@ -24,6 +25,9 @@ VALUES = b'event: values\r\ndata: {"n": 2}\r\n\r\n'
 RUN = {"run_id": "r2", "agent_id": "a", "status": "success", "created_at": "then", "updated_at": "now", "metadata": {}}
 WAITED = json.dumps({"run": RUN, "values": {"n": 2}}).encode()
 JSON = "application/json"
+PROTOCOL = load_backend("agent-protocol")
+PROTOCOL.commit = "with_answer"
+"""Its dialect: the thread of this server is busy before it answers, and asks the same question for ever."""
 UNTIL_LEFT = None
 """In a script: silence until the client has left."""
 
@@ -191,7 +195,7 @@ def shimmed(
 ) -> Iterator[str]:
     """The address of a shim around the agent server, on a real socket."""
     limits = Limits(keepalive=keepalive, lookup=lookup, commit=commit)
-    with serving(ResumeShim(agent, "agent-protocol", guard=guard, limits=limits, settle=0.2), **options) as url:
+    with serving(ResumeShim(agent, PROTOCOL, guard=guard, limits=limits, settle=0.2), **options) as url:
         yield url
 
 

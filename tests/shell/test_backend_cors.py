@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim, ReverseProxy, cors
 from tests.serving import serving
-from tests.shell.agent import Agent, resume
+from tests.shell.agent import PROTOCOL, Agent, resume
 from tests.shell.calling import CLIENT, Call, http
 
 OURS, OTHER, STRANGER = "https://app.example", "https://admin.example", "https://elsewhere.example"
@@ -36,7 +36,7 @@ def inside_the_policy(agent: Agent) -> Iterator[str]:
     """The shim is added first, CORS around it."""
     app = FastAPI()
     app.mount("/", agent)
-    app.add_middleware(ResumeShim, backend="agent-protocol", settle=0.0)
+    app.add_middleware(ResumeShim, backend=PROTOCOL, settle=0.0)
     app.add_middleware(CORSMiddleware, **POLICY)
     with serving(app) as url:
         yield url
@@ -48,7 +48,7 @@ def around_the_policy(agent: Agent) -> Iterator[str]:
     app = FastAPI()
     app.mount("/", agent)
     app.add_middleware(CORSMiddleware, **POLICY)
-    app.add_middleware(ResumeShim, backend="agent-protocol", settle=0.0)
+    app.add_middleware(ResumeShim, backend=PROTOCOL, settle=0.0)
     with serving(app) as url:
         yield url
 
@@ -58,7 +58,7 @@ def before_the_server(agent: Agent) -> Iterator[str]:
     """The shim is in front of a server elsewhere."""
     with (
         serving(CORSMiddleware(agent, **POLICY)) as upstream,
-        serving(ResumeShim(ReverseProxy(upstream), "agent-protocol", settle=0.0)) as url,
+        serving(ResumeShim(ReverseProxy(upstream), PROTOCOL, settle=0.0)) as url,
     ):
         yield url
 
@@ -112,7 +112,7 @@ def test_a_page_of_another_origin_may_read_nothing() -> None:
 
 def test_a_method_that_the_backend_refuses_to_pages_stays_refused() -> None:
     agent = Agent()
-    with serving(ResumeShim(CORSMiddleware(agent, allow_origins=[OURS]), "agent-protocol")) as url:
+    with serving(ResumeShim(CORSMiddleware(agent, allow_origins=[OURS]), PROTOCOL)) as url:
         answer = preflight(url)
     assert (answer.status_code, answer.text, agent.seen) == (400, "Disallowed CORS method", [])
 
@@ -142,7 +142,7 @@ def test_a_backend_that_crashes_without_its_policy_is_not_unreadable_for_that() 
         await app(scope, receive, send)
 
     agent = CORSMiddleware(Agent(), **POLICY)
-    with serving(ResumeShim(crash, "agent-protocol")) as url:
+    with serving(ResumeShim(crash, PROTOCOL)) as url:
         answer = answered(url, 502)
     assert allowed(answer) == [OURS]
 
@@ -177,7 +177,7 @@ class Preflights:
 
 def refusals(backend: ASGIApp, *origins: str) -> list[dict[str, str]]:
     """The heads of the answers to requests that are refused unread, one after the other."""
-    app = ResumeShim(backend, "agent-protocol")
+    app = ResumeShim(backend, PROTOCOL)
 
     async def run() -> list[Message]:
         heads = []

@@ -15,7 +15,7 @@ import pytest
 
 from ap_resume_shim import Limits, ResumeShim
 from tests.serving import serving
-from tests.shell.agent import Agent
+from tests.shell.agent import PROTOCOL, Agent
 from tests.shell.calling import CLIENT, eventually
 from tests.shell.sockets import connect, read_head, talk
 
@@ -29,7 +29,7 @@ def agent() -> Agent:
 
 @pytest.fixture(scope="module")
 def url(agent: Agent) -> Iterator[str]:
-    with serving(ResumeShim(agent, "agent-protocol")) as address:
+    with serving(ResumeShim(agent, PROTOCOL)) as address:
         yield address
 
 
@@ -140,7 +140,7 @@ def test_two_pins_that_differ_are_refused(agent: Agent, url: str) -> None:
 
 def test_a_body_one_byte_too_large_is_refused() -> None:
     limits = Limits(body=100)
-    with serving(ResumeShim(agent := Agent(), "agent-protocol", limits=limits)) as url:
+    with serving(ResumeShim(agent := Agent(), PROTOCOL, limits=limits)) as url:
         fits = CLIENT.patch(f"{url}/runs/resume", content=body().ljust(100))
         large = CLIENT.patch(f"{url}/runs/resume", content=b"x" * 101)
     assert (fits.status_code, large.status_code, large.json()["metadata"]) == (200, 413, {"limit": 100})
@@ -173,7 +173,7 @@ def peak(request):
 
 bound = listening()
 print(bound.getsockname()[1], flush=True)
-app = Starlette(routes=[Route("/peak", peak), Mount("/", app=ResumeShim(Agent(), "agent-protocol"))])
+app = Starlette(routes=[Route("/peak", peak), Mount("/", app=ResumeShim(Agent(), PROTOCOL))])
 uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)).run(sockets=[bound])
 """
 
@@ -208,7 +208,7 @@ def is_up(url: str) -> bool:
 )
 def test_the_largest_body_is_read_in_bounded_memory(text: bytes) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with serving(ResumeShim(Agent(), "agent-protocol")) as url:
+    with serving(ResumeShim(Agent(), PROTOCOL)) as url:
         raw = b'{"thread_id": "..", "input": ' + text + b"}"
         assert CLIENT.patch(f"{url}/runs/resume", content=raw, timeout=60).status_code == 422
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600 * 1024

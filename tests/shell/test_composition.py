@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 from ap_resume_shim import ResumeShim
 from examples.legacy_server.server import create_app
 from tests.serving import serving
-from tests.shell.agent import METADATA, RUN, UNTIL_LEFT, Agent, resume, says, streamed
+from tests.shell.agent import METADATA, PROTOCOL, RUN, UNTIL_LEFT, Agent, resume, says, streamed
 from tests.shell.calling import CLIENT, eventually
 
 ORIGIN = {"origin": "https://app.example"}
@@ -46,7 +46,7 @@ def legacy(*outside: tuple[Any, dict[str, Any]], inside: Any = None) -> Iterator
     app = create_app()
     if inside is not None:
         app.add_middleware(inside[0], **inside[1])
-    app.add_middleware(ResumeShim, backend="agent-protocol")
+    app.add_middleware(ResumeShim, backend=PROTOCOL)
     for middleware, options in outside:
         app.add_middleware(middleware, **options)
     with serving(app) as url:
@@ -79,7 +79,7 @@ def mounted(app: ASGIApp) -> ASGIApp:
         (mounted(as_starlette()), "/api/acme"),
         (mounted(as_fastapi()), "/api/acme%20%C3%BC"),
         (ResumeShim(create_app()), ""),
-        (ResumeShim(as_starlette(), "agent-protocol"), ""),
+        (ResumeShim(as_starlette(), PROTOCOL), ""),
     ],
     ids=["starlette", "fastapi", "mounted starlette", "mounted fastapi", "around", "two shims"],
 )
@@ -120,7 +120,7 @@ def test_a_browser_may_read_every_answer(thread: str, status: int, route: str) -
 
 def test_a_browser_may_read_that_the_backend_failed() -> None:
     app = Starlette(routes=[Mount("/", app=Agent(says(b"{}", kind="application/json", status=500)))])
-    app.add_middleware(ResumeShim, backend="agent-protocol")
+    app.add_middleware(ResumeShim, backend=PROTOCOL)
     app.add_middleware(CORS[0], **CORS[1])
     with serving(app) as url:
         answer = resume(url, "", ORIGIN)
@@ -145,7 +145,7 @@ def test_answers_with_compression(outside: bool, route: str) -> None:
 @pytest.mark.parametrize("outside", [True, False], ids=["outside", "inside"])
 def test_a_stream_is_live_through_middleware(outside: bool, middleware: Any) -> None:
     app = Starlette(routes=[Mount("/", app=Agent(says(METADATA, UNTIL_LEFT)))])
-    for each, options in [(ResumeShim, {"backend": "agent-protocol"}), middleware][:: 1 if outside else -1]:
+    for each, options in [(ResumeShim, {"backend": PROTOCOL}), middleware][:: 1 if outside else -1]:
         app.add_middleware(each, **options)
     with serving(app) as url, streamed(url) as response:
         began = time.monotonic()
@@ -173,7 +173,7 @@ def test_a_resume_below_a_stack_of_base_http_middleware(route: str) -> None:
 
 def test_a_client_that_leaves_is_noticed_below_base_http_middleware() -> None:
     app = Starlette(routes=[Mount("/", app=(agent := Agent(says(METADATA, UNTIL_LEFT))))])
-    app.add_middleware(ResumeShim, backend="agent-protocol")
+    app.add_middleware(ResumeShim, backend=PROTOCOL)
     for name in ("one", "two"):
         app.add_middleware(passing(name)[0])
     with serving(app) as url:
@@ -186,7 +186,7 @@ def test_a_client_that_leaves_is_noticed_below_base_http_middleware() -> None:
 def agent_app(*routes: Route, **options: Any) -> Iterator[tuple[str, Agent]]:
     """A Starlette app with the shim, whose routes stand before those of an agent server."""
     app = Starlette(routes=[*routes, Mount("/", app=(agent := Agent()))], **options)
-    app.add_middleware(ResumeShim, backend="agent-protocol")
+    app.add_middleware(ResumeShim, backend=PROTOCOL)
     with serving(app) as url:
         yield url, agent
 
@@ -279,7 +279,7 @@ def test_the_state_of_the_lifespan_reaches_the_shims_own_requests() -> None:
 
 def test_what_a_mount_found_in_the_path_reaches_the_shims_own_requests() -> None:
     agent = Agent()
-    app = Starlette(routes=[Mount("/{tenant}", app=ResumeShim(agent, "agent-protocol"))])
+    app = Starlette(routes=[Mount("/{tenant}", app=ResumeShim(agent, PROTOCOL))])
     with serving(app) as url:
         assert resume(f"{url}/acme").status_code == 200
     assert [seen.scope["path_params"]["tenant"] for seen in agent.seen] == ["acme"] * 3

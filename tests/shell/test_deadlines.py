@@ -21,6 +21,7 @@ from tests.faults import bound
 from tests.serving import serving
 from tests.shell.agent import (
     METADATA,
+    PROTOCOL,
     UNTIL_LEFT,
     VALUES,
     WAITED,
@@ -43,7 +44,7 @@ TEN_MINUTES = 600
 @contextmanager
 def limited(app: ASGIApp, **limits: float) -> Iterator[str]:
     """The address of a shim whose limits are brief."""
-    with serving(ResumeShim(app, "agent-protocol", limits=Limits(**limits), settle=BRIEF), at=bound()) as url:  # type: ignore[arg-type]
+    with serving(ResumeShim(app, PROTOCOL, limits=Limits(**limits), settle=BRIEF), at=bound()) as url:  # type: ignore[arg-type]
         yield url
 
 
@@ -267,7 +268,7 @@ async def test_an_app_that_never_answers_nor_listens_does_not_hold_the_client(wh
     limits = {"lookup": Limits(lookup=BRIEF), "stream": Limits(idle=BRIEF)}.get(where, Limits(resume=BRIEF))
     if where == "lookup":
         agent.extra["/threads/t"] = lambda scope, receive, send: over.wait()
-    shim = ResumeShim(agent, "agent-protocol", limits=limits)
+    shim = ResumeShim(agent, PROTOCOL, limits=limits)
     try:
         with suppress(Broken):
             async with asyncio.timeout(10):

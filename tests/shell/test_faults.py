@@ -19,7 +19,7 @@ from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from tests import faults
 from tests.faults import HEAD, Fault, FaultProxy, Toxic, Way, bound, faulty
 from tests.serving import serving
-from tests.shell.agent import METADATA, VALUES, Agent, Answering, at_once, held, read, reply, resume, start
+from tests.shell.agent import METADATA, PROTOCOL, VALUES, Agent, Answering, at_once, held, read, reply, resume, start
 from tests.shell.calling import CLIENT, eventually
 from tests.shell.sockets import connect
 
@@ -117,7 +117,7 @@ def world(
     agent, noticed = Agent(answering, extra=extra or {}), threading.Event()
     with serving(whole(agent), at=bound()) as behind, faulty(behind, fault) as proxy:
         app = around(ReverseProxy(proxy.url), proxy)
-        shim = ResumeShim(app, "agent-protocol", limits=limits, settle=0.2)
+        shim = ResumeShim(app, PROTOCOL, limits=limits, settle=0.2)
         with serving(noticing(shim, noticed), at=bound()) as url:
             yield World(url, proxy, agent, noticed)
 

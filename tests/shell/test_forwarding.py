@@ -9,7 +9,7 @@ import pytest
 from ap_resume_shim import ConfigurationError, ResumeShim, ReverseProxy
 from ap_resume_shim.forwarding import Fields, Forwarding, LoopDetected
 from tests.serving import listening, serving
-from tests.shell.agent import resume
+from tests.shell.agent import PROTOCOL, resume
 from tests.shell.calling import CLIENT, http
 
 BACKEND = b"backend:2024"
@@ -270,7 +270,7 @@ def test_a_sidecar_in_front_of_itself_is_found_out() -> None:
         bound.listen()
         address = f"http://127.0.0.1:{bound.getsockname()[1]}"
         proxy = ReverseProxy(address, forwarding=Forwarding(via="shim"))
-        with serving(ResumeShim(proxy, "agent-protocol"), at=bound) as url:
+        with serving(ResumeShim(proxy, PROTOCOL), at=bound) as url:
             passed, resumed = CLIENT.get(f"{url}/threads"), resume(url)
     assert (passed.status_code, "through shim before" in passed.text) == (508, True)
     assert (resumed.status_code, "through shim before" in resumed.json()["message"]) == (502, True)

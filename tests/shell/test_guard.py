@@ -14,7 +14,7 @@ from ap_resume_shim import MemoryGuard, ResumeShim
 from ap_resume_shim.guard import Ticket
 from tests.guard.conftest import claims
 from tests.serving import serving
-from tests.shell.agent import Agent, at_once, held, reply, resume, says, shimmed, streamed
+from tests.shell.agent import PROTOCOL, Agent, at_once, held, reply, resume, says, shimmed, streamed
 from tests.shell.calling import eventually
 
 
@@ -60,7 +60,7 @@ def test_a_hold_is_dropped_when_the_client_leaves() -> None:
 
 def test_a_refused_lookup_holds_nothing() -> None:
     guard = MemoryGuard()
-    with serving(ResumeShim(Agent(), "agent-protocol", guard=guard)) as url:
+    with serving(ResumeShim(Agent(), PROTOCOL, guard=guard)) as url:
         assert resume(url, thread_id="unknown").status_code == 404
     assert not guard._threads
 
@@ -101,7 +101,7 @@ def test_a_caller_who_may_only_read_cannot_lock_others_out_by_asking_in_a_loop()
         return statuses
 
     owned = Owned()
-    with serving(ResumeShim(owned, "agent-protocol")) as url, ThreadPoolExecutor(3) as pool:
+    with serving(ResumeShim(owned, PROTOCOL)) as url, ThreadPoolExecutor(3) as pool:
         readers = [pool.submit(ask_in_a_loop, url) for _ in range(3)]
         try:
             for _ in range(10):

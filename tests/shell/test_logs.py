@@ -22,7 +22,20 @@ from ap_resume_shim.extensions import TUNNEL
 from ap_resume_shim.logs import AccessLog, ResumeLine
 from ap_resume_shim.replies import Client
 from tests.serving import serving
-from tests.shell.agent import METADATA, UNTIL_LEFT, Agent, at_once, read, resume, says, shimmed, start, streamed, waits
+from tests.shell.agent import (
+    METADATA,
+    PROTOCOL,
+    UNTIL_LEFT,
+    Agent,
+    at_once,
+    read,
+    resume,
+    says,
+    shimmed,
+    start,
+    streamed,
+    waits,
+)
 from tests.shell.calling import CLIENT, Call, Recorder, eventually, http
 from tests.shell.sockets import connect
 
@@ -191,7 +204,7 @@ def test_a_stream_that_breaks_has_its_line(lines: Lines) -> None:
 
 
 def test_a_stream_that_is_silent_for_too_long_says_why_it_broke(lines: Lines) -> None:
-    shim = ResumeShim(Agent(says(METADATA, UNTIL_LEFT)), "agent-protocol", limits=Limits(idle=0.2))
+    shim = ResumeShim(Agent(says(METADATA, UNTIL_LEFT)), PROTOCOL, limits=Limits(idle=0.2))
     with serving(shim) as url:
         with pytest.raises(Exception, match="peer closed"):
             resume(url, "/stream")
@@ -219,7 +232,7 @@ async def test_one_who_gives_up_waiting_leaves_the_line_to_the_resume(lines: Lin
         await go.wait()
         await at_once(agent, receive, send)
 
-    shim = ResumeShim(Agent(late), "agent-protocol")
+    shim = ResumeShim(Agent(late), PROTOCOL)
     call = Call(b'{"thread_id": "t"}')
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(call(shim, http("PATCH", "/runs/resume")), 0.2)
@@ -235,7 +248,7 @@ async def test_a_request_that_is_cut_off_before_it_was_read_has_its_line(lines: 
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    shim = ResumeShim(Agent(), "agent-protocol")
+    shim = ResumeShim(Agent(), PROTOCOL)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(shim(http("PATCH", "/runs/resume"), receive, Call().send), 0.1)
     assert lines.told("verdict", "status", "ended") == ("cancelled", None, "unanswered")
@@ -264,7 +277,7 @@ def test_a_line_is_written_before_what_is_left_to_do_after_the_answer(lines: Lin
 
 def test_no_line_has_a_credential_a_query_or_an_answer(caplog: pytest.LogCaptureFixture, lines: Lines) -> None:
     headers = {"authorization": SECRET, "cookie": SECRET, "x-api-key": SECRET, "idempotency-key": SECRET}
-    with serving(AccessLog(ResumeShim(Agent(), "agent-protocol"))) as url:
+    with serving(AccessLog(ResumeShim(Agent(), PROTOCOL))) as url:
         for body in ({"input": SECRET}, {"input": SECRET, "metadata": {"a": SECRET}}, {SECRET: 1, "thread_id": 1}):
             CLIENT.patch(f"{url}/runs/resume?token={SECRET}", json={"thread_id": "t", **body}, headers=headers)
         CLIENT.get(f"{url}/threads/t?token={SECRET}", headers=headers)
@@ -307,7 +320,7 @@ def test_nothing_is_written_below_the_level(caplog: pytest.LogCaptureFixture, li
 
 
 def test_other_requests_have_a_line_each(requests: Lines) -> None:
-    with serving(AccessLog(ResumeShim(Agent(), "agent-protocol"))) as url:
+    with serving(AccessLog(ResumeShim(Agent(), PROTOCOL))) as url:
         body = CLIENT.get(f"{url}/threads/a%2Fb%0A?q=1", headers={"x-request-id": "r-1"}).content
         resume(url)
         resume(url, thread_id=0)

@@ -27,7 +27,7 @@ from ap_resume_shim.upstream import Exchange
 from ap_resume_shim.wire.client import WireTransport
 from ap_resume_shim.wire.server import Http1Protocol
 from tests.serving import listening, serving
-from tests.shell.agent import METADATA, UNTIL_LEFT, Agent, says
+from tests.shell.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, says
 from tests.shell.calling import CLIENT, Call, eventually, http
 from tests.shell.sockets import OK, Upstream, connect, read_head, talk, until_closed, upstream
 
@@ -344,7 +344,7 @@ def test_a_url_that_is_none_is_refused_at_once(url: str, says: str) -> None:
     ],
 )
 def test_one_upstream_has_one_namespace_however_it_is_written(one: str, other: str, same: bool) -> None:
-    namespaces = [ResumeShim(ReverseProxy(url), "agent-protocol")._namespace for url in (one, other)]
+    namespaces = [ResumeShim(ReverseProxy(url), PROTOCOL)._namespace for url in (one, other)]
     assert (namespaces[0] == namespaces[1]) is same
 
 
@@ -605,14 +605,14 @@ async def test_what_asgi_may_become_is_not_passed_on() -> None:
 
 
 def test_the_shim_in_front_of_it_resumes() -> None:
-    with serving(agent := Agent()) as behind, serving(ResumeShim(ReverseProxy(behind), "agent-protocol")) as url:
+    with serving(agent := Agent()) as behind, serving(ResumeShim(ReverseProxy(behind), PROTOCOL)) as url:
         answer = CLIENT.patch(f"{url}/runs/resume", json={"thread_id": "t"}, headers={"authorization": "Bearer t"})
     assert (answer.status_code, answer.json()["run_id"]) == (200, "r2")
     assert [dict(seen.headers).get(b"authorization") for seen in agent.seen] == [b"Bearer t"] * 3
 
 
 def test_the_shim_in_front_of_it_says_what_was_not_sent() -> None:
-    with serving(ResumeShim(ReverseProxy("http://127.0.0.1:9"), "agent-protocol")) as url:
+    with serving(ResumeShim(ReverseProxy("http://127.0.0.1:9"), PROTOCOL)) as url:
         answer = CLIENT.patch(f"{url}/runs/resume", json={"thread_id": "t"})
     assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unreachable")
 
@@ -620,7 +620,7 @@ def test_the_shim_in_front_of_it_says_what_was_not_sent() -> None:
 def test_the_shim_in_front_of_it_makes_a_broken_stream_look_broken() -> None:
     with (
         serving(Agent(says(METADATA, 0.2, ValueError()))) as behind,
-        serving(ResumeShim(ReverseProxy(behind), "agent-protocol")) as url,
+        serving(ResumeShim(ReverseProxy(behind), PROTOCOL)) as url,
         pytest.raises(httpx.RemoteProtocolError),
     ):
         CLIENT.patch(f"{url}/runs/resume/stream", json={"thread_id": "t"})

@@ -17,6 +17,7 @@ from ap_resume_shim.core.errors import UpstreamError
 from tests.serving import serving
 from tests.shell.agent import (
     METADATA,
+    PROTOCOL,
     UNTIL_LEFT,
     VALUES,
     WAITED,
@@ -234,7 +235,7 @@ def test_an_error_of_the_app_in_a_lookup_is_its_own(error: type[Exception]) -> N
     async def fails(scope: Any, receive: Any, send: Any) -> None:
         raise raised
 
-    with serving(catching(ResumeShim(Agent(extra={"/threads/t": fails}), "agent-protocol"), caught)) as url:
+    with serving(catching(ResumeShim(Agent(extra={"/threads/t": fails}), PROTOCOL), caught)) as url:
         assert resume(url).status_code == 500
     assert caught == [raised]
 
@@ -247,7 +248,7 @@ def test_an_error_of_the_app_in_a_resume_is_its_own(route: str) -> None:
     async def fails(agent: Agent, receive: Any, send: Any) -> None:
         raise raised
 
-    with serving(catching(ResumeShim(Agent(fails), "agent-protocol"), caught)) as url:
+    with serving(catching(ResumeShim(Agent(fails), PROTOCOL), caught)) as url:
         assert resume(url, route).status_code == 500
     assert caught == [raised]
 
@@ -301,7 +302,7 @@ def test_an_error_after_the_reply_is_not_swallowed() -> None:
         await reply(send, {"run_id": "r2"})
         raise KeyError("late")
 
-    with serving(catching(ResumeShim(Agent(fails_late), "agent-protocol"), caught)) as url:
+    with serving(catching(ResumeShim(Agent(fails_late), PROTOCOL), caught)) as url:
         assert resume(url).status_code == 200
         assert eventually(lambda: caught)
     assert [repr(error) for error in caught] == ["KeyError('late')"]
@@ -357,5 +358,5 @@ async def test_a_lookup_that_breaks_off_is_made_once_more(breaks: int, status: i
         await agent(scope, receive, send)
 
     call = Call(b'{"thread_id": "t", "input": "yes"}')
-    await call(ResumeShim(fragile, "agent-protocol"), http("PATCH", "/runs/resume"))
+    await call(ResumeShim(fragile, PROTOCOL), http("PATCH", "/runs/resume"))
     assert (call.status, len(asked), len(agent.resumes)) == (status, 2, 2 - breaks)
