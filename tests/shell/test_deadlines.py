@@ -79,7 +79,7 @@ async def never(agent: Agent, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize("lookup", ["/threads/t", "/runs/search"])
 def test_a_lookup_that_takes_too_long_is_a_504_and_nothing_is_sent(lookup: str, route: str) -> None:
     with limited(agent := Agent(extra={lookup: until_left}), lookup=BRIEF) as url:
-        assert told(resume(url, route)) == (504, "upstream_timeout", None)
+        assert told(resume(url, route)) == (504, "upstream_timeout", "not_sent")
         assert agent.resumes == []
         assert is_free(url, agent)
 
@@ -213,7 +213,7 @@ def test_a_connection_that_is_not_there_in_time_is_a_502_and_nothing_is_sent(
 @pytest.mark.parametrize("server", [deaf, mute])
 def test_a_lookup_that_finds_no_connection_in_time_is_a_502(server: Callable[[], Any]) -> None:
     with server() as nowhere, limited(ReverseProxy(nowhere, connect=BRIEF)) as url:
-        assert told(resume(url)) == (502, "upstream_unreachable", None)
+        assert told(resume(url)) == (502, "upstream_unreachable", "not_sent")
 
 
 def test_the_limits_outlast_ten_silent_minutes() -> None:

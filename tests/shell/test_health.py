@@ -190,7 +190,7 @@ def test_a_question_of_health_is_no_resume_and_carries_nobodys_credentials() -> 
         told(Health(shim, ready=shim.ready))
     assert server.lines[0] == b"GET /api/info HTTP/1.1"
     names = {line.partition(b":")[0].lower() for line in server.lines[1:]}
-    assert names <= {b"host", b"accept", b"user-agent", b"connection"}
+    assert names <= {b"host", b"accept", b"accept-encoding", b"user-agent", b"connection"}
 
 
 @pytest.mark.parametrize(("required", "status"), [(True, 503), (False, 200)])

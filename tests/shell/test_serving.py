@@ -162,7 +162,7 @@ def test_workers_that_are_told_beside_their_parent_still_let_streams_end(server:
 
 @WORKERS
 def test_health_on_a_port_of_its_own_tells_that_the_end_is_near(server: Server, workers: tuple[str, ...]) -> None:
-    options = ("--backend", "langgraph", "--health-port", "0", *workers)
+    options = ("--backend", "langgraph", "--health-port", "0", "--no-guard-required", *workers)
     with sidecar_of(server, *options) as shim, streaming(shim) as rest:
         assert eventually(lambda: status(f"{shim.health}/readyz") == 200)
         assert get(f"{shim.health}/readyz").json() == {"status": "ready", "backend": "langgraph"}

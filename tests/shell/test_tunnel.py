@@ -40,7 +40,7 @@ def stage() -> Iterator[Stage]:
             made.heads.append(head)
             made.script(connection)
 
-    with upstream(serve) as behind, sidecar("--upstream", behind.url, "--port", "0") as process:
+    with upstream(serve) as behind, sidecar("--upstream", behind.url, "--port", "0", "--backend", "native") as process:
         made.url = process.url
         yield made
         assert "Traceback" not in process.log

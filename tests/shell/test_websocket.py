@@ -111,7 +111,7 @@ def placed(kind: str, behind: socket.socket) -> Iterator[Place]:
         with proxied(kind, server, behind) as made:
             yield made
     else:
-        with sidecar("--upstream", server, "--port", "0") as process:
+        with sidecar("--upstream", server, "--port", "0", "--backend", "native") as process:
             yield Place(kind, process.url, behind)
             assert "Traceback" not in process.log
 
