@@ -495,7 +495,7 @@ class UnderWay:
             raise _NotYetError
 
     def _keep(self, reply: Reply) -> None:
-        if self._accepted:
+        if self._accepted and self.kept is None:
             self.kept = reply
             self._guard(self._arrival.keep(reply))
 
