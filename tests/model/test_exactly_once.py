@@ -484,7 +484,6 @@ class Replicas(OneProcess):
     def store_tells(self, which: int) -> None:
         """A reading comes back; else it does when the resume needs it."""
         self.some_under_way(which).answered_reading()
-        self.loop.run_until_complete(asyncio.sleep(0.001))
 
     @rule(replica=some)
     def kill(self, replica: int) -> None:
