@@ -110,7 +110,7 @@ def test_a_retry_that_comes_too_early_is_told(route: str) -> None:
 
 
 def test_a_key_means_another_resume_for_another_route_thread_or_caller() -> None:
-    with shimmed(agent := Agent()) as url:
+    with shimmed(agent := Agent(), commit=0.1) as url:
         for route, headers, body in (
             ("", {}, {}),
             ("/wait", {}, {}),
@@ -180,7 +180,7 @@ def test_a_stream_whose_run_has_ended_is_answered_with_the_run() -> None:
 
 @pytest.mark.parametrize("routes", [("", ""), ("/wait", "/stream")])
 def test_a_double_click_within_the_window_is_refused(routes: tuple[str, str]) -> None:
-    with shimmed(agent := Agent(), guard=MemoryGuard(duplicate_window=60)) as url:
+    with shimmed(agent := Agent(), guard=MemoryGuard(duplicate_window=60), commit=0.1) as url:
         first = resume(url, routes[0])
         agent.status = "interrupted"
         second, other = resume(url, routes[1]), resume(url, input="another answer")
