@@ -115,7 +115,7 @@ class Resumption:
         self._sent: Exchange | None = None
         self._commit: asyncio.Task[None] | None = None
         self._head: Headers = ()
-        self._accepted = self._late = self._telling = False
+        self._accepted = self._kept = self._late = self._telling = False
         self._deadline = self._silent_since = 0.0
 
     async def run(self) -> None:
@@ -312,8 +312,9 @@ class Resumption:
             await self._arrival.committed()
 
     async def _keep(self, reply: Reply) -> None:
-        """Keep the answer for those who ask again, if the backend took the resume: else it may come again."""
-        if self._accepted:
+        """Keep the first answer for those who ask again, if the backend took the resume: else it may come again."""
+        if self._accepted and not self._kept:
+            self._kept = True
             await self._arrival.keep(reply)
 
     async def _send(self, request: Request, grace: float | None) -> Response | None:

@@ -148,11 +148,11 @@ class Sequence:
     def __post_init__(self) -> None:
         delays = self.rng.choice(((0.0,), (0.0, 0.005, 0.02), (0.0, 0.02, self.server.work)))
         self.network = Network(self.server.app, Random(self.rng.random()), delays, self.clock)
-        self.shim = ResumeShim(self.network, self.backend, guard=MemoryGuard(clock=self.clock), settle=0.5)
+        self.shim = ResumeShim(self.network, self.backend, guard=MemoryGuard(clock=self.clock))
 
     async def run(self) -> list[str]:
         """Some steps, then all that is left; returns what the contract forbids."""
-        rounds = [self.rng.choice((1, 1, 2, 3, 4)) for _ in range(self.rng.randint(*self.server.rounds))]
+        rounds = [self.rng.choice((1, 1, 1, 2, 3, 4)) for _ in range(self.rng.randint(*self.server.rounds))]
         self.thread = await self.server.start(rounds)
         self.story.append(f"started with {rounds} questions")
         found = []

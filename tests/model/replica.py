@@ -53,6 +53,7 @@ from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.guard import Arrival, Guard, Ticket
 from ap_resume_shim.guard.outbox import Outbox
 from ap_resume_shim.guard.redis import RedisGuard
+from ap_resume_shim.guard.redis_arrival import RedisArrival
 from tests.core.driving import NOW
 from tests.model.backend import Asking, Backend, Said, as_input
 
@@ -143,6 +144,11 @@ class Replica:
                 if self.guard.away in ("", "twice"):
                     self._loop.run_until_complete(self.guard.outbox.deliver())
 
+    def finish_reading(self, arrival: Arrival) -> None:
+        """Wait for what the store tells of an arrival: when it comes is the test's choice alone."""
+        if isinstance(arrival, RedisArrival):
+            self._loop.run_until_complete(asyncio.wait({arrival._reading}))
+
     def arrive(self, ticket: Ticket) -> Arrival:
         """Note an arrival; the store is asked at once, and tells when `reading` is set."""
 
@@ -220,6 +226,7 @@ class UnderWay:
     def answered_reading(self) -> None:
         """The store tells how the thread stood."""
         self._reading.set()
+        self.replica.finish_reading(self._arrival)
 
     def go(self, fault: str = "") -> None:
         """Do the step that the flow waits for, or the next part of it; or nothing, where it has to wait."""
@@ -402,7 +409,7 @@ class UnderWay:
         return looks
 
     def _guard(self, work: Coroutine[Any, Any, T]) -> T:
-        self._reading.set()
+        self.answered_reading()
         return self.replica.run(work)
 
     def _client_leaves(self, step: Step) -> None:
@@ -495,7 +502,7 @@ class UnderWay:
             raise _NotYetError
 
     def _keep(self, reply: Reply) -> None:
-        if self._accepted:
+        if self._accepted and self.kept is None:
             self.kept = reply
             self._guard(self._arrival.keep(reply))
 

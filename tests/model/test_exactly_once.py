@@ -157,7 +157,7 @@ class OneProcess(RuleBasedStateMachine):
 
     def click_again(self, which: int, replica: int, begin: Callable[[UnderWay], None]) -> None:
         first = self.works[which % len(self.works)]
-        again = self.arrive(first.says, first.mode, replica, form=first.form)
+        again = self.arrive(first.says, first.mode, replica, form=first.form, deletes=first.deletes)
         begin(again)
         for _ in range(2):
             self.agent_goes_on(list(self.backend.threads).index(first.said.thread))
@@ -484,7 +484,6 @@ class Replicas(OneProcess):
     def store_tells(self, which: int) -> None:
         """A reading comes back; else it does when the resume needs it."""
         self.some_under_way(which).answered_reading()
-        self.loop.run_until_complete(asyncio.sleep(0.001))
 
     @rule(replica=some)
     def kill(self, replica: int) -> None:
@@ -685,7 +684,7 @@ def run(machine: type[OneProcess], examples: int, least: int) -> None:
 
 
 def test_a_resume_is_executed_exactly_once_in_one_process() -> None:
-    run(OneProcess, 400 if FULL else 60, 10_000 if FULL else 1000)
+    run(OneProcess, 400 if FULL else 60, 5000 if FULL else 1000)
 
 
 @contextmanager
@@ -698,10 +697,10 @@ def a_store() -> Iterator[None]:
 @pytest.mark.filterwarnings("default")
 def test_a_resume_is_executed_exactly_once_over_replicas() -> None:
     with a_store():
-        run(Replicas, 400 if FULL else 50, 10_000 if FULL else 500)
+        run(Replicas, 400 if FULL else 50, 5000 if FULL else 500)
 
 
 @pytest.mark.filterwarnings("default")
 def test_a_store_that_forgets_locks_no_thread_and_makes_nobody_lie() -> None:
     with a_store():
-        run(Forgetting, 400 if FULL else 50, 10_000 if FULL else 500)
+        run(Forgetting, 400 if FULL else 50, 5000 if FULL else 500)

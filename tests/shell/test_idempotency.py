@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import MemoryGuard
 from tests.shell.agent import METADATA, UNTIL_LEFT, Agent, held, read, reply, resume, says, shimmed, streamed
@@ -31,6 +33,28 @@ def test_a_retry_gets_the_first_answer(route: str) -> None:
     assert same(first, again)
     assert ("idempotency-replayed" in first.headers, again.headers["idempotency-replayed"]) == (False, "true")
     assert len(agent.resumes) == 1
+
+
+@every_route
+def test_a_deletion_that_fails_after_the_answer_does_not_take_its_place(route: str) -> None:
+    agent, deletions = Agent(), []
+
+    async def thread(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "DELETE":
+            await reply(send, {"detail": "not now"}, 500)
+            deletions.append(scope)
+        else:
+            await reply(send, agent.thread)
+
+    agent.extra["/threads/t"] = thread
+    with shimmed(agent) as url:
+        first = resume(url, route, KEY, on_completion="delete")
+        assert eventually(lambda: deletions)
+        time.sleep(0.1)  # what follows a deletion is not seen from outside
+        agent.status = "interrupted"
+        again = resume(url, route, KEY, on_completion="delete")
+    assert first.status_code == 200
+    assert same(first, again)
 
 
 @every_route
@@ -86,7 +110,7 @@ def test_a_retry_that_comes_too_early_is_told(route: str) -> None:
 
 
 def test_a_key_means_another_resume_for_another_route_thread_or_caller() -> None:
-    with shimmed(agent := Agent()) as url:
+    with shimmed(agent := Agent(), commit=0.1) as url:
         for route, headers, body in (
             ("", {}, {}),
             ("/wait", {}, {}),
@@ -156,7 +180,7 @@ def test_a_stream_whose_run_has_ended_is_answered_with_the_run() -> None:
 
 @pytest.mark.parametrize("routes", [("", ""), ("/wait", "/stream")])
 def test_a_double_click_within_the_window_is_refused(routes: tuple[str, str]) -> None:
-    with shimmed(agent := Agent(), guard=MemoryGuard(duplicate_window=60)) as url:
+    with shimmed(agent := Agent(), guard=MemoryGuard(duplicate_window=60), commit=0.1) as url:
         first = resume(url, routes[0])
         agent.status = "interrupted"
         second, other = resume(url, routes[1]), resume(url, input="another answer")
