@@ -22,10 +22,11 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from ap_resume_shim.assembly import build
+from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.health import Health
-from ap_resume_shim.settings import Settings
+from ap_resume_shim.wire.client import WireTransport
 from ap_resume_shim.wire.server import Http1Protocol
+from benchmarks.guard import PROTOCOL
 
 WORK = ("reference", "request passed through", "event of a stream", "resume")
 """What is done, in this order."""
@@ -42,7 +43,6 @@ RESUME = (
 )
 RUN = {
     "run_id": "r-1",
-    "thread_id": "t",
     "agent_id": "deploy",
     "status": "pending",
     "metadata": {},
@@ -141,8 +141,7 @@ class Client:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        settings = Settings(upstream="http://127.0.0.1:2024", backend="agent-protocol")
-        shim = build(settings)
+        shim = ResumeShim(ReverseProxy("http://127.0.0.1:2024", transport=WireTransport), PROTOCOL)
         config = uvicorn.Config(Health(shim, ready=shim.ready), lifespan="off", log_config=None, proxy_headers=False)
         self.server = Http1Protocol(config, ServerState(), {}, loop)
         self.came = b""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 
 from ap_resume_shim import ResumeShim
+from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.exchange import Kept, Reply, UncommittedResume
 from ap_resume_shim.core.idempotency import digest
 from ap_resume_shim.core.protocol import Mode
@@ -35,6 +36,9 @@ ROUNDS, CALLS = 40, 50
 """Rounds, and resumes of each way in each of them; the first round, which makes connections, does not count."""
 AT_ONCE = 16
 FEW, MANY = 20_000, 100_000
+PROTOCOL = load_backend("agent-protocol")
+PROTOCOL.commit = "with_answer"
+"""The servers here ask the same question for ever: that a resume shows in it is not looked for."""
 RESUME = (b'{"thread_id": "', b'", "input": "yes"}')
 
 _numbers = count()
@@ -137,7 +141,7 @@ class Backend:
     answers: dict[str, tuple[bytes, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        run = {"run_id": "r-1", "thread_id": "t", "agent_id": "deploy", "status": "pending", "metadata": {}}
+        run = {"run_id": "r-1", "agent_id": "deploy", "status": "pending", "metadata": {}}
         run |= {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
         thread = {"thread_id": "t", "status": "interrupted", "interrupts": [{"id": "i-1", "value": "deploy?"}]}
         self.answers = {
@@ -214,7 +218,7 @@ async def ways(store: str | None) -> AsyncIterator[list[Way]]:
     guards: dict[str, Guard] = {"none": NoGuard(), "memory": MemoryGuard()}
     if store is not None:
         guards["redis"] = RedisGuard(store)
-    apps = {name: ResumeShim(Backend(), "agent-protocol", guard=guard) for name, guard in guards.items()}
+    apps = {name: ResumeShim(Backend(), PROTOCOL, guard=guard) for name, guard in guards.items()}
     try:
         yield [
             Way(name + (", key" if keyed else ""), app, keyed) for keyed in (False, True) for name, app in apps.items()
@@ -265,7 +269,7 @@ async def trips(store: str, mode: Mode, *, keyed: bool) -> tuple[list[str], list
     """
     log: list[str] = []
     guard = CountedGuard(store, log)
-    app = ResumeShim(Backend(log), "agent-protocol", guard=guard)
+    app = ResumeShim(Backend(log), PROTOCOL, guard=guard)
     try:
         await resume(app, mode, keyed=keyed)  # the store's first meeting with each script is a round trip more
         log.clear()

@@ -76,8 +76,8 @@ def _wait(case: Case, run: Course) -> Flow:
     after = yield from _look_again(case)
     if after.status != "busy":
         yield Settled()
-    if ids := tuple(interrupt.id for interrupt in after.interrupts if interrupt.id is not None):
-        yield Remember(ids)
+    if ids := set(after.ids) - set(case.found.ids):  # the others were stored with the claim
+        yield Remember(tuple(sorted(ids)))
     status, metadata = _outcome(ended, after)
     told = _run(case, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values

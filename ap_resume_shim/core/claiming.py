@@ -59,7 +59,7 @@ def claim(
         rival: Contention | None
         try:
             verdict = yield from case.judge(found, remembered)
-            attempt = Claim(found.names(verdict), _ids(found))
+            attempt = Claim(found.names(verdict), found.ids)
             rival = yield attempt
             if rival is None:
                 return found, verdict
@@ -73,7 +73,7 @@ def claim(
             if holds:
                 yield Untaken()
                 holds = False
-            if ids := _ids(found):
+            if ids := found.ids:
                 yield Remember(ids)
             rival = yield Rival()
             if rival is None and not isinstance(conflict, ThreadBusy):
@@ -136,8 +136,3 @@ class _Claim:
         if last.age >= self._settings.commit_timeout or names.isdisjoint(last.names):
             return found
         return replace(found, status="busy")
-
-
-def _ids(found: Found) -> tuple[str, ...]:
-    """The ids of the thread's questions."""
-    return tuple(interrupt.id for interrupt in (*found.interrupts, *found.answered) if interrupt.id is not None)

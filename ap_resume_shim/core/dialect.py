@@ -52,6 +52,11 @@ class Found:
     tells: Mapping[Mode, Tells] | None = None
     """What the answer to the request that resumes is, where the thread's agent decides that; else `Dialect.tells`."""
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all questions, pending or answered, that have one."""
+        return tuple(interrupt.id for interrupt in (*self.interrupts, *self.answered) if interrupt.id is not None)
+
     def names(self, verdict: Verdict) -> tuple[str, ...]:
         """`Interrupt.name` of each question that the verdict answers, or retries with its first answer."""
         if isinstance(verdict, GoOn):
