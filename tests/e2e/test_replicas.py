@@ -81,7 +81,7 @@ def test_of_resumes_at_once_with_a_sidecar_killed_none_is_sent_twice(
     backend: str, redis: RedisServer, number: int
 ) -> None:
     point = list(Point)[number % len(Point)]
-    with replicas(backend, redis, "--guard-lease", "3") as pair:
+    with replicas(backend, redis, "--guard-lease", "3", "--commit-timeout", "3") as pair:
         asyncio.run(killed_in_a_round(pair, point, number))
 
 
