@@ -196,9 +196,11 @@ def _nameless_has_ended(case: Case, started: Started | None) -> Generator[Step, 
     """Where questions have no ids, the same one may be asked again: then the end of a new run shows the resume."""
     if started is None or started.run_id == case.found.run_id or all(i.id is not None for i in case.found.interrupts):
         return False
-    if case.dialect.run(case.resume, started) is None:
+    reading = case.dialect.run(case.resume, started)
+    if reading is None:
         return False
-    return (yield from has_ended(case, started))
+    (read,) = yield Ask((reading,))
+    return read.ok and case.dialect.has_ended(read)
 
 
 def _never_heard(lost: ResumeError | None) -> bool:

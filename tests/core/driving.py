@@ -126,7 +126,7 @@ class Plain(Dialect):
     def location(self, resume: Resume, started: Started) -> str:
         return f"/runs/{started.run_id}"
 
-    def run(self, resume: Resume, started: Started) -> Request:
+    def run(self, resume: Resume, started: Started) -> Request | None:
         return Request.get(f"run {started.run_id}")
 
     def has_ended(self, response: Response) -> bool:

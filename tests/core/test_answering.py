@@ -92,7 +92,7 @@ def test_a_run_whose_result_is_refused_is_followed_by_its_stream() -> None:
 
 def test_a_thread_that_is_gone_while_its_run_is_followed_has_ended() -> None:
     class Bare(Plain):
-        def run(self, resume: Resume, started: Started) -> None:  # type: ignore[override]
+        def run(self, resume: Resume, started: Started) -> None:
             return None
 
     comes = {"GET thread again": ThreadNotFound("gone")}
@@ -259,7 +259,7 @@ def test_a_client_that_leaves_while_the_thread_is_held_leaves_it_accepted() -> N
 
 def test_a_run_without_an_address_or_a_way_to_read_it_is_answered_all_the_same() -> None:
     class Bare(Plain):
-        def run(self, resume: Resume, started: Started) -> None:  # type: ignore[override]
+        def run(self, resume: Resume, started: Started) -> None:
             return None
 
         def location(self, resume: Resume, started: Started) -> None:  # type: ignore[override]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core.answering import REPLAYED, STREAM_HEADERS
-from ap_resume_shim.core.dialect import Found
+from ap_resume_shim.core.dialect import Found, Started
 from ap_resume_shim.core.errors import (
     HoldLapsed,
     NotFound,
@@ -21,9 +21,9 @@ from ap_resume_shim.core.errors import (
     UpstreamUnreachable,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.exchange import Kept, Reply, Response, StreamReply, UncommittedResume
+from ap_resume_shim.core.exchange import Kept, Reply, Request, Response, StreamReply, UncommittedResume
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.protocol import Mode, Resume
 from tests.core.driving import (
     ASKS,
     ASKS_NEXT,
@@ -425,6 +425,18 @@ def test_going_on_from_a_breakpoint_is_committed_when_the_thread_has_left_it() -
 def test_a_nameless_question_asked_again_is_committed_when_the_new_run_has_ended() -> None:
     nameless = Found("interrupted", (Interrupt(None, "sure?"),), agent_id="agent")
     assert commit_of([nameless], found=nameless) == ["GET thread again", "GET run r1"]
+
+
+def test_a_nameless_question_is_committed_when_it_is_gone_where_no_run_can_be_read() -> None:
+    class Unreadable(Plain):
+        def run(self, resume: Resume, started: Started) -> Request | None:
+            return None
+
+    nameless = Found("interrupted", (Interrupt(None, "sure?"),), agent_id="agent")
+    told = drive(BACKGROUND, {"GET thread": nameless}, dialect=Unreadable(commit="late"))
+    assert told.commit is not None
+    looks = follow(told.commit, {**USUAL, "GET thread again": [nameless, BUSY]}).steps
+    assert looks == ["GET thread again", "pause 0.1", "GET thread again"]
 
 
 def test_a_commit_that_comes_with_the_answer_is_not_looked_for() -> None:
