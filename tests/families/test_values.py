@@ -69,6 +69,10 @@ def test_going_on_is_an_answer_of_null(world: World, mode: Mode) -> None:
     assert (outcome.status, outcome.code) == (explicit.status, explicit.code)
 
 
+REFUSALS = ((422, "unsupported_input"), (422, "invalid_answer"))
+"""Of a list: by a backend that does not carry lists, and by a question whose schema allows none."""
+
+
 @pytest.mark.shows("ask")
 def test_messages_are_an_answer_or_refused(world: World, mode: Mode) -> None:
     thread = world.thread("ask")
@@ -76,7 +80,7 @@ def test_messages_are_an_answer_or_refused(world: World, mode: Mode) -> None:
     if outcome.status == 200:
         assert len(world.heard(thread)) == 1
     else:
-        assert (outcome.status, outcome.code) == (422, "unsupported_input"), outcome.text
+        assert (outcome.status, outcome.code) in REFUSALS, outcome.text
 
 
 @pytest.mark.shows("ask")
