@@ -95,7 +95,8 @@ def watched(upstream: str, *options: str, patience: float = 60.0) -> Iterator[Wa
         env = {name: value for name, value in os.environ.items() if not name.startswith("AP_RESUME_SHIM_")}
         env |= {"AP_TEST_PATIENCE": str(patience), "AP_TEST_TELL": str(writes)}
         command = [sys.executable, "-m", "tests.soak.watched", "--upstream", upstream, "--port", "0"]
-        command += ["--backend", "agent-protocol", *options]
+        # Its threads ask the same question for ever, so that no look could show that a resume has arrived.
+        command += ["--backend", "agent-protocol", "--commit-timeout", "0.01", *options]
         with log.open("w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=env, pass_fds=[writes])
         os.close(writes)

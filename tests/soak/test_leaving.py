@@ -154,8 +154,8 @@ async def answers(sidecar: Watched) -> None:
     """The sidecar still does all that it is there for."""
     async with connected(sidecar.port) as client:
         assert (await client.talk("GET", "/"))[0] == 200
-        for route in ("", "/wait", "/stream"):
-            status, content = await client.talk("PATCH", f"/runs/resume{route}", resume("at-1"))
+        for number, route in enumerate(("", "/wait", "/stream")):
+            status, content = await client.talk("PATCH", f"/runs/resume{route}", resume(f"at-{number}"))
             assert status == 200, content
 
 
