@@ -299,7 +299,7 @@ class Aegra:
         elif scope["path"].endswith("/runs"):
             await reply(send, [{**run, "run_id": "r1"}])
         elif scope["path"].endswith("/state"):
-            await reply(send, {"values": {}, "tasks": [{"id": "1", "interrupts": [{"id": "q1", "value": "?"}]}]})
+            await reply(send, {"values": {}, "tasks": [{"id": "1", "interrupts": [{"id": "1" * 32, "value": "?"}]}]})
         else:
             first = not self.asked.is_set()
             self.asked.set()
