@@ -52,9 +52,8 @@ def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
     """Find the interrupt; refuse, or resume exactly once; answer in the form that was asked for."""
     dialect = recognising(dialect)
     resume = admit(resume, dialect, lenient=settings.lenient)
-    found = yield from _unsent(
-        dialect.lookup(resume)
-    )  # refuses whoever may not read the thread, before anything is recalled
+    # A caller who may not read the thread is refused here, before anything is recalled.
+    found = yield from _unsent(dialect.lookup(resume))
     kept: Kept | None = yield Recall()
     if kept is not None:
         yield from _answer_again(Case(resume, dialect, settings, found), kept)
