@@ -21,7 +21,7 @@ def violations(question: Any, answer: Any) -> list[Violation]:
     if not isinstance(question, dict):
         return []
     requests, configs = question.get("action_requests"), question.get("review_configs")
-    if _are_objects(requests) and _are_objects(configs):
+    if _are_named(requests, "name") and _are_named(configs, "action_name"):
         return list(_batched(requests, configs, answer))
     if question.get("type") == "tool_approval" and isinstance(question.get("name"), str):
         return list(_decision(answer, _TYPES, {question["name"]}, ""))
@@ -54,9 +54,14 @@ def _decision(decision: Any, types: Sequence[Any], names: set[Any], path: str) -
         action = decision.get("edited_action")
         if not isinstance(action, dict) or not isinstance(action.get("args"), dict):
             yield Violation(f"{path}edited_action", "has to be an action {name, args}")
-        elif action.get("name") not in names:
+        elif not isinstance(action.get("name"), str) or action["name"] not in names:
             yield Violation(f"{path}edited_action.name", f"has to be one of {', '.join(sorted(map(str, names)))}")
 
 
-def _are_objects(items: Any) -> TypeGuard[list[dict[str, Any]]]:
-    return isinstance(items, list) and bool(items) and all(isinstance(item, dict) for item in items)
+def _are_named(items: Any, name: str) -> TypeGuard[list[dict[str, Any]]]:
+    """Whether these are objects, at least one, each with text under that name."""
+    return (
+        isinstance(items, list)
+        and bool(items)
+        and all(isinstance(item, dict) and isinstance(item.get(name), str) for item in items)
+    )

@@ -55,6 +55,8 @@ def test_there_is_one_decision_for_each_request(answer: Any) -> None:
         ({"type": "edit"}, "edited_action"),
         ({"type": "edit", "edited_action": {"name": "send_email"}}, "edited_action"),
         (edit("delete_file"), "edited_action.name"),
+        ({"type": "edit", "edited_action": {"name": ["send_email"], "args": {}}}, "edited_action.name"),
+        ({"type": "edit", "edited_action": {"args": {}}}, "edited_action.name"),
     ],
 )
 def test_a_decision_that_would_kill_the_thread_or_run_another_tool_is_named(decision: Any, path: str) -> None:
@@ -86,6 +88,8 @@ def test_an_action_without_a_review_allows_every_type() -> None:
         {"action_requests": [], "review_configs": []},
         {"action_requests": ["x"], "review_configs": [{}]},
         {**BATCHED, "review_configs": {}},
+        {**BATCHED, "review_configs": [{"action_name": ["pay"]}]},
+        {**BATCHED, "action_requests": [{"name": {}}]},
         {"type": "tool_approval"},
     ],
 )
