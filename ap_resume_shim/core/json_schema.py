@@ -76,8 +76,8 @@ class _Checker:
         yield from self._combined(schema, value, path, depth)
 
     def _resolve(self, ref: Any) -> Any:
-        """The schema that a local reference names; True, which allows everything, for any other reference."""
-        if not isinstance(ref, str) or not ref.startswith("#"):
+        """The schema that a local JSON pointer names; True, which allows everything, for any other reference."""
+        if not isinstance(ref, str) or (ref != "#" and not ref.startswith("#/")):
             return True
         place = self._root
         for part in ref[1:].split("/")[1:]:
@@ -107,8 +107,10 @@ class _Checker:
         known = known if isinstance(known, dict) else {}
         required = schema.get("required")
         for name in required if isinstance(required, list) else ():
-            rule = known.get(name) if isinstance(name, str) else {"default": None}
-            if name not in value and not (isinstance(rule, dict) and "default" in rule):
+            if not isinstance(name, str) or name in value:
+                continue
+            rule = known.get(name)
+            if not (isinstance(rule, dict) and "default" in rule):
                 yield Violation(_below(path, name), "is missing")
         rest = schema.get("additionalProperties", True) if self._strict.extra_properties else True
         for name, item in value.items():

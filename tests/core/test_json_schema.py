@@ -67,6 +67,8 @@ def test_a_certain_violation_is_reported(schema: Any, value: Any) -> None:
         ({"$ref": "#/$defs/missing"}, 2),
         ({"$ref": "#/a/b", "a": 1}, 2),
         ({"$ref": 5}, 2),
+        ({"properties": {"a": {"$ref": "#text"}}, "type": "object", "b": {"$anchor": "text"}}, {"a": "text"}),
+        ({"required": [["a"], {}, 5]}, {"a": 1}),
         (PERSON, {"name": "Ada", "more": True}),
     ],
 )
