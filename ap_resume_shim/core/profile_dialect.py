@@ -35,7 +35,7 @@ from ap_resume_shim.core.exchange import Ask, Ended, Reframer, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.profile import AgentTable, LookupTable, PickTable, Profile, Scalar, Type, answer_pointer, every
 from ap_resume_shim.core.profile_stream import ProfileStream
-from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.protocol import Mode, Resume, as_values
 from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.template import MISSING, equal, fill, fill_path, names_in, parts, place, point
 
@@ -447,7 +447,7 @@ def _with_messages(values: Any, messages: Any) -> Any:
     """Values as the draft's `RunWaitResponse` is made from them: with the messages in them."""
     if messages is None:
         return values
-    return {**(values if isinstance(values, dict) else {}), "messages": messages}
+    return {**as_values(values), "messages": messages}
 
 
 def _moment(value: Any) -> str | None:

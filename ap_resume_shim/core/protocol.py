@@ -284,9 +284,16 @@ class Run:
         }
 
 
+def as_values(result: Any) -> dict[str, Any]:
+    """A result as the draft's `values`, which are an object: any other result is `{"value": ...}`."""
+    if isinstance(result, dict):
+        return result
+    return {} if result is None else {"value": result}
+
+
 def wait_response(run: Run, result: Any) -> dict[str, Any]:
     """The draft's `RunWaitResponse`: `values` is an object, and a list of messages in it stands beside it."""
-    values = {} if result is None else result if isinstance(result, dict) else {"value": result}
+    values = as_values(result)
     messages = as_messages(values.get("messages"))
     if messages is None:
         return {"run": run.as_json(), "values": values}

@@ -416,6 +416,9 @@ def test_a_run_is_over_when_its_status_is_none_of_the_active_ones(status: Any, e
         (b'\n\n{"run": {}, "values": {"a": 1}}', Ended({"a": 1})),
         (b'{"values": {"a": 1}, "messages": []}', Ended({"a": 1, "messages": []})),
         (b'{"messages": ["m"]}', Ended({"messages": ["m"]})),
+        (b'{"values": null, "messages": []}', Ended({"messages": []})),
+        (b'{"values": [1], "messages": []}', Ended({"value": [1], "messages": []})),
+        (b'{"values": "done", "messages": ["m"]}', Ended({"value": "done", "messages": ["m"]})),
         (b'{"run": {"error": "boom"}}', Ended(None, "boom")),
     ],
 )
