@@ -29,7 +29,7 @@ from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption
-from ap_resume_shim.upstream import NOBODY, SYNTHESISED, ask, escape
+from ap_resume_shim.upstream import NOBODY, SYNTHESISED, ask, escape, route_path
 from ap_resume_shim.watching import Page, Watched, looks_on
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
-        if scope["type"] != "http" or scope["method"] not in _METHODS or _route_path(scope) not in self._routes:
+        if scope["type"] != "http" or scope["method"] not in _METHODS or route_path(scope) not in self._routes:
             await self._behind(scope, receive, send)
         else:
             await self._entry(scope, receive, send)
@@ -138,7 +138,7 @@ class ResumeShim:
         if scope["method"] != "PATCH" or self._native or SYNTHESISED in scope:
             await self.app(scope, receive, send)
             return
-        mode = self._routes[_route_path(scope)]
+        mode = self._routes[route_path(scope)]
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
@@ -301,15 +301,6 @@ class ResumeShim:
 def _now() -> str:
     """The moment, as RFC 3339 has it."""
     return datetime.now(UTC).isoformat()
-
-
-def _route_path(scope: Scope) -> str:
-    """The path below `root_path`, which a mount has added to it."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] == "/":
-        return path[len(root) :]
-    return path
 
 
 def _headers(scope: Scope) -> list[tuple[str, str]]:

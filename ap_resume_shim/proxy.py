@@ -18,7 +18,7 @@ from ap_resume_shim.forwarding import Forwarding, LoopDetected
 from ap_resume_shim.hops import NEVER_AFTER, Hop, end_to_end, returned
 from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, Passage, Transport
 from ap_resume_shim.transports.httpx import HttpxTransport
-from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape
+from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape, mounted_at
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -345,8 +345,8 @@ def _target(scope: Scope) -> bytes:
 
 
 def _raw_path(scope: Scope) -> bytes:
-    root: str = scope["root_path"]
     raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
+    root = mounted_at(scope["root_path"], unquote(raw))
     longest = 12 * len(root)  # escaped, which `root_path` is not: three bytes for each of up to four in a character
     for end in (*(slash.start() for slash in re.finditer(b"/", raw[: longest + 1])), len(raw)):
         if len(root) <= end <= longest and unquote(raw[:end]) == root:

@@ -34,6 +34,7 @@ NOBODY: dict[str, Any] = {
     "asgi": {"version": "3.0", "spec_version": "2.3"},
     "http_version": "1.1",
     "scheme": "http",
+    "path": "/",
     "root_path": "",
     "headers": [(b"host", b"localhost"), (b"user-agent", b"ap-resume-shim")],
     "client": None,
@@ -62,7 +63,10 @@ _NOT_OURS = frozenset(
 def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
     """The scope of an upstream request: the client's own credentials and tracing, another method, path and body."""
     path, _, query = request.target.partition("?")
-    root = scope.get("root_path", "") + prefix
+    root: str = scope.get("root_path", "")
+    before = mounted_at(root, scope["path"])
+    raw: bytes | None = scope.get("raw_path")
+    before_raw = before if raw is None else mounted_at(root, unquote(raw.decode("latin-1")))
     headers = [
         (name, value) for name, value in scope["headers"] if name not in _NOT_OURS and not name.startswith(b"if-")
     ]
@@ -81,8 +85,8 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
     made = {key: value for key, value in scope.items() if key not in ("endpoint", "route")}
     made.update(
         method=request.method,
-        path=root + unquote(path),
-        raw_path=(escape(root) + path).encode("ascii"),
+        path=before + prefix + unquote(path),
+        raw_path=(escape(before_raw + prefix) + path).encode("ascii"),
         query_string=query.encode("ascii"),
         headers=headers,
         extensions={},  # else a FileResponse would hand over a path instead of bytes
@@ -92,6 +96,22 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
             made[name] = dict(scope[name])
     made[SYNTHESISED] = True
     return made
+
+
+def mounted_at(root: str, path: str) -> str:
+    """The part of `root_path` that `path` begins with: all of it, its last segments, or nothing.
+
+    The ASGI specification puts all of it there, as uvicorn does. Others (hypercorn, daphne, granian,
+    `FastAPI(root_path=...)`) leave out what a proxy in front has removed, and a mount in their apps adds its own part.
+    """
+    slashes = (at for at, character in enumerate(root) if character == "/")
+    return next((root[at:] for at in slashes if f"{path}/".startswith(f"{root[at:]}/")), "")
+
+
+def route_path(scope: Scope) -> str:
+    """The path below what is mounted."""
+    path: str = scope["path"]
+    return path[len(mounted_at(scope.get("root_path", ""), path)) :]
 
 
 def escape(path: str) -> str:

@@ -15,6 +15,7 @@ from ap_resume_shim.core.dialect import Dialect, Note, Observer
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.exchange import Entry
 from ap_resume_shim.guard.contents import owned, seen_by
+from ap_resume_shim.upstream import route_path
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,8 +69,7 @@ class Watched:
     def _observer(self, scope: Scope) -> Observer | None:
         if scope["type"] != "http":
             return None
-        path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix(self._prefix)
-        return self._dialect.watch(scope["method"], path)
+        return self._dialect.watch(scope["method"], route_path(scope).removeprefix(self._prefix))
 
     async def note(self, scope: Scope, notes: Iterable[Note]) -> None:
         """Keep what an observer has seen of the caller's exchange."""

@@ -14,6 +14,7 @@ from starlette.types import Message, Scope
 from ap_resume_shim import ConfigurationError, Limits, ResumeShim, middleware
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.errors import UpstreamRefused
+from ap_resume_shim.upstream import escape
 from tests.serving import serving
 from tests.shell.agent import Agent, reply, resume
 from tests.shell.calling import Call, Recorder, http
@@ -125,14 +126,55 @@ async def test_a_prefix_stands_before_lookups_and_the_runs_address() -> None:
 
 
 class Stripped:
-    """An app below a path that no root_path tells."""
+    """An app below a path, which reads `path` alone, as Falcon does."""
 
     def __init__(self, app: Any, prefix: str) -> None:
         self.app, self.prefix = app, prefix
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert scope["path"].startswith(self.prefix), scope["path"]
-        await self.app({**scope, "path": scope["path"].removeprefix(self.prefix)}, receive, send)
+        await self.app({**scope, "path": scope["path"].removeprefix(self.prefix), "root_path": ""}, receive, send)
+
+
+MOUNTS = [
+    # root_path, path and raw_path of a request; what stands before the routes in both paths
+    ("/api", "/api/runs/resume", b"/api/runs/resume", "/api", b"/api"),  # uvicorn --root-path
+    ("/api", "/runs/resume", b"/runs/resume", "", b""),  # hypercorn, daphne, granian; FastAPI(root_path=...)
+    ("/api/agents", "/agents/runs/resume", b"/agents/runs/resume", "/agents", b"/agents"),  # a mount in such an app
+    ("/api/agents", "/api/agents/runs/resume", b"/api/agents/runs/resume", "/api/agents", b"/api/agents"),
+    ("/mü", "/mü/runs/resume", b"/m%c3%bc/runs/resume", "/mü", b"/m%C3%BC"),
+    ("/api", "/runs/resume", b"/api/runs/resume", "", b"/api"),  # an app that removes its mount from `path` alone
+    ("/api", "/api/runs/resume", None, "/api", b"/api"),
+    ("/runs", "/runs/runs/resume", b"/runs/runs/resume", "/runs", b"/runs"),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("root", "path", "raw", "before", "before_raw"), MOUNTS)
+async def test_lookups_and_sends_are_below_the_path_that_the_resume_came_with(
+    root: str, path: str, raw: bytes | None, before: str, before_raw: bytes
+) -> None:
+    agent = Agent()
+    scope = http("PATCH", path, root_path=root, raw_path=raw)
+    await (call := Call(BODY))(ResumeShim(Stripped(agent, before), "agent-protocol"), scope)
+    assert call.status == 200
+    assert {seen.path for seen in agent.seen} >= {"/threads/t", "/runs"}
+    assert [seen.scope["raw_path"] for seen in agent.seen] == [before_raw + seen.path.encode() for seen in agent.seen]
+    assert (b"content-location", f"{escape(root)}/runs/r2".encode()) in call.sent[0]["headers"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("root", "path", "raw", "before", "before_raw"), MOUNTS)
+async def test_a_backend_below_a_mount_is_detected_there(
+    root: str, path: str, raw: bytes | None, before: str, before_raw: bytes
+) -> None:
+    shim = ResumeShim(Stripped(Agent(extra={"/info": info}), before))
+    await Call(b"{}")(shim, http("PATCH", path, root_path=root, raw_path=raw))
+    assert shim.backend == "langgraph"
+
+
+async def info(scope: Scope, receive: Any, send: Any) -> None:
+    await reply(send, LANGGRAPH)
 
 
 @pytest.mark.anyio

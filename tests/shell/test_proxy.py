@@ -489,6 +489,8 @@ async def test_a_get_of_a_later_version_has_no_body() -> None:
         ("/api", b"/x", b"/x"),
         ("/m\xfc x", b"/m%C3%BC%20x/y", b"/y"),
         ("/a/b", b"/a%2Fb/c", b"/c"),
+        ("/api/agents", b"/agents/c", b"/c"),
+        ("/api/agents", b"/api/c", b"/api/c"),
     ],
 )
 async def test_the_mount_is_not_passed_on(root: str, raw: bytes, target: bytes) -> None:

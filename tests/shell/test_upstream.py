@@ -74,7 +74,8 @@ async def test_path_and_raw_path_agree() -> None:
 
 
 async def test_root_path_and_prefix_stand_before_both_paths() -> None:
-    scope = made(Request.get("/info"), prefix="/api", root_path="/mü x")
+    client = http("PATCH", "/mü x/api/runs/resume", root_path="/mü x", raw_path=None)
+    scope = synthesise(client, Request.get("/info"), "/api")
     assert (scope["path"], scope["raw_path"]) == ("/mü x/api/info", b"/m%C3%BC%20x/api/info")
     assert scope["root_path"] == "/mü x"
 

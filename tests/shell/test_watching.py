@@ -104,6 +104,14 @@ def test_spellings_of_an_id_are_not_one_to_the_ledger() -> None:
         assert (known(url, thread.upper()), known(url, thread)) == ([], [True, "two", "one", 201])
 
 
+@pytest.mark.parametrize("path", ["/api/agents/runs", "/agents/runs", "/runs"])
+def test_what_passes_below_a_mount_is_known(path: str) -> None:
+    guard = MemoryGuard()
+    shim = ResumeShim(app, Remembering(), guard=guard)
+    asyncio.run(Call(b'{"thread": "t"}')(shim, http("POST", path, root_path="/api/agents")))
+    assert asyncio.run(facts(guard, shim)) == [True, "two", "one", 201]
+
+
 def test_what_no_one_looks_on_at_reaches_the_app_untouched() -> None:
     seen: list[Any] = []
 
