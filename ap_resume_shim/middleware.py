@@ -288,7 +288,7 @@ class ResumeShim:
 
     async def _recognise(self, scope: Scope) -> str:
         # Reads files: servers that watch for what blocks, as LangGraph's do, let no event loop do that.
-        flow = detect_flow(await asyncio.to_thread(known_marks))
+        flow = detect_flow(await asyncio.to_thread(known_marks), self._prefix)
         try:
             step: Any = next(flow)
             while True:

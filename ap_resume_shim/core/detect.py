@@ -7,7 +7,7 @@ a more particular kind than the others do.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +42,8 @@ class Told:
     info: Response
     openapi: Response
     card: Response
+    below: str = ""
+    """Where the backend's routes are in `openapi`: a path that stands before them."""
 
     @cached_property
     def bodies(self) -> dict[str, frozenset[str] | None]:
@@ -54,7 +56,7 @@ class Told:
     def routes(self) -> frozenset[str]:
         """Its paths, as `/runs/{}` and as `POST /runs/{}`; and what its routes take, as `POST <RunAgentInput>`."""
         takes = {f"{method.upper()} <{_schema_name(route)}>" for _, method, route in self._routes}
-        return frozenset({*map(plain_path, _dict(self._spec.get("paths"))), *self.bodies, *takes})
+        return frozenset({*(plain_path(path) for path, _ in self._paths), *self.bodies, *takes})
 
     @cached_property
     def _spec(self) -> dict[str, Any]:
@@ -62,18 +64,35 @@ class Told:
 
     @property
     def _routes(self) -> Iterator[tuple[str, str, Any]]:
-        for path, methods in _dict(self._spec.get("paths")).items():
+        for path, methods in self._paths:
             for method, route in _dict(methods).items():
                 yield path, method, route
 
+    @property
+    def _paths(self) -> Iterator[tuple[str, Any]]:
+        for path, methods in _dict(self._spec.get("paths")).items():
+            if path.startswith(f"{self.below}/"):
+                yield path.removeprefix(self.below), methods
 
-def detect_flow(known: KnownMarks) -> Generator[Step, Any, str]:
-    """The name of the backend.
 
-    Raises `UpstreamUnrecognised` where no kind fits, and what a refusal means where a kind cannot be ruled out.
+def detect_flow(known: KnownMarks, prefix: str = "") -> Generator[Step, Any, str]:
+    """The name of the backend, whose routes are below `prefix`.
+
+    FastAPI describes the routes of a router with a prefix in the one `/openapi.json` at the root, which is read where
+    there is none below the prefix. Raises `UpstreamUnrecognised` where no kind fits, and what a refusal means where a
+    kind cannot be ruled out.
     """
     answers = yield Ask(tuple(Request.get(path) for path in (INFO, OPENAPI, CARD)))
-    return recognise(Told(*answers), known)
+    told = Told(*answers)
+    if not prefix or not _is_absent(OPENAPI, told.openapi):
+        return recognise(told, known)
+    (root,) = yield Ask((Request("GET", OPENAPI, below_prefix=False),))
+    try:
+        return recognise(replace(told, openapi=root, below=prefix) if root.ok else told, known)
+    except UpstreamUnrecognised:
+        if root.ok or _is_absent(OPENAPI, root):
+            raise
+        raise _refusal(OPENAPI, root) from None
 
 
 def recognise(told: Told, known: KnownMarks) -> str:

@@ -33,6 +33,8 @@ class Request:
     media_type: str = "application/json"
     headers: Headers = ()
     """Beside the client's own, in whose place they go; such as the version of a protocol."""
+    below_prefix: bool = True
+    """Whether the option `prefix` stands before the target."""
 
     @classmethod
     def get(cls, target: str) -> Request:

@@ -162,3 +162,58 @@ def test_all_questions_are_asked_at_once() -> None:
     with pytest.raises(StopIteration) as ended:
         flow.send((answer({"name": "Aegra"}), NOT_FOUND, NOT_FOUND))
     assert ended.value.value == "aegra"
+
+
+BELOW = answer({"paths": {f"/agents{path}": methods for path, methods in AGENT_PROTOCOL.json["paths"].items()}})
+
+
+def below(prefix: str, first: tuple[Response, Response, Response], root: Response | None = None) -> str:
+    """The backend below a prefix, where the server's description at its root is read if `root` is given."""
+    flow = detect_flow(KNOWN, prefix)
+    try:
+        assert isinstance(step := next(flow), Ask)
+        assert [request.target for request in step.requests] == [
+            "/info",
+            "/openapi.json",
+            "/.well-known/agent-card.json",
+        ]
+        step = flow.send(first)
+        assert (step, root is None) == (ROOT_OF_SERVER, False)
+        flow.send((root,))
+    except StopIteration as found:
+        return str(found.value)
+    raise AssertionError("asked too much")
+
+
+ROOT_OF_SERVER = Ask((Request("GET", "/openapi.json", below_prefix=False),))
+NOTHING = (NOT_FOUND, NOT_FOUND, NOT_FOUND)
+
+
+def test_a_description_at_the_root_tells_of_the_routes_below_the_prefix() -> None:
+    assert below("/agents", NOTHING, BELOW) == "agent-protocol"
+    native = answer({"paths": {f"/agents{mode.route}": {"patch": {}} for mode in Mode}})
+    assert below("/agents", (answer({"name": "Aegra"}), NOT_FOUND, NOT_FOUND), native) == "native"
+
+
+@pytest.mark.parametrize("prefix", ["/agent", "/agents/v1", "/other"])
+def test_routes_elsewhere_are_not_those_of_the_backend(prefix: str) -> None:
+    with pytest.raises(UpstreamUnrecognised):
+        below(prefix, NOTHING, BELOW)
+    with pytest.raises(UpstreamUnrecognised):
+        below(prefix, NOTHING, AGENT_PROTOCOL)
+
+
+def test_the_root_is_not_read_where_the_prefix_has_a_description_or_there_is_no_prefix() -> None:
+    assert below("/agents", (NOT_FOUND, AGENT_PROTOCOL, NOT_FOUND)) == "agent-protocol"
+    with pytest.raises(UpstreamUnrecognised):
+        below("", NOTHING)
+
+
+@pytest.mark.parametrize(("refusal", "kind", "status"), REFUSALS, ids=[str(row[0].status) for row in REFUSALS])
+def test_a_root_that_refuses_matters_only_where_nothing_else_tells(
+    refusal: Response, kind: type[ResumeError], status: int
+) -> None:
+    assert below("/agents", (answer({"name": "Aegra"}), NOT_FOUND, NOT_FOUND), refusal) == "aegra"
+    with pytest.raises(kind) as refused:
+        below("/agents", NOTHING, refusal)
+    assert refused.value.http_status == status

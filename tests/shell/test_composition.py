@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -89,6 +89,25 @@ def test_a_resume_is_answered_once(app: ASGIApp, below: str, route: str) -> None
         assert (answer.status_code, answer.headers["content-location"].startswith(below + "/runs/")) == (200, True)
         assert eventually(lambda: values(url + below, thread).get("answer") == "yes")
         assert values(url + below, thread)["runs"] == 1, "continued, not started anew"
+
+
+def routed(prefix: str) -> FastAPI:
+    """A FastAPI app with the routes of an agent server below a path: they are described at the root alone."""
+    router = APIRouter(prefix=prefix)
+    for path in ("/threads", "/runs", "/runs/wait", "/runs/stream"):
+        router.post(path)(lambda: {})
+    router.get("/threads/{thread_id}")(lambda thread_id: Agent().thread)
+    app = FastAPI()
+    app.include_router(router)
+    return app
+
+
+@pytest.mark.parametrize("root", ["", "/api"])
+def test_a_backend_below_a_prefix_is_detected_by_the_description_at_the_root(root: str) -> None:
+    shim = ResumeShim(routed("/agents"), prefix="/agents")
+    with serving(shim, root_path=root) as url:
+        assert resume(f"{url}/agents", thread_id="").json()["code"] == "invalid_request"
+    assert shim.backend == "agent-protocol"
 
 
 def values(url: str, thread: str) -> dict[str, Any]:
