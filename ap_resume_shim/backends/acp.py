@@ -31,7 +31,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Reframer, Request, Response, Step, segment
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.reading import error_text, read_lookup, read_refusal
+from ap_resume_shim.core.reading import error_text, quoting, read_lookup, read_refusal
 
 _MODES = {Mode.BACKGROUND: "async", Mode.WAIT: "sync", Mode.STREAM: "stream"}
 _UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}", re.IGNORECASE)
@@ -124,7 +124,7 @@ class Acp(Dialect):
         """403 is said of a run that never waited, which has nothing to do with credentials."""
         text = error_text(response)
         if response.status == 403 and ("await request" in text or "expecting resume" in text):
-            return ThreadNotInterrupted(f"The backend says that nothing is asked: {text}. Read the thread.")
+            return quoting(ThreadNotInterrupted, "The backend says that nothing is asked", text, "Read the thread.")
         return read_refusal(response)
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:

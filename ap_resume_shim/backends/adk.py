@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from ap_resume_shim.backends.adk_answer import response_of
@@ -31,7 +32,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Request, Response, Step, segment
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.reading import read_lookup, read_refusal
+from ap_resume_shim.core.reading import quoting, read_lookup, read_refusal
 
 _USER_ID = "user_id"
 
@@ -162,8 +163,10 @@ class Adk(Dialect):
             return None
         text = str(told["error"])
         if "Function call not found" in text:
-            return InterruptNotPending(f"The backend says that the question is gone: {text}", ())
-        return UpstreamError(f"The backend failed before the agent said anything: {text}")
+            return quoting(
+                partial(InterruptNotPending, interrupts=()), "The backend says that the question is gone", text
+            )
+        return quoting(UpstreamError, "The backend failed before the agent said anything", text)
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The invocation that asked goes on."""

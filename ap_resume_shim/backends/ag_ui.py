@@ -7,6 +7,7 @@ The protocol has no thread to look at, so that all that is known of one was seen
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -29,7 +30,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.exchange import Ask, Consult, Entry, Request, Response, Step
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.reading import Rule, read_refusal
+from ap_resume_shim.core.reading import Rule, quoting, read_refusal
 
 _RULES = (
     Rule(404, "agent_not_found"),
@@ -151,8 +152,8 @@ class AgUi(Dialect):
         code = str(second.get("code") or "")
         kind, advice = _REFUSALS.get(code, (UpstreamError, "Look into its log."))
         told = {"upstream": {"code": code, "message": said}}
-        message = f"The server refused the resume: {said or code}. {advice}"
-        return kind(message, ()) if issubclass(kind, InterruptNotPending) else kind(message, told)
+        more = {"interrupts": ()} if issubclass(kind, InterruptNotPending) else {"metadata": told}
+        return quoting(partial(kind, **more), "The server refused the resume", said or code, advice)
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The client names its runs."""

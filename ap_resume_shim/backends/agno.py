@@ -27,7 +27,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.events import Emitter
 from ap_resume_shim.core.exchange import Ask, Request, Response, Step, segment
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.reading import Rule, read_lookup, read_refusal
+from ap_resume_shim.core.reading import Rule, quoting, read_lookup, read_refusal
 
 _COMPONENTS = {"workflow_id": "workflows", "team_id": "teams", "agent_id": "agents"}
 _RUNNING = ("PENDING", "RUNNING")
@@ -186,10 +186,10 @@ class Agno(Dialect):
             return None
         text = text_of(told)
         if any(phrase in text.lower() for phrase in _NOT_PAUSED):
-            return ThreadNotInterrupted(f"The backend says that the run is not paused: {text}.")
+            return quoting(ThreadNotInterrupted, "The backend says that the run is not paused", text)
         if "unresolved" in text.lower():
-            return InvalidRequest(f"The backend says that the answer is none: {text}.")
-        return UpstreamError(f"The backend failed before the run went on: {text}.")
+            return quoting(InvalidRequest, "The backend says that the answer is none", text)
+        return quoting(UpstreamError, "The backend failed before the run went on", text)
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The run that was paused goes on."""

@@ -17,7 +17,7 @@ from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnrec
 from ap_resume_shim.core.exchange import Ask, Request, Response, Step
 from ap_resume_shim.core.profile import ANOTHER_KIND
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.reading import read_refusal
+from ap_resume_shim.core.reading import read_redirect, read_refusal
 from ap_resume_shim.core.template import MISSING, point
 
 NATIVE = "native"
@@ -104,10 +104,14 @@ def recognise(told: Told, known: KnownMarks) -> str:
         for verdict in verdicts:
             if isinstance(verdict, ResumeError):
                 raise verdict
+    unknown = (
+        "The kind of backend could not be detected: neither its /info nor its /openapi.json nor an agent card tells."
+    )
+    redirect = next(filter(None, map(read_redirect, (told.info, told.openapi, told.card))), None)
     raise UpstreamUnrecognised(
-        "The kind of backend could not be detected: neither its /info nor its /openapi.json nor an agent card tells. "
-        f"{_NAME_IT} {ANOTHER_KIND}",
+        f"{unknown} {redirect.message + ' ' if redirect else ''}{_NAME_IT} {ANOTHER_KIND}",
         {"info_status": told.info.status, "openapi_status": told.openapi.status, "card_status": told.card.status},
+        detail=f"{unknown} {redirect.detail + ' ' if redirect else ''}{_NAME_IT}",
     )
 
 
@@ -152,9 +156,12 @@ def _refusal(path: str, answer: Response) -> ResumeError:
         refused = read_refusal(answer)
         refused.metadata["document"] = path
         return refused
+    unknown = f"The kind of backend is not known yet: it answered {answer.status} to GET {path}."
+    redirect = read_redirect(answer)
     return UpstreamError(
-        f"The kind of backend is not known yet: it answered {answer.status} to GET {path}. Try again. {_NAME_IT}",
+        f"{unknown} {redirect.message if redirect else 'Try again.'} {_NAME_IT}",
         {"upstream_status": answer.status, "document": path},
+        detail=f"{unknown} {redirect.detail if redirect else 'Try again.'} {_NAME_IT}",
     )
 
 

@@ -51,8 +51,9 @@ class ResumeError(Exception):
     retry_after: ClassVar[int | None] = None
     """Seconds for `Retry-After`; only where trying again can help."""
 
-    def __init__(self, message: str, metadata: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, metadata: Mapping[str, Any] | None = None, *, detail: str | None = None) -> None:
+        """`detail` is the message for operators, with addresses and system errors: `str()` of the error, for logs."""
+        super().__init__(detail or message)
         self._message = message
         self.metadata: dict[str, Any] = dict(metadata or {})
 
@@ -60,6 +61,11 @@ class ResumeError(Exception):
     def message(self) -> str:
         """What happened and what to do next, for a person."""
         return self._message
+
+    @property
+    def reason(self) -> str:
+        """What happened, for logs: without anything that the client answered, or that the backend may repeat of it."""
+        return str(self)
 
     @property
     def http_status(self) -> int:
@@ -94,11 +100,21 @@ class UnsupportedInput(InvalidRequest):
 
     code = "unsupported_input"
 
+    @property
+    def reason(self) -> str:
+        """Without the part of the answer that the message names."""
+        return "The backend cannot carry this answer unchanged, or has no use for it."
+
 
 class InvalidAnswer(InvalidRequest):
     """An answer that certainly violates the schema of its question."""
 
     code = "invalid_answer"
+
+    @property
+    def reason(self) -> str:
+        """Without the part of the answer that the message names."""
+        return "The answer violates the schema of its question."
 
 
 class IdempotencyKeyReused(InvalidRequest):
@@ -171,8 +187,8 @@ class AnswerLost(ResumeInProgress):
 class _OfInterrupts(Conflict):
     """A conflict whose metadata lists the questions that are pending."""
 
-    def __init__(self, message: str, interrupts: Iterable[Interrupt]) -> None:
-        super().__init__(message, {"interrupts": [interrupt.as_json() for interrupt in interrupts]})
+    def __init__(self, message: str, interrupts: Iterable[Interrupt], *, detail: str | None = None) -> None:
+        super().__init__(message, {"interrupts": [interrupt.as_json() for interrupt in interrupts]}, detail=detail)
 
 
 class MultipleInterrupts(_OfInterrupts):
@@ -223,8 +239,8 @@ _PASSED_ON = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
 class UpstreamRefused(ResumeError):
     """The backend refused the client itself (401, 403, 429): its answer, in the draft's body."""
 
-    def __init__(self, status: int, message: str, headers: Headers = ()) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, message: str, headers: Headers = (), *, detail: str | None = None) -> None:
+        super().__init__(message, detail=detail)
         self.code = _PASSED_ON[status]
         self._status, self._headers = status, headers
 

@@ -178,7 +178,7 @@ def parse(
     try:
         value = strictjson.loads(raw)
     except ValueError as error:
-        raise InvalidRequest(str(error)) from None
+        raise InvalidRequest(str(error), detail="The body is not JSON that can be read.") from None
     if not isinstance(value, dict):
         raise InvalidRequest("The body is not a JSON object.")
     for name, reason in REFUSED.items():

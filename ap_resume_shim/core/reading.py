@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import (
@@ -20,9 +22,11 @@ from ap_resume_shim.core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ap_resume_shim.core.exchange import Response
+
+E = TypeVar("E", bound=ResumeError)
 
 RAISES: dict[str, tuple[type[ResumeError], str, str]] = {
     "thread_not_found": (
@@ -93,24 +97,77 @@ def read_lookup(response: Response, rules: Iterable[Rule] = ()) -> Any:
 
 def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
     """What a status of 300 or more means."""
+    text = error_text(response)
     if response.status in (401, 403, 429):
         kept = tuple((k.lower(), v) for k, v in response.headers if k.lower() in ("www-authenticate", "retry-after"))
+        refused = partial(UpstreamRefused, response.status, headers=kept)
         means = f"The backend refused the request with {response.status}"
-        return UpstreamRefused(response.status, _message(means, response, _REFUSED[response.status]), kept)
-    text = error_text(response)
+        return quoting(refused, means, text, _REFUSED[response.status])
     for rule in (*rules, *_COMMON):
         if rule.fits(response.status, text):
             kind, means, advice = RAISES[rule.raises]
-            return kind(_message(means, response, advice))
+            return quoting(kind, means, text, advice)
     if response.status >= 500:
-        message = _message(f"The backend failed with {response.status}", response, "Look into its log.")
-        return UpstreamError(message, {"upstream_status": response.status})
+        failed = partial(UpstreamError, metadata={"upstream_status": response.status})
+        return quoting(failed, f"The backend failed with {response.status}", text, "Look into its log.")
+    if (redirect := read_redirect(response)) is not None:
+        metadata = {"upstream_status": response.status, "location": redirect.path}
+        return UpstreamUnrecognised(redirect.message, metadata, detail=redirect.detail)
     return _unrecognised(response)
 
 
-def _message(means: str, response: Response, advice: str) -> str:
-    text = error_text(response).strip().rstrip(".")
-    return f"{means}: {text}. {advice}" if text else f"{means}. {advice}"
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A redirect of the backend, which the shim does not follow: credentials would go where nobody sent them."""
+
+    status: int
+    path: str
+    """Where it leads, for clients, who must not learn of addresses inside."""
+    address: str
+    """Where it leads, for logs: without credentials and query."""
+
+    @property
+    def message(self) -> str:
+        """For clients."""
+        return f"{self._means(self.path)} The log of the shim has the whole address."
+
+    @property
+    def detail(self) -> str:
+        """For logs."""
+        return self._means(self.address)
+
+    def _means(self, where: str) -> str:
+        advice = (
+            "Let the backend take paths without a slash at their end (Django: APPEND_SLASH), or write its paths with "
+            "one in a profile."
+            if self.path[1:].endswith("/")
+            else "Check the prefix and the address of the backend (its host, http or https), and the credentials."
+        )
+        return f"The backend redirects ({self.status}) to {where}, and the shim follows no redirects. {advice}"
+
+
+def read_redirect(response: Response) -> Redirect | None:
+    """Where an answer redirects to; None for any other answer."""
+    location = response.header("location")
+    if not location or response.status not in (301, 302, 303, 307, 308):
+        return None
+    try:
+        url = urlsplit(location[:2000])
+    except ValueError:
+        return Redirect(response.status, _NO_ADDRESS, _NO_ADDRESS)
+    host = url.netloc.rpartition("@")[2]
+    path = url.path or "/"
+    return Redirect(response.status, path[:200], f"{url.scheme}://{host}{path}" if host else path)
+
+
+_NO_ADDRESS = "an address that is none"
+
+
+def quoting(kind: Callable[..., E], means: str, text: str, advice: str = "") -> E:
+    """An error with the backend's own words, which logs do not get: they may repeat what the client answered."""
+    text = text.strip().rstrip(".")
+    detail = f"{means}. {advice}".rstrip()
+    return kind(f"{means}: {text}. {advice}".rstrip() if text else detail, detail=detail)
 
 
 def _unrecognised(response: Response) -> UpstreamUnrecognised:

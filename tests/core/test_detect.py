@@ -144,8 +144,28 @@ def test_a_document_of_which_a_folder_is_shown_is_not_there() -> None:
     info, openapi = (Response(307, (("location", f"http://h{path}/"),)) for path in ("/info", "/openapi.json"))
     assert told(info, openapi, card) == "a2a"
     for elsewhere in ("http://h/login", "/openapi.json", ""):
-        with pytest.raises(UpstreamError):
+        with pytest.raises(UpstreamError) as failed:
             told(info, Response(307, (("location", elsewhere),)), card)
+        assert failed.value.metadata["upstream_status"] == 307
+    assert "(307) to /login" in str(found(info, Response(307, (("location", "http://h/login"),))).message)
+
+
+@pytest.mark.parametrize("path", ["/info", "/openapi.json", "/.well-known/agent-card.json"])
+def test_a_server_that_adds_a_slash_to_every_path_is_named_as_one(path: str) -> None:
+    slashed = Response(301, (("location", f"http://agents.internal{path}/"),))
+    error = found(*(slashed if path == known else NOT_FOUND for known in ("/info", "/openapi.json")))
+    if path.startswith("/.well-known"):
+        error = found(NOT_FOUND, NOT_FOUND, slashed)
+    assert type(error) is UpstreamUnrecognised
+    assert f"redirects (301) to {path}/, and" in error.message
+    assert ("APPEND_SLASH" in error.message, "agents.internal" in error.message) == (True, False)
+    assert f"to http://agents.internal{path}/, and" in error.reason
+
+
+def found(*answers: Response) -> ResumeError:
+    with pytest.raises(ResumeError) as refused:
+        told(*answers)
+    return refused.value
 
 
 def test_a_refused_document_does_not_matter_where_another_one_decides() -> None:

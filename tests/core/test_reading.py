@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamUnrecognised
@@ -105,3 +107,43 @@ def test_a_refused_body_is_told_with_the_backends_own_words() -> None:
     assert error.message == (
         "The backend refused the body: metadata: too long. Change what it names, and send it again."
     )
+
+
+REDIRECTS = [
+    ("/threads/t/", "/threads/t/", "slash"),  # Django's APPEND_SLASH
+    ("http://agents.internal:8000/threads/t/?next=hunter2", "/threads/t/", "slash"),
+    ("https://agents.example/threads/t", "/threads/t", "prefix"),
+    ("https://user:hunter2@agents.example/login#hunter2", "/login", "prefix"),
+    ("https://agents.example", "/", "prefix"),
+    ("http://[agents", "an address that is none", "prefix"),
+]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(("location", "shown", "advice"), REDIRECTS)
+def test_a_redirect_names_the_path_that_it_leads_to(status: int, location: str, shown: str, advice: str) -> None:
+    error = read_refusal(Response(status, (("Location", location),), b"<html>"))
+    assert (error.code, error.http_status) == ("upstream_unrecognised", 502)
+    assert error.metadata == {"upstream_status": status, "location": shown}
+    assert f"({status}) to {shown}, and the shim follows no redirects." in error.message
+    assert advice in error.message
+    assert not re.search("agents|hunter2|user", error.message)
+
+
+def test_the_log_has_the_whole_address_of_a_redirect_but_nothing_that_is_secret() -> None:
+    told = [str(read_refusal(Response(302, (("location", location),)))) for location, _, _ in REDIRECTS]
+    assert "to http://agents.internal:8000/threads/t/, and" in told[1]
+    assert "to https://agents.example/login, and" in told[3]
+    assert "hunter2" not in str(told)
+
+
+def test_a_redirect_without_an_address_is_unrecognised() -> None:
+    assert "does not know" in read_refusal(Response(302)).message
+    assert "does not know" in read_refusal(Response(304, (("location", "/x"),))).message
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 413, 422, 429, 500])
+def test_a_log_has_not_the_words_of_the_backend_which_may_repeat_the_answer(status: int) -> None:
+    error = read_refusal(Response(status, (), b'{"detail":"hunter2 is no answer"}'))
+    assert ("hunter2" in error.message, "hunter2" in error.reason) == (True, False)
+    assert error.reason.endswith(".")
