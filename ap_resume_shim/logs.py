@@ -7,17 +7,16 @@ No line holds a credential, a query (tokens live there), or what a client answer
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.extensions import TUNNEL
+from ap_resume_shim.lines import Stopwatch, milliseconds, printable, write
 from ap_resume_shim.tracing import request_id, trace_id
-from ap_resume_shim.upstream import escape
+from ap_resume_shim.upstream import shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,24 +38,6 @@ ACCEPTED, REPLAYED, CANCELLED = "accepted", "replayed", "cancelled"
 COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED = "complete", "client_left", "broken", "unanswered"
 """How an answer ended."""
 
-_LONGEST = 1024
-"""Characters of a value."""
-
-
-class Stopwatch:
-    """Adds up the seconds that were spent inside it."""
-
-    __slots__ = ("_since", "seconds")
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._since = perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += perf_counter() - self._since
-
 
 class ResumeLine:
     """The line of one resume: filled in on its way, and written once, when its answer is over."""
@@ -72,6 +53,8 @@ class ResumeLine:
         self._scope, self._mode, self._client = scope, mode, client
         self._since = perf_counter()
         self._resume_state: str | None = None
+        self._reason: str | None = None
+        self._level = logging.INFO
         self._written = False
 
     def failed(self, error: BaseException) -> None:
@@ -79,8 +62,11 @@ class ResumeLine:
         if isinstance(error, asyncio.CancelledError):
             self.verdict = self.verdict or CANCELLED
             return
-        known = next((e for e in (error, error.__cause__) if isinstance(e, ResumeError)), ResumeError(""))
+        known = next((e for e in (error, error.__cause__) if isinstance(e, ResumeError)), None)
+        known = known or ResumeError(f"The app raised {type(error).__name__}.")  # its own text may quote anything
         self._resume_state = known.metadata.get("resume_state", "unknown" if self.verdict == ACCEPTED else None)
+        self._reason = known.reason
+        self._level = logging.WARNING if known.http_status >= 500 else logging.INFO
         self.verdict = known.code
 
     def write(self) -> None:
@@ -88,8 +74,9 @@ class ResumeLine:
         if self._written:
             return
         self._written = True
-        _write(
+        write(
             resumes,
+            self._level,
             "resume",
             thread_id=self.thread_id,
             run_id=self.run_id,
@@ -97,10 +84,11 @@ class ResumeLine:
             mode=self._mode.name.lower(),
             verdict=self.verdict or CLIENT_LEFT,
             resume_state=self._resume_state,
+            reason=self._reason,
             status=self._client.status,
             ended=self._client.ended,
-            upstream_ms=_ms(self.upstream.seconds),
-            total_ms=_ms(perf_counter() - self._since),
+            upstream_ms=milliseconds(self.upstream.seconds),
+            total_ms=milliseconds(perf_counter() - self._since),
             request_id=request_id(self._scope),
             trace_id=trace_id(self._scope),
         )
@@ -180,52 +168,23 @@ class _Seen:
         return opens
 
     def write(self, scope: Scope) -> None:
-        raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
         client = scope.get("client")
-        _write(
+        write(
             access,
+            logging.INFO,
             "request",
             method=scope.get("method", "WEBSOCKET"),
-            path=raw.partition(b"?")[0].decode("latin-1"),
+            path=shown_path(scope),
             status=self._status,
             ended=self._ended or (UNANSWERED if self._status is None else BROKEN),
             bytes=self._bytes,
-            total_ms=_ms(perf_counter() - self._since),
+            total_ms=milliseconds(perf_counter() - self._since),
             peer=client[0] if client else None,
             request_id=request_id(scope),
         )
 
     def _ends(self, how: str) -> None:
         self._ended = self._ended or how
-
-
-def printable(text: str) -> str:
-    """A text as a part of one line: what cannot be seen is escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def _write(logger: logging.Logger, what: str, **fields: str | int | float | None) -> None:
-    """`what name=value …`, without what is not known; as fields, all of it. Ids and paths may be an attacker's."""
-    if not logger.isEnabledFor(logging.INFO):
-        return
-    told = {name: printable(_cut(value)) if isinstance(value, str) else value for name, value in fields.items()}
-    pairs = [f"{name}={_quoted(str(value))}" for name, value in told.items() if value is not None]
-    logger.info("%s %s", what, " ".join(pairs), extra=told)
-
-
-def _cut(value: str) -> str:
-    return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
-
-
-def _quoted(value: str) -> str:
-    """As it is, unless it could be taken for more than one value."""
-    return value if re.fullmatch(r'[^\s="]+', value) else json.dumps(value, ensure_ascii=False)
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 1)
 
 
 class _Human(logging.Formatter):

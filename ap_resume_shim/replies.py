@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.exchange import Headers, Reply
-from ap_resume_shim.logs import BROKEN, CLIENT_LEFT, COMPLETE, UNANSWERED, printable
+from ap_resume_shim.lines import cut, printable
+from ap_resume_shim.logs import BROKEN, CLIENT_LEFT, COMPLETE, UNANSWERED
 from ap_resume_shim.tracing import request_id
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Client:
     async def refuse(self, error: ResumeError) -> None:
         """Send an error: the draft's `ErrorResponse`, or RFC 9457's problem where `Accept` asks for it."""
         if self._finished:
-            logger.error("what was left to do after an answer failed: %s", printable(error.message))
+            logger.error("what was left to do after an answer failed: %s", printable(cut(error.reason)))
             return
         if self._started:
             raise Broken(error) from error

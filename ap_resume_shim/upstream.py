@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamTimeout
 from ap_resume_shim.core.exchange import Headers, Peek, Request, Response
+from ap_resume_shim.lines import cut, milliseconds, printable, write
+from ap_resume_shim.tracing import request_id
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
 
 logger = logging.getLogger("ap_resume_shim")
+requests = logging.getLogger("ap_resume_shim.upstream")
 
 SYNTHESISED = "ap_resume_shim"
 """The scope key of requests that the shim made: they are never resumes, and failures are raised, not answered."""
@@ -115,6 +119,12 @@ def route_path(scope: Scope) -> str:
     return path[len(mounted_at(scope.get("root_path", ""), path)) :]
 
 
+def shown_path(scope: Scope) -> str:
+    """The path as the client wrote it, without the query, in which tokens live: for logs."""
+    raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
 def escape(path: str) -> str:
     """A path as it stands in a URL; ASGI gives `path` and `root_path` decoded."""
     return quote(path, safe="/:@!$&'()*+,;=~")
@@ -132,6 +142,7 @@ class Exchange:
 
     def __init__(self, app: ASGIApp, scope: Scope, body: bytes | None) -> None:
         self._app, self._scope = app, scope
+        self._since: float | None = perf_counter()
         self._request: bytes | None = body or b""
         self._left = asyncio.Event()
         self._start: asyncio.Future[tuple[int, Headers]] = asyncio.get_running_loop().create_future()
@@ -178,6 +189,7 @@ class Exchange:
 
     def leave(self) -> None:
         """Be a client that has gone: the app hears of the disconnect, and what it still sends goes nowhere."""
+        self._note(None, "it was left before its answer began")
         self._left.set()
         while not self._chunks.empty():
             self._chunks.get_nowait()
@@ -196,8 +208,25 @@ class Exchange:
 
     def _log(self, _: asyncio.Task[None]) -> None:
         if self._error is not None and not self._told:
-            where = f"{self._scope['method']} {self._scope['path']}"
+            where = f"{self._scope['method']} {printable(cut(self._scope['path']))}"
             logger.error("the app failed after it had answered %s", where, exc_info=self._error)
+
+    def _note(self, status: int | None, why: str | None = None) -> None:
+        """Write a line for the request, the first time: when its answer begins, or cannot begin any longer."""
+        if self._since is None:
+            return
+        since, self._since = self._since, None
+        write(
+            requests,
+            logging.DEBUG,
+            "upstream",
+            method=self._scope["method"],
+            path=shown_path(self._scope),
+            status=status,
+            reason=why,
+            ms=milliseconds(perf_counter() - since),
+            request_id=request_id(self._scope),
+        )
 
     async def _run(self) -> None:
         try:
@@ -206,7 +235,9 @@ class Exchange:
             self._error = error
         finally:
             if not self._start.done():
-                self._start.set_exception(self._error or UpstreamError("The backend ended without an answer."))
+                failure = self._error or UpstreamError("The backend ended without an answer.")
+                self._note(None, failure.reason if isinstance(failure, ResumeError) else type(failure).__name__)
+                self._start.set_exception(failure)
                 self._start.exception()  # head() raises it, if anybody asks
             if not self._complete:
                 await self._hand_over(None)
@@ -224,6 +255,7 @@ class Exchange:
                 self._scope[HEADS](message.get("headers", ()))
             headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in message.get("headers", ()))
             if not self._start.done():
+                self._note(message["status"])
                 self._start.set_result((message["status"], headers))
         elif message["type"] == "http.response.body" and not self._complete:
             if chunk := bytes(message.get("body", b"")):

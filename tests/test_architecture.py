@@ -17,6 +17,7 @@ US = "ap_resume_shim"
 SHELL = (
     "forwarding",
     "health",
+    "lines",
     "logs",
     "tracing",
     "middleware",

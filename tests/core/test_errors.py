@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ap_resume_shim.core import errors
-from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamRefused
+from ap_resume_shim.core.errors import InvalidAnswer, ResumeError, UnsupportedInput, UpstreamError, UpstreamRefused
 from ap_resume_shim.core.interrupt import Interrupt
 
 CLOSED_LIST = {
@@ -91,3 +91,18 @@ def test_a_failure_after_sending_ends_with_what_to_do_next(state: str, advice: s
 
 def test_a_failure_before_sending_says_what_happened() -> None:
     assert UpstreamError("The backend broke off.").message == "The backend broke off."
+
+
+def test_the_reason_is_the_message_or_what_operators_get_in_its_place() -> None:
+    assert UpstreamError("It broke off.").reason == "It broke off."
+    error = UpstreamError("It broke off.", detail="http://inside broke off.")
+    assert (error.message, error.reason, str(error)) == ("It broke off.", *["http://inside broke off."] * 2)
+    error.metadata["resume_state"] = "not_sent"
+    assert error.reason == "http://inside broke off.", "the state has a field of its own"
+
+
+@pytest.mark.parametrize("kind", [InvalidAnswer, UnsupportedInput])
+def test_the_reason_does_not_quote_an_answer(kind: type[ResumeError]) -> None:
+    reason = kind("The number 1411 would arrive as another one.").reason
+    assert "1411" not in reason
+    assert reason.endswith(".")
