@@ -227,6 +227,101 @@ def test_the_other_settings_of_the_guard_are_settings_of_it(store: str) -> None:
     assert (guard.lease, guard.duplicate_window) == (10, 2)
 
 
+REFUSED = ROOT / "docs/how-to/why-refused.md"
+
+
+def test_the_page_on_refusals_has_no_other_blocks_than_these() -> None:
+    found = re.findall(r"^```(\w+)", REFUSED.read_text(), re.MULTILINE)
+    assert found == ["bash", "python", *["text"] * 5]
+
+
+def test_the_lines_on_the_page_on_refusals_are_real(caplog: pytest.LogCaptureFixture) -> None:
+    import httpx
+
+    caplog.set_level("DEBUG", "ap_resume_shim")
+    faults: dict[str, tuple[int, str]] = {}
+    app = run(blocks(REFUSED, "python")[0])["app"]
+    app.app = app._behind = _Faulty(app.app, faults)
+    with serving(app) as url, httpx.Client(base_url=url) as client:
+        for thread in ("trip-1", "trip-2"):
+            client.post("/threads", json={"thread_id": thread})
+            client.post("/runs/wait", json={"thread_id": thread, "agent_id": "deploy", "input": {}})
+
+        def resumed(thread: str, route: str = "", **headers: str) -> int:
+            body = {"thread_id": thread, "input": "approve"}
+            return client.patch(f"/runs/resume{route}", json=body, headers=headers).status_code
+
+        assert resumed("trip-1", "/wait", **{"x-request-id": "r-17"}) == 200
+        assert (resumed("trip-0"), resumed("trip-1")) == (404, 409)
+        faults["/threads/trip-1"] = 301, "http://agents.internal/threads/trip-1/"
+        faults["/runs"] = 500, ""
+        assert (resumed("trip-1"), resumed("trip-2")) == (502, 502)
+    written = {_masked(f"{record.levelname}:     {record.getMessage()}") for record in caplog.records}
+    for block in blocks(REFUSED, "text"):
+        for line in block.splitlines():
+            assert _masked(line) in written
+
+
+class _Faulty:
+    """An app that answers some paths with a status and a location of its own."""
+
+    def __init__(self, app: Any, faults: dict[str, tuple[int, str]]) -> None:
+        self.app, self.faults = app, faults
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") not in self.faults:
+            await self.app(scope, receive, send)
+            return
+        status, location = self.faults[scope["path"]]
+        await send({"type": "http.response.start", "status": status, "headers": [(b"location", location.encode())]})
+        await send({"type": "http.response.body"})
+
+
+def _masked(line: str) -> str:
+    return re.sub(r"((?:^|_| )ms|run_id)=[\w.-]+", r"\1=…", line)
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_one_line_of_configuration_shows_resumes_under_uvicorn(configured: bool, tmp_path: Path) -> None:
+    import httpx
+
+    code, line = blocks(REFUSED, "python")[0], "logging.basicConfig(level=logging.INFO)\n"
+    assert line in code
+    (tmp_path / "app.py").write_text(code if configured else code.replace(line, ""))
+    log, url = tmp_path / "log", f"http://127.0.0.1:{(port := free_port())}"
+    path = os.pathsep.join((str(ROOT), str(tmp_path)))
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+        server = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": path})
+    try:
+        assert eventually(lambda: _answers(url), 60), log.read_text()
+        httpx.patch(f"{url}/runs/resume", json={"thread_id": "unknown"})
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+    lines = [line for line in log.read_text().splitlines() if "thread_not_found" in line]
+    assert len(lines) == configured
+    if configured:
+        assert lines[0].startswith("INFO:ap_resume_shim.resume:resume thread_id=unknown backend=agent-protocol ")
+
+
+def test_the_sidecar_writes_its_requests_at_debug() -> None:
+    import httpx
+
+    (command,) = blocks(REFUSED, "bash")
+    options = shlex.split(command)[4:]
+    assert options == ["--log-level", "debug"]
+    with serving(create_app()) as upstream, started("--upstream", upstream, "--port", "0", *options) as shim:
+        httpx.patch(f"{shim.url}/runs/resume", json={"thread_id": "unknown"}, headers={"x-request-id": "r-17"})
+        assert eventually(lambda: "thread_not_found" in shim.log)
+        records = [json.loads(line) for line in shim.log.splitlines()]
+    (lookup,) = [record for record in records if record.get("path") == "/threads/unknown"]
+    fields = ("level", "logger", "method", "status", "reason", "request_id")
+    assert [lookup[name] for name in fields] == ["DEBUG", "ap_resume_shim.upstream", "GET", 404, None, "r-17"]
+    (line,) = [record for record in records if record["logger"] == "ap_resume_shim.resume"]
+    assert line["reason"].startswith("The backend does not know the thread.")
+
+
 def test_links_between_the_pages_lead_somewhere() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
     for page in pages:
