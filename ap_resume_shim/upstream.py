@@ -109,8 +109,8 @@ def mounted_at(root: str, path: str) -> str:
     The ASGI specification puts all of it there, as uvicorn does. Others (hypercorn, daphne, granian,
     `FastAPI(root_path=...)`) leave out what a proxy in front has removed, and a mount in their apps adds its own part.
     """
-    slashes = (at for at, character in enumerate(root) if character == "/")
-    return next((root[at:] for at in slashes if f"{path}/".startswith(f"{root[at:]}/")), "")
+    ends = (root[at:] for at, character in enumerate(root) if at == 0 or character == "/")
+    return next((end for end in ends if f"{path}/".startswith(f"{end}/")), "")
 
 
 def route_path(scope: Scope) -> str:

@@ -97,6 +97,11 @@ def test_the_shell_does_not_know_where_the_backend_is(module: str) -> None:
     assert not imports(module) & {"httpx", f"{US}.proxy", f"{US}.cli"}
 
 
+def test_what_writes_a_line_knows_nothing_of_what_stands_in_it() -> None:
+    assert not strangers(f"{US}.lines")
+    assert not strangers(f"{US}.tracing")
+
+
 def test_the_proxy_knows_nothing_of_resumes() -> None:
     ours = ("closing", "core.errors", "core.strictjson", "extensions", "forwarding", "hops", "transports", "upstream")
     assert not strangers(f"{US}.proxy", *ours, "websocket")

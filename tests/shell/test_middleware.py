@@ -146,6 +146,7 @@ MOUNTS = [
     ("/api", "/runs/resume", b"/api/runs/resume", "", b"/api"),  # an app that removes its mount from `path` alone
     ("/api", "/api/runs/resume", None, "/api", b"/api"),
     ("/runs", "/runs/runs/resume", b"/runs/runs/resume", "/runs", b"/runs"),
+    ("/api/", "/api//runs/resume", b"/api//runs/resume", "/api/", b"/api/"),  # uvicorn --root-path /api/
 ]
 
 
