@@ -283,7 +283,10 @@ class ResumeShim:
                     if not self._native:
                         self._speak(await asyncio.to_thread(self._load, name))
                 except ConfigurationError as error:  # options that are those of another backend
-                    raise UpstreamUnrecognised(f"The shim is not set up for this backend: {error}") from None
+                    logger.error("the shim is not set up for the backend %s: %s", name, error)
+                    raise UpstreamUnrecognised(
+                        "The shim is not set up for this backend: its log has the reason."
+                    ) from None
             return self._dialect
 
     async def _recognise(self, scope: Scope) -> str:

@@ -51,8 +51,9 @@ class ResumeError(Exception):
     retry_after: ClassVar[int | None] = None
     """Seconds for `Retry-After`; only where trying again can help."""
 
-    def __init__(self, message: str, metadata: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, metadata: Mapping[str, Any] | None = None, *, detail: str | None = None) -> None:
+        """`detail` is the message for operators, with addresses and system errors: `str()` of the error, for logs."""
+        super().__init__(detail or message)
         self._message = message
         self.metadata: dict[str, Any] = dict(metadata or {})
 
