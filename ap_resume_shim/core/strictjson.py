@@ -52,10 +52,19 @@ def read(raw: bytes | str) -> Any:
     NaN and the infinities, which Python's servers write, become null, as in a browser. A number too large for a double
     is refused, since it could not be written again.
     """
+    # In a long text, a call into Python for each object: only there does the interpreter let other threads run.
+    hook = _same if len(raw) >= _LONG else None
     try:
-        return json.loads(raw, parse_constant=lambda _: None, parse_float=_finite)
+        return json.loads(raw, parse_constant=lambda _: None, parse_float=_finite, object_hook=hook)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+
+
+_LONG = 64 * 1024
+
+
+def _same(value: dict[str, Any]) -> dict[str, Any]:
+    return value
 
 
 def dumps(value: Any) -> bytes:

@@ -124,3 +124,8 @@ def test_halves_of_surrogate_pairs_are_found(text: str, is_whole: bool) -> None:
 def test_a_text_without_escapes_is_not_written_to_find_halves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json, "dumps", None)
     assert strictjson.loads(b'["text", "\\ud83d\\ude00"]') == ["text", "\U0001f600"]
+
+
+def test_a_long_text_is_read_as_a_short_one_is() -> None:
+    value = {"items": [{"text": "x" * 100}] * 1000}
+    assert strictjson.read(json.dumps(value)) == value
