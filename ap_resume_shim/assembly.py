@@ -23,7 +23,14 @@ from ap_resume_shim.wire.client import WireTransport
 
 def check(settings: Settings) -> list[str]:
     """What is wrong with settings that are right one by one: a line for each. Opens files, but no connection."""
-    parts: tuple[Callable[[Settings], object], ...] = (_refuse_unguarded_workers, server_tls, _proxy, _guard, _backend)
+    parts: tuple[Callable[[Settings], object], ...] = (
+        _refuse_unguarded_workers,
+        server_tls,
+        _limits,
+        _proxy,
+        _guard,
+        _backend,
+    )
     problems = []
     for make in parts:
         try:
@@ -59,13 +66,19 @@ def build(settings: Settings) -> ResumeShim:
         prefix=settings.prefix,
         settle=settings.settle,
         typed_answers=settings.typed_answers,
-        limits=Limits(
-            lookup=settings.lookup_timeout,
-            resume=settings.resume_timeout,
-            idle=settings.idle_timeout,
-            commit=settings.commit_timeout,
-        ),
+        limits=_limits(settings),
         cors=settings.cors,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        lookup=settings.lookup_timeout,
+        resume=settings.resume_timeout,
+        idle=settings.idle_timeout,
+        commit=settings.commit_timeout,
+        body=settings.max_body,
+        bodies=settings.max_bodies,
     )
 
 

@@ -8,25 +8,22 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim.backends import known_marks, load_backend, read_profile
+from ap_resume_shim.bodies import Bodies, Body
 from ap_resume_shim.core.detect import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import (
-    ConfigurationError,
-    InvalidRequest,
-    RequestTooLarge,
-    ResumeError,
-    UpstreamUnrecognised,
-)
-from ap_resume_shim.core.exchange import Request, Settings
+from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UpstreamUnrecognised
+from ap_resume_shim.core.exchange import ClientGone, Request, Settings
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
 from ap_resume_shim.cors import BackendCors, Cors
 from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.logs import RESUME, ResumeLine
+from ap_resume_shim.offload import LARGE, offload
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Limits, Resumption
 from ap_resume_shim.upstream import NOBODY, SYNTHESISED, ask, escape, route_path
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ap_resume_shim")
 
-_DRAIN = 10.0
 _METHODS = ("PATCH", "OPTIONS")
 
 
@@ -103,6 +99,7 @@ class ResumeShim:
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials, self._share_ledger = tuple(credentials), share_ledger
         self._limits = limits or Limits()
+        self._bodies = Bodies(self._limits.body, self._limits.bodies)
         self._settings = Settings(
             settle=settle,
             commit_timeout=self._limits.commit,
@@ -139,19 +136,30 @@ class ResumeShim:
             await self.app(scope, receive, send)
             return
         mode = self._routes[route_path(scope)]
+        with self._bodies.body() as body:
+            await self._answer(mode, body, scope, receive, send)
+
+    async def _answer(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is a resume, unless the backend answers those itself."""
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
         try:
             with line.upstream:
                 dialect = self._dialect or await self._detect(scope)
-            read = None if dialect is None else await self._understand(mode, dialect, client, scope, receive, line)
+            if dialect is not None:
+                line.backend = dialect.name
+                raw = await body.read(scope, receive)
+                resumption = await self._understand(mode, dialect, raw, client, scope, line)
         except ResumeError as error:
             line.failed(error)
             try:
                 await client.refuse(error)
             finally:
                 line.write()
+        except ClientGone:
+            client.gone.set()
+            line.write()
         except BaseException as error:
             line.failed(error)
             line.write()
@@ -160,11 +168,8 @@ class ResumeShim:
             if dialect is None:
                 del scope[RESUME]
                 await self.app(scope, receive, send)
-            elif read is None:
-                client.gone.set()
-                line.write()
             else:
-                await self._see_through(read, client)
+                await self._see_through(resumption, client)
 
     def _load(self, name: str) -> Dialect:
         return load_backend(name, resume_at=self._resume_at, options=self._options)
@@ -198,23 +203,13 @@ class ResumeShim:
         return NATIVE if dialect is None else dialect.name
 
     async def _understand(
-        self, mode: Mode, dialect: Dialect, client: Client, scope: Scope, receive: Receive, line: ResumeLine
-    ) -> Resumption | None:
-        """Read the request; None when the client left before it was complete. Raises `ResumeError`."""
-        line.backend = dialect.name
-        raw = await _read_body(scope, receive, self._limits.body)
-        if raw is None:
-            return None
-        resume = parse(
-            raw,
-            mode,
-            now=_now(),
-            nonce=str(uuid.uuid4()),
-            interrupt_id=_header(scope, b"ap-interrupt-id"),
-            vocabulary=dialect.vocabulary,
-        )
+        self, mode: Mode, dialect: Dialect, raw: bytes, client: Client, scope: Scope, line: ResumeLine
+    ) -> Resumption:
+        """Read the request. Raises `ResumeError`."""
+        read = partial(self._read, raw, mode, dialect, scope)
+        large = len(raw) >= LARGE
+        resume, ticket = await offload(read) if large else read()
         line.thread_id = resume.thread_id
-        ticket = self._ticket(scope, resume)
         return Resumption(
             resume_flow(resume, dialect, self._settings),
             self._guard.arrive(ticket),
@@ -225,9 +220,22 @@ class ResumeShim:
             mode=mode,
             cancels=mode is not Mode.BACKGROUND and resume.body.on_disconnect == "cancel",
             limits=self._limits,
+            large=large,
             line=line,
             ledger=lambda of: self._page(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
         )
+
+    def _read(self, raw: bytes, mode: Mode, dialect: Dialect, scope: Scope) -> tuple[Resume, Ticket]:
+        """Parse a body. Raises `InvalidRequest`."""
+        resume = parse(
+            raw,
+            mode,
+            now=_now(),
+            nonce=str(uuid.uuid4()),
+            interrupt_id=_header(scope, b"ap-interrupt-id"),
+            vocabulary=dialect.vocabulary,
+        )
+        return resume, self._ticket(scope, resume)
 
     async def _see_through(self, resumption: Resumption, client: Client) -> None:
         """Let it run to its end, whatever becomes of the client or of whoever waits here."""
@@ -266,9 +274,9 @@ class ResumeShim:
         who = caller(headers, self._credentials)
         return Ticket(
             thread,
-            resume.fingerprint,
+            "" if key is None else resume.fingerprint,
             key=None if key is None else digest(who, resume.mode.route, thread, key),
-            repeat=digest(who, thread, resume.fingerprint),
+            repeat=digest(who, thread, resume.fingerprint) if self._guard.duplicate_window else None,
             secret=digest("answer", who, thread, key or ""),
         )
 
@@ -283,7 +291,10 @@ class ResumeShim:
                     if not self._native:
                         self._speak(await asyncio.to_thread(self._load, name))
                 except ConfigurationError as error:  # options that are those of another backend
-                    raise UpstreamUnrecognised(f"The shim is not set up for this backend: {error}") from None
+                    logger.error("the shim is not set up for the backend %s: %s", name, error)
+                    raise UpstreamUnrecognised(
+                        "The shim is not set up for this backend: its log has the reason."
+                    ) from None
             return self._dialect
 
     async def _recognise(self, scope: Scope) -> str:
@@ -309,33 +320,3 @@ def _headers(scope: Scope) -> list[tuple[str, str]]:
 
 def _header(scope: Scope, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
-
-
-async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """The whole body, in bounded memory; None when the client left."""
-    encoding = _header(scope, b"content-encoding")
-    if encoding is not None and encoding.lower() != "identity":
-        raise InvalidRequest(f"The body is encoded with {encoding}: send it as plain JSON.")
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > limit:
-            body.clear()
-            await _drain(receive, more=message.get("more_body", False))
-            raise RequestTooLarge(f"The body is larger than {limit} bytes.", {"limit": limit})
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-async def _drain(receive: Receive, *, more: bool) -> None:
-    """Let the client send the rest for a while, unread: one that is cut off would not see the answer."""
-    try:
-        async with asyncio.timeout(_DRAIN):
-            while more:
-                message = await receive()
-                more = message["type"] == "http.request" and message.get("more_body", False)
-    except TimeoutError:
-        pass

@@ -12,11 +12,11 @@ from urllib.parse import unquote
 
 from ap_resume_shim.closing import close_with_the_loop
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure, UpstreamTimeout
+from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure
 from ap_resume_shim.extensions import AFTER, EARLY_HINT, TARGET, TRAILERS, TUNNEL
 from ap_resume_shim.forwarding import Forwarding, LoopDetected
 from ap_resume_shim.hops import NEVER_AFTER, Hop, end_to_end, returned
-from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, Passage, Transport
+from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, Passage, Transport, too_slow
 from ap_resume_shim.transports.httpx import HttpxTransport
 from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape, mounted_at
 
@@ -134,7 +134,10 @@ class ReverseProxy:
             pass
         except UpstreamFailure as failure:
             # Once an answer has begun there is no clean end: raised through the server, the client sees a broken one.
-            if SYNTHESISED in scope or client.answered:
+            if client.answered and SYNTHESISED not in scope:
+                raise
+            logger.warning("%s %s failed: %s", scope["method"], escape(scope["path"]), failure)
+            if SYNTHESISED in scope:
                 raise
             await _refuse(failure.http_status, failure.message, send)
         finally:
@@ -150,8 +153,7 @@ class ReverseProxy:
         except TimeoutError:
             if not limit.expired():
                 raise
-            late = f"The backend at {self.url} did not begin to answer within {seconds:g} seconds."
-            raise UpstreamTimeout(late) from None
+            raise too_slow(self.address, f"did not begin to answer within {seconds:g} seconds") from None
 
     async def _final(self, passage: Passage, scope: Scope, send: Send) -> None:
         """Wait for the final head; hints that come before it go on at once."""
@@ -185,7 +187,7 @@ class ReverseProxy:
         """From now on the connection is not HTTP's: bytes go through as they are."""
         opened = _extensions(scope).get(TUNNEL)
         if opened is None:
-            raise UpstreamError(f"The backend at {self.url} changed to another protocol, and was not asked to.")
+            raise UpstreamError("The backend changed to another protocol, and was not asked to.")
         headers = self._forwarding.response(returned(passage.headers), scope)
         upgrade = [(name, value) for name, value in passage.headers if name == b"upgrade"]
         await opened["open"]([*headers, (b"connection", b"Upgrade"), *upgrade], *passage.upgraded())

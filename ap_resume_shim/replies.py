@@ -56,11 +56,10 @@ class Client:
 
     async def answer(self, reply: Reply) -> None:
         """Send a complete answer, or the rest of one that white space has begun."""
-        body = strictjson.dumps(reply.value)
         if not self._started:
-            length = (("content-length", str(len(body))),)
+            length = (("content-length", str(len(reply.body))),)
             await self._start(reply.status, "application/json", (*reply.headers, *length))
-        await self._emit({"type": "http.response.body", "body": body, "more_body": False})
+        await self._emit({"type": "http.response.body", "body": reply.body, "more_body": False})
 
     async def refuse(self, error: ResumeError) -> None:
         """Send an error: the draft's `ErrorResponse`, or RFC 9457's problem where `Accept` asks for it."""

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 from ap_resume_shim import logs, replies
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.answering import REPLAYED
-from ap_resume_shim.core.errors import HoldLapsed, ResumeError, UpstreamError, UpstreamTimeout, UpstreamUnrecognised
+from ap_resume_shim.core.errors import (
+    ConfigurationError,
+    HoldLapsed,
+    ResumeError,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnrecognised,
+)
 from ap_resume_shim.core.exchange import (
     Accepted,
     Answer,
@@ -57,6 +64,7 @@ from ap_resume_shim.core.exchange import (
     Untaken,
 )
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.driving import drive
 from ap_resume_shim.upstream import FENCE, Exchange, ask, peek, synthesise
 
 if TYPE_CHECKING:
@@ -88,6 +96,16 @@ class Limits:
     """Silence after which a waiting client gets a byte: white space before JSON, a comment in a stream."""
     body: int = 4 * 1024 * 1024
     """Of a client's request."""
+    bodies: int = 64 * 1024 * 1024
+    """Of the requests of all clients at one moment."""
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigurationError`."""
+        if self.bodies < self.body:
+            raise ConfigurationError(
+                f"All bodies together ({self.bodies} bytes) cannot be smaller than each of them ({self.body}): "
+                "raise the limit of all, or lower that of each."
+            )
 
 
 class Resumption:
@@ -105,10 +123,12 @@ class Resumption:
         mode: Mode,
         cancels: bool,
         limits: Limits,
+        large: bool,
         line: logs.ResumeLine,
         ledger: Callable[[str | None], Awaitable[list[Entry]]],
     ) -> None:
         self._flow, self._arrival, self._limits, self._line = flow, arrival, limits, line
+        self._large = large
         self._app, self._scope, self._prefix = app, scope, prefix
         self._client, self._mode, self._cancels = client, mode, cancels
         self._ledger = ledger
@@ -121,7 +141,7 @@ class Resumption:
     async def run(self) -> None:
         """Do everything: the answer, and what is left to do after it."""
         try:
-            await self._drive()
+            await drive(self._flow, self._do, large=self._large)
         except ResumeError as error:
             if isinstance(error, UpstreamUnrecognised) and error.__cause__ is not None:
                 logger.error("an answer of the backend could not be read", exc_info=error.__cause__)
@@ -146,20 +166,6 @@ class Resumption:
         if self._sent is not None and not self._late:
             # The app may go on after its answer, as without the shim; what it raises then is not swallowed.
             await self._sent.end()
-
-    async def _drive(self) -> None:
-        result: Any = None
-        failure: Exception | None = None
-        while True:
-            try:
-                step = self._flow.send(result) if failure is None else self._flow.throw(failure)
-            except StopIteration:
-                return
-            result, failure = None, None
-            try:
-                result = await self._do(step)
-            except Exception as error:
-                failure = error
 
     async def _do(self, step: Step) -> Any:
         match step:
@@ -274,21 +280,14 @@ class Resumption:
 
     async def _see_committed(self, commit: Flow) -> None:
         """Do the lookups that show the resume in the thread's state, and release the thread after them."""
-        result: Any = None
-        failure: Exception | None = None
         try:
             async with asyncio.timeout(self._limits.commit):
-                while True:
-                    step = commit.send(result) if failure is None else commit.throw(failure)
-                    result, failure = None, None
-                    try:
-                        result = await self._look(step)
-                    except Exception as error:  # an app in the same process raises anything
-                        failure = error
-        except (StopIteration, TimeoutError):
-            await self._arrival.committed()
+                await drive(commit, self._look)
+        except TimeoutError:
+            pass
         finally:
             commit.close()
+        await self._arrival.committed()
 
     async def _look(self, step: Step) -> Any:
         """A step of a lookup."""

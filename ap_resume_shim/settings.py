@@ -154,6 +154,10 @@ class Resumes(_Group):
         Field(description="seconds for a resume: to the head of a stream, to the end of any other answer; then 504"),
     ] = 3600.0
     idle_timeout: Annotated[Seconds, Field(description="seconds of silence in the middle of a stream")] = 3600.0
+    max_body: Annotated[int, Field(ge=1024, description="bytes of a resume's body; more is 413")] = 4 * 1024 * 1024
+    max_bodies: Annotated[
+        int, Field(ge=1024, description="bytes of the bodies of all resumes at one moment; more is 503")
+    ] = 64 * 1024 * 1024
     cors: Annotated[
         Names, Field(description="origins whose pages may resume from a browser: https://app.example, or *")
     ] = []

@@ -42,7 +42,7 @@ async def _until_detected(detect: Callable[[], Awaitable[object]], tried: asynci
                 logger.warning(
                     "the kind of backend is not known at start: %s Runs that pass before the first resume are not "
                     "seen, which matters for ag-ui, acp and a2a 0.3: name the backend.",
-                    error.message,
+                    error,
                 )
                 return
         finally:

@@ -9,6 +9,7 @@ Needs websockets, which the extra `serve` brings.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -23,11 +24,13 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure
-from ap_resume_shim.transports import Address, HeaderList, unreachable
+from ap_resume_shim.core.errors import UpstreamFailure
+from ap_resume_shim.transports import Address, HeaderList, broken_off, unreachable
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
+
+logger = logging.getLogger("ap_resume_shim")
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of a message from the server. A client's are limited by the ASGI server."""
@@ -75,6 +78,7 @@ async def relay(
         response = refusal.response
         await _deny(scope, send, response.status_code, returned(_fields(response)), bytes(response.body))
     except UpstreamFailure as failure:
+        logger.warning("WEBSOCKET %s failed: %s", target.partition(b"?")[0].decode("latin-1"), failure)
         await refuse(scope, send, failure.http_status, failure.message)
     finally:
         await _stop(upwards, opening)
@@ -106,7 +110,7 @@ async def _open(address: Address, handshake: _Handshake) -> _Server:
         server.transport.abort()
         answered = isinstance(error, InvalidStatus) and error.response.status_code >= 200
         if isinstance(error, WebSocketException) and not answered:
-            raise UpstreamError(f"The backend at {address.url} did not accept the WebSocket: {error}.") from error
+            raise broken_off(address, error, "did not accept the WebSocket") from error
         raise
     return server
 

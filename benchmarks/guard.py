@@ -48,6 +48,8 @@ _numbers = count()
 class NoGuard:
     """Lets everybody through: what the guards are compared with."""
 
+    duplicate_window = 0.0
+
     def __init__(self) -> None:
         self.ledger: Ledger = MemoryLedger()
 

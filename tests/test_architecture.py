@@ -22,6 +22,9 @@ SHELL = (
     "tracing",
     "middleware",
     "upstream",
+    "bodies",
+    "driving",
+    "offload",
     "resumption",
     "replies",
     "closing",
@@ -134,6 +137,12 @@ def test_what_is_said_of_heads_is_pure(module: str) -> None:
 )
 def test_a_library_is_imported_in_one_place(library: str, modules: list[str]) -> None:
     assert [name for name in sorted(MODULES) if library in imports(name)] == [f"{US}.{module}" for module in modules]
+
+
+def test_bodies_and_flows_are_handled_apart_from_all_else() -> None:
+    assert not strangers(f"{US}.offload")
+    for module in ("bodies", "driving"):
+        assert not strangers(f"{US}.{module}", "core.", "offload")
 
 
 def test_the_command_line_is_imported_by_main_alone() -> None:

@@ -7,6 +7,7 @@
     │   ├── InvalidAnswer         422 invalid_answer
     │   └── IdempotencyKeyReused  422 idempotency_key_reused
     ├── RequestTooLarge           413 request_too_large
+    ├── Overloaded                503 overloaded
     ├── NotFound                  404
     │   ├── ThreadNotFound            thread_not_found
     │   └── AgentNotFound             agent_not_found
@@ -128,6 +129,14 @@ class RequestTooLarge(ResumeError):
 
     status = 413
     code = "request_too_large"
+
+
+class Overloaded(ResumeError):
+    """The bodies that are held at this moment are as large together as they may be."""
+
+    status = 503
+    code = "overloaded"
+    retry_after = 1
 
 
 class NotFound(ResumeError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlencode
 
@@ -332,6 +332,11 @@ class Reply:
     status: int
     value: Any
     headers: Headers = ()
+    body: bytes = field(init=False, repr=False, compare=False)
+    """`value` as JSON: written once, whoever needs it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "body", strictjson.dumps(self.value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def read_key(fields: Sequence[str]) -> str | None:
 
 def fingerprint(value: Any) -> str:
     """A digest of a JSON value: white space, escapes and the order of keys make no difference."""
-    return digest(json.dumps(value, sort_keys=True, separators=(",", ":")))
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def one_spelling(thread_id: str) -> str:

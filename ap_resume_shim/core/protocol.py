@@ -15,9 +15,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SkipValidation,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ap_resume_shim.core import field_names, strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
@@ -65,6 +75,15 @@ _MAX_UNKNOWN = 100
 """Fields of one body that neither the draft nor the backend knows."""
 
 
+T = TypeVar("T")
+
+Json = SkipValidation[JsonValue]
+"""What was read as JSON is JSON: checking it again would take as long as reading it."""
+
+Listed = Annotated[list[T], Field(fail_fast=True)]
+"""The first problem of a list is enough: a body may hold a million of them, and each takes its time."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -73,7 +92,7 @@ class Message(_Model):
     """A message of the draft: a role and a content; what else it holds is kept."""
 
     role: str
-    content: str | list[dict[str, JsonValue]]
+    content: str | Listed[dict[str, Json]]
 
 
 def _without_nulls(value: Any) -> Any:
@@ -86,9 +105,9 @@ def _without_nulls(value: Any) -> Any:
 class Config(_Model):
     """The draft's run configuration; further keys go on to backends of the same vocabulary."""
 
-    tags: list[str] | None = None
+    tags: Listed[str] | None = None
     recursion_limit: int | None = None
-    configurable: dict[str, JsonValue] | None = None
+    configurable: dict[str, Json] | None = None
 
     _drop_nulls = model_validator(mode="before")(_without_nulls)
 
@@ -98,14 +117,14 @@ class RunResume(_Model):
 
     thread_id: Annotated[str, Field(min_length=1, max_length=512)]
     agent_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    input: JsonValue = None
-    messages: list[Message] | None = None
-    metadata: dict[str, JsonValue] | None = None
+    input: Json = None
+    messages: Listed[Message] | None = None
+    metadata: dict[str, Json] | None = None
     config: Config | None = None
     webhook: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
     on_completion: Literal["keep", "delete"] = "keep"
     on_disconnect: Literal["cancel", "continue"] = "cancel"
-    stream_mode: StreamMode | list[StreamMode] = "values"
+    stream_mode: StreamMode | Listed[StreamMode] = "values"
     interrupt_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
 
     _drop_nulls = model_validator(mode="before")(_without_nulls)
@@ -132,7 +151,7 @@ class RunResume(_Model):
         return {name: value for name, value in (self.model_extra or {}).items() if name not in _SLIP}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resume:
     """One request to resume: what was asked, in which mode, and when.
 
@@ -142,12 +161,17 @@ class Resume:
     body: RunResume
     mode: Mode
     now: str
-    fingerprint: str
-    """Of the body, with the pinned interrupt: the same for the same JSON, however it and a UUID are spelled."""
+    value: dict[str, Any] = field(repr=False)
+    """The body as it came, with the pinned interrupt."""
     nonce: str = ""
     """A UUID of this request alone (from the shell), for backends whose clients name runs and messages."""
     ignored: list[str] = field(default_factory=list)
     """Fields that the backend does not get, named in `AP-Resume-Ignored`: at most 20, all of them tokens."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the body, with the pinned interrupt: the same for the same JSON, however it and a UUID are spelled."""
+        return fingerprint({**self.value, "thread_id": one_spelling(self.thread_id)})
 
     @property
     def thread_id(self) -> str:
@@ -207,7 +231,7 @@ def parse(
     _check_segment("thread_id", body.thread_id)
     if body.agent_id is not None:
         _check_segment("agent_id", body.agent_id)
-    return Resume(body, mode, now, fingerprint({**value, "thread_id": one_spelling(body.thread_id)}), nonce)
+    return Resume(body, mode, now, value, nonce)
 
 
 def _listed(value: Any) -> list[Any]:

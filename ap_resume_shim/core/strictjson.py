@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, NoReturn
+
+_MAY_BE_HALF = re.compile(r"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F])")
+"""An escape of half a surrogate pair without the other half, or what looks like one: most texts hold neither."""
 
 MAX_DEPTH = 200
 """Levels of arrays and objects. The encoder of LangGraph's servers stops at 254, and wraps what it is given."""
@@ -34,10 +38,11 @@ def loads(raw: bytes) -> Any:
         raise ValueError(f"The body is not JSON: {error}.") from None
     if depth(value) > MAX_DEPTH:
         raise ValueError(_TOO_DEEP)
-    try:
-        _write(value).encode()
-    except UnicodeEncodeError:
-        raise ValueError("A string holds half of a surrogate pair, which is not a character.") from None
+    if _MAY_BE_HALF.search(text):
+        try:
+            _write(value).encode()
+        except UnicodeEncodeError:
+            raise ValueError("A string holds half of a surrogate pair, which is not a character.") from None
     return value
 
 
@@ -47,10 +52,19 @@ def read(raw: bytes | str) -> Any:
     NaN and the infinities, which Python's servers write, become null, as in a browser. A number too large for a double
     is refused, since it could not be written again.
     """
+    # In a long text, a call into Python for each object: only there does the interpreter let other threads run.
+    hook = _same if len(raw) >= _LONG else None
     try:
-        return json.loads(raw, parse_constant=lambda _: None, parse_float=_finite)
+        return json.loads(raw, parse_constant=lambda _: None, parse_float=_finite, object_hook=hook)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+
+
+_LONG = 64 * 1024
+
+
+def _same(value: dict[str, Any]) -> dict[str, Any]:
+    return value
 
 
 def dumps(value: Any) -> bytes:
@@ -65,17 +79,10 @@ def _write(value: Any) -> str:
 def depth(value: Any) -> int:
     """How deep arrays and objects are nested: 0 for a scalar. Walks level by level, so depth costs no stack."""
     levels, level = 0, [value]
-    while level := [inner for outer in level for inner in _children(outer)]:
+    while level := [inner for inner in level if isinstance(inner, (dict, list))]:
         levels += 1
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
     return levels
-
-
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values()) or [None]
-    if isinstance(value, list):
-        return value or [None]
-    return []
 
 
 _TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."

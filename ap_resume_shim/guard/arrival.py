@@ -108,6 +108,10 @@ class Guard(Protocol):
     """Who may resume which thread."""
 
     @property
+    def duplicate_window(self) -> float:
+        """Seconds in which the same body from the same caller on the same thread is refused; 0: off."""
+
+    @property
     def ledger(self) -> Ledger:
         """What was seen of the threads, kept where the guard keeps what it knows."""
 

@@ -24,6 +24,7 @@ class FallbackGuard:
 
     def __init__(self, shared: Guard, alone: Guard) -> None:
         self._shared, self._alone = shared, alone
+        self.duplicate_window = shared.duplicate_window
         self.ledger: Ledger = FallbackLedger(shared.ledger, alone.ledger)
 
     def arrive(self, ticket: Ticket) -> Arrival:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.exchange import Contention, Kept, Reply, UncommittedResume
 from ap_resume_shim.guard.arrival import IDS, IDS_LIFETIME, Arrival, Ticket
 from ap_resume_shim.guard.clock import boottime
@@ -159,7 +158,7 @@ class _Answers:
         if old is not None and old.owner is not owner:
             return
         self.drop(key, owner)
-        size = 0 if kept.reply is None else len(strictjson.dumps(kept.reply.value))
+        size = 0 if kept.reply is None else len(kept.reply.body)
         if size > self._most_bytes:
             size, kept = 0, Kept(kept.fingerprint, kept.live, kept.accepted, kept.run_id)
         self._entries[key] = _Entry(owner, kept, expires, size)

@@ -134,7 +134,8 @@ class RedisGuard:
         except GuardUnavailable as failure:
             if not self._away:
                 level = logging.ERROR if isinstance(failure, GuardMisconfigured) else logging.WARNING
-                logger.log(level, "%s (%r)", failure.message, failure.__cause__)
+                cause = failure.__cause__
+                logger.log(level, "%s (%s: %s)", failure.message, type(cause).__name__, cause)
             self._away = True
             raise
         if self._away:

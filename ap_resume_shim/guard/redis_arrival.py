@@ -157,7 +157,8 @@ class RedisArrival:
     async def keep(self, reply: Reply) -> None:
         if self._ticket.key is not None:
             self._kept_reply = True
-            written = seal(_write(reply), self._ticket.secret)
+            fits = len(reply.body) <= self._guard.keep_bytes
+            written = seal(_write(reply), self._ticket.secret) if fits else b""
             if len(written) > self._guard.keep_bytes or not self._guard.outbox.has_room_for(len(written)):
                 written = b""
             await self._tell(lambda: self._call("keep", written), len(written))
@@ -279,7 +280,7 @@ def _list(texts: Iterable[str]) -> bytes:
 
 
 def _write(reply: Reply) -> bytes:
-    return strictjson.dumps({"status": reply.status, "headers": reply.headers, "value": reply.value})
+    return b'{"status":%d,"headers":%b,"value":%b}' % (reply.status, strictjson.dumps(reply.headers), reply.body)
 
 
 def _read_reply(written: bytes) -> Reply:

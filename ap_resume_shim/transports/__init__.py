@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from ap_resume_shim.core.errors import ConfigurationError, UpstreamUnreachable
+from ap_resume_shim.core.errors import ConfigurationError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 if TYPE_CHECKING:
     import asyncio
@@ -165,5 +165,20 @@ class Transport(Protocol):
 
 def unreachable(address: Address, error: Exception) -> UpstreamUnreachable:
     """No connection could be made."""
-    reason = (str(error) or type(error).__name__).rstrip(".")
-    return UpstreamUnreachable(f"No connection to the backend at {address.url}: {reason}. Is it running?")
+    detail = f"No connection to the backend at {address.url}: {_reason(error)}. Is it running?"
+    return UpstreamUnreachable("The backend cannot be reached: the log of the shim has the reason.", detail=detail)
+
+
+def broken_off(address: Address, why: Exception | str, what: str = "broke off") -> UpstreamError:
+    """The answer failed, or its connection did."""
+    detail = f"The backend at {address.url} {what}: {_reason(why)}."
+    return UpstreamError(f"The backend {what}: the log of the shim has the reason.", detail=detail)
+
+
+def too_slow(address: Address, what: str) -> UpstreamTimeout:
+    """The server did not do in time what it had to."""
+    return UpstreamTimeout(f"The backend {what}.", detail=f"The backend at {address.url} {what}.")
+
+
+def _reason(error: Exception | str) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")

@@ -14,8 +14,8 @@ from typing import Any
 import anyio
 import httpx
 
-from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure, UpstreamTimeout
-from ap_resume_shim.transports import Address, Body, ClientLeft, HeaderList, Outgoing, unreachable
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
+from ap_resume_shim.transports import Address, Body, ClientLeft, HeaderList, Outgoing, broken_off, too_slow, unreachable
 
 WRITE = 30.0
 """Seconds for each write. Reading has no limit here: agents are silent for minutes."""
@@ -209,6 +209,5 @@ def _failure(error: Exception, address: Address) -> UpstreamFailure:
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return unreachable(address, error)
     if isinstance(error, httpx.TimeoutException):
-        return UpstreamTimeout(f"The backend at {address.url} did not answer in time.")
-    reason = (str(error) or type(error).__name__).rstrip(".")
-    return UpstreamError(f"The backend at {address.url} broke off: {reason}.")
+        return too_slow(address, "did not answer in time")
+    return broken_off(address, error)

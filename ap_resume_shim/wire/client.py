@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import httptools
 
-from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure, UpstreamTimeout
-from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, unreachable
+from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure
+from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, broken_off, too_slow, unreachable
 
 IDLE = 2.0
 """Seconds that a connection is kept for the next request: servers close theirs after five, and must not do it while a
@@ -260,7 +260,7 @@ class WirePassage:
             self.broke(error)
             connection.abort()
         except Exception as error:  # of the server that the client's body comes from
-            self.broke(UpstreamError(f"The request broke off: {error}."))
+            self.broke(UpstreamError("The request broke off.", detail=f"The request broke off: {error}."))
             connection.abort()
 
     async def _wait(self) -> None:
@@ -359,8 +359,7 @@ class _Connection(asyncio.Protocol):
         while not self._writable.done():
             before, untaken = untaken, self.transport.get_write_buffer_size()
             if untaken == before:
-                url = self._owner.address.url
-                raise UpstreamTimeout(f"The backend at {url} took nothing of the request's body for {TAKES:g} seconds.")
+                raise too_slow(self._owner.address, f"took nothing of the request's body for {TAKES:g} seconds")
             await asyncio.wait({self._writable}, timeout=TAKES)
 
     async def may_go_on(self) -> bool:
@@ -523,7 +522,7 @@ class _Connection(asyncio.Protocol):
         return self._in_body and not names & {b"content-length", b"transfer-encoding"}
 
     def _broken(self, why: str) -> UpstreamError:
-        return UpstreamError(f"The backend at {self._owner.address.url} broke off: {why.rstrip('.')}.")
+        return broken_off(self._owner.address, why)
 
     def _tell_pump(self, *, go_on: bool) -> None:
         if self._continue is not None and not self._continue.done():

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from pydantic import ValidationError
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
-from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, Run, parse, wait_response
+from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, Run, RunResume, parse, wait_response
 from tests import draft
 from tests.core.test_strictjson import values
 
@@ -254,3 +255,21 @@ def test_values_are_an_object_and_messages_stand_beside_them(given_values: Any, 
     answer = wait_response(run, given_values)
     assert answer == {"run": run.as_json(), **expected}
     draft.check("RunWaitResponse", answer)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": 1}] * 1000},
+        {"messages": [{"role": "user", "content": [1] * 1000}]},
+        {"config": {"tags": [1] * 1000}},
+        {"stream_mode": ["x"] * 1000},
+    ],
+)
+def test_of_a_list_that_is_wrong_a_thousand_times_the_first_problem_is_told(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        RunResume.model_validate({"thread_id": "t", **fields})
+    assert wrong.value.error_count() <= 3
+    with pytest.raises(InvalidRequest) as refused:
+        parse(strictjson.dumps({"thread_id": "t", **fields}), Mode.STREAM, now=NOW)
+    assert 1 <= len(refused.value.metadata["problems"]) <= 3

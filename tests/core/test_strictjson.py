@@ -95,3 +95,37 @@ def test_what_a_backend_writes_can_always_be_passed_on() -> None:
 def test_what_is_no_json_from_a_backend_is_a_value_error_too(raw: bytes) -> None:
     with pytest.raises(ValueError):
         strictjson.read(raw)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_whole"),
+    [
+        (r"\ud83d\ude00", True),
+        (r"\uD83D\uDE00x\ud83d\ude00", True),
+        (r"\\ud800", True),
+        (r"\\ude00", True),
+        (r"\ud800", False),
+        (r"\ude00", False),
+        (r"\ude00\ud83d", False),
+        (r"\ud83d\ud83d\ude00", False),
+        (r"\ud83d\ude00\ude00", False),
+        (r"\ud83dx\ude00", False),
+    ],
+)
+def test_halves_of_surrogate_pairs_are_found(text: str, is_whole: bool) -> None:
+    raw = f'"{text}"'.encode()
+    if is_whole:
+        assert strictjson.loads(raw) == json.loads(raw)
+    else:
+        with pytest.raises(ValueError, match="half of a surrogate pair"):
+            strictjson.loads(raw)
+
+
+def test_a_text_without_escapes_is_not_written_to_find_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "dumps", None)
+    assert strictjson.loads(b'["text", "\\ud83d\\ude00"]') == ["text", "\U0001f600"]
+
+
+def test_a_long_text_is_read_as_a_short_one_is() -> None:
+    value = {"items": [{"text": "x" * 100}] * 1000}
+    assert strictjson.read(json.dumps(value)) == value

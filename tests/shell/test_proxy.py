@@ -267,11 +267,10 @@ def test_an_answer_that_breaks_looks_broken(proxied: Proxied, broken: bytes) -> 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-le"])
 def test_no_answer_is_a_502(proxied: Proxied, answer: bytes) -> None:
-    with proxied(answer) as (url, behind):
+    with proxied(answer) as (url, _):
         got = CLIENT.get(url)
     assert (got.status_code, list(got.json())) == (502, ["message"])
     assert "broke off" in got.json()["message"]
-    assert behind.url in got.json()["message"]
 
 
 @pytest.mark.anyio
@@ -282,7 +281,7 @@ async def test_an_answer_that_does_not_begin_in_time_is_a_504(transport: Any) ->
         await (call := Call())(proxy := ReverseProxy(url, answer=0.1, transport=transport), http())
         await proxy.aclose()
     assert (call.status, json.loads(call.answer)) == (
-        504, {"message": f"The backend at {url} did not begin to answer within 0.1 seconds."}
+        504, {"message": "The backend did not begin to answer within 0.1 seconds."}
     )  # fmt: skip
 
 
@@ -290,8 +289,7 @@ def test_an_unreachable_upstream_is_a_502_until_it_is_there() -> None:
     later = listening()  # bound, and not listening yet: connections are refused
     with serving(ReverseProxy(f"http://127.0.0.1:{later.getsockname()[1]}")) as url:
         got = CLIENT.get(url)
-        assert (got.status_code, "Is it running?" in got.json()["message"]) == (502, True)
-        assert "Is it running?" in got.json()["message"]
+        assert (got.status_code, "cannot be reached" in got.json()["message"]) == (502, True)
         with serving(Agent(), at=later):
             assert CLIENT.get(f"{url}/threads/t").status_code == 200
 
@@ -394,12 +392,15 @@ async def test_an_address_of_any_length_goes_on() -> None:
         (httpx.RemoteProtocolError("odd"), 502, "broke off: odd"),
     ],
 )
-async def test_failures_say_what_failed(error: Exception, status: int, says: str) -> None:
+async def test_failures_are_logged_with_their_reasons(
+    error: Exception, status: int, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
     respx.get("http://legacy/x").mock(side_effect=error)
     await (call := Call())(proxy := ReverseProxy("http://legacy"), http(path="/x"))
     await proxy.aclose()
     assert (call.status, list(json.loads(call.answer))) == (status, ["message"])
-    assert says in json.loads(call.answer)["message"]
+    assert says in caplog.text
+    assert "http://legacy" not in call.answer.decode()
 
 
 @pytest.mark.anyio
