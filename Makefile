@@ -8,7 +8,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
-# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, an hour's requests.
+# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, minutes of traffic.
 SLOW    := tests/shell/test_killed.py tests/differential tests/browser tests/soak
 
 export UV_PYTHON_DOWNLOADS = never

@@ -457,7 +457,10 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field, of the head or of the trailer."""
-        (self._trailers if self._in_body else self._headers).append((name.lower(), value.rstrip(b" \t")))
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name == b"transfer-encoding" and value.lower() != b"chunked":
+            raise ValueError(f"the transfer coding {value!r} was not asked for")
+        (self._trailers if self._in_body else self._headers).append((name, value))
 
     def on_headers_complete(self) -> None:
         """A head is there."""
@@ -478,8 +481,8 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A part of the body."""
-        if self._over:
-            raise ValueError("the answer has a body that it must not have")
+        if self._over or not self._in_body:
+            raise ValueError("an answer has a body that it must not have")
         self._parts.append(data)  # events are many and small: the passage hears of all in one read at once
 
     def on_message_complete(self) -> None:

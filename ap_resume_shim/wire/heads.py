@@ -45,6 +45,8 @@ def scope_of(method: bytes, target: bytes, version: str, headers: HeaderList, *,
             raise Refused(501, "Only Transfer-Encoding: chunked is understood, in HTTP/1.1: send the body so.")
     if version != "1.1" and version != "1.0":
         raise Refused(505, f"HTTP/{version} is not spoken here: use HTTP/1.1.")
+    if method == b"CONNECT":
+        raise Refused(501, "CONNECT asks for a tunnel to another server, and none is made here.")
     if host is None and version == "1.1":
         raise Refused(400, "A request names its Host, and this one does not.")
     if not target.startswith(b"/"):
@@ -82,7 +84,7 @@ def _origin_form(method: bytes, target: bytes, host: bytes | None) -> bytes:
     if target == b"*" and method == b"OPTIONS":
         return target
     absolute = _ABSOLUTE.fullmatch(target)
-    if absolute is None or method == b"CONNECT":
+    if absolute is None:
         raise Refused(400, "A request's target begins with a slash.")
     if host is not None and absolute[1].lower() != host.lower():
         raise Refused(400, "The request's target and its Host field name different hosts.")

@@ -123,8 +123,10 @@ class Http1Protocol(asyncio.Protocol):
         before = self._progress
         self._read = len(data)
         self._fed += self._read
+        if not self._in_message:
+            data = self._known(data)
         try:
-            self._parser.feed_data(data if self._in_message else self._known(data))
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
             if self._framing:

@@ -8,9 +8,10 @@ from random import Random
 import pytest
 
 from ap_resume_shim.backends import load_backend
-from tests.contract import seeds, violated
+from tests.contract import VARIABLE, violated
 from tests.contract.legacy import LegacyServer, Loop
 from tests.contract.sequence import Sequence
+from tests.seeding import seeds
 
 PARTS = 4
 """For processes that run tests side by side."""
@@ -30,7 +31,7 @@ def in_its_own_time(seed: int) -> tuple[Sequence, list[str]]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_each_question_of_the_legacy_server_hears_its_own_answer_or_none(part: int) -> None:
-    began, wanted, answers = time.monotonic(), seeds(1_000_000, 60, 2000)[part::PARTS], 0
+    began, wanted, answers = time.monotonic(), seeds(VARIABLE, 1_000_000, 60, 2000)[part::PARTS], 0
     print(f"legacy server, every {PARTS}th seed from {wanted[:1]} on")
     for seed in wanted:
         sequence, found = in_its_own_time(seed)

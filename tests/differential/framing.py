@@ -237,6 +237,7 @@ CASES = (
     either("an empty line before", b"\r\n" + GET + b"\r\n", GOT),
     either("HTTP/1.2", b"GET /get HTTP/1.2\r\n" + HOST + b"\r\n", GOT),
     *map(first_line, (b"GET here.example:80 HTTP/1.1", b"CONNECT here.example:80 HTTP/1.1", b"GET * HTTP/1.1")),
+    *map(first_line, (b"CONNECT /get HTTP/1.1", b"CONNECT http://here.example/get HTTP/1.1")),
     *map(first_line, (b"GET get HTTP/1.1", b"GET  HTTP/1.1", b"GET /a b HTTP/1.1", b"GET /a\tb HTTP/1.1")),
     *map(first_line, (b"GET /a\x00b HTTP/1.1", b"GET /a\x01b HTTP/1.1", b"GET /a\x7fb HTTP/1.1")),
     either("two spaces before the target", b"GET  /get HTTP/1.1\r\n" + HOST + b"\r\n", GOT),

@@ -91,6 +91,8 @@ class Door:
     connections: list[Recording] = field(default_factory=list)
     sent: int = 0
     released: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    play: Play | None = None
+    """What answers in place of the scripts."""
     _past: list[asyncio.Semaphore] = field(default_factory=list)  # scripts that nobody lets go on any more wait there
 
     def release(self) -> None:
@@ -103,6 +105,9 @@ class Door:
         self.requests, self.sent, self.released = [], 0, asyncio.Semaphore(0)
         for connection in self.connections:
             connection.raw.clear()
+
+
+Play = Callable[["Exchange"], Awaitable[None]]
 
 
 @dataclass
@@ -275,7 +280,7 @@ async def _upgrade(exchange: Exchange) -> None:
         await exchange.play(part)
 
 
-HANDLERS: dict[bytes, Callable[[Exchange], Awaitable[None]]] = {
+HANDLERS: dict[bytes, Play] = {
     b"/401": _early,
     b"/413": _early,
     b"/417": _early,
@@ -289,20 +294,25 @@ HANDLERS: dict[bytes, Callable[[Exchange], Awaitable[None]]] = {
 }
 
 
+async def _by_path(exchange: Exchange) -> None:
+    """Answer as the path says."""
+    path = exchange.request.target.partition(b"?")[0]
+    if path in HANDLERS:
+        await HANDLERS[path](exchange)
+        return
+    if exchange.request.values(b"expect"):
+        await exchange.play(b"HTTP/1.1 100 Continue\r\n\r\n")
+    await exchange.read()
+    await exchange.play(*SCRIPTS.get(path) or (_told(exchange.request),))
+
+
 async def _serve(door: Door, reader: Recording, writer: asyncio.StreamWriter) -> None:
     door.connections.append(reader)
     try:
         while not writer.is_closing():
             exchange = Exchange(door, _request(await reader.readuntil(b"\r\n\r\n"), reader), writer)
             door.requests.append(exchange.request)
-            path = exchange.request.target.partition(b"?")[0]
-            if path in HANDLERS:
-                await HANDLERS[path](exchange)
-            else:
-                if exchange.request.values(b"expect"):
-                    await exchange.play(b"HTTP/1.1 100 Continue\r\n\r\n")
-                await exchange.read()
-                await exchange.play(*SCRIPTS.get(path) or (_told(exchange.request),))
+            await (door.play or _by_path)(exchange)
             if exchange.request.values(b"connection") == [b"close"]:
                 break
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):

@@ -10,11 +10,12 @@ import httpx
 
 from ap_resume_shim import ReverseProxy
 from ap_resume_shim.backends import load_backend
-from tests.contract import seeds, violated
+from tests.contract import VARIABLE, violated
 from tests.contract.langgraph import LangGraphServer
 from tests.contract.sequence import Sequence
 from tests.e2e.placements import real_server
 from tests.outcome import KEPT
+from tests.seeding import seeds
 
 AT_ONCE = 24
 """Sequences at the same time: the server takes runs from its queue once in a second or so."""
@@ -45,5 +46,5 @@ async def at_once(url: str, wanted: list[int]) -> list[str]:
 
 def test_each_question_of_a_real_langgraph_hears_its_own_answer_or_none() -> None:
     with real_server("langgraph") as url:
-        found = asyncio.run(at_once(url, seeds(2_000_000, 8, 300)))
+        found = asyncio.run(at_once(url, seeds(VARIABLE, 2_000_000, 8, 300)))
     assert not found, f"{len(found)} sequences:\n" + "\n\n".join(found)

@@ -1,121 +1,99 @@
-"""An hour of a busy team's requests in compressed form: what the sidecar holds stays what it was."""
+"""Five minutes of mixed traffic, good and bad: at the end of each, nothing is left, and memory is what it was."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
+from itertools import count
 from random import Random
 
-from tests.soak.clients import Client, connected, resume
+from tests.soak.clients import connected, resume
+from tests.soak.deeds import MIX, do
+from tests.soak.moments import leaves
 from tests.soak.origin import Origin
-from tests.soak.sidecar import watched
+from tests.soak.sidecar import Watched, watched
 
-REQUESTS = 7_200
-"""A tenth of an hour with 20 requests a second; each hour has the same mix, and so has each round of it."""
-ROUNDS = 6
-AT_ONCE = 50
+MINUTES = 5
+MINUTE = 60.0 if os.environ.get("AP_TEST_SOAK") == "required" else 6.0
+"""Seconds."""
+DOING, LEAVING = 40, 60
+"""Clients at once: those that stay for their answers, and those that leave."""
+PAUSE = 0.5
+"""Seconds between two things that a client does, about: no more is asked than what leaves room for others."""
 SEED = 7
-THREADS = 100
+GROWN = 1.05
+"""Times the memory of minute two, at most, in minute five."""
 BLOCKS = 2_000
-"""Blocks of memory by which the last round may end with more than the second: fewer than one for three requests."""
-MEGABYTES = 8.0
-MIX = {
-    "looks something up": 40,
-    "creates": 12,
-    "streams": 12,
-    "waits": 4,
-    "resumes": 14,
-    "is too late with a resume": 4,
-    "resumes twice": 4,
-    "uploads": 3,
-    "downloads": 3,
-    "talks through a WebSocket": 2,
-    "meets an error": 2,
-}
-"""What is done, and in how many of a hundred cases."""
+"""Blocks of memory by which minute five may end with more than minute two: fewer than one for two requests."""
+OPTIONS = ("--settle", "0.2", "--keep-answers", "0.5", "--resume-timeout", "2", "--timeout-keep-alive", "2")
+"""Agents think for a moment here, and not for minutes."""
 
 
-async def _do(what: str, client: Client, dice: Random, number: int) -> None:
-    """One thing that a client does, and the answer that it has to get."""
-    thread = f"at-{number % THREADS}"
-    if what == "looks something up":
-        assert await _status(client, "GET", f"/threads/{thread}") == 200
-    elif what == "creates":
-        assert await _status(client, "POST", "/threads", json.dumps({"thread_id": thread}).encode()) == 200
-    elif what == "streams":
-        assert await _status(client, "GET", "/events?n=20") == 200
-    elif what == "waits":
-        assert await _status(client, "GET", "/slow") == 200
-    elif what == "resumes":
-        assert await _status(client, "PATCH", f"/runs/resume{_route(dice)}", resume(thread)) in (200, 409)
-    elif what == "is too late with a resume":
-        assert await _status(client, "PATCH", f"/runs/resume{_route(dice)}", resume(f"idle-{thread}")) == 409
-    elif what == "resumes twice":
-        for _ in range(2):
-            status, content = await client.talk(
-                "PATCH", "/runs/resume/wait", resume(thread), idempotency_key=f'"{number}"'
-            )
-            assert status in (200, 409), content
-    elif what == "uploads":
-        assert await _status(client, "POST", "/upload", b"x" * dice.randrange(300_000)) == 200
-    elif what == "downloads":
-        assert await _status(client, "GET", f"/download?n={dice.randrange(300_000)}") == 200
-    elif what == "talks through a WebSocket":
-        client.ask("GET", "/tunnel", None, connection="Upgrade", upgrade="websocket")
-        assert (await client.head())[0] == 101
-        client.send(b"x" * 1000)
-        assert await client.reader.readexactly(1000) == b"x" * 1000
-    else:
-        assert await _status(client, "GET", "/error") == 500
+class Minute:
+    """Clients that come and go for a while."""
 
+    def __init__(self, port: int, number: int) -> None:
+        self.port, self.dice, self.numbers = port, Random(SEED + number), count()
+        self._end = asyncio.get_running_loop().time() + MINUTE
 
-def _route(dice: Random) -> str:
-    return dice.choice(("", "/wait", "/stream"))
+    async def __call__(self) -> int:
+        """Let it pass; how many things were done."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(DOING):
+                group.create_task(self._stay())
+            for _ in range(LEAVING):
+                group.create_task(self._leave())
+        return next(self.numbers)
 
+    @property
+    def _over(self) -> bool:
+        return asyncio.get_running_loop().time() > self._end
 
-async def _status(client: Client, method: str, target: str, body: bytes | None = None) -> int:
-    return (await client.talk(method, target, body))[0]
-
-
-async def round_(port: int, dice: Random, first: int, count: int) -> None:
-    """Clients, `AT_ONCE` at a time, that keep their connections for a while."""
-    numbers = iter(range(first, first + count))
-
-    async def client() -> None:
-        for number in numbers:
-            async with connected(port) as one:
-                for step in range(dice.randrange(1, 10)):
-                    (what,) = dice.choices(list(MIX), list(MIX.values()))
-                    await _do(what, one, dice, number)
-                    if what == "talks through a WebSocket" or (not step and dice.random() < 0.1):
+    async def _stay(self) -> None:
+        """Clients that keep their connections for a while."""
+        while not self._over:
+            async with connected(self.port) as client:
+                for _ in range(self.dice.randrange(1, 10)):
+                    (what,) = self.dice.choices(list(MIX), list(MIX.values()))
+                    await do(what, client, self.dice, next(self.numbers))
+                    await asyncio.sleep(self.dice.uniform(0, 2 * PAUSE))
+                    if self._over or what == "talks through a WebSocket":
                         break
-                    if (another := next(numbers, None)) is None:
-                        return
-                    number = another
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(client())
+    async def _leave(self) -> None:
+        while not self._over:
+            await leaves(self.port, Random(self.dice.randrange(2**32)))
+            next(self.numbers)
+            await asyncio.sleep(self.dice.uniform(0, 2 * PAUSE))
 
 
-def test_an_hours_requests_leave_nothing_behind() -> None:
+async def answers(sidecar: Watched) -> None:
+    """The sidecar still does all that it is there for."""
+    async with connected(sidecar.port) as client:
+        assert (await client.talk("GET", "/"))[0] == 200
+        for number, route in enumerate(("", "/wait", "/stream")):
+            status, content = await client.talk("PATCH", f"/runs/resume{route}", resume(f"at-{number}"))
+            assert status == 200, content
+
+
+def test_five_minutes_of_mixed_traffic_leave_nothing_behind() -> None:
     async def run() -> None:
-        dice, count, samples, megabytes = Random(SEED), REQUESTS // ROUNDS, [], []
+        blocks, megabytes = [], []
         async with Origin() as origin:
-            with watched(origin.url, "--settle", "0.2", "--keep-answers", "0.5") as sidecar:
-                await round_(sidecar.port, dice, 0, count)
+            with watched(origin.url, *OPTIONS, patience=5) as sidecar:
+                await answers(sidecar)
                 before = await asyncio.to_thread(sidecar.at_rest)
-                for number in range(1, ROUNDS):
-                    await round_(sidecar.port, dice, number * count, count)
+                for number in range(MINUTES):
+                    done = await Minute(sidecar.port, number)()
                     await asyncio.sleep(1)
-                    async with connected(sidecar.port) as last:  # a resume finds what was kept for others too old
-                        assert await _status(last, "PATCH", "/runs/resume", resume("at-0")) == 200
+                    await answers(sidecar)  # a resume finds what was kept for others too old
                     await asyncio.to_thread(sidecar.lets_go, before)
-                    samples.append((await asyncio.to_thread(sidecar.held))["blocks"])
+                    blocks.append((await asyncio.to_thread(sidecar.held))["blocks"])
                     megabytes.append(sidecar.megabytes)
-                assert samples[-1] < samples[0] + BLOCKS, samples
-                assert megabytes[-1] < megabytes[0] + MEGABYTES, megabytes
-                assert "Traceback" not in sidecar.log
+                    print(f"minute {number + 1}: {done} done, {megabytes[-1]:.1f} MB, {blocks[-1]} blocks")
+                assert "Traceback" not in sidecar.log, sidecar.log
+                assert blocks[-1] < blocks[1] + BLOCKS, blocks
+                assert megabytes[-1] < megabytes[1] * GROWN, megabytes
                 assert await origin.is_left()
 
     asyncio.run(run())

@@ -73,6 +73,14 @@ def bodies(answers: bytes) -> list[bytes]:
     return [part.split(b"\r\n\r\n", 1)[1] for part in answers.split(b"HTTP/1.1 ")[1:]]
 
 
+@pytest.mark.parametrize("method", [b"X", b"POST", b"REPORT-ALL"])
+def test_the_body_behind_a_wish_for_an_upgrade_is_whole_whatever_the_method(served: Served, method: bytes) -> None:
+    head = b" /1 HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: echo\r\ncontent-length: 5\r\n\r\n"
+    with served(echo) as url:
+        got = talk(url, method + head + b"hello" + LAST)
+    assert bodies(got) == [b"/1=hello", b"/last="]
+
+
 def test_requests_on_one_connection_are_answered_in_order(served: Served) -> None:
     with served(echo) as url:
         got = talk(url, post(b"a", b"b", path=b"/1") + GET + post(b"x" * 200_000, path=b"/3") + LAST)

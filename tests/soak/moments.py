@@ -1,4 +1,4 @@
-"""A thousand clients that leave at any moment, and a backend that breaks off at any moment: nothing is left behind."""
+"""Moments at which clients leave, and servers behind break off."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from contextlib import suppress
 from random import Random
 
 from tests.soak.clients import Client, connected, request, resume
-from tests.soak.origin import SLOW, Origin
-from tests.soak.sidecar import Watched, watched
+from tests.soak.origin import SLOW
 
-CLIENTS = 1000
-AT_ONCE = 200
-SEED = 4
 UPGRADE = {"connection": "Upgrade", "upgrade": "websocket"}
-OPTIONS = ("--resume-timeout", "2", "--settle", "0.2", "--timeout-keep-alive", "2")
-"""Agents think for a moment here, and not for minutes."""
 
 Moment = Callable[[Client, Random], Awaitable[None]]
 
@@ -135,40 +129,3 @@ async def leaves(port: int, dice: Random) -> None:
         client.leave(how)
         if how == "half":
             await asyncio.sleep(long)
-
-
-async def leave_one_after_the_other(port: int) -> None:
-    """All clients, as many at once as `AT_ONCE`."""
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def one(number: int) -> None:
-        async with places:
-            await leaves(port, Random(SEED * CLIENTS + number))
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(CLIENTS):
-            group.create_task(one(number))
-
-
-async def answers(sidecar: Watched) -> None:
-    """The sidecar still does all that it is there for."""
-    async with connected(sidecar.port) as client:
-        assert (await client.talk("GET", "/"))[0] == 200
-        for number, route in enumerate(("", "/wait", "/stream")):
-            status, content = await client.talk("PATCH", f"/runs/resume{route}", resume(f"at-{number}"))
-            assert status == 200, content
-
-
-def test_a_thousand_clients_that_leave_at_any_moment_leave_nothing_behind() -> None:
-    async def run() -> None:
-        async with Origin() as origin:
-            with watched(origin.url, *OPTIONS, patience=5) as sidecar:
-                await answers(sidecar)
-                before = await asyncio.to_thread(sidecar.at_rest)
-                await leave_one_after_the_other(sidecar.port)
-                await answers(sidecar)
-                await asyncio.to_thread(sidecar.lets_go, before)
-                assert await origin.is_left()
-                assert "Traceback" not in sidecar.log
-
-    asyncio.run(run())
