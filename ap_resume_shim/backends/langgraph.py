@@ -6,13 +6,30 @@ without it, and JavaScript's has neither.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ap_resume_shim.backends import langgraph_wire as wire
 from ap_resume_shim.backends.langgraph_state import INTERRUPT_ID, Questions, interrupts_of, names_of, was_refused
-from ap_resume_shim.core.dialect import AT_BREAKPOINT, Dialect, Found, Lookup, Marks, Started, ThreadStatus, Verdict
-from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamUnrecognised
+from ap_resume_shim.core.dialect import (
+    AT_BREAKPOINT,
+    Dialect,
+    Found,
+    Input,
+    Lookup,
+    Marks,
+    Started,
+    ThreadStatus,
+    Verdict,
+)
+from ap_resume_shim.core.errors import (
+    InvalidRequest,
+    MultipleInterrupts,
+    ResumeError,
+    UnsupportedInput,
+    UpstreamUnrecognised,
+)
 from ap_resume_shim.core.exchange import Ask, Ended, Request, Response, Step
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
@@ -25,6 +42,22 @@ _CARRIES: dict[Flavour, wire.Carries] = {
     "old": wire.Carries("This LangGraph server", wire.INT64),
     "js": wire.Carries("LangGraph's JavaScript server", wire.DOUBLE, nul=True, serialised=False),
 }
+
+_RUNS_AGAIN = (
+    "A run of this thread was created with a `checkpoint`, and this server goes back to that place with each run: it "
+    "would run the steps again that have ended beside the question. "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    flavour: Flavour
+    to_head: Mapping[str, Any]
+    """What overrides the place that an earlier run left in the thread's row."""
+    runs_again: bool
+    """Whether the server runs steps again that have ended beside a question."""
+    ended: bool
+    """Whether there are such steps."""
 
 
 class LangGraph(Dialect):
@@ -76,12 +109,18 @@ class LangGraph(Dialect):
     def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
         """Each of the servers changes other values."""
         wire.check_agent(found)
-        _CARRIES[found.memory].check(verdict)
+        memory: _Memory = found.memory
+        if memory.runs_again and memory.ended:
+            raise UnsupportedInput(_RUNS_AGAIN + "Copy the thread (`POST /threads/{thread_id}/copy`) and resume that.")
+        if memory.runs_again and isinstance(verdict, Input) and len(verdict.by_id) < len(found.interrupts):
+            raise MultipleInterrupts(_RUNS_AGAIN + "Answer all questions at once.", found.interrupts)
+        _CARRIES[memory.flavour].check(verdict)
 
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """`reject` makes the server itself refuse a second run: atomic, whoever else talks to it."""
         answer = wire.answer(verdict, go_on={"input": None})
-        return wire.create_request(resume, found, {**answer, "multitask_strategy": "reject"})
+        given = {**answer, "multitask_strategy": "reject"}
+        return wire.create_request(resume, found, given, to_head=found.memory.to_head)
 
     def refusal(self, response: Response) -> ResumeError:
         """JavaScript's server says 422 for busy; the others 409."""
@@ -158,6 +197,12 @@ class _Look:
             return "current"
         return "old" if "error" in self._row else "js"
 
+    @property
+    def _memory(self) -> _Memory:
+        to_head = wire.to_head(self._row)
+        ended = any(task.get("result") is not None for task in self.state.get("tasks") or ())
+        return _Memory(self.flavour, to_head, "checkpoint_id" in to_head and self.flavour != "js", ended)
+
     def questions(self) -> Questions:
         """What is asked. While a run goes on, the row still shows what was asked before it."""
         questions = Questions(self.state)
@@ -190,7 +235,7 @@ class _Look:
             error=self._row.get("error") or next(iter(questions.errors), None),
             updated_at=self._row.get("updated_at"),
             run_id=self.last.get("run_id"),
-            memory=self.flavour,
+            memory=self._memory,
         )
 
 

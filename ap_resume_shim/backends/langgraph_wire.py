@@ -5,7 +5,7 @@ Facts are from the recordings; `docs/backends/langgraph.md` has the table.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 from uuid import UUID, uuid5
@@ -45,6 +45,9 @@ VOCABULARY = frozenset(
 )
 """What the servers' create-run bodies have beside the draft's fields and those that a resume refuses."""
 
+_HEAD: Mapping[str, Any] = {"checkpoint_id": None, "checkpoint_ns": "", "checkpoint_map": {}}
+"""In `config.configurable`: the thread's head."""
+_NO_FIELDS: Mapping[str, Any] = {}
 _DEFAULTS = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """The namespace of default assistants' ids."""
 _RESUME_PATHS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
@@ -102,7 +105,9 @@ def choose_agent(wanted: str | None, found: Response, own: str | None, graph: An
     return own if of_its_graph and not is_uuid(wanted) else str(agent_id)
 
 
-def create_request(resume: Resume, found: Found, given: dict[str, Any]) -> Request:
+def create_request(
+    resume: Resume, found: Found, given: dict[str, Any], *, to_head: Mapping[str, Any] = _NO_FIELDS
+) -> Request:
     """The create-run request. Absent fields are left out: LangGraph answers 422 to null."""
     body = resume.body
     value: dict[str, Any] = {**body.extra, "assistant_id": found.agent_id, **given}
@@ -110,6 +115,9 @@ def create_request(resume: Resume, found: Found, given: dict[str, Any]) -> Reque
         value["metadata"] = body.metadata
     if body.config is not None:
         value["config"] = body.config.model_dump(exclude_unset=True)
+    if to_head:
+        config = value.get("config") or {}
+        value["config"] = {**config, "configurable": {**(config.get("configurable") or {}), **to_head}}
     if body.webhook is not None:
         value["webhook"] = body.webhook
     if resume.mode is not Mode.BACKGROUND:
@@ -247,6 +255,16 @@ def place(state: dict[str, Any]) -> dict[str, Any]:
     """What the redirecting names may say: where the thread is anyway."""
     head = (state.get("checkpoint") or {}).get("checkpoint_id")
     return {} if head is None else {"checkpoint_id": head, "checkpoint_map": {"": head}}
+
+
+def to_head(row: dict[str, Any]) -> dict[str, Any]:
+    """What overrides the place that the thread's row has from an earlier run with a `checkpoint`.
+
+    Older servers and JavaScript's merge the row's configuration into each new run, which would leave the head for that
+    place again.
+    """
+    configurable = (row.get("config") or {}).get("configurable") or {}
+    return {name: value for name, value in _HEAD.items() if name in configurable}
 
 
 def answered_beside(resume: Resume, state: dict[str, Any]) -> Generator[Step, Any, list[Interrupt]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ap_resume_shim.backends.langgraph import LangGraph
 from ap_resume_shim.backends.langgraph_state import EDITED, UNANSWERABLE
 from ap_resume_shim.core.dialect import AT_BREAKPOINT, Dialect, Found, GoOn, Input, Started
-from ap_resume_shim.core.errors import ResumeError, UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
@@ -468,8 +469,11 @@ def test_going_on_carries_nothing() -> None:
     LG.check(resume(), found(js("interrupted", ASKED)), GoOn())
 
 
-def body(verdict: Input | GoOn = GIVEN, mode: Mode = Mode.WAIT, **fields: Any) -> Any:
-    return LG.resume(resume(mode, **fields), Found("interrupted", agent_id="agent"), verdict).json
+STOPPED = replace(found(current("interrupted", ASKED)), agent_id="agent")
+
+
+def body(verdict: Input | GoOn = GIVEN, mode: Mode = Mode.WAIT, thread: Found = STOPPED, **fields: Any) -> Any:
+    return LG.resume(resume(mode, **fields), thread, verdict).json
 
 
 def test_the_answer_goes_keyed_by_id_and_a_second_run_is_rejected() -> None:
@@ -496,7 +500,7 @@ def test_a_breakpoint_goes_on_with_input_null() -> None:
     ],
 )
 def test_each_mode_has_its_route(mode: Mode, target: str, accept: str) -> None:
-    request = LG.resume(resume(mode), Found("interrupted", agent_id="agent"), GoOn())
+    request = LG.resume(resume(mode), STOPPED, GoOn())
     assert (request.method, request.target, request.accept) == ("POST", f"/threads/{THREAD}{target}", accept)
 
 
@@ -516,6 +520,43 @@ def test_the_mode_of_messages_has_another_name_there() -> None:
     sent = body(mode=Mode.STREAM, stream_mode=["messages", "values"])
     assert sent["stream_mode"] == ["messages-tuple", "values"]
     assert "stream_mode" not in body()
+
+
+# A row with the place of an earlier run
+
+
+LEFT = {"config": {"configurable": {"checkpoint_id": "earlier", "checkpoint_ns": "", "user": "x"}}}
+DONE = asks({"id": "d" * 32, "value": "done?"}, id="task-d", result={})
+LATER = {"id": "e" * 32, "value": "later?"}
+
+
+@pytest.mark.parametrize("kind", [old, js])
+@pytest.mark.parametrize("verdict", [GIVEN, GoOn()])
+def test_a_resume_goes_to_the_head_whatever_place_the_row_has(kind: Any, verdict: Input | GoOn) -> None:
+    thread = found(kind("interrupted", ASKED, **LEFT))
+    LG.check(resume(), thread, verdict)
+    sent = body(verdict, thread=thread, config={"tags": ["x"], "configurable": {"a": 1}})["config"]
+    assert sent == {"tags": ["x"], "configurable": {"a": 1, "checkpoint_id": None, "checkpoint_ns": ""}}
+
+
+def test_a_resume_of_a_thread_without_a_place_has_no_config_of_ours() -> None:
+    thread = found(old("interrupted", ASKED, config={"configurable": {"user": "x"}}))
+    assert "config" not in body(thread=thread)
+
+
+def test_steps_that_ended_beside_the_question_are_not_run_again() -> None:
+    server = old("interrupted", ASKED, **LEFT), state(asks(ASKED), DONE)
+    for verdict in (GIVEN, GoOn()):
+        with pytest.raises(UnsupportedInput, match="/copy"):
+            LG.check(resume(), found(*server), verdict)
+    LG.check(resume(), found(js("interrupted", ASKED, **LEFT), server[1]), GIVEN)
+
+
+def test_a_step_that_would_run_again_after_its_answer_is_answered_with_the_others() -> None:
+    thread = found(old("interrupted", ASKED, LATER, **LEFT))
+    with pytest.raises(MultipleInterrupts, match="at once"):
+        LG.check(resume(), thread, GIVEN)
+    LG.check(resume(), thread, Input({ID: "yes", "e" * 32: "no"}))
 
 
 def test_no_preparation_is_needed() -> None:

@@ -217,6 +217,43 @@ def test_the_checkpoint_of_an_earlier_question_does_not_fork_the_thread(world: W
     refused(world, thread, outcome, 422, "unsupported_field", runs_before=2)
 
 
+def fork(world: World, thread: str, agent: str, checkpoint: Any) -> None:
+    """A run from a checkpoint, as Studio starts it."""
+    body = {"assistant_id": agent, "input": None, "checkpoint": checkpoint}
+    world.client.post(f"/threads/{thread}/runs/wait", json=body).raise_for_status()
+    eventually(lambda: world.driver.status(thread) != "busy", "the thread settles")
+
+
+def test_an_answer_after_a_run_from_an_earlier_checkpoint_reaches_the_question_asked_now(
+    world: World, mode: Mode
+) -> None:
+    """Older servers and JavaScript's keep the checkpoint in the thread's row, and start each later run from it."""
+    thread = world.interrupted("two")
+    earlier = state(world, thread)["checkpoint"]
+    heard(world, mode, thread, input="A")
+    fork(world, thread, "two", earlier)
+    expected = ["A", "B"] if state(world, thread)["next"] == ["confirm"] else "B"
+    heard(world, mode, thread, input="B")
+    assert world.values(thread)["answer"] == expected
+
+
+@pytest.mark.on("langgraph-old")
+def test_a_step_beside_the_question_is_not_run_again_from_the_checkpoint_of_an_earlier_run(
+    world: World, mode: Mode
+) -> None:
+    thread = world.interrupted("par")
+    fork(world, thread, "par", state(world, thread)["checkpoint"])
+    first, second = pending(world, thread)
+    outcome = world.resume(mode, thread, input={first: "A"})
+    refused(world, thread, outcome, 409, "multiple_interrupts", runs_before=2)
+    vendor_resume(world, thread, "par", {first: "A"})
+    outcome = world.resume(mode, thread, input={second: "B"})
+    refused(world, thread, outcome, 422, "unsupported_input", runs_before=3)
+    copy = world.client.post(f"/threads/{thread}/copy").raise_for_status().json()["thread_id"]
+    heard(world, mode, copy, input={second: "B"})
+    assert world.values(copy)["done"] == ["a", "b"]
+
+
 def test_the_head_of_the_thread_is_no_redirection(world: World, mode: Mode) -> None:
     thread = world.interrupted("two")
     head = state(world, thread)["checkpoint"]["checkpoint_id"]
