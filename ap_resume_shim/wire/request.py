@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.extensions import AFTER, EARLY_HINT, TRAILERS
 from ap_resume_shim.replies import Broken
+from ap_resume_shim.wire.ends import reset
 from ap_resume_shim.wire.heads import HeaderList, head, plain
 
 if TYPE_CHECKING:
     from starlette.types import Message, Scope
 
 logger = logging.getLogger("ap_resume_shim")
+
+OBJECT = 48
+"""Bytes that each part of a body takes beside its own: a body in chunks of one byte is to be bounded, too."""
 
 
 class Connection(Protocol):
@@ -69,10 +71,10 @@ class Request:
         "_left",
         "_one_zero",
         "_scope",
-        "_size",
         "_told",
         "_trailers",
         "_waiter",
+        "ahead",
         "complete",
         "disconnected",
         "drops",
@@ -95,7 +97,7 @@ class Request:
         self._held = b""
         self._after: HeaderList = []
         self._chunks: list[bytes] = []
-        self._size = 0
+        self.ahead = 0
         self._waiter: asyncio.Future[None] | None = None
         self._expects = expects and not self._one_zero
 
@@ -123,22 +125,20 @@ class Request:
             transport.write(plain(500, "Internal Server Error"))
             transport.close()
             return
-        bare = transport.get_extra_info("socket")
-        if self._left is None and not self._chunked and bare is not None and bare.family != socket.AF_UNIX:
-            # The end of the connection would be the end of the answer: it has to be a reset.
-            bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+        if self._left is None and not self._chunked:
+            reset(transport)  # the connection's end would be that of the answer
+        else:
+            transport.abort()
 
     # The connection's side.
 
-    def took(self, data: bytes) -> int:
-        """A part of the body came; how much waits for the app by now."""
+    def took(self, data: bytes) -> None:
+        """A part of the body came."""
         if self.drops:
-            return 0
+            return
         self._chunks.append(data)
-        self._size += len(data)
+        self.ahead += len(data) + OBJECT
         self._wake()
-        return self._size
 
     def took_all(self, trailers: HeaderList) -> None:
         """The body is whole."""
@@ -167,16 +167,16 @@ class Request:
             if self._chunks or not (self.more_body or self._told):
                 body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
                 self._chunks.clear()
+                self.ahead, self._told = 0, not self.more_body
                 if body and not self.more_body:
                     self._connection.resume_reading()  # what is not read tells nothing of the client's leaving
-                self._size, self._told = 0, not self.more_body
                 message: Message = {"type": "http.request", "body": body, "more_body": self.more_body}
                 if self._after:
                     message[AFTER] = self._after
                 return message
+            self._waiter = self._connection.loop.create_future()
             if self.more_body:
                 self._connection.waits_for_body()
-            self._waiter = self._connection.loop.create_future()
             await self._waiter
         return {"type": "http.disconnect"}
 

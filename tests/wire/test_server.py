@@ -155,6 +155,37 @@ def test_hints_and_trailers_are_sent_where_they_belong(served: Served) -> None:
     assert rest.endswith(b"\r\n\r\n1\r\na\r\n0\r\nx-sum: 1\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    ("asked", "start"),
+    [
+        (LAST, {"headers": [(b"content-length", b"1")]}),
+        (LAST.replace(b"GET", b"HEAD"), {}),
+        (LAST, {"status": 204}),
+        (b"GET / HTTP/1.0\r\n\r\n", {}),
+    ],
+    ids=["a length", "HEAD", "204", "HTTP/1.0"],
+)
+def test_trailers_are_dropped_where_an_answer_has_no_chunks(
+    served: Served, caplog: pytest.LogCaptureFixture, asked: bytes, start: Message
+) -> None:
+    ended = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answering(
+            {**START, **start, "trailers": True},
+            body(b"a"),
+            {"type": TRAILERS, "headers": [(b"x-sum", b"1")], "more_trailers": False},
+        )(scope, receive, send)
+        ended.set()
+
+    with served(app) as url:
+        got = talk(url, asked)
+        assert ended.wait(5), caplog.text
+    assert got.startswith(b"HTTP/1.1 20")
+    assert b"x-sum" not in got
+    assert not caplog.records
+
+
 async def fails(scope: Scope, receive: Receive, send: Send) -> None:
     raise RuntimeError("It went wrong.")
 
@@ -222,7 +253,7 @@ UPGRADE = b"GET /idle HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: 
     "asked",
     [
         IDLE + GET,
-        GET * (wire.PIPELINED + 1) + IDLE,
+        GET * (17) + IDLE,
         post(b"x" * 200_000, path=b"/idle"),
         UPGRADE,
         UPGRADE + b"in another protocol",

@@ -1,0 +1,30 @@
+"""Ends of a client's connection, where asyncio has no words for them."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import struct
+
+_CLOSED = getattr(select, "POLLRDHUP", 0)
+_UNIX = getattr(socket, "AF_UNIX", None)
+"""Windows has neither of them."""
+
+
+def has_left(transport: asyncio.Transport) -> bool:
+    """Whether the client has closed its end: asyncio notices only while it reads. False where the system does not say."""
+    bare = transport.get_extra_info("socket")
+    if bare is None or bare.fileno() < 0 or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(bare.fileno(), _CLOSED)
+    return bool(poll.poll(0))
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with a reset, where there is one: for an answer whose end is that of the connection, and which is not whole."""
+    bare = transport.get_extra_info("socket")
+    if bare is not None and bare.family != _UNIX:
+        bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
