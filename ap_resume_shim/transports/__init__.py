@@ -92,6 +92,10 @@ class Body(Protocol):
         """The next bytes, and whether more will come. Raises `ClientLeft`."""
         ...
 
+    def done(self) -> None:
+        """No more of it will be read, whether it is over or not: the client's leaving is listened for from now on."""
+        ...
+
 
 @dataclass(slots=True)
 class Outgoing:

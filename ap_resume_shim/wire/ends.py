@@ -9,11 +9,14 @@ import struct
 
 _CLOSED = getattr(select, "POLLRDHUP", 0)
 _UNIX = getattr(socket, "AF_UNIX", None)
-"""Windows has neither of them."""
+"""Windows has neither, nor `select.poll`."""
 
 
 def has_left(transport: asyncio.Transport) -> bool:
-    """Whether the client has closed its end: asyncio notices only while it reads. False where the system does not say."""
+    """Whether the client has closed its end, which asyncio notices only while it reads.
+
+    False where the system has no word for it.
+    """
     bare = transport.get_extra_info("socket")
     if bare is None or bare.fileno() < 0 or not hasattr(select, "poll"):
         return False
@@ -23,7 +26,7 @@ def has_left(transport: asyncio.Transport) -> bool:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Close with a reset, where there is one: for an answer whose end is that of the connection, and which is not whole."""
+    """Close with a reset, where there is one: an answer that ends with its connection would look whole otherwise."""
     bare = transport.get_extra_info("socket")
     if bare is not None and bare.family != _UNIX:
         bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

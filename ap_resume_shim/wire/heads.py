@@ -62,7 +62,7 @@ def scope_of(method: bytes, target: bytes, version: str, headers: HeaderList, *,
     path = raw.decode("ascii")
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": version,
         "method": method.decode("ascii"),
         "path": unquote(path) if "%" in path else path,

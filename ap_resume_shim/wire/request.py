@@ -66,6 +66,7 @@ class Request:
         "_chunked",
         "_chunks",
         "_connection",
+        "_dropped",
         "_expects",
         "_held",
         "_left",
@@ -92,7 +93,7 @@ class Request:
         self.keep_alive = keep_alive
         self.more_body = True
         self.started = self.complete = self.disconnected = self.drops = False
-        self._bodiless = self._chunked = self._trailers = self._told = False
+        self._bodiless = self._chunked = self._trailers = self._dropped = self._told = False
         self._left: int | None = None
         self._held = b""
         self._after: HeaderList = []
@@ -126,7 +127,7 @@ class Request:
             transport.close()
             return
         if self._left is None and not self._chunked:
-            reset(transport)  # the connection's end would be that of the answer
+            reset(transport)
         else:
             transport.abort()
 
@@ -175,16 +176,18 @@ class Request:
                     message[AFTER] = self._after
                 return message
             self._waiter = self._connection.loop.create_future()
-            if self.more_body:
+            if self._expects:
+                self._connection.resume_reading()  # it was not asked for, and may never come
+            elif self.more_body:
                 self._connection.waits_for_body()
             await self._waiter
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """Write a part of the answer, as fast as the client takes it."""
+        """Write a part of the answer, as fast as the client takes it. Raises `OSError` when the client has left."""
         await self._connection.writable()
         if self.disconnected:
-            return
+            raise ConnectionResetError("The client has left.")
         kind = message["type"]
         if kind == "http.response.body" and self.started and not self.complete:
             self._write(message.get("body", b""), more=message.get("more_body", False))
@@ -193,10 +196,12 @@ class Request:
         elif kind == EARLY_HINT and not self.started:
             if not self._one_zero:
                 self._connection.transport.write(head(103, [(b"link", link) for link in message["links"]]))
-        elif kind == TRAILERS and self._trailers:
+        elif kind == TRAILERS and self._trailers and not self.complete:
             fields = b"".join(b"%b: %b\r\n" % field for field in message["headers"])
             self._connection.transport.write(b"0\r\n" + fields + b"\r\n")
             self._finish()
+        elif kind == TRAILERS and self._dropped:
+            return  # an answer without chunks has no place for them
         else:
             raise RuntimeError(f"{kind!r} was sent when it could not be.")
 
@@ -220,7 +225,7 @@ class Request:
             more += (b"connection: close\r\n",)
         elif self._one_zero:
             more += (b"connection: keep-alive\r\n",)
-        self._trailers = trailers and self._chunked
+        self._trailers, self._dropped = trailers and self._chunked, trailers and not self._chunked
         self._held = head(status, headers, *more)
         self.started = True
         self._connection.hold(self)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 AHEAD = 64 * 1024
-"""Bytes that are read ahead, and what one read brings: of a body that the app has not taken, or behind a request without
-its answer. They are read so that a client's leaving is noticed."""
+"""Bytes that are read ahead (and what one read brings): of a body that the app has not taken, or behind a request
+without its answer. What is not read tells nothing of a client's leaving."""
 LINGER = 2.0
 """Seconds in which a client that still sends may read an answer that did not wait for it."""
 

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from ap_resume_shim.wire import server as wire
+from ap_resume_shim.wire.heads import scope_of
 from tests.shell.sockets import connect, talk
-from tests.wire.test_server import GET, IDLE, LAST, START, body, bodies, echo, post, served
+from tests.wire.test_server import GET, IDLE, LAST, START, bodies, body, echo, post, served
 
 __all__ = ["served"]
 
@@ -24,13 +24,12 @@ MUCH = 250_000
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The targets of all heads that were made a request."""
     targets: list[bytes] = []
-    scope_of = wire.scope_of
 
     def seen(method: bytes, target: bytes, *rest: object, **options: object) -> dict[str, object]:
         targets.append(target)
         return scope_of(method, target, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(wire, "scope_of", seen)
+    monkeypatch.setattr("ap_resume_shim.wire.server.scope_of", seen)
     return targets
 
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -244,6 +244,42 @@ def test_an_app_is_told_that_the_client_has_left(served: Served) -> None:
             client.sendall(GET)
             read_head(client)
         assert told.wait(5)
+
+
+def test_an_app_that_sends_to_a_client_that_has_left_is_told(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    told = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send(START)
+            while True:
+                await send(body(b"on", more=True))
+                await asyncio.sleep(0.01)
+        except OSError:
+            told.set()
+            raise
+
+    with served(app) as url:
+        with connect(url) as client:
+            client.sendall(GET)
+            read_head(client)
+        assert told.wait(5)
+    assert not caplog.records
+
+
+def test_a_body_that_was_not_asked_for_is_not_waited_for(served: Served) -> None:
+    """Who listens for the client's leaving asks for no body once the answer has begun."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(receive(), 2.5)
+        await send(body(b"late"))
+
+    with served(app, patience=0.1) as url:
+        got = talk(url, b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n")
+    assert b"100 Continue" not in got
+    assert got.endswith(b"\r\n\r\n4\r\nlate\r\n0\r\n\r\n")
 
 
 UPGRADE = b"GET /idle HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
