@@ -1,4 +1,4 @@
-"""Ends of a client's connection, where asyncio has no words for them."""
+"""How a client's connection ends, where asyncio has no call for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNIX = getattr(socket, "AF_UNIX", None)
 def has_left(transport: asyncio.Transport) -> bool:
     """Whether the client has closed its end, which asyncio notices only while it reads.
 
-    False where the system has no word for it.
+    False where the system has no such call (Windows).
     """
     bare = transport.get_extra_info("socket")
     if bare is None or bare.fileno() < 0 or not hasattr(select, "poll"):

@@ -17,6 +17,7 @@ from ap_resume_shim.wire import tunnel
 from ap_resume_shim.wire.clock import Clock
 from ap_resume_shim.wire.ends import has_left
 from ap_resume_shim.wire.heads import HeaderList, Refused, head, plain, scope_of
+from ap_resume_shim.wire.pieces import Pieces
 from ap_resume_shim.wire.request import Request
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 AHEAD = 64 * 1024
 """Bytes that are read ahead (and what one read brings): of a body that the app has not taken, or behind a request
-without its answer. What is not read tells nothing of a client's leaving."""
+without its answer. They are read because asyncio notices a client's leaving only by reading."""
 LINGER = 2.0
 """Seconds in which a client that still sends may read an answer that did not wait for it."""
 
@@ -37,8 +38,6 @@ METHODS = frozenset(
 )
 """Those that llhttp knows, and the beginning of HTTP/2, which is for it to refuse."""
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-EMPTY_LINE = b"\r\n\r\n"
-"""What a head, and a body in chunks, ends with."""
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -76,8 +75,9 @@ class Http1Protocol(asyncio.Protocol):
         self._method: bytes | None = None
         self._trailers: HeaderList = []
         self._framing: HeaderList = []
-        self._rest = self._before = b""  # read and not parsed; the last three bytes parsed
-        self._left = self._fed = 0  # of a body of known length; of a head, or what else leads to nothing
+        self._pieces = Pieces()
+        self._rest = b""  # read, and not parsed
+        self._fed = 0  # bytes of a head that is not whole, or of what else leads to nothing
         self._current: Request | None = None  # without its whole answer
         self._newest: Request | None = None  # the one that is parsed, or was
         self._reading = True
@@ -121,7 +121,7 @@ class Http1Protocol(asyncio.Protocol):
         """Feed the parser to the end of a request, and no further before it is answered: what waits are bytes."""
         rest, at = self._rest, 0
         while at < len(rest) and self._wants_more():
-            end = self._end_of_piece(rest, at)
+            end = self._pieces.end(rest, at)
             self._feed(rest[at:end])
             at = end
         self._rest = b"" if self._closing else rest[at:]
@@ -135,22 +135,6 @@ class Http1Protocol(asyncio.Protocol):
 
     def _is_full(self) -> bool:
         return len(self._rest) > AHEAD or (self._current is not None and self._current.ahead > AHEAD)
-
-    def _end_of_piece(self, rest: bytes, at: int) -> int:
-        """Where to stop feeding the parser, which would not stop by itself at the end of a request."""
-        if self._left:
-            end = min(at + self._left, len(rest))
-            self._left -= end - at
-            return end
-        found = (self._before + rest[at : at + 3]).find(EMPTY_LINE)
-        if found >= 0:
-            end = at + found + len(EMPTY_LINE) - len(self._before)
-        elif (found := rest.find(EMPTY_LINE, at, at + AHEAD)) >= 0:
-            end = found + len(EMPTY_LINE)
-        else:
-            end = min(at + AHEAD, len(rest))
-        self._before = (self._before + rest[max(at, end - 3) : end])[-3:]
-        return end
 
     def _feed(self, piece: bytes) -> None:
         self._fed += len(piece)
@@ -251,7 +235,7 @@ class Http1Protocol(asyncio.Protocol):
             scope["path"] = self._root + scope["path"]
             scope["raw_path"] = self._root.encode() + scope["raw_path"]
         self._newest = Request(self, scope, keep_alive=parser.should_keep_alive(), expects=self._expects)
-        self._left = _length(self._headers)
+        self._pieces.body(self._headers)
         self._begin(self._newest)
 
     def on_body(self, data: bytes) -> None:
@@ -267,7 +251,7 @@ class Http1Protocol(asyncio.Protocol):
         assert self._newest is not None
         if self._framing:
             return
-        self._in_message, self._fed = False, 0
+        self._in_message, self._fed, self._pieces = False, 0, Pieces()
         if not self._newest.keep_alive:
             self._closing = True
         self._newest.took_all(self._trailers)
@@ -404,9 +388,3 @@ def _address(address: Any) -> tuple[str, int | None] | None:
     if isinstance(address, str) and address:
         return address, None
     return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None
-
-
-def _length(headers: HeaderList) -> int:
-    """Bytes of a body of known length; 0 for one in chunks, too."""
-    names = dict(headers)
-    return 0 if b"transfer-encoding" in names else int(names.get(b"content-length", 0))

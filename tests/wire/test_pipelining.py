@@ -11,6 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim.wire.heads import scope_of
+from ap_resume_shim.wire.request import Request
 from tests.shell.sockets import connect, talk
 from tests.wire.test_server import GET, IDLE, LAST, START, bodies, body, echo, post, served
 
@@ -37,18 +38,18 @@ class Hanging:
     """An app whose answer to `/idle` does not come before it is released."""
 
     def __init__(self) -> None:
-        self.begun, self.told, self.release, self.over = (threading.Event() for _ in range(4))
+        self.begun, self.noticed, self.release, self.over = (threading.Event() for _ in range(4))
         self.asked: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asked.append(scope["path"])
+        if scope["path"] == "/unread":
+            await self._wait()
         if scope["path"] != "/idle":
             await echo(scope, receive, send)
             return
-        self.begun.set()
         leaving = asyncio.create_task(self._listen(receive))
-        while not self.release.is_set():
-            await asyncio.sleep(0.01)
+        await self._wait()
         leaving.cancel()
         try:
             await send({**START, "headers": [(b"content-length", b"4")]})
@@ -56,10 +57,15 @@ class Hanging:
         finally:
             self.over.set()
 
+    async def _wait(self) -> None:
+        self.begun.set()
+        while not self.release.is_set():
+            await asyncio.sleep(0.01)
+
     async def _listen(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.told.set()
+        self.noticed.set()
 
 
 @pytest.mark.parametrize("size", [1000, MUCH])
@@ -89,13 +95,35 @@ def test_requests_of_a_client_that_has_left_are_not_begun(served: Served, size: 
 
 
 @pytest.mark.parametrize("more", [GET * (MUCH // len(GET)), post(b"x" * MUCH)], ids=["requests", "a body"])
-def test_the_app_is_told_of_a_client_that_has_left_although_nothing_is_read(served: Served, more: bytes) -> None:
+def test_a_client_that_has_left_is_noticed_although_nothing_is_read(served: Served, more: bytes) -> None:
     app = Hanging()
     with served(app) as url:
         with connect(url) as client:
             client.sendall(IDLE + more)
             assert app.begun.wait(5)
-        assert app.told.wait(5)
+        assert app.noticed.wait(5)
+
+
+def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_bytes_would(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[int] = []
+    took = Request.took
+
+    def counted(self: Request, data: bytes) -> None:
+        parts.append(len(data))
+        took(self, data)
+
+    monkeypatch.setattr(Request, "took", counted)
+    app = Hanging()
+    with served(app) as url, connect(url) as client:
+        client.sendall(post(*[b"xx"] * 60_000, path=b"/unread") + LAST)
+        assert app.begun.wait(5)
+        talk(url, b"GET /meanwhile HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+        assert len(parts) < 15_000
+        app.release.set()
+        got = client.makefile("rb").read()
+    assert bodies(got) == [b"/unread=" + b"xx" * 60_000, b"/last="]
 
 
 def test_requests_in_any_pieces_are_answered_in_order(served: Served) -> None:

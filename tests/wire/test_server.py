@@ -246,8 +246,10 @@ def test_an_app_is_told_that_the_client_has_left(served: Served) -> None:
         assert told.wait(5)
 
 
-def test_an_app_that_sends_to_a_client_that_has_left_is_told(served: Served, caplog: pytest.LogCaptureFixture) -> None:
-    told = threading.Event()
+def test_an_app_that_sends_to_a_client_that_has_left_gets_an_error(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = threading.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -256,14 +258,14 @@ def test_an_app_that_sends_to_a_client_that_has_left_is_told(served: Served, cap
                 await send(body(b"on", more=True))
                 await asyncio.sleep(0.01)
         except OSError:
-            told.set()
+            failed.set()
             raise
 
     with served(app) as url:
         with connect(url) as client:
             client.sendall(GET)
             read_head(client)
-        assert told.wait(5)
+        assert failed.wait(5)
     assert not caplog.records
 
 
