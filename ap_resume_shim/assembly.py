@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ def check(settings: Settings) -> list[str]:
     """What is wrong with settings that are right one by one: a line for each. Opens files, but no connection."""
     parts: tuple[Callable[[Settings], object], ...] = (
         _refuse_unguarded_workers,
+        _refuse_unix_sockets_where_there_are_none,
         server_tls,
         _limits,
         _proxy,
@@ -123,6 +125,13 @@ def _refuse_unguarded_workers(settings: Settings) -> None:
         raise ConfigurationError(
             f"With --workers {settings.workers} and --guard memory, two workers may resume the same thread: "
             "pass --guard redis://… so that all workers share it, or --workers 1."
+        )
+
+
+def _refuse_unix_sockets_where_there_are_none(settings: Settings) -> None:
+    if settings.uds is not None and not hasattr(socket, "AF_UNIX"):
+        raise ConfigurationError(
+            "--uds is the path of a Unix socket, and this system has none: leave --uds out, and pass --host and --port."
         )
 
 

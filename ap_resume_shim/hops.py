@@ -7,6 +7,7 @@ HeaderList = list[tuple[bytes, bytes]]
 HOP_BY_HOP = frozenset(
     {
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -17,7 +18,8 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-"""RFC 9110, section 7.6.1: fields that belong to one connection. Those that `Connection` names are added."""
+"""RFC 9110, section 7.6.1, and RFC 7540, section 3.2.1: fields that belong to one connection. Those that `Connection`
+names are added."""
 
 NEVER_AFTER = HOP_BY_HOP | {
     b"authorization",

@@ -114,7 +114,7 @@ class ReverseProxy:
         transport = self._transport
         if transport is None or self._loop is not asyncio.get_running_loop():
             transport = await self._open()
-        client = _Client(scope, receive, transport)
+        client = _Client(scope, receive, send, transport)
         try:
             if client.unannounced:
                 await client.begin()
@@ -128,8 +128,8 @@ class ReverseProxy:
         try:
             await passage.head() if self._answer is None else await self._in_time(passage.head(), self._answer)
             if passage.status < 200 and passage.status != 101:
-                await self._final(passage, scope, send)
-            await self._relay(passage, scope, send, client)
+                await self._final(passage, scope, client)
+            await self._relay(passage, scope, client)
         except ClientLeft:
             pass
         except UpstreamFailure as failure:
@@ -155,15 +155,15 @@ class ReverseProxy:
                 raise
             raise too_slow(self.address, f"did not begin to answer within {seconds:g} seconds") from None
 
-    async def _final(self, passage: Passage, scope: Scope, send: Send) -> None:
+    async def _final(self, passage: Passage, scope: Scope, client: _Client) -> None:
         """Wait for the final head; hints that come before it go on at once."""
         while passage.status < 200 and passage.status != 101:
             links = [value for name, value in passage.headers if name == b"link"]
             if links and passage.status == 103 and EARLY_HINT in _extensions(scope):
-                await send({"type": EARLY_HINT, "links": links})
+                await client.send({"type": EARLY_HINT, "links": links})
             await passage.head()
 
-    async def _relay(self, passage: Passage, scope: Scope, send: Send, client: _Client) -> None:
+    async def _relay(self, passage: Passage, scope: Scope, client: _Client) -> None:
         """Pass the answer on as it comes."""
         if passage.status == 101:
             await self._tunnel(passage, scope)
@@ -173,15 +173,14 @@ class ReverseProxy:
         trailed = client.wants_trailers
         if trailed:
             start["trailers"] = True
-        client.answered = True
-        await send(start)
+        await client.begin_answer(start)
         more = True
         while more:
             chunk = await passage.read()
             more = bool(chunk) and not passage.over
-            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+            await client.send({"type": "http.response.body", "body": chunk, "more_body": more})
         if trailed:
-            await send({"type": TRAILERS, "headers": returned(passage.trailers), "more_trailers": False})
+            await client.send({"type": TRAILERS, "headers": returned(passage.trailers), "more_trailers": False})
 
     async def _tunnel(self, passage: Passage, scope: Scope) -> None:
         """From now on the connection is not HTTP's: bytes go through as they are."""
@@ -262,13 +261,18 @@ class _Young:
 
 
 class _Client:
-    """Who sent the request: the body as it comes, and after it the disconnect; one reader of `receive` at a time."""
+    """Who sent the request: the body as it comes, and after it the disconnect; one reader of `receive` at a time.
+
+    Sending to one that has left raises `ClientLeft`, where the server says so (ASGI 2.4).
+    """
 
     __slots__ = (
         "_first",
         "_listener",
         "_pending",
         "_receive",
+        "_send",
+        "_unread",
         "answered",
         "has_body",
         "hop",
@@ -278,15 +282,15 @@ class _Client:
         "wants_trailers",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, transport: Transport) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, transport: Transport) -> None:
         self.hop = hop = Hop(scope["headers"])
-        self.answered = False
+        self.answered = self._unread = False
         self.has_body = hop.length or hop.chunked
         self.unannounced = not self.has_body and scope.get("http_version", "1.1") not in ("1.0", "1.1")
         self.upgrades = hop.leaves_http and transport.upgrades and TUNNEL in _extensions(scope)
         self.wants_trailers = hop.trailers and transport.trailers and TRAILERS in _extensions(scope)
         self.trailers: HeaderList = []
-        self._receive = receive
+        self._receive, self._send = receive, send
         self._first: Message | None = None
         self._listener: asyncio.Task[None] | None = None
         self._pending: asyncio.Event | None = asyncio.Event() if self.has_body else None
@@ -314,6 +318,26 @@ class _Client:
         finally:
             if not more and self._pending is not None:
                 self._pending.set()
+
+    def done(self) -> None:
+        """No more of the body is read. To receive before the answer has begun would ask for it all the same."""
+        self._unread = True
+        if self.answered and self._pending is not None:
+            self._pending.set()
+
+    async def begin_answer(self, start: Message) -> None:
+        """Send the head of the answer."""
+        await self.send(start)
+        self.answered = True
+        if self._unread and self._pending is not None:
+            self._pending.set()
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer. Raises `ClientLeft`."""
+        try:
+            await self._send(message)
+        except OSError:
+            raise ClientLeft from None
 
     def listen(self, passage: Passage) -> None:
         """Listen for the client's leaving: also on an idle stream, the server behind notices at once."""

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ap_resume_shim")
 
+OPEN_MAX = 10_240
+"""Files that macOS lets a process have, where it says that there is no limit."""
 STOPS = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -56,12 +58,16 @@ def serve(settings: Settings) -> None:
 
 
 def _allow_many_files() -> None:
-    """Each stream takes two files, and many systems begin with 1,024 of those that a process may have."""
-    with suppress(ImportError, ValueError, OSError):  # Windows has no such limit; some systems do not let it be raised
+    """Each stream takes two files, and many systems begin with 1,024 of those that a process may have, or 256."""
+    try:
         import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except ImportError:
+        return  # Windows has no such limit
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (most, *([OPEN_MAX] if 0 < now < OPEN_MAX else [])):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+            return
 
 
 def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:

@@ -18,9 +18,11 @@ class CannotListen(Exception):
 
 def tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
     """Listen on a port. Raises `CannotListen`, which says what to do: another one, with `flag`."""
+    # On Windows SO_REUSEADDR would let two servers share a port, and nothing is needed to take it over from a dead one.
+    alone = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle's algorithm on
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if alone is None else alone, 1)
     try:
         listening.bind((host, port))
         listening.listen(BACKLOG)

@@ -121,7 +121,7 @@ def test_the_wire_knows_nothing_of_resumes(module: str) -> None:
     assert not strangers(module, "core.errors", "extensions", "replies", "transports", "wire")
 
 
-@pytest.mark.parametrize("module", ["hops", "extensions", "wire.heads"])
+@pytest.mark.parametrize("module", ["hops", "extensions", "wire.heads", "wire.pieces"])
 def test_what_is_said_of_heads_is_pure(module: str) -> None:
     assert not imports(f"{US}.{module}") & (IMPURE | {"starlette"})
 

@@ -7,6 +7,7 @@ faster and knows 1xx answers, trailers and upgrades.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,10 @@ class Address:
             path = "/" + url.removeprefix("unix:").lstrip("/")
             if path == "/":
                 raise ConfigurationError(f"{url!r} names no socket: write it as unix:/path/of/the/socket.")
+            if not hasattr(socket, "AF_UNIX"):
+                raise ConfigurationError(
+                    f"{url!r} is a Unix socket, and this system has none: write it as http://host:port."
+                )
             return cls(url, "http", "localhost", 80, uds=path, connect=connect)
         try:
             parsed = urlsplit(url)
@@ -90,6 +95,10 @@ class Body(Protocol):
 
     async def next(self) -> tuple[bytes, bool]:
         """The next bytes, and whether more will come. Raises `ClientLeft`."""
+        ...
+
+    def done(self) -> None:
+        """No more of it will be read, whether it is over or not: the client's leaving is listened for from now on."""
         ...
 
 

@@ -125,7 +125,11 @@ class HttpxPassage:
             raise
 
     async def _exchange(self) -> None:
-        response = await self._transport.network.handle_async_request(self._as_httpx())
+        try:
+            response = await self._transport.network.handle_async_request(self._as_httpx())
+        finally:
+            if self._request.body is not None:
+                self._request.body.done()
         async with aclosing(response):
             self.status = response.status_code
             self.headers = [(name.lower(), value) for name, value in response.headers.raw]

@@ -262,6 +262,8 @@ class WirePassage:
         except Exception as error:  # of the server that the client's body comes from
             self.broke(UpstreamError("The request broke off.", detail=f"The request broke off: {error}."))
             connection.abort()
+        finally:
+            request.body.done()
 
     async def _wait(self) -> None:
         assert self._waiter is None, "one task reads"

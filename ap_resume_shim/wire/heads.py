@@ -50,7 +50,9 @@ def scope_of(method: bytes, target: bytes, version: str, headers: HeaderList, *,
     if host is None and version == "1.1":
         raise Refused(400, "A request names its Host, and this one does not.")
     if not target.startswith(b"/"):
-        target = _origin_form(method, target, host)
+        target, authority = _origin_form(method, target, host)
+        if host is None and authority is not None:
+            headers = [(b"host", authority), *headers]
     if b"#" in target:
         raise Refused(400, "A request's target has no fragment.")
     raw, mark, query = target.partition(b"?")
@@ -62,7 +64,7 @@ def scope_of(method: bytes, target: bytes, version: str, headers: HeaderList, *,
     path = raw.decode("ascii")
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": version,
         "method": method.decode("ascii"),
         "path": unquote(path) if "%" in path else path,
@@ -73,22 +75,22 @@ def scope_of(method: bytes, target: bytes, version: str, headers: HeaderList, *,
     }
 
 
-def refuse_large(target: bytes, headers: HeaderList, limit: int) -> None:
-    """Raise `Refused` for a head of more than `limit` bytes."""
-    if len(target) + sum(len(name) + len(value) for name, value in headers) > limit:
-        raise Refused(431, f"The request's head is larger than {limit} bytes.")
+def _origin_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
+    """A target that begins with a slash, and the host that it named.
 
-
-def _origin_form(method: bytes, target: bytes, host: bytes | None) -> bytes:
-    """`http://host/path` says the same as `/path` with that `Host` (RFC 9112, section 3.2.2), if it is the same one."""
+    `http://host/path` says the same as `/path` with that `Host` (RFC 9112, section 3.2.2), if it is the same one.
+    """
     if target == b"*" and method == b"OPTIONS":
-        return target
+        return target, None
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise Refused(400, "A request's target begins with a slash.")
-    if host is not None and absolute[1].lower() != host.lower():
+    authority, path = absolute.groups()
+    if not authority or not _HOST.fullmatch(authority):
+        raise Refused(400, "The request's target does not name a host.")
+    if host is not None and authority.lower() != host.lower():
         raise Refused(400, "The request's target and its Host field name different hosts.")
-    return absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+    return path if path.startswith(b"/") else b"/" + path, authority
 
 
 def head(status: int, headers: HeaderList, *more: bytes) -> bytes:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.extensions import AFTER, EARLY_HINT, TRAILERS
 from ap_resume_shim.replies import Broken
+from ap_resume_shim.wire.ends import reset
 from ap_resume_shim.wire.heads import HeaderList, head, plain
 
 if TYPE_CHECKING:
     from starlette.types import Message, Scope
 
 logger = logging.getLogger("ap_resume_shim")
+
+OBJECT = 48
+"""Bytes that each part of a body takes beside its own: a body in chunks of one byte is to be bounded, too."""
 
 
 class Connection(Protocol):
@@ -64,15 +66,16 @@ class Request:
         "_chunked",
         "_chunks",
         "_connection",
+        "_dropped",
         "_expects",
         "_held",
         "_left",
         "_one_zero",
         "_scope",
-        "_size",
         "_told",
         "_trailers",
         "_waiter",
+        "ahead",
         "complete",
         "disconnected",
         "drops",
@@ -90,12 +93,12 @@ class Request:
         self.keep_alive = keep_alive
         self.more_body = True
         self.started = self.complete = self.disconnected = self.drops = False
-        self._bodiless = self._chunked = self._trailers = self._told = False
+        self._bodiless = self._chunked = self._trailers = self._dropped = self._told = False
         self._left: int | None = None
         self._held = b""
         self._after: HeaderList = []
         self._chunks: list[bytes] = []
-        self._size = 0
+        self.ahead = 0
         self._waiter: asyncio.Future[None] | None = None
         self._expects = expects and not self._one_zero
 
@@ -123,22 +126,20 @@ class Request:
             transport.write(plain(500, "Internal Server Error"))
             transport.close()
             return
-        bare = transport.get_extra_info("socket")
-        if self._left is None and not self._chunked and bare is not None and bare.family != socket.AF_UNIX:
-            # The end of the connection would be the end of the answer: it has to be a reset.
-            bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+        if self._left is None and not self._chunked:
+            reset(transport)
+        else:
+            transport.abort()
 
     # The connection's side.
 
-    def took(self, data: bytes) -> int:
-        """A part of the body came; how much waits for the app by now."""
+    def took(self, data: bytes) -> None:
+        """A part of the body came."""
         if self.drops:
-            return 0
+            return
         self._chunks.append(data)
-        self._size += len(data)
+        self.ahead += len(data) + OBJECT
         self._wake()
-        return self._size
 
     def took_all(self, trailers: HeaderList) -> None:
         """The body is whole."""
@@ -167,24 +168,26 @@ class Request:
             if self._chunks or not (self.more_body or self._told):
                 body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
                 self._chunks.clear()
+                self.ahead, self._told = 0, not self.more_body
                 if body and not self.more_body:
                     self._connection.resume_reading()  # what is not read tells nothing of the client's leaving
-                self._size, self._told = 0, not self.more_body
                 message: Message = {"type": "http.request", "body": body, "more_body": self.more_body}
                 if self._after:
                     message[AFTER] = self._after
                 return message
-            if self.more_body:
-                self._connection.waits_for_body()
             self._waiter = self._connection.loop.create_future()
+            if self._expects:
+                self._connection.resume_reading()  # it was not asked for, and may never come
+            elif self.more_body:
+                self._connection.waits_for_body()
             await self._waiter
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """Write a part of the answer, as fast as the client takes it."""
+        """Write a part of the answer, as fast as the client takes it. Raises `OSError` when the client has left."""
         await self._connection.writable()
         if self.disconnected:
-            return
+            raise ConnectionResetError("The client has left.")
         kind = message["type"]
         if kind == "http.response.body" and self.started and not self.complete:
             self._write(message.get("body", b""), more=message.get("more_body", False))
@@ -193,10 +196,12 @@ class Request:
         elif kind == EARLY_HINT and not self.started:
             if not self._one_zero:
                 self._connection.transport.write(head(103, [(b"link", link) for link in message["links"]]))
-        elif kind == TRAILERS and self._trailers:
+        elif kind == TRAILERS and self._trailers and not self.complete:
             fields = b"".join(b"%b: %b\r\n" % field for field in message["headers"])
             self._connection.transport.write(b"0\r\n" + fields + b"\r\n")
             self._finish()
+        elif kind == TRAILERS and self._dropped:
+            return  # an answer without chunks has no place for them
         else:
             raise RuntimeError(f"{kind!r} was sent when it could not be.")
 
@@ -220,7 +225,7 @@ class Request:
             more += (b"connection: close\r\n",)
         elif self._one_zero:
             more += (b"connection: keep-alive\r\n",)
-        self._trailers = trailers and self._chunked
+        self._trailers, self._dropped = trailers and self._chunked, trailers and not self._chunked
         self._held = head(status, headers, *more)
         self.started = True
         self._connection.hold(self)

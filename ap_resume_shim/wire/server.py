@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 import httptools
 
 from ap_resume_shim.wire import tunnel
-from ap_resume_shim.wire.heads import HeaderList, Refused, head, plain, refuse_large, scope_of
+from ap_resume_shim.wire.clock import Clock
+from ap_resume_shim.wire.ends import has_left
+from ap_resume_shim.wire.heads import HeaderList, Refused, head, plain, scope_of
+from ap_resume_shim.wire.pieces import Pieces
 from ap_resume_shim.wire.request import Request
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 AHEAD = 64 * 1024
-"""Bytes of a body that are read ahead of the app."""
-PIPELINED = 16
-"""Requests that wait for the one before; more are not read. What is not read tells nothing of a client's leaving."""
+"""Bytes that are read ahead (and what one read brings): of a body that the app has not taken, or behind a request
+without its answer. They are read because asyncio notices a client's leaving only by reading."""
 LINGER = 2.0
 """Seconds in which a client that still sends may read an answer that did not wait for it."""
 
@@ -75,17 +75,17 @@ class Http1Protocol(asyncio.Protocol):
         self._method: bytes | None = None
         self._trailers: HeaderList = []
         self._framing: HeaderList = []
-        self._progress = self._fruitless = self._read = self._fed = 0
-        self._after_upgrade: bytearray | None = None
-        self._current: Request | None = None
-        self._newest: Request | None = None
-        self._waiting: deque[Request] = deque()
+        self._pieces = Pieces()
+        self._rest = b""  # read, and not parsed
+        self._fed = 0  # bytes of a head that is not whole, or of what else leads to nothing
+        self._current: Request | None = None  # without its whole answer
+        self._newest: Request | None = None  # the one that is parsed, or was
         self._reading = True
         self._writable: asyncio.Future[None] | None = None
         self._write_paused = False
         self._untaken = 0
         self._deadline = 0.0
-        self._clock: _Clock
+        self._clock: Clock
 
     # asyncio's side.
 
@@ -100,53 +100,62 @@ class Http1Protocol(asyncio.Protocol):
             "root_path": self._root,
         }
         self._within(self.patience_for_head)
-        self._clock = _Clock.of(self._state, self.loop)
+        self._clock = Clock.of(self._state, self.loop)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client has left, or we have closed."""
         self._state.connections.discard(self)
         self.resume_writing()
-        for request in (self._current, *self._waiting):
-            if request is not None:
-                request.disconnect()
-        self._waiting.clear()
+        self._rest = b""
+        if self._current is not None:
+            self._current.disconnect()
 
     def data_received(self, data: bytes) -> None:
-        """Parse."""
+        """Parse, as far as it is time to."""
         if self._closing:
             return  # unread, so that the client may read
-        if self._after_upgrade is not None:
-            self._after_upgrade += data
-            if len(self._after_upgrade) > AHEAD:
-                self._pause_reading()
-            return
-        before = self._progress
-        self._read = len(data)
-        self._fed += self._read
-        if not self._in_message:
-            data = self._known(data)
+        self._rest = self._rest + data if self._rest else data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Feed the parser to the end of a request, and no further before it is answered: what waits are bytes."""
+        rest, at = self._rest, 0
+        while at < len(rest) and self._wants_more():
+            end = self._pieces.end(rest, at)
+            self._feed(rest[at:end])
+            at = end
+        self._rest = b"" if self._closing else rest[at:]
+        if self._is_full():
+            self._pause_reading()
+
+    def _wants_more(self) -> bool:
+        if self._current is None:
+            return not self._closing
+        return self._current.more_body and self._current.ahead <= AHEAD
+
+    def _is_full(self) -> bool:
+        return len(self._rest) > AHEAD or (self._current is not None and self._current.ahead > AHEAD)
+
+    def _feed(self, piece: bytes) -> None:
+        self._fed += len(piece)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
+            self._parser.feed_data(piece if self._in_message else self._known(piece))
+        except httptools.HttpParserUpgrade:
             if self._framing:
-                self._parse_body(rest)
-            else:
-                self._after_upgrade = bytearray(rest)
+                self._expect_body()
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, Refused):
                 self._refuse(error.__context__.status, str(error.__context__))
-            elif not self._closing:  # "Connection: close", and more after it: that is nobody's
+            else:
                 self._refuse(400, f"This is not a request that can be passed on: {str(error).rstrip('.')}.")
         else:
-            self._fruitless = 0 if self._progress != before else self._fruitless + len(data)
-            if self._fruitless > self.max_head:
+            if self._fed > self.max_head:
                 self._refuse(431, f"The request's head is larger than {self.max_head} bytes.")
 
     def _known(self, data: bytes) -> bytes:
-        """llhttp knows the methods that it knows: any other that begins a read has a stand-in while it parses.
+        """llhttp knows the methods that it knows: any other has a stand-in while it parses.
 
-        A method in two reads, or in the middle of one, is refused unless llhttp knows it.
+        A method in two reads is refused unless llhttp knows it.
         """
         method, space, rest = data.partition(b" ")
         if method in METHODS or not space or not TOKEN.fullmatch(method):
@@ -154,14 +163,13 @@ class Http1Protocol(asyncio.Protocol):
         self._method = method
         return b"POST " + rest
 
-    def _parse_body(self, rest: bytes) -> None:
+    def _expect_body(self) -> None:
         """httptools takes what follows a wish for an upgrade for another protocol. A body is one all the same: else it
         would be read as a request of its own. So a new parser is told how long it is.
         """
         self._parser = httptools.HttpRequestParser(self)
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % self._framing[0])
         self._framing.clear()
-        self.data_received(rest)
 
     def pause_writing(self) -> None:
         """The client does not take what is sent."""
@@ -182,11 +190,11 @@ class Http1Protocol(asyncio.Protocol):
         """A request begins."""
         if self._framing:
             return
+        if self._current is not None:  # were the end of the one before not where it was looked for
+            raise Refused(400, "A request began inside the one before it.")
         self._url, self._headers, self._trailers = b"", [], []
         self._in_head, self._in_message, self._expects = True, True, False
-        self._progress += 1
-        if self._current is None:
-            self._within(self.patience_for_head)
+        self._within(self.patience_for_head)
 
     def on_url(self, url: bytes) -> None:
         """A part of the target."""
@@ -204,15 +212,14 @@ class Http1Protocol(asyncio.Protocol):
         (self._headers if self._in_head else self._trailers).append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """The head is whole: begin, or wait for the request before."""
+        """The head is whole: begin."""
         if self._framing:
             return
-        self._in_head = False
-        self._progress += 1
+        if self._fed > self.max_head:
+            raise Refused(431, f"The request's head is larger than {self.max_head} bytes.")
+        self._in_head, self._fed = False, 0
         parser = self._parser
         method, self._method = self._method or parser.get_method(), None
-        if self._fed > self.max_head:  # with what came before it in the same read
-            refuse_large(self._url, self._headers, self.max_head)
         if upgrades := parser.should_upgrade():
             self._framing = [field for field in self._headers if field[0] in FRAMING and field[1] != b"0"]
         scope = scope_of(
@@ -228,19 +235,14 @@ class Http1Protocol(asyncio.Protocol):
             scope["path"] = self._root + scope["path"]
             scope["raw_path"] = self._root.encode() + scope["raw_path"]
         self._newest = Request(self, scope, keep_alive=parser.should_keep_alive(), expects=self._expects)
-        if self._current is None:
-            self._begin(self._newest)
-        else:
-            self._waiting.append(self._newest)
-            if len(self._waiting) >= PIPELINED:
-                self._pause_reading()
+        self._pieces.body(self._headers)
+        self._begin(self._newest)
 
     def on_body(self, data: bytes) -> None:
         """A part of the body."""
         assert self._newest is not None
-        self._progress += 1
-        if self._newest.took(data) > AHEAD:
-            self._pause_reading()
+        self._fed = 0
+        self._newest.took(data)
         if not self._write_paused and self._newest is self._current:
             self._deadline = 0.0
 
@@ -249,8 +251,7 @@ class Http1Protocol(asyncio.Protocol):
         assert self._newest is not None
         if self._framing:
             return
-        self._progress += 1
-        self._in_message, self._fed = False, self._read
+        self._in_message, self._fed, self._pieces = False, 0, Pieces()
         if not self._newest.keep_alive:
             self._closing = True
         self._newest.took_all(self._trailers)
@@ -282,15 +283,11 @@ class Http1Protocol(asyncio.Protocol):
             self._linger(read=request.keep_alive)
         elif not request.keep_alive:
             self.transport.close()
-        elif self._waiting:
-            self._begin(self._waiting.popleft())
-            self.resume_reading()
+        elif self._rest and has_left(self.transport):
+            self.transport.close()  # nobody would see the answer to what comes next
         else:
             self._within(self._keep_alive)
-            rest, self._after_upgrade = self._after_upgrade, None
             self.resume_reading()
-            if rest:
-                self.data_received(bytes(rest))
 
     def lingered(self, request: Request) -> None:
         """The rest of an answered request came."""
@@ -318,10 +315,9 @@ class Http1Protocol(asyncio.Protocol):
         self.resume_reading()
 
     def resume_reading(self) -> None:
-        """Go on reading, unless too much waits already."""
-        if self._reading or self.transport.is_closing():
-            return
-        if self._after_upgrade is None and len(self._waiting) < PIPELINED:
+        """Go on parsing, and then reading, unless too much waits already."""
+        self._parse()
+        if not self._reading and not self._is_full() and not self.transport.is_closing():
             self._reading = True
             self.transport.resume_reading()
 
@@ -332,41 +328,31 @@ class Http1Protocol(asyncio.Protocol):
 
     async def _open_tunnel(self, headers: HeaderList, other: asyncio.Transport, first: bytes) -> None:
         """Answer 101, and be joined to another connection from now on."""
-        request, rest = self._current, self._after_upgrade
+        request = self._current
         assert request is not None
         request.started = request.complete = True
         self._state.connections.discard(self)
         self._pause_reading()
         self.transport.write(head(101, headers) + first)
-        if rest:
-            other.write(bytes(rest))
+        if self._rest:
+            other.write(self._rest)
         await tunnel.join(self.transport, other)
 
     # Ends.
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer what cannot be read, and close: what follows it cannot be read either.
-
-        A request that is under way is answered instead, unless it is the one that cannot be read.
-        """
+        """Answer what cannot be read, and close: what follows it cannot be read either."""
         self._in_head, self._closing = False, True
         if self._newest is not None and self._newest.more_body:
             self._newest.disconnect()
-            if self._newest in self._waiting:
-                self._waiting.remove(self._newest)
-            elif self._newest.started:
+            if self._newest.started:
                 self.transport.abort()
                 return
-            else:
-                self._current = None
-        for request in (self._current, *self._waiting):
-            if request is not None:
-                request.keep_alive = False
-        if self._current is None:
-            self.transport.write(plain(status, message))
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            self._linger(read=False)
+            self._current = None
+        self.transport.write(plain(status, message))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._linger(read=False)
 
     def _within(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
@@ -377,6 +363,8 @@ class Http1Protocol(asyncio.Protocol):
             self._untaken = untaken  # the end of an answer, which a client may take as slowly as what came before
             self._within(self.patience)
             return
+        if not self._reading and has_left(self.transport):
+            self.transport.abort()
         if not self._deadline or now < self._deadline:
             return
         self._deadline = 0.0
@@ -393,48 +381,6 @@ class Http1Protocol(asyncio.Protocol):
             self.transport.close()
         else:
             self._current.keep_alive = False
-
-
-class _Clock:
-    """What the connections of a server share: a timer for each request would cost more than the request."""
-
-    _all: WeakKeyDictionary[ServerState, _Clock] = WeakKeyDictionary()
-
-    def __init__(self, connections: set[Any], loop: asyncio.AbstractEventLoop) -> None:
-        self._connections, self._loop = connections, loop
-        self._running = False
-        self._held: list[Request] = []
-
-    @classmethod
-    def of(cls, state: ServerState, loop: asyncio.AbstractEventLoop) -> _Clock:
-        """The server's own; runs while there are connections."""
-        clock = cls._all.get(state)
-        if clock is None:
-            clock = cls._all[state] = cls(state.connections, loop)
-        if not clock._running:
-            clock._running = True
-            loop.call_later(1.0, clock._tick)
-        return clock
-
-    def _tick(self) -> None:
-        """Once a second."""
-        now = self._loop.time()
-        for connection in list(self._connections):
-            connection.tick(now)
-        self._running = bool(self._connections)
-        if self._running:
-            self._loop.call_later(1.0, self._tick)
-
-    def hold(self, request: Request) -> None:
-        """Write a head at the end of this turn of the loop, if it was not written with its body by then."""
-        if not self._held:
-            self._loop.call_soon(self._flush)
-        self._held.append(request)
-
-    def _flush(self) -> None:
-        held, self._held = self._held, []
-        for request in held:
-            request.flush()
 
 
 def _address(address: Any) -> tuple[str, int | None] | None:

@@ -228,6 +228,9 @@ CASES = (
     either("Host is empty", b"GET /get HTTP/1.1\r\nHost:\r\n\r\n", GOT),
     read("Host in brackets", b"GET /get HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", GOT),
     read("HTTP/1.0 without Host", b"GET /get HTTP/1.0\r\n\r\n", GOT),
+    read("HTTP/1.0, a whole URL without Host", b"GET http://here.example/get HTTP/1.0\r\n\r\n", GOT),
+    refused("HTTP/1.0, a whole URL with a user", b"GET http://a@here.example/get HTTP/1.0\r\n\r\n"),
+    refused("a whole URL without a host", b"GET http:///get HTTP/1.1\r\nHost:\r\n\r\n"),
     # Request lines
     either("a whole URL", b"GET http://here.example/get HTTP/1.1\r\n" + HOST + b"\r\n", GOT),
     either("a whole URL of another host", b"GET http://other.example/get HTTP/1.1\r\n" + HOST + b"\r\n", GOT),

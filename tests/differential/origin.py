@@ -270,6 +270,11 @@ async def _duplex(exchange: Exchange) -> None:
     await exchange.play(b"0\r\n\r\n")
 
 
+async def _unasked(exchange: Exchange) -> None:
+    """A stream that begins, and stays idle, without a look at the request's body."""
+    await exchange.play(*SCRIPTS[b"/idle"])
+
+
 async def _upgrade(exchange: Exchange) -> None:
     """Switch to a protocol that sends back what it is sent, if asked to."""
     if not exchange.request.values(b"upgrade"):
@@ -290,6 +295,7 @@ HANDLERS: dict[bytes, Play] = {
     b"/download": _download,
     b"/stuck": _stuck,
     b"/duplex": _duplex,
+    b"/unasked": _unasked,
     b"/upgrade": _upgrade,
 }
 

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -83,6 +84,10 @@ class Stage:
 def asking(path: str = "/", method: str = "GET", *lines: str) -> bytes:
     """A request's head."""
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: here.example", *lines, "", ""]).encode("latin-1")
+
+
+MANY, PIPELINED, WAITING = 20, asking() * 6000, 200_000
+"""Connections, what is sent on each behind its first request, and bytes of memory that it may take."""
 
 
 def eventually(happened: Callable[[], object], patience: float) -> bool:
@@ -170,6 +175,10 @@ def _leaving(path: str, rudely: bool, after: bytes, stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking(path))
     client.until(after) if after else stage.request()
+    return _left(client, rudely, stage)
+
+
+def _left(client: Client, rudely: bool, stage: Stage) -> Cell:
     left = time.monotonic()
     client.leave(rudely=rudely)
     connection = stage.request().connection
@@ -191,6 +200,17 @@ for _name, _path, _after in (
                 partial(_leaving, _path, _rudely, _after),
             )
         )
+
+
+@row(
+    "client leaves before it is asked for its body",
+    "It waits for a 100, and the origin begins a stream without one; the origin's connection is closed all the same.",
+)
+def _(stage: Stage) -> Cell:
+    client = stage.client()
+    client.send(asking("/unasked", "POST", "Expect: 100-continue", "Content-Length: 5"))
+    client.until(b"data: first")
+    return _left(client, False, stage)
 
 
 @row("client leaves in an upload", "The origin's connection is closed, and nothing makes the half body look whole.")
@@ -233,6 +253,13 @@ def _(stage: Stage) -> Cell:
     return Cell(3 - len(kept), f"keeps {', '.join(f'`{name}`' for name in kept)}" if kept else "yes")
 
 
+@row("strips `HTTP2-Settings`", "A wish for HTTP/2 (`Upgrade: h2c`) ends here, and its settings with it.")
+def _(stage: Stage) -> Cell:
+    names = dict(_fields(stage, "Connection: Upgrade", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"))
+    kept = [f"`{name}`" for name in ("upgrade", "http2-settings") if name.encode() in names]
+    return yes(not kept, f"keeps {', '.join(kept)}")
+
+
 @row("repeated fields, in order", "Lines of the same name stay lines, in the order in which they came.")
 def _(stage: Stage) -> Cell:
     sent = [(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3"), (b"x-a", b"1"), (b"cookie", b"c=1"), (b"cookie", b"d=2")]
@@ -255,6 +282,17 @@ def _(stage: Stage) -> Cell:
 @row("passes `Host`", "The origin sees the name that the client called.")
 def _(stage: Stage) -> Cell:
     return yes((b"host", b"here.example") in _fields(stage))
+
+
+@row(
+    "a whole URL for a target",
+    "`GET http://there/x HTTP/1.0` has no `Host`: the origin is told that name all the same.",
+)
+def _(stage: Stage) -> Cell:
+    stage.client().send(b"GET http://there.example/x HTTP/1.0\r\n\r\n")
+    request = stage.request()
+    named = request.target.startswith(b"http://there.example/") or request.values(b"host") == [b"there.example"]
+    return yes(named, "another" if request.values(b"host") else "no name")
 
 
 @row("adds no `X-Forwarded-*`, `Forwarded`, `Via`", "Who asked is told to the origin only where that is wanted.")
@@ -465,6 +503,19 @@ def _(stage: Stage) -> Cell:
     return yes(came.body == b"summed" and came.trailers.lower() == b"x-sum: 7\r\n", "dropped")
 
 
+@row(
+    "trailers that do not come",
+    "`TE: trailers`, and an answer of known length: it arrives, and the connection goes on.",
+)
+def _(stage: Stage) -> Cell:
+    client = stage.client()
+    for _ in range(2):
+        client.send(asking("/", "GET", "TE: trailers", "Connection: TE"))
+        if client.answer().body != b"ok":
+            return yes(False)
+    return yes(True)
+
+
 @row("trailers of requests", "`X-Sum` after the last chunk of an upload reaches the origin.")
 def _(stage: Stage) -> Cell:
     body = b"6\r\nsummed\r\n0\r\nX-Sum: 7\r\n\r\n"
@@ -663,6 +714,36 @@ def _(stage: Stage) -> Cell:
     came = [client.answer() for _ in range(5)]
     right = [b"ok", b"ok", b"in chunks", b"", b"ok"]
     return yes([answered.body for answered in came] == right and {each.end for each in came} == {"complete"})
+
+
+@row(
+    "pipelined requests wait as bytes",
+    "250 kB of requests behind one that hangs, on 20 connections: less than 200 kB of memory for each.",
+)
+def _(stage: Stage) -> Cell:
+    def pipeline() -> None:
+        for client in [stage.client() for _ in range(MANY)]:
+            client.send(asking("/silent"))
+            client.plug.setblocking(False)
+            with suppress(BlockingIOError):
+                client.plug.send(PIPELINED)
+        eventually(lambda: len(stage.door.requests) == MANY, PATIENCE)
+        stage.ask("/")
+
+    grown = stage.proxy.grown(pipeline) / MANY
+    return Cell(int(grown < WAITING), "yes" if grown < WAITING else "no", f"{grown / 1000:.0f} kB")
+
+
+@row(
+    "pipelined requests of a client that has left",
+    "It leaves while the first of many is answered: the others are not passed on.",
+)
+def _(stage: Stage) -> Cell:
+    client = stage.client()
+    client.send(asking("/late") + PIPELINED)
+    stage.request()
+    client.leave()
+    return yes(not eventually(lambda: len(stage.door.requests) > 1, 0.6), "passed on")
 
 
 @row("HTTP/1.0 clients", "An answer without chunks, and the connection closed after it; also without `Host`.")

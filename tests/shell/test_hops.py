@@ -13,6 +13,11 @@ def test_fields_of_one_connection_are_left_out_and_the_others_stay_in_order() ->
     assert end_to_end([*hops, *others]) == others
 
 
+def test_the_settings_of_a_wish_for_http2_do_not_go_on_without_the_wish() -> None:
+    """RFC 7540, section 3.2.1: they are of one connection, also for a client that forgets to say so."""
+    assert end_to_end([(b"upgrade", b"h2c"), (b"http2-settings", b"AAMAAABk"), (b"x-a", b"1")]) == [(b"x-a", b"1")]
+
+
 def test_fields_that_connection_names_are_of_one_connection() -> None:
     headers = [(b"connection", b"close, X-A"), (b"x-a", b"1"), (b"x-b", b"2"), (b"connection", b"x-C"), (b"x-c", b"3")]
     assert returned(headers) == [(b"x-b", b"2")]

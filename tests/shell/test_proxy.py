@@ -241,6 +241,32 @@ def test_a_client_that_leaves_an_idle_answer_is_noticed_upstream(proxied: Proxie
         assert eventually(lambda: closed == [True])
 
 
+@pytest.mark.parametrize("stack", ["wire"], indirect=True)
+@pytest.mark.parametrize("idle", [True, False], ids=["idle", "running"])
+def test_a_client_that_leaves_an_answer_that_did_not_wait_for_its_body_is_noticed_upstream(
+    proxied: Proxied, idle: bool
+) -> None:
+    """It waits to be asked for the body (`Expect: 100-continue`), and nobody asks."""
+    closed: list[bool] = []
+
+    def script(connection: socket.socket) -> None:
+        connection.settimeout(5 if idle else 0.05)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        for _ in range(1 if idle else 100):
+            if closed:
+                return
+            if until_closed(connection):
+                closed.append(True)
+            else:
+                connection.sendall(b"4\r\nmore\r\n")
+
+    with proxied(script) as (url, _):
+        with connect(url) as client:
+            client.sendall(get(b"/", b"content-length: 5", b"expect: 100-continue", method=b"POST"))
+            assert read_head(client).startswith(b"HTTP/1.1 200 ")
+        assert eventually(lambda: closed == [True])
+
+
 @pytest.mark.parametrize("body", [b"", b"unfinished"])
 def test_a_client_that_leaves_before_the_answer_is_noticed_upstream(proxied: Proxied, body: bytes) -> None:
     closed: list[bool] = []

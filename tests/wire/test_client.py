@@ -67,6 +67,9 @@ class Parts:
         self.taken += 1
         return self.parts.pop(0), bool(self.parts)
 
+    def done(self) -> None:
+        """Nothing waits for it."""
+
 
 async def test_fields_go_out_as_they_are_and_come_back_in_order() -> None:
     answer = b"HTTP/1.1 207 Odd\r\nSet-Cookie: a\r\nX-B:  \xe9 \r\nset-cookie: b\r\ncontent-length: 0\r\n\r\n"

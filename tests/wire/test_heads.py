@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.extensions import EARLY_HINT, TARGET, TRAILERS, TUNNEL
-from ap_resume_shim.wire.heads import Refused, head, plain, refuse_large, scope_of
+from ap_resume_shim.wire.heads import Refused, head, plain, scope_of
 
-HOST = (b"host", b"here")
+HOST, OTHER = (b"host", b"here"), (b"x", b"y")
 
 
 def scope(target: bytes = b"/", *headers: tuple[bytes, bytes], method: bytes = b"GET", **told: Any) -> dict[str, Any]:
@@ -67,6 +67,9 @@ def test_a_tunnel_is_offered_to_whom_it_may_concern() -> None:
         (b"here:80", [HOST], "1.1", 400),
         (b"ftp://here/", [HOST], "1.1", 400),
         (b"http://there/", [HOST], "1.1", 400),
+        (b"http://there/", [OTHER], "1.1", 400),
+        (b"http:///x", [OTHER], "1.0", 400),
+        (b"http://user@there/", [OTHER], "1.0", 400),
         (b"/", [HOST, (b"transfer-encoding", b"gzip, chunked")], "1.1", 501),
         (b"/", [HOST, (b"transfer-encoding", b"identity")], "1.1", 501),
         (b"/", [HOST, (b"transfer-encoding", b"chunked")], "1.0", 501),
@@ -82,17 +85,14 @@ def test_what_could_be_read_in_two_ways_is_refused(
     assert refused.value.status == status
 
 
-@pytest.mark.parametrize(("target", "field"), [(b"/" + b"x" * 90, b""), (b"/", b"y" * 90)])
-def test_a_head_that_is_too_large_is_refused(target: bytes, field: bytes) -> None:
-    refuse_large(target, [HOST, (b"x", field)], 100)
-    with pytest.raises(Refused) as refused:
-        refuse_large(target, [HOST, (b"x", field)], 99)
-    assert refused.value.status == 431
-
-
 @pytest.mark.parametrize("host", [b"", b"a", b"a:80", b"a.b-c_d", b"[::1]", b"[::1]:80", b"127.0.0.1", b"x%20y"])
 def test_a_host_may_be_anything_that_names_one(host: bytes) -> None:
     assert scope(b"/", (b"host", host))["headers"] == [(b"host", host)]
+
+
+def test_a_whole_url_names_the_host_where_the_first_version_has_no_field_for_it() -> None:
+    named = scope(b"http://there:80/x", OTHER, version="1.0")
+    assert (named["raw_path"], named["headers"]) == (b"/x", [(b"host", b"there:80"), OTHER])
 
 
 def test_the_first_version_needs_no_host() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -163,6 +163,37 @@ def test_hints_and_trailers_are_sent_where_they_belong(served: Served) -> None:
     assert rest.endswith(b"\r\n\r\n1\r\na\r\n0\r\nx-sum: 1\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    ("asked", "start"),
+    [
+        (LAST, {"headers": [(b"content-length", b"1")]}),
+        (LAST.replace(b"GET", b"HEAD"), {}),
+        (LAST, {"status": 204}),
+        (b"GET / HTTP/1.0\r\n\r\n", {}),
+    ],
+    ids=["a length", "HEAD", "204", "HTTP/1.0"],
+)
+def test_trailers_are_dropped_where_an_answer_has_no_chunks(
+    served: Served, caplog: pytest.LogCaptureFixture, asked: bytes, start: Message
+) -> None:
+    ended = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answering(
+            {**START, **start, "trailers": True},
+            body(b"a"),
+            {"type": TRAILERS, "headers": [(b"x-sum", b"1")], "more_trailers": False},
+        )(scope, receive, send)
+        ended.set()
+
+    with served(app) as url:
+        got = talk(url, asked)
+        assert ended.wait(5), caplog.text
+    assert got.startswith(b"HTTP/1.1 20")
+    assert b"x-sum" not in got
+    assert not caplog.records
+
+
 async def fails(scope: Scope, receive: Receive, send: Send) -> None:
     raise RuntimeError("It went wrong.")
 
@@ -223,6 +254,44 @@ def test_an_app_is_told_that_the_client_has_left(served: Served) -> None:
         assert told.wait(5)
 
 
+def test_an_app_that_sends_to_a_client_that_has_left_gets_an_error(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send(START)
+            while True:
+                await send(body(b"on", more=True))
+                await asyncio.sleep(0.01)
+        except OSError:
+            failed.set()
+            raise
+
+    with served(app) as url:
+        with connect(url) as client:
+            client.sendall(GET)
+            read_head(client)
+        assert failed.wait(5)
+    assert not caplog.records
+
+
+def test_a_body_that_was_not_asked_for_is_not_waited_for(served: Served) -> None:
+    """Who listens for the client's leaving asks for no body once the answer has begun."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(receive(), 2.5)
+        await send(body(b"late"))
+
+    with served(app, patience=0.1) as url:
+        got = talk(url, b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n")
+    assert b"100 Continue" not in got
+    assert got.endswith(b"\r\n\r\n4\r\nlate\r\n0\r\n\r\n")
+
+
 UPGRADE = b"GET /idle HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
 
 
@@ -230,7 +299,7 @@ UPGRADE = b"GET /idle HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: 
     "asked",
     [
         IDLE + GET,
-        GET * (wire.PIPELINED + 1) + IDLE,
+        GET * (17) + IDLE,
         post(b"x" * 200_000, path=b"/idle"),
         UPGRADE,
         UPGRADE + b"in another protocol",
