@@ -291,9 +291,9 @@ class ResumeShim:
                     if not self._native:
                         self._speak(await asyncio.to_thread(self._load, name))
                 except ConfigurationError as error:  # options that are those of another backend
-                    logger.error("the shim is not set up for the backend %s: %s", name, error)
                     raise UpstreamUnrecognised(
-                        "The shim is not set up for this backend: its log has the reason."
+                        "The shim is not set up for this backend: its log has the reason.",
+                        detail=f"The shim is not set up for the backend {name}: {error}",
                     ) from None
             return self._dialect
 

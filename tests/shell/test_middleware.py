@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Scope
 
-from ap_resume_shim import ConfigurationError, Limits, ResumeShim, middleware
+from ap_resume_shim import ConfigurationError, Limits, ResumeShim, bodies
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.errors import UpstreamRefused
 from ap_resume_shim.upstream import escape
@@ -300,11 +300,14 @@ async def test_what_strangers_are_refused_decides_nothing() -> None:
 
 
 @pytest.mark.anyio
-async def test_options_of_another_backend_than_the_detected_one_are_a_refusal() -> None:
+async def test_options_of_another_backend_than_the_detected_one_are_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
     shim = ResumeShim(described(LANGGRAPH), options={"path": "/agent"})
     await (call := Call(BODY))(shim, http("PATCH", "/runs/resume"))
     assert (call.status, json.loads(call.answer)["code"]) == (502, "upstream_unrecognised")
-    assert "langgraph" in json.loads(call.answer)["message"]
+    reason = vars(caplog.records[-1])["reason"]
+    assert reason.startswith(
+        "The shim is not set up for the backend langgraph: The backend 'langgraph' has no option 'path'"
+    )
 
 
 @pytest.mark.anyio
@@ -318,7 +321,7 @@ async def test_of_two_that_come_first_one_finds_out() -> None:
 
 @pytest.mark.anyio
 async def test_a_body_too_large_is_answered_although_it_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "_DRAIN", 0.1)
+    monkeypatch.setattr(bodies, "_DRAIN", 0.1)
     parts = iter([b"x" * 8, b"x" * 8, b"unread"])
     call = Call()
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from ap_resume_shim import Limits, ResumeShim
+from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.exchange import Request as Lookup
 from ap_resume_shim.guard.memory import MemoryGuard
 from ap_resume_shim.upstream import NOBODY, Exchange, ask, synthesise
-from tests.shell.agent import METADATA, UNTIL_LEFT, Agent, reply, resume, says, shimmed, waits
+from tests.serving import listening
+from tests.shell.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, reply, resume, says, shimmed, waits
 from tests.shell.calling import CLIENT, Call, eventually, http
 
 SECRET = "hunter2"
@@ -117,6 +118,19 @@ def test_a_redirect_of_the_resume_itself_is_named_too(log: Log) -> None:
         answer = resume(url).json()
     assert answer["metadata"] == {"upstream_status": 308, "location": "/runs/", "resume_state": "unknown"}
     assert "(308) to /runs/, and" in answer["message"]
+
+
+@pytest.mark.anyio
+async def test_a_server_that_cannot_be_reached_is_named_in_the_log_alone(log: Log) -> None:
+    with listening() as closed:  # bound, and nobody listens
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        await (call := Call(BODY))(
+            ResumeShim(ReverseProxy(f"http://{address}"), PROTOCOL), http("PATCH", "/runs/resume")
+        )
+    assert (call.status, address in str(call.answer)) == (502, False)
+    assert log.why[:2] == ("WARNING", "upstream_unreachable")
+    assert address in log.why[2]
+    assert {address in str(reason) for (reason,) in sent(log, "reason")} == {True}
 
 
 def test_a_backend_that_is_late_is_a_warning(log: Log) -> None:
