@@ -104,6 +104,7 @@ class Request:
 
     async def run(self, app: Callable[..., Any]) -> None:
         """Call the app. What it raises, or leaves undone, is a broken answer."""
+        end = 500, "Internal Server Error"
         try:
             await app(self._scope, self.receive, self.send)
         except (ResumeError, Broken) as error:  # the backend's end, told by the proxy or the shim
@@ -112,12 +113,11 @@ class Request:
             if not self.disconnected:
                 logger.exception("%s %s failed", self._scope["method"], self._scope["path"])
         except asyncio.CancelledError:  # the server ends
-            if not self.complete:
-                self._break(503, "The server is shutting down, and this request has no answer yet.")
+            end = 503, "The server is shutting down, and this request has no answer yet."
             raise
         finally:
             if not self.complete:
-                self._break(500, "Internal Server Error")
+                self._break(*end)
             self._connection.ended(self)
 
     def _break(self, status: int, message: str) -> None:
@@ -127,7 +127,6 @@ class Request:
         self.flush()
         transport = self._connection.transport
         if not self.started:
-            self.started = self.complete = True
             transport.write(plain(status, message))
             transport.close()
             return
