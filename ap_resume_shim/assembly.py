@@ -14,9 +14,9 @@ from ap_resume_shim.core.errors import ConfigurationError, GuardMisconfigured, G
 from ap_resume_shim.forwarding import Forwarding
 from ap_resume_shim.guard import Guard, load_guard
 from ap_resume_shim.health import not_found
+from ap_resume_shim.limits import Limits
 from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy import ReverseProxy
-from ap_resume_shim.resumption import Limits
 from ap_resume_shim.settings import Settings, pairs
 from ap_resume_shim.transports.httpx import HttpxTransport
 from ap_resume_shim.wire.client import WireTransport

@@ -35,7 +35,7 @@ RESUME = "ap_resume_shim.resume"
 ACCEPTED, REPLAYED, CANCELLED = "accepted", "replayed", "cancelled"
 """Verdicts, beside the codes of errors and `CLIENT_LEFT`."""
 
-COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED = "complete", "client_left", "broken", "unanswered"
+COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED, CUT = "complete", "client_left", "broken", "unanswered", "cut"
 """How an answer ended."""
 
 
@@ -111,6 +111,9 @@ class AccessLog:
             scope["extensions"] = {**scope["extensions"], TUNNEL: opening}
         try:
             await self.app(scope, seen.receive, seen.send)
+        except asyncio.CancelledError:
+            seen.ends(CUT)
+            raise
         finally:
             if RESUME not in scope:
                 seen.write(scope)
@@ -131,16 +134,16 @@ class _Seen:
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self._ends(CLIENT_LEFT)
+            self.ends(CLIENT_LEFT)
         elif message["type"] == "websocket.disconnect":
-            self._ends(CLIENT_LEFT if message.get("code") == 1006 else COMPLETE)  # 1006: there was no close frame
+            self.ends(CLIENT_LEFT if message.get("code") == 1006 else COMPLETE)  # 1006: there was no close frame
         return message
 
     async def send(self, message: Message) -> None:
         try:
             await self._send(message)
         except OSError:
-            self._ends(CLIENT_LEFT)
+            self.ends(CLIENT_LEFT)
             raise
         match message["type"]:
             case "http.response.start" | "websocket.http.response.start":
@@ -148,14 +151,14 @@ class _Seen:
             case "http.response.body" | "websocket.http.response.body":
                 self._bytes += len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    self._ends(COMPLETE)
+                    self.ends(COMPLETE)
             case "websocket.accept":
                 self._status = 101
             case "websocket.send":
                 self._bytes += len(message.get("bytes") or (message.get("text") or "").encode())
             case "websocket.close":
                 self._status = self._status or 403  # closed before it was accepted
-                self._ends(COMPLETE)
+                self.ends(COMPLETE)
 
     def opening(self, opened: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """A tunnel's opening, noted: what goes through it is not seen."""
@@ -163,7 +166,7 @@ class _Seen:
         async def opens(*connection: Any) -> None:
             self._status = 101
             await opened(*connection)
-            self._ends(COMPLETE)
+            self.ends(COMPLETE)
 
         return opens
 
@@ -183,7 +186,8 @@ class _Seen:
             request_id=request_id(scope),
         )
 
-    def _ends(self, how: str) -> None:
+    def ends(self, how: str) -> None:
+        """How it ended, the first time."""
         self._ended = self._ended or how
 
 

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim.backends import known_marks, load_backend, read_profile
 from ap_resume_shim.bodies import Bodies, Body
+from ap_resume_shim.closing import end, is_shutdown
 from ap_resume_shim.core.detect import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UpstreamUnrecognised
+from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ShuttingDown, UpstreamUnrecognised
 from ap_resume_shim.core.exchange import ClientGone, Request, Settings
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
 from ap_resume_shim.cors import BackendCors, Cors
 from ap_resume_shim.guard import Guard, Ticket, load_guard
+from ap_resume_shim.limits import Limits
 from ap_resume_shim.logs import RESUME, ResumeLine
 from ap_resume_shim.offload import LARGE, offload
 from ap_resume_shim.replies import Client
-from ap_resume_shim.resumption import Limits, Resumption
+from ap_resume_shim.resumption import Resumption
 from ap_resume_shim.upstream import NOBODY, SYNTHESISED, ask, escape, route_path
 from ap_resume_shim.watching import Page, Watched, looks_on
 
@@ -160,6 +162,15 @@ class ResumeShim:
         except ClientGone:
             client.gone.set()
             line.write()
+        except asyncio.CancelledError as cancelled:
+            client.cut = not client.gone.is_set()
+            line.failed(ShuttingDown() if is_shutdown(cancelled) else cancelled)
+            try:
+                if not is_shutdown(cancelled):
+                    raise
+                await client.refuse(ShuttingDown())
+            finally:
+                line.write()
         except BaseException as error:
             line.failed(error)
             line.write()
@@ -206,10 +217,9 @@ class ResumeShim:
         self, mode: Mode, dialect: Dialect, raw: bytes, client: Client, scope: Scope, line: ResumeLine
     ) -> Resumption:
         """Read the request. Raises `ResumeError`."""
-        read = partial(self._read, raw, mode, dialect, scope)
+        read = partial(self._read, raw, mode, dialect, scope, line)
         large = len(raw) >= LARGE
         resume, ticket = await offload(read) if large else read()
-        line.thread_id = resume.thread_id
         return Resumption(
             resume_flow(resume, dialect, self._settings),
             self._guard.arrive(ticket),
@@ -225,7 +235,7 @@ class ResumeShim:
             ledger=lambda of: self._page(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
         )
 
-    def _read(self, raw: bytes, mode: Mode, dialect: Dialect, scope: Scope) -> tuple[Resume, Ticket]:
+    def _read(self, raw: bytes, mode: Mode, dialect: Dialect, scope: Scope, line: ResumeLine) -> tuple[Resume, Ticket]:
         """Parse a body. Raises `InvalidRequest`."""
         resume = parse(
             raw,
@@ -235,6 +245,7 @@ class ResumeShim:
             interrupt_id=_header(scope, b"ap-interrupt-id"),
             vocabulary=dialect.vocabulary,
         )
+        line.thread_id = resume.thread_id
         return resume, self._ticket(scope, resume)
 
     async def _see_through(self, resumption: Resumption, client: Client) -> None:
@@ -245,9 +256,12 @@ class ResumeShim:
         watch = asyncio.create_task(client.watch())
         try:
             await asyncio.shield(task)
-        except asyncio.CancelledError:
-            client.gone.set()
-            raise
+        except asyncio.CancelledError as cancelled:
+            client.cut = not client.gone.is_set()
+            if not is_shutdown(cancelled):
+                client.gone.set()
+                raise
+            await end(task)
         finally:
             watch.cancel()
 

@@ -10,7 +10,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.exchange import Headers, Reply
 from ap_resume_shim.lines import cut, printable
-from ap_resume_shim.logs import BROKEN, CLIENT_LEFT, COMPLETE, UNANSWERED
+from ap_resume_shim.logs import BROKEN, CLIENT_LEFT, COMPLETE, CUT, UNANSWERED
 from ap_resume_shim.tracing import request_id
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Client:
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, base: str) -> None:
         """`base` is what stands before the backend's paths, for `Content-Location`."""
         self.gone = asyncio.Event()
+        self.cut = False
+        """Whether the request was cut off on this side: by the server that ends, or by a middleware that gave up."""
         self.status: int | None = None
         """Of the answer, once its head was sent."""
         self._scope, self._receive, self._send, self._base = scope, receive, send, base
@@ -41,6 +43,8 @@ class Client:
     @property
     def ended(self) -> str:
         """How the answer ended, if nothing more is sent."""
+        if self.cut and not self._finished:
+            return CUT
         if self.gone.is_set():
             return CLIENT_LEFT
         if self._finished:

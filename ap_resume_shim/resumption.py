@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from ap_resume_shim import logs, replies
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.answering import REPLAYED
 from ap_resume_shim.core.errors import (
-    ConfigurationError,
     HoldLapsed,
     ResumeError,
+    ShutDown,
+    ShuttingDown,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnrecognised,
@@ -65,6 +65,7 @@ from ap_resume_shim.core.exchange import (
 )
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.driving import drive
+from ap_resume_shim.limits import Limits
 from ap_resume_shim.upstream import FENCE, Exchange, ask, peek, synthesise
 
 if TYPE_CHECKING:
@@ -78,34 +79,6 @@ T = TypeVar("T")
 
 _LEAVING = 0.5
 """Seconds that a resume on its way is given to be accepted when its client has left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Time limits, in seconds, and sizes, in bytes."""
-
-    lookup: float = 30.0
-    """For each lookup."""
-    resume: float = 3600.0
-    """From the sending of a resume to its answer: the first byte of a stream, the last of any other."""
-    idle: float = 3600.0
-    """Silence of the backend in the middle of a stream."""
-    commit: float = 30.0
-    """How long an accepted resume may stay invisible in the thread's state; the thread is held meanwhile."""
-    keepalive: float = 15.0
-    """Silence after which a waiting client gets a byte: white space before JSON, a comment in a stream."""
-    body: int = 4 * 1024 * 1024
-    """Of a client's request."""
-    bodies: int = 64 * 1024 * 1024
-    """Of the requests of all clients at one moment."""
-
-    def __post_init__(self) -> None:
-        """Raises `ConfigurationError`."""
-        if self.bodies < self.body:
-            raise ConfigurationError(
-                f"All bodies together ({self.bodies} bytes) cannot be smaller than each of them ({self.body}): "
-                "raise the limit of all, or lower that of each."
-            )
 
 
 class Resumption:
@@ -135,14 +108,17 @@ class Resumption:
         self._sent: Exchange | None = None
         self._commit: asyncio.Task[None] | None = None
         self._head: Headers = ()
-        self._accepted = self._kept = self._late = self._telling = False
+        self._resume: Exchange | None = None
+        self._accepted = self._kept = self._late = self._telling = self._ends = False
         self._deadline = self._silent_since = 0.0
 
     async def run(self) -> None:
         """Do everything: the answer, and what is left to do after it."""
         try:
-            await drive(self._flow, self._do, large=self._large)
+            await drive(self._flow, self._do_or_end, large=self._large)
         except ResumeError as error:
+            if self._ends:  # a second cancellation leaves the flow no time to say it
+                error.metadata.setdefault("resume_state", "consumed" if self._accepted else "unknown")
             if isinstance(error, UpstreamUnrecognised) and error.__cause__ is not None:
                 logger.error("an answer of the backend could not be read", exc_info=error.__cause__)
             self._line.failed(error)
@@ -161,11 +137,28 @@ class Resumption:
             if self._sent is not None:
                 self._sent.leave()
             if self._commit is not None:
+                if self._ends:
+                    self._commit.cancel()
                 await asyncio.wait({self._commit})
             await self._arrival.leave()
         if self._sent is not None and not self._late:
             # The app may go on after its answer, as without the shim; what it raises then is not swallowed.
             await self._sent.end()
+
+    async def _do_or_end(self, step: Step) -> Any:
+        """Do a step. This task is cancelled only when the process ends: the flow is told, and answers for itself."""
+        try:
+            return await self._do(step)
+        except asyncio.CancelledError:
+            raise self._end() from None
+
+    def _end(self) -> ShuttingDown | ShutDown:
+        """Nothing more is sent, and nothing waited for."""
+        self._ends = self._late = True
+        unsent = self._resume is None or self._resume.withdraw()
+        if self._sent is not None:
+            self._sent.forget()
+        return ShuttingDown() if unsent else ShutDown()
 
     async def _do(self, step: Step) -> Any:
         match step:
@@ -337,6 +330,8 @@ class Resumption:
         if self._sent is not None:
             self._sent.forget()  # it found no connection, or has been read
         self._sent = exchange = Exchange(self._app, scope, request.body)
+        if fence is not None:
+            self._resume = exchange
         if grace is not None and not await exchange.answers_within(grace):
             return None
         return await self._read_head(exchange)
@@ -446,7 +441,11 @@ class Resumption:
             await self._client.send_bytes(reframer.finish())
         except ClientGone:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as raised:
+            error = raised
+            if isinstance(raised, asyncio.CancelledError):
+                self._end()
+                error = ShutDown()
             if reframer.between_events:
                 failure = error if isinstance(error, ResumeError) else UpstreamError("The backend broke off.")
                 failure.metadata["resume_state"] = "consumed"

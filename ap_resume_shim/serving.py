@@ -1,7 +1,7 @@
 """The life of the sidecar, in one process or several, by uvicorn.
 
-Told to stop, it takes no new connections, gives what is under way its time, cuts what is left and leaves with status 0;
-told twice, it does not wait.
+After SIGTERM it takes no new connections, gives requests under way their time, then cuts those that are left and leaves
+with status 0. After a second SIGTERM it cuts them at once, after a third it does not let them answer.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from uvicorn.supervisors import multiprocess
 
 from ap_resume_shim import logs
 from ap_resume_shim.assembly import build, check_guard, server_tls
+from ap_resume_shim.closing import LAST_WORDS, SHUTDOWN
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.health import Health, not_found
 from ap_resume_shim.logs import AccessLog
@@ -114,6 +115,9 @@ class _Server(uvicorn.Server):
 
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError`."""
+        self._grace = settings.timeout_graceful_shutdown
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cutting = False
         self._shim = shim = build(settings)
         self._detecting: asyncio.Task[None] | None = None
         app: ASGIApp = AccessLog(shim) if settings.access_log else shim
@@ -123,6 +127,7 @@ class _Server(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve clients on the first socket, and health on the other, for longer."""
+        self._loop = asyncio.get_running_loop()
         ours, *apart = sockets or []
         probes = _Probes(self._health)
         probing = asyncio.create_task(probes.serve(apart)) if apart else None
@@ -142,12 +147,34 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Be told to stop. uvicorn would end by the signal in the end; this ends with status 0."""
-        if self.should_exit and not _parent():  # workers are told by their parent, and by those who tell all processes
-            self.force_exit = True
-            for task in self.server_state.tasks:  # from Python 3.12 on, uvicorn would wait for them
-                task.cancel()
+        """Begin to end, or end sooner. uvicorn would end by the signal in the end; this ends with status 0."""
+        # Workers get signals from their parent, and from those who send them to all processes.
+        if self.should_exit and not _parent() and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cut)
         self._health.draining = self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Give requests under way their time, then the time to say that it is over."""
+        cutting = asyncio.get_running_loop().call_later(self._grace, self._cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting.cancel()
+
+    def _cut(self) -> None:
+        """End all requests: they answer as they can, for `LAST_WORDS`. A second time, do not wait for that."""
+        assert self._loop is not None
+        if self._cutting:
+            self.force_exit = True
+            for connection in list(self.server_state.connections):  # from Python 3.12 on, uvicorn would wait for them
+                connection.transport.abort()
+            return
+        self._cutting = True
+        self._loop.call_later(LAST_WORDS + 1.0, self._cut)
+        if tasks := [task for task in self.server_state.tasks if not task.done()]:
+            logger.warning("cutting %d requests that are still under way", len(tasks))
+        for task in tasks:
+            task.cancel(SHUTDOWN)
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop: also when the parent was killed, which cannot tell."""
@@ -179,7 +206,7 @@ def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         max_head = settings.max_head
 
     options: dict[str, Any] = {
-        "timeout_graceful_shutdown": settings.timeout_graceful_shutdown,
+        "timeout_graceful_shutdown": settings.timeout_graceful_shutdown + 2 * LAST_WORDS,  # `_Server` cuts before that
         "timeout_keep_alive": settings.timeout_keep_alive,
     }
     if tls := server_tls(settings):

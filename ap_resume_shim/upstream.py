@@ -144,6 +144,7 @@ class Exchange:
         self._app, self._scope = app, scope
         self._since: float | None = perf_counter()
         self._request: bytes | None = body or b""
+        self._taken = False
         self._left = asyncio.Event()
         self._start: asyncio.Future[tuple[int, Headers]] = asyncio.get_running_loop().create_future()
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=2)
@@ -193,6 +194,11 @@ class Exchange:
         self._left.set()
         while not self._chunks.empty():
             self._chunks.get_nowait()
+
+    def withdraw(self) -> bool:
+        """Keep the body back if the app has not taken it yet: whether it had not, so that nothing was sent."""
+        self._request = None
+        return not self._taken
 
     async def end(self) -> None:
         """Wait until the app has returned; raises what it raised since, which nobody was told yet."""
@@ -244,7 +250,7 @@ class Exchange:
 
     async def _receive(self) -> Message:
         if self._request is not None:
-            body, self._request = self._request, None
+            body, self._request, self._taken = self._request, None, True
             return {"type": "http.request", "body": body, "more_body": False}
         await self._left.wait()
         return {"type": "http.disconnect"}

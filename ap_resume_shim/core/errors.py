@@ -8,6 +8,7 @@
     │   └── IdempotencyKeyReused  422 idempotency_key_reused
     ├── RequestTooLarge           413 request_too_large
     ├── Overloaded                503 overloaded
+    ├── ShuttingDown              503 shutting_down
     ├── NotFound                  404
     │   ├── ThreadNotFound            thread_not_found
     │   └── AgentNotFound             agent_not_found
@@ -26,7 +27,8 @@
         ├── UpstreamError             upstream_error
         ├── UpstreamUnreachable       upstream_unreachable
         ├── UpstreamUnrecognised      upstream_unrecognised
-        └── UpstreamTimeout       504 upstream_timeout
+        ├── UpstreamTimeout       504 upstream_timeout
+        └── ShutDown              504 shutting_down
 
 The body is the draft's `ErrorResponse`; `code` is what a program reads, `message` tells a person what happened
 and what to do next, `metadata` carries what both need for it.
@@ -137,6 +139,19 @@ class Overloaded(ResumeError):
     status = 503
     code = "overloaded"
     retry_after = 1
+
+
+class ShuttingDown(ResumeError):
+    """The process ends, and the resume was not sent."""
+
+    status = 503
+    code = "shutting_down"
+    retry_after = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The shim is shutting down, and the answer was not sent: try again.", {"resume_state": "not_sent"}
+        )
 
 
 class NotFound(ResumeError):
@@ -309,6 +324,16 @@ class UpstreamTimeout(UpstreamFailure):
 
     status = 504
     code = "upstream_timeout"
+
+
+class ShutDown(UpstreamFailure):
+    """The process ends, and the backend has not answered the resume that was sent."""
+
+    status = 504
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("The shim was shut down before the backend had answered.")
 
 
 class ConfigurationError(ValueError):

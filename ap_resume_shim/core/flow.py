@@ -21,6 +21,7 @@ from ap_resume_shim.core.errors import (
     InvalidRequest,
     ResumeError,
     ResumeInProgress,
+    ShuttingDown,
     UnsupportedField,
     UpstreamFailure,
     UpstreamUnreachable,
@@ -151,7 +152,7 @@ def _forward(case: Case, request: Request) -> Generator[Step, Any, Response | No
     """Send the resume, once. What becomes of it when that fails is said in `metadata.resume_state`."""
     try:
         response = yield from _send(Send(request, case.grace), case.settings)
-    except (UpstreamUnreachable, HoldLapsed) as failure:
+    except (UpstreamUnreachable, HoldLapsed, ShuttingDown) as failure:
         failure.metadata["resume_state"] = "not_sent"
         yield Untaken()
         raise

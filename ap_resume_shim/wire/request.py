@@ -104,6 +104,7 @@ class Request:
 
     async def run(self, app: Callable[..., Any]) -> None:
         """Call the app. What it raises, or leaves undone, is a broken answer."""
+        end = 500, "Internal Server Error"
         try:
             await app(self._scope, self.receive, self.send)
         except (ResumeError, Broken) as error:  # the backend's end, told by the proxy or the shim
@@ -111,19 +112,22 @@ class Request:
         except Exception:
             if not self.disconnected:
                 logger.exception("%s %s failed", self._scope["method"], self._scope["path"])
+        except asyncio.CancelledError:  # the server ends
+            end = 503, "The server is shutting down, and this request has no answer yet."
+            raise
         finally:
             if not self.complete:
-                self._break()
+                self._break(*end)
             self._connection.ended(self)
 
-    def _break(self) -> None:
-        """End what cannot be completed: 500 before the answer's head, a visible break after it."""
+    def _break(self, status: int, message: str) -> None:
+        """End what cannot be completed: with `status` before the answer's head, with a visible break after it."""
         if self.disconnected:
             return
         self.flush()
         transport = self._connection.transport
         if not self.started:
-            transport.write(plain(500, "Internal Server Error"))
+            transport.write(plain(status, message))
             transport.close()
             return
         if self._left is None and not self._chunked:

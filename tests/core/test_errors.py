@@ -31,6 +31,8 @@ CLOSED_LIST = {
     ("upstream_timeout", 504),
     ("guard_unavailable", 503),
     ("overloaded", 503),
+    ("shutting_down", 503),
+    ("shutting_down", 504),
 }
 """Codes and statuses of the contract, but for those that are passed on from the backend."""
 
@@ -59,8 +61,14 @@ def test_the_body_is_the_drafts_error_response() -> None:
 
 
 def test_retry_after_stands_only_where_trying_again_can_help() -> None:
-    again = {kind.code for kind in kinds() if kind.retry_after is not None}
-    assert again == {"thread_busy", "resume_in_progress", "guard_unavailable", "overloaded"}
+    again = {(kind.code, kind.status) for kind in kinds() if kind.retry_after is not None}
+    assert again == {
+        ("thread_busy", 409),
+        ("resume_in_progress", 409),
+        ("guard_unavailable", 503),
+        ("overloaded", 503),
+        ("shutting_down", 503),
+    }
     assert errors.ThreadBusy("Wait.").headers == (("retry-after", "1"),)
 
 

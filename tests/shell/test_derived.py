@@ -22,7 +22,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reading import read_lookup, read_refusal
 from ap_resume_shim.core.sse import first_event
-from ap_resume_shim.resumption import Limits
+from ap_resume_shim.limits import Limits
 from tests.serving import serving
 from tests.shell.agent import read, reply, resume, start
 from tests.shell.calling import CLIENT, eventually

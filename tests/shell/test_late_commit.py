@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.profile import load_profile
 from ap_resume_shim.core.profile_dialect import ProfileDialect
-from ap_resume_shim.resumption import Limits
+from ap_resume_shim.limits import Limits
 from tests.serving import serving
 from tests.shell.calling import CLIENT, eventually
 

@@ -240,7 +240,7 @@ async def test_one_who_gives_up_waiting_leaves_the_line_to_the_resume(lines: Lin
     go.set()
     while shim._under_way:
         await asyncio.sleep(0.01)
-    assert lines.told("verdict", "status", "ended") == ("accepted", None, "client_left")
+    assert lines.told("verdict", "status", "ended") == ("accepted", None, "cut")
 
 
 @pytest.mark.anyio
@@ -251,7 +251,7 @@ async def test_a_request_that_is_cut_off_before_it_was_read_has_its_line(lines: 
     shim = ResumeShim(Agent(), PROTOCOL)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(shim(http("PATCH", "/runs/resume"), receive, Call().send), 0.1)
-    assert lines.told("verdict", "status", "ended") == ("cancelled", None, "unanswered")
+    assert lines.told("verdict", "status", "ended") == ("cancelled", None, "cut")
 
 
 def test_the_backends_time_is_told_apart_from_the_shims(lines: Lines) -> None:
