@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 
 from tests.differential.client import Client
 from tests.differential.origin import Exchange, Request, Script, Step, answer
+from tests.differential.rows import eventually
 from tests.fuzz import VARIABLE, reading
 from tests.fuzz.hostile import SEEDS, drafted, mutated
 from tests.fuzz.reading import Message
@@ -112,22 +114,29 @@ class Hostile:
     """The origin's part: good answers, but for the one place of the case that is on."""
 
     case: Case | None = None
-    sends = 0
+    sends = playing = 0
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer."""
         case, request = self.case, exchange.request
         is_at = case is not None and case.is_at(request)
         if is_at and case is not None and case.early:
-            await exchange.play(*case.script(None))
+            await self._play(exchange, case.script(None))
         good = await agent(exchange)
         self.sends += request.method == b"POST" and request.target in ROUTES.values()
         if is_at and case is not None:
             if not case.early:
-                await exchange.play(*case.script(good))
+                await self._play(exchange, case.script(good))
         else:
             name = digest_of(request)
             await exchange.play(good or answer(name, b"X-Read: " + name))
+
+    async def _play(self, exchange: Exchange, script: Script) -> None:
+        self.playing += 1
+        try:
+            await exchange.play(*script)
+        finally:
+            self.playing -= 1
 
 
 class Exchanged:
@@ -143,7 +152,9 @@ class Exchanged:
         if not heard.until(lambda read: _final(read) is not None, [method], PATIENCE):
             self.wrong.append("hangs: neither an answer nor an end")
         hostile.case = None
-        heard.until(lambda _: False, [method], LATER)
+        eventually(lambda: not hostile.playing, PATIENCE)
+        if heard.until(lambda _: False, [method], LATER):
+            time.sleep(LATER)
         came = reading.answers(heard.raw, [method], closed=heard.ended == "closed")
         got = _final(came)
         if came.rest and came.end != "partial":

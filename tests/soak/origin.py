@@ -66,7 +66,8 @@ class Origin:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
         try:
-            with suppress(Left, OSError, asyncio.IncompleteReadError):
+            # (asyncio's streams would print each of those that are cancelled at the end.)
+            with suppress(Left, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while True:
                     await _Connection(reader, writer, self.taking).answer()
                     self.answered += 1

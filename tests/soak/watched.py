@@ -6,6 +6,7 @@ On SIGUSR1 it writes a line of JSON to the descriptor that AP_TEST_TELL names: w
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import json
 import os
@@ -29,6 +30,7 @@ from ap_resume_shim.wire.tunnel import _End
 
 PASSING = (Http1Protocol, Request, WirePassage, _Connection, _End, Exchange, Resumption, Client)
 """What lives no longer than a connection, a request or a resume."""
+_C = ctypes.CDLL(None)
 PATIENCE = float(os.environ.get("AP_TEST_PATIENCE", "60"))
 TELL = int(os.environ.get("AP_TEST_TELL", "1"))
 
@@ -49,6 +51,8 @@ class Watched(serving._Server):
         keeps for somebody; and blocks of memory."""
         while gc.collect():
             pass
+        if hasattr(_C, "malloc_trim"):
+            _C.malloc_trim(0)  # what the C library keeps for later is nobody's
         state, living = self.server_state, gc.get_objects()
         passing = Counter(type(one) for one in living)
         threads = [thread for one in living if type(one) is MemoryGuard for thread in one._threads.values()]
