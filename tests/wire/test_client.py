@@ -17,8 +17,10 @@ import pytest
 
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from ap_resume_shim.transports import Address, ClientLeft, Outgoing
-from ap_resume_shim.wire import client as wire
-from ap_resume_shim.wire.client import WirePassage, WireTransport
+from ap_resume_shim.wire import client
+from ap_resume_shim.wire.client import WireTransport
+from ap_resume_shim.wire.connection import HEAD
+from ap_resume_shim.wire.passage import AHEAD, WirePassage
 from tests.certificates import Authority
 from tests.shell.sockets import OK, read_head, until_closed, upstream
 
@@ -100,7 +102,7 @@ async def test_a_connection_is_kept_for_the_next_request() -> None:
 
 
 async def test_a_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "IDLE", 0.05)
+    monkeypatch.setattr(client, "IDLE", 0.05)
     ended = threading.Event()
 
     def script(connection: socket.socket) -> None:
@@ -245,7 +247,7 @@ async def test_an_answer_that_breaks_off_is_not_whole(head: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nbody", "not HTTP"),
         (b"HTTP/1.1 199 Odd\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + KEPT, "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * wire.HEAD * 2, "larger than"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * HEAD * 2, "larger than"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
@@ -322,7 +324,7 @@ async def test_a_body_that_is_not_wanted_is_not_read() -> None:
 
 
 async def test_a_body_goes_out_although_nobody_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "CONTINUE", 0.05)
+    monkeypatch.setattr("ap_resume_shim.wire.connection.CONTINUE", 0.05)
 
     def script(connection: socket.socket) -> None:
         assert connection.recv(10) == b"ok"
@@ -364,7 +366,7 @@ async def test_a_body_that_breaks_off_breaks_the_request_off() -> None:
 
 
 async def test_a_server_that_does_not_take_the_body_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "TAKES", 0.1)
+    monkeypatch.setattr("ap_resume_shim.wire.connection.TAKES", 0.1)
     over = threading.Event()
 
     def script(_: socket.socket) -> None:
@@ -423,7 +425,7 @@ async def test_what_the_client_does_not_take_is_not_read() -> None:
             await anyio.sleep(1.5)
             held = passage._size
             passage.leave()
-    assert held < 2 * wire.AHEAD + 256 * 1024, "what one read brings comes on top"
+    assert held < 2 * AHEAD + 256 * 1024, "what one read brings comes on top"
     assert sent < 20_000_000
 
 
