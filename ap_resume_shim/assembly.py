@@ -102,6 +102,7 @@ def _proxy(settings: Settings) -> ReverseProxy:
         settings.upstream,
         connect=settings.connect_timeout,
         answer=settings.answer_timeout,
+        idle=settings.passed_idle_timeout,
         tls=upstream_tls(settings),
         transport=WireTransport if settings.transport == "wire" else HttpxTransport,
         forwarding=Forwarding(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ap_resume_shim.transports.tcp import keep_alive
+
 BACKLOG = 2048
 
 
@@ -23,6 +25,7 @@ def tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle's algorithm on
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if alone is None else alone, 1)
+    keep_alive(listening)
     try:
         listening.bind((host, port))
         listening.listen(BACKLOG)

@@ -1,19 +1,34 @@
-"""`WireTransport`: requests to the server behind, on kept connections, as exactly the bytes that they should be."""
+"""`WireTransport`: requests to the server behind, on kept connections, as exactly the bytes that they should be.
+
+A server may close an idle connection at any moment, so a request on a kept one may fail although the server never read
+it, and nothing tells the client which of the two happened. Closing connections before the server does makes this rare:
+after `IDLE` seconds, or earlier where the server announces its limit (`Keep-Alive: timeout=`). Looking at the socket
+before sending does not exclude it, since the server's FIN may be on its way. A safe request is sent again; any other
+one fails.
+
+A request with a fence (a resume) must not fail like that: whether the agent received it would be unknown. It is sent on
+a new connection, where the server's idle limit has not begun, and a connection that cannot be made proves that nothing
+was sent. This costs one connection for each resume (over TLS, one handshake).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
-from ap_resume_shim.transports import Address, Outgoing, unreachable
+from ap_resume_shim.transports import Address, HeaderList, Outgoing, unreachable
 from ap_resume_shim.wire.connection import Connection
 from ap_resume_shim.wire.passage import WirePassage
 
 IDLE = 2.0
-"""Seconds that a connection is kept for the next request: servers close theirs after five, and must not do it while a
-resume is on its way."""
+"""Seconds that a connection is kept for the next request; servers close theirs after five, if they announce nothing."""
+MARGIN = 1.0
+"""Seconds by which a connection is closed before the limit that its server announces."""
 KEPT = 256
 """Connections kept at most."""
+
+_ANNOUNCED = re.compile(rb"\btimeout\s*=\s*(\d{1,9})", re.IGNORECASE)
 
 
 class WireTransport:
@@ -42,10 +57,19 @@ class WireTransport:
         """A connection that is kept, if there is one that the server will not be closing."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.loop.time() - connection.since < IDLE and not connection.transport.is_closing():
+            if connection.loop.time() < connection.usable_until and not connection.transport.is_closing():
                 return connection
             connection.abort()
         return None
+
+    async def replace(self) -> Connection:
+        """A new connection in place of the one kept longest, so that resumes do not add up to many.
+
+        Raises `UpstreamUnreachable`.
+        """
+        if self._idle:
+            self._idle.pop(0).abort()
+        return await self.connect()
 
     async def connect(self) -> Connection:
         """A new connection. Raises `UpstreamUnreachable`."""
@@ -70,12 +94,13 @@ class WireTransport:
             raise unreachable(address, error) from error
         return made
 
-    def give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next request."""
-        if len(self._idle) >= KEPT:
+    def give_back(self, connection: Connection, answer: HeaderList) -> None:
+        """Keep a connection for the next request; `answer`: the fields of the latest answer on it."""
+        seconds = _idle(answer)
+        if seconds <= 0 or len(self._idle) >= KEPT:
             connection.abort()
             return
-        connection.since = connection.loop.time()
+        connection.usable_until = connection.loop.time() + seconds
         self._idle.append(connection)
         if self._sweep is None:
             self._sweep = connection.loop.call_later(IDLE, self._close_idle)
@@ -83,7 +108,7 @@ class WireTransport:
     def _close_idle(self) -> None:
         self._sweep = None
         now = asyncio.get_running_loop().time()
-        kept = [connection for connection in self._idle if now - connection.since < IDLE]
+        kept = [connection for connection in self._idle if now < connection.usable_until]
         old, self._idle = set(self._idle) - set(kept), kept
         for connection in old:
             connection.abort()
@@ -99,6 +124,14 @@ class WireTransport:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+
+
+def _idle(answer: HeaderList) -> float:
+    """Seconds that a connection may be kept after an answer."""
+    for name, value in answer:
+        if name == b"keep-alive" and (announced := _ANNOUNCED.search(value)):
+            return min(IDLE, int(announced[1]) - MARGIN)
+    return IDLE
 
 
 def _context(address: Address) -> Any:

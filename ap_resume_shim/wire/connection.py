@@ -9,13 +9,14 @@ import httptools
 
 from ap_resume_shim.core.errors import UpstreamError
 from ap_resume_shim.transports import HeaderList, Outgoing, broken_off, too_slow
+from ap_resume_shim.transports.tcp import keep_alive
 
 if TYPE_CHECKING:
     from ap_resume_shim.wire.client import WireTransport
     from ap_resume_shim.wire.passage import WirePassage
 
 HEAD = 256 * 1024
-"""Bytes of an answer's head, at most."""
+"""Bytes of an answer's head, with the informational ones before it, and again of its trailer section, at most."""
 TAKES = 60.0
 """Seconds in which a server has to take a part of a body; one that takes none would hold what has left already."""
 CONTINUE = 1.0
@@ -28,7 +29,7 @@ class Connection(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, owner: WireTransport, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop, self.since = loop, 0.0
+        self.loop, self.usable_until = loop, 0.0
         self._owner = owner
         self._passage: WirePassage | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -36,9 +37,9 @@ class Connection(asyncio.Protocol):
         self._headers: HeaderList = []
         self._trailers: HeaderList = []
         self._parts: list[bytes] = []
-        self._in_body = self._over = self._keep = False
+        self._in_body = self._over = self._keep = self._heard = self._may_switch = self._switched = False
         self._sent = self._reading = True
-        self._head = 0
+        self._fields = 0
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
         self._continue: asyncio.Future[bool] | None = None
@@ -50,8 +51,9 @@ class Connection(asyncio.Protocol):
         self._passage = passage
         self._bodiless = request.method == "HEAD"
         self._sent = request.body is None
-        self._over = self._in_body = False
-        self._head = 0
+        self._may_switch = request.upgrades
+        self._over = self._in_body = self._heard = False
+        self._fields = 0
         parts = [request.method.encode("ascii"), b" ", request.target, b" HTTP/1.1\r\n"]
         for name, value in request.headers:
             parts += (name, b": ", value, b"\r\n")
@@ -97,6 +99,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        keep_alive(transport.get_extra_info("socket"))
         self._owner.opened(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -110,7 +113,7 @@ class Connection(asyncio.Protocol):
         if self._ends_with_the_connection() and error is None:
             passage.came_end([])
             return
-        passage.broke(self._broken(str(error or "it closed the connection")), unheard=not self._head)
+        passage.broke(self._broken(str(error or "it closed the connection")), unheard=not self._heard)
 
     def eof_received(self) -> None:
         """Nothing more will come."""
@@ -139,26 +142,45 @@ class Connection(asyncio.Protocol):
         if passage is None:
             self.abort()  # nobody asked
             return
-        self._head += len(data)
+        self._heard = True
+        self._fields += len(data)
         try:
-            self._parser.feed_data(data)
+            rest = self._parse_head(data) if self._may_switch and not self._in_body else data
+            if self._switched:
+                self._upgrade(passage, rest)
+                return
+            self._parser.feed_data(rest)
             self._hand_over(passage, len(data))
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(passage, data[upgrade.args[0] :])
-            return
         except httptools.HttpParserError as error:
             self._hand_over(passage, len(data))
             if self._over:  # the answer is whole, what came after it is nobody's
                 passage.came_end(self._trailers)
             else:
-                passage.broke(self._broken(f"what it sent is not HTTP: {error}"))
+                passage.broke(self._broken(f"what it sent is not HTTP: {error.__context__ or error}"))
             self.abort()
             return
         if self._over:
             self._release()
-        elif not self._in_body and self._head > HEAD:
-            passage.broke(self._broken(f"the head of its answer is larger than {HEAD} bytes"))
+        elif self._fields > HEAD:
+            section = "trailer section" if self._in_body else "head"
+            passage.broke(self._broken(f"the {section} of its answer is larger than {HEAD} bytes"))
             self.abort()
+
+    def _parse_head(self, data: bytes) -> bytes:
+        """Parse line by line up to the end of a head, and return what follows it.
+
+        After a 101, the next byte is no longer HTTP. llhttp gives its position only if the fields are complete, and
+        servers send 101 without `Connection: Upgrade`.
+        """
+        while data and not self._in_body:
+            end = data.find(b"\n") + 1 or len(data)
+            try:
+                self._parser.feed_data(data[:end])
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                if not self._switched:
+                    raise
+            data = data[end:]
+        return data
 
     # llhttp's side.
 
@@ -179,18 +201,27 @@ class Connection(asyncio.Protocol):
         """A head is there."""
         passage, status = self._passage, self._parser.get_status_code()
         assert passage is not None
+        if status < 100:
+            raise ValueError(f"the status {status:03} is none")
         if status == 100:
             self._tell_pump(go_on=True)
         elif status < 200 and status != 101:
             passage.came(status, self._headers)
         else:
-            self._in_body = True
-            self._keep = self._parser.should_keep_alive()  # llhttp forgets it with the message
-            if status != 101:
-                self._tell_pump(go_on=False)
-            passage.came(status, self._headers)
-            if self._bodiless:
-                self._over = True
+            self._begin_body(passage, status)
+
+    def _begin_body(self, passage: WirePassage, status: int) -> None:
+        """The head is the final one."""
+        self._switched = status == 101
+        if self._switched and not self._may_switch:
+            raise ValueError("it changed to another protocol, and was not asked to")
+        self._in_body, self._fields = True, 0
+        self._keep = self._parser.should_keep_alive()  # llhttp forgets it with the message
+        if not self._switched:
+            self._tell_pump(go_on=False)
+        passage.came(status, self._headers)
+        if self._bodiless:
+            self._over = True
 
     def on_body(self, data: bytes) -> None:
         """A part of the body."""
@@ -218,11 +249,11 @@ class Connection(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(self)
         self.resume_reading()
         self._in_body = self._over = False
-        self._owner.give_back(self)
+        self._owner.give_back(self, self._headers)
 
     def _hand_over(self, passage: WirePassage, size: int) -> None:
         if self._parts:
-            parts, self._parts = self._parts, []
+            parts, self._parts, self._fields = self._parts, [], 0
             if not passage.came_body(parts, size) and self._reading:
                 self._reading = False
                 self.transport.pause_reading()

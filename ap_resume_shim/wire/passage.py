@@ -117,24 +117,23 @@ class WirePassage:
             self._reused
             and self._unheard
             and not self._left
-            and self._request.fence is None
             and self._request.body is None
             and self._request.method in _SAFE
         )
 
     async def _begin(self, *, fresh: bool = False) -> None:
-        connection = None if fresh else self._transport.take()
+        request, transport = self._request, self._transport
+        connection = None if fresh or request.fence is not None else transport.take()
         self._reused = connection is not None
         if connection is None:
-            connection = await self._transport.connect()
-        request = self._request
+            connection = await (transport.connect() if request.fence is None else transport.replace())
         try:
             if self._left:
                 raise ClientLeft
             if request.fence is not None:
                 request.fence()
         except BaseException:
-            self._transport.give_back(connection)
+            transport.give_back(connection, [])
             raise
         self._connection = connection
         connection.begin(self, request)
