@@ -17,6 +17,7 @@ from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFa
 from ap_resume_shim.extensions import EARLY_HINT, TARGET, TRAILERS, TUNNEL, extensions
 from ap_resume_shim.forwarding import Forwarding, LoopDetected
 from ap_resume_shim.hops import Hop, end_to_end, returned
+from ap_resume_shim.loops import Loops
 from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, Passage, Transport, too_slow
 from ap_resume_shim.transports.httpx import HttpxTransport
 from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape, mounted_at
@@ -60,6 +61,7 @@ class ReverseProxy:
         self.url, self.origin = self.address.url, self.address.origin
         self._answer, self._idle = answer, idle
         self._forwarding = forwarding or Forwarding()
+        self._loops = Loops()
         self._make = transport
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,6 +130,7 @@ class ReverseProxy:
             await _refuse(_status(refusal), str(refusal), send)
             return
         self._young.add(client, passage)
+        self._loops.begin()
         try:
             head = self._head(passage, scope, client)
             await self._in_time(head, self._answer, "did not begin to answer")
@@ -144,6 +147,7 @@ class ReverseProxy:
             await _refuse(failure.http_status, failure.message, send)
         finally:
             passage.leave()
+            self._loops.end()
             self._young.discard(client)
             client.release()
 
@@ -227,7 +231,8 @@ class ReverseProxy:
         headers = end_to_end(scope["headers"], hop.named)
         if not hop.hosts:
             headers = [(b"host", self._authority), *headers]  # HTTP/1.0 needs none, and the server behind does
-        return self._forwarding.request(headers, scope, self._authority)
+        headers = self._forwarding.request(headers, scope, self._authority)
+        return self._loops.marked(headers, hop.visited, own=SYNTHESISED in scope)
 
     async def _open(self) -> Transport:
         """Make the transport in the loop that uses it: a mounted app has no lifespan to do it in."""
