@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ap_resume_shim.limits import Limits
 from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy import ReverseProxy
 from ap_resume_shim.settings import Settings, pairs
+from ap_resume_shim.sockets import reaches
+from ap_resume_shim.transports import Address
 from ap_resume_shim.transports.httpx import HttpxTransport
 from ap_resume_shim.wire.client import WireTransport
 
@@ -29,7 +32,7 @@ def check(settings: Settings) -> list[str]:
         _refuse_unix_sockets_where_there_are_none,
         server_tls,
         _limits,
-        _proxy,
+        _refuse_itself,
         _guard,
         _backend,
     )
@@ -102,6 +105,7 @@ def _proxy(settings: Settings) -> ReverseProxy:
         settings.upstream,
         connect=settings.connect_timeout,
         answer=settings.answer_timeout,
+        idle=settings.passed_idle_timeout,
         tls=upstream_tls(settings),
         transport=WireTransport if settings.transport == "wire" else HttpxTransport,
         forwarding=Forwarding(
@@ -133,6 +137,23 @@ def _refuse_unix_sockets_where_there_are_none(settings: Settings) -> None:
         raise ConfigurationError(
             "--uds is the path of a Unix socket, and this system has none: leave --uds out, and pass --host and --port."
         )
+
+
+def _refuse_itself(settings: Settings) -> None:
+    upstream = _proxy(settings).address
+    if upstream.uds is not None and settings.uds is not None and realpath(upstream.uds) == realpath(settings.uds):
+        raise _itself(upstream, f"unix:{settings.uds}", "--uds")
+    ports = {"--port": None if settings.uds else settings.port, "--health-port": settings.health_port}
+    for flag, port in ports.items():
+        if port and reaches(upstream, settings.host, port):
+            raise _itself(upstream, f"{settings.host}:{port}", flag)
+
+
+def _itself(upstream: Address, where: str, flag: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The upstream {upstream.url} is the sidecar itself, which listens on {where}: "
+        f"pass the server's address as --upstream, or another {flag}."
+    )
 
 
 def upstream_tls(settings: Settings) -> ssl.SSLContext | None:

@@ -26,10 +26,12 @@ class LoopDetected(Exception):
 
     http_status: ClassVar[int] = 508
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str | None = None) -> None:
+        """`name`: the name in `Via` by which it was recognised."""
+        different = ", or, if they are different servers, give each of them a `via` of its own" if name else ""
         super().__init__(
-            f"The request has come through {name} before: one of the servers on its way sends it back. "
-            "Correct that one's upstream, or, if they are different servers, give each of them a `via` of its own."
+            f"The request has come through {name or 'this proxy'} before: one of the servers on its way sends it back. "
+            f"Correct that one's upstream{different}."
         )
 
 

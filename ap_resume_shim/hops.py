@@ -34,17 +34,22 @@ NEVER_AFTER = HOP_BY_HOP | {
 """Fields that mean nothing, or something dangerous, after a body (RFC 9110, section 6.5.1)."""
 
 _ESSENTIAL = frozenset({b"content-length", b"host"})
-_NOTED = frozenset({b"connection", b"content-length", b"expect", b"host", b"te", b"transfer-encoding", b"upgrade"})
+_VISITED = b"ap-resume-shim-hops"
+_NOTED = frozenset(
+    {_VISITED, b"connection", b"content-length", b"expect", b"host", b"te", b"transfer-encoding", b"upgrade"}
+)
 
 
 class Hop:
     """What the head of a request says of its connection and of its body."""
 
-    __slots__ = ("chunked", "expects", "hosts", "length", "named", "trailers", "upgrade")
+    __slots__ = ("chunked", "expects", "hosts", "length", "named", "trailers", "upgrade", "visited")
 
     def __init__(self, headers: HeaderList) -> None:
         self.chunked = self.expects = self.hosts = self.length = self.trailers = False
         self.upgrade: bytes | None = None
+        self.visited: bytes | None = None
+        """The proxies that it passed, where it carries them: see `ap_resume_shim.loops`."""
         self.named: frozenset[bytes] = frozenset()
         for name, value in headers:
             if name in _NOTED:
@@ -63,6 +68,8 @@ class Hop:
             self.expects = value.lower() == b"100-continue"
         elif name == b"upgrade":
             self.upgrade = value
+        elif name == _VISITED:
+            self.visited = value if self.visited is None else self.visited + b", " + value
         elif name == b"te":
             self.trailers = b"trailers" in value.lower()
 

@@ -7,15 +7,17 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
+from ap_resume_shim.clients import Client, Young
 from ap_resume_shim.closing import close_with_the_loop
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure
-from ap_resume_shim.extensions import AFTER, EARLY_HINT, TARGET, TRAILERS, TUNNEL
+from ap_resume_shim.extensions import EARLY_HINT, TARGET, TRAILERS, TUNNEL, extensions
 from ap_resume_shim.forwarding import Forwarding, LoopDetected
-from ap_resume_shim.hops import NEVER_AFTER, Hop, end_to_end, returned
+from ap_resume_shim.hops import Hop, end_to_end, returned
+from ap_resume_shim.loops import Loops
 from ap_resume_shim.transports import Address, ClientLeft, HeaderList, Outgoing, Passage, Transport, too_slow
 from ap_resume_shim.transports.httpx import HttpxTransport
 from ap_resume_shim.upstream import FENCE, SYNTHESISED, escape, mounted_at
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ap_resume_shim")
 
-LISTENING = 0.05
-"""Seconds between two looks at requests that are still on their way: who is there at the second one is listened for."""
+T = TypeVar("T")
 
 
 class ReverseProxy:
@@ -41,6 +42,7 @@ class ReverseProxy:
         *,
         connect: float = 5.0,
         answer: float | None = None,
+        idle: float | None = None,
         tls: ssl.SSLContext | None = None,
         transport: Callable[[Address], Transport] = HttpxTransport,
         forwarding: Forwarding | None = None,
@@ -49,19 +51,22 @@ class ReverseProxy:
 
         - `connect`: seconds until a connection has to be there, or the answer is 502.
         - `answer`: seconds until an answer has to begin, or it is 504. Default: no limit, agents take minutes.
+        - `idle`: seconds of silence in the middle of an answer, or of an upgraded connection, after which it is broken
+          off. Default: no limit.
         - `tls`: for https; a context holds the trusted certificates and a client certificate.
         - `transport`: makes what carries the requests, for an address.
         - `forwarding`: `Host`, `Via`, `Forwarded` and `X-Forwarded-*`; default: nothing is added.
         """
         self.address = Address.parse(url, tls=tls, connect=connect)
         self.url, self.origin = self.address.url, self.address.origin
-        self._answer = answer
+        self._answer, self._idle = answer, idle
         self._forwarding = forwarding or Forwarding()
+        self._loops = Loops()
         self._make = transport
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: AsyncIterator[None] | None = None
-        self._young: _Young
+        self._young: Young
         self._authority = self.address.authority
 
     async def aclose(self) -> None:
@@ -114,7 +119,7 @@ class ReverseProxy:
         transport = self._transport
         if transport is None or self._loop is not asyncio.get_running_loop():
             transport = await self._open()
-        client = _Client(scope, receive, send, transport)
+        client = Client(scope, receive, send, transport)
         try:
             if client.unannounced:
                 await client.begin()
@@ -125,10 +130,10 @@ class ReverseProxy:
             await _refuse(_status(refusal), str(refusal), send)
             return
         self._young.add(client, passage)
+        self._loops.begin()
         try:
-            await passage.head() if self._answer is None else await self._in_time(passage.head(), self._answer)
-            if passage.status < 200 and passage.status != 101:
-                await self._final(passage, scope, client)
+            head = self._head(passage, scope, client)
+            await self._in_time(head, self._answer, "did not begin to answer")
             await self._relay(passage, scope, client)
         except ClientLeft:
             pass
@@ -142,30 +147,37 @@ class ReverseProxy:
             await _refuse(failure.http_status, failure.message, send)
         finally:
             passage.leave()
+            self._loops.end()
             self._young.discard(client)
             client.release()
 
-    async def _in_time(self, head: Awaitable[None], seconds: float) -> None:
+    async def _in_time(self, awaited: Awaitable[T], seconds: float | None, failure: str) -> T:
+        """Await, for so many seconds at most. Raises `UpstreamTimeout`."""
+        if seconds is None:
+            return await awaited
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                await head
+                return await awaited
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise too_slow(self.address, f"did not begin to answer within {seconds:g} seconds") from None
+            raise too_slow(self.address, f"{failure} within {seconds:g} seconds") from None
 
-    async def _final(self, passage: Passage, scope: Scope, client: _Client) -> None:
+    async def _head(self, passage: Passage, scope: Scope, client: Client) -> None:
         """Wait for the final head; hints that come before it go on at once."""
+        await passage.head()
         while passage.status < 200 and passage.status != 101:
             links = [value for name, value in passage.headers if name == b"link"]
-            if links and passage.status == 103 and EARLY_HINT in _extensions(scope):
+            if links and passage.status == 103 and EARLY_HINT in extensions(scope):
                 await client.send({"type": EARLY_HINT, "links": links})
             await passage.head()
 
-    async def _relay(self, passage: Passage, scope: Scope, client: _Client) -> None:
+    async def _relay(self, passage: Passage, scope: Scope, client: Client) -> None:
         """Pass the answer on as it comes."""
         if passage.status == 101:
+            if not client.upgrades:
+                raise UpstreamError("The backend changed to another protocol, and was not asked to.")
             await self._tunnel(passage, scope)
             return
         headers = self._forwarding.response(returned(passage.headers), scope)
@@ -174,9 +186,10 @@ class ReverseProxy:
         if trailed:
             start["trailers"] = True
         await client.begin_answer(start)
+        idle = None if SYNTHESISED in scope else self._idle
         more = True
         while more:
-            chunk = await passage.read()
+            chunk = await self._in_time(passage.read(), idle, "sent nothing more of its answer")
             more = bool(chunk) and not passage.over
             await client.send({"type": "http.response.body", "body": chunk, "more_body": more})
         if trailed:
@@ -184,14 +197,12 @@ class ReverseProxy:
 
     async def _tunnel(self, passage: Passage, scope: Scope) -> None:
         """From now on the connection is not HTTP's: bytes go through as they are."""
-        opened = _extensions(scope).get(TUNNEL)
-        if opened is None:
-            raise UpstreamError("The backend changed to another protocol, and was not asked to.")
         headers = self._forwarding.response(returned(passage.headers), scope)
         upgrade = [(name, value) for name, value in passage.headers if name == b"upgrade"]
-        await opened["open"]([*headers, (b"connection", b"Upgrade"), *upgrade], *passage.upgraded())
+        headers += [(b"connection", b"Upgrade"), *upgrade]
+        await scope["extensions"][TUNNEL]["open"](headers, *passage.upgraded(), idle=self._idle)
 
-    def _request(self, scope: Scope, client: _Client) -> Outgoing:
+    def _request(self, scope: Scope, client: Client) -> Outgoing:
         """The request as it goes on. Raises `InvalidRequest` and `LoopDetected`."""
         hop, mine = client.hop, []
         headers = self._fields(scope, hop)
@@ -209,6 +220,7 @@ class ReverseProxy:
             body=client if client.has_body else None,
             chunked=chunked,
             expects=hop.expects,
+            upgrades=client.upgrades,
             fence=scope.get(FENCE),
         )
 
@@ -219,13 +231,14 @@ class ReverseProxy:
         headers = end_to_end(scope["headers"], hop.named)
         if not hop.hosts:
             headers = [(b"host", self._authority), *headers]  # HTTP/1.0 needs none, and the server behind does
-        return self._forwarding.request(headers, scope, self._authority)
+        headers = self._forwarding.request(headers, scope, self._authority)
+        return self._loops.marked(headers, hop.visited, own=SYNTHESISED in scope)
 
     async def _open(self) -> Transport:
         """Make the transport in the loop that uses it: a mounted app has no lifespan to do it in."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._transport, self._young = loop, None, _Young(loop)
+            self._loop, self._transport, self._young = loop, None, Young(loop)
             self._closing = close_with_the_loop(self.aclose)
             await anext(self._closing)
         if self._transport is None:
@@ -233,137 +246,10 @@ class ReverseProxy:
         return self._transport
 
 
-class _Young:
-    """Requests that nobody listens for yet: most are over before it is worth a task."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._now: dict[_Client, Passage] = {}
-        self._before: dict[_Client, Passage] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, client: _Client, passage: Passage) -> None:
-        """Listen for the client's leaving if the request is still on its way at the second look from now."""
-        self._now[client] = passage
-        if self._timer is None:
-            self._timer = self._loop.call_later(LISTENING, self._look)
-
-    def discard(self, client: _Client) -> None:
-        """It is over."""
-        if self._now.pop(client, None) is None:
-            self._before.pop(client, None)
-
-    def _look(self) -> None:
-        for client, passage in self._before.items():
-            client.listen(passage)
-        self._before, self._now = self._now, {}
-        self._timer = self._loop.call_later(LISTENING, self._look) if self._before else None
-
-
-class _Client:
-    """Who sent the request: the body as it comes, and after it the disconnect; one reader of `receive` at a time.
-
-    Sending to one that has left raises `ClientLeft`, where the server says so (ASGI 2.4).
-    """
-
-    __slots__ = (
-        "_first",
-        "_listener",
-        "_pending",
-        "_receive",
-        "_send",
-        "_unread",
-        "answered",
-        "has_body",
-        "hop",
-        "trailers",
-        "unannounced",
-        "upgrades",
-        "wants_trailers",
-    )
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, transport: Transport) -> None:
-        self.hop = hop = Hop(scope["headers"])
-        self.answered = self._unread = False
-        self.has_body = hop.length or hop.chunked
-        self.unannounced = not self.has_body and scope.get("http_version", "1.1") not in ("1.0", "1.1")
-        self.upgrades = hop.leaves_http and transport.upgrades and TUNNEL in _extensions(scope)
-        self.wants_trailers = hop.trailers and transport.trailers and TRAILERS in _extensions(scope)
-        self.trailers: HeaderList = []
-        self._receive, self._send = receive, send
-        self._first: Message | None = None
-        self._listener: asyncio.Task[None] | None = None
-        self._pending: asyncio.Event | None = asyncio.Event() if self.has_body else None
-
-    async def begin(self) -> None:
-        """Find out whether there is a body: HTTP/1 announces one, later versions just send it. Raises `ClientLeft`."""
-        self._first = await self._receive()
-        if self._first["type"] == "http.disconnect":
-            raise ClientLeft
-        self.has_body = bool(self._first.get("body") or self._first.get("more_body"))
-        if self.has_body:
-            self._pending = asyncio.Event()
-
-    async def next(self) -> tuple[bytes, bool]:
-        """The next bytes of the body, and whether more will come."""
-        more = False
-        try:
-            message, self._first = self._first or await self._receive(), None
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            more = message.get("more_body", False)
-            if AFTER in message:
-                self.trailers = [field for field in message[AFTER] if field[0] not in NEVER_AFTER]
-            return message.get("body", b""), more
-        finally:
-            if not more and self._pending is not None:
-                self._pending.set()
-
-    def done(self) -> None:
-        """No more of the body is read. To receive before the answer has begun would ask for it all the same."""
-        self._unread = True
-        if self.answered and self._pending is not None:
-            self._pending.set()
-
-    async def begin_answer(self, start: Message) -> None:
-        """Send the head of the answer."""
-        await self.send(start)
-        self.answered = True
-        if self._unread and self._pending is not None:
-            self._pending.set()
-
-    async def send(self, message: Message) -> None:
-        """Send a part of the answer. Raises `ClientLeft`."""
-        try:
-            await self._send(message)
-        except OSError:
-            raise ClientLeft from None
-
-    def listen(self, passage: Passage) -> None:
-        """Listen for the client's leaving: also on an idle stream, the server behind notices at once."""
-        self._listener = asyncio.get_running_loop().create_task(self._listen(passage))
-
-    async def _listen(self, passage: Passage) -> None:
-        if self._pending is not None:
-            await self._pending.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        passage.leave()
-
-    def release(self) -> None:
-        """Listen no longer."""
-        if self._listener is not None:
-            self._listener.cancel()
-
-
-def _extensions(scope: Scope) -> dict[str, dict[str, Any]]:
-    return scope.get("extensions") or {}
-
-
 def _target(scope: Scope) -> bytes:
     """The path and the query as the client wrote them, without the mount point."""
     path = _raw_path(scope) if scope.get("root_path") else scope.get("raw_path") or escape(scope["path"]).encode()
-    told = _extensions(scope).get(TARGET)
+    told = extensions(scope).get(TARGET)
     query: bytes = scope["query_string"]
     if told is not None and told["raw"] == path + b"?":
         return path + b"?"  # an empty query, which ASGI cannot tell from none

@@ -103,6 +103,10 @@ class Upstream(_Group):
             description="seconds for any answer to begin; then 504. Agents take minutes: without it there is no limit"
         ),
     ] = None
+    passed_idle_timeout: Annotated[
+        Seconds | None,
+        Field(description="seconds of silence in an answer or upgraded connection that passes; without it, no limit"),
+    ] = None
     transport: Annotated[
         Literal["wire", "httpx"],
         Field(description="client for the server: wire (fast; 1xx answers, trailers, upgrades) or httpx"),

@@ -7,9 +7,18 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+from ap_resume_shim.transports import Address
+from ap_resume_shim.transports.tcp import keep_alive
+
 BACKLOG = 2048
+
+Ip = IPv4Address | IPv6Address
+
+_LOOPBACK: dict[int, Ip] = {4: ip_address("127.0.0.1"), 6: ip_address("::1")}
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class CannotListen(Exception):
@@ -23,6 +32,7 @@ def tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle's algorithm on
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if alone is None else alone, 1)
+    keep_alive(listening)
     try:
         listening.bind((host, port))
         listening.listen(BACKLOG)
@@ -38,6 +48,40 @@ def address(listening: socket.socket) -> str:
     """Host and port, as a URL has them."""
     host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reaches(upstream: Address, host: str, port: int) -> bool:
+    """Whether connections to the server at an address arrive at a socket that listens on `host` and `port`.
+
+    Names are resolved; one that cannot be is nobody's.
+    """
+    if upstream.uds is not None or upstream.port != port:
+        return False
+    listening = _resolved(host)
+    targets = {_LOOPBACK[ip.version] if ip.is_unspecified else ip for ip in _resolved(upstream.host)}
+    everywhere = {ip.version for ip in listening if ip.is_unspecified}
+    if 6 in everywhere:
+        everywhere.add(4)  # a socket for both
+    return bool(targets & listening) or any(ip.version in everywhere and _is_local(ip) for ip in targets)
+
+
+def _resolved(host: str) -> set[Ip]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return set()
+    addresses = {ip_address(str(address[0])) for *_, address in found}
+    return {getattr(ip, "ipv4_mapped", None) or ip for ip in addresses}
+
+
+def _is_local(ip: Ip) -> bool:
+    """Whether it is one of this machine: what is sent to those comes from them. Nothing is sent."""
+    if ip.is_loopback:
+        return True
+    with suppress(OSError), socket.socket(_FAMILY[ip.version], socket.SOCK_DGRAM) as probe:
+        probe.connect((str(ip), 9))
+        return ip_address(str(probe.getsockname()[0])) == ip
+    return False
 
 
 @contextmanager

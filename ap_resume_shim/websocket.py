@@ -26,6 +26,7 @@ from websockets.uri import WebSocketURI
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamFailure
 from ap_resume_shim.transports import Address, HeaderList, broken_off, unreachable
+from ap_resume_shim.transports.tcp import keep_alive
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -131,6 +132,7 @@ async def _connect(address: Address, handshake: _Handshake) -> _Server:
         raise unreachable(address, TimeoutError(f"it was not there within {address.connect:g} seconds")) from None
     except OSError as error:  # ssl's errors are some, too
         raise unreachable(address, error) from error
+    keep_alive(made[0].get_extra_info("socket"))
     return made[1]
 
 

@@ -107,7 +107,9 @@ def test_what_writes_a_line_knows_nothing_of_what_stands_in_it() -> None:
 
 def test_the_proxy_knows_nothing_of_resumes() -> None:
     ours = ("closing", "core.errors", "core.strictjson", "extensions", "forwarding", "hops", "transports", "upstream")
-    assert not strangers(f"{US}.proxy", *ours, "websocket")
+    assert not strangers(f"{US}.proxy", *ours, "clients", "loops", "websocket")
+    assert not strangers(f"{US}.clients", "extensions", "hops", "transports")
+    assert not strangers(f"{US}.loops", "forwarding")
     assert not strangers(f"{US}.websocket", "core.errors", "core.strictjson", "transports")
 
 

@@ -115,8 +115,11 @@ class Outgoing:
     """Whether the body is announced by `Transfer-Encoding: chunked`, and not by its length."""
     expects: bool = False
     """Whether the client wants to be told to go on (`Expect: 100-continue`) before it sends its body."""
+    upgrades: bool = False
+    """Whether it asks for another protocol: without this, an answer of 101 is an error."""
     fence: Callable[[], None] | None = None
-    """Called when the connection is open, before the first byte is sent; what it raises, `head` raises."""
+    """Called when the connection is open, before the first byte is sent; what it raises, `head` raises. Such a request
+    is sent once, and on a connection that has carried no other: see `ap_resume_shim.wire.client`."""
 
 
 class Passage(Protocol):

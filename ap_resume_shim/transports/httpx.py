@@ -16,6 +16,7 @@ import httpx
 
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.transports import Address, Body, ClientLeft, HeaderList, Outgoing, broken_off, too_slow, unreachable
+from ap_resume_shim.transports.tcp import KEEP_ALIVE
 
 WRITE = 30.0
 """Seconds for each write. Reading has no limit here: agents are silent for minutes."""
@@ -31,13 +32,21 @@ class HttpxTransport:
         self.address = address
         host = f"[{address.host}]" if ":" in address.host else address.host
         self.origin = httpx.URL(f"{address.scheme}://{host}:{address.port}")
-        self.network = network or httpx.AsyncHTTPTransport(
-            trust_env=False,
-            verify=address.tls or address.scheme == "https",  # reading the certificates takes a while
-            uds=address.uds,
-            # Servers close idle connections after 5 seconds; a resume must not meet one that is closing.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0),
-        )
+        tls = address.tls or (address.scheme == "https" and httpx.create_ssl_context(trust_env=False))  # read once
+
+        def made(**limits: Any) -> httpx.AsyncHTTPTransport:
+            return httpx.AsyncHTTPTransport(
+                trust_env=False,
+                verify=tls,
+                uds=address.uds,
+                limits=httpx.Limits(max_connections=None, **limits),
+                socket_options=None if address.uds else KEEP_ALIVE,
+            )
+
+        # Servers close idle connections after 5 seconds, and the next request must not meet one that is closing.
+        self.network = network or made(max_keepalive_connections=64, keepalive_expiry=2.0)
+        # A request with a fence has a connection of its own: see `ap_resume_shim.wire.client`.
+        self.fenced = network or made(max_keepalive_connections=0)
         self.timeout = httpx.Timeout(connect=address.connect, pool=address.connect, write=WRITE, read=None).as_dict()
         self.running: set[asyncio.Task[None]] = set()
 
@@ -47,7 +56,8 @@ class HttpxTransport:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self.network.aclose()
+        for network in {self.network, self.fenced}:
+            await network.aclose()
 
 
 class HttpxPassage:
@@ -125,8 +135,9 @@ class HttpxPassage:
             raise
 
     async def _exchange(self) -> None:
+        network = self._transport.network if self._request.fence is None else self._transport.fenced
         try:
-            response = await self._transport.network.handle_async_request(self._as_httpx())
+            response = await network.handle_async_request(self._as_httpx())
         finally:
             if self._request.body is not None:
                 self._request.body.done()

@@ -12,7 +12,7 @@ from ap_resume_shim.extensions import EARLY_HINT, TARGET, TRAILERS, TUNNEL
 
 HeaderList = list[tuple[bytes, bytes]]
 
-_LINES = {status: f"HTTP/1.1 {status} \r\n".encode() for status in range(100, 600)} | {
+_LINES = {status: f"HTTP/1.1 {status} \r\n".encode() for status in range(100, 1000)} | {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
 _EXTENSIONS: dict[str, Any] = {EARLY_HINT: {}, TRAILERS: {}}

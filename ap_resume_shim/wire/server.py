@@ -326,7 +326,9 @@ class Http1Protocol(asyncio.Protocol):
             self._reading = False
             self.transport.pause_reading()
 
-    async def _open_tunnel(self, headers: HeaderList, other: asyncio.Transport, first: bytes) -> None:
+    async def _open_tunnel(
+        self, headers: HeaderList, other: asyncio.Transport, first: bytes, *, idle: float | None = None
+    ) -> None:
         """Answer 101, and be joined to another connection from now on."""
         request = self._current
         assert request is not None
@@ -336,7 +338,7 @@ class Http1Protocol(asyncio.Protocol):
         self.transport.write(head(101, headers) + first)
         if self._rest:
             other.write(self._rest)
-        await tunnel.join(self.transport, other)
+        await tunnel.join(self.transport, other, idle)
 
     # Ends.
 

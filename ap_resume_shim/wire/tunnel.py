@@ -6,8 +6,11 @@ import asyncio
 from typing import cast
 
 
-async def join(left: asyncio.Transport, right: asyncio.Transport) -> None:
-    """Carry bytes both ways until both ends are over. A connection that breaks breaks the other one."""
+async def join(left: asyncio.Transport, right: asyncio.Transport, idle: float | None = None) -> None:
+    """Carry bytes both ways until both ends are over. A connection that breaks breaks the other one.
+
+    `idle`: seconds without a byte in either direction, after which both are broken off.
+    """
     ends = (_End(right), _End(left))
     ends[0].twin, ends[1].twin = ends[1], ends[0]
     for end, transport in zip(ends, (left, right), strict=True):
@@ -16,10 +19,19 @@ async def join(left: asyncio.Transport, right: asyncio.Transport) -> None:
     for transport in (left, right):
         transport.resume_reading()
     try:
-        await asyncio.wait({end.over for end in ends})
+        await _over(ends, idle)
     finally:
         for transport in (left, right):
             transport.abort()
+
+
+async def _over(ends: tuple[_End, _End], idle: float | None) -> None:
+    left = idle
+    while left is None or left > 0:
+        _, pending = await asyncio.wait({end.over for end in ends}, timeout=left)
+        if idle is None or not pending:
+            return
+        left = max(end.latest for end in ends) + idle - ends[0].loop.time()
 
 
 class _End(asyncio.Protocol):
@@ -31,7 +43,9 @@ class _End(asyncio.Protocol):
     def __init__(self, other: asyncio.Transport) -> None:
         self._other = other
         self._said_all = False
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self.loop.create_future()
+        self.latest = self.loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
@@ -39,6 +53,7 @@ class _End(asyncio.Protocol):
             self.connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
+        self.latest = self.loop.time()
         if not self._other.is_closing():
             self._other.write(data)
 

@@ -27,6 +27,8 @@ HEAD = 3 << 19
 """Bytes that a head may have here; a proxy's limit is to be seen, not the origin's."""
 BIG = 64 << 20
 """Bytes of the large bodies."""
+IDLE = 1
+"""Seconds that a connection may be idle, where the origin announces a limit."""
 BLOCK = bytes(range(256)) * 256
 
 
@@ -48,6 +50,7 @@ class Recording(asyncio.StreamReader):
         super().__init__(limit=HEAD, loop=loop)
         self.raw = bytearray()
         self.left: float | None = None
+        self.idle_since: float | None = None
 
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
         if len(self.raw) < KEPT:
@@ -199,6 +202,12 @@ SCRIPTS: dict[bytes, Script] = {
     b"/odd-status": (answer(b"ok", status=b"299 Odd"),),
     b"/hop": (answer(b"ok", b"Connection: X-Hop", b"X-Hop: 1", b"Keep-Alive: timeout=9", b"X-End: 1"),),
     b"/hints": (b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", 0.05, answer()),
+    b"/limited/102": (b"HTTP/1.1 102 Processing\r\n\r\n", Step.WAIT),
+    b"/limited/103": (b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", Step.WAIT),
+    b"/status/000": (answer(b"ok", status=b"000 Odd"),),
+    b"/status/099": (answer(b"ok", status=b"099 Odd"),),
+    b"/status/600": (answer(b"ok", status=b"600 Odd"),),
+    b"/status/999": (answer(b"ok", status=b"999 Odd"),),
     b"/204": (b"HTTP/1.1 204 No Content\r\nX-End: 1\r\n\r\n",),
     b"/304": (b'HTTP/1.1 304 Not Modified\r\nETag: "e"\r\nContent-Length: 1234\r\n\r\n',),
     b"/gzip": (answer(ZIPPED, b"Content-Encoding: gzip", b"Content-Type: application/json"),),
@@ -275,12 +284,32 @@ async def _unasked(exchange: Exchange) -> None:
     await exchange.play(*SCRIPTS[b"/idle"])
 
 
+async def _announced(exchange: Exchange) -> None:
+    """Announce a limit for idle connections, and close one that was idle for longer, although a request comes."""
+    connection = exchange.request.connection
+    if connection.idle_since is not None and time.monotonic() - connection.idle_since > IDLE:
+        await exchange.play(Step.RESET)
+        return
+    await exchange.read()
+    await exchange.play(answer(b"ok", b"Keep-Alive: timeout=%d" % IDLE))
+    connection.idle_since = time.monotonic()
+
+
+async def _trailing(exchange: Exchange) -> None:
+    """Trailers without end."""
+    await exchange.play(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk(b"ok"), b"0\r\n")
+    for n in range(BIG // 1024):
+        await exchange.play(b"X-%08d: %b\r\n" % (n, b"v" * 1010))
+    await exchange.play(b"\r\n")
+
+
 async def _upgrade(exchange: Exchange) -> None:
     """Switch to a protocol that sends back what it is sent, if asked to."""
     if not exchange.request.values(b"upgrade"):
         await exchange.play(answer(b"nothing to switch to", status=b"426 Upgrade Required"))
         return
-    await exchange.play(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+    fields = b"" if exchange.request.target.endswith(b"/bare") else b"Connection: Upgrade\r\n"
+    await exchange.play(b"HTTP/1.1 101 Switching Protocols\r\n%bUpgrade: echo\r\n\r\n" % fields)
     while part := await exchange.request.connection.read(1 << 16):
         await exchange.play(part)
 
@@ -296,7 +325,10 @@ HANDLERS: dict[bytes, Play] = {
     b"/stuck": _stuck,
     b"/duplex": _duplex,
     b"/unasked": _unasked,
+    b"/announced": _announced,
+    b"/trailing": _trailing,
     b"/upgrade": _upgrade,
+    b"/upgrade/bare": _upgrade,
 }
 
 

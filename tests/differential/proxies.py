@@ -48,6 +48,16 @@ http {{
       proxy_set_header Host $http_host;
       proxy_pass_header Server;
       proxy_pass_header Date;
+      location /limited {{
+        proxy_pass http://origin;
+        proxy_read_timeout {limit}s;
+      }}
+      location /upgrade/bare {{
+        proxy_pass http://origin;
+        proxy_set_header Connection $http_connection;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Host $http_host;
+      }}
     }}
   }}
 }}
@@ -64,7 +74,11 @@ defaults
 frontend in
   bind 127.0.0.1:{port}
   default_backend origin
+  use_backend limited if {{ path_beg /limited }}
 backend origin
+  server origin 127.0.0.1:{origin}
+backend limited
+  timeout server {limit}s
   server origin 127.0.0.1:{origin}
 """
 # Caddy flushes streams by itself; with `flush_interval -1` it would not notice any more that a client has left.
@@ -81,6 +95,11 @@ CADDY = """
 }}
 http://:{port} {{
   bind 127.0.0.1
+  reverse_proxy /limited/* 127.0.0.1:{origin} {{
+    transport http {{
+      response_header_timeout {limit}s
+    }}
+  }}
   reverse_proxy 127.0.0.1:{origin}
 }}
 """
@@ -90,6 +109,8 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "haproxy": lambda file: ["haproxy", "-db", "-q", "-f", str(file)],
     "caddy": lambda file: ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)],
 }
+LIMIT = 3
+"""Seconds that an answer has to begin in: all of the sidecar's, and those below `/limited` elsewhere."""
 NOBODY = "http://127.0.0.1:9"
 """A proxy of the environment, which the sidecar has to pay no attention to."""
 PATHS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -151,9 +172,10 @@ def _command(name: str, folder: Path, port: int, origin: int) -> list[str]:
     if name == SIDECAR:
         upstream = f"http://127.0.0.1:{origin}"
         options = ["--upstream", upstream, "--port", str(port), "--backend", "agent-protocol"]
+        options += ["--answer-timeout", str(LIMIT)]
         return [sys.executable, "-m", "ap_resume_shim", "serve", *options]
     file = folder / "configuration"
-    file.write_text(CONFIGURATIONS[name].format(folder=folder, port=port, origin=origin))
+    file.write_text(CONFIGURATIONS[name].format(folder=folder, port=port, origin=origin, limit=LIMIT))
     return COMMANDS[name](file)
 
 

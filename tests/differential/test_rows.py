@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.differential import odd_answers  # noqa: F401  # adds rows
 from tests.differential.page import cells_of_page
 from tests.differential.proxies import NAMES, Proxy
 from tests.differential.rows import ROWS, Row, falls_short, measure

@@ -22,13 +22,14 @@ from ap_resume_shim.guard.memory import MemoryGuard
 from ap_resume_shim.replies import Client
 from ap_resume_shim.resumption import Resumption
 from ap_resume_shim.upstream import Exchange
-from ap_resume_shim.wire import client
-from ap_resume_shim.wire.client import WirePassage, _Connection
+from ap_resume_shim.wire import connection
+from ap_resume_shim.wire.connection import Connection
+from ap_resume_shim.wire.passage import WirePassage
 from ap_resume_shim.wire.request import Request
 from ap_resume_shim.wire.server import Http1Protocol
 from ap_resume_shim.wire.tunnel import _End
 
-PASSING = (Http1Protocol, Request, WirePassage, _Connection, _End, Exchange, Resumption, Client)
+PASSING = (Http1Protocol, Request, WirePassage, Connection, _End, Exchange, Resumption, Client)
 """What lives no longer than a connection, a request or a resume."""
 _C = ctypes.CDLL(None)
 PATIENCE = float(os.environ.get("AP_TEST_PATIENCE", "60"))
@@ -79,6 +80,6 @@ def _where(task: asyncio.Task[Any]) -> str:
 
 
 if __name__ == "__main__":
-    Http1Protocol.patience = Http1Protocol.patience_for_head = client.TAKES = PATIENCE
+    Http1Protocol.patience = Http1Protocol.patience_for_head = connection.TAKES = PATIENCE
     serving._Server = Watched  # type: ignore[misc]
     main(["serve", *sys.argv[1:]])

@@ -6,69 +6,24 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from ap_resume_shim.transports import Address, ClientLeft, Outgoing
-from ap_resume_shim.wire import client as wire
-from ap_resume_shim.wire.client import WirePassage, WireTransport
+from ap_resume_shim.transports import ClientLeft
+from ap_resume_shim.wire import client
+from ap_resume_shim.wire.connection import HEAD
+from ap_resume_shim.wire.passage import AHEAD
 from tests.certificates import Authority
 from tests.shell.sockets import OK, read_head, until_closed, upstream
+from tests.wire.driving import KEPT, Parts, again, ask, request, transport, whole
 
 pytestmark = pytest.mark.anyio
-
-KEPT = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-
-
-def request(method: str = "GET", **fields: Any) -> Outgoing:
-    return Outgoing(method, b"/", [(b"host", b"there"), *fields.pop("headers", [])], **fields)
-
-
-@asynccontextmanager
-async def transport(url: str, **options: Any) -> AsyncIterator[WireTransport]:
-    made = WireTransport(Address.parse(url, **options))
-    try:
-        yield made
-    finally:
-        await made.aclose()
-
-
-async def whole(passage: WirePassage) -> bytes:
-    body = b""
-    while chunk := await passage.read():
-        body += chunk
-    return body
-
-
-async def ask(through: WireTransport, outgoing: Outgoing | None = None) -> tuple[int, bytes]:
-    passage = through.pass_on(outgoing or request())
-    try:
-        await passage.head()
-        return passage.status, await whole(passage)
-    finally:
-        passage.leave()
-
-
-class Parts:
-    """A body in parts."""
-
-    def __init__(self, *parts: bytes) -> None:
-        self.parts, self.taken = list(parts), 0
-        self.trailers = [(b"x-sum", b"1")]
-
-    async def next(self) -> tuple[bytes, bool]:
-        self.taken += 1
-        return self.parts.pop(0), bool(self.parts)
-
-    def done(self) -> None:
-        """Nothing waits for it."""
 
 
 async def test_fields_go_out_as_they_are_and_come_back_in_order() -> None:
@@ -84,14 +39,6 @@ async def test_fields_go_out_as_they_are_and_come_back_in_order() -> None:
     assert passage.headers == [*cookies, (b"content-length", b"0")]
 
 
-def again(connection: socket.socket) -> None:
-    """Answer until the client has enough."""
-    connection.sendall(KEPT)
-    with suppress(OSError, EOFError):
-        while read_head(connection):
-            connection.sendall(KEPT)
-
-
 async def test_a_connection_is_kept_for_the_next_request() -> None:
     with upstream(again) as behind:
         async with transport(behind.url) as through:
@@ -100,7 +47,7 @@ async def test_a_connection_is_kept_for_the_next_request() -> None:
 
 
 async def test_a_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "IDLE", 0.05)
+    monkeypatch.setattr(client, "IDLE", 0.05)
     ended = threading.Event()
 
     def script(connection: socket.socket) -> None:
@@ -136,13 +83,12 @@ async def test_a_safe_request_is_sent_again_where_a_kept_connection_was_being_cl
     assert len(behind.heads) == 2
 
 
-@pytest.mark.parametrize("outgoing", ["post", "fenced"])
-async def test_nothing_else_is_ever_sent_twice(outgoing: str) -> None:
+async def test_nothing_else_is_ever_sent_twice() -> None:
     with upstream(closing_late) as behind:
         async with transport(behind.url) as through:
             await ask(through)
             with pytest.raises(UpstreamError, match="broke off"):
-                await ask(through, request("POST") if outgoing == "post" else request(fence=lambda: None))
+                await ask(through, request("POST"))
     assert len(behind.heads) == 1
 
 
@@ -245,7 +191,7 @@ async def test_an_answer_that_breaks_off_is_not_whole(head: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nbody", "not HTTP"),
         (b"HTTP/1.1 199 Odd\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + KEPT, "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * wire.HEAD * 2, "larger than"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * HEAD * 2, "larger than"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
@@ -322,7 +268,7 @@ async def test_a_body_that_is_not_wanted_is_not_read() -> None:
 
 
 async def test_a_body_goes_out_although_nobody_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "CONTINUE", 0.05)
+    monkeypatch.setattr("ap_resume_shim.wire.connection.CONTINUE", 0.05)
 
     def script(connection: socket.socket) -> None:
         assert connection.recv(10) == b"ok"
@@ -364,7 +310,7 @@ async def test_a_body_that_breaks_off_breaks_the_request_off() -> None:
 
 
 async def test_a_server_that_does_not_take_the_body_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "TAKES", 0.1)
+    monkeypatch.setattr("ap_resume_shim.wire.connection.TAKES", 0.1)
     over = threading.Event()
 
     def script(_: socket.socket) -> None:
@@ -423,7 +369,7 @@ async def test_what_the_client_does_not_take_is_not_read() -> None:
             await anyio.sleep(1.5)
             held = passage._size
             passage.leave()
-    assert held < 2 * wire.AHEAD + 256 * 1024, "what one read brings comes on top"
+    assert held < 2 * AHEAD + 256 * 1024, "what one read brings comes on top"
     assert sent < 20_000_000
 
 
