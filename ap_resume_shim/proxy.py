@@ -113,7 +113,11 @@ class ReverseProxy:
             await receive()
             await refuse(scope, send, _status(refusal), str(refusal))
             return
-        await relay(scope, receive, send, self.address, self.address.base + _target(scope), headers, back)
+        self._loops.begin()
+        try:
+            await relay(scope, receive, send, self.address, self.address.base + _target(scope), headers, back)
+        finally:
+            self._loops.end()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = self._transport

@@ -22,7 +22,7 @@ from ap_resume_shim.wire.server import Http1Protocol
 from tests.serving import listening, serving
 from tests.shell.agent import PROTOCOL, Agent, resume
 from tests.shell.calling import CLIENT
-from tests.shell.sockets import upstream
+from tests.shell.sockets import connect, read_head, upstream
 
 
 class Counted:
@@ -32,7 +32,7 @@ class Counted:
         self.app, self.requests = app, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.requests += scope["type"] == "http"
+        self.requests += scope["type"] in ("http", "websocket")
         await self.app(scope, receive, send)
 
 
@@ -70,6 +70,22 @@ def test_a_passed_request_in_a_round_ends_before_there_are_many(first: tuple[str
     assert (answer.status_code, "has come through this proxy before" in answer.text) == (508, True)
     assert app.requests <= SPACING + 2
     assert CLIENT.get(f"{url}/threads").status_code == 508, "again, for the next one"
+
+
+WISH = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+KEY = b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+
+@pytest.mark.parametrize("protocol", ["ours", "uvicorn's"])
+def test_a_websocket_in_a_round_ends_before_there_are_many(protocol: str) -> None:
+    with listening() as bound:
+        bound.listen()
+        app = Counted(ReverseProxy(f"http://127.0.0.1:{bound.getsockname()[1]}", transport=WireTransport))
+        options: dict[str, Any] = {"http": Http1Protocol} if protocol == "ours" else {}
+        with serving(app, at=bound, **options) as url, connect(url) as client:
+            client.sendall(WISH + KEY)
+            assert b" 508 " in read_head(client)
+    assert app.requests <= SPACING + 2
 
 
 def test_the_shims_own_requests_carry_the_field_and_those_that_pass_do_not(options: dict[str, Any]) -> None:
