@@ -479,6 +479,28 @@ async def test_a_transport_of_ones_own_is_used_and_closed() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_body_that_nobody_reads_is_not_received_before_the_answer_has_begun() -> None:
+    """A server asks for the body (100) when it is received: the one who listens for the client's leaving waits."""
+    order: list[str] = []
+
+    class Unread(Told):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, stream=httpx.ByteStream(b"ok"))
+
+    async def receive() -> Message:
+        order.append("receive")
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0.3)
+        order.append(message["type"])
+
+    asked = http("POST", headers=[(b"host", b"here"), (b"content-length", b"5"), (b"expect", b"100-continue")])
+    await ReverseProxy("http://legacy", transport=over(Unread()))(asked, receive, send)
+    assert order[:2] == ["http.response.start", "receive"]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(("version", "body"), [("1.1", b""), ("2", b"body"), ("3", b"body")])
 async def test_later_versions_of_http_do_not_announce_a_body(version: str, body: bytes) -> None:
     transport, call = Told(), Call(b"body")
