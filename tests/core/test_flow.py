@@ -14,6 +14,8 @@ from ap_resume_shim.core.errors import (
     NotFound,
     ResumeInProgress,
     ResumeNotConsumed,
+    ShutDown,
+    ShuttingDown,
     ThreadNotFound,
     UpstreamError,
     UpstreamRefused,
@@ -612,6 +614,24 @@ def test_an_answer_that_breaks_off_leaves_the_resume_consumed(mode: Mode) -> Non
     told = drive(mode, {READS[mode]: UpstreamError("It broke off.")})
     assert (told.code, told.resume_state) == ("upstream_error", "consumed")
     assert told.refused.message.endswith("The answer was taken: read the thread to see what came of it.")
+
+
+@every_mode
+@pytest.mark.parametrize("step", ["GET thread", "claim", "send"])
+def test_a_process_that_ends_before_the_resume_is_sent_lets_the_thread_go(mode: Mode, step: str) -> None:
+    told = drive(mode, {step: ShuttingDown()})
+    assert (told.refused.http_status, told.code, told.resume_state) == (503, "shutting_down", "not_sent")
+    assert told.refused.headers == (("retry-after", "1"),)
+    assert told.after_send == (["untaken"] if step == "send" else [])
+
+
+@every_mode
+def test_a_process_that_ends_after_the_resume_was_sent_says_what_became_of_it(mode: Mode) -> None:
+    unknown, consumed = drive(mode, {"send": ShutDown()}), drive(mode, {READS[mode]: ShutDown()})
+    assert (unknown.refused.http_status, unknown.code, unknown.resume_state) == (504, "shutting_down", "unknown")
+    assert unknown.after_send == ["accepted"]
+    assert (consumed.refused.http_status, consumed.resume_state) == (504, "consumed")
+    assert consumed.refused.headers == ()
 
 
 @pytest.mark.parametrize("failure", [UpstreamTimeout("Late."), UpstreamRefused(429, "Later.")])
