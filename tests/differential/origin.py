@@ -220,6 +220,11 @@ SCRIPTS: dict[bytes, Script] = {
     b"/http10": (b"HTTP/1.0 200 OK\r\n\r\nof old", Step.CLOSE),
     b"/chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk(b"in chunks"), b"0\r\n\r\n"),
     b"/large-head": (answer(b"ok", *(b"X-%03d: %b" % (n, b"v" * 90) for n in range(100))),),
+    b"/coding": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        chunk(ZIPPED),
+        b"0\r\n\r\n",
+    ),
     b"/once": (answer(), 0.05, Step.CLOSE),
     b"/broken/chunked/fin": (CHUNKED, chunk(b"half"), 0.05, Step.CLOSE),
     b"/broken/chunked/rst": (CHUNKED, chunk(b"half"), 0.05, Step.RESET),

@@ -672,6 +672,23 @@ for _name, _path in (
 ):
     ROWS.append(Row(f"origin ends {_name}", "The client is answered 502.", partial(_bad_gateway, _path)))
 
+
+@row("errors do not name the origin", "The address behind is nobody's concern: an error of the proxy's own has none.")
+def _(stage: Stage) -> Cell:
+    came = stage.ask("/broken/before/fin")
+    return yes(came.status == 502 and b"127.0.0.1" not in came.body and b"%d" % stage.door.port not in came.body)
+
+
+@row(
+    "an answer in a coding that was not asked for",
+    "`Transfer-Encoding: gzip, chunked`: the field is one connection's, and without it the body means nothing.",
+)
+def _(stage: Stage) -> Cell:
+    came = stage.ask("/coding")
+    unmarked = came.status == 200 and came.body == ZIPPED and came.values(b"transfer-encoding") == [b"chunked"]
+    return Cell(0, "not marked") if unmarked else yes(came.status == 502, str(came.status or came.end))
+
+
 # Connections
 
 

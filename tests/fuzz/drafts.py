@@ -93,7 +93,7 @@ def _old(dice: Random, token: bytes) -> Draft:
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: echo")
 SEEDS: tuple[Callable[[Random, bytes], Draft], ...] = (
     _bare(b"GET"),
-    _bare(b"GET", b"Accept: */*", b"X-A: 1", b"x-a: 2", b"Cookie: a=b; c=d", more=b"?a=b&c=%20d"),
+    _bare(b"GET", b"Accept: */*", b"X-A: 1", b"x-a: 2", b"Cookie: a=b; c=d", more=b"//a%2Fb/./c;d?a=b&c=%20d"),
     _bare(b"HEAD"),
     _bare(b"DELETE", b"Authorization: Bearer t"),
     _bare(b"REPORT-X", b"X-A: 1"),

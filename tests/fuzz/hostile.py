@@ -73,6 +73,7 @@ SEEDS = (
     _chunked(),
     _chunked(),
     _chunked(b"X-Sum: 7\r\n"),
+    _chunked((b"X-Sum: " + b"7" * 1000 + b"\r\n") * 300),
     _to_the_end(),
     _to_the_end(OK, b"Connection: close"),
     _to_the_end(b"HTTP/1.0 200 OK"),
@@ -99,7 +100,8 @@ STATUSES = (
     b"100 Continue", b"102 Processing", b"103 Early Hints", b"199 X", b"200", b"200 ", b"200 \xc3\xa9", b"201 Created",
     b"204 No Content", b"205 Reset Content", b"206 Partial Content", b"301 Moved", b"304 Not Modified", b"401 No",
     b"403 No", b"404 No", b"409 No", b"418 No", b"429 No", b"500 No", b"503 No", b"599 No", b"2000 OK", b"20 OK",
-    b"-1 OK", b"abc OK", b"", b"200\tOK", b"200 O\x00K", b"200 O\rK", b" 200 OK", b"0x200 OK",
+    b"-1 OK", b"000 Odd", b"099 Odd", b"600 Odd", b"999 Odd", b"101 Switching Protocols",
+    b"abc OK", b"", b"200\tOK", b"200 O\x00K", b"200 O\rK", b" 200 OK", b"0x200 OK",
 )  # fmt: skip
 VERSIONS = (
     b"HTTP/1.0",

@@ -162,6 +162,8 @@ class Exchanged:
         if hints := [each.fields for each in came.messages if each is not got and set(dict(each.fields)) - {b"link"}]:
             self.wrong.append(f"interim answers are more than hints: {hints}")
         self._look_at_answer(got) if case.kind == "pass" else self._look_at_resume(got)
+        if b"127.0.0.1" in heard.raw:
+            self.wrong.append("the client was told where the origin is")
         if hostile.sends > 1:
             self.wrong.append(f"the resume was sent {hostile.sends} times")
         self.client = self._next(world, client)

@@ -27,6 +27,10 @@ FIELDS = {
     "a folded field": (LENGTH, b"x: a\r\n b\r\n" + LENGTH),
     "a space before the colon": (LENGTH, b"x : a\r\n" + LENGTH),
 }
+CODINGS = {
+    "no coding": (LENGTH, b"transfer-encoding: identity\r\n"),
+    "two codings": (LENGTH, b"transfer-encoding: gzip, chunked\r\n"),
+}
 
 
 @contextmanager
@@ -44,7 +48,14 @@ def test_a_request_that_is_refused_on_purpose_does_not_go_on(change: tuple[bytes
     assert (got[:13], behind.heads) == (b"HTTP/1.1 400 ", [])
 
 
-@pytest.mark.parametrize("change", FIELDS.values(), ids=FIELDS.keys())
+@pytest.mark.parametrize("change", [*CODINGS.values(), (b"POST", b"CONNECT")], ids=[*CODINGS, "CONNECT"])
+def test_a_request_that_asks_for_what_is_not_done_here_does_not_go_on(change: tuple[bytes, bytes]) -> None:
+    with proxy() as (url, behind):
+        got = talk(url, POST.replace(*change))
+    assert (got[:13], behind.heads) == (b"HTTP/1.1 501 ", [])
+
+
+@pytest.mark.parametrize("change", [*FIELDS.values(), *CODINGS.values()], ids=[*FIELDS, *CODINGS])
 def test_an_answer_that_is_refused_on_purpose_does_not_come_back(change: tuple[bytes, bytes]) -> None:
     with proxy(OK.replace(*change)) as (url, _):
         got = talk(url, POST)

@@ -57,6 +57,7 @@ class Origin:
             async with asyncio.timeout(PATIENCE):
                 while self.open:
                     await asyncio.sleep(0.1)
+        self.taking.clear()
         return not self.open
 
     @property

@@ -63,7 +63,7 @@ class Watched:
 
     def at_rest(self) -> dict[str, int]:
         """What it holds when it is asked for nothing, and keeps no connection."""
-        assert eventually(lambda: not (now := self.counts())["connections"] and not now["_Connection"], QUIET)
+        assert eventually(lambda: not (now := self.counts())["connections"] and not now["Connection"], QUIET)
         return self.counts()
 
     def lets_go(self, to: dict[str, int]) -> None:
