@@ -60,6 +60,7 @@ class Aegra(Dialect):
     vocabulary = wire.VOCABULARY
     forwards_extra = True
     accepts_at_head = True
+    starts_runs = True
     commit = "with_answer"
     interrupt_id_form = INTERRUPT_ID
 

@@ -73,6 +73,7 @@ class LangGraph(Dialect):
     vocabulary = wire.VOCABULARY
     forwards_extra = True
     accepts_at_head = True
+    starts_runs = True
     commit = "with_answer"
     interrupt_id_form = INTERRUPT_ID
 

@@ -182,6 +182,10 @@ def name(case: Case, run: Course) -> Generator[Step, Any, Started]:
         run_id = found.run_id or (case.resume.nonce if case.dialect.makes_run_ids else None)
         if run_id is None:
             raise UpstreamUnrecognised("The backend took the resume, but does not tell the run's id.")
+        if case.dialect.starts_runs and run_id == case.found.run_id:
+            raise UpstreamUnrecognised(
+                "The backend's answer names no run, and the thread shows no new one.", {"resume_state": "unknown"}
+            )
         yield Known(run_id)
         run.started = Started(run_id, found.agent_id, memory=found.memory)
     return run.started

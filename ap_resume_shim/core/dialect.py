@@ -200,6 +200,8 @@ class Dialect:
     makes_run_ids: bool = False
     """Where neither the answer nor the thread tells the run's id, the run is named by `Resume.nonce`: the backend knows
     no such id, and no request may contain it."""
+    starts_runs: bool = False
+    """Each resume is a run of its own: an answer that does not name it is never taken for one of the run before."""
     interrupt_id_form: re.Pattern[str] | None = None
     """The form of the backend's interrupt ids, where no key of an ordinary answer has it."""
     redirecting: frozenset[str] = frozenset()

@@ -76,6 +76,7 @@ class ProfileDialect(Dialect):
         sources = {mode: next(m for m in (mode, *_INSTEAD[mode]) if given[m] is not None) for mode in Mode}
         self._lines = {mode: str(given[source]) for mode, source in sources.items()}
         self.tells = {mode: _TELLS[source] for mode, source in sources.items()}
+        self.starts_runs = not any("run_id" in names_in(line) for line in self._lines.values())
         self.name, self.family, self.thread_is = profile.name, profile.family, profile.thread_is
         self.limits = tuple(profile.limits)
         self.unsupported: frozenset[str] = frozenset(profile.unsupported)

@@ -11,7 +11,7 @@ import pytest
 
 from ap_resume_shim.backends import BACKENDS
 from ap_resume_shim.core.errors import UpstreamFailure
-from ap_resume_shim.core.exchange import Response
+from ap_resume_shim.core.exchange import Headers, Response
 from ap_resume_shim.core.protocol import Mode
 from tests.backends.playing import Played, play, rehearsed
 
@@ -108,3 +108,33 @@ def test_json_that_is_cut_short_was_taken_where_the_head_proves_that(backend: st
     told = play(rehearsed(backend, mode), cut)
     state = "consumed" if rehearsed(backend, mode).dialect.accepts_at_head else "unknown"
     assert (told.refused.code, told.state, told.taken) == ("upstream_error", state, True)
+
+
+@every_mode
+@pytest.mark.parametrize(
+    "body", [b'{"a": 1}', b"<html>\n\n</html>\n\n", b": nothing\n\n"], ids=["object", "page", "comment"]
+)
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if rehearsed(name, Mode.WAIT).dialect.starts_runs])
+def test_an_answer_that_names_no_run_is_not_taken_for_one_of_the_run_before(
+    backend: str, mode: Mode, body: bytes
+) -> None:
+    """Nor do its bytes get into the client's stream."""
+    sent_at = sent_at_of(backend, mode)
+    assert sent_at is not None
+    looks: list[Response] = []
+
+    def change(number: int, answer: Response) -> Response:
+        if number < sent_at:
+            looks.append(answer)
+            return answer
+        if number > sent_at:  # the thread is as it was
+            return looks[(number - sent_at - 1) % len(looks)]
+        return replace(answer, headers=without_location(answer), body=body)
+
+    told = play(rehearsed(backend, mode), change)
+    assert (told.refused.http_status, told.state, told.taken) == (502, "unknown", True)
+    assert body not in (told.stream or b"")
+
+
+def without_location(answer: Response) -> Headers:
+    return tuple(field for field in answer.headers if field[0].lower() != "content-location")

@@ -82,7 +82,7 @@ class Agent:
             await (self.answering or at_once)(self, receive, send)
             self.status = "idle" if self.status == "busy" else self.status
         elif path == "/runs/search":
-            await reply(send, [{"run_id": "r2", "agent_id": "a"}])
+            await reply(send, [{"run_id": "r2" if self.resumes else "r1", "agent_id": "a"}])
         elif path.startswith("/threads/") and path != "/threads/unknown":
             await reply(send, self.thread)
         elif path.startswith("/runs/"):
