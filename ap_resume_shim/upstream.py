@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamTimeout
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure, UpstreamTimeout
 from ap_resume_shim.core.exchange import Headers, Peek, Request, Response
 from ap_resume_shim.lines import cut, milliseconds, printable, write
 from ap_resume_shim.tracing import request_id
@@ -208,12 +208,12 @@ class Exchange:
             raise self._error
 
     def forget(self) -> None:
-        """Leave, and let the app end by itself; what it raises then is logged."""
+        """Leave, and let the app end by itself; an exception that it raises then is logged."""
         self.leave()
         self._task.add_done_callback(self._log)
 
     def _log(self, _: asyncio.Task[None]) -> None:
-        if self._error is not None and not self._told:
+        if self._error is not None and not self._told and not isinstance(self._error, UpstreamFailure):
             where = f"{self._scope['method']} {printable(cut(self._scope['path']))}"
             logger.error("the app failed after it had answered %s", where, exc_info=self._error)
 

@@ -59,7 +59,7 @@ class Case:
         path, body = f"/fuzz/{self.token}", ""
         if self.kind == "resume":
             path = f"/runs/resume{self.route}"
-            body = json.dumps({"thread_id": self.token, "input": "yes", "stream_mode": ["values"]})
+            body = json.dumps({"thread_id": self.token, "input": "yes"})
         elif self.method == "POST":
             body = "z" * (200_000 if self.early else 100)
         lines = [f"{self.method} {path} {self.version}", "Host: here.example", "Connection: keep-alive"]
@@ -164,6 +164,8 @@ class Exchanged:
         self._look_at_answer(got) if case.kind == "pass" else self._look_at_resume(got)
         if b"127.0.0.1" in heard.raw:
             self.wrong.append("the client was told where the origin is")
+        if case.sent is None:
+            self.wrong.append("the origin was not asked")
         if hostile.sends > 1:
             self.wrong.append(f"the resume was sent {hostile.sends} times")
         self.client = self._next(world, client)

@@ -196,6 +196,15 @@ async def test_an_error_of_an_app_that_was_forgotten_is_logged(caplog: pytest.Lo
     )
 
 
+async def test_a_backend_that_breaks_off_when_nobody_waits_any_more_is_no_error_of_the_app(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = exchange(answering(then=UpstreamError("The backend broke off.")))
+    made.forget()
+    await asyncio.sleep(0.01)
+    assert not caplog.records
+
+
 async def test_an_error_that_was_told_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     made = exchange(answering(then=KeyError("early")))
     with pytest.raises(KeyError):
