@@ -107,8 +107,8 @@ class Aegra(Dialect):
             return found, verdict
         if memory.unsafe:
             raise InterruptAlreadyAnswered(
-                "The answer to this question was cancelled or failed. Aegra would go on with that answer, or run the "
-                f"steps beside it again. {self.way_out}",
+                "A run of this thread was cancelled or failed after its question. Aegra would go on with an answer that it "
+                f"has stored, or run the steps beside the question again. {self.way_out}",
                 found.interrupts,
             )
         body = {"assistant_id": found.agent_id, "checkpoint": memory.checkpoint}
@@ -237,7 +237,7 @@ def _announced(run: dict[str, Any]) -> Any:
 
 
 def _not_armed(why: Any) -> UpstreamError:
-    message = f"The thread could not be armed again after its last run: {why}"
+    message = f"The thread could not be armed again after its last run: {str(why).rstrip('.')}."
     return UpstreamError(message, {"resume_state": "not_sent"})
 
 
