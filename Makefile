@@ -9,7 +9,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
 # Left to .ci/run: two sidecar processes for each test; other proxies, a browser, minutes of traffic.
-SLOW    := tests/shell/test_killed.py tests/differential tests/browser tests/soak
+SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/soak
 
 export UV_PYTHON_DOWNLOADS = never
 export PATH := $(CURDIR)/$(BIN):$(PATH)

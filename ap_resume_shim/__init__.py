@@ -2,9 +2,9 @@
 
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.guard import Guard, MemoryGuard
-from ap_resume_shim.limits import Limits
 from ap_resume_shim.middleware import ResumeShim
-from ap_resume_shim.proxy import ReverseProxy
+from ap_resume_shim.proxy.app import ReverseProxy
+from ap_resume_shim.runtime.limits import Limits
 
 __all__ = [
     "ConfigurationError",

@@ -1,6 +1,6 @@
 """`python -m ap_resume_shim`: the command line."""
 
-from ap_resume_shim.cli import main
+from ap_resume_shim.sidecar.cli import main
 
 if __name__ == "__main__":
     main()

@@ -11,25 +11,25 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from ap_resume_shim._shutdown import end, is_shutdown
 from ap_resume_shim.backends import known_marks, load_backend, read_profile
-from ap_resume_shim.bodies import Bodies, Body
-from ap_resume_shim.closing import end, is_shutdown
-from ap_resume_shim.core.detect import NATIVE, detect_flow
+from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ShuttingDown, UpstreamUnrecognised
-from ap_resume_shim.core.exchange import ClientGone, Request, Settings
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
-from ap_resume_shim.cors import BackendCors, Cors
+from ap_resume_shim.core.steps import ClientGone, Request, Settings
 from ap_resume_shim.guard import Guard, Ticket, load_guard
-from ap_resume_shim.limits import Limits
-from ap_resume_shim.logs import RESUME, ResumeLine
-from ap_resume_shim.offload import LARGE, offload
-from ap_resume_shim.replies import Client
-from ap_resume_shim.resumption import Resumption
-from ap_resume_shim.upstream import NOBODY, SYNTHESISED, ask, escape, route_path
-from ap_resume_shim.watching import Page, Watched, looks_on
+from ap_resume_shim.runtime.bodies import Bodies, Body
+from ap_resume_shim.runtime.client import Client
+from ap_resume_shim.runtime.cors import BackendCors, Cors
+from ap_resume_shim.runtime.driver import Resumption
+from ap_resume_shim.runtime.exchange import NOBODY, SYNTHESISED, ask, escape, route_path
+from ap_resume_shim.runtime.limits import Limits
+from ap_resume_shim.runtime.offload import LARGE, offload
+from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
+from ap_resume_shim.runtime.traffic_observer import Page, Watched, looks_on
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -23,9 +23,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from ap_resume_shim import ResumeShim, ReverseProxy
-from ap_resume_shim.health import Health
-from ap_resume_shim.wire.client import WireTransport
-from ap_resume_shim.wire.server import Http1Protocol
+from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.sidecar.health import Health
 from benchmarks.guard import PROTOCOL
 
 WORK = ("reference", "request passed through", "event of a stream", "resume")

@@ -21,13 +21,13 @@ from redis.asyncio import Redis
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.backends import load_backend
-from ap_resume_shim.core.exchange import Kept, Reply, UncommittedResume
 from ap_resume_shim.core.idempotency import digest
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
 from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, Ticket
 from ap_resume_shim.guard.redis import RedisGuard
 from benchmarks.table import show
-from tests.redis_server import BINARY, redis_server
+from tests.support.redis_server import BINARY, redis_server
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -27,7 +27,7 @@ from benchmarks.table import show
 from examples.legacy_server.server import create_app
 from tests.e2e.drivers import AgentProtocolDriver, LangGraphDriver
 from tests.e2e.placements import real_server, sidecar
-from tests.serving import listening
+from tests.support.serving import listening
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

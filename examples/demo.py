@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ap_resume_shim import ResumeShim, ReverseProxy
 from examples.legacy_server.server import create_app
 from tests.servers.run import start
-from tests.serving import serving
+from tests.support.serving import serving
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 

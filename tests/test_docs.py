@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 from ap_resume_shim import ResumeShim
-from ap_resume_shim.assembly import check
-from ap_resume_shim.sources import read
+from ap_resume_shim.sidecar.app import check
+from ap_resume_shim.sidecar.settings_sources import read
 from examples.legacy_server.server import create_app
-from tests.certificates import Authority
 from tests.e2e.placements import sidecar
-from tests.redis_server import free_port, need_redis, redis_server
-from tests.serving import listening, serving
-from tests.shell.calling import eventually
-from tests.sidecar import sidecar as started
+from tests.support.calling import eventually
+from tests.support.certificates import Authority
+from tests.support.redis_server import free_port, need_redis, redis_server
+from tests.support.serving import listening, serving
+from tests.support.sidecar import sidecar as started
 
 ROOT = Path(__file__).parent.parent
 REPLICAS = ROOT / "docs/how-to/replicas.md"
@@ -317,7 +317,7 @@ def test_the_sidecar_writes_its_requests_at_debug() -> None:
         records = [json.loads(line) for line in shim.log.splitlines()]
     (lookup,) = [record for record in records if record.get("path") == "/threads/unknown"]
     fields = ("level", "logger", "method", "status", "reason", "request_id")
-    assert [lookup[name] for name in fields] == ["DEBUG", "ap_resume_shim.upstream", "GET", 404, None, "r-17"]
+    assert [lookup[name] for name in fields] == ["DEBUG", "ap_resume_shim.runtime.exchange", "GET", 404, None, "r-17"]
     (line,) = [record for record in records if record["logger"] == "ap_resume_shim.resume"]
     assert line["reason"].startswith("The backend does not know the thread.")
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from ap_resume_shim.core.dialect import Dialect, Marks
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.core.profile import ANOTHER_KIND, load_profile
-from ap_resume_shim.core.profile_dialect import ProfileDialect
+from ap_resume_shim.profiles.dialect import ProfileDialect
+from ap_resume_shim.profiles.schema import ANOTHER_KIND, load_profile
 
 logger = logging.getLogger("ap_resume_shim")
 

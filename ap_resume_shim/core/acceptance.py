@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells
 from ap_resume_shim.core.errors import NotFound, ResumeError, UpstreamFailure, UpstreamUnrecognised
-from ap_resume_shim.core.exchange import (
+from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.readable import JSON, check_head, check_json
+from ap_resume_shim.core.steps import (
     Accepted,
     Ask,
     AwaitCommit,
@@ -24,8 +26,6 @@ from ap_resume_shim.core.exchange import (
     Step,
     Untaken,
 )
-from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.readable import JSON, check_head, check_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from typing import Any
 
 from ap_resume_shim.core.dialect import Dialect, Found, Input, Verdict
 from ap_resume_shim.core.errors import Conflict, ResumeInProgress, ThreadBusy
-from ap_resume_shim.core.exchange import (
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.redirection import stay
+from ap_resume_shim.core.steps import (
     Claim,
     Contention,
     KnownIds,
@@ -27,8 +29,6 @@ from ap_resume_shim.core.exchange import (
     Unsettled,
     Untaken,
 )
-from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.typed_answers import check_answers
 from ap_resume_shim.core.verdict import addressed, judge
 

@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import ResumeError, UpstreamError
-from ap_resume_shim.core.exchange import Ended, Entry, Headers, Reframer, Request, Response, Step
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
+from ap_resume_shim.core.steps import Ended, Entry, Headers, Reframer, Request, Response, Step
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 

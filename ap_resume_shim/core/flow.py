@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ap_resume_shim.core.acceptance import Case, accepted
-from ap_resume_shim.core.answering import REPLAYED, answer, cancel, join
 from ap_resume_shim.core.claiming import claim
 from ap_resume_shim.core.dialect import Dialect, Found, Started
 from ap_resume_shim.core.errors import (
@@ -26,7 +25,12 @@ from ap_resume_shim.core.errors import (
     UpstreamFailure,
     UpstreamUnreachable,
 )
-from ap_resume_shim.core.exchange import (
+from ap_resume_shim.core.field_names import tokens
+from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.redirection import stay
+from ap_resume_shim.core.responses import REPLAYED, answer, cancel, join
+from ap_resume_shim.core.shape_errors import recognising
+from ap_resume_shim.core.steps import (
     Answer,
     ClientGone,
     Flow,
@@ -41,10 +45,6 @@ from ap_resume_shim.core.exchange import (
     Step,
     Untaken,
 )
-from ap_resume_shim.core.field_names import tokens
-from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.recognising import recognising
-from ap_resume_shim.core.redirection import stay
 
 T = TypeVar("T")
 

@@ -30,9 +30,9 @@ from pydantic import (
 )
 
 from ap_resume_shim.core import field_names, strictjson
+from ap_resume_shim.core.chat_messages import as_messages
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
 from ap_resume_shim.core.idempotency import fingerprint, one_spelling
-from ap_resume_shim.core.messages import as_messages
 
 StreamMode = Literal["values", "messages", "updates", "custom"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]

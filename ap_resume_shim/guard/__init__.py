@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.guard.arrival import Arrival, Guard, Ticket
+from ap_resume_shim.guard.base import Arrival, Guard, Ticket
 from ap_resume_shim.guard.fallback import FallbackGuard
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 from ap_resume_shim.guard.memory import MemoryGuard

@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from typing import Any
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.exchange import Entry
+from ap_resume_shim.core.steps import Entry
 
 
 def owned(entry: Entry, owner: str) -> dict[str, Any]:

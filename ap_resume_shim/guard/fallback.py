@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from ap_resume_shim.core.errors import GuardUnavailable
-from ap_resume_shim.core.exchange import Contention, Kept, Reply, UncommittedResume
-from ap_resume_shim.guard.arrival import Arrival, Guard, Ticket
+from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.guard.base import Arrival, Guard, Ticket
 from ap_resume_shim.guard.ledger import FallbackLedger, Ledger
 
 logger = logging.getLogger("ap_resume_shim")

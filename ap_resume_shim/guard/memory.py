@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ap_resume_shim.core.exchange import Contention, Kept, Reply, UncommittedResume
-from ap_resume_shim.guard.arrival import IDS, IDS_LIFETIME, Arrival, Ticket
+from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.guard.base import IDS, IDS_LIFETIME, Arrival, Ticket
 from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 

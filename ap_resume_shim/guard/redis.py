@@ -21,9 +21,9 @@ from redis.backoff import ConstantBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
-from ap_resume_shim.closing import close_with_the_loop
+from ap_resume_shim._shutdown import close_with_the_loop
 from ap_resume_shim.core.errors import ConfigurationError, GuardMisconfigured, GuardUnavailable
-from ap_resume_shim.guard.arrival import Arrival, Ticket
+from ap_resume_shim.guard.base import Arrival, Ticket
 from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger
 from ap_resume_shim.guard.memory import DAY
@@ -31,7 +31,7 @@ from ap_resume_shim.guard.outbox import Outbox
 from ap_resume_shim.guard.redis_arrival import RedisArrival
 from ap_resume_shim.guard.redis_faults import CLUSTER, unavailable
 from ap_resume_shim.guard.redis_ledger import RedisLedger
-from ap_resume_shim.guard.scripts import PRELUDE, SCRIPTS
+from ap_resume_shim.guard.redis_scripts import PRELUDE, SCRIPTS
 
 FORMAT = "ap_resume_shim:2"
 """How the names of the guard's keys begin; the number changes with what they hold."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
-from ap_resume_shim.core.exchange import Contention, Kept, Reply, UncommittedResume
-from ap_resume_shim.guard.arrival import IDS_LIFETIME, Ticket
+from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.guard.base import IDS_LIFETIME, Ticket
 from ap_resume_shim.guard.sealing import seal, unseal
 
 if TYPE_CHECKING:

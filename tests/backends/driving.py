@@ -10,8 +10,8 @@ import pytest
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found
 from ap_resume_shim.core.errors import ResumeError
-from ap_resume_shim.core.exchange import Ask, Pause, Response, Step
 from ap_resume_shim.core.protocol import Mode, Resume, parse
+from ap_resume_shim.core.steps import Ask, Pause, Response, Step
 
 THREAD = "6a1b2c3d-0000-4000-8000-000000000001"
 

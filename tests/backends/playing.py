@@ -11,7 +11,9 @@ from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
-from ap_resume_shim.core.exchange import (
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.protocol import Mode, parse
+from ap_resume_shim.core.steps import (
     Accepted,
     Answer,
     Ask,
@@ -32,9 +34,7 @@ from ap_resume_shim.core.exchange import (
     Tell,
     Untaken,
 )
-from ap_resume_shim.core.flow import resume_flow
-from ap_resume_shim.core.protocol import Mode, parse
-from ap_resume_shim.explaining import Rehearsal, Rehearsed, rehearsal
+from ap_resume_shim.tools.explain import Rehearsal, Rehearsed, rehearsal
 from tests.recordings import Recording, load_dialect, read_chunks
 
 THREAD = "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10"

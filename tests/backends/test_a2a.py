@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.a2a import A2A
-from ap_resume_shim.backends.a2a_events import Reframed, Seen
-from ap_resume_shim.backends.a2a_task import Task, message
-from ap_resume_shim.backends.a2a_wire import CARD
+from ap_resume_shim.backends.a2a.bindings import CARD
+from ap_resume_shim.backends.a2a.dialect import A2A
+from ap_resume_shim.backends.a2a.stream import Reframed, Seen
+from ap_resume_shim.backends.a2a.task import Task, message
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Found, Input, Observer, Started
 from ap_resume_shim.core.errors import (
@@ -22,10 +22,10 @@ from ap_resume_shim.core.errors import (
     UpstreamError,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.events import Emitter
-from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Request, Response, Step
+from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ask, Consult, Ended, Entry, Request, Response, Step
 from tests.backends.driving import THREAD, answer, resume
 
 JsonList = list[Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.acp import Acp
+from ap_resume_shim.backends.acp.dialect import Acp
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Note, Observer, Started
 from ap_resume_shim.core.errors import (
@@ -18,9 +18,9 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ask, Consult, Ended, Entry, Request, Response
 from tests.backends.driving import THREAD, answer, resume
 
 BY_SESSION, BY_RUN = Acp(), Acp(thread="run")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.adk import Adk
+from ap_resume_shim.backends.adk.dialect import Adk
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
-from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ended, Request, Response
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 ADK = Adk()

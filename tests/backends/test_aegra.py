@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.aegra import Aegra
-from ap_resume_shim.backends.langgraph_state import EDITED, UNANSWERABLE
+from ap_resume_shim.backends.langgraph.aegra import Aegra
+from ap_resume_shim.backends.langgraph.state import EDITED, UNANSWERABLE
 from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Started
 from ap_resume_shim.core.errors import (
     InterruptAlreadyAnswered,
@@ -17,9 +17,9 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamError,
 )
-from ap_resume_shim.core.exchange import Ask, Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ask, Ended, Request, Response
 from tests.backends.driving import THREAD, Changing, answer, follow, look, refused, resume
 
 AE = Aegra()

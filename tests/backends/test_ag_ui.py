@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends import known_marks
-from ap_resume_shim.backends.ag_ui import AgUi
-from ap_resume_shim.backends.ag_ui_seen import SERVER
-from ap_resume_shim.backends.ag_ui_stream import BROKE_OFF, Reframer, patched
-from ap_resume_shim.backends.ag_ui_wire import ENFORCED, QUESTION_BYTES
+from ap_resume_shim.backends.ag_ui.dialect import AgUi
+from ap_resume_shim.backends.ag_ui.messages import ENFORCED, QUESTION_BYTES
+from ap_resume_shim.backends.ag_ui.observer import SERVER
+from ap_resume_shim.backends.ag_ui.stream import BROKE_OFF, Reframer, patched
+from ap_resume_shim.backends.detection import Told as ServerTold
+from ap_resume_shim.backends.detection import recognise
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.detect import Told as ServerTold
-from ap_resume_shim.core.detect import recognise
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
 from ap_resume_shim.core.errors import InterruptNotPending, ResumeError
-from ap_resume_shim.core.exchange import Ask, Consult, Ended, Entry, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode, StreamMode
+from ap_resume_shim.core.steps import Ask, Consult, Ended, Entry, Response
 from ap_resume_shim.core.verdict import judge
 from tests.backends.driving import THREAD, answer, resume
 

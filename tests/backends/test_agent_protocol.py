@@ -9,9 +9,9 @@ import pytest
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started
 from ap_resume_shim.core.errors import UpstreamUnrecognised
-from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ended, Request, Response
 from tests.backends.driving import THREAD, answer, look, refused, resume
 
 AP = load_backend("agent-protocol")

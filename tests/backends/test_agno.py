@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from ap_resume_shim.backends.agno import Agno, Place
+from ap_resume_shim.backends.agno.dialect import Agno, Place
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput
-from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ended, Request, Response
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 AGNO = Agno()

@@ -12,7 +12,7 @@ from ap_resume_shim import ResumeShim, backends
 from ap_resume_shim.backends import BACKENDS, known_marks, load_backend
 from ap_resume_shim.core.dialect import Dialect, Marks
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.health import not_found
+from ap_resume_shim.sidecar.health import not_found
 
 
 @pytest.mark.parametrize("name", BACKENDS)

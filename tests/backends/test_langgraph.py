@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.langgraph import LangGraph
-from ap_resume_shim.backends.langgraph_state import EDITED, UNANSWERABLE
+from ap_resume_shim.backends.langgraph.dialect import LangGraph
+from ap_resume_shim.backends.langgraph.state import EDITED, UNANSWERABLE
 from ap_resume_shim.core.dialect import AT_BREAKPOINT, Dialect, Found, GoOn, Input, Started
 from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamUnrecognised
-from ap_resume_shim.core.exchange import Ended, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ended, Request, Response
 from tests.backends.driving import THREAD, Changing, answer, follow, look, refused, resume
 
 LG = LangGraph()

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.llamaindex import LlamaIndex
-from ap_resume_shim.backends.llamaindex_log import QUESTION_ID
+from ap_resume_shim.backends.llamaindex.dialect import LlamaIndex
+from ap_resume_shim.backends.llamaindex.event_log import QUESTION_ID
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Input, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ResumeNotConsumed
-from ap_resume_shim.core.exchange import Ask, Ended, Peek, Request, Response, Step
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ask, Ended, Peek, Request, Response, Step
 from tests.backends.driving import THREAD, answer, follow, resume
 
 LI = LlamaIndex()

@@ -9,8 +9,8 @@ import pytest
 
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.protocol import Mode, parse
-from ap_resume_shim.describing import MODES
-from ap_resume_shim.explaining import Rehearsal, explain, rehearsal
+from ap_resume_shim.tools.describe import MODES
+from ap_resume_shim.tools.explain import Rehearsal, explain, rehearsal
 
 MANY = [f"other-{number}" for number in range(19)]
 LISTS = {

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.mastra import Mastra
-from ap_resume_shim.backends.mastra_wire import ENFORCED
+from ap_resume_shim.backends.mastra.messages import ENFORCED
+from ap_resume_shim.backends.mastra.workflow import Mastra
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found, GoOn, Input, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamError
-from ap_resume_shim.core.exchange import Ended, Reframer, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import MAX_EVENT, Decoder
+from ap_resume_shim.core.steps import Ended, Reframer, Request, Response
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 MASTRA = Mastra()

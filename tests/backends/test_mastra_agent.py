@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.mastra_agent import MastraAgent
+from ap_resume_shim.backends.mastra.agent import MastraAgent
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found, Input, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, UnsupportedInput
-from ap_resume_shim.core.exchange import Ended, Reframer, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
+from ap_resume_shim.core.steps import Ended, Reframer, Request, Response
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 AGENT = MastraAgent()

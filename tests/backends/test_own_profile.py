@@ -20,11 +20,11 @@ from starlette.routing import Route
 
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.backends import read_profile
-from ap_resume_shim.core.profile import load_profile
-from ap_resume_shim.core.profile_dialect import ProfileDialect
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
-from tests.serving import serving
+from ap_resume_shim.profiles.dialect import ProfileDialect
+from ap_resume_shim.profiles.schema import load_profile
+from tests.support.serving import serving
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/write-a-profile.md"
 

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core.errors import ResumeError
-from ap_resume_shim.core.exchange import (
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.protocol import Mode, parse
+from ap_resume_shim.core.sse import first_event
+from ap_resume_shim.core.steps import (
     Accepted,
     Answer,
     Ask,
@@ -38,9 +41,6 @@ from ap_resume_shim.core.exchange import (
     Unsettled,
     Untaken,
 )
-from ap_resume_shim.core.flow import resume_flow
-from ap_resume_shim.core.protocol import Mode, parse
-from ap_resume_shim.core.sse import first_event
 from tests import draft
 from tests.recordings import BACKENDS, KEPT, Document, Recording, is_stream, load_all, load_dialect, read_chunks
 from tests.recordings.apps import replayed

@@ -9,9 +9,9 @@ import pytest
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.dialect import Dialect, Found, Input
 from ap_resume_shim.core.errors import AmbiguousInterrupt, UnsupportedInput
-from ap_resume_shim.core.exchange import Ended, Request
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Ended, Request
 from tests.backends.driving import THREAD, answer, look, refused, resume
 
 AGNTCY, AGENTSEEK, DURAGRAPH = (load_backend(name) for name in ("agntcy", "agentseek", "duragraph"))

@@ -17,8 +17,8 @@ import pytest
 from ap_resume_shim.backends import BACKENDS
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError, UpstreamFailure
-from ap_resume_shim.core.exchange import Response
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Response
 from tests.backends.playing import Case, Played, play, recorded, rehearsed
 from tests.recordings import BACKENDS as RECORDED
 from tests.recordings import load_all

@@ -10,8 +10,8 @@ import pytest
 from ap_resume_shim.backends import BACKENDS, load_backend
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.protocol import Mode, parse
-from ap_resume_shim.explaining import explain, rehearsal
-from tests.test_explain import ANSWERS
+from ap_resume_shim.tools.explain import explain, rehearsal
+from tests.tools.test_explain import ANSWERS
 
 
 def state(dialect: Dialect) -> bytes:

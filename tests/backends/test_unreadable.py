@@ -11,8 +11,8 @@ import pytest
 
 from ap_resume_shim.backends import BACKENDS
 from ap_resume_shim.core.errors import UpstreamFailure
-from ap_resume_shim.core.exchange import Headers, Response
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import Headers, Response
 from tests.backends.playing import Played, play, rehearsed
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)

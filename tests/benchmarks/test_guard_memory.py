@@ -10,7 +10,7 @@ import pytest
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.guard import MemoryGuard
 from benchmarks.guard import drive, trips
-from tests.redis_server import need_redis, redis_server
+from tests.support.redis_server import need_redis, redis_server
 
 KEYS = 30_000
 MOST = {

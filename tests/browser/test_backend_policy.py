@@ -18,7 +18,7 @@ from examples.legacy_server.server import create_app
 from tests.browser.chromium import Pages, pages
 from tests.e2e.placements import sidecar
 from tests.servers.run import start
-from tests.serving import serving
+from tests.support.serving import serving
 
 LEGACY_THREAD = 'const ask = () => asked("ask");'
 LANGGRAPH_THREAD = """

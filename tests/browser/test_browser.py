@@ -14,8 +14,8 @@ from examples.legacy_server.agents import AGENTS
 from tests.browser.backend import Backend
 from tests.browser.chromium import Pages, pages
 from tests.e2e.placements import sidecar
-from tests.serving import serving
-from tests.shell.calling import eventually
+from tests.support.calling import eventually
+from tests.support.serving import serving
 from tests.test_docs import ROOT, blocks
 
 HOW_TO = ROOT / "docs/how-to/browsers.md"

@@ -19,7 +19,7 @@ from examples.legacy_server.agents import AGENTS, Context
 from examples.legacy_server.server import create_app
 from tests.contract.reference import Event
 from tests.contract.sequence import Page
-from tests.shell.calling import Call, http
+from tests.support.calling import Call, http
 
 
 class Loop(asyncio.SelectorEventLoop):

@@ -20,7 +20,7 @@ from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.guard import MemoryGuard
 from tests.contract.reference import Answer, Event, refusals, stopped, violations
-from tests.shell.calling import Call, http
+from tests.support.calling import Call, http
 
 Page = dict[str, str]
 """What a page shows: the questions by their ids."""

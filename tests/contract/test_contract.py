@@ -11,7 +11,7 @@ from ap_resume_shim.backends import load_backend
 from tests.contract import VARIABLE, violated
 from tests.contract.legacy import LegacyServer, Loop
 from tests.contract.sequence import Sequence
-from tests.seeding import seeds
+from tests.support.seeding import seeds
 
 PARTS = 4
 """For processes that run tests side by side."""

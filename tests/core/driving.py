@@ -9,8 +9,12 @@ from typing import Any, Literal
 
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import NATIVE, Dialect, Found, Lookup, Started, Tells, Verdict
+from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
-from ap_resume_shim.core.exchange import (
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.protocol import Mode, Resume, parse
+from ap_resume_shim.core.steps import (
     Accepted,
     Answer,
     Ask,
@@ -43,10 +47,6 @@ from ap_resume_shim.core.exchange import (
     UncommittedResume,
     Unsettled,
 )
-from ap_resume_shim.core.flow import resume_flow
-from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.protocol import Mode, Resume, parse
-from ap_resume_shim.core.reading import read_refusal
 
 NOW = "2026-11-24T12:00:00+00:00"
 ASKS = Found("interrupted", (Interrupt("q1", "sure?"),), agent_id="agent")

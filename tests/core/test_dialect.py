@@ -9,8 +9,8 @@ import pytest
 
 from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Started
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.core.exchange import Response
 from ap_resume_shim.core.protocol import Mode, parse
+from ap_resume_shim.core.steps import Response
 
 PLAIN = Dialect()
 RESUME, FOUND, STARTED = parse(b'{"thread_id": "t"}', Mode.STREAM, now=""), Found("idle"), Started("r1")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core.answering import REPLAYED, STREAM_HEADERS
 from ap_resume_shim.core.dialect import Found, Started
 from ap_resume_shim.core.errors import (
     HoldLapsed,
@@ -23,9 +22,10 @@ from ap_resume_shim.core.errors import (
     UpstreamUnreachable,
     UpstreamUnrecognised,
 )
-from ap_resume_shim.core.exchange import Kept, Reply, Request, Response, StreamReply, UncommittedResume
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.responses import REPLAYED, STREAM_HEADERS
+from ap_resume_shim.core.steps import Kept, Reply, Request, Response, StreamReply, UncommittedResume
 from tests.core.driving import (
     ASKS,
     ASKS_NEXT,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.differential.origin import Door
-from tests.redis_server import free_port
+from tests.support.redis_server import free_port
 
 SIDECAR = "sidecar"
 PEERS = ("nginx", "haproxy", "caddy")

@@ -20,12 +20,12 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from ap_resume_shim import ResumeShim, ReverseProxy
-from ap_resume_shim.transports import Address
-from ap_resume_shim.transports.httpx import HttpxTransport
+from ap_resume_shim.proxy.httpx_transport import HttpxTransport
+from ap_resume_shim.proxy.transport import Address
 from examples.legacy_server.server import create_app
 from tests.servers.apps.py.tap import Tap
 from tests.servers.run import start
-from tests.serving import serving
+from tests.support.serving import serving
 
 PLACEMENTS = ("inside", "wrapped", "mounted", "sidecar")
 BACKENDS = ("langgraph", "langgraph-old", "langgraph-js", "aegra", "agent-protocol")

@@ -24,9 +24,9 @@ from ap_resume_shim.core.protocol import Mode
 from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver
 from tests.e2e.placements import app_of
 from tests.e2e.world import MODES
-from tests.outcome import KEPT, Outcome
-from tests.redis_server import RedisServer
-from tests.serving import serving
+from tests.support.outcome import KEPT, Outcome
+from tests.support.redis_server import RedisServer
+from tests.support.serving import serving
 
 WHO = "x-resume"
 """The header that numbers a round's resumes: the shim passes it on, with the lookups and with the resume."""

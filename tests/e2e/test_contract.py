@@ -14,8 +14,8 @@ from tests.contract import VARIABLE, violated
 from tests.contract.langgraph import LangGraphServer
 from tests.contract.sequence import Sequence
 from tests.e2e.placements import real_server
-from tests.outcome import KEPT
-from tests.seeding import seeds
+from tests.support.outcome import KEPT
+from tests.support.seeding import seeds
 
 AT_ONCE = 24
 """Sequences at the same time: the server takes runs from its queue once in a second or so."""

@@ -7,7 +7,7 @@ import pytest
 from ap_resume_shim.core.protocol import Mode
 from tests.e2e.test_verdicts import pending
 from tests.e2e.world import World
-from tests.outcome import Outcome
+from tests.support.outcome import Outcome
 
 
 def not_pending(outcome: Outcome) -> bool:

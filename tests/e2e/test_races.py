@@ -11,7 +11,7 @@ from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
 from tests.e2e.drivers import eventually
 from tests.e2e.world import World
-from tests.leaving import leaving
+from tests.support.leaving import leaving
 
 
 def test_of_concurrent_resumes_exactly_one_is_forwarded(world: World, mode: Mode) -> None:

@@ -20,8 +20,8 @@ from tests.e2e.conftest import chosen as choose
 from tests.e2e.drivers import eventually
 from tests.e2e.placements import PLACEMENTS
 from tests.e2e.replicas import Point, Replicas, Sidecar, replicas
-from tests.outcome import Outcome
-from tests.redis_server import RedisServer, redis_server
+from tests.support.outcome import Outcome
+from tests.support.redis_server import RedisServer, redis_server
 
 ROUNDS = int(os.environ.get("AP_TEST_ROUNDS", "5"))
 KILLS = max(2, ROUNDS // 5)

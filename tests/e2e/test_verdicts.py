@@ -8,7 +8,7 @@ from ap_resume_shim.core.protocol import Mode
 from tests.e2e.drivers import eventually
 from tests.e2e.placements import GRAPHS
 from tests.e2e.world import World
-from tests.outcome import Outcome
+from tests.support.outcome import Outcome
 
 
 def refused(world: World, thread: str, outcome: Outcome, status: int, code: str, runs_before: int = 1) -> None:

@@ -11,7 +11,7 @@ import httpx
 from ap_resume_shim.core.protocol import Mode
 from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver, eventually
 from tests.e2e.placements import Place
-from tests.outcome import KEPT, Outcome
+from tests.support.outcome import KEPT, Outcome
 
 MODES = tuple(Mode)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ap_resume_shim.backends import BACKENDS, load_backend
-from ap_resume_shim.describing import describe
+from ap_resume_shim.tools.describe import describe
 from tests.families.subjects import subjects
 from tests.families.test_values import VALUES
 

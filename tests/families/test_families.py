@@ -14,9 +14,9 @@ from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
 from tests.families.driver import eventually
 from tests.families.world import Same, Thread, Untouched, World
-from tests.leaving import leaving
-from tests.outcome import Outcome
-from tests.serving import serving
+from tests.support.leaving import leaving
+from tests.support.outcome import Outcome
+from tests.support.serving import serving
 
 
 def pending(world: World, thread: Thread) -> list[dict[str, Any]]:

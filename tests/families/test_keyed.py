@@ -13,8 +13,8 @@ from ap_resume_shim.core.protocol import Mode
 from tests.families.driver import eventually
 from tests.families.test_families import pending
 from tests.families.world import Same, Thread, Untouched, World
-from tests.outcome import Outcome
-from tests.serving import serving
+from tests.support.outcome import Outcome
+from tests.support.serving import serving
 
 BUSY = ("thread_busy", "resume_in_progress")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.health import not_found
+from ap_resume_shim.sidecar.health import not_found
 from tests.families.driver import Driver
 from tests.families.world import Same, Untouched, World
 from tests.servers.apps.py.tap import Tap
-from tests.sidecar import sidecar
+from tests.support.sidecar import sidecar
 
 ALICE, BOB = {"authorization": "Bearer alice"}, {"authorization": "Bearer bob"}
 

@@ -16,9 +16,9 @@ from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
 from tests.e2e.placements import real_server
 from tests.families.driver import Driver, eventually
-from tests.outcome import KEPT, Outcome
 from tests.servers.apps.py.tap import Tap
-from tests.serving import serving
+from tests.support.outcome import KEPT, Outcome
+from tests.support.serving import serving
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tests.fuzz import VARIABLE, reading
 from tests.fuzz.hostile import SEEDS, drafted, mutated
 from tests.fuzz.reading import Message
 from tests.fuzz.world import PATIENCE, Heard, World, agent, digest, digest_of, settled, world
-from tests.seeding import seeds
+from tests.support.seeding import seeds
 
 ROUTES = {"": b"/runs", "/wait": b"/runs/wait", "/stream": b"/runs/stream"}
 DROPPED = frozenset(

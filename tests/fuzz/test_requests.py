@@ -19,7 +19,7 @@ from tests.fuzz import VARIABLE, reading
 from tests.fuzz.drafts import SEEDS, mutated
 from tests.fuzz.reading import Message
 from tests.fuzz.world import PATIENCE, QUIET, Heard, World, agent, digest, digest_of, settled, world
-from tests.seeding import seeds
+from tests.support.seeding import seeds
 
 ROUTES = ("/runs/resume", "/runs/resume/wait", "/runs/resume/stream")
 SENDS = (b"/runs", b"/runs/wait", b"/runs/stream")

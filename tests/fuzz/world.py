@@ -15,7 +15,7 @@ from tests.differential.client import Client, Ended
 from tests.differential.origin import Door, Exchange, Request, answer, chunk, running_origin
 from tests.differential.rows import eventually
 from tests.fuzz import reading
-from tests.sidecar import Sidecar, sidecar
+from tests.support.sidecar import Sidecar, sidecar
 
 PATIENCE = 10.0
 """Seconds after which an exchange that has neither been answered nor closed hangs."""

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from ap_resume_shim.guard import Arrival, FallbackGuard, Guard, MemoryGuard, Ticket
 from ap_resume_shim.guard.redis import RedisGuard
-from tests.redis_server import RedisServer, redis_server
+from tests.support.redis_server import RedisServer, redis_server
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from ap_resume_shim.core.exchange import Entry, Reply
+from ap_resume_shim.core.steps import Entry, Reply
 from ap_resume_shim.guard import Ticket
 from ap_resume_shim.guard.contents import owned, seen_by
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_ledger import FORMAT
 from ap_resume_shim.guard.sealing import seal, unseal
-from ap_resume_shim.watching import Page
+from ap_resume_shim.runtime.traffic_observer import Page
 from tests.guard.conftest import Replicas, arrived, claims
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ap_resume_shim.core.exchange import Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
 from ap_resume_shim.guard import Ticket
 from tests.guard.conftest import Replicas, arrived, claims, taken
 

@@ -16,7 +16,7 @@ from ap_resume_shim.guard.ledger import FallbackLedger
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_ledger import FORMAT
 from tests.guard.conftest import Clock, Replicas, arrived, claims
-from tests.redis_server import RedisServer, redis_server
+from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.anyio
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from ap_resume_shim import MemoryGuard
-from ap_resume_shim.core.exchange import Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
 from ap_resume_shim.guard import Ticket
-from ap_resume_shim.guard.arrival import IDS_LIFETIME
+from ap_resume_shim.guard.base import IDS_LIFETIME
 from tests.guard.conftest import Clock
 
 T = TypeVar("T")

@@ -12,12 +12,12 @@ import pytest
 from redis.asyncio import Redis
 
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
-from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.core.steps import Kept, Reply
 from ap_resume_shim.guard import FallbackGuard, MemoryGuard, Ticket
 from ap_resume_shim.guard.redis import RedisGuard
-from ap_resume_shim.guard.scripts import PRELUDE
+from ap_resume_shim.guard.redis_scripts import PRELUDE
 from tests.guard.conftest import arrived, claims, taken
-from tests.redis_server import RedisServer, redis_server
+from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.anyio
 

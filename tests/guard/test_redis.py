@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 
 from ap_resume_shim import ConfigurationError
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
-from ap_resume_shim.core.exchange import Kept, Reply
+from ap_resume_shim.core.steps import Kept, Reply
 from ap_resume_shim.guard import Ticket, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.guard.conftest import Clock, arrived, claims, taken
-from tests.redis_server import RedisServer, free_port, redis_server
+from tests.support.redis_server import RedisServer, free_port, redis_server
 
 pytestmark = pytest.mark.anyio
 

@@ -12,12 +12,12 @@ from redis.exceptions import ResponseError
 
 from ap_resume_shim import ConfigurationError
 from ap_resume_shim.core.errors import GuardMisconfigured, GuardUnavailable
-from ap_resume_shim.core.exchange import Reply
+from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.guard import Guard, Ticket, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_faults import permanent_fault
 from tests.guard.conftest import arrived, claims, taken
-from tests.redis_server import RedisServer, free_port, redis_server
+from tests.support.redis_server import RedisServer, free_port, redis_server
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from ap_resume_shim.core.dialect import Found, GoOn, Lookup, Verdict
 from ap_resume_shim.core.errors import NotFound
-from ap_resume_shim.core.exchange import Ask, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.steps import Ask, Request, Response
 from tests.core.driving import RUN_ENDED, RUN_GOES_ON, Plain
 
 GATES = 4

@@ -18,7 +18,9 @@ from ap_resume_shim.core.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from ap_resume_shim.core.exchange import (
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.protocol import Mode, parse
+from ap_resume_shim.core.steps import (
     Accepted,
     Answer,
     Ask,
@@ -48,8 +50,6 @@ from ap_resume_shim.core.exchange import (
     Unsettled,
     Untaken,
 )
-from ap_resume_shim.core.flow import resume_flow
-from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.guard import Arrival, Guard, Ticket
 from ap_resume_shim.guard.outbox import Outbox
 from ap_resume_shim.guard.redis import RedisGuard

@@ -30,15 +30,15 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from ap_resume_shim.core.answering import REPLAYED
-from ap_resume_shim.core.exchange import Reply, Settings, StreamReply
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.responses import REPLAYED
+from ap_resume_shim.core.steps import Reply, Settings, StreamReply
 from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.guard import redis as redis_guard
-from ap_resume_shim.guard.scripts import PRELUDE
+from ap_resume_shim.guard.redis_scripts import PRELUDE
 from tests.model.backend import GATES, Backend, Kind, Said, Thread
 from tests.model.replica import FAULTS, FORMS, LEASE, PLACES, Clock, Form, ModelOutbox, Replica, SharedGuard, UnderWay
-from tests.redis_server import redis_server
+from tests.support.redis_server import redis_server
 
 FULL = os.environ.get("AP_TEST_MODEL") in ("full", "random")
 KINDS = (

@@ -29,7 +29,7 @@ from tests.recordings import BACKENDS, HERE, Document, Recording, load_all, load
 from tests.recordings.apps import Heard, Recorder, call, replayed
 from tests.recordings.cases import Body, Case, all_of
 from tests.recordings.tidy import tidy
-from tests.serving import serving
+from tests.support.serving import serving
 
 
 def main(arguments: list[str]) -> None:

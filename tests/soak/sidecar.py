@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.shell.calling import CLIENT, eventually
+from tests.support.calling import CLIENT, eventually
 
 QUIET = 60.0
 """Seconds in which everything has to be let go of."""

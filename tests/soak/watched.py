@@ -16,18 +16,18 @@ import sys
 from collections import Counter
 from typing import Any, cast
 
-from ap_resume_shim import serving
-from ap_resume_shim.cli import main
 from ap_resume_shim.guard.memory import MemoryGuard
-from ap_resume_shim.replies import Client
-from ap_resume_shim.resumption import Resumption
-from ap_resume_shim.upstream import Exchange
-from ap_resume_shim.wire import connection
-from ap_resume_shim.wire.connection import Connection
-from ap_resume_shim.wire.passage import WirePassage
-from ap_resume_shim.wire.request import Request
-from ap_resume_shim.wire.server import Http1Protocol
-from ap_resume_shim.wire.tunnel import _End
+from ap_resume_shim.http1 import connection
+from ap_resume_shim.http1.connection import Connection
+from ap_resume_shim.http1.request_response_cycle import Request
+from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.tunnel import _End
+from ap_resume_shim.http1.upstream_exchange import WirePassage
+from ap_resume_shim.runtime.client import Client
+from ap_resume_shim.runtime.driver import Resumption
+from ap_resume_shim.runtime.exchange import Exchange
+from ap_resume_shim.sidecar import server as serving
+from ap_resume_shim.sidecar.cli import main
 
 PASSING = (Http1Protocol, Request, WirePassage, Connection, _End, Exchange, Resumption, Client)
 """What lives no longer than a connection, a request or a resume."""

@@ -14,9 +14,9 @@ from starlette.types import ASGIApp
 from ap_resume_shim import ConfigurationError, Guard, Limits, MemoryGuard, ResumeError, ResumeShim, ReverseProxy
 from ap_resume_shim.backends import BACKENDS, load_backend
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.forwarding import Forwarding
-from ap_resume_shim.transports.httpx import HttpxTransport
-from ap_resume_shim.wire.client import WireTransport
+from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.proxy.forwarded import Forwarding
+from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 
 
 def added(starlette: Starlette, fastapi: FastAPI) -> None:

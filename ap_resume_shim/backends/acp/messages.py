@@ -1,0 +1,184 @@
+"""ACP's runs and messages: what they tell of a thread, and how an answer becomes one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from ap_resume_shim.core import sse, strictjson
+from ap_resume_shim.core.dialect import Found, Note, ThreadStatus
+from ap_resume_shim.core.errors import UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.steps import Ended, Entry, Headers, Response, segment
+
+_STATUS: dict[str, ThreadStatus] = {
+    "created": "busy",
+    "in-progress": "busy",
+    "cancelling": "busy",
+    "awaiting": "interrupted",
+    "completed": "idle",
+    "failed": "error",
+    "cancelled": "error",
+}
+_LARGEST = 4 * 1024 * 1024
+QUESTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}@.+")
+"""The id of a question: its run's, and the time of its message."""
+
+
+def run_path(run_id: str) -> str:
+    """A run's address."""
+    return f"/runs/{segment(run_id)}"
+
+
+# What runs tell
+
+
+def status_of(run: Any) -> ThreadStatus:
+    """How a run stands. Raises `UpstreamUnrecognised`."""
+    status = run.get("status") if isinstance(run, dict) else None
+    if status not in _STATUS:
+        raise UpstreamUnrecognised(f"The backend knows a run status {status!r}, which the shim does not.")
+    return _STATUS[status]
+
+
+def question(run: dict[str, Any]) -> Interrupt:
+    """What a run asks. Questions have no ids there: the run and the moment are one."""
+    message = (run.get("await_request") or {}).get("message") or {}
+    return Interrupt(f"{run['run_id']}@{message.get('created_at')}", message)
+
+
+def find(runs: list[dict[str, Any]]) -> Found:
+    """How a thread stands, by its runs; `memory` has those that ask, by their questions.
+
+    It is busy as long as any of them is: else an answer that comes late would find the question of another run.
+    """
+    busy = [run for run in runs if status_of(run) == "busy"]
+    if busy:
+        return Found("busy", run_id=busy[0]["run_id"] if len(busy) == 1 else None)
+    newest = max(runs, key=lambda run: str(run.get("created_at")))
+    asking = {question(run).id: run for run in runs if status_of(run) == "interrupted"}
+    return replace(
+        at_rest(runs),
+        status="interrupted" if asking else status_of(newest),
+        agent_id=newest["agent_name"],
+        run_id=newest["run_id"],
+        memory=asking,
+    )
+
+
+def at_rest(runs: list[dict[str, Any]]) -> Found:
+    """What a thread still asks when one of its runs has stopped; that run itself tells what came of it."""
+    asked = tuple(question(run) for run in runs if status_of(run) == "interrupted")
+    times = [str(run["finished_at"]) for run in runs if run.get("finished_at")]
+    return Found("interrupted" if asked else "idle", asked, updated_at=max(times, default=None))
+
+
+def ended(run: Any) -> Ended:
+    """How a run stopped: what it has said so far, and why it failed if it did."""
+    status = status_of(run)
+    output = run.get("output") or []
+    values = {"output": output, "messages": [message_of(message) for message in output]}
+    if status != "error":
+        return Ended(values)
+    return Ended(values, run.get("error") or {"code": run["status"], "message": f"The run was {run['status']}."})
+
+
+def message_of(message: dict[str, Any]) -> dict[str, Any]:
+    """A message in the draft's words."""
+    return {"role": message.get("role"), "content": content_of(message.get("parts") or [])}
+
+
+def content_of(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Texts as one, as the SDK itself joins them; with anything else among them, as blocks."""
+    if all(map(_is_text, parts)):
+        return "".join(part["content"] for part in parts)
+    return [_block(part) for part in parts]
+
+
+def _is_text(part: dict[str, Any]) -> bool:
+    return part.get("content_type") == "text/plain" and part.get("content") is not None
+
+
+def _block(part: dict[str, Any]) -> dict[str, Any]:
+    if _is_text(part):
+        return {"type": "text", "text": part["content"]}
+    return {"type": part.get("content_type"), **{name: value for name, value in part.items() if value is not None}}
+
+
+# What an answer becomes
+
+
+def part(value: Any) -> dict[str, Any]:
+    """An answer as a part of a message. Its content is a string, and `content_type` says of what."""
+    if isinstance(value, str):
+        return {"content_type": "text/plain", "content": value}
+    return {"content_type": "application/json", "content": strictjson.dumps(value).decode()}
+
+
+def parts_of_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The client's messages as parts of the one that a resume is. Raises `UnsupportedInput`."""
+    if len(messages) != 1 or messages[0]["role"] != "user" or set(messages[0]) != {"role", "content"}:
+        raise UnsupportedInput("This backend takes one message, of role `user`, that has a content and nothing else.")
+    content = messages[0]["content"]
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not all(set(block) == {"type", "text"} and block["type"] == "text" for block in blocks):
+        raise UnsupportedInput("Of a message this backend takes texts alone: send another answer as `input`.")
+    return [part(block["text"]) for block in blocks]
+
+
+# What passes
+
+
+class Seen:
+    """Looks on at a run that is started or resumed. What is noted: runs that may ask, and which of them are over."""
+
+    def __init__(self, *, resumed: bool) -> None:
+        self._known = resumed
+        """Whether the run has been noted."""
+        self._events: sse.Decoder | None = None
+        self._body = b""
+
+    def request(self, body: bytes) -> None:
+        """What counts is what the server makes of it."""
+
+    def head(self, status: int, headers: Headers) -> Iterable[Note]:
+        """Whether the answer is a stream."""
+        kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+        self._events = sse.Decoder() if kind.startswith("text/event-stream") else None
+        return ()
+
+    def feed(self, chunk: bytes) -> Iterable[Note]:
+        """Events tell the run from the first on."""
+        if self._events is not None:
+            for event in self._events.feed(chunk):
+                yield from self._note(event.json.get("run") if isinstance(event.json, dict) else None)
+        elif len(self._body) < _LARGEST:
+            self._body += chunk
+
+    def end(self, *, complete: bool) -> Iterable[Note]:
+        """Other answers are the run."""
+        return self._note(Response(200, (), self._body).json)
+
+    def _note(self, run: Any) -> Iterator[Note]:
+        if not isinstance(run, dict) or not {"run_id", "session_id"} <= set(run):
+            return
+        over = _STATUS.get(run.get("status", "")) in ("idle", "error")
+        if over and self._known:
+            yield str(run["session_id"]), Entry({"run_id": run["run_id"], "over": True})
+        elif not over and not self._known:
+            self._known = True
+            yield str(run["session_id"]), Entry({"run_id": run["run_id"]})
+
+
+def seen_runs(entries: Iterable[Entry]) -> dict[str, bool]:
+    """Whether each run that was seen is over, the newest first; entries that cannot be read are skipped."""
+    over: dict[str, bool] = {}
+    for entry in entries:
+        match entry.facts:
+            case {"run_id": str(run_id), "over": bool(ended)}:
+                over.setdefault(run_id, ended)
+            case {"run_id": str(run_id)}:
+                over.setdefault(run_id, False)
+    return over

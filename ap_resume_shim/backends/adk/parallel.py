@@ -1,0 +1,52 @@
+"""Which answers one message to ADK carries. The server answers 200 to every combination, and loses some answers.
+
+- A user's event belongs to one branch, that of one of the calls that it answers, and an agent reads the events of its
+  own branch: agents that work side by side (`ParallelAgent`, or as nodes of a workflow) are answered one by one.
+- Beside a confirmation, an agent loses every other answer of the message. Before a confirmation, it waits with them.
+- With resumability, an agent waits until it has an answer to each of its calls that have no result yet; so does a
+  workflow for its own nodes, with or without. It waits without any event, so that the session looks busy for ever.
+- With resumability, an agent of a sequence or of a parallel group ends with the first answers, and hears no others.
+
+Each combination was tried on the real server (google-adk 2.13.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ap_resume_shim.backends.adk.session import CONFIRMATION, Question, Session
+from ap_resume_shim.core.errors import MultipleInterrupts
+
+
+def check_together(answered: Sequence[Question], session: Session) -> None:
+    """Raise `MultipleInterrupts` for answers that one message cannot carry, or that must not come without others."""
+    ids = {question.id for question in answered}
+    runs = {question.invocation_id for question in answered}
+    left = [question for question in session.open.values() if question.invocation_id in runs and question.id not in ids]
+    if answered and (problem := _problem(answered, left, session)):
+        raise MultipleInterrupts(problem, [question.interrupt for question in session.open.values()])
+
+
+def _problem(answered: Sequence[Question], left: Sequence[Question], session: Session) -> str | None:
+    if any(question.of_workflow for question in answered):
+        if not all(question.of_workflow for question in answered):
+            return "These are questions of a workflow and of an agent in it: answer them one after the other."
+        return _ALL if any(question.of_workflow for question in left) else None
+    if len({(question.branch, question.author) for question in answered}) > 1:
+        return "These are questions of several agents: answer those of one agent at a time."
+    first = answered[0]
+    beside = [q for q in left if (q.branch, q.author) == (first.branch, first.author) and not q.of_workflow]
+    confirmations = [question for question in answered if question.name == CONFIRMATION]
+    others = [question for question in beside if question.name != CONFIRMATION]
+    if confirmations and len(confirmations) < len(answered):
+        return "The agent loses other answers beside a confirmation: send the confirmation first."
+    if not confirmations and len(others) < len(beside):
+        return "The agent waits for a confirmation before it hears other answers: send the confirmation first."
+    alike = [question for question in beside if question not in others] if confirmations else others
+    if session.in_group(first):
+        return _ALL if alike else None
+    waits = not confirmations and not all(question.call_id in session.first_news for question in answered)
+    return _ALL if waits and any(question.call_id not in session.first_news for question in alike) else None
+
+
+_ALL = "The agent takes the answers to all of these at once: send `input` as an object {interrupt id: answer}."

@@ -1,0 +1,68 @@
+"""What AgentOS takes as an answer, as a JSON Schema for clients.
+
+The server has no schemas of its own: forms, options and choices stand in the question, in words of its own.
+`agno_answer` refuses what the server would convert or misunderstand beyond that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ap_resume_shim.backends.agno.answer import Part, needs_of
+
+Schema = dict[str, Any]
+
+_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array", "dict": "object"}
+_DECISION: Schema = {"type": "boolean"}
+
+
+def of_tool(kind: str, tool: Part) -> Schema:
+    """Of the answer to a tool, by what the tool waits for."""
+    match kind:
+        case "confirmation":
+            note = {"confirmed": {"const": False}, "confirmation_note": {"type": "string"}}
+            return {"anyOf": [_DECISION, {"type": "object", "properties": note, "required": [*note]}]}
+        case "external_execution":
+            return {"type": ["string", "array"]}
+        case "user_feedback":
+            questions: list[Part] = tool.get("user_feedback_schema") or []
+            return _object({q["question"]: _labels(q) for q in questions}, [q["question"] for q in questions])
+    fields: list[Part] = tool.get("user_input_schema") or []
+    typed = tool.get("tool_name") != "get_user_input"
+    known = {field["name"]: _field(field) if typed else {} for field in fields}
+    return _object(known, [field["name"] for field in fields if field.get("value") is None])
+
+
+def of_step(step: Part) -> Schema | None:
+    """Of the answer to a step; None where it waits for several things at once, which have names of their own."""
+    match needs_of(step):
+        case ["confirmed"]:
+            return {"type": ["boolean", "object"]}
+        case ["selected_choices"]:
+            most = {} if step.get("allow_multiple_selections") else {"maxItems": 1}
+            return {"type": "array", "items": {"enum": step.get("available_choices") or []}, "minItems": 1, **most}
+        case ["user_input"]:
+            fields: list[Part] = step.get("user_input_schema") or []
+            required = [field["name"] for field in fields if field.get("required", True)]
+            return _object({field["name"]: _field(field, null=True) for field in fields}, required)
+    return None
+
+
+def _object(properties: dict[str, Schema], required: Iterable[str]) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _field(field: Part, *, null: bool = False) -> Schema:
+    """A field of a form; types such as `str | None` are told in the question alone."""
+    name = _TYPES.get(field.get("field_type") or "")
+    kind: Schema = {} if name is None else {"type": [name, "null"] if null else name}
+    allowed = field.get("allowed_values")
+    about = {"description": field["description"]} if field.get("description") else {}
+    return {**kind, **({"enum": [*allowed, None] if null else allowed} if allowed else {}), **about}
+
+
+def _labels(question: Part) -> Schema:
+    """The labels that a person selects; others are taken as well."""
+    most = {} if question.get("multi_select") else {"maxItems": 1}
+    return {"type": "array", "items": {"type": "string"}, **most}

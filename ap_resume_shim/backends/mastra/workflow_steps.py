@@ -1,0 +1,89 @@
+"""A workflow's run, as Mastra's server tells it: which of its steps ask, and what has come of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ap_resume_shim.backends.mastra.messages import plain
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.steps import Ended
+
+QUESTION_ID = re.compile(r".+@\d{13}", re.DOTALL)
+"""The id of a question: its step, and the time in milliseconds at which the step asked."""
+_META = "__workflow_meta"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A step that waits for its answer.
+
+    A step may ask again, so that the time belongs to its question's id.
+    """
+
+    path: tuple[str, ...]
+    """The step's name, below those of the workflows that it is nested in."""
+    value: Any
+    asked_at: Any
+    item: int | None = None
+    """Which of its items a `foreach` asks about."""
+    schema: Any = None
+    """Of its answer."""
+
+    @property
+    def step(self) -> str:
+        """The step, as the server calls it where it tells of it."""
+        return ".".join(self.path)
+
+    @property
+    def interrupt(self) -> Interrupt:
+        """As the client sees it."""
+        item = "" if self.item is None else f"[{self.item}]"
+        return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value, self.schema)
+
+
+def questions_of(steps: dict[str, Any]) -> tuple[Question, ...]:
+    """The questions that are pending. Steps of nested workflows stand beside the others, under dotted names."""
+    asking = {name: step for name, step in steps.items() if step.get("status") == "suspended"}
+    leaves = (name for name in asking if not any(other.startswith(f"{name}.") for other in asking))
+    return tuple(question for name in leaves for question in _questions(_path(name, steps), asking[name]))
+
+
+def without_meta(payload: Any) -> Any:
+    """What the step asked with, without what the server keeps there."""
+    if not isinstance(payload, dict) or _META not in payload:
+        return payload
+    return {key: value for key, value in payload.items() if key != _META} or None
+
+
+def outcome(run: dict[str, Any]) -> Ended:
+    """What has come of a run: its result, or why there is none."""
+    match run.get("status"):
+        case "failed":
+            return Ended(error=plain(run.get("error")) or {"message": "The workflow failed."})
+        case "canceled":
+            return Ended(error={"message": "The run was cancelled."})
+        case "tripwire":
+            return Ended(error=run.get("tripwire") or {"message": "The run was stopped by a processor."})
+    return Ended(run.get("result"))
+
+
+def _questions(path: tuple[str, ...], step: dict[str, Any]) -> Iterator[Question]:
+    payload = step.get("suspendPayload")
+    meta = payload.get(_META, {}) if isinstance(payload, dict) else {}
+    items = meta.get("foreachOutput")
+    if items is None:
+        yield Question((*path, *meta.get("path", ())), without_meta(payload), step.get("suspendedAt"))
+        return
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and item.get("status") == "suspended":
+            for question in _questions(path, item):
+                yield Question(question.path, question.value, question.asked_at, index)
+
+
+def _path(name: str, steps: dict[str, Any]) -> tuple[str, ...]:
+    """What stands before a dot is a workflow if there is a step of that name: a step's own name may have dots too."""
+    above = max((other for other in steps if name.startswith(f"{other}.")), key=len, default=None)
+    return (name,) if above is None else (*_path(above, steps), name.removeprefix(f"{above}."))

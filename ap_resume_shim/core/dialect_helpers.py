@@ -1,0 +1,193 @@
+"""Reading a backend's answers: what every dialect does alike, and the rules in which they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.errors import (
+    AgentNotFound,
+    InvalidRequest,
+    RequestTooLarge,
+    ResumeError,
+    ThreadBusy,
+    ThreadNotFound,
+    ThreadNotInterrupted,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnrecognised,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ap_resume_shim.core.steps import Response
+
+E = TypeVar("E", bound=ResumeError)
+
+RAISES: dict[str, tuple[type[ResumeError], str, str]] = {
+    "thread_not_found": (
+        ThreadNotFound,
+        "The backend does not know the thread",
+        "Check `thread_id`, and whose credentials you send.",
+    ),
+    "agent_not_found": (
+        AgentNotFound,
+        "The backend does not know the agent",
+        "Leave `agent_id` out to use the thread's own.",
+    ),
+    "thread_not_interrupted": (
+        ThreadNotInterrupted,
+        "The backend says that the thread is not interrupted",
+        "Read the thread: there is nothing to answer.",
+    ),
+    "thread_busy": (
+        ThreadBusy,
+        "The backend says that the thread is busy",
+        "Wait until it is interrupted again.",
+    ),
+    "invalid_request": (InvalidRequest, "The backend refused the body", "Change what it names, and send it again."),
+    "request_too_large": (RequestTooLarge, "The backend does not take a body of this size", "Send a smaller one."),
+    "upstream_error": (UpstreamError, "The backend failed", "Look into its log."),
+}
+"""What a rule can make of an answer: the error, what it says, and what to do next."""
+
+_REFUSED = {
+    401: "Send credentials that it accepts.",
+    403: "Ask for permission, or send other credentials.",
+    429: "Try again later.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A refusal that says more, or something else, than its status: the first rule that fits counts."""
+
+    status: int
+    raises: str
+    contains: str = ""
+    """A part of the error's text, compared without case."""
+
+    def fits(self, status: int, text: str) -> bool:
+        """Whether the rule is about this answer."""
+        return status == self.status and self.contains.lower() in text.lower()
+
+
+_COMMON = (
+    Rule(404, "thread_not_found"),
+    Rule(409, "thread_busy"),
+    Rule(413, "request_too_large"),
+    Rule(400, "invalid_request"),
+    Rule(422, "invalid_request"),
+)
+
+
+def read_lookup(response: Response, rules: Iterable[Rule] = ()) -> Any:
+    """The JSON of a lookup; raises what a refusal means."""
+    if response.ok:
+        value = response.json
+        if isinstance(value, dict | list):
+            return value
+        raise _unrecognised(response)
+    raise read_refusal(response, rules)
+
+
+def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
+    """What a status of 300 or more means."""
+    text = error_text(response)
+    if response.status in (401, 403, 429):
+        kept = tuple((k.lower(), v) for k, v in response.headers if k.lower() in ("www-authenticate", "retry-after"))
+        refused = partial(UpstreamRefused, response.status, headers=kept)
+        means = f"The backend refused the request with {response.status}"
+        return quoting(refused, means, text, _REFUSED[response.status])
+    for rule in (*rules, *_COMMON):
+        if rule.fits(response.status, text):
+            kind, means, advice = RAISES[rule.raises]
+            return quoting(kind, means, text, advice)
+    if response.status >= 500:
+        failed = partial(UpstreamError, metadata={"upstream_status": response.status})
+        return quoting(failed, f"The backend failed with {response.status}", text, "Look into its log.")
+    if (redirect := read_redirect(response)) is not None:
+        metadata = {"upstream_status": response.status, "location": redirect.path}
+        return UpstreamUnrecognised(redirect.message, metadata, detail=redirect.detail)
+    return _unrecognised(response)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A redirect of the backend, which the shim does not follow: credentials would go where nobody sent them."""
+
+    status: int
+    path: str
+    """Where it leads, for clients, who must not learn of addresses inside."""
+    address: str
+    """Where it leads, for logs: without credentials and query."""
+
+    @property
+    def message(self) -> str:
+        """For clients."""
+        return f"{self._means(self.path)} The log of the shim has the whole address."
+
+    @property
+    def detail(self) -> str:
+        """For logs."""
+        return self._means(self.address)
+
+    def _means(self, where: str) -> str:
+        advice = (
+            "Let the backend take paths without a slash at their end (Django: APPEND_SLASH), or write its paths with "
+            "one in a profile."
+            if self.path[1:].endswith("/")
+            else "Check the prefix and the address of the backend (its host, http or https), and the credentials."
+        )
+        return f"The backend redirects ({self.status}) to {where}, and the shim follows no redirects. {advice}"
+
+
+def read_redirect(response: Response) -> Redirect | None:
+    """Where an answer redirects to; None for any other answer."""
+    location = response.header("location")
+    if not location or response.status not in (301, 302, 303, 307, 308):
+        return None
+    try:
+        url = urlsplit(location[:2000])
+    except ValueError:
+        return Redirect(response.status, _NO_ADDRESS, _NO_ADDRESS)
+    host = url.netloc.rpartition("@")[2]
+    path = url.path or "/"
+    return Redirect(response.status, path[:200], f"{url.scheme}://{host}{path}" if host else path)
+
+
+_NO_ADDRESS = "an address that is none"
+
+
+def quoting(kind: Callable[..., E], means: str, text: str, advice: str = "") -> E:
+    """An error with the backend's own words, which logs do not get: they may repeat what the client answered."""
+    text = text.strip().rstrip(".")
+    detail = f"{means}. {advice}".rstrip()
+    return kind(f"{means}: {text}. {advice}".rstrip() if text else detail, detail=detail)
+
+
+def _unrecognised(response: Response) -> UpstreamUnrecognised:
+    return UpstreamUnrecognised(
+        f"The backend answered {response.status} with something that its dialect does not know. "
+        "Is it the kind of server that the shim was told?",
+        {"upstream_status": response.status, "upstream_body": _harmless(response.text)},
+    )
+
+
+def error_text(response: Response) -> str:
+    """What an error answer says: FastAPI's `detail`, a `message`, or the plain text of older servers."""
+    value = response.json
+    if isinstance(value, dict):
+        value = value.get("detail") or value.get("message") or value.get("error") or value
+    if value is None:
+        return _harmless(response.text)
+    return _harmless(value if isinstance(value, str) else strictjson.dumps(value).decode())
+
+
+def _harmless(text: str) -> str:
+    """The beginning of a text, unless it is a stack trace: those stay on the server."""
+    return "(a stack trace, see the backend's own log)" if "Traceback (most recent call" in text else text[:500]

@@ -1,0 +1,227 @@
+"""After the resume was forwarded: the answer, in the client's mode, from what the backend answers in its own.
+
+Of a run that was resumed the flow knows two things (`core.courses`): that the resume was taken, and how the run ends.
+With these, a mode that the backend lacks is made from what it has: polled, drained, or held open for the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.acceptance import Case, has_ended, headers
+from ap_resume_shim.core.dialect import Found, Lookup, Started
+from ap_resume_shim.core.errors import NotFound, ResumeError
+from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.protocol import Mode, Run, RunStatus, wait_response
+from ap_resume_shim.core.run_outcome import Course, Named, Streamed, course_of, name, open_join
+from ap_resume_shim.core.steps import (
+    Answer,
+    Ask,
+    Begin,
+    ClientGone,
+    Ended,
+    Finish,
+    Flow,
+    Headers,
+    Pause,
+    ReadEvents,
+    Remember,
+    Reply,
+    Response,
+    Rival,
+    Settled,
+    Step,
+    StreamReply,
+    Tell,
+)
+
+REPLAYED = ("idempotency-replayed", "true")
+
+STREAM_HEADERS: Headers = (
+    ("cache-control", "no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+    ("incremental", "?1"),  # RFC 10036
+)
+
+
+def answer(case: Case, response: Response | None) -> Flow:
+    """Answer the client; `response` is the backend's at its head, None where it was not there within the grace."""
+    run = course_of(case, response)
+    answers = {Mode.BACKGROUND: _background, Mode.WAIT: _wait, Mode.STREAM: _stream}
+    yield from answers[case.resume.mode](case, run)
+
+
+def _background(case: Case, run: Course) -> Flow:
+    yield from run.accept()
+    started = yield from name(case, run)
+    failed = {} if started.error is None else {"error": started.error}
+    told = _run(case, started, started.status, failed)
+    yield Answer(Reply(200, told.as_json(), headers(case, started)))
+    if run.held:
+        yield from run.end()
+        yield Settled()
+    yield from _complete(case, started)
+
+
+def _wait(case: Case, run: Course) -> Flow:
+    try:
+        yield from run.accept()
+        ended = yield from run.end()
+    except ClientGone:
+        yield from cancel(case, run.started)
+        raise
+    started = yield from name(case, run)
+    after = yield from _look_again(case)
+    if after.status != "busy":
+        yield Settled()
+    if ids := set(after.ids) - set(case.found.ids):  # the others were stored with the claim
+        yield Remember(tuple(sorted(ids)))
+    status, metadata = _outcome(ended, after)
+    told = _run(case, started, status, metadata, started.updated_at or after.updated_at)
+    values = ended.values if ended.values is not None else after.values
+    yield Answer(Reply(200, wait_response(told, values), headers(case, started)))
+    yield from _complete(case, started)
+
+
+def _stream(case: Case, run: Course) -> Flow:
+    try:
+        yield from run.accept()
+        started = yield from name(case, run)
+        if isinstance(run, Streamed):
+            yield from _relay(case, started, run.head)
+        elif not (isinstance(run, Named) and (yield from _relay_joined(case, started))):
+            yield from _make_stream(case, started, run)
+    except ClientGone:
+        yield from cancel(case, run.started)
+        raise
+    yield Settled()
+    yield from _complete(case, started)
+
+
+def _relay(case: Case, started: Started, head: bytes, *more: tuple[str, str]) -> Flow:
+    """Pass on the backend's stream, of which `head` was read, in the client's events."""
+    reframer = sse.Named(case.dialect.reframer(case.resume, started), started.run_id)
+    yield Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *more)))
+
+
+def _relay_joined(case: Case, started: Started, *more: tuple[str, str]) -> Generator[Step, Any, bool]:
+    """Pass on the stream of a run that goes on already; False where that cannot be had."""
+    response = yield from open_join(case.dialect.join(case.resume, started), case.dialect.event_types)
+    if response is None:
+        return False
+    head = yield ReadEvents(case.settings.stream_grace, case.dialect.begun)
+    yield from _relay(case, started, head or b"", *more)
+    return True
+
+
+def join(case: Case, started: Started) -> Generator[Step, Any, bool]:
+    """Give who asks again the rest of the stream of a run that has not ended; False where that cannot be had."""
+    reading = case.dialect.run(case.resume, started)
+    if reading is None or case.dialect.join(case.resume, started) is None:
+        return False
+    (read,) = yield Ask((reading,))
+    if not read.ok or case.dialect.has_ended(read):
+        return False
+    try:
+        joined = yield from _relay_joined(case, started, REPLAYED)
+    except ClientGone:
+        yield from cancel(case, started)
+        raise
+    return joined
+
+
+def _make_stream(case: Case, started: Started, run: Course) -> Flow:
+    """Events of what the backend tells without any: which run it is, and what came of it."""
+    emitter = Emitter(case.resume.body.stream_modes)
+    yield Begin((*headers(case, started), *STREAM_HEADERS))
+    yield Tell(sse.encode("metadata", {"run_id": started.run_id}))
+    try:
+        ended = yield from run.end()
+        after = yield from _look_again(case)
+    except ResumeError as failure:
+        yield Tell(emitter.error(failure.body()))
+        raise
+    values = ended.values if ended.values is not None else after.values
+    status, metadata = _outcome(ended, after)
+    yield Tell(emitter.values({} if values is None else values))
+    if status == "error":
+        yield Tell(emitter.error(metadata.get("error")))
+    elif after.interrupts:
+        yield Tell(emitter.interrupted(after.interrupts))
+    yield Finish()
+
+
+def cancel(case: Case, started: Started | None) -> Flow:
+    """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, if none came after it."""
+    if started is None:
+        found = yield from case.look_again(agent=True)
+        if found.run_id is None or found.status != "busy" or (yield Rival()):
+            return
+        started = Started(found.run_id, memory=found.memory)
+    request = case.dialect.cancel(case.resume, started)
+    if request is not None:
+        yield Ask((request,))
+
+
+def _look_again(case: Case) -> Lookup:
+    """How the thread stands after the run; a thread that is gone was deleted on completion."""
+    waited = 0.0
+    while True:
+        try:
+            found = yield from case.look_again()
+        except NotFound:
+            return Found("idle")
+        if found.status != "busy" or waited >= case.settings.settle:
+            return found
+        yield Pause(case.settings.settle_step)
+        waited = round(waited + case.settings.settle_step, 6)
+
+
+def _outcome(ended: Ended, after: Found) -> tuple[RunStatus, dict[str, Any]]:
+    """The run's status by the thread's state: most servers call a run that stopped at a question `success`."""
+    error = ended.error if ended.error is not None else after.error
+    if ended.error is not None or after.answered or (after.status == "error" and not after.interrupts):
+        return "error", {"error": error} if error is not None else {}
+    if after.interrupts and after.status != "busy":
+        return "interrupted", {"interrupts": [interrupt.as_json() for interrupt in after.interrupts]}
+    if after.breakpoint:
+        return "interrupted", {"interrupts": []}
+    return "success", {}
+
+
+def _run(
+    case: Case,
+    started: Started,
+    status: RunStatus,
+    metadata: dict[str, Any],
+    updated_at: str | None = None,
+) -> Run:
+    resume = case.resume
+    created_at = started.created_at or resume.now
+    return Run(
+        run_id=started.run_id,
+        thread_id=resume.thread_id,
+        agent_id=started.agent_id,
+        status=status,
+        created_at=created_at,
+        # Where only the thread tells a time, it may not have moved since: RFC 3339 sorts as text.
+        updated_at=max(created_at, updated_at or started.updated_at or resume.now),
+        metadata={**(resume.body.metadata or {}), **metadata},
+    )
+
+
+def _complete(case: Case, started: Started) -> Flow:
+    """`on_completion: delete`, which recorded servers ignore: after the run, unless it asks again."""
+    request = case.dialect.delete(case.resume)
+    if case.resume.body.on_completion != "delete" or request is None:
+        return
+    while not (yield from has_ended(case, started)):
+        yield Pause(case.settings.completion_poll)
+    after = yield from _look_again(case)
+    if after.status == "busy" or after.interrupts or after.answered or after.breakpoint:
+        return
+    (response,) = yield Ask((request,))
+    if not response.ok:
+        raise case.dialect.refusal(response)

@@ -1,0 +1,129 @@
+"""A dialect whose slips are errors that a client can be answered with.
+
+Dialects read answers as servers were recorded to write them. Where an answer has another shape, the exception that
+this ends in becomes `UpstreamUnrecognised`, here and nowhere else; the flow knows whether the resume was sent by then.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.dialect import Dialect, Found, Started
+from ap_resume_shim.core.errors import ResumeError, UpstreamUnrecognised
+from ap_resume_shim.core.steps import ClientGone, Ended, Peek, Reframer, Response, Step
+
+
+def recognising(dialect: Dialect) -> Dialect:
+    """The same dialect; its methods, the generators and reframers that they return raise `UpstreamUnrecognised`."""
+    return cast(Dialect, _Recognising(dialect))
+
+
+class _Recognising:
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._dialect, name)
+        return _wrapped(attribute) if inspect.ismethod(attribute) else attribute
+
+    def refusal(self, response: Response) -> ResumeError:
+        """A refusal that cannot be read is one all the same."""
+        try:
+            with _slips():
+                return self._dialect.refusal(response)
+        except ResumeError as error:
+            return error
+
+
+def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+        with _slips():
+            value = method(*args, **options)
+            if isinstance(value, Generator):
+                return _steps(value)
+            if hasattr(value, "feed") and not isinstance(value, sse.Relay):
+                return _Reframing(value)
+            return _checked(value)
+
+    return call
+
+
+def _steps(steps: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
+    """The same steps. What a step raises, such as an app in the same process, is no slip of the dialect."""
+    result: Any = None
+    thrown: Exception | None = None
+    while True:
+        try:
+            with _slips(but=thrown):
+                step = steps.send(result) if thrown is None else steps.throw(thrown)
+        except StopIteration as ended:
+            with _slips():
+                return _checked(ended.value)
+        result, thrown = None, None
+        if isinstance(step, Peek):
+            step = replace(step, enough=_wrapped(step.enough))
+        try:
+            result = yield step
+        except Exception as failure:
+            thrown = failure
+
+
+class _Reframing:
+    """A `Reframer` in front of another."""
+
+    def __init__(self, inner: Reframer) -> None:
+        self._inner = inner
+
+    def feed(self, chunk: bytes) -> bytes:
+        with _slips():
+            return self._inner.feed(chunk)
+
+    def finish(self) -> bytes:
+        with _slips():
+            return self._inner.finish()
+
+    @property
+    def between_events(self) -> bool:
+        return self._inner.between_events
+
+    @property
+    def over(self) -> bool:
+        return self._inner.over
+
+    def ended(self) -> Ended:
+        with _slips():
+            return self._inner.ended()
+
+
+@contextmanager
+def _slips(but: Exception | None = None) -> Iterator[None]:
+    try:
+        yield
+    except (ResumeError, ClientGone, StopIteration):
+        raise
+    except Exception as error:
+        if error is but:
+            raise
+        raise UpstreamUnrecognised(
+            "The backend's answer has a shape that its dialect does not know. The log of the shim has the details."
+        ) from error
+
+
+def _checked(value: Any) -> Any:
+    """What the dialect made of an answer. Ids and times are text that can be sent and stored; raises `TypeError`."""
+    if isinstance(value, Found):
+        _check_text(value.run_id, value.agent_id, value.updated_at, *(interrupt.id for interrupt in value.interrupts))
+    elif isinstance(value, Started):
+        _check_text(value.run_id, value.agent_id, value.created_at, value.updated_at)
+    return value
+
+
+def _check_text(*texts: Any) -> None:
+    for text in texts:
+        if text is not None:
+            str.encode(text)

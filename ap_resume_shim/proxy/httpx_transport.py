@@ -1,0 +1,237 @@
+"""`HttpxTransport`: requests by an httpx *transport*, not a client.
+
+A client has a cookie jar that would mix users, follows redirects, adds fields of its own and listens to the
+environment. What httpx cannot do: 1xx answers and trailers are not told, and nothing can be upgraded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import httpx
+
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
+from ap_resume_shim.proxy.tcp_keepalive import KEEP_ALIVE
+from ap_resume_shim.proxy.transport import (
+    Address,
+    Body,
+    ClientLeft,
+    HeaderList,
+    Outgoing,
+    broken_off,
+    too_slow,
+    unreachable,
+)
+
+WRITE = 30.0
+"""Seconds for each write. Reading has no limit here: agents are silent for minutes."""
+
+
+class HttpxTransport:
+    """Connections to one address, kept by httpx."""
+
+    upgrades = trailers = False
+
+    def __init__(self, address: Address, network: httpx.AsyncBaseTransport | None = None) -> None:
+        """`network`: what makes the connections, in place of httpx's own."""
+        self.address = address
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        self.origin = httpx.URL(f"{address.scheme}://{host}:{address.port}")
+        tls = address.tls or (address.scheme == "https" and httpx.create_ssl_context(trust_env=False))  # read once
+
+        def made(**limits: Any) -> httpx.AsyncHTTPTransport:
+            return httpx.AsyncHTTPTransport(
+                trust_env=False,
+                verify=tls,
+                uds=address.uds,
+                limits=httpx.Limits(max_connections=None, **limits),
+                socket_options=None if address.uds else KEEP_ALIVE,
+            )
+
+        # Servers close idle connections after 5 seconds, and the next request must not meet one that is closing.
+        self.network = network or made(max_keepalive_connections=64, keepalive_expiry=2.0)
+        # A request with a fence has a connection of its own: see `ap_resume_shim.http1.client`.
+        self.fenced = network or made(max_keepalive_connections=0)
+        self.timeout = httpx.Timeout(connect=address.connect, pool=address.connect, write=WRITE, read=None).as_dict()
+        self.running: set[asyncio.Task[None]] = set()
+
+    def pass_on(self, request: Outgoing) -> HttpxPassage:
+        """Begin to pass a request on; nothing is sent before `head` is awaited."""
+        return HttpxPassage(self, request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for network in {self.network, self.fenced}:
+            await network.aclose()
+
+
+class HttpxPassage:
+    """One request on its way, in a task of its own, and its answer."""
+
+    def __init__(self, transport: HttpxTransport, request: Outgoing) -> None:
+        self.status = 0
+        self.headers: HeaderList = []
+        self.trailers: HeaderList = []
+        self._transport, self._request = transport, request
+        self._task: asyncio.Task[None] | None = None
+        self._leaving = anyio.CancelScope()
+        self._connecting = _Connecting(request)
+        self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._chunk = b""
+        self._filled, self._taken = asyncio.Event(), asyncio.Event()
+        self._error: Exception | None = None
+        self._over = self._left = False
+
+    async def head(self) -> None:
+        """Send the request, and wait for its head."""
+        if self._task is None:
+            self._task = self._spawn(self._run())
+        await asyncio.wait({self._head})
+        self._head.result()
+
+    async def read(self) -> bytes:
+        """The next bytes of the body; none at its end."""
+        await self._filled.wait()
+        chunk, self._chunk = self._chunk, b""
+        if not self._over:
+            self._filled.clear()
+        self._taken.set()
+        if not chunk and self._error is not None:
+            raise self._error
+        return chunk
+
+    @property
+    def over(self) -> bool:
+        """Whether `read` would give nothing more."""
+        return self._over and not self._chunk and self._error is None
+
+    def leave(self) -> None:
+        """Be done. httpcore would lose a connection that is cut off while it is opened: that is waited for."""
+        if not self._left and self._task is not None and not self._task.done():
+            self._spawn(self._cut())
+        self._left = True
+
+    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
+        """Never."""
+        raise NotImplementedError("httpx does not give a connection away")
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
+        self._transport.running.add(task)
+        task.add_done_callback(self._transport.running.discard)
+        return task
+
+    async def _cut(self) -> None:
+        await self._connecting.over()
+        self._leaving.cancel()
+
+    async def _run(self) -> None:
+        try:
+            # httpcore shields the closing of its connections from scopes; a cancelled task would lose them.
+            with self._leaving:
+                await self._exchange()
+                self._end()
+                return
+            self._fail(ClientLeft())
+        except Exception as error:
+            self._fail(error)
+        except BaseException:
+            self._fail(UpstreamError("The request was cut off."))
+            raise
+
+    async def _exchange(self) -> None:
+        network = self._transport.network if self._request.fence is None else self._transport.fenced
+        try:
+            response = await network.handle_async_request(self._as_httpx())
+        finally:
+            if self._request.body is not None:
+                self._request.body.done()
+        async with aclosing(response):
+            self.status = response.status_code
+            self.headers = [(name.lower(), value) for name, value in response.headers.raw]
+            self._head.set_result(None)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            async for chunk in response.stream:
+                if chunk:
+                    self._chunk = chunk
+                    self._taken.clear()
+                    self._filled.set()
+                    await self._taken.wait()
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, ClientLeft | ResumeError):
+            error = _failure(error, self._transport.address)
+        self._error = error
+        if not self._head.done():
+            self._head.set_exception(error)
+            self._head.exception()  # nobody may be waiting any longer
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self._filled.set()
+
+    def _as_httpx(self) -> httpx.Request:
+        request, origin = self._request, self._transport.origin
+        try:
+            url = origin.copy_with(raw_path=request.target if request.target.startswith(b"/") else b"/")
+        except httpx.InvalidURL:
+            url = origin  # the target below is what counts
+        return httpx.Request(
+            request.method,
+            url,
+            headers=request.headers,
+            stream=None if request.body is None else _Stream(request.body),
+            extensions={
+                "target": request.target,  # as it came: a URL drops dot segments, and escapes what it would not write
+                "timeout": self._transport.timeout,
+                "trace": self._connecting.trace,
+            },
+        )
+
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            data, more = await self._body.next()
+            if data:
+                yield data
+
+
+class _Connecting:
+    """Whether a connection is being opened. The fence is called when it is, before the first byte is sent."""
+
+    def __init__(self, request: Outgoing) -> None:
+        self._fence = request.fence
+        self._over = asyncio.Event()
+        self._over.set()
+
+    async def trace(self, event: str, _: Any) -> None:
+        """What httpcore tells on its way."""
+        stage, _, what = event.rpartition(".")
+        if stage in ("connection.connect_tcp", "connection.connect_unix_socket", "connection.start_tls"):
+            self._over.clear() if what == "started" else self._over.set()
+        elif stage.endswith(".send_request_headers") and what == "started" and self._fence is not None:
+            self._fence()
+
+    async def over(self) -> None:
+        """Return when it is open, or failed; connecting has a time limit."""
+        while not self._over.is_set():
+            await self._over.wait()
+
+
+def _failure(error: Exception, address: Address) -> UpstreamFailure:
+    """httpx's errors in the shim's words."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return unreachable(address, error)
+    if isinstance(error, httpx.TimeoutException):
+        return too_slow(address, "did not answer in time")
+    return broken_off(address, error)

@@ -1,0 +1,330 @@
+"""The upstream: calling the wrapped app as a client would, each exchange as a task of its own.
+
+The app is the legacy app itself, or a `ReverseProxy`. An exchange is over for us when its last body message came;
+the app may go on after that (background tasks), as it could without the shim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure, UpstreamTimeout
+from ap_resume_shim.core.steps import Headers, Peek, Request, Response
+from ap_resume_shim.runtime.log_lines import cut, milliseconds, printable, write
+from ap_resume_shim.runtime.trace_context import request_id
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Scope
+
+logger = logging.getLogger("ap_resume_shim")
+requests = logging.getLogger("ap_resume_shim.runtime.exchange")
+
+SYNTHESISED = "ap_resume_shim"
+"""The scope key of requests that the shim made: they are never resumes, and failures are raised, not answered."""
+
+FENCE = "ap_resume_shim.fence"
+"""The scope key of a callable to be called before the first byte of a resume goes out: raises if it must not."""
+
+HEADS = "ap_resume_shim.heads"
+"""The scope key of a callable that gets the header fields of each answer to a request that the shim made."""
+
+NOBODY: dict[str, Any] = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "scheme": "http",
+    "path": "/",
+    "root_path": "",
+    "headers": [(b"host", b"localhost"), (b"user-agent", b"ap-resume-shim")],
+    "client": None,
+    "server": None,
+}
+"""The request of nobody: what is asked without a client, and so without credentials."""
+
+_NOT_OURS = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",  # a legacy GZipMiddleware would answer with bytes that are not JSON
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"expect",
+        b"range",
+        b"connection",
+        b"idempotency-key",
+        b"ap-interrupt-id",
+        b"last-event-id",
+    }
+)
+
+
+def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
+    """The scope of an upstream request: the client's own credentials and tracing, another method, path and body."""
+    path, _, query = request.target.partition("?")
+    root: str = scope.get("root_path", "")
+    before = mounted_at(root, scope["path"])
+    raw: bytes | None = scope.get("raw_path")
+    prefix = prefix if request.below_prefix else ""
+    before_raw = before if raw is None else mounted_at(root, unquote(raw.decode("latin-1")))
+    headers = [
+        (name, value) for name, value in scope["headers"] if name not in _NOT_OURS and not name.startswith(b"if-")
+    ]
+    headers += [(b"accept", request.accept.encode()), (b"accept-encoding", b"identity")]
+    if request.headers:
+        own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+        names = {name for name, _ in own}
+        headers = [(name, value) for name, value in headers if name not in names] + own
+    if request.body is not None:
+        headers += [
+            (b"content-type", request.media_type.encode()),
+            (b"content-length", str(len(request.body)).encode()),
+        ]
+    elif request.method != "GET":
+        headers.append((b"content-length", b"0"))
+    made = {key: value for key, value in scope.items() if key not in ("endpoint", "route")}
+    made.update(
+        method=request.method,
+        path=before + prefix + unquote(path),
+        raw_path=(escape(before_raw + prefix) + path).encode("ascii"),
+        query_string=query.encode("ascii"),
+        headers=headers,
+        extensions={},  # else a FileResponse would hand over a path instead of bytes
+    )
+    for name in ("state", "path_params"):
+        if name in scope:
+            made[name] = dict(scope[name])
+    made[SYNTHESISED] = True
+    return made
+
+
+def mounted_at(root: str, path: str) -> str:
+    """The part of `root_path` that `path` begins with: all of it, its last segments, or nothing.
+
+    The ASGI specification puts all of it there, as uvicorn does. Others (hypercorn, daphne, granian,
+    `FastAPI(root_path=...)`) leave out what a proxy in front has removed, and a mount in their apps adds its own part.
+    """
+    ends = (root[at:] for at, character in enumerate(root) if at == 0 or character == "/")
+    return next((end for end in ends if f"{path}/".startswith(f"{end}/")), "")
+
+
+def route_path(scope: Scope) -> str:
+    """The path below what is mounted."""
+    path: str = scope["path"]
+    return path[len(mounted_at(scope.get("root_path", ""), path)) :]
+
+
+def shown_path(scope: Scope) -> str:
+    """The path as the client wrote it, without the query, in which tokens live: for logs."""
+    raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def escape(path: str) -> str:
+    """A path as it stands in a URL; ASGI gives `path` and `root_path` decoded."""
+    return quote(path, safe="/:@!$&'()*+,;=~")
+
+
+_RUNNING: set[asyncio.Task[None]] = set()
+"""The event loop itself holds tasks only weakly."""
+
+
+class Exchange:
+    """One request to the wrapped app, with its response as it comes.
+
+    Back-pressure is kept: the app's `send` returns when its chunk was taken.
+    """
+
+    def __init__(self, app: ASGIApp, scope: Scope, body: bytes | None) -> None:
+        self._app, self._scope = app, scope
+        self._since: float | None = perf_counter()
+        self._request: bytes | None = body or b""
+        self._taken = False
+        self._left = asyncio.Event()
+        self._start: asyncio.Future[tuple[int, Headers]] = asyncio.get_running_loop().create_future()
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=2)
+        self._complete = False
+        self._error: Exception | None = None
+        self._told = False
+        self._task = asyncio.create_task(self._run())
+        _RUNNING.add(self._task)
+        self._task.add_done_callback(_RUNNING.discard)
+
+    async def head(self) -> tuple[int, Headers]:
+        """Status and headers, when they come; raises what the app raised instead."""
+        await asyncio.wait({self._start})
+        self._told = self._start.exception() is not None
+        return self._start.result()
+
+    async def answers_within(self, seconds: float) -> bool:
+        """Whether there is a head, or a failure, after that many seconds."""
+        await asyncio.wait({self._start}, timeout=seconds)
+        return self._start.done()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head is there."""
+        return self._start.done()
+
+    async def chunk(self) -> bytes | None:
+        """The next bytes of the body; None at its end. Raises what broke it off."""
+        chunk = await self._chunks.get()
+        if chunk is None:
+            self._chunks.put_nowait(None)  # the end stays the end
+            if not self._complete:
+                self._told = True
+                raise self._error or UpstreamError("The backend broke off in the middle of its answer.")
+        return chunk
+
+    async def read(self) -> bytes:
+        """The rest of the body."""
+        parts = []
+        while (chunk := await self.chunk()) is not None:
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def leave(self) -> None:
+        """Be a client that has gone: the app hears of the disconnect, and what it still sends goes nowhere."""
+        self._note(None, "it was left before its answer began")
+        self._left.set()
+        while not self._chunks.empty():
+            self._chunks.get_nowait()
+
+    def withdraw(self) -> bool:
+        """Keep the body back if the app has not taken it yet: whether it had not, so that nothing was sent."""
+        self._request = None
+        return not self._taken
+
+    async def end(self) -> None:
+        """Wait until the app has returned; raises what it raised since, which nobody was told yet."""
+        await asyncio.wait({self._task})
+        if self._error is not None and not self._told:
+            self._told = True
+            raise self._error
+
+    def forget(self) -> None:
+        """Leave, and let the app end by itself; an exception that it raises then is logged."""
+        self.leave()
+        self._task.add_done_callback(self._log)
+
+    def _log(self, _: asyncio.Task[None]) -> None:
+        if self._error is not None and not self._told and not isinstance(self._error, UpstreamFailure):
+            where = f"{self._scope['method']} {printable(cut(self._scope['path']))}"
+            logger.error("the app failed after it had answered %s", where, exc_info=self._error)
+
+    def _note(self, status: int | None, why: str | None = None) -> None:
+        """Write a line for the request, the first time: when its answer begins, or cannot begin any longer."""
+        if self._since is None:
+            return
+        since, self._since = self._since, None
+        write(
+            requests,
+            logging.DEBUG,
+            "upstream",
+            method=self._scope["method"],
+            path=shown_path(self._scope),
+            status=status,
+            reason=why,
+            ms=milliseconds(perf_counter() - since),
+            request_id=request_id(self._scope),
+        )
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._send)
+        except Exception as error:
+            self._error = error
+        finally:
+            if not self._start.done():
+                failure = self._error or UpstreamError("The backend ended without an answer.")
+                self._note(None, failure.reason if isinstance(failure, ResumeError) else type(failure).__name__)
+                self._start.set_exception(failure)
+                self._start.exception()  # head() raises it, if anybody asks
+            if not self._complete:
+                await self._hand_over(None)
+
+    async def _receive(self) -> Message:
+        if self._request is not None:
+            body, self._request, self._taken = self._request, None, True
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if HEADS in self._scope:
+                self._scope[HEADS](message.get("headers", ()))
+            headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in message.get("headers", ()))
+            if not self._start.done():
+                self._note(message["status"])
+                self._start.set_result((message["status"], headers))
+        elif message["type"] == "http.response.body" and not self._complete:
+            if chunk := bytes(message.get("body", b"")):
+                await self._hand_over(chunk)
+            if not message.get("more_body", False):
+                self._complete = True
+                await self._hand_over(None)
+
+    async def _hand_over(self, chunk: bytes | None) -> None:
+        """Put a chunk where it is taken, unless nobody will."""
+        if self._left.is_set():
+            return
+        if not self._chunks.full():
+            self._chunks.put_nowait(chunk)
+            return
+        put, left = asyncio.create_task(self._chunks.put(chunk)), asyncio.create_task(self._left.wait())
+        try:
+            await asyncio.wait({put, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            put.cancel()
+            left.cancel()
+
+
+async def peek(app: ASGIApp, scope: Scope, prefix: str, step: Peek, timeout: float) -> Response:
+    """One lookup of what does not end: read until it has been silent for a while, or until it is enough."""
+    exchange = Exchange(app, synthesise(scope, step.request, prefix), step.request.body)
+    read = bytearray()
+    now = asyncio.get_running_loop().time
+    deadline = now() + timeout
+    try:
+        async with asyncio.timeout_at(deadline):
+            status, headers = await exchange.head()
+        chunk: bytes | None = b""
+        while chunk is not None and not step.enough(bytes(read)):
+            async with asyncio.timeout_at(min(now() + step.quiet, deadline)):
+                chunk = await exchange.chunk()
+            read += chunk or b""
+            if len(read) > sse.MAX_EVENT:
+                raise UpstreamError(f"The backend's answer to a lookup is larger than {sse.MAX_EVENT} bytes.")
+    except TimeoutError:
+        if not exchange.has_head or now() >= deadline:
+            raise UpstreamTimeout(
+                f"The backend's answer to {step.request.method} {step.request.target} did not come, or did not come to "
+                f"rest, within {timeout:g} seconds."
+            ) from None
+    finally:
+        exchange.forget()
+    return Response(status, headers, bytes(read))
+
+
+async def ask(app: ASGIApp, scope: Scope, prefix: str, request: Request, timeout: float) -> Response:
+    """One lookup, read whole."""
+    exchange = Exchange(app, synthesise(scope, request, prefix), request.body)
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            status, headers = await exchange.head()
+            return Response(status, headers, await exchange.read())
+    except TimeoutError:
+        if not limit.expired():
+            raise  # the app's own
+        raise UpstreamTimeout(
+            f"The backend did not answer {request.method} {request.target} within {timeout:g} seconds."
+        ) from None
+    finally:
+        exchange.forget()

@@ -1,0 +1,240 @@
+"""What is written down: one line a resume, on request one for every other request; and for `serve`, how it looks.
+
+The library itself configures nothing: lines go to the standard library's loggers, with what they tell as fields too.
+No line holds a credential, a query (tokens live there), or what a client answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from ap_resume_shim.core.asgi import TUNNEL
+from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.runtime.exchange import shown_path
+from ap_resume_shim.runtime.log_lines import Stopwatch, milliseconds, printable, write
+from ap_resume_shim.runtime.trace_context import request_id, trace_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ap_resume_shim.core.protocol import Mode
+    from ap_resume_shim.runtime.client import Client
+
+resumes = logging.getLogger("ap_resume_shim.resume")
+access = logging.getLogger("ap_resume_shim.access")
+
+RESUME = "ap_resume_shim.resume"
+"""The scope key of a request that is answered as a resume, and has its own line."""
+
+ACCEPTED, REPLAYED, CANCELLED = "accepted", "replayed", "cancelled"
+"""Verdicts, beside the codes of errors and `CLIENT_LEFT`."""
+
+COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED, CUT = "complete", "client_left", "broken", "unanswered", "cut"
+"""How an answer ended."""
+
+
+class ResumeLine:
+    """The line of one resume: filled in on its way, and written once, when its answer is over."""
+
+    def __init__(self, scope: Scope, mode: Mode, client: Client) -> None:
+        self.backend: str | None = None
+        self.thread_id: str | None = None
+        self.run_id: str | None = None
+        self.verdict: str | None = None
+        """`accepted`, `replayed`, or an error's code; None until it is decided."""
+        self.upstream = Stopwatch()
+        """To be held while the backend is waited for."""
+        self._scope, self._mode, self._client = scope, mode, client
+        self._since = perf_counter()
+        self._resume_state: str | None = None
+        self._reason: str | None = None
+        self._level = logging.INFO
+        self._written = False
+
+    def failed(self, error: BaseException) -> None:
+        """The resume was refused, or failed; an answer that was broken off has its reason as its cause."""
+        if isinstance(error, asyncio.CancelledError):
+            self.verdict = self.verdict or CANCELLED
+            return
+        known = next((e for e in (error, error.__cause__) if isinstance(e, ResumeError)), None)
+        known = known or ResumeError(f"The app raised {type(error).__name__}.")  # its own text may quote anything
+        self._resume_state = known.metadata.get("resume_state", "unknown" if self.verdict == ACCEPTED else None)
+        self._reason = known.reason
+        self._level = logging.WARNING if known.http_status >= 500 else logging.INFO
+        self.verdict = known.code
+
+    def write(self) -> None:
+        """Write the line, the first time."""
+        if self._written:
+            return
+        self._written = True
+        write(
+            resumes,
+            self._level,
+            "resume",
+            thread_id=self.thread_id,
+            run_id=self.run_id,
+            backend=self.backend,
+            mode=self._mode.name.lower(),
+            verdict=self.verdict or CLIENT_LEFT,
+            resume_state=self._resume_state,
+            reason=self._reason,
+            status=self._client.status,
+            ended=self._client.ended,
+            upstream_ms=milliseconds(self.upstream.seconds),
+            total_ms=milliseconds(perf_counter() - self._since),
+            request_id=request_id(self._scope),
+            trace_id=trace_id(self._scope),
+        )
+
+
+class AccessLog:
+    """A line for each request that is no resume, WebSockets too: `app = AccessLog(ResumeShim(...))`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand everything on at once, and write what it was when it is over."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        seen = _Seen(receive, send)
+        if TUNNEL in (scope.get("extensions") or {}):
+            opening = {"open": seen.opening(scope["extensions"][TUNNEL]["open"])}
+            scope["extensions"] = {**scope["extensions"], TUNNEL: opening}
+        try:
+            await self.app(scope, seen.receive, seen.send)
+        except asyncio.CancelledError:
+            seen.ends(CUT)
+            raise
+        finally:
+            if RESUME not in scope:
+                seen.write(scope)
+
+
+class _Seen:
+    """A request's messages, noted as they pass."""
+
+    __slots__ = ("_bytes", "_ended", "_receive", "_send", "_since", "_status")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._since = perf_counter()
+        self._status: int | None = None
+        self._bytes = 0
+        self._ended: str | None = None
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.ends(CLIENT_LEFT)
+        elif message["type"] == "websocket.disconnect":
+            self.ends(CLIENT_LEFT if message.get("code") == 1006 else COMPLETE)  # 1006: there was no close frame
+        return message
+
+    async def send(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            self.ends(CLIENT_LEFT)
+            raise
+        match message["type"]:
+            case "http.response.start" | "websocket.http.response.start":
+                self._status = message["status"]
+            case "http.response.body" | "websocket.http.response.body":
+                self._bytes += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    self.ends(COMPLETE)
+            case "websocket.accept":
+                self._status = 101
+            case "websocket.send":
+                self._bytes += len(message.get("bytes") or (message.get("text") or "").encode())
+            case "websocket.close":
+                self._status = self._status or 403  # closed before it was accepted
+                self.ends(COMPLETE)
+
+    def opening(self, opened: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """A tunnel's opening, noted: what goes through it is not seen."""
+
+        async def opens(*connection: Any) -> None:
+            self._status = 101
+            await opened(*connection)
+            self.ends(COMPLETE)
+
+        return opens
+
+    def write(self, scope: Scope) -> None:
+        client = scope.get("client")
+        write(
+            access,
+            logging.INFO,
+            "request",
+            method=scope.get("method", "WEBSOCKET"),
+            path=shown_path(scope),
+            status=self._status,
+            ended=self._ended or (UNANSWERED if self._status is None else BROKEN),
+            bytes=self._bytes,
+            total_ms=milliseconds(perf_counter() - self._since),
+            peer=client[0] if client else None,
+            request_id=request_id(scope),
+        )
+
+    def ends(self, how: str) -> None:
+        """How it ended, the first time."""
+        self._ended = self._ended or how
+
+
+class _Human(logging.Formatter):
+    """`INFO:     what happened`; a traceback is the only thing of several lines."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s:     %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record).rstrip())
+
+
+def configure(
+    level: str = "info",
+    format: Literal["auto", "human", "json"] = "auto",  # noqa: A002 - as the option is called
+    access_log: bool = False,
+) -> None:
+    """Write all logs of this process to standard error: for `serve`, with uvicorn's `log_config=None, log_level=None`.
+
+    - `level`: of our own lines. Those of libraries begin at `info`: below it, some write header fields down.
+    - `format`: "human", "json" (an object a line; needs python-json-logger), or "auto": human on a terminal.
+    - `access_log`: whether lines of `AccessLog` are written, whatever the level.
+    """
+    handler = logging.StreamHandler()
+    human = format == "human" or (format == "auto" and sys.stderr.isatty())
+    handler.setFormatter(_Human() if human else _json())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    own = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(max(own, logging.INFO))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        theirs = logging.getLogger(name)
+        theirs.handlers.clear()
+        theirs.setLevel(logging.NOTSET)
+        theirs.propagate = name != "uvicorn.access"  # which writes queries down
+    logging.getLogger("ap_resume_shim").setLevel(own)
+    access.setLevel(logging.INFO if access_log else logging.CRITICAL)
+
+
+def _json() -> logging.Formatter:
+    from pythonjsonlogger.core import RESERVED_ATTRS
+    from pythonjsonlogger.json import JsonFormatter
+
+    return JsonFormatter(
+        "%(timestamp)s%(levelname)s%(name)s%(message)s",
+        rename_fields={"levelname": "level", "name": "logger"},
+        timestamp=True,
+        reserved_attrs=[*RESERVED_ATTRS, "color_message", "taskName"],  # uvicorn's, and Python's from 3.12 on
+    )

@@ -1,0 +1,212 @@
+"""What the settings of the sidecar make: the app, and TLS on both sides."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from os.path import realpath
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from ap_resume_shim.core.errors import ConfigurationError, GuardMisconfigured, GuardUnavailable
+from ap_resume_shim.guard import Guard, load_guard
+from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.middleware import ResumeShim
+from ap_resume_shim.proxy.app import ReverseProxy
+from ap_resume_shim.proxy.forwarded import Forwarding
+from ap_resume_shim.proxy.httpx_transport import HttpxTransport
+from ap_resume_shim.proxy.transport import Address
+from ap_resume_shim.runtime.limits import Limits
+from ap_resume_shim.sidecar.health import not_found
+from ap_resume_shim.sidecar.settings import Settings, pairs
+from ap_resume_shim.sidecar.sockets import reaches
+
+
+def check(settings: Settings) -> list[str]:
+    """What is wrong with settings that are right one by one: a line for each. Opens files, but no connection."""
+    parts: tuple[Callable[[Settings], object], ...] = (
+        _refuse_unguarded_workers,
+        _refuse_unix_sockets_where_there_are_none,
+        server_tls,
+        _limits,
+        _refuse_itself,
+        _guard,
+        _backend,
+    )
+    problems = []
+    for make in parts:
+        try:
+            make(settings)
+        except ConfigurationError as error:
+            problems.append(settings.masked(str(error)))
+    return problems
+
+
+async def check_guard(settings: Settings) -> tuple[str, ...]:
+    """Ask the guard's store whether it can be used: warnings. Raises `ConfigurationError` if an operator must act."""
+    guard = _guard(settings)
+    try:
+        return await guard.check()
+    except GuardMisconfigured as failure:
+        raise ConfigurationError(failure.message) from failure
+    except GuardUnavailable as failure:
+        return (failure.message,)
+    finally:
+        await guard.aclose()
+
+
+def build(settings: Settings) -> ResumeShim:
+    """The app: the shim in front of a server elsewhere. Raises `ConfigurationError`."""
+    return ResumeShim(
+        _proxy(settings),
+        **_kind(settings),
+        guard=_guard(settings),
+        namespace=settings.namespace,
+        credentials=settings.credentials,
+        share_ledger=settings.share_ledger,
+        lenient=settings.lenient,
+        prefix=settings.prefix,
+        settle=settings.settle,
+        typed_answers=settings.typed_answers,
+        limits=_limits(settings),
+        cors=settings.cors,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        lookup=settings.lookup_timeout,
+        resume=settings.resume_timeout,
+        idle=settings.idle_timeout,
+        commit=settings.commit_timeout,
+        body=settings.max_body,
+        bodies=settings.max_bodies,
+    )
+
+
+def _backend(settings: Settings) -> ResumeShim:
+    return ResumeShim(not_found, **_kind(settings), cors=settings.cors)
+
+
+def _kind(settings: Settings) -> dict[str, Any]:
+    """What the shim is told of the server's kind. Raises `ConfigurationError`."""
+    if settings.profile is None:
+        return {"backend": settings.backend, "resume_at": settings.resume_at, "options": pairs(settings.option)}
+    if "backend" in settings.model_fields_set or settings.option:
+        raise ConfigurationError("--profile says what the server is: leave --backend and --option out.")
+    return {"profile": settings.profile, "resume_at": settings.resume_at}
+
+
+def _proxy(settings: Settings) -> ReverseProxy:
+    return ReverseProxy(
+        settings.upstream,
+        connect=settings.connect_timeout,
+        answer=settings.answer_timeout,
+        idle=settings.passed_idle_timeout,
+        tls=upstream_tls(settings),
+        transport=WireTransport if settings.transport == "wire" else HttpxTransport,
+        forwarding=Forwarding(
+            keep_host=settings.keep_host,
+            via=settings.via,
+            forwarded=None if settings.forwarded == "off" else settings.forwarded,
+            trusted=settings.forwarded_allow_ips,
+        ),
+    )
+
+
+def _guard(settings: Settings) -> Guard:
+    options: dict[str, Any] = {"keep": settings.keep_answers, "duplicate_window": settings.duplicate_window}
+    if settings.guard != "memory":
+        options |= {"lease": settings.guard_lease, "required": settings.guard_required}
+    return load_guard(settings.guard, **options)
+
+
+def _refuse_unguarded_workers(settings: Settings) -> None:
+    if settings.workers > 1 and settings.guard == "memory":
+        raise ConfigurationError(
+            f"With --workers {settings.workers} and --guard memory, two workers may resume the same thread: "
+            "pass --guard redis://… so that all workers share it, or --workers 1."
+        )
+
+
+def _refuse_unix_sockets_where_there_are_none(settings: Settings) -> None:
+    if settings.uds is not None and not hasattr(socket, "AF_UNIX"):
+        raise ConfigurationError(
+            "--uds is the path of a Unix socket, and this system has none: leave --uds out, and pass --host and --port."
+        )
+
+
+def _refuse_itself(settings: Settings) -> None:
+    upstream = _proxy(settings).address
+    if upstream.uds is not None and settings.uds is not None and realpath(upstream.uds) == realpath(settings.uds):
+        raise _itself(upstream, f"unix:{settings.uds}", "--uds")
+    ports = {"--port": None if settings.uds else settings.port, "--health-port": settings.health_port}
+    for flag, port in ports.items():
+        if port and reaches(upstream, settings.host, port):
+            raise _itself(upstream, f"{settings.host}:{port}", flag)
+
+
+def _itself(upstream: Address, where: str, flag: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The upstream {upstream.url} is the sidecar itself, which listens on {where}: "
+        f"pass the server's address as --upstream, or another {flag}."
+    )
+
+
+def upstream_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Whom to trust, and what to show to the server; None: as usual. Raises `ConfigurationError`."""
+    given = settings.upstream_ca, settings.upstream_cert, settings.upstream_key
+    if not any(given):
+        return None
+    context = _trusting(ssl.Purpose.SERVER_AUTH, settings.upstream_ca)
+    if settings.upstream_cert or settings.upstream_key:
+        _show(context, settings.upstream_cert, settings.upstream_key, settings.upstream_key_password, "--upstream-cert")
+    return context
+
+
+def server_tls(settings: Settings) -> ssl.SSLContext | None:
+    """What to show to clients, and whom of them to trust; None: no TLS. Raises `ConfigurationError`."""
+    given = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
+    if not any(given):
+        return None
+    context = _trusting(ssl.Purpose.CLIENT_AUTH, settings.ssl_ca_certs)
+    _show(context, settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_keyfile_password, "--ssl-certfile")
+    context.set_alpn_protocols(["http/1.1"])
+    if settings.ssl_ca_certs is not None:
+        context.verify_mode = ssl.VerifyMode[f"CERT_{settings.ssl_cert_reqs.upper()}"]
+    return context
+
+
+def _trusting(purpose: ssl.Purpose, authorities: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(purpose, cafile=authorities)
+    except OSError as error:
+        raise ConfigurationError(f"There are no certificates to trust in {authorities}: {_reason(error)}.") from None
+
+
+def _show(
+    context: ssl.SSLContext, certificate: Path | None, key: Path | None, password: SecretStr | None, flag: str
+) -> None:
+    """Have a context show a certificate. Raises `ConfigurationError`."""
+    if certificate is None:
+        raise ConfigurationError(f"There is no certificate for TLS: give it with {flag}.")
+
+    def asked() -> str:
+        if password is None:  # else OpenSSL would ask on the terminal
+            raise ConfigurationError(f"The key in {key or certificate} has a password, which was not given.")
+        return password.get_secret_value()
+
+    try:
+        context.load_cert_chain(certificate, key, asked)
+    except OSError as error:
+        files = f"{certificate} and {key}" if key else f"{certificate}"
+        raise ConfigurationError(f"{files} cannot be used as certificate and key: {_reason(error)}.") from None
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "it is not PEM").replace("_", " ").lower()
+    return str(error.strerror)

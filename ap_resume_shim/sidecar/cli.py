@@ -1,0 +1,207 @@
+"""The command line: `ap-resume-shim serve`, `backends`, `explain`, `schema`.
+
+Needs the extra `serve` (uvicorn, httptools, pydantic-settings).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from pathlib import Path
+
+from ap_resume_shim import __version__
+from ap_resume_shim.backends import BACKENDS, installed, load_backend, read_profile
+from ap_resume_shim.core.dialect import Dialect
+from ap_resume_shim.core.errors import ConfigurationError, ResumeError
+from ap_resume_shim.core.protocol import Resume, parse
+from ap_resume_shim.profiles.schema import profile_schema
+from ap_resume_shim.proxy.app import ReverseProxy
+from ap_resume_shim.tools.assumed_answers import Live
+from ap_resume_shim.tools.describe import MODES, describe
+from ap_resume_shim.tools.explain import Rehearsal, explain, read_rehearsal, rehearsal
+
+try:
+    from ap_resume_shim.sidecar.app import check, check_guard
+    from ap_resume_shim.sidecar.server import serve
+    from ap_resume_shim.sidecar.settings import pairs, schema
+    from ap_resume_shim.sidecar.settings_sources import WrongSettings, read
+    from ap_resume_shim.sidecar.sockets import CannotListen
+except ModuleNotFoundError as missing:  # pragma: no cover - seen only without the extra
+    raise SystemExit(f"{missing}. The command line needs more: pip install 'ap_resume_shim[serve]'") from None
+
+USAGE = """usage: ap-resume-shim COMMAND [OPTIONS]
+
+commands:
+  serve      run the sidecar: the resume routes in front of a server
+  backends   list the backends: what a thread is, which modes are native, what they cannot do
+  explain    print the requests that a resume would send, without sending it
+  schema     print the JSON schema of a file of settings, or of a profile
+
+`ap-resume-shim COMMAND --help` tells the options of a command.
+"""
+
+
+def run_sidecar(argv: Sequence[str]) -> None:
+    """`serve`: run the sidecar, or, with `--check`, tell whether it could run."""
+    settings = read(argv)
+    if problems := check(settings):
+        raise WrongSettings(problems)
+    if settings.check:
+        for warning in asyncio.run(check_guard(settings)):
+            print(f"ap-resume-shim: warning: {settings.masked(warning)}", file=sys.stderr)
+        print("The settings are right. Those that are not the defaults:")
+        for name, value in settings.shown().items():
+            print(f"  {name} = {value}")
+    else:
+        serve(settings)
+
+
+def list_backends(argv: Sequence[str]) -> None:
+    """`backends`: what `thread_id` means on each, which modes are native or derived, and what it cannot do."""
+    parser = _parser("backends")
+    parser.add_argument("name", nargs="*", help="only these; default: all")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="a backend of your own")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    given = parser.parse_args(argv)
+    names = given.name or ([] if given.profile else [*BACKENDS, *installed()])
+    dialects = [load_backend(name) for name in names] + ([read_profile(given.profile)] if given.profile else [])
+    described = [describe(dialect) for dialect in dialects]
+    if given.json:
+        print(json.dumps([asdict(each) for each in described], indent=2))
+    else:
+        print("\n\n".join("\n".join(each.lines()) for each in described))
+
+
+def explain_resume(argv: Sequence[str]) -> None:
+    """`explain`: read the body of a resume, and print the requests that it would become."""
+    parser = _parser("explain")
+    parser.add_argument("--backend", help="kind of server")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="a backend of your own")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the backend")
+    parser.add_argument("--resume-at", metavar="POINTER", help="where the answer goes in the body")
+    parser.add_argument("--mode", choices=MODES.values(), default="background", help="which of the three routes")
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="answers of your server, in place of recorded ones"
+    )
+    parser.add_argument("--upstream", metavar="URL", help="ask this server how the thread stands; nothing else is sent")
+    parser.add_argument("--prefix", default="", help="path before the server's routes, such as /api")
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME:VALUE", help="of the client, for --upstream"
+    )
+    given = parser.parse_args(argv)
+    dialect = _dialect(given)
+    mode = next(mode for mode, word in MODES.items() if word == given.mode)
+    resume = parse(
+        sys.stdin.buffer.read(),
+        mode,
+        now=datetime.now(UTC).isoformat(),
+        nonce=str(uuid.uuid4()),
+        vocabulary=dialect.vocabulary,
+    )
+    answers, source = _answers(given, resume, dialect)
+    print(
+        f"ap-resume-shim: the resume is not sent; these are the requests that it would send. {source}", file=sys.stderr
+    )
+    with closing(answers) if isinstance(answers, Live) else nullcontext():
+        for sent in explain(resume, dialect, answers):
+            print("\n".join(sent.lines()))
+
+
+def _answers(given: Namespace, resume: Resume, dialect: Dialect) -> tuple[Rehearsal | Live | None, str]:
+    """What the requests are answered with, and what that is, for a person."""
+    if given.upstream is not None and given.answers is not None:
+        raise ConfigurationError("--upstream and --answers are two sources of answers: give one of them.")
+    after = "The rest is played against assumed answers."
+    if given.upstream is not None:
+        proxy = ReverseProxy(given.upstream)
+        live = Live(resume, dialect, proxy, map(_header, given.header), given.prefix)
+        return live, f"The lookups (# look) are answered by {proxy.url}. {after}"
+    if given.answers is not None:
+        return read_rehearsal(_text(given.answers), str(given.answers)), f"The answers are those of {given.answers}."
+    recorded = None if given.profile else rehearsal(dialect.name)
+    if recorded is None:
+        return None, "The answers are assumed: a thread that waits for one answer. --upstream URL asks a server."
+    return recorded, (
+        f"The answers are recorded ones of a {dialect.name} server, not those of yours: --upstream URL asks yours."
+    )
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or not name.strip():
+        raise ConfigurationError(f"--header {line!r} is no header field: it is written NAME:VALUE.")
+    return name.strip(), value.strip()
+
+
+def _dialect(given: Namespace) -> Dialect:
+    if (given.backend is None) == (given.profile is None):
+        raise ConfigurationError("Say which kind of server it is: --backend NAME, or --profile FILE.")
+    if given.profile is not None:
+        return read_profile(given.profile, resume_at=given.resume_at)
+    return load_backend(given.backend, resume_at=given.resume_at, options=pairs(given.option))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+
+
+def print_schema(argv: Sequence[str]) -> None:
+    """`schema`: the JSON schema of a file of settings, or of a profile."""
+    parser = _parser("schema")
+    parser.add_argument("of", nargs="?", choices=("settings", "profile"), default="settings")
+    made = profile_schema if parser.parse_args(argv).of == "profile" else schema
+    print(json.dumps(made(), indent=2))
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "serve": run_sidecar,
+    "backends": list_backends,
+    "explain": explain_resume,
+    "schema": print_schema,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; leaves with status 2 for a wrong call and 1 for what went wrong otherwise."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # it need not be UTF-8: escaped is better than not at all
+    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        print(USAGE, end="")
+    elif name == "--version":
+        print(__version__)
+    elif name not in COMMANDS:
+        _fail([f"unknown command {name!r}; there are {', '.join(COMMANDS)}."])
+    else:
+        try:
+            COMMANDS[name](rest)
+        except WrongSettings as error:
+            _fail(error.lines)
+        except ConfigurationError as error:
+            _fail(str(error).splitlines())
+        except ResumeError as error:
+            _fail([f"this would be refused with {error.http_status} {error.code}: {error.message}"], 1)
+        except CannotListen as error:
+            _fail([str(error)], 1)
+
+
+def _parser(command: str) -> ArgumentParser:
+    described = COMMANDS[command].__doc__
+    return ArgumentParser(prog=f"ap-resume-shim {command}", description=described, allow_abbrev=False)
+
+
+def _fail(lines: Iterable[str], status: int = 2) -> None:
+    for line in lines:
+        print(f"ap-resume-shim: {line}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,189 @@
+"""Stages for `explain` without recorded answers: a thread that is assumed, and one that a real server shows.
+
+Neither sends the resume. What comes after it is played against assumed answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ap_resume_shim.core import sse, strictjson
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.steps import (
+    Ask,
+    Consult,
+    Join,
+    KnownIds,
+    Pause,
+    Peek,
+    ReadBody,
+    ReadEvents,
+    ReadHead,
+    Repeated,
+    Request,
+    Response,
+    Send,
+    Step,
+    Uncommitted,
+    UncommittedResume,
+    Unsettled,
+)
+from ap_resume_shim.profiles.dialect import ProfileDialect, about_the_thread
+from ap_resume_shim.profiles.schema import AgentTable, LookupTable
+from ap_resume_shim.profiles.template import place
+from ap_resume_shim.runtime.exchange import NOBODY, ask, peek
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_TIMEOUT = 30.0
+
+
+class Assumed:
+    """A thread that waits for one answer, with names such as RUN_ID in place of what only the server knows."""
+
+    assumes = False
+
+    def __init__(self, resume: Resume, dialect: Dialect) -> None:
+        self._resume, self._dialect = resume, dialect
+        self.assumes = False
+        self._found = _assumed(resume, dialect)
+
+    def lookup(self, flow: Lookup) -> Lookup:
+        """Every request of it, answered by the assumption."""
+        if isinstance(self._dialect, ProfileDialect):
+            yield Ask(_lookups(self._resume, self._dialect, again=self.assumes))
+        else:
+            yield next(flow)
+        flow.close()
+        return self._state()
+
+    def _state(self) -> Found:
+        """At rest, once the resume was sent."""
+        return self._found if not self.assumes else replace(self._found, status="idle", interrupts=(), answered=())
+
+    def answer(self, step: Step) -> Any:
+        """As little as an answer can be; the run is named where a profile says how."""
+        match step:
+            case Ask(requests):
+                return tuple(Response(200, (), b"{}") for _ in requests)
+            case Peek():
+                return Response(200)
+            case Consult():
+                return []
+            case Send() | Join() | ReadHead():
+                self.assumes = True
+                return Response(200)
+            case ReadBody() | ReadEvents():
+                return _answer(self._resume, self._dialect)
+            case _:
+                return of_guard(step)
+
+
+class Live(Assumed):
+    """A thread as a server shows it: requests that only read, up to the resume, are sent, and nothing else."""
+
+    def __init__(
+        self, resume: Resume, dialect: Dialect, app: ASGIApp, headers: Iterable[tuple[str, str]] = (), prefix: str = ""
+    ) -> None:
+        """`app` is a proxy of the server; `headers` are the client's, such as its credentials."""
+        super().__init__(resume, dialect)
+        self._app, self._prefix = app, prefix
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self._scope = {**NOBODY, "headers": [*NOBODY["headers"], *fields]}
+        self._looking = False
+        self._runner = asyncio.Runner()
+
+    def close(self) -> None:
+        """Leave no connection open."""
+        if aclose := getattr(self._app, "aclose", None):
+            self._runner.run(aclose())
+        self._runner.close()
+
+    def lookup(self, flow: Lookup) -> Lookup:
+        """As the server answers it; after the resume, which was not sent, by assumption."""
+        if self.assumes:
+            return (yield from super().lookup(flow))
+        self._looking = True
+        self._found = yield from flow
+        self._looking = False
+        return self._found
+
+    def answer(self, step: Step) -> Any:
+        """The server's, of a lookup; of what may change something, an assumed one."""
+        match step:
+            case Ask(requests) if not self.assumes and (self._looking or all(map(_reads, requests))):
+                return self._runner.run(self._ask(requests))
+            case Peek() if self._looking:
+                return self._runner.run(peek(self._app, self._scope, self._prefix, step, _TIMEOUT))
+            case Pause(seconds) if not self.assumes:
+                return self._runner.run(asyncio.sleep(seconds))
+            case _:
+                return super().answer(step)
+
+    async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
+        asked = (ask(self._app, self._scope, self._prefix, request, _TIMEOUT) for request in requests)
+        return tuple(await asyncio.gather(*asked))
+
+
+def _assumed(resume: Resume, dialect: Dialect) -> Found:
+    """What is found: of a profile, what it has a place for."""
+    where = dialect.profile.found if isinstance(dialect, ProfileDialect) else None
+    ids = where is None or where.interrupts is not None
+    return Found(
+        "interrupted",
+        (Interrupt(resume.body.interrupt_id or "INTERRUPT_ID" if ids else None),),
+        agent_id=resume.body.agent_id or (None if where and where.agent_id is None else "AGENT_ID"),
+        run_id=None if where and where.run_id is None else "RUN_ID",
+    )
+
+
+def _lookups(resume: Resume, dialect: ProfileDialect, *, again: bool) -> tuple[Request, ...]:
+    """Every lookup that a profile names; what only answers tell has its name in capitals."""
+    profile, agent = dialect.profile, resume.body.agent_id
+    about = about_the_thread(profile)
+    tables: list[LookupTable | AgentTable] = [
+        table for name, table in profile.lookup.items() if not again or name in about
+    ]
+    if profile.agent is not None and agent is not None and not again:
+        tables.append(profile.agent)
+    names = {name: name.upper() for table in profile.lookup.values() for name in table.names}
+    names |= {"thread_id": resume.thread_id, "agent_id": agent or "AGENT_ID"}
+    return tuple(dialect.request(table, names) for table in tables)
+
+
+def _answer(resume: Resume, dialect: Dialect) -> bytes:
+    """The answer to a resume, which names the run where a profile says."""
+    if not isinstance(dialect, ProfileDialect):
+        return b"{}"
+    run = place({}, dialect.profile.run.id, "RUN_ID")
+    if dialect.tells[resume.mode] == "events":
+        return sse.encode("metadata", run)
+    at = dialect.profile.wait.run if dialect.tells[resume.mode] == "result" else ""
+    return strictjson.dumps(place({}, at, run) if at else run)
+
+
+def _reads(request: Request) -> bool:
+    """Whether a request outside a lookup certainly changes nothing: a GET, or JSON-RPC that gets a task."""
+    if request.method == "GET":
+        return True
+    body = request.json
+    return isinstance(body, dict) and body.get("method") in ("tasks/get", "GetTask")
+
+
+def of_guard(step: Step) -> Any:
+    """What the guard answers for a thread that nobody else resumes."""
+    match step:
+        case Unsettled() | Repeated():
+            return False
+        case KnownIds():
+            return frozenset()
+        case Uncommitted():
+            return UncommittedResume()
+        case _:
+            return None

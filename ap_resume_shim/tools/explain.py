@@ -1,0 +1,251 @@
+"""What a resume would send, without sending it: the flow, played against recorded, assumed or live answers.
+
+A rehearsal is a list of answers, as JSON: `{"request": "GET /threads/{thread_id}", "status": 200, "body": …}`, perhaps
+with `headers` and the `mode` it is for, and `{"ledger": [{"facts": …, "contents": …}]}` for what the ledger would
+know. `{thread_id}` stands for the thread of the request. Of several answers to a request, each is given once, and the
+last one from then on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from ap_resume_shim.core.dialect import Dialect, Lookup
+from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.steps import (
+    Accepted,
+    Ask,
+    Consult,
+    Drain,
+    Entry,
+    Flow,
+    Join,
+    Pause,
+    Peek,
+    Poll,
+    ReadBody,
+    ReadEvents,
+    Request,
+    Response,
+    Send,
+    Settings,
+    Step,
+)
+from ap_resume_shim.tools.assumed_answers import Assumed, of_guard
+from ap_resume_shim.tools.describe import MODES
+
+Rehearsal = Sequence[dict[str, Any]]
+
+_POLLS = 20
+"""How many pauses a flow may make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that would be sent."""
+
+    what: str
+    """`look`, `resume`, or `follow`."""
+    request: Request
+
+    def lines(self) -> Iterator[str]:
+        """The request, as HTTP writes it; the client's own header fields go with each."""
+        request = self.request
+        yield f"# {self.what}"
+        yield f"{request.method} {request.target}"
+        yield f"accept: {request.accept}"
+        yield from (f"{name}: {value}" for name, value in request.headers)
+        if request.body is not None:
+            yield f"content-type: {request.media_type}"
+            yield ""
+            yield request.body.decode("utf-8", "replace")
+        yield ""
+
+
+def rehearsal(name: str) -> Rehearsal | None:
+    """The recorded answers of a backend of ours; None where there are none."""
+    file = files("ap_resume_shim.backends").joinpath("rehearsals", f"{name}.json")
+    return None if not file.is_file() else read_rehearsal(file.read_text("utf-8"), file.name)
+
+
+def read_rehearsal(text: str, source: str) -> Rehearsal:
+    """A rehearsal from its file. Raises `ConfigurationError`."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ConfigurationError(f"{source}: a rehearsal is a list of objects.")
+    return value
+
+
+class Stage(Protocol):
+    """What a flow is played against."""
+
+    assumes: bool
+    """Whether answers to what follows the resume were assumed."""
+
+    def answer(self, step: Step) -> Any:
+        """What is sent back for a step."""
+
+    def lookup(self, flow: Lookup) -> Lookup:
+        """A lookup of the dialect's, as it is played."""
+
+
+def explain(resume: Resume, dialect: Dialect, answers: Rehearsal | Stage | None) -> Iterator[Sent]:
+    """Every request of a resume, in order. Raises `ResumeError` where the resume would be refused.
+
+    Without answers, a thread is assumed that waits for one.
+    """
+    dialect.thread_key(resume.thread_id)
+    stage = _stage(resume, dialect, answers)
+    played = copy(dialect)
+    for name in ("lookup", "look_again"):
+        setattr(played, name, _on(stage, getattr(dialect, name)))
+    try:
+        yield from _play(resume_flow(resume, played, Settings()), stage, "look")
+    except Exception:
+        if not stage.assumes:  # else only a server could go on from here
+            raise
+
+
+def _stage(resume: Resume, dialect: Dialect, answers: Rehearsal | Stage | None) -> Stage:
+    if answers is None:
+        return Assumed(resume, dialect)
+    return Rehearsed(resume, answers) if isinstance(answers, Sequence) else answers
+
+
+def _on(stage: Stage, lookup: Callable[..., Lookup]) -> Callable[..., Lookup]:
+    return lambda *given, **named: stage.lookup(lookup(*given, **named))
+
+
+def _play(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
+    """The requests of a flow. What is polled without end is shown a few times."""
+    step: Step = next(flow)
+    left = _POLLS
+    while left:
+        match step:
+            case Ask(requests):
+                yield from (Sent(what, request) for request in requests)
+            case Peek(request) | Join(request):
+                yield Sent(what, request)
+            case Send(request):
+                yield Sent("resume", request)
+                what = "follow"
+            case Pause() | Poll():
+                left -= 1
+            case Accepted(commit=commit) if commit is not None:
+                yield from _play(_first_look(commit), stage, what)
+            case _:
+                pass
+        try:
+            step = flow.send(stage.answer(step))
+        except StopIteration:
+            return
+    flow.close()
+
+
+def _first_look(commit: Flow) -> Flow:
+    """Of the lookups until the state shows the resume: up to the first pause."""
+    result = None
+    with suppress(StopIteration):
+        while not isinstance(step := commit.send(result), Pause):
+            result = yield step
+    commit.close()
+
+
+class Rehearsed:
+    """A backend by its rehearsal; what it has no answer for after the resume is assumed to go well."""
+
+    assumes = False
+
+    def __init__(self, resume: Resume, answers: Rehearsal) -> None:
+        mode = MODES[resume.mode]
+        self._answers = [answer for answer in answers if answer.get("mode", mode) == mode]
+        self._thread = resume.thread_id
+        self._body = b""
+        self._sent = False
+        self._asked: tuple[Interrupt, ...] = ()
+        self._given: list[dict[str, Any]] = []
+
+    def lookup(self, flow: Lookup) -> Lookup:
+        """As recorded; a thread of which nothing was recorded after the resume is at rest then."""
+        found = yield from flow
+        if not self._sent:
+            self._asked = found.interrupts
+        elif found.interrupts == self._asked:
+            return replace(found, status="idle", interrupts=(), answered=(), breakpoint=False)
+        return found
+
+    def answer(self, step: Step) -> Any:
+        """What was recorded."""
+        match step:
+            case Ask(requests):
+                return tuple(self.to(request) for request in requests)
+            case Peek(request):
+                return self.to(request)
+            case Send(request) | Join(request):
+                response = self.to(request)
+                self._sent = True
+                self._body = response.body
+                return Response(response.status, response.headers)
+            case ReadBody() | ReadEvents():
+                return self._body
+            case Drain(reframer):
+                reframer.feed(self._body)
+                reframer.finish()
+                return None
+            case Consult():
+                kept: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
+                return [Entry(entry["facts"], entry.get("contents")) for entry in self._named(kept)]
+            case _:
+                return of_guard(step)
+
+    def to(self, request: Request) -> Response:
+        """The answer to a request. Raises `ConfigurationError` where there is none."""
+        line = f"{request.method} {request.target}"
+        for exact in (True, False):
+            fitting = [
+                answer
+                for answer in self._answers
+                if _same(self._named(answer.get("request", ""), in_path=True), line, exact=exact)
+            ]
+            if fitting:
+                answer = next((answer for answer in fitting if answer not in self._given), fitting[-1])
+                self._given.append(answer)
+                body = self._named(answer.get("body"))
+                raw = body if isinstance(body, str) else json.dumps(body)
+                headers = tuple((name.lower(), value) for name, value in answer.get("headers", {}).items())
+                return Response(answer.get("status", 200), headers, raw.encode())
+        if self._sent:
+            self.assumes = True
+            return Response(200, (), b"{}")
+        raise ConfigurationError(
+            f"The rehearsal has no answer to {line}: give the answers of your server with --answers FILE."
+        )
+
+    def _named(self, value: Any, *, in_path: bool = False) -> Any:
+        """A value with this thread's name in it."""
+        thread = quote(self._thread, safe="") if in_path else self._thread
+        if isinstance(value, str):
+            return value.replace("{thread_id}", thread)
+        if isinstance(value, list):
+            return [self._named(item) for item in value]
+        if isinstance(value, dict):
+            return {self._named(key): self._named(item) for key, item in value.items()}
+        return value
+
+
+def _same(wanted: str, line: str, *, exact: bool) -> bool:
+    """Whether a request is the one that was recorded; if need be, with another query."""
+    return wanted == line if exact else wanted.partition("?")[0] == line.partition("?")[0]

@@ -1,0 +1,210 @@
+"""The command line: what it says, with which status it ends, and that it serves."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+import pytest
+
+import ap_resume_shim
+from ap_resume_shim.sidecar.cli import main
+from tests.support.agent import Agent, held, resume
+from tests.support.calling import CLIENT, eventually
+from tests.support.redis_server import redis_server
+from tests.support.serving import listening, serving
+from tests.support.sidecar import COMMAND, sidecar
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@dataclass(frozen=True)
+class Ended:
+    status: int | str | None
+    out: str
+    err: str
+
+
+class Run(Protocol):
+    def __call__(self, *argv: str) -> Ended: ...
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line to its end, in this process."""
+    for name in [name for name in os.environ if name.startswith("AP_RESUME_SHIM_")]:
+        monkeypatch.delenv(name)
+
+    def running(*argv: str) -> Ended:
+        status: int | str | None = 0
+        try:
+            main(argv)
+        except SystemExit as end:
+            status = end.code
+        return Ended(status, *capsys.readouterr())
+
+    return running
+
+
+@pytest.mark.parametrize("argv", [(), ("--help",), ("-h",)])
+def test_help_lists_the_commands(run: Run, argv: tuple[str, ...]) -> None:
+    ended = run(*argv)
+    assert (ended.status, ended.err) == (0, "")
+    assert "serve" in ended.out and "backends" in ended.out
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version").out == f"{ap_resume_shim.__version__}\n"
+
+
+def test_help_of_serve_lists_its_flags(run: Run) -> None:
+    ended = run("serve", "--help")
+    assert ended.status == 0
+    wanted = "--upstream --backend --port --resume-at --lenient --guard --guard-lease --no-guard-required --namespace"
+    limits = "--duplicate-window --keep-answers --connect-timeout --lookup-timeout --resume-timeout --idle-timeout"
+    assert {"--credentials", *wanted.split(), *limits.split()} <= set(re.findall(r"--[\w-]+", ended.out))
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["unknown"], "unknown command 'unknown'; there are serve, backends, explain, schema."),
+        (["serve"], "--upstream: Field required"),
+        (["serve", "--upstream", "localhost:80"], "'localhost:80' is not the address of a server"),
+        (["serve", "--upstream", "http://u:p@host"], "clients send their own credentials"),
+        (["serve", "--upstream", NOBODY, "--backend", "langraph"], "Unknown backend 'langraph'"),
+        (["serve", "--upstream", NOBODY, "--backend", "langraph"], "Did you mean 'langgraph'?"),
+        (["serve", "--upstream", NOBODY, "--port", "x"], "--port: Input should be a valid integer"),
+        (["serve", "--upstream", NOBODY, "--port", "70000"], "--port: Input should be less than or equal to 65535"),
+        (["serve", "--upstream", NOBODY, "--settle", "-1"], "--settle: "),
+        (["serve", "--upstream", NOBODY, "--guard", "mongodb://here"], "There is no guard 'mongodb://here'"),
+        (["serve", "--upstream", NOBODY, "--guard", "redis://:secret@here:x"], "not the address of a Redis server"),
+        (["serve", "--upstream", NOBODY, "--guard", "redis://here", "--guard-lease", "1"], "give it at least 3 s"),
+        (["serve", "--upstream", NOBODY, "--resume-timeout", "0"], "--resume-timeout: "),
+        (["serve", "--upstream", NOBODY, "--log-level", "loud"], "--log-level: "),
+        (["serve", "--upstream", NOBODY, "--resume-at", "x", "--backend", "agent-protocol"], "starts with a slash"),
+        (["serve", "--upstream", NOBODY, "--nonsense", "1"], "--nonsense"),
+        (["serve", NOBODY], NOBODY),
+        (["backends", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_a_wrong_call_ends_with_2_and_says_why(run: Run, argv: list[str], says: str) -> None:
+    ended = run(*argv)
+    assert (ended.status, ended.out) == (2, "")
+    assert says in ended.err and "secret" not in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_taken_port_ends_with_1_and_says_what_to_do(run: Run) -> None:
+    with listening() as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = run("serve", "--upstream", NOBODY, "--port", str(port))
+    assert ended.status == 1
+    assert ended.err.startswith(f"ap-resume-shim: cannot listen on 127.0.0.1:{port}: Address already in use.")
+    assert "--port" in ended.err
+
+
+def test_an_unknown_host_ends_with_1(run: Run) -> None:
+    ended = run("serve", "--upstream", NOBODY, "--host", "256.0.0.1")
+    assert (ended.status, ended.err.startswith("ap-resume-shim: cannot listen on 256.0.0.1:8063")) == (1, True)
+
+
+def test_the_package_is_a_command() -> None:
+    ended = subprocess.run([*COMMAND, "backends"], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr, "langgraph" in ended.stdout) == (0, "", True)
+
+
+def test_it_serves_until_it_is_told_to_stop() -> None:
+    with serving(Agent()) as upstream, sidecar("--upstream", upstream, "--port", "0") as shim:
+        assert eventually(lambda: is_up(shim.url))
+        shim.process.send_signal(signal.SIGTERM)
+        assert shim.process.wait(timeout=20) == 0
+        assert "Traceback" not in shim.log
+
+
+def test_a_server_that_does_not_say_what_it_is_is_not_resumed() -> None:
+    with serving(agent := Agent()) as upstream, sidecar("--upstream", upstream, "--port", "0") as shim:
+        assert eventually(lambda: is_up(shim.url))
+        assert "--backend" in resume(shim.url).json()["message"]
+    assert agent.resumes == []
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_guards_flags_reach_the_guard(shared: bool) -> None:
+    with ExitStack() as stack:
+        guard = stack.enter_context(redis_server()).url if shared else "memory"
+        upstream = stack.enter_context(serving(agent := Agent()))
+        flags = ("--backend", "agent-protocol", "--guard", guard, "--duplicate-window", "60", "--keep-answers", "60")
+        shim = stack.enter_context(sidecar("--upstream", upstream, "--port", "0", *flags))
+        first = resume(shim.url)
+        agent.status = "interrupted"
+        assert (first.status_code, resume(shim.url).status_code) == (200, 409)
+
+
+def test_the_time_limits_flags_are_limits() -> None:
+    with serving(agent := Agent(held)) as upstream:
+        flags = ("--backend", "agent-protocol", "--resume-timeout", "0.2")
+        with sidecar("--upstream", upstream, "--port", "0", *flags) as shim:
+            late = resume(shim.url)
+        agent.go.set()
+    assert (late.status_code, late.json()["code"]) == (504, "upstream_timeout")
+    assert late.json()["metadata"] == {"resume_state": "unknown"}
+
+
+def is_up(url: str) -> bool:
+    try:
+        return CLIENT.get(f"{url}/threads/t").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_every_flag_is_an_environment_variable() -> None:
+    with serving(Agent()) as upstream, listening() as free:
+        port = free.getsockname()[1]
+        free.close()
+        env = {"UPSTREAM": upstream, "BACKEND": "agent-protocol", "PORT": str(port), "PREFIX": "", "LENIENT": "true"}
+        with sidecar(**{f"AP_RESUME_SHIM_{name}": value for name, value in env.items()}) as shim:
+            assert shim.url == f"http://127.0.0.1:{port}"
+            assert eventually(lambda: is_up(shim.url))
+            assert resume(shim.url).status_code == 200
+
+
+def test_a_flag_counts_more_than_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AP_RESUME_SHIM_UPSTREAM", NOBODY)
+    assert "'flag' is not the address" in run("serve", "--upstream", "flag").err
+
+
+def test_an_upstream_that_is_not_there_yet_is_said_and_waited_for() -> None:
+    with listening() as later:  # bound, and not listening yet: connections are refused
+        upstream = f"http://127.0.0.1:{later.getsockname()[1]}"
+        with sidecar("--upstream", upstream, "--port", "0", "--backend", "agent-protocol") as shim:
+            assert eventually(lambda: status(shim.url) == 502)
+            assert f"no connection to {upstream} yet" in shim.log
+            with serving(Agent(), at=later):
+                eventually(lambda: status(shim.url) == 200)
+                assert resume(shim.url).json()["run_id"] == "r2"
+
+
+def test_a_store_that_cannot_be_used_is_said_at_start() -> None:
+    with redis_server("--requirepass", "right") as store, serving(Agent()) as upstream:
+        guard = f"redis://:wrong@127.0.0.1:{store.port}/0"
+        flags = ("--port", "0", "--backend", "agent-protocol", "--guard", guard)
+        with sidecar("--upstream", upstream, *flags) as shim:
+            assert eventually(lambda: is_up(shim.url))
+            assert "refuses the user or the password" in shim.log and "wrong" not in shim.log
+            assert CLIENT.get(f"{shim.url}/-/readyz").status_code == 503
+            assert resume(shim.url).json()["code"] == "guard_unavailable"
+
+
+def status(url: str) -> int | None:
+    try:
+        return CLIENT.get(f"{url}/threads/t").status_code
+    except httpx.TransportError:
+        return None
