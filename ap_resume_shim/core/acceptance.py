@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, ResponseKind, Started
 from ap_resume_shim.core.errors import NotFound, ResumeError, UpstreamFailure, UpstreamUnrecognised
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.readable import JSON, check_head, check_json
@@ -42,13 +42,13 @@ class Case:
     @property
     def grace(self) -> float | None:
         """How long a client that does not wait for the result waits for a refusal; None: for the backend's answer."""
-        made = self.tells == "result" and self.resume.mode is not Mode.WAIT
+        made = self.response_kind == "result" and self.resume.mode is not Mode.WAIT
         return self.settings.stream_grace if made else None
 
     @property
-    def tells(self) -> Tells:
+    def response_kind(self) -> ResponseKind:
         """What the backend's answer is, in the client's mode."""
-        return (self.found.tells or self.dialect.tells)[self.resume.mode]
+        return (self.found.response_kinds or self.dialect.response_kinds)[self.resume.mode]
 
     def look_again(self, *, agent: bool = False) -> Lookup:
         """Read the thread's state once more; with `agent`, also who ran and which run it was."""
@@ -70,8 +70,8 @@ def take(case: Case, run: Taken, response: Response, step: ReadBody | ReadEvents
     What cannot be read, or breaks off, may have been taken, and counts as taken.
     """
     try:
-        check_head(response, case.dialect.event_types if case.tells == "events" else JSON)
-        if case.tells != "run":
+        check_head(response, case.dialect.event_types if case.response_kind == "events" else JSON)
+        if case.response_kind != "run":
             run.started = read_started(case, response)
         if step is not None:
             body: bytes | None = yield step

@@ -49,8 +49,8 @@ class Found:
     """The thread's newest run, where the lookup tells."""
     memory: Any = None
     """What the dialect itself wants to remember of this resume, for its other methods and later lookups."""
-    tells: Mapping[Mode, Tells] | None = None
-    """What the answer to the request that resumes is, where the thread's agent decides that; else `Dialect.tells`."""
+    response_kinds: Mapping[Mode, ResponseKind] | None = None
+    """What the answer to the request that resumes is, where the thread's agent decides that; else `Dialect.response_kinds`."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -99,10 +99,10 @@ class Started:
     """What the dialect itself wants to remember of the lookup that came before."""
 
 
-Tells = Literal["run", "result", "events"]
+ResponseKind = Literal["run", "result", "events"]
 """What the answer to the request that resumes is: the run, which goes on; its result, when it has ended; its events."""
 
-NATIVE: Mapping[Mode, Tells] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
+NATIVE: Mapping[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 """A backend that has all three modes. What differs is derived by the flow."""
 
 Note = tuple[str, Entry]
@@ -167,8 +167,8 @@ class Dialect:
     """In one sentence: what the draft's `thread_id` is on this backend."""
     marks: tuple[Marks, ...] = ()
     """How `auto` tells such a server from others: by any of these."""
-    tells: Mapping[Mode, Tells] = NATIVE
-    """What the answer to the request that resumes is, for each mode of the client; `Found.tells` precedes it."""
+    response_kinds: Mapping[Mode, ResponseKind] = NATIVE
+    """What the answer to the request that resumes is, for each mode of the client; `Found.response_kinds` precedes it."""
     options: Mapping[str, str] = {}
     """What `__init__` takes, all of it text with a default: name, and what it is, for a person."""
     limits: tuple[str, ...] = ()
@@ -249,7 +249,7 @@ class Dialect:
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
         """The refusal that an answer of 2xx holds: its body is whole, or (in a stream) what `begun` waited for."""
-        first = sse.first_event(response.body) if self.tells[resume.mode] == "events" else None
+        first = sse.first_event(response.body) if self.response_kinds[resume.mode] == "events" else None
         if first is None or first.name != "error":
             return None
         return UpstreamError("The backend refused the resume in its stream.", {"upstream": first.json})

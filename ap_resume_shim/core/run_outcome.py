@@ -1,7 +1,7 @@
 """The course of a run that was resumed: how its beginning is read, and how it ends.
 
 What the backend answers is the run, which goes on; or the result, when the run has ended; or the run's events
-(`Dialect.tells`). There is a course for each.
+(`Dialect.response_kinds`). There is a course for each.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Streamed:
 
 def course_of(case: Case, response: Response | None) -> Course:
     """The course that the backend's answer tells of; `response` is None where it was not there within the grace."""
-    match case.tells:
+    match case.response_kind:
         case "run":
             return Named(case, response)
         case "result":

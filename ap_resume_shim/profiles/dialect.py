@@ -15,8 +15,8 @@ from ap_resume_shim.core.dialect import (
     GoOn,
     Lookup,
     Marks,
+    ResponseKind,
     Started,
-    Tells,
     ThreadStatus,
     Verdict,
     plain_path,
@@ -54,7 +54,7 @@ _INSTEAD: dict[Mode, tuple[Mode, ...]] = {
     Mode.STREAM: (Mode.BACKGROUND, Mode.WAIT),
 }
 """What a mode that a profile leaves out is made from, the better first."""
-_TELLS: dict[Mode, Tells] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
+_KINDS: dict[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 
 
 class ProfileDialect(Dialect):
@@ -84,7 +84,7 @@ class ProfileDialect(Dialect):
         given = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
         sources = {mode: next(m for m in (mode, *_INSTEAD[mode]) if given[m] is not None) for mode in Mode}
         self._lines = {mode: str(given[source]) for mode, source in sources.items()}
-        self.tells = {mode: _TELLS[source] for mode, source in sources.items()}
+        self.response_kinds = {mode: _KINDS[source] for mode, source in sources.items()}
         self.starts_runs = not any("run_id" in names_in(line) for line in self._lines.values())
         self.name, self.family, self.thread_is = profile.name, profile.family, profile.thread_is
         self.limits = tuple(profile.limits)
@@ -269,7 +269,7 @@ class ProfileDialect(Dialect):
             "agent_id": found.agent_id,
             "run_id": found.run_id,
             "on_disconnect": None if resume.mode is Mode.BACKGROUND else body.on_disconnect,
-            "stream_mode": list(body.stream_modes) if self.tells[resume.mode] == "events" else None,
+            "stream_mode": list(body.stream_modes) if self.response_kinds[resume.mode] == "events" else None,
         }
         value: Any = fill(table.json_, {name: item for name, item in names.items() if item is not None})
         if forwarded := self.forwarded(resume):
@@ -278,7 +278,7 @@ class ProfileDialect(Dialect):
             spelled = self._spelled(verdict.by_id, found)
             value = place(value, self._answer_at, spelled) if self._answer_at else spelled
         method, _, path = self._lines[resume.mode].partition(" ")
-        accept = "text/event-stream" if self.tells[resume.mode] == "events" else "application/json"
+        accept = "text/event-stream" if self.response_kinds[resume.mode] == "events" else "application/json"
         sent = b"null" if value is None else Request.post("", value).body
         return self._with_headers(Request(method, fill_path(path, names), sent, accept))
 
@@ -304,7 +304,7 @@ class ProfileDialect(Dialect):
             raise elsewhere
         where = self.profile.run
         location = response.header("content-location")
-        run = self._run_in(body, self.tells[resume.mode])
+        run = self._run_in(body, self.response_kinds[resume.mode])
         run_id = point(run, where.id)
         if location and run_id is MISSING:
             run_id = location.rstrip("/").rpartition("/")[2]
@@ -317,16 +317,16 @@ class ProfileDialect(Dialect):
         )
         return Started(run_id, found.agent_id, created, updated)
 
-    def _run_in(self, body: bytes, tells: Tells) -> Any:
-        if tells == "events":
+    def _run_in(self, body: bytes, response_kinds: ResponseKind) -> Any:
+        if response_kinds == "events":
             first = sse.first_event(body)
             return first.json if first is not None and first.name == "metadata" else {}
         run = Response(200, (), body).json
-        return point(run, self.profile.wait.run) if tells == "result" else run
+        return point(run, self.profile.wait.run) if response_kinds == "result" else run
 
     def _elsewhere(self, resume: Resume, body: bytes) -> ResumeError | None:
         """The error where an answer names a thread, and another one than the resume does: no agent asked there."""
-        thread_id = point(self._run_in(body, self.tells[resume.mode]), "/thread_id")
+        thread_id = point(self._run_in(body, self.response_kinds[resume.mode]), "/thread_id")
         if not isinstance(thread_id, str) or _unspelled(thread_id) == _unspelled(resume.thread_id):
             return None
         return UpstreamUnrecognised(

@@ -162,9 +162,9 @@ def _answer(resume: Resume, dialect: Dialect) -> bytes:
     if not isinstance(dialect, ProfileDialect):
         return b"{}"
     run = place({}, dialect.profile.run.id, "RUN_ID")
-    if dialect.tells[resume.mode] == "events":
+    if dialect.response_kinds[resume.mode] == "events":
         return sse.encode("metadata", run)
-    at = dialect.profile.wait.run if dialect.tells[resume.mode] == "result" else ""
+    at = dialect.profile.wait.run if dialect.response_kinds[resume.mode] == "result" else ""
     return strictjson.dumps(place({}, at, run) if at else run)
 
 

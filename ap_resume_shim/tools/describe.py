@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ap_resume_shim.core.dialect import NATIVE, Dialect, Tells
+from ap_resume_shim.core.dialect import NATIVE, Dialect, ResponseKind
 from ap_resume_shim.core.protocol import Mode
 
 MODES = {Mode.BACKGROUND: "background", Mode.WAIT: "wait", Mode.STREAM: "stream"}
 
-DERIVED: dict[tuple[Mode, Tells], str] = {
+DERIVED: dict[tuple[Mode, ResponseKind], str] = {
     (Mode.BACKGROUND, "result"): "derived: the request is held open by the shim",
     (Mode.BACKGROUND, "events"): "derived: the stream is held open by the shim",
     (Mode.WAIT, "run"): "derived: the run is followed to its end",
@@ -46,7 +46,7 @@ class Description:
 def describe(dialect: Dialect) -> Description:
     """A backend, by its dialect."""
     modes = {
-        word: "native" if dialect.tells[mode] == NATIVE[mode] else DERIVED[mode, dialect.tells[mode]]
+        word: "native" if dialect.response_kinds[mode] == NATIVE[mode] else DERIVED[mode, dialect.response_kinds[mode]]
         for mode, word in MODES.items()
     }
     return Description(

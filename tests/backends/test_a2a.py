@@ -191,10 +191,10 @@ def test_a_card_that_changes_during_a_resume_counts_for_the_next_one_alone() -> 
     dialect = A2A()
     _, first = look([task()], dialect, REST_CARD)
     _, second = look([task()], dialect, card(("HTTP+JSON", "1.0"), streams=False))
-    assert (first.tells or {})[Mode.STREAM] == "events"
-    assert (second.tells or {})[Mode.STREAM] == "run"
+    assert (first.response_kinds or {})[Mode.STREAM] == "events"
+    assert (second.response_kinds or {})[Mode.STREAM] == "run"
     read_by_the_first = follow(dialect.look_again(resume(Mode.STREAM), first), {LIST: {"tasks": [task()]}})
-    assert read_by_the_first[1].tells == first.tells
+    assert read_by_the_first[1].response_kinds == first.response_kinds
 
 
 @pytest.mark.parametrize("shown", [answer("nothing here", 404), answer([1]), card(("GRPC", "1.0")), {"name": "x"}])

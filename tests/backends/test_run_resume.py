@@ -192,8 +192,8 @@ def test_a_hobby_servers_run_that_goes_on_makes_its_thread_busy(dialect: Dialect
 
 
 def test_each_tells_what_it_can() -> None:
-    tells = [{mode: dialect.tells[mode] for mode in Mode} for dialect in HOBBY]
-    assert tells == [dict.fromkeys(Mode, told) for told in ("run", "run", "result", "events")]
+    response_kinds = [{mode: dialect.response_kinds[mode] for mode in Mode} for dialect in HOBBY]
+    assert response_kinds == [dict.fromkeys(Mode, told) for told in ("run", "run", "result", "events")]
 
 
 @pytest.mark.parametrize("resume_at", ["/resume", "/input", "/values", "/command/resume"])

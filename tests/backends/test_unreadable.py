@@ -76,7 +76,7 @@ def played(backend: str, mode: Mode, name: str) -> Played:
 def answered_before_its_body(backend: str, mode: Mode) -> bool:
     """Whether the client is answered when the head has come, since the body is the result of a run that goes on."""
     dialect = rehearsed(backend, mode).dialect
-    return mode is not Mode.WAIT and dialect.tells[mode] == "result" and dialect.accepts_at_head
+    return mode is not Mode.WAIT and dialect.response_kinds[mode] == "result" and dialect.accepts_at_head
 
 
 @pytest.mark.parametrize("name", FAULTS)

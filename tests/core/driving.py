@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import NATIVE, Dialect, Found, Lookup, Started, Tells, Verdict
+from ap_resume_shim.core.dialect import NATIVE, Dialect, Found, Lookup, ResponseKind, Started, Verdict
 from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.flow import resume_flow
@@ -74,7 +74,7 @@ class Plain(Dialect):
     armed: bool = True
     forwards_extra: bool = True
     vocabulary: frozenset[str] = frozenset()
-    tells: Mapping[Mode, Tells] = field(default_factory=lambda: NATIVE)
+    response_kinds: Mapping[Mode, ResponseKind] = field(default_factory=lambda: NATIVE)
     accepts_at_head: bool = True
     commit: Literal["late", "with_answer"] = "with_answer"
     acceptance_unproven: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core.dialect import NATIVE, Found, Started, Tells
+from ap_resume_shim.core.dialect import NATIVE, Found, ResponseKind, Started
 from ap_resume_shim.core.errors import ThreadBusy, ThreadNotFound, UpstreamTimeout
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.sse import Relay
@@ -30,10 +30,10 @@ FIRST = b'event: x\ndata: {"run_id": "r1"}\n\n'
 OFTEN = dict.fromkeys(Mode, "run")
 
 
-def telling(what: Tells, **habits: Any) -> Plain:
+def telling(what: ResponseKind, **habits: Any) -> Plain:
     """A backend that answers every resume in one way."""
-    tells: Mapping[Mode, Tells] = dict.fromkeys(Mode, what)
-    return Plain(tells=tells, **{"accepts_at_head": False, **habits})
+    response_kinds: Mapping[Mode, ResponseKind] = dict.fromkeys(Mode, what)
+    return Plain(response_kinds=response_kinds, **{"accepts_at_head": False, **habits})
 
 
 class Heard(Relay):
@@ -52,7 +52,7 @@ class Hearing(Plain):
 
 
 def test_a_wait_for_a_run_that_only_has_a_stream_drains_it() -> None:
-    told = drive(Mode.WAIT, dialect=Hearing(tells=dict.fromkeys(Mode, "run")))
+    told = drive(Mode.WAIT, dialect=Hearing(response_kinds=dict.fromkeys(Mode, "run")))
     assert told.after_send == ["read body", "accepted", "join", "drain", "GET thread again", "settled", "answer"]
     assert told.value["values"] == {"heard": True}
 
@@ -76,7 +76,7 @@ def test_a_wait_for_a_run_that_can_be_awaited_takes_its_result() -> None:
             return Request.get("result")
 
     comes = {"read body": [b'{"run_id": "r1"}', b'{"values": 1}']}
-    told = drive(Mode.WAIT, comes, dialect=Awaited(tells=dict.fromkeys(Mode, "run")))
+    told = drive(Mode.WAIT, comes, dialect=Awaited(response_kinds=dict.fromkeys(Mode, "run")))
     assert told.after_send == ["read body", "accepted", "join", "read body", "GET thread again", "settled", "answer"]
     assert told.value["values"] == {"value": 1}
 
@@ -86,7 +86,9 @@ def test_a_run_whose_result_is_refused_is_followed_by_its_stream() -> None:
         def awaited(self, resume: Resume, started: Started) -> Request:
             return Request.get("result")
 
-    told = drive(Mode.WAIT, {"join": [Response(500), NAMED]}, dialect=Awaited(tells=dict.fromkeys(Mode, "run")))
+    told = drive(
+        Mode.WAIT, {"join": [Response(500), NAMED]}, dialect=Awaited(response_kinds=dict.fromkeys(Mode, "run"))
+    )
     assert told.after_send[2:5] == ["join", "join", "drain"]
 
 
@@ -96,7 +98,7 @@ def test_a_thread_that_is_gone_while_its_run_is_followed_has_ended() -> None:
             return None
 
     comes = {"GET thread again": ThreadNotFound("gone")}
-    told = drive(Mode.WAIT, comes, dialect=Bare(tells=dict.fromkeys(Mode, "run"), can_join=False))
+    told = drive(Mode.WAIT, comes, dialect=Bare(response_kinds=dict.fromkeys(Mode, "run"), can_join=False))
     assert told.value["run"]["status"] == "success"
 
 
@@ -191,7 +193,7 @@ def test_a_background_resume_made_from_events_answers_at_the_first_and_reads_the
 
 
 def test_a_wait_made_from_events_drains_them() -> None:
-    dialect = Hearing(tells=dict.fromkeys(Mode, "events"))
+    dialect = Hearing(response_kinds=dict.fromkeys(Mode, "events"))
     told = drive(Mode.WAIT, {"read events": FIRST}, dialect=dialect)
     assert told.after_send == ["read events", "accepted", "drain", "GET thread again", "settled", "answer"]
     assert told.value["values"] == {"heard": True}
@@ -207,8 +209,8 @@ class Refusing(Plain):
 
 @pytest.mark.parametrize("what", ["run", "result", "events"])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_refusal_inside_of_a_200_lets_the_thread_go(mode: Mode, what: Tells) -> None:
-    dialect = Refusing(tells=dict.fromkeys(Mode, what), accepts_at_head=False)
+def test_a_refusal_inside_of_a_200_lets_the_thread_go(mode: Mode, what: ResponseKind) -> None:
+    dialect = Refusing(response_kinds=dict.fromkeys(Mode, what), accepts_at_head=False)
     told = drive(mode, {"read body": b"busy", "read events": b"busy"}, dialect=dialect)
     assert (told.steps[-1], told.code, told.resume_state) == ("untaken", "thread_busy", "not_sent")
 
@@ -217,7 +219,7 @@ def test_a_refusal_inside_of_a_200_lets_the_thread_go(mode: Mode, what: Tells) -
 
 
 @pytest.mark.parametrize("what", ["run", "events"])
-def test_a_thread_is_held_until_its_question_is_gone(what: Tells) -> None:
+def test_a_thread_is_held_until_its_question_is_gone(what: ResponseKind) -> None:
     comes = {"GET thread again": [ASKS, ASKS, ASKS_NEXT], "read events": FIRST}
     told = drive(Mode.BACKGROUND, comes, dialect=telling(what, acceptance_unproven=True))
     looks = ["GET thread again", "pause 0.1", "GET thread again", "pause 0.1", "GET thread again"]
@@ -266,7 +268,9 @@ def test_a_run_without_an_address_or_a_way_to_read_it_is_answered_all_the_same()
             return None
 
     for mode in Mode:
-        told = drive(mode, dialect=Bare(tells=dict.fromkeys(Mode, "run"), can_join=False), on_completion="delete")
+        told = drive(
+            mode, dialect=Bare(response_kinds=dict.fromkeys(Mode, "run"), can_join=False), on_completion="delete"
+        )
         assert told.error is None
         assert "DELETE thread" in told.steps
 

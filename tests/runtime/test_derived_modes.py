@@ -15,7 +15,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, ResponseKind, Started, Verdict
 from ap_resume_shim.core.dialect_helpers import read_lookup, read_refusal
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.interrupt import Interrupt
@@ -31,7 +31,7 @@ from tests.support.serving import serving
 class Server:
     """A server with one thread: it asks, takes an answer in the only way that it has, and works for a while."""
 
-    def __init__(self, way: Tells, *, works: float = 0.3) -> None:
+    def __init__(self, way: ResponseKind, *, works: float = 0.3) -> None:
         self.way, self.works = way, works
         self.status = "interrupted"
         self.heard: list[Any] = []
@@ -75,8 +75,8 @@ class Speaks(Dialect):
     name = "speaks"
     thread_is = "the only one"
 
-    def __init__(self, way: Tells, *, peeks: bool = False) -> None:
-        self.tells = dict.fromkeys(Mode, way)
+    def __init__(self, way: ResponseKind, *, peeks: bool = False) -> None:
+        self.response_kinds = dict.fromkeys(Mode, way)
         self.peeks = peeks
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
@@ -128,11 +128,11 @@ def behind(server: Server, *, peeks: bool = False, **limits: float) -> Iterator[
         yield url
 
 
-WAYS: list[Tells] = ["run", "result", "events"]
+WAYS: list[ResponseKind] = ["run", "result", "events"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_background_resume_is_answered_while_the_agent_works(way: Tells) -> None:
+def test_a_background_resume_is_answered_while_the_agent_works(way: ResponseKind) -> None:
     with behind(server := Server(way, works=1.0)) as url:
         answer = resume(url)
         assert (answer.status_code, answer.json()["status"], server.status) == (200, "pending", "busy"), answer.text
@@ -141,7 +141,7 @@ def test_a_background_resume_is_answered_while_the_agent_works(way: Tells) -> No
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_wait_is_answered_when_the_agent_has_ended(way: Tells) -> None:
+def test_a_wait_is_answered_when_the_agent_has_ended(way: ResponseKind) -> None:
     with behind(server := Server(way)) as url:
         answer = resume(url, "/wait")
     assert (answer.status_code, answer.json()["run"]["status"]) == (200, "success"), answer.text
@@ -149,7 +149,7 @@ def test_a_wait_is_answered_when_the_agent_has_ended(way: Tells) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_stream_names_the_run_first_and_ends_with_the_agent(way: Tells) -> None:
+def test_a_stream_names_the_run_first_and_ends_with_the_agent(way: ResponseKind) -> None:
     with behind(server := Server(way)) as url:
         answer = resume(url, "/stream")
     assert answer.content.startswith(b'event: metadata\ndata: {"run_id":"r1"}\n\n'), answer.content
@@ -159,7 +159,7 @@ def test_a_stream_names_the_run_first_and_ends_with_the_agent(way: Tells) -> Non
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("route", ["/wait", "/stream"])
-def test_who_waits_is_kept_company(route: str, way: Tells) -> None:
+def test_who_waits_is_kept_company(route: str, way: ResponseKind) -> None:
     with behind(Server(way, works=1.0), keepalive=0.1) as url:
         answer = resume(url, route)
     company = b": keep-alive\n\n" if route == "/stream" else b"\n\n\n"
@@ -168,7 +168,7 @@ def test_who_waits_is_kept_company(route: str, way: Tells) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_agent_that_takes_too_long_is_504(way: Tells) -> None:
+def test_an_agent_that_takes_too_long_is_504(way: ResponseKind) -> None:
     with behind(Server(way, works=30.0), resume=0.5) as url:
         answer = resume(url, "/wait")
     assert (answer.status_code, answer.json()["code"]) == (504, "upstream_timeout")

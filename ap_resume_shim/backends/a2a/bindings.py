@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import NATIVE, Tells
+from ap_resume_shim.core.dialect import NATIVE, ResponseKind
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import ResumeError, UpstreamUnrecognised
 from ap_resume_shim.core.protocol import Mode
@@ -240,9 +240,9 @@ class Agent:
     0.3 as well."""
 
     @property
-    def tells(self) -> Mapping[Mode, Tells]:
+    def response_kinds(self) -> Mapping[Mode, ResponseKind]:
         """What it answers. REST's wait tells an agent that failed by a status of 500, so that it is not used."""
-        stream: Tells = "events" if self.streams else "run"
+        stream: ResponseKind = "events" if self.streams else "run"
         return {**NATIVE, Mode.WAIT: stream if isinstance(self.binding, Rest) else "result", Mode.STREAM: stream}
 
 

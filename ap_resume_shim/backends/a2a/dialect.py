@@ -96,7 +96,7 @@ class A2A(Dialect):
         else:
             tasks = yield from _remembered(spoken_to.binding, resume)
         found = replace(_found(tasks, spoken_to, None if not agent else resume), moving=moving)
-        if agent or resume.mode is Mode.BACKGROUND or spoken_to.tells[resume.mode] != "run":
+        if agent or resume.mode is Mode.BACKGROUND or spoken_to.response_kinds[resume.mode] != "run":
             return found
         (answer,) = yield Ask((spoken_to.binding.task(str(found.run_id)),))  # lists leave out what was made
         return replace(found, values=Task(spoken_to.binding.result(answer)).values)
@@ -129,7 +129,7 @@ class A2A(Dialect):
         parts = [binding.part(part) for part in said(resume, value)]
         message = binding.message(resume.nonce, parts, task.id, task.context_id)
         whole = task.value
-        if memory.agent.tells[resume.mode] == "events":
+        if memory.agent.response_kinds[resume.mode] == "events":
             (answer,) = yield Ask((binding.task(task.id),))
             whole = binding.result(answer)
         memory = replace(memory, task=whole, message=message)
@@ -138,9 +138,9 @@ class A2A(Dialect):
     def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
         """The message, named by this resume alone."""
         memory: _Memory = found.memory
-        if memory.agent.tells[resume.mode] == "events":
+        if memory.agent.response_kinds[resume.mode] == "events":
             return memory.agent.binding.stream(memory.message, resume.body.metadata)
-        wait = memory.agent.tells[resume.mode] == "result"
+        wait = memory.agent.response_kinds[resume.mode] == "result"
         return memory.agent.binding.send(memory.message, resume.body.metadata, wait=wait)
 
     def refusal(self, response: Response) -> ResumeError:
@@ -161,7 +161,7 @@ class A2A(Dialect):
         """The task goes on under its own name."""
         started = Started(str(found.run_id), found.agent_id, memory=found.memory)
         problem = wire.problem(replace(response, body=body))
-        streams = found.memory.agent.tells[resume.mode] == "events"
+        streams = found.memory.agent.response_kinds[resume.mode] == "events"
         if streams and body and problem is None and sse.first_event(body) is None:
             raise UpstreamUnrecognised("The agent's answer is no stream of events.")
         if resume.mode is not Mode.BACKGROUND:
@@ -298,7 +298,7 @@ def _found(tasks: list[Task], agent: wire.Agent, resume: Resume | None) -> Found
         updated_at=last.updated_at,
         run_id=last.id,
         memory=_Memory(agent, asked),
-        tells=agent.tells,
+        response_kinds=agent.response_kinds,
     )
 
 

@@ -60,7 +60,7 @@ class Adk(Dialect):
         "The session's id, any string; of the app that `agent_id` names, else of the one app that has it, and of the "
         "user that `config.configurable.user_id` names, else the option `user_id`."
     )
-    tells = {Mode.BACKGROUND: "events", Mode.WAIT: "events", Mode.STREAM: "events"}
+    response_kinds = {Mode.BACKGROUND: "events", Mode.WAIT: "events", Mode.STREAM: "events"}
     options = {"user_id": "the user of the sessions, where `config.configurable.user_id` names none; `user` by default"}
     limits = (
         "Whether a session is running is read from its newest event. One whose server died in the midst of a run looks "

@@ -47,7 +47,7 @@ class AgUi(Dialect):
     name = "ag-ui"
     family = "a run's own request, which says what it answers"
     thread_is = "`threadId`: any text, made by the client that started the first run."
-    tells = dict.fromkeys(Mode, "events")
+    response_kinds = dict.fromkeys(Mode, "events")
     marks = (Marks(openapi=frozenset({"POST <RunAgentInput>"})), Marks(openapi=frozenset({"POST <AGUIRequest>"})))
     options = {"path": "the endpoint of the agent, where others may not be resumed; without it, every one that passes"}
     limits = (

@@ -97,7 +97,7 @@ class Agno(Dialect):
     name = "agno"
     family = "a form to the run that is paused"
     thread_is = "The session's id, any string."
-    tells = {Mode.BACKGROUND: "events", Mode.WAIT: "events", Mode.STREAM: "events"}
+    response_kinds = {Mode.BACKGROUND: "events", Mode.WAIT: "events", Mode.STREAM: "events"}
     marks = (
         Marks(info={"/agno_version": None}),
         Marks(openapi=frozenset({f"POST /{kind}/{{}}/runs/{{}}/continue" for kind in ("agents", "teams")})),

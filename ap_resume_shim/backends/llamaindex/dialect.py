@@ -58,7 +58,7 @@ class LlamaIndex(Dialect):
     name = "llamaindex"
     family = "an event to the run that waits"
     thread_is = "The handler's id: any string, case-sensitive."
-    tells = dict.fromkeys(Mode, "run")
+    response_kinds = dict.fromkeys(Mode, "run")
     options = {
         "event": "the class of the event that is the answer, or one for each class of questions: "
         "`Question:Answer, ...`; by default the only one that the workflow takes from outside",

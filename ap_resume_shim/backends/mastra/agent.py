@@ -23,7 +23,7 @@ from ap_resume_shim.backends.mastra.agent_thread import (
     question_of,
     said,
 )
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
 from ap_resume_shim.core.event_emitter import Emitter
@@ -66,7 +66,7 @@ class MastraAgent(Dialect):
     name = "mastra-agent"
     family = "a request to the agent, which names the run and its tool call"
     thread_is = "The id of a thread of the agent's memory: any string, case-sensitive."
-    tells: dict[Mode, Tells] = {Mode.BACKGROUND: "run", Mode.WAIT: "events", Mode.STREAM: "events"}
+    response_kinds: dict[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "events", Mode.STREAM: "events"}
     options = {"prefix": wire.PREFIX}
     limits = (
         "The agent needs a memory, and the server a storage.",

@@ -16,7 +16,7 @@ from ap_resume_shim.backends.mastra import messages as wire
 from ap_resume_shim.backends.mastra.workflow_steps import QUESTION_ID, Question, outcome, questions_of
 from ap_resume_shim.backends.mastra.workflow_stream import Records, Steps, refusal_in
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Started, Tells, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus, Verdict
 from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotFound
 from ap_resume_shim.core.event_emitter import Emitter
@@ -55,7 +55,7 @@ class Mastra(Dialect):
     family = "a request to the run, which names the step"
     thread_is = "The run's id: any string, case-sensitive."
     event_types = frozenset({"text/plain", "text/event-stream"})
-    tells: dict[Mode, Tells] = {Mode.BACKGROUND: "events", Mode.WAIT: "result", Mode.STREAM: "events"}
+    response_kinds: dict[Mode, ResponseKind] = {Mode.BACKGROUND: "events", Mode.WAIT: "result", Mode.STREAM: "events"}
     options = {"prefix": wire.PREFIX}
     limits = (
         "Of several questions, one is answered at a time.",
@@ -168,7 +168,7 @@ class Mastra(Dialect):
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
         """A stream that ends without a step. The same text as without a stream."""
-        if self.tells[resume.mode] != "events":
+        if self.response_kinds[resume.mode] != "events":
             return None
         told = next(filter(None, map(refusal_in, Records().feed(response.body))), None)
         return None if told is None else wire.in_band(told)
