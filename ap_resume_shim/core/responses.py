@@ -15,7 +15,7 @@ from ap_resume_shim.core.dialect import Found, Lookup, Started
 from ap_resume_shim.core.errors import NotFound, ResumeError
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.protocol import Mode, Run, RunStatus, wait_response
-from ap_resume_shim.core.run_outcome import Course, Named, Streamed, course_of, name, open_join
+from ap_resume_shim.core.run_outcome import RunReference, RunStream, RunTracker, name, open_join, track_run
 from ap_resume_shim.core.steps import (
     Answer,
     Ask,
@@ -48,12 +48,12 @@ STREAM_HEADERS: Headers = (
 
 def answer(case: Case, response: Response | None) -> Flow:
     """Answer the client; `response` is the backend's at its head, None where it was not there within the grace."""
-    run = course_of(case, response)
+    run = track_run(case, response)
     answers = {Mode.BACKGROUND: _background, Mode.WAIT: _wait, Mode.STREAM: _stream}
     yield from answers[case.resume.mode](case, run)
 
 
-def _background(case: Case, run: Course) -> Flow:
+def _background(case: Case, run: RunTracker) -> Flow:
     yield from run.accept()
     started = yield from name(case, run)
     failed = {} if started.error is None else {"error": started.error}
@@ -65,7 +65,7 @@ def _background(case: Case, run: Course) -> Flow:
     yield from _complete(case, started)
 
 
-def _wait(case: Case, run: Course) -> Flow:
+def _wait(case: Case, run: RunTracker) -> Flow:
     try:
         yield from run.accept()
         ended = yield from run.end()
@@ -85,13 +85,13 @@ def _wait(case: Case, run: Course) -> Flow:
     yield from _complete(case, started)
 
 
-def _stream(case: Case, run: Course) -> Flow:
+def _stream(case: Case, run: RunTracker) -> Flow:
     try:
         yield from run.accept()
         started = yield from name(case, run)
-        if isinstance(run, Streamed):
+        if isinstance(run, RunStream):
             yield from _relay(case, started, run.head)
-        elif not (isinstance(run, Named) and (yield from _relay_joined(case, started))):
+        elif not (isinstance(run, RunReference) and (yield from _relay_joined(case, started))):
             yield from _make_stream(case, started, run)
     except ClientGone:
         yield from cancel(case, run.started)
@@ -102,7 +102,7 @@ def _stream(case: Case, run: Course) -> Flow:
 
 def _relay(case: Case, started: Started, head: bytes, *more: tuple[str, str]) -> Flow:
     """Pass on the backend's stream, of which `head` was read, in the client's events."""
-    reframer = sse.Named(case.dialect.reframer(case.resume, started), started.run_id)
+    reframer = sse.WithRunId(case.dialect.reframer(case.resume, started), started.run_id)
     yield Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *more)))
 
 
@@ -132,7 +132,7 @@ def join(case: Case, started: Started) -> Generator[Step, Any, bool]:
     return joined
 
 
-def _make_stream(case: Case, started: Started, run: Course) -> Flow:
+def _make_stream(case: Case, started: Started, run: RunTracker) -> Flow:
     """Events of what the backend tells without any: which run it is, and what came of it."""
     emitter = Emitter(case.resume.body.stream_modes)
     yield Begin((*headers(case, started), *STREAM_HEADERS))

@@ -39,7 +39,7 @@ from ap_resume_shim.core.steps import (
 )
 
 
-class Course(Taken, Protocol):
+class RunTracker(Taken, Protocol):
     """The course of a run that was resumed: how its beginning and its end are told."""
 
     held: bool
@@ -52,7 +52,7 @@ class Course(Taken, Protocol):
         """Wait for the run's end."""
 
 
-class Named:
+class RunReference:
     """The backend names the run, and lets it go on."""
 
     held = False
@@ -88,7 +88,7 @@ class Named:
         return Ended()
 
 
-class Resulting:
+class RunResult:
     """The backend answers when the run has ended."""
 
     held = True
@@ -124,7 +124,7 @@ class Resulting:
         return self._ended or Ended()
 
 
-class Streamed:
+class RunStream:
     """The backend answers with the run's events."""
 
     held = True
@@ -153,15 +153,15 @@ class Streamed:
         return reframer.ended()
 
 
-def course_of(case: Case, response: Response | None) -> Course:
+def track_run(case: Case, response: Response | None) -> RunTracker:
     """The course that the backend's answer tells of; `response` is None where it was not there within the grace."""
     match case.response_kind:
         case "run":
-            return Named(case, response)
+            return RunReference(case, response)
         case "result":
-            return Resulting(case, response)
+            return RunResult(case, response)
         case _:
-            return Streamed(case, response)
+            return RunStream(case, response)
 
 
 def open_join(request: Request | None, media_types: Collection[str]) -> Generator[Step, Any, Response | None]:
@@ -175,7 +175,7 @@ def open_join(request: Request | None, media_types: Collection[str]) -> Generato
     return response
 
 
-def name(case: Case, run: Course) -> Generator[Step, Any, Started]:
+def name(case: Case, run: RunTracker) -> Generator[Step, Any, Started]:
     """The run, by what the answer told, else by what the thread says is its newest run."""
     if run.started is None:
         found = yield from case.look_again(agent=True)

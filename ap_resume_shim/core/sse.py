@@ -89,7 +89,7 @@ class Relay:
         return Ended()
 
 
-class Named:
+class WithRunId:
     """A `Reframer` in front of another: the first event names the run, by the backend's `metadata` or by ours.
 
     What is relayed is held back until its first event is complete, since only then it shows which of the two. What is

@@ -187,7 +187,7 @@ class Reframes:
 
 
 def test_a_stream_of_another_protocol_is_named_at_once_and_holds_nothing_back() -> None:
-    named = sse.Named(Reframes(), "r1")
+    named = sse.WithRunId(Reframes(), "r1")
     assert named.feed(b"half a rec") == b'event: metadata\ndata: {"run_id":"r1"}\n\nHALF A REC'
     assert named.feed(b"ord") == b"ORD"
     assert (named.finish(), named.between_events, named.over, named.ended()) == (b"end", True, True, Ended("values"))
