@@ -142,7 +142,7 @@ def accept(case: Case, started: Started | None) -> Flow:
         except ClientGone:
             yield accepted(case, started)
             raise
-    yield Untaken() if _never_heard(lost) else accepted(case, started, proven=proven)
+    yield Untaken() if _is_lost(lost) else accepted(case, started, proven=proven)
     if lost is not None:
         raise lost
 
@@ -158,8 +158,8 @@ def _prove(case: Case) -> Generator[Step, Any, tuple[bool, ResumeError | None]]:
             return False, None
         if _shows_resume(case, now):
             return True, None
-        lost = case.dialect.unheard(case.found, now)
-        if _never_heard(lost):
+        lost = case.dialect.explain_unconsumed(case.found, now)
+        if _is_lost(lost):
             return False, lost
         yield Pause(case.settings.settle_step)
         waited = round(waited + case.settings.settle_step, 6)
@@ -203,7 +203,7 @@ def _nameless_has_ended(case: Case, started: Started | None) -> Generator[Step, 
     return read.ok and case.dialect.has_ended(read)
 
 
-def _never_heard(lost: ResumeError | None) -> bool:
+def _is_lost(lost: ResumeError | None) -> bool:
     return lost is not None and lost.metadata.get("resume_state") == "not_sent"
 
 

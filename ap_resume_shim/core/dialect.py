@@ -187,7 +187,7 @@ class Dialect:
     """Fields of the backend's own create-run body: they are forwarded, and never taken for a misspelt field."""
     accepts_at_head: bool = False
     """Whether the head of a result comes when the run begins, and says that the resume was taken."""
-    silence_is_consent: bool = True
+    accept_after_silent_grace: bool = True
     """Whether a stream that begins with silence has taken the resume; else nothing but its first event tells."""
     event_types: frozenset[str] = frozenset({"text/event-stream"})
     """Media types in which the backend's events, or a refusal in their place, may come."""
@@ -254,7 +254,7 @@ class Dialect:
             return None
         return UpstreamError("The backend refused the resume in its stream.", {"upstream": first.json})
 
-    def unheard(self, found: Found, now: Found) -> ResumeError | None:
+    def explain_unconsumed(self, found: Found, now: Found) -> ResumeError | None:
         """Why an accepted answer was lost, with `acceptance_unproven`, from a thread that looks as before.
 
         `metadata.resume_state` is `not_sent` where the agent will certainly never hear it, else `unknown`.

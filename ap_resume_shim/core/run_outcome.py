@@ -137,7 +137,7 @@ class RunStream:
     def accept(self) -> Flow:
         """By the first events; a stream that is silent for longer than a refusal takes has taken it."""
         case = self._case
-        grace = case.settings.stream_grace if case.dialect.silence_is_consent else None
+        grace = case.settings.stream_grace if case.dialect.accept_after_silent_grace else None
         yield from take(case, self, self._response, ReadEvents(grace, case.dialect.begun))
         yield from accept(case, self.started)
 

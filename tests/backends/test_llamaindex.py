@@ -434,17 +434,17 @@ def test_from_the_verdict_on_it_is_about_one_question() -> None:
     assert ids(narrowed) == ["r1:5"]
 
 
-def unheard(*more: Event) -> ResumeNotConsumed:
+def explain_unconsumed(*more: Event) -> ResumeNotConsumed:
     before, now = found(*ASKED), look(server(*ASKED, *more), agent=False)[1]
-    error = LI.unheard(before, now)
+    error = LI.explain_unconsumed(before, now)
     assert isinstance(error, ResumeNotConsumed)
     return error
 
 
 def test_an_answer_that_nobody_hears_is_told_by_the_log() -> None:
     assert LI.acceptance_unproven
-    assert unheard(UNHANDLED, IDLE).metadata == {"resume_state": "not_sent"}
-    assert unheard().metadata == {"resume_state": "unknown"}, "or not told at all"
+    assert explain_unconsumed(UNHANDLED, IDLE).metadata == {"resume_state": "not_sent"}
+    assert explain_unconsumed().metadata == {"resume_state": "unknown"}, "or not told at all"
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class Plain(Dialect):
     commit: Literal["late", "with_answer"] = "with_answer"
     acceptance_unproven: bool = False
     interrupt_id_form: re.Pattern[str] | None = None
-    silence_is_consent: bool = True
+    accept_after_silent_grace: bool = True
     lost: ResumeError | None = None
     name: str = "plain"
     thread_is: str = "a thread"
@@ -104,7 +104,7 @@ class Plain(Dialect):
     def refusal(self, response: Response) -> ResumeError:
         return read_refusal(response)
 
-    def unheard(self, found: Found, now: Found) -> ResumeError | None:
+    def explain_unconsumed(self, found: Found, now: Found) -> ResumeError | None:
         return self.lost
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:

@@ -26,7 +26,7 @@ RESUME, FOUND, STARTED = parse(b'{"thread_id": "t"}', Mode.STREAM, now=""), Foun
         lambda: PLAIN.awaited(RESUME, STARTED),
         lambda: PLAIN.delete(RESUME),
         lambda: PLAIN.watch("POST", "/runs"),
-        lambda: PLAIN.unheard(FOUND, FOUND),
+        lambda: PLAIN.explain_unconsumed(FOUND, FOUND),
         lambda: PLAIN.check(RESUME, FOUND, GoOn()),
     ],
 )

@@ -158,7 +158,7 @@ def test_the_first_event_is_waited_for_as_long_as_the_operator_says() -> None:
 
 
 def test_it_is_waited_for_as_long_as_for_any_answer_where_silence_tells_nothing() -> None:
-    assert drive(STREAM, dialect=Plain(silence_is_consent=False)).grace is None
+    assert drive(STREAM, dialect=Plain(accept_after_silent_grace=False)).grace is None
 
 
 @every_mode

@@ -238,7 +238,7 @@ def test_a_peek_at_what_does_not_answer_is_504() -> None:
 
 def test_a_stream_that_begins_with_silence_holds_the_thread_where_silence_tells_nothing() -> None:
     dialect = Speaks("events")
-    dialect.silence_is_consent = False
+    dialect.accept_after_silent_grace = False
     shim = ResumeShim(server := Silent("events", works=1.5), dialect)
     shim._settings.stream_grace = 0.2
     with serving(shim) as url, ThreadPoolExecutor(1) as pool:
@@ -252,7 +252,7 @@ def test_a_stream_that_begins_with_silence_holds_the_thread_where_silence_tells_
 
 def test_a_stream_that_never_begins_is_given_up_when_the_resumes_time_is_over() -> None:
     dialect = Speaks("events")
-    dialect.silence_is_consent = False
+    dialect.accept_after_silent_grace = False
     with serving(ResumeShim(Silent("events", works=2.0), dialect, limits=Limits(resume=0.3))) as url:
         answer = resume(url, "/stream")
     assert (answer.status_code, answer.json()["code"]) == (504, "upstream_timeout")

@@ -64,7 +64,7 @@ class A2A(Dialect):
         "An agent of the SDK of 0.3 that raises leaves its task working for ever: the context stays busy.",
     )
     unsupported = frozenset({"config", "webhook", "on_completion"})
-    silence_is_consent = False
+    accept_after_silent_grace = False
     event_types = frozenset({"text/event-stream", "application/json"})  # JSON-RPC's errors
 
     def __init__(self, card: str = wire.CARD, binding: str | None = None, path: str | None = None) -> None:

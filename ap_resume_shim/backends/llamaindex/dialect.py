@@ -147,7 +147,7 @@ class LlamaIndex(Dialect):
         """400 for an event that its class refuses."""
         return read_refusal(response, _RULES)
 
-    def unheard(self, found: Found, now: Found) -> ResumeError | None:
+    def explain_unconsumed(self, found: Found, now: Found) -> ResumeError | None:
         """The log says that nothing took the event; or it says nothing, and the run itself may be lost.
 
         The server holds a run that waits so weakly that Python's garbage collector may take it, and says 200 to an
