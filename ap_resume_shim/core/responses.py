@@ -19,10 +19,9 @@ from ap_resume_shim.core.run_outcome import RunReference, RunStream, RunTracker,
 from ap_resume_shim.core.steps import (
     Answer,
     Ask,
-    Begin,
     ClientGone,
     Ended,
-    Finish,
+    EndStream,
     Flow,
     Headers,
     Pause,
@@ -31,10 +30,11 @@ from ap_resume_shim.core.steps import (
     Reply,
     Response,
     Rival,
+    SendChunk,
     Settled,
+    StartStream,
     Step,
     StreamReply,
-    Tell,
 )
 
 REPLAYED = ("idempotency-replayed", "true")
@@ -135,22 +135,22 @@ def join(case: Case, started: Started) -> Generator[Step, Any, bool]:
 def _make_stream(case: Case, started: Started, run: RunTracker) -> Flow:
     """Events of what the backend tells without any: which run it is, and what came of it."""
     emitter = Emitter(case.resume.body.stream_modes)
-    yield Begin((*headers(case, started), *STREAM_HEADERS))
-    yield Tell(sse.encode("metadata", {"run_id": started.run_id}))
+    yield StartStream((*headers(case, started), *STREAM_HEADERS))
+    yield SendChunk(sse.encode("metadata", {"run_id": started.run_id}))
     try:
         ended = yield from run.end()
         after = yield from _look_again(case)
     except ResumeError as failure:
-        yield Tell(emitter.error(failure.body()))
+        yield SendChunk(emitter.error(failure.body()))
         raise
     values = ended.values if ended.values is not None else after.values
     status, metadata = _outcome(ended, after)
-    yield Tell(emitter.values({} if values is None else values))
+    yield SendChunk(emitter.values({} if values is None else values))
     if status == "error":
-        yield Tell(emitter.error(metadata.get("error")))
+        yield SendChunk(emitter.error(metadata.get("error")))
     elif after.interrupts:
-        yield Tell(emitter.interrupted(after.interrupts))
-    yield Finish()
+        yield SendChunk(emitter.interrupted(after.interrupts))
+    yield EndStream()
 
 
 def cancel(case: Case, started: Started | None) -> Flow:

@@ -15,7 +15,7 @@ from typing import Any, cast
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Dialect, Found, Started
 from ap_resume_shim.core.errors import ResumeError, UpstreamUnrecognised
-from ap_resume_shim.core.steps import ClientGone, Ended, Peek, Reframer, Response, Step
+from ap_resume_shim.core.steps import ClientGone, Ended, ReadUntilIdle, Reframer, Response, Step
 
 
 def recognising(dialect: Dialect) -> Dialect:
@@ -65,7 +65,7 @@ def _steps(steps: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
             with _slips():
                 return _checked(ended.value)
         result, thrown = None, None
-        if isinstance(step, Peek):
+        if isinstance(step, ReadUntilIdle):
             step = replace(step, enough=_wrapped(step.enough))
         try:
             result = yield step

@@ -96,7 +96,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Peek:
+class ReadUntilIdle:
     """A lookup whose answer does not end: read until it was silent for `quiet` seconds, or until `enough` says so.
 
     Sent back: the `Response`, with what had come by then.
@@ -119,7 +119,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Consult:
+class ReadLedger:
     """What does the ledger know of the thread? Sent back: a list of `Entry`, the newest first."""
 
     thread_id: str | None = None
@@ -236,7 +236,7 @@ class Accepted:
 
     `run_id` is the run's name, as far as it is known by now. `headers` are what the answer's head will have, should
     it have to go out before the answer is there. The thread is released at once, unless there is a `commit`: lookups
-    (`Ask`, `Peek`, `Consult`, `Pause`) that end when the thread's state shows the resume. The driver runs them beside
+    (`Ask`, `ReadUntilIdle`, `ReadLedger`, `Pause`) that end when the thread's state shows the resume. The driver runs them beside
     the flow, and releases the thread when they end, when the flow yields `Settled`, or after `commit_timeout`.
     """
 
@@ -370,21 +370,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
+class StartStream:
     """Begin a stream to the client that the flow makes itself. Sent back: None."""
 
     headers: Headers
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class SendChunk:
     """Send these bytes of the stream that the flow makes itself. Sent back: None."""
 
     chunk: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class EndStream:
     """End the stream that the flow makes itself. Sent back: None."""
 
 
@@ -394,8 +394,8 @@ class ClientGone(Exception):
 
 Step = (
     Ask
-    | Peek
-    | Consult
+    | ReadUntilIdle
+    | ReadLedger
     | Pause
     | Poll
     | Recall
@@ -418,9 +418,9 @@ Step = (
     | ReadEvents
     | Drain
     | Answer
-    | Begin
-    | Tell
-    | Finish
+    | StartStream
+    | SendChunk
+    | EndStream
 )
 Flow = Generator[Step, Any, None]
 

@@ -28,24 +28,23 @@ from ap_resume_shim.core.steps import (
     Answer,
     Ask,
     AwaitCommit,
-    Begin,
     Claim,
     ClientGone,
-    Consult,
     Drain,
+    EndStream,
     Entry,
-    Finish,
     Flow,
     Headers,
     Join,
     Known,
     KnownIds,
     Pause,
-    Peek,
     Poll,
     ReadBody,
     ReadEvents,
     ReadHead,
+    ReadLedger,
+    ReadUntilIdle,
     Recall,
     Reframer,
     Remember,
@@ -55,10 +54,11 @@ from ap_resume_shim.core.steps import (
     Response,
     Rival,
     Send,
+    SendChunk,
     Settled,
+    StartStream,
     Step,
     StreamReply,
-    Tell,
     Uncommitted,
     Unsettled,
     Untaken,
@@ -163,7 +163,7 @@ class Resumption:
 
     async def _do(self, step: Step) -> Any:
         match step:
-            case Ask() | Peek() | Consult():
+            case Ask() | ReadUntilIdle() | ReadLedger():
                 with self._line.upstream:
                     return await self._look(step)
             case Poll(seconds):
@@ -223,13 +223,13 @@ class Resumption:
             case Answer(reply):
                 await self._answer(reply)
                 return self._line.write()
-            case Begin(headers):
+            case StartStream(headers):
                 self._telling = True
                 return await self._client.start_stream(headers)
-            case Tell(chunk):
+            case SendChunk(chunk):
                 self._silent_since = asyncio.get_running_loop().time()
                 return await self._client.send_bytes(chunk)
-            case Finish():
+            case EndStream():
                 self._telling = False
                 await self._client.finish()
                 return self._line.write()
@@ -288,9 +288,9 @@ class Resumption:
         match step:
             case Ask(requests):
                 return await self._ask(requests)
-            case Peek():
+            case ReadUntilIdle():
                 return await peek(self._app, self._scope, self._prefix, step, self._limits.lookup)
-            case Consult(thread_id):
+            case ReadLedger(thread_id):
                 return await self._ledger(thread_id)
             case Pause(seconds):
                 return await asyncio.sleep(seconds)

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure, UpstreamTimeout
-from ap_resume_shim.core.steps import Headers, Peek, Request, Response
+from ap_resume_shim.core.steps import Headers, ReadUntilIdle, Request, Response
 from ap_resume_shim.runtime.log_lines import cut, milliseconds, printable, write
 from ap_resume_shim.runtime.trace_context import request_id
 
@@ -285,7 +285,7 @@ class Exchange:
             left.cancel()
 
 
-async def peek(app: ASGIApp, scope: Scope, prefix: str, step: Peek, timeout: float) -> Response:
+async def peek(app: ASGIApp, scope: Scope, prefix: str, step: ReadUntilIdle, timeout: float) -> Response:
     """One lookup of what does not end: read until it has been silent for a while, or until it is enough."""
     exchange = Exchange(app, synthesise(scope, step.request, prefix), step.request.body)
     read = bytearray()

@@ -16,14 +16,14 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import (
     Ask,
-    Consult,
     Join,
     KnownIds,
     Pause,
-    Peek,
     ReadBody,
     ReadEvents,
     ReadHead,
+    ReadLedger,
+    ReadUntilIdle,
     Repeated,
     Request,
     Response,
@@ -72,9 +72,9 @@ class Assumed:
         match step:
             case Ask(requests):
                 return tuple(Response(200, (), b"{}") for _ in requests)
-            case Peek():
+            case ReadUntilIdle():
                 return Response(200)
-            case Consult():
+            case ReadLedger():
                 return []
             case Send() | Join() | ReadHead():
                 self.assumes = True
@@ -119,7 +119,7 @@ class Live(Assumed):
         match step:
             case Ask(requests) if not self.assumes and (self._looking or all(map(_reads, requests))):
                 return self._runner.run(self._ask(requests))
-            case Peek() if self._looking:
+            case ReadUntilIdle() if self._looking:
                 return self._runner.run(peek(self._app, self._scope, self._prefix, step, _TIMEOUT))
             case Pause(seconds) if not self.assumes:
                 return self._runner.run(asyncio.sleep(seconds))

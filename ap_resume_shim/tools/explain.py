@@ -25,16 +25,16 @@ from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import (
     Accepted,
     Ask,
-    Consult,
     Drain,
     Entry,
     Flow,
     Join,
     Pause,
-    Peek,
     Poll,
     ReadBody,
     ReadEvents,
+    ReadLedger,
+    ReadUntilIdle,
     Request,
     Response,
     Send,
@@ -137,7 +137,7 @@ def _play(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
         match step:
             case Ask(requests):
                 yield from (Sent(what, request) for request in requests)
-            case Peek(request) | Join(request):
+            case ReadUntilIdle(request) | Join(request):
                 yield Sent(what, request)
             case Send(request):
                 yield Sent("resume", request)
@@ -192,7 +192,7 @@ class Rehearsed:
         match step:
             case Ask(requests):
                 return tuple(self.to(request) for request in requests)
-            case Peek(request):
+            case ReadUntilIdle(request):
                 return self.to(request)
             case Send(request) | Join(request):
                 response = self.to(request)
@@ -205,7 +205,7 @@ class Rehearsed:
                 reframer.feed(self._body)
                 reframer.finish()
                 return None
-            case Consult():
+            case ReadLedger():
                 kept: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
                 return [Entry(entry["facts"], entry.get("contents")) for entry in self._named(kept)]
             case _:

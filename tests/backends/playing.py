@@ -17,21 +17,21 @@ from ap_resume_shim.core.steps import (
     Accepted,
     Answer,
     Ask,
-    Begin,
     Drain,
     Join,
-    Peek,
     Poll,
     ReadBody,
     ReadEvents,
+    ReadUntilIdle,
     Reply,
     Request,
     Response,
     Send,
+    SendChunk,
     Settings,
+    StartStream,
     Step,
     StreamReply,
-    Tell,
     Untaken,
 )
 from ap_resume_shim.tools.explain import Rehearsal, Rehearsed, rehearsal
@@ -144,7 +144,7 @@ class _Changed:
         match step:
             case Ask(requests):
                 return tuple(self._answer(request, played) for request in requests)
-            case Peek(request):
+            case ReadUntilIdle(request):
                 return self._answer(request, played)
             case Send(request) | Join(request):
                 if isinstance(step, Send):
@@ -168,9 +168,9 @@ class _Changed:
                 strictjson.dumps(reply.value)
                 played.reply = reply
                 return None
-            case Begin():
+            case StartStream():
                 played.stream = b""
-            case Tell(chunk):
+            case SendChunk(chunk):
                 played.stream = (played.stream or b"") + chunk
             case Accepted() | Untaken():
                 played.taken = isinstance(step, Accepted)

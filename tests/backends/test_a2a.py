@@ -25,7 +25,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Consult, Ended, Entry, Request, Response, Step
+from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Request, Response, Step
 from tests.backends.driving import THREAD, answer, resume
 
 JsonList = list[Any]
@@ -94,7 +94,7 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any], ledger: Iter
     try:
         while True:
             step = flow.send(told)
-            if isinstance(step, Consult):
+            if isinstance(step, ReadLedger):
                 told = [Entry({"task": task_id, "newer": 1}) for task_id in ledger]
                 continue
             assert isinstance(step, Ask)

@@ -20,7 +20,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Consult, Ended, Entry, Request, Response
+from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Request, Response
 from tests.backends.driving import THREAD, answer, resume
 
 BY_SESSION, BY_RUN = Acp(), Acp(thread="run")
@@ -46,7 +46,7 @@ def look(
     entries += [Entry({"run_id": name, "newer": 1}) for name in ledger]
     flow = by.lookup(resume(**more), agent=agent)
     step = next(flow)
-    if isinstance(step, Consult):
+    if isinstance(step, ReadLedger):
         step = flow.send(entries)
     assert isinstance(step, Ask)
     names = [f"{request.method} {request.target}" for request in step.requests]

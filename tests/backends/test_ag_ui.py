@@ -20,7 +20,7 @@ from ap_resume_shim.core.errors import InterruptNotPending, ResumeError
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode, StreamMode
-from ap_resume_shim.core.steps import Ask, Consult, Ended, Entry, Response
+from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Response
 from ap_resume_shim.core.verdict import judge
 from tests.backends.driving import THREAD, answer, resume
 
@@ -97,10 +97,10 @@ def look(
     """
     noted = [kept for each in runs for kept in each]
     lookup = UI.lookup(resume(**fields), agent=agent)
-    assert next(lookup) == Consult()
+    assert next(lookup) == ReadLedger()
     try:
         step = lookup.send(list(reversed(noted)))
-        if step == Consult(SERVER):
+        if step == ReadLedger(SERVER):
             step = lookup.send([] if seen is None else [Entry({"newer": 1}), Entry({"path": seen})])
         assert isinstance(step, Ask)
         assert [(one.method, one.body) for one in step.requests] == [("POST", b"{}")]

@@ -13,7 +13,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Input, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ResumeNotConsumed
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Ended, Peek, Request, Response, Step
+from ap_resume_shim.core.steps import Ask, Ended, ReadUntilIdle, Request, Response, Step
 from tests.backends.driving import THREAD, answer, follow, resume
 
 LI = LlamaIndex()
@@ -123,7 +123,7 @@ def peeked(flow: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
     step = flow.send(None)
     try:
         while True:
-            if isinstance(step, Peek):
+            if isinstance(step, ReadUntilIdle):
                 glance = step.request.target.startswith(NOW.removeprefix("GET "))
                 assert (step.enough(b"id: 1"), step.enough(b"id: 1\ndata: {}")) == (False, glance)
                 (answered,) = yield Ask((step.request,))

@@ -19,18 +19,18 @@ from ap_resume_shim.core.steps import (
     Answer,
     Ask,
     ClientGone,
-    Consult,
     Ended,
     Flow,
     Join,
     Known,
     KnownIds,
     Pause,
-    Peek,
     Poll,
     ReadBody,
     ReadEvents,
     ReadHead,
+    ReadLedger,
+    ReadUntilIdle,
     Recall,
     Remember,
     Repeated,
@@ -39,10 +39,10 @@ from ap_resume_shim.core.steps import (
     Response,
     Rival,
     Send,
+    SendChunk,
     Settings,
     Step,
     StreamReply,
-    Tell,
     Uncommitted,
     UncommittedResume,
     Unsettled,
@@ -262,13 +262,13 @@ def say(step: Step) -> str:
             return " + ".join(f"{request.method} {request.target}" for request in requests)
         case Pause(seconds) | Poll(seconds):
             return f"{type(step).__name__.lower()} {seconds:g}"
-        case Peek(request):
+        case ReadUntilIdle(request):
             return f"peek {request.target}"
-        case Tell(chunk):
+        case SendChunk(chunk):
             return f"tell {chunk.decode().splitlines()[0]}"
         case ReadEvents() | ReadBody() | ReadHead():
             return type(step).__name__.lower().replace("read", "read ")
-        case Consult():
+        case ReadLedger():
             return "consult"
         case KnownIds():
             return "known ids?"

@@ -13,7 +13,7 @@ from ap_resume_shim.core.errors import ResumeError, ThreadNotFound, UpstreamUnre
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.shape_errors import recognising
-from ap_resume_shim.core.steps import Ask, Ended, Peek, Reframer, Request, Response, Step
+from ap_resume_shim.core.steps import Ask, Ended, ReadUntilIdle, Reframer, Request, Response, Step
 from tests.core.driving import Plain
 
 RESUME, FOUND, STARTED = parse(b'{"thread_id": "t"}', Mode.WAIT, now=""), Found("idle"), Started("r")
@@ -29,7 +29,7 @@ class Slips(Plain):
         return Found(**answer) if isinstance(answer, dict) else answer["x"]
 
     def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, Any]:
-        return (yield Peek(Request.get("log"), 1.0, lambda read: bool(read[7])))
+        return (yield ReadUntilIdle(Request.get("log"), 1.0, lambda read: bool(read[7])))
 
     def refusal(self, response: Response) -> ResumeError:
         raise KeyError("code")
@@ -108,7 +108,7 @@ def test_a_refusal_that_cannot_be_read_is_one_all_the_same() -> None:
 
 def test_what_judges_a_log_by_its_bytes_may_slip_too() -> None:
     step = next(recognising(Slips()).prepare(RESUME, FOUND, Any))  # type: ignore[arg-type]
-    assert isinstance(step, Peek)
+    assert isinstance(step, ReadUntilIdle)
     with pytest.raises(UpstreamUnrecognised):
         step.enough(b"short")
 

@@ -21,7 +21,7 @@ from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.sse import first_event
-from ap_resume_shim.core.steps import Ask, Ended, Peek, Request, Response
+from ap_resume_shim.core.steps import Ask, Ended, ReadUntilIdle, Request, Response
 from ap_resume_shim.runtime.limits import Limits
 from tests.support.agent import read, reply, resume, start
 from tests.support.calling import CLIENT, eventually
@@ -81,7 +81,7 @@ class Speaks(Dialect):
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         if self.peeks:
-            answer = yield Peek(Request.get("/log"), quiet=0.2, enough=lambda read: False)
+            answer = yield ReadUntilIdle(Request.get("/log"), quiet=0.2, enough=lambda read: False)
             status = answer.text
         else:
             (answer,) = yield Ask((Request.get("/thread"),))
@@ -199,7 +199,7 @@ def test_a_thread_that_is_read_from_what_does_not_end_is_peeked_at() -> None:
 def test_a_peek_ends_when_it_has_seen_enough() -> None:
     class Impatient(Speaks):
         def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-            yield Peek(Request.get("/log"), quiet=30, enough=lambda read: read == b"interrupted")
+            yield ReadUntilIdle(Request.get("/log"), quiet=30, enough=lambda read: read == b"interrupted")
             return Found("idle")
 
     server = Server("run")

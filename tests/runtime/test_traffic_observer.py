@@ -14,7 +14,7 @@ from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Note, Observer
 from ap_resume_shim.core.errors import InvalidRequest, ThreadNotInterrupted
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.steps import Consult, Entry, Headers
+from ap_resume_shim.core.steps import Entry, Headers, ReadLedger
 from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.runtime.traffic_observer import LARGEST
 from tests.support.agent import read, reply, resume, start
@@ -57,7 +57,7 @@ class Remembering(Dialect):
         return thread_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        known: list[Entry] = yield Consult()
+        known: list[Entry] = yield ReadLedger()
         raise ThreadNotInterrupted(json.dumps([[entry.facts["saw"], entry.contents] for entry in known]))
         return Found("idle")
 

@@ -28,7 +28,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Consult, Ended, Entry, Reframer, Request, Response, Step
+from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Reframer, Request, Response, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ def _page(binding: wire.Binding, resume: Resume, page: str) -> Generator[Step, A
 
 def _remembered(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, list[Task]]:
     """The tasks that passed here, as they are now; an agent that was started anew has forgotten them."""
-    entries: list[Entry] = yield Consult()
+    entries: list[Entry] = yield ReadLedger()
     seen = [task_id for entry in entries if isinstance(task_id := entry.facts.get("task"), str)]
     # Who may not read tasks is refused, whether any passed here or not: then, one that is not there is asked for.
     answers = yield Ask(tuple(binding.task(task_id) for task_id in seen or [resume.thread_id]))

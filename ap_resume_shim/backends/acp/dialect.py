@@ -31,7 +31,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Consult, Ended, Entry, Reframer, Request, Response, Step, segment
+from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Reframer, Request, Response, Step, segment
 
 _MODES = {Mode.BACKGROUND: "async", Mode.WAIT: "sync", Mode.STREAM: "stream"}
 _UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}", re.IGNORECASE)
@@ -70,7 +70,7 @@ class Acp(Dialect):
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The run; or all runs of the session that were seen, and not seen to end."""
         wanted = resume.body.agent_id if agent else None
-        entries = (yield Consult()) if self._by_session else [Entry({"run_id": resume.thread_id})]
+        entries = (yield ReadLedger()) if self._by_session else [Entry({"run_id": resume.thread_id})]
         seen = wire.seen_runs(entries)
         paths = [wire.run_path(run_id) for run_id, over in seen.items() if not over]
         requests = [Request.get(path) for path in paths or [f"/sessions/{segment(resume.thread_id)}"]]

@@ -30,7 +30,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Consult, Entry, Request, Response, Step
+from ap_resume_shim.core.steps import Ask, Entry, ReadLedger, Request, Response, Step
 
 _RULES = (
     Rule(404, "agent_not_found"),
@@ -67,7 +67,7 @@ class AgUi(Dialect):
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """What the ledger has for this caller, if the server lets it in."""
-        entries: list[Entry] = yield Consult()
+        entries: list[Entry] = yield ReadLedger()
         thread = Thread.of(entries)
         path = thread.path if thread.is_known else (yield from self._endpoint())
         if agent and path is not None:
@@ -101,7 +101,7 @@ class AgUi(Dialect):
 
     def _endpoint(self) -> Generator[Step, Any, str | None]:
         """Where the server runs an agent, whichever: who is not let in there is refused, whatever the thread is."""
-        entries: list[Entry] = yield Consult(SERVER)
+        entries: list[Entry] = yield ReadLedger(SERVER)
         seen = (entry.facts.get("path") for entry in entries)
         return self._path or next((path for path in seen if isinstance(path, str)), None)
 

@@ -31,7 +31,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Peek, Request, Response, Step, segment
+from ap_resume_shim.core.steps import Ask, ReadUntilIdle, Request, Response, Step, segment
 
 _STATUS: dict[str, ThreadStatus] = {"running": "busy", "completed": "idle", "failed": "error", "cancelled": "error"}
 _RULES = (
@@ -238,7 +238,9 @@ def _events(resume: Resume, after: int | str) -> Request:
 
 def _read_on(resume: Resume, log: Log, after: int | str, quiet: float) -> Generator[Step, Any, None]:
     """Read what the server sends at once; from now on, the first entry alone."""
-    answer: Response = yield Peek(_events(resume, after), quiet, lambda read: after == "now" and b"data:" in read)
+    answer: Response = yield ReadUntilIdle(
+        _events(resume, after), quiet, lambda read: after == "now" and b"data:" in read
+    )
     if not answer.ok:
         raise read_refusal(answer, _RULES)
     for number, event in read(sse.Decoder(), answer.body):
