@@ -12,19 +12,19 @@ from ap_resume_shim.core.errors import NotFound, ResumeError, UpstreamFailure, U
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.readable import JSON, check_head, check_json
 from ap_resume_shim.core.steps import (
-    Accepted,
     Ask,
     AwaitCommit,
     ClientGone,
     Flow,
     Headers,
+    MarkAccepted,
+    MarkRejected,
     Pause,
     ReadBody,
     ReadEvents,
     Response,
     Settings,
     Step,
-    Untaken,
 )
 
 
@@ -82,7 +82,7 @@ def take(case: Case, run: Taken, response: Response, step: ReadBody | ReadEvents
             run.understand(response)
     except ResumeError as failure:
         state = failure.metadata.setdefault("resume_state", _state(case, failure))
-        yield Untaken() if state == "not_sent" else accepted(case, run.started)
+        yield MarkRejected() if state == "not_sent" else accepted(case, run.started)
         raise
     except Exception:
         yield accepted(case, run.started)
@@ -124,12 +124,12 @@ def unknown_if_unreadable() -> Iterator[None]:
         raise
 
 
-def accepted(case: Case, started: Started | None = None, *, proven: bool = False) -> Accepted:
+def accepted(case: Case, started: Started | None = None, *, proven: bool = False) -> MarkAccepted:
     """The acceptance; where the state may lag behind it, with the lookups that end when the state shows the resume."""
     commit = None if proven or case.dialect.commit == "with_answer" else _commit(case, started)
     if started is None:
-        return Accepted(commit=commit)
-    return Accepted(started.run_id, headers(case, started) if case.resume.mode is Mode.WAIT else (), commit)
+        return MarkAccepted(commit=commit)
+    return MarkAccepted(started.run_id, headers(case, started) if case.resume.mode is Mode.WAIT else (), commit)
 
 
 def accept(case: Case, started: Started | None) -> Flow:
@@ -142,7 +142,7 @@ def accept(case: Case, started: Started | None) -> Flow:
         except ClientGone:
             yield accepted(case, started)
             raise
-    yield Untaken() if _is_lost(lost) else accepted(case, started, proven=proven)
+    yield MarkRejected() if _is_lost(lost) else accepted(case, started, proven=proven)
     if lost is not None:
         raise lost
 

@@ -17,17 +17,17 @@ from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.steps import (
     Claim,
     Contention,
+    HadRunInFlight,
     KnownIds,
+    MarkIdle,
+    MarkRejected,
     Pause,
     Remember,
     Rival,
     Settings,
-    Settled,
     Step,
     Uncommitted,
     UncommittedResume,
-    Unsettled,
-    Untaken,
 )
 from ap_resume_shim.core.typed_answers import check_answers
 from ap_resume_shim.core.verdict import addressed, judge
@@ -55,7 +55,7 @@ def claim(
     while True:
         found = case.as_busy_while_uncommitted(found, uncommitted)
         if found.status != "busy" and not found.moving:
-            yield Settled()
+            yield MarkIdle()
         rival: Contention | None
         try:
             verdict = yield from case.judge(found, remembered)
@@ -71,7 +71,7 @@ def claim(
             holds = rival is None  # what was judged may have changed since: look again
         except Conflict as conflict:
             if holds:
-                yield Untaken()
+                yield MarkRejected()
                 holds = False
             if ids := found.ids:
                 yield Remember(ids)
@@ -83,7 +83,7 @@ def claim(
             raise ResumeInProgress(_OVERTAKEN)
         if not holds:
             if waited >= settings.settle:
-                if rival is None and (yield Unsettled()):
+                if rival is None and (yield HadRunInFlight()):
                     raise ResumeInProgress(_RUNNING)
                 raise refusal
             yield Pause(settings.settle_step)
@@ -127,7 +127,7 @@ class _Claim:
             return False
         if at_rest or named:
             return True
-        unsettled: bool = yield Unsettled()
+        unsettled: bool = yield HadRunInFlight()
         return not unsettled
 
     def as_busy_while_uncommitted(self, found: Found, last: UncommittedResume) -> Found:

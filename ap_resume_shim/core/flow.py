@@ -35,6 +35,7 @@ from ap_resume_shim.core.steps import (
     ClientGone,
     Flow,
     Kept,
+    MarkRejected,
     Pause,
     Recall,
     Repeated,
@@ -43,7 +44,6 @@ from ap_resume_shim.core.steps import (
     Send,
     Settings,
     Step,
-    Untaken,
 )
 
 T = TypeVar("T")
@@ -154,7 +154,7 @@ def _forward(case: Case, request: Request) -> Generator[Step, Any, Response | No
         response = yield from _send(Send(request, case.grace), case.settings)
     except (UpstreamUnreachable, HoldLapsed, ShuttingDown) as failure:
         failure.metadata["resume_state"] = "not_sent"
-        yield Untaken()
+        yield MarkRejected()
         raise
     except ClientGone:
         try:  # while the thread is held: once it is let go, its newest run may be another's
@@ -177,7 +177,7 @@ def _forward(case: Case, request: Request) -> Generator[Step, Any, Response | No
         refusal.metadata["resume_state"] = "unknown"
         yield accepted(case)
     else:
-        yield Untaken()
+        yield MarkRejected()
     raise refusal
 
 

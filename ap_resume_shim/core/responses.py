@@ -24,6 +24,7 @@ from ap_resume_shim.core.steps import (
     EndStream,
     Flow,
     Headers,
+    MarkIdle,
     Pause,
     ReadEvents,
     Remember,
@@ -31,7 +32,6 @@ from ap_resume_shim.core.steps import (
     Response,
     Rival,
     SendChunk,
-    Settled,
     StartStream,
     Step,
     StreamReply,
@@ -61,7 +61,7 @@ def _background(case: Case, run: RunTracker) -> Flow:
     yield Answer(Reply(200, told.as_json(), headers(case, started)))
     if run.held:
         yield from run.end()
-        yield Settled()
+        yield MarkIdle()
     yield from _complete(case, started)
 
 
@@ -75,7 +75,7 @@ def _wait(case: Case, run: RunTracker) -> Flow:
     started = yield from name(case, run)
     after = yield from _look_again(case)
     if after.status != "busy":
-        yield Settled()
+        yield MarkIdle()
     if ids := set(after.ids) - set(case.found.ids):  # the others were stored with the claim
         yield Remember(tuple(sorted(ids)))
     status, metadata = _outcome(ended, after)
@@ -96,7 +96,7 @@ def _stream(case: Case, run: RunTracker) -> Flow:
     except ClientGone:
         yield from cancel(case, run.started)
         raise
-    yield Settled()
+    yield MarkIdle()
     yield from _complete(case, started)
 
 

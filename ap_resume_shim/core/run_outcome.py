@@ -28,7 +28,7 @@ from ap_resume_shim.core.steps import (
     Ended,
     Flow,
     Join,
-    Known,
+    MarkRunId,
     Poll,
     ReadBody,
     ReadEvents,
@@ -186,6 +186,6 @@ def name(case: Case, run: RunTracker) -> Generator[Step, Any, Started]:
             raise UpstreamUnrecognised(
                 "The backend's answer names no run, and the thread shows no new one.", {"resume_state": "unknown"}
             )
-        yield Known(run_id)
+        yield MarkRunId(run_id)
         run.started = Started(run_id, found.agent_id, memory=found.memory)
     return run.started

@@ -183,12 +183,12 @@ class Uncommitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled:
+class HadRunInFlight:
     """When this resume arrived: was one accepted whose run had not been seen at rest since? Sent back: bool."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class MarkIdle:
     """The thread was seen at rest."""
 
 
@@ -231,13 +231,13 @@ class ReadHead:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class MarkAccepted:
     """The backend took the resume, or may have: whoever arrived before is refused.
 
     `run_id` is the run's name, as far as it is known by now. `headers` are what the answer's head will have, should
     it have to go out before the answer is there. The thread is released at once, unless there is a `commit`: lookups
     (`Ask`, `ReadUntilIdle`, `ReadLedger`, `Pause`) that end when the thread's state shows the resume. The driver runs them beside
-    the flow, and releases the thread when they end, when the flow yields `Settled`, or after `commit_timeout`.
+    the flow, and releases the thread when they end, when the flow yields `MarkIdle`, or after `commit_timeout`.
     """
 
     run_id: str | None = None
@@ -247,18 +247,18 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class AwaitCommit:
-    """Wait for the lookups of `Accepted.commit`, if there are any, which end at `commit_timeout`. Sent back: None."""
+    """Wait for the lookups of `MarkAccepted.commit`, if there are any, which end at `commit_timeout`. Sent back: None."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class MarkRunId:
     """The name of the run, which was not known yet when it was accepted."""
 
     run_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Untaken:
+class MarkRejected:
     """The backend has certainly not taken the resume: the thread is let go as if it had never been held.
 
     Said after a `Send`, whose resume otherwise counts as taken, however the flow ends.
@@ -404,15 +404,15 @@ Step = (
     | KnownIds
     | Remember
     | Uncommitted
-    | Unsettled
-    | Settled
+    | HadRunInFlight
+    | MarkIdle
     | Claim
     | Send
     | ReadHead
-    | Accepted
+    | MarkAccepted
     | AwaitCommit
-    | Known
-    | Untaken
+    | MarkRunId
+    | MarkRejected
     | Join
     | ReadBody
     | ReadEvents

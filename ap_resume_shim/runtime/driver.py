@@ -24,7 +24,6 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.responses import REPLAYED
 from ap_resume_shim.core.steps import (
-    Accepted,
     Answer,
     Ask,
     AwaitCommit,
@@ -34,10 +33,14 @@ from ap_resume_shim.core.steps import (
     EndStream,
     Entry,
     Flow,
+    HadRunInFlight,
     Headers,
     Join,
-    Known,
     KnownIds,
+    MarkAccepted,
+    MarkIdle,
+    MarkRejected,
+    MarkRunId,
     Pause,
     Poll,
     ReadBody,
@@ -55,13 +58,10 @@ from ap_resume_shim.core.steps import (
     Rival,
     Send,
     SendChunk,
-    Settled,
     StartStream,
     Step,
     StreamReply,
     Uncommitted,
-    Unsettled,
-    Untaken,
 )
 from ap_resume_shim.runtime import client as replies
 from ap_resume_shim.runtime import resume_log as logs
@@ -182,11 +182,11 @@ class Resumption:
                 return await self._arrival.known_ids()
             case Remember(ids):
                 return await self._arrival.remember(ids)
-            case Unsettled():
+            case HadRunInFlight():
                 return await self._arrival.unsettled()
             case Uncommitted():
                 return await self._arrival.uncommitted()
-            case Settled():
+            case MarkIdle():
                 return await self._settled()
             case Claim(answered, seen):
                 return await self._arrival.claim(answered, seen)
@@ -194,7 +194,7 @@ class Resumption:
                 return await self._send(request, grace)
             case ReadHead():
                 return await self._read_head(self._open)
-            case Accepted(run_id, headers, commit):
+            case MarkAccepted(run_id, headers, commit):
                 self._head, self._accepted = headers, True
                 self._line.verdict, self._line.run_id = logs.ACCEPTED, run_id
                 await self._arrival.accepted(run_id, hold=commit is not None)
@@ -205,10 +205,10 @@ class Resumption:
                 if self._commit is not None:
                     await self._holding_on(asyncio.wait({self._commit}))
                 return None
-            case Known(run_id):
+            case MarkRunId(run_id):
                 self._line.run_id = run_id
                 return await self._arrival.known(run_id)
-            case Untaken():
+            case MarkRejected():
                 return await self._arrival.untaken()
             case Join(request):
                 return await self._open_exchange(request)

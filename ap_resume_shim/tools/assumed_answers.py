@@ -16,6 +16,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import (
     Ask,
+    HadRunInFlight,
     Join,
     KnownIds,
     Pause,
@@ -31,7 +32,6 @@ from ap_resume_shim.core.steps import (
     Step,
     Uncommitted,
     UncommittedResume,
-    Unsettled,
 )
 from ap_resume_shim.profiles.dialect import ProfileDialect, about_the_thread
 from ap_resume_shim.profiles.schema import AgentTable, LookupTable
@@ -179,7 +179,7 @@ def _reads(request: Request) -> bool:
 def of_guard(step: Step) -> Any:
     """What the guard answers for a thread that nobody else resumes."""
     match step:
-        case Unsettled() | Repeated():
+        case HadRunInFlight() | Repeated():
             return False
         case KnownIds():
             return frozenset()

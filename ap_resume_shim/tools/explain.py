@@ -23,12 +23,12 @@ from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import (
-    Accepted,
     Ask,
     Drain,
     Entry,
     Flow,
     Join,
+    MarkAccepted,
     Pause,
     Poll,
     ReadBody,
@@ -144,7 +144,7 @@ def _play(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
                 what = "follow"
             case Pause() | Poll():
                 left -= 1
-            case Accepted(commit=commit) if commit is not None:
+            case MarkAccepted(commit=commit) if commit is not None:
                 yield from _play(_first_look(commit), stage, what)
             case _:
                 pass

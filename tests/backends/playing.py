@@ -14,11 +14,12 @@ from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.steps import (
-    Accepted,
     Answer,
     Ask,
     Drain,
     Join,
+    MarkAccepted,
+    MarkRejected,
     Poll,
     ReadBody,
     ReadEvents,
@@ -32,7 +33,6 @@ from ap_resume_shim.core.steps import (
     StartStream,
     Step,
     StreamReply,
-    Untaken,
 )
 from ap_resume_shim.tools.explain import Rehearsal, Rehearsed, rehearsal
 from tests.recordings import Recording, load_dialect, read_chunks
@@ -172,8 +172,8 @@ class _Changed:
                 played.stream = b""
             case SendChunk(chunk):
                 played.stream = (played.stream or b"") + chunk
-            case Accepted() | Untaken():
-                played.taken = isinstance(step, Accepted)
+            case MarkAccepted() | MarkRejected():
+                played.taken = isinstance(step, MarkAccepted)
             case Poll():
                 raise _TooLong
         return self._stage.answer(step)

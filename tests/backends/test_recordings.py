@@ -13,14 +13,17 @@ from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.sse import first_event
 from ap_resume_shim.core.steps import (
-    Accepted,
     Answer,
     Ask,
     Claim,
     Flow,
+    HadRunInFlight,
     Headers,
-    Known,
     KnownIds,
+    MarkAccepted,
+    MarkIdle,
+    MarkRejected,
+    MarkRunId,
     Pause,
     ReadBody,
     ReadEvents,
@@ -33,13 +36,10 @@ from ap_resume_shim.core.steps import (
     Rival,
     Send,
     Settings,
-    Settled,
     Step,
     StreamReply,
     Uncommitted,
     UncommittedResume,
-    Unsettled,
-    Untaken,
 )
 from tests import draft
 from tests.recordings import BACKENDS, KEPT, Document, Recording, is_stream, load_all, load_dialect, read_chunks
@@ -120,13 +120,23 @@ class Replay:
                 self.reply = _written(200, headers, b"".join([*pieces, reframer.finish()]))
             case Answer(Reply(status, value, headers)):
                 self.reply = _written(status, headers, value)
-            case Unsettled() | Repeated():
+            case HadRunInFlight() | Repeated():
                 return False
             case KnownIds():
                 return frozenset()
             case Uncommitted():
                 return UncommittedResume()
-            case Rival() | Remember() | Claim() | Accepted() | Known() | Untaken() | Recall() | Settled() | Pause():
+            case (
+                Rival()
+                | Remember()
+                | Claim()
+                | MarkAccepted()
+                | MarkRunId()
+                | MarkRejected()
+                | Recall()
+                | MarkIdle()
+                | Pause()
+            ):
                 pass
         return None
 

@@ -15,15 +15,16 @@ from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.steps import (
-    Accepted,
     Answer,
     Ask,
     ClientGone,
     Ended,
     Flow,
+    HadRunInFlight,
     Join,
-    Known,
     KnownIds,
+    MarkAccepted,
+    MarkRunId,
     Pause,
     Poll,
     ReadBody,
@@ -45,7 +46,6 @@ from ap_resume_shim.core.steps import (
     StreamReply,
     Uncommitted,
     UncommittedResume,
-    Unsettled,
 )
 
 NOW = "2026-11-24T12:00:00+00:00"
@@ -235,9 +235,9 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
                 told.reply = step.reply
             elif isinstance(step, Send | Join):
                 told.request = step.request
-            elif isinstance(step, Accepted | Known):
+            elif isinstance(step, MarkAccepted | MarkRunId):
                 told.run_id = step.run_id
-                told.commit = step.commit if isinstance(step, Accepted) else told.commit
+                told.commit = step.commit if isinstance(step, MarkAccepted) else told.commit
             elif isinstance(step, ReadEvents):
                 told.grace = step.grace
             come = comes.get(name, [None])
@@ -272,7 +272,7 @@ def say(step: Step) -> str:
             return "consult"
         case KnownIds():
             return "known ids?"
-        case Rival() | Uncommitted() | Unsettled() | Recall() | Repeated():
+        case Rival() | Uncommitted() | HadRunInFlight() | Recall() | Repeated():
             return f"{type(step).__name__.lower()}?"
         case _:
             return type(step).__name__.lower()

@@ -21,16 +21,19 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.steps import (
-    Accepted,
     Answer,
     Ask,
     AwaitCommit,
     Claim,
     ClientGone,
     Flow,
+    HadRunInFlight,
     Join,
-    Known,
     KnownIds,
+    MarkAccepted,
+    MarkIdle,
+    MarkRejected,
+    MarkRunId,
     Pause,
     ReadBody,
     ReadEvents,
@@ -43,12 +46,9 @@ from ap_resume_shim.core.steps import (
     Rival,
     Send,
     Settings,
-    Settled,
     Step,
     StreamReply,
     Uncommitted,
-    Unsettled,
-    Untaken,
 )
 from ap_resume_shim.guard import Arrival, Guard, Ticket
 from ap_resume_shim.guard.outbox import Outbox
@@ -362,11 +362,11 @@ class UnderWay:
                 return self._guard(self._arrival.known_ids())
             case Remember(ids):
                 return self._guard(self._arrival.remember(ids))
-            case Unsettled():
+            case HadRunInFlight():
                 return self._guard(self._arrival.unsettled())
             case Uncommitted():
                 return self._guard(self._arrival.uncommitted())
-            case Settled():
+            case MarkIdle():
                 self._guard(self._arrival.settled())
                 if self.commit is not None:
                     self._committed()
@@ -378,16 +378,16 @@ class UnderWay:
                 return rival
             case Send(request):
                 return self._send(request, fault)
-            case Accepted(run_id, _, commit):
+            case MarkAccepted(run_id, _, commit):
                 self._accepted, self.holds, self.commit = True, commit is not None, commit
                 return self._guard(self._arrival.accepted(run_id, hold=commit is not None))
             case AwaitCommit():
                 if self.commit is not None:
                     raise _NotYetError
                 return None
-            case Known(run_id):
+            case MarkRunId(run_id):
                 return self._guard(self._arrival.known(run_id))
-            case Untaken():
+            case MarkRejected():
                 self.holds = False
                 return self._guard(self._arrival.untaken())
             case Join(request):
