@@ -20,7 +20,7 @@ from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
 from ap_resume_shim.core.steps import ClientGone, Request, Settings
-from ap_resume_shim.guard import Guard, Ticket, load_guard
+from ap_resume_shim.guard import Guard, ResumeKey, load_guard
 from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
@@ -222,7 +222,7 @@ class ResumeShim:
         resume, ticket = await offload(read) if large else read()
         return Resumption(
             resume_flow(resume, dialect, self._settings),
-            self._guard.arrive(ticket),
+            self._guard.begin(ticket),
             app=self._behind,
             scope=scope,
             prefix=self._prefix,
@@ -235,7 +235,9 @@ class ResumeShim:
             ledger=lambda of: self._page(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
         )
 
-    def _read(self, raw: bytes, mode: Mode, dialect: Dialect, scope: Scope, line: ResumeLine) -> tuple[Resume, Ticket]:
+    def _read(
+        self, raw: bytes, mode: Mode, dialect: Dialect, scope: Scope, line: ResumeLine
+    ) -> tuple[Resume, ResumeKey]:
         """Parse a body. Raises `InvalidRequest`."""
         resume = parse(
             raw,
@@ -279,14 +281,14 @@ class ResumeShim:
         who = "" if self._share_ledger else caller(_headers(scope), self._credentials)
         return Page(self._digest(key), digest("owner", key, who))
 
-    def _ticket(self, scope: Scope, resume: Resume) -> Ticket:
+    def _ticket(self, scope: Scope, resume: Resume) -> ResumeKey:
         """What the guard is told of a resume. Raises `InvalidRequest`."""
         headers = _headers(scope)
         key = read_key([value for name, value in headers if name == "idempotency-key"])
         # Servers may tell two spellings of a UUID apart, or not: two resumes that may be of one thread are.
         thread = self._digest(one_spelling(self._known.thread_key(resume.thread_id)))
         who = caller(headers, self._credentials)
-        return Ticket(
+        return ResumeKey(
             thread,
             "" if key is None else resume.fingerprint,
             key=None if key is None else digest(who, resume.mode.route, thread, key),

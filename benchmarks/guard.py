@@ -24,7 +24,7 @@ from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.idempotency import digest
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
-from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, Ticket
+from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from benchmarks.table import show
 from tests.support.redis_server import BINARY, redis_server
@@ -53,7 +53,7 @@ class NoGuard:
     def __init__(self) -> None:
         self.ledger: Ledger = MemoryLedger()
 
-    def arrive(self, ticket: Ticket) -> NoGuard:
+    def begin(self, ticket: ResumeKey) -> NoGuard:
         """Itself: there is nothing to know of an arrival."""
         return self
 
@@ -129,7 +129,7 @@ class CountedGuard(RedisGuard):
         super().__init__(url)
         self._log = log
 
-    async def call(self, script: str, ticket: Ticket, *arguments: Any) -> Any:
+    async def call(self, script: str, ticket: ResumeKey, *arguments: Any) -> Any:
         """One round trip."""
         self._log.append(script)
         return await super().call(script, ticket, *arguments)
@@ -286,8 +286,8 @@ async def trips(store: str, mode: Mode, *, keyed: bool) -> tuple[list[str], list
 
 async def drive(guard: Guard, number: int) -> None:
     """A whole resume of a thread of its own, with a key and an answer of its own, as the guard sees it."""
-    ticket = Ticket(digest("thread", str(number)), digest("body"), digest("key", str(number)), digest(str(number)))
-    arrival = guard.arrive(ticket)
+    ticket = ResumeKey(digest("thread", str(number)), digest("body"), digest("key", str(number)), digest(str(number)))
+    arrival = guard.begin(ticket)
     await arrival.recall()
     await arrival.repeated()
     await arrival.claim()

@@ -20,7 +20,7 @@ IDS_LIFETIME = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class ResumeKey:
     """What a guard has to know of a resume. Names are digests: no guard ever sees a thread's id or a credential."""
 
     thread: str
@@ -35,7 +35,7 @@ class Ticket:
     """Caller, thread and `Idempotency-Key`, in a digest that no store gets: answers in one are sealed under it."""
 
 
-class Arrival(Protocol):
+class GuardSession(Protocol):
     """One resume, from its arrival to its end. Each method up to `forward` may raise `GuardUnavailable`.
 
     After `forward`, nothing is lost because the guard's store is: later methods never raise, and what they could not
@@ -115,7 +115,7 @@ class Guard(Protocol):
     def ledger(self) -> Ledger:
         """What was seen of the threads, kept where the guard keeps what it knows."""
 
-    def arrive(self, ticket: Ticket) -> Arrival:
+    def begin(self, ticket: ResumeKey) -> GuardSession:
         """Note a resume's arrival. Holds nothing yet: who may not read a thread can never hold it."""
 
     async def check(self) -> tuple[str, ...]:

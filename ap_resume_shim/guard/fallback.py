@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
-from ap_resume_shim.guard.base import Arrival, Guard, Ticket
+from ap_resume_shim.guard.base import Guard, GuardSession, ResumeKey
 from ap_resume_shim.guard.ledger import FallbackLedger, Ledger
 
 logger = logging.getLogger("ap_resume_shim")
@@ -27,9 +27,9 @@ class FallbackGuard:
         self.duplicate_window = shared.duplicate_window
         self.ledger: Ledger = FallbackLedger(shared.ledger, alone.ledger)
 
-    def arrive(self, ticket: Ticket) -> Arrival:
+    def begin(self, ticket: ResumeKey) -> GuardSession:
         """Arrive at both."""
-        return _FallbackArrival(self._shared.arrive(ticket), self._alone.arrive(ticket))
+        return _FallbackArrival(self._shared.begin(ticket), self._alone.begin(ticket))
 
     async def check(self) -> tuple[str, ...]:
         """Warnings; that the store is away is one of them."""
@@ -47,7 +47,7 @@ class FallbackGuard:
 class _FallbackArrival:
     """Does everything at both; what it asks, it asks `shared` as long as that answers."""
 
-    def __init__(self, shared: Arrival, alone: Arrival) -> None:
+    def __init__(self, shared: GuardSession, alone: GuardSession) -> None:
         self._shared, self._alone = shared, alone
         self._is_alone = self._forwarded = False
 
@@ -123,7 +123,7 @@ class _FallbackArrival:
         await self._shared.leave()
         await self._alone.leave()
 
-    async def _ask(self, question: Callable[[Arrival], Awaitable[T]]) -> T:
+    async def _ask(self, question: Callable[[GuardSession], Awaitable[T]]) -> T:
         """Ask `shared`; from the first time on that it is unavailable, `alone`."""
         if not self._is_alone:
             try:

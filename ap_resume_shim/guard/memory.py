@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
-from ap_resume_shim.guard.base import IDS, IDS_LIFETIME, Arrival, Ticket
+from ap_resume_shim.guard.base import IDS, IDS_LIFETIME, GuardSession, ResumeKey
 from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 
@@ -47,7 +47,7 @@ class MemoryGuard:
         self._resting: dict[str, None] = {}
         self._remembered = remembered
 
-    def arrive(self, ticket: Ticket) -> Arrival:
+    def begin(self, ticket: ResumeKey) -> GuardSession:
         """Note the arrival, with the thread's version at this moment."""
         self._forget_what_expired()
         thread = self._threads.setdefault(ticket.thread, _Thread())
@@ -186,7 +186,7 @@ class _Answers:
 
 
 class _MemoryArrival:
-    def __init__(self, guard: MemoryGuard, ticket: Ticket, thread: _Thread) -> None:
+    def __init__(self, guard: MemoryGuard, ticket: ResumeKey, thread: _Thread) -> None:
         self._guard, self._ticket, self._thread = guard, ticket, thread
         self._version, self._unsettled = thread.version, thread.unsettled
         self._uncommitted = UncommittedResume()

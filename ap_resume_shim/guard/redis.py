@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from ap_resume_shim._shutdown import close_with_the_loop
 from ap_resume_shim.core.errors import ConfigurationError, GuardMisconfigured, GuardUnavailable
-from ap_resume_shim.guard.base import Arrival, Ticket
+from ap_resume_shim.guard.base import GuardSession, ResumeKey
 from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger
 from ap_resume_shim.guard.memory import DAY
@@ -84,7 +84,7 @@ class RedisGuard:
         self.renewing: set[asyncio.Task[Any]] = set()
         _refuse_wrong_address(self._url)
 
-    def arrive(self, ticket: Ticket) -> Arrival:
+    def begin(self, ticket: ResumeKey) -> GuardSession:
         """Ask the store how the thread stands now, without waiting for its answer."""
         return RedisArrival(self, ticket)
 
@@ -124,7 +124,7 @@ class RedisGuard:
         if client is not None:
             await client.aclose()
 
-    async def call(self, script: str, ticket: Ticket, *arguments: Any) -> Any:
+    async def call(self, script: str, ticket: ResumeKey, *arguments: Any) -> Any:
         """Run a script on the keys of a ticket. Raises `GuardUnavailable`."""
         # In braces: in a cluster, the keys of a thread have to live in one place.
         names = "hold", ticket.key or "-", ticket.repeat or "=", "ids"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
-from ap_resume_shim.guard.base import IDS_LIFETIME, Ticket
+from ap_resume_shim.guard.base import IDS_LIFETIME, ResumeKey
 from ap_resume_shim.guard.sealing import seal, unseal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _DAY = 24 * 3600.0
 class RedisArrival:
     """Reads the thread's state at once, and waits for the answer when somebody asks for it."""
 
-    def __init__(self, guard: RedisGuard, ticket: Ticket) -> None:
+    def __init__(self, guard: RedisGuard, ticket: ResumeKey) -> None:
         self._guard, self._ticket = guard, ticket
         self._token = secrets.token_hex(8)
         self._here = guard.clock()

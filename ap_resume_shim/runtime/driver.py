@@ -72,7 +72,7 @@ from ap_resume_shim.runtime.stepping import drive
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Scope
 
-    from ap_resume_shim.guard import Arrival
+    from ap_resume_shim.guard import GuardSession
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -88,7 +88,7 @@ class Resumption:
     def __init__(
         self,
         flow: Flow,
-        arrival: Arrival,
+        arrival: GuardSession,
         *,
         app: ASGIApp,
         scope: Scope,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
-from ap_resume_shim.guard import Arrival, FallbackGuard, Guard, MemoryGuard, Ticket
+from ap_resume_shim.guard import FallbackGuard, Guard, GuardSession, MemoryGuard, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.support.redis_server import RedisServer, redis_server
 
@@ -66,21 +66,21 @@ async def _empty(url: str) -> None:
     await client.aclose()
 
 
-async def arrived(guard: Guard, ticket: Ticket | str = "t") -> Arrival:
+async def arrived(guard: Guard, ticket: ResumeKey | str = "t") -> GuardSession:
     """A resume that has arrived, also in the store's eyes."""
-    arrival = guard.arrive(Ticket(ticket) if isinstance(ticket, str) else ticket)
+    arrival = guard.begin(ResumeKey(ticket) if isinstance(ticket, str) else ticket)
     await arrival.recall()
     return arrival
 
 
-async def claims(arrival: Arrival) -> bool:
+async def claims(arrival: GuardSession) -> bool:
     """Whether it gets the thread."""
     return await arrival.claim() is None
 
 
 async def taken(
-    arrival: Arrival, run_id: str | None = None, *, answered: tuple[str, ...] = (), hold: bool = False
-) -> Arrival:
+    arrival: GuardSession, run_id: str | None = None, *, answered: tuple[str, ...] = (), hold: bool = False
+) -> GuardSession:
     """A resume that the backend took."""
     assert await arrival.claim(answered) is None
     await arrival.forward()

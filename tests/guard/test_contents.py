@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ap_resume_shim.core.steps import Entry, Reply
-from ap_resume_shim.guard import Ticket
+from ap_resume_shim.guard import ResumeKey
 from ap_resume_shim.guard.contents import owned, seen_by
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_ledger import FORMAT
@@ -87,7 +87,7 @@ def test_a_seal_is_opened_by_its_secret_alone() -> None:
 async def test_a_kept_answer_lies_in_the_store_for_its_caller_alone(store: RedisServer) -> None:
     guard, client = RedisGuard(store.url), Redis.from_url(store.url)
     await client.flushdb()
-    ticket = Ticket("t", "body", key="k", secret="digest-of-mine")
+    ticket = ResumeKey("t", "body", key="k", secret="digest-of-mine")
     reply = Reply(200, {"values": {"token": "hunter2"}}, (("content-location", "/runs/r1"),))
     arrival = await arrived(guard, ticket)
     assert await claims(arrival)

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
-from ap_resume_shim.guard import Ticket
+from ap_resume_shim.guard import ResumeKey
 from tests.guard.conftest import Replicas, arrived, claims, taken
 
 pytestmark = pytest.mark.anyio
 
-KEYED = Ticket("t", "body", key="k", repeat="again")
+KEYED = ResumeKey("t", "body", key="k", repeat="again")
 ANSWER = Reply(200, {"run_id": "r1", "text": "é"}, (("content-location", "/runs/r1"),))
 
 
@@ -95,7 +95,7 @@ async def test_leaving_twice_is_leaving_once(replicas: Replicas) -> None:
 
 async def test_of_many_at_once_exactly_one_gets_the_thread(replicas: Replicas) -> None:
     both = (replicas.one, replicas.other)
-    arrivals = [both[number % 2].arrive(Ticket("t")) for number in range(40)]
+    arrivals = [both[number % 2].begin(ResumeKey("t")) for number in range(40)]
     assert sum(await asyncio.gather(*map(claims, arrivals))) == 1
 
 
@@ -124,8 +124,8 @@ async def test_an_answer_that_never_came_leaves_the_run_that_was_started(replica
     assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1")
 
 
-@pytest.mark.parametrize("other", [Ticket("t", "body", key="another"), Ticket("t", "body")])
-async def test_answers_are_kept_by_key(replicas: Replicas, other: Ticket) -> None:
+@pytest.mark.parametrize("other", [ResumeKey("t", "body", key="another"), ResumeKey("t", "body")])
+async def test_answers_are_kept_by_key(replicas: Replicas, other: ResumeKey) -> None:
     first = await taken(await arrived(replicas.one, KEYED))
     await first.keep(ANSWER)
     await first.leave()
@@ -147,7 +147,7 @@ async def test_what_another_keeps_is_not_overwritten(replicas: Replicas) -> None
 async def test_who_is_not_taken_forgets_no_key_and_no_repeat_of_another(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one, KEYED), "r1")
     await first.leave()
-    second = await arrived(replicas.other, Ticket("t", "body", key="k", repeat="again"))
+    second = await arrived(replicas.other, ResumeKey("t", "body", key="k", repeat="again"))
     await second.untaken()
     third = await arrived(replicas.one, KEYED)
     assert (await third.recall(), await third.repeated()) == (Kept("body", False, True, "r1"), True)
@@ -158,7 +158,7 @@ async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replica
     assert not await first.repeated()
     await first.claim()
     assert await (await arrived(replicas.other, KEYED)).repeated()
-    assert not await (await arrived(replicas.other, Ticket("t", repeat="other"))).repeated()
+    assert not await (await arrived(replicas.other, ResumeKey("t", repeat="other"))).repeated()
     await first.leave()
     assert not await (await arrived(replicas.other, KEYED)).repeated()
 

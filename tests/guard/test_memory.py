@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from ap_resume_shim import MemoryGuard
 from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
-from ap_resume_shim.guard import Ticket
+from ap_resume_shim.guard import ResumeKey
 from ap_resume_shim.guard.base import IDS_LIFETIME
 from tests.guard.conftest import Clock
 
@@ -35,7 +35,7 @@ def claims(arrival: Any) -> bool:
 def test_nothing_is_remembered_of_threads_at_rest() -> None:
     guard = MemoryGuard()
     for number in range(100):
-        arrival = guard.arrive(Ticket(str(number)))
+        arrival = guard.begin(ResumeKey(str(number)))
         assert claims(arrival)
         run(arrival.accepted())
         run(arrival.settled())
@@ -46,19 +46,22 @@ def test_nothing_is_remembered_of_threads_at_rest() -> None:
 def test_of_threads_that_may_still_run_the_last_are_remembered() -> None:
     guard = MemoryGuard()
     for number in range(10_500):
-        arrival = guard.arrive(Ticket(str(number)))
+        arrival = guard.begin(ResumeKey(str(number)))
         run(arrival.accepted())
         run(arrival.leave())
     assert remembered(guard) == 10_000
-    assert (run(guard.arrive(Ticket("10499")).unsettled()), run(guard.arrive(Ticket("0")).unsettled())) == (True, False)
+    assert (run(guard.begin(ResumeKey("10499")).unsettled()), run(guard.begin(ResumeKey("0")).unsettled())) == (
+        True,
+        False,
+    )
 
 
 def test_answers_are_forgotten_when_their_time_is_over() -> None:
     guard = MemoryGuard(keep=60, duplicate_window=5, clock=(clock := Clock()))
     answered(guard, "k")
-    assert (recalls(guard, "k"), run(guard.arrive(keyed("k")).repeated())) == (True, True)
+    assert (recalls(guard, "k"), run(guard.begin(keyed("k")).repeated())) == (True, True)
     clock.now += 5
-    assert (recalls(guard, "k"), run(guard.arrive(keyed("k")).repeated())) == (True, False)
+    assert (recalls(guard, "k"), run(guard.begin(keyed("k")).repeated())) == (True, False)
     clock.now += 55
     assert (recalls(guard, "k"), len(guard.answers), len(guard.repeats)) == (False, 0, 0)
 
@@ -68,7 +71,7 @@ def test_of_many_answers_the_last_are_kept() -> None:
     for number in range(30):
         answered(guard, str(number))
     assert (len(guard.answers), recalls(guard, "19"), recalls(guard, "20")) == (10, False, True)
-    guard.arrive(Ticket("another"))
+    guard.begin(ResumeKey("another"))
     assert len(guard.repeats) == 10
 
 
@@ -82,45 +85,45 @@ def test_of_large_answers_the_last_are_kept() -> None:
 def test_an_answer_that_is_too_large_leaves_its_run() -> None:
     guard = MemoryGuard(keep_bytes=1000)
     answered(guard, "k", "x" * 2000)
-    assert run(guard.arrive(keyed("k")).recall()) == Kept("body", False, True, "r1")
+    assert run(guard.begin(keyed("k")).recall()) == Kept("body", False, True, "r1")
 
 
 def test_a_key_that_is_under_way_is_never_forgotten() -> None:
     guard = MemoryGuard(remembered=3)
-    first = guard.arrive(Ticket("first", "body", key="first"))
+    first = guard.begin(ResumeKey("first", "body", key="first"))
     assert claims(first)
     for number in range(10):
         answered(guard, str(number))
-    assert run(guard.arrive(keyed("first")).recall()) == Kept("body", live=True)
+    assert run(guard.begin(keyed("first")).recall()) == Kept("body", live=True)
 
 
 def test_interrupt_ids_are_remembered_of_so_many_threads_and_for_so_long() -> None:
     guard = MemoryGuard(remembered=10, clock=(clock := Clock()))
     for number in range(30):
-        run(guard.arrive(Ticket(str(number))).remember(["id"]))
+        run(guard.begin(ResumeKey(str(number))).remember(["id"]))
     assert len(guard.ids) == 10
-    assert [run(guard.arrive(Ticket(thread)).known_ids()) for thread in ("19", "20")] == [frozenset(), {"id"}]
+    assert [run(guard.begin(ResumeKey(thread)).known_ids()) for thread in ("19", "20")] == [frozenset(), {"id"}]
     clock.now += IDS_LIFETIME
-    assert (run(guard.arrive(Ticket("20")).known_ids()), len(guard.ids)) == (frozenset(), 0)
+    assert (run(guard.begin(ResumeKey("20")).known_ids()), len(guard.ids)) == (frozenset(), 0)
 
 
 def test_the_age_of_an_uncommitted_resume_is_that_at_the_arrival() -> None:
     guard = MemoryGuard(clock=(clock := Clock()))
-    first = guard.arrive(Ticket("t"))
+    first = guard.begin(ResumeKey("t"))
     assert run(first.claim(("q",))) is None
     run(first.accepted())
     clock.now += 7
-    second = guard.arrive(Ticket("t"))
+    second = guard.begin(ResumeKey("t"))
     clock.now += 1
     assert run(second.uncommitted()) == UncommittedResume(frozenset({"q"}), 7)
 
 
-def keyed(key: str) -> Ticket:
-    return Ticket(f"thread of {key}", "body", key=key, repeat=key)
+def keyed(key: str) -> ResumeKey:
+    return ResumeKey(f"thread of {key}", "body", key=key, repeat=key)
 
 
 def answered(guard: MemoryGuard, key: str, value: Any = None) -> None:
-    arrival = guard.arrive(keyed(key))
+    arrival = guard.begin(keyed(key))
     assert claims(arrival)
     run(arrival.forward())
     run(arrival.accepted("r1"))
@@ -129,7 +132,7 @@ def answered(guard: MemoryGuard, key: str, value: Any = None) -> None:
 
 
 def recalls(guard: MemoryGuard, key: str) -> bool:
-    return run(guard.arrive(keyed(key)).recall()) is not None
+    return run(guard.begin(keyed(key)).recall()) is not None
 
 
 def remembered(guard: MemoryGuard) -> int:
@@ -149,8 +152,8 @@ class Guarding(RuleBasedStateMachine):
         self.overtaken: set[Any] = set()
 
     @rule(target=arrivals, key=st.sampled_from("abc"))
-    def arrive(self, key: str) -> Any:
-        arrival = self.guard.arrive(Ticket(key))
+    def begin(self, key: str) -> Any:
+        arrival = self.guard.begin(ResumeKey(key))
         self.here[arrival] = key
         return arrival
 

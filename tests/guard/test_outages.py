@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.steps import Kept, Reply
-from ap_resume_shim.guard import FallbackGuard, MemoryGuard, Ticket
+from ap_resume_shim.guard import FallbackGuard, MemoryGuard, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_scripts import PRELUDE
 from tests.guard.conftest import arrived, claims, taken
@@ -21,7 +21,7 @@ from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.anyio
 
-KEYED = Ticket("t", "body", key="k", repeat="again")
+KEYED = ResumeKey("t", "body", key="k", repeat="again")
 HOUR, LEASE = 3600.0, 30.0
 
 

@@ -13,14 +13,14 @@ from redis.asyncio import Redis
 from ap_resume_shim import ConfigurationError
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.steps import Kept, Reply
-from ap_resume_shim.guard import Ticket, load_guard
+from ap_resume_shim.guard import ResumeKey, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.guard.conftest import Clock, arrived, claims, taken
 from tests.support.redis_server import RedisServer, free_port, redis_server
 
 pytestmark = pytest.mark.anyio
 
-KEYED = Ticket("t", "body", key="k")
+KEYED = ResumeKey("t", "body", key="k")
 HOLD, ANSWER = "ap_resume_shim:2:{t}:hold", "ap_resume_shim:2:{t}:k"
 
 
@@ -155,7 +155,7 @@ async def test_an_acceptance_while_the_arrival_is_read_counts_as_one_after_it(
     guard: RedisGuard, other: RedisGuard, client: Redis
 ) -> None:
     """The lookup runs beside the reading: what it saw may be older than what the store told."""
-    late = guard.arrive(Ticket("t"))
+    late = guard.begin(ResumeKey("t"))
     go = reading_late(guard)
     await taken(await arrived(other))
     go.set()
@@ -179,7 +179,7 @@ async def test_who_arrived_before_an_acceptance_cannot_say_that_its_run_rests(
     guard: RedisGuard, other: RedisGuard, client: Redis
 ) -> None:
     """The thread that it saw at rest was that before the run."""
-    late = guard.arrive(Ticket("t"))
+    late = guard.begin(ResumeKey("t"))
     go = reading_late(guard)
     await taken(await arrived(other))
     go.set()
@@ -193,7 +193,7 @@ async def test_what_rests_since_the_arrival_did_not_rest_at_it(
     guard: RedisGuard, other: RedisGuard, client: Redis
 ) -> None:
     first = await taken(await arrived(other))
-    late = guard.arrive(Ticket("t"))
+    late = guard.begin(ResumeKey("t"))
     go = reading_late(guard)
     await first.settled()
     while await client.hget(HOLD, "unsettled") == "1":
@@ -208,7 +208,7 @@ async def test_what_is_committed_since_the_arrival_was_not_at_it(
 ) -> None:
     """The lookup beside the reading may have seen the thread before."""
     first = await taken(await arrived(other), answered=("q1",), hold=True)
-    late = guard.arrive(Ticket("t"))
+    late = guard.begin(ResumeKey("t"))
     go = reading_late(guard)
     await getattr(first, seen)()
     while not await client.hexists(HOLD, "committed"):
@@ -236,7 +236,7 @@ async def test_all_that_is_kept_has_an_end(store: RedisServer, client: Redis) ->
         assert set(left) == {f"ap_resume_shim:2:{{t}}:{name}" for name in names}
         assert all(0 < left[f"ap_resume_shim:2:{{t}}:{name}"] <= most[name] * 1000 for name in names), left
 
-    ticket = Ticket("t", "body", key="k", repeat="r")
+    ticket = ResumeKey("t", "body", key="k", repeat="r")
     arrival = await arrived(guard, ticket)
     assert await arrival.claim((), ("id",)) is None
     await has_an_end("hold", "k", "r", "ids")
@@ -307,7 +307,7 @@ async def test_a_hold_is_measured_from_before_the_store_was_asked(
 
 async def test_without_the_store_nothing_is_claimed() -> None:
     guard = RedisGuard(f"redis://127.0.0.1:{free_port()}/0", timeout=0.2)
-    arrival = guard.arrive(Ticket("t"))
+    arrival = guard.begin(ResumeKey("t"))
     for ask in (
         arrival.recall,
         arrival.repeated,
@@ -335,7 +335,7 @@ async def test_a_store_that_dies_after_the_claim_costs_nobody_an_answer() -> Non
         await arrival.settled()
         await arrival.leave()
         with pytest.raises(GuardUnavailable):
-            await guard.arrive(KEYED).claim()
+            await guard.begin(KEYED).claim()
         server.start()
         assert await claims(await arrived(guard, KEYED)), "a store that came back empty"
         await guard.aclose()

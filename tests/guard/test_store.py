@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from ap_resume_shim import ConfigurationError
 from ap_resume_shim.core.errors import GuardMisconfigured, GuardUnavailable
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.guard import Guard, Ticket, load_guard
+from ap_resume_shim.guard import Guard, ResumeKey, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_faults import permanent_fault
 from tests.guard.conftest import arrived, claims, taken
@@ -127,7 +127,7 @@ async def test_the_permissions_of_the_docs_are_enough() -> None:
     ) as server:
         guard = RedisGuard(f"redis://guard:secret@127.0.0.1:{server.port}/0", duplicate_window=5)
         assert len(await guard.check()) == 1
-        arrival = await taken(await arrived(guard, Ticket("t", "body", key="k", repeat="r")), "r1", hold=True)
+        arrival = await taken(await arrived(guard, ResumeKey("t", "body", key="k", repeat="r")), "r1", hold=True)
         await arrival.remember(["id"])
         await arrival.committed()
         await arrival.keep(Reply(200, {}))
@@ -135,7 +135,7 @@ async def test_the_permissions_of_the_docs_are_enough() -> None:
         await arrival.leave()
         assert await guard.ledger.note("t", 1)
         assert await guard.ledger.recall("t") == [1]
-        kept = await (await arrived(guard, Ticket("t", key="k"))).recall()
+        kept = await (await arrived(guard, ResumeKey("t", key="k"))).recall()
         assert kept is not None and kept.reply == Reply(200, {})
         assert len(guard.outbox) == 0
         await guard.aclose()

@@ -50,7 +50,7 @@ from ap_resume_shim.core.steps import (
     StreamReply,
     Uncommitted,
 )
-from ap_resume_shim.guard import Arrival, Guard, Ticket
+from ap_resume_shim.guard import Guard, GuardSession, ResumeKey
 from ap_resume_shim.guard.outbox import Outbox
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_arrival import RedisArrival
@@ -104,7 +104,7 @@ class SharedGuard(RedisGuard):
     """What the next arrival's reading waits for."""
     telling: list[asyncio.Task[Any]]
 
-    async def call(self, script: str, ticket: Ticket, *arguments: Any) -> Any:
+    async def call(self, script: str, ticket: ResumeKey, *arguments: Any) -> Any:
         if script == "arrive" and self.reading is not None:
             await self.reading.wait()
         if self.away == "before":
@@ -144,20 +144,20 @@ class Replica:
                 if self.guard.away in ("", "twice"):
                     self._loop.run_until_complete(self.guard.outbox.deliver())
 
-    def finish_reading(self, arrival: Arrival) -> None:
+    def finish_reading(self, arrival: GuardSession) -> None:
         """Wait for what the store tells of an arrival: when it comes is the test's choice alone."""
         if isinstance(arrival, RedisArrival):
             self._loop.run_until_complete(asyncio.wait({arrival._reading}))
 
-    def arrive(self, ticket: Ticket) -> Arrival:
+    def begin(self, ticket: ResumeKey) -> GuardSession:
         """Note an arrival; the store is asked at once, and tells when `reading` is set."""
 
-        async def arrive() -> Arrival:
-            arrival = self.guard.arrive(ticket)
+        async def begin() -> GuardSession:
+            arrival = self.guard.begin(ticket)
             await asyncio.sleep(0)
             return arrival
 
-        return self._loop.run_until_complete(arrive())
+        return self._loop.run_until_complete(begin())
 
 
 class UnderWay:
@@ -198,8 +198,8 @@ class UnderWay:
         self._reading = asyncio.Event()
         if isinstance(replica.guard, SharedGuard):
             replica.guard.reading = self._reading
-        self._arrival = replica.arrive(
-            Ticket(
+        self._arrival = replica.begin(
+            ResumeKey(
                 said.thread,
                 resume.fingerprint,
                 key=None if key is None else f"{mode}-{key}",

@@ -115,7 +115,7 @@ class OneProcess(RuleBasedStateMachine):
         says = self.decided.pop(which % len(self.decided))
         if self.form_of(says, form) is None:
             return
-        self.arrive(says, mode, replica, key=f"k{says[0].who}" if keyed else None, form=form, deletes=deletes)
+        self.begin(says, mode, replica, key=f"k{says[0].who}" if keyed else None, form=form, deletes=deletes)
 
     @rule(
         thread=some,
@@ -139,7 +139,7 @@ class OneProcess(RuleBasedStateMachine):
         first = self.some_resume(which)
         known = self.executed(first.said) and (first.key is not None or self.window > 0)
         if self.in_time(first.says) or first.form != "plain" or known:
-            again = self.arrive(first.says, first.mode, replica, key=first.key, form=first.form, deletes=first.deletes)
+            again = self.begin(first.says, first.mode, replica, key=first.key, form=first.form, deletes=first.deletes)
             if looks:
                 again.go()
 
@@ -157,7 +157,7 @@ class OneProcess(RuleBasedStateMachine):
 
     def click_again(self, which: int, replica: int, begin: Callable[[UnderWay], None]) -> None:
         first = self.works[which % len(self.works)]
-        again = self.arrive(first.says, first.mode, replica, form=first.form, deletes=first.deletes)
+        again = self.begin(first.says, first.mode, replica, form=first.form, deletes=first.deletes)
         begin(again)
         for _ in range(2):
             self.agent_goes_on(list(self.backend.threads).index(first.said.thread))
@@ -169,7 +169,7 @@ class OneProcess(RuleBasedStateMachine):
         """An answer by the id of a question that was answered some time ago."""
         said = self.backend.executed[-1 - which % len(self.backend.executed)].said
         self.callers += 1
-        self.arrive((replace(said, who=self.callers),), Mode.BACKGROUND, replica, form="keyed").go_until(to)
+        self.begin((replace(said, who=self.callers),), Mode.BACKGROUND, replica, form="keyed").go_until(to)
 
     @precondition(lambda self: any(resume.key for resume in self.resumes))
     @rule(which=some, replica=some)
@@ -179,7 +179,7 @@ class OneProcess(RuleBasedStateMachine):
         if first.thread.run is None and not first.thread.done:
             says = self.decide(first.thread)
             self.decided.remove(says)
-            self.arrive(says, first.mode, replica, key=first.key)
+            self.begin(says, first.mode, replica, key=first.key)
 
     # What resumes do
 
@@ -338,7 +338,7 @@ class OneProcess(RuleBasedStateMachine):
             return
         for _ in range(2):
             self.clock.now += int(2 * LEASE * 1_000_000)
-            resume = self.arrive(self.decide(thread, all_of_them=True), Mode.BACKGROUND, 0)
+            resume = self.begin(self.decide(thread, all_of_them=True), Mode.BACKGROUND, 0)
             while not resume.left:
                 self.tick()
                 resume.go()
@@ -401,7 +401,7 @@ class OneProcess(RuleBasedStateMachine):
     def executed(self, said: Said) -> bool:
         return self.backend.heard(said)
 
-    def arrive(
+    def begin(
         self,
         says: tuple[Said, ...],
         mode: Mode,
@@ -529,7 +529,7 @@ class Replicas(OneProcess):
             return
         other = self.replicas.index(holder.replica) + 1
         if twice and self.in_time(holder.says):
-            again = self.arrive(
+            again = self.begin(
                 holder.says, holder.mode, other, key=holder.key, form=holder.form, deletes=holder.deletes
             )
             again.go_until("Repeated")

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import MemoryGuard, ResumeShim
-from ap_resume_shim.guard import Ticket
+from ap_resume_shim.guard import ResumeKey
 from tests.guard.conftest import claims
 from tests.support.agent import PROTOCOL, Agent, at_once, held, reply, resume, says, shimmed, streamed
 from tests.support.calling import eventually
@@ -69,7 +69,7 @@ def test_threads_of_two_loops_do_not_wait_for_each_other() -> None:
     guard = MemoryGuard()
 
     async def one() -> bool:
-        return await claims(guard.arrive(Ticket("t")))
+        return await claims(guard.begin(ResumeKey("t")))
 
     assert (asyncio.run(one()), asyncio.run(one())) == (True, False)
 

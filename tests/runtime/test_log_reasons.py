@@ -142,8 +142,8 @@ def test_a_backend_that_is_late_is_a_warning(log: Log) -> None:
 
 def test_a_store_that_is_away_is_a_warning(log: Log) -> None:
     class Away(MemoryGuard):
-        def arrive(self, ticket: Any) -> Any:
-            arrival = super().arrive(ticket)
+        def begin(self, ticket: Any) -> Any:
+            arrival = super().begin(ticket)
 
             async def recall() -> Any:
                 raise GuardUnavailable("The store cannot be reached.")
