@@ -42,7 +42,7 @@ class WireTransport:
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
-    def pass_on(self, request: Outgoing) -> WirePassage:
+    def start(self, request: Outgoing) -> WirePassage:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
         return WirePassage(self, request)
 

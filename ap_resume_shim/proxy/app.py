@@ -19,7 +19,15 @@ from ap_resume_shim.proxy.forwarded import Forwarding, LoopDetected
 from ap_resume_shim.proxy.hop_headers import Hop, end_to_end, returned
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.loop_detection import Loops
-from ap_resume_shim.proxy.transport import Address, ClientLeft, HeaderList, Outgoing, Passage, Transport, too_slow
+from ap_resume_shim.proxy.transport import (
+    Address,
+    ClientLeft,
+    HeaderList,
+    Outgoing,
+    Transport,
+    UpstreamExchange,
+    too_slow,
+)
 from ap_resume_shim.runtime.exchange import FENCE, SYNTHESISED, escape, mounted_at
 
 if TYPE_CHECKING:
@@ -127,7 +135,7 @@ class ReverseProxy:
         try:
             if client.unannounced:
                 await client.begin()
-            passage = transport.pass_on(self._request(scope, client))
+            passage = transport.start(self._request(scope, client))
         except ClientLeft:
             return
         except (InvalidRequest, LoopDetected) as refusal:
@@ -168,7 +176,7 @@ class ReverseProxy:
                 raise
             raise too_slow(self.address, f"{failure} within {seconds:g} seconds") from None
 
-    async def _head(self, passage: Passage, scope: Scope, client: Client) -> None:
+    async def _head(self, passage: UpstreamExchange, scope: Scope, client: Client) -> None:
         """Wait for the final head; hints that come before it go on at once."""
         await passage.head()
         while passage.status < 200 and passage.status != 101:
@@ -177,7 +185,7 @@ class ReverseProxy:
                 await client.send({"type": EARLY_HINT, "links": links})
             await passage.head()
 
-    async def _relay(self, passage: Passage, scope: Scope, client: Client) -> None:
+    async def _relay(self, passage: UpstreamExchange, scope: Scope, client: Client) -> None:
         """Pass the answer on as it comes."""
         if passage.status == 101:
             if not client.upgrades:
@@ -199,7 +207,7 @@ class ReverseProxy:
         if trailed:
             await client.send({"type": TRAILERS, "headers": returned(passage.trailers), "more_trailers": False})
 
-    async def _tunnel(self, passage: Passage, scope: Scope) -> None:
+    async def _tunnel(self, passage: UpstreamExchange, scope: Scope) -> None:
         """From now on the connection is not HTTP's: bytes go through as they are."""
         headers = self._forwarding.response(returned(passage.headers), scope)
         upgrade = [(name, value) for name, value in passage.headers if name == b"upgrade"]

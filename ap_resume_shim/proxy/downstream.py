@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.asgi import AFTER, TRAILERS, TUNNEL, extensions
 from ap_resume_shim.proxy.hop_headers import NEVER_AFTER, Hop
-from ap_resume_shim.proxy.transport import ClientLeft, HeaderList, Passage, Transport
+from ap_resume_shim.proxy.transport import ClientLeft, HeaderList, Transport, UpstreamExchange
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -21,11 +21,11 @@ class Young:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._now: dict[Client, Passage] = {}
-        self._before: dict[Client, Passage] = {}
+        self._now: dict[Client, UpstreamExchange] = {}
+        self._before: dict[Client, UpstreamExchange] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, client: Client, passage: Passage) -> None:
+    def add(self, client: Client, passage: UpstreamExchange) -> None:
         """Listen for the client's leaving if the request is still on its way at the second look from now."""
         self._now[client] = passage
         if self._timer is None:
@@ -122,11 +122,11 @@ class Client:
         except OSError:
             raise ClientLeft from None
 
-    def listen(self, passage: Passage) -> None:
+    def listen(self, passage: UpstreamExchange) -> None:
         """Listen for the client's leaving: also on an idle stream, the server behind notices at once."""
         self._listener = asyncio.get_running_loop().create_task(self._listen(passage))
 
-    async def _listen(self, passage: Passage) -> None:
+    async def _listen(self, passage: UpstreamExchange) -> None:
         if self._pending is not None:
             await self._pending.wait()
         while (await self._receive())["type"] != "http.disconnect":

@@ -59,7 +59,7 @@ class HttpxTransport:
         self.timeout = httpx.Timeout(connect=address.connect, pool=address.connect, write=WRITE, read=None).as_dict()
         self.running: set[asyncio.Task[None]] = set()
 
-    def pass_on(self, request: Outgoing) -> HttpxPassage:
+    def start(self, request: Outgoing) -> HttpxPassage:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
         return HttpxPassage(self, request)
 

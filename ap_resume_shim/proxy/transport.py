@@ -122,7 +122,7 @@ class Outgoing:
     is sent once, and on a connection that has carried no other: see `ap_resume_shim.http1.client`."""
 
 
-class Passage(Protocol):
+class UpstreamExchange(Protocol):
     """One request on its way, and its answer. Used by one task: `head` until it is a final one, then `read`."""
 
     status: int
@@ -166,7 +166,7 @@ class Transport(Protocol):
 
     def __init__(self, address: Address) -> None: ...
 
-    def pass_on(self, request: Outgoing) -> Passage:
+    def start(self, request: Outgoing) -> UpstreamExchange:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
         ...
 

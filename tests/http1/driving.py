@@ -39,7 +39,7 @@ async def whole(passage: WirePassage) -> bytes:
 
 
 async def ask(through: WireTransport, outgoing: Outgoing | None = None) -> tuple[int, bytes]:
-    passage = through.pass_on(outgoing or request())
+    passage = through.start(outgoing or request())
     try:
         await passage.head()
         return passage.status, await whole(passage)

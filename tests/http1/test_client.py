@@ -30,7 +30,7 @@ async def test_fields_go_out_as_they_are_and_come_back_in_order() -> None:
     answer = b"HTTP/1.1 207 Odd\r\nSet-Cookie: a\r\nX-B:  \xe9 \r\nset-cookie: b\r\ncontent-length: 0\r\n\r\n"
     with upstream(answer) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request(headers=[(b"X-Raw", b"\xff"), (b"x-raw", b"2")]))
+            passage = through.start(request(headers=[(b"X-Raw", b"\xff"), (b"x-raw", b"2")]))
             await passage.head()
             passage.leave()
     assert behind.lines == [b"GET / HTTP/1.1", b"host: there", b"X-Raw: \xff", b"x-raw: 2"]
@@ -126,7 +126,7 @@ async def test_informational_answers_are_told_one_by_one() -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
     with upstream(b"HTTP/1.1 100 Continue\r\n\r\n" + hint + hint + OK) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             told = []
             while passage.status < 200:
                 await passage.head()
@@ -140,7 +140,7 @@ async def test_trailers_are_told_after_the_body() -> None:
     answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\n"
     with upstream(answer) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             await passage.head()
             assert (await whole(passage), passage.over) == (b"ok", True)
     assert passage.trailers == [(b"x-sum", b"1"), (b"x-sum", b"2")]
@@ -172,7 +172,7 @@ async def test_an_answer_that_breaks_off_is_not_whole(head: bytes) -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             await passage.head()
             assert await passage.read() == b"part"
             read.set()
@@ -336,7 +336,7 @@ async def test_leaving_closes_the_connection_at_once(begun: bool) -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             if begun:
                 await passage.head()
             async with anyio.create_task_group() as group:
@@ -364,7 +364,7 @@ async def test_what_the_client_does_not_take_is_not_read() -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             await passage.head()
             await anyio.sleep(1.5)
             held = passage._size
@@ -390,7 +390,7 @@ async def test_a_server_that_does_not_take_the_connection_is_unreachable_in_time
 async def test_leaving_while_the_connection_is_made_leaves_it_for_others() -> None:
     with upstream(again) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             passage.leave()
             with pytest.raises(ClientLeft):
                 await passage.head()

@@ -123,7 +123,7 @@ async def test_trailers_have_a_limit(kind: str) -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             await passage.head()
             with pytest.raises(UpstreamError, match="trailer section of its answer is larger than"):
                 while await passage.read():
@@ -137,7 +137,7 @@ async def test_trailers_below_the_limit_are_passed_on() -> None:
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     with upstream(head + b"2\r\nok\r\n" * 100_000 + b"0\r\n" + lines + b"\r\n") as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             await passage.head()
             size = 0
             while part := await passage.read():

@@ -49,7 +49,7 @@ async def test_interim_answers_may_come_again_and_again() -> None:
     answer = b"".join(b"HTTP/1.1 %d Wait\r\n\r\n" % status for status in (100, 100, 102, 103, 103, 100))
     with upstream(answer + b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok") as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request())
+            passage = through.start(request())
             while passage.status < 200:
                 await passage.head()
             assert (passage.status, await passage.read()) == (200, b"ok")
@@ -63,7 +63,7 @@ async def test_interim_answers_without_end_are_an_error() -> None:
     with upstream(script) as behind:
         async with transport(behind.url) as through:
             with pytest.raises(UpstreamError, match="larger than"):
-                passage = through.pass_on(request())
+                passage = through.start(request())
                 while passage.status < 200:
                     await passage.head()
 
@@ -98,7 +98,7 @@ async def test_a_101_that_was_asked_for_is_one_whatever_its_fields(fields: bytes
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.pass_on(request(upgrades=True))
+            passage = through.start(request(upgrades=True))
             while passage.status != 101:
                 await passage.head()
             tunnel, first = passage.upgraded()

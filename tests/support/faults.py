@@ -41,33 +41,33 @@ class Fault:
 async def latency(line: Line, way: Way, data: bytes) -> None:
     """All data comes late."""
     await asyncio.sleep(_BRIEFLY)
-    line.pass_on(way, data)
+    line.start(way, data)
 
 
 async def bandwidth(line: Line, way: Way, data: bytes) -> None:
     """So many bytes in so much time."""
     for at in range(0, len(data), 100):
-        line.pass_on(way, data[at : at + 100])
+        line.start(way, data[at : at + 100])
         await asyncio.sleep(_BRIEFLY / 10)
 
 
 async def slicer(line: Line, way: Way, data: bytes) -> None:
     """Every byte on its own."""
     for at in range(len(data)):
-        line.pass_on(way, data[at : at + 1])
+        line.start(way, data[at : at + 1])
         await asyncio.sleep(0)
 
 
 async def slow_close(line: Line, way: Way, data: bytes) -> None:
     """The end of the connection comes late; the data does not."""
-    line.pass_on(way, data)
+    line.start(way, data)
     line.lingers = _BRIEFLY
 
 
 async def held(line: Line, way: Way, data: bytes) -> None:
     """All data comes when the fault is mended."""
     await line.proxy.mended.wait()
-    line.pass_on(way, data)
+    line.start(way, data)
 
 
 async def timeout(line: Line, way: Way, data: bytes) -> None:
@@ -125,7 +125,7 @@ class Line:
             self.close()
             await self.closed()
 
-    def pass_on(self, way: Way, data: bytes) -> None:
+    def start(self, way: Way, data: bytes) -> None:
         """Let bytes through."""
         if not self._writers[way].is_closing():
             self._writers[way].write(data)
@@ -173,16 +173,16 @@ class Line:
     async def _through(self, way: Way, data: bytes) -> None:
         fault = self.proxy.fault
         if not self._is_resume or fault is None or fault.way != way:
-            self.pass_on(way, data)
+            self.start(way, data)
             return
         before = len(self._gone_by[way])
         self._gone_by[way] += data
         begins = self._gone_by[way].find(fault.after)
         if begins < 0:
-            self.pass_on(way, data)
+            self.start(way, data)
             return
         unharmed = max(0, begins + len(fault.after) - before)
-        self.pass_on(way, data[:unharmed])
+        self.start(way, data[:unharmed])
         self.proxy.hit.set()
         await fault.toxic(self, way, data[unharmed:])
 
