@@ -16,7 +16,7 @@ from ap_resume_shim.core.asgi import EARLY_HINT, TARGET, TRAILERS, TUNNEL, exten
 from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure
 from ap_resume_shim.proxy.downstream import Client, Young
 from ap_resume_shim.proxy.forwarded import Forwarding, LoopDetected
-from ap_resume_shim.proxy.hop_headers import Hop, end_to_end, returned
+from ap_resume_shim.proxy.hop_headers import ConnectionInfo, end_to_end, returned
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.loop_detection import Loops
 from ap_resume_shim.proxy.transport import (
@@ -114,7 +114,7 @@ class ReverseProxy:
         def back(headers: HeaderList) -> HeaderList:
             return self._forwarding.response(returned(headers), scope)
 
-        hop = Hop(scope["headers"])
+        hop = ConnectionInfo(scope["headers"])
         try:
             headers = self._fields(scope, hop)
         except (InvalidRequest, LoopDetected) as refusal:
@@ -236,7 +236,7 @@ class ReverseProxy:
             fence=scope.get(FENCE),
         )
 
-    def _fields(self, scope: Scope, hop: Hop) -> HeaderList:
+    def _fields(self, scope: Scope, hop: ConnectionInfo) -> HeaderList:
         """The client's fields, but for those of its connection."""
         if ambiguity := hop.ambiguity():
             raise InvalidRequest(ambiguity)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.asgi import AFTER, TRAILERS, TUNNEL, extensions
-from ap_resume_shim.proxy.hop_headers import NEVER_AFTER, Hop
+from ap_resume_shim.proxy.hop_headers import NEVER_AFTER, ConnectionInfo
 from ap_resume_shim.proxy.transport import ClientLeft, HeaderList, Transport, UpstreamExchange
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Client:
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, transport: Transport) -> None:
-        self.hop = hop = Hop(scope["headers"])
+        self.hop = hop = ConnectionInfo(scope["headers"])
         self.answered = self._unread = False
         self.has_body = hop.length or hop.chunked
         self.unannounced = not self.has_body and scope.get("http_version", "1.1") not in ("1.0", "1.1")

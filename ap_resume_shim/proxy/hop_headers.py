@@ -40,7 +40,7 @@ _NOTED = frozenset(
 )
 
 
-class Hop:
+class ConnectionInfo:
     """What the head of a request says of its connection and of its body."""
 
     __slots__ = ("chunked", "expects", "hosts", "length", "named", "trailers", "upgrade", "visited")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap_resume_shim.proxy.hop_headers import HOP_BY_HOP, Hop, end_to_end, returned
+from ap_resume_shim.proxy.hop_headers import HOP_BY_HOP, ConnectionInfo, end_to_end, returned
 
 
 def test_fields_of_one_connection_are_left_out_and_the_others_stay_in_order() -> None:
@@ -21,7 +21,7 @@ def test_the_settings_of_a_wish_for_http2_do_not_go_on_without_the_wish() -> Non
 def test_fields_that_connection_names_are_of_one_connection() -> None:
     headers = [(b"connection", b"close, X-A"), (b"x-a", b"1"), (b"x-b", b"2"), (b"connection", b"x-C"), (b"x-c", b"3")]
     assert returned(headers) == [(b"x-b", b"2")]
-    assert end_to_end(headers, Hop(headers).named) == [(b"x-b", b"2")]
+    assert end_to_end(headers, ConnectionInfo(headers).named) == [(b"x-b", b"2")]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_fields_that_connection_names_are_of_one_connection() -> None:
     ],
 )
 def test_what_two_servers_could_read_differently_is_told(headers: list[tuple[bytes, bytes]], says: str | None) -> None:
-    ambiguity = Hop(headers).ambiguity()
+    ambiguity = ConnectionInfo(headers).ambiguity()
     assert ambiguity is None if says is None else says in str(ambiguity)
 
 
@@ -54,4 +54,4 @@ def test_what_two_servers_could_read_differently_is_told(headers: list[tuple[byt
     ],
 )
 def test_an_upgrade_to_http_is_none(asked: bytes, leaves: bool) -> None:
-    assert Hop([(b"upgrade", asked)]).leaves_http is leaves
+    assert ConnectionInfo([(b"upgrade", asked)]).leaves_http is leaves
