@@ -29,7 +29,7 @@ from ap_resume_shim.runtime.exchange import NOBODY, SYNTHESISED, ask, escape, ro
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.offload import LARGE, offload
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
-from ap_resume_shim.runtime.traffic_observer import Page, Watched, looks_on
+from ap_resume_shim.runtime.traffic_observer import Page, TrafficObserver, wants_traffic
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -188,8 +188,8 @@ class ResumeShim:
     def _speak(self, dialect: Dialect) -> None:
         """The kind of the backend is known from now on."""
         self._dialect = dialect
-        if looks_on(dialect):
-            self._behind = Watched(self.app, dialect, self._guard.ledger, self._page, self._prefix)
+        if wants_traffic(dialect):
+            self._behind = TrafficObserver(self.app, dialect, self._guard.ledger, self._page, self._prefix)
 
     @property
     def backend(self) -> str | None:

@@ -1,4 +1,4 @@
-"""`Watched`: looks on at the traffic that passes, for backends that cannot be asked which run of a thread waits.
+"""`TrafficObserver`: looks on at the traffic that passes, for backends that cannot be asked which run of a thread waits.
 
 What passes stays as it is. What is noted of a part of an answer is kept before the client gets that part, so that a
 client that resumes at once finds its question in the ledger.
@@ -44,12 +44,12 @@ LARGEST = 4 * 1024 * 1024
 """Bytes of a request that are kept to be looked into; one that is larger is passed on unseen."""
 
 
-def looks_on(dialect: Dialect) -> bool:
+def wants_traffic(dialect: Dialect) -> bool:
     """Whether a dialect wants to see what passes."""
     return type(dialect).watch is not Dialect.watch
 
 
-class Watched:
+class TrafficObserver:
     """The wrapped app, looked on at."""
 
     def __init__(
@@ -84,7 +84,9 @@ class Watched:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, watched: Watched, observer: Observer, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, watched: TrafficObserver, observer: Observer, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self._watched, self._observer, self._scope, self._receive, self._send = watched, observer, scope, receive, send
         self._request: bytearray | None = bytearray()
         self._answered = self._complete = False
