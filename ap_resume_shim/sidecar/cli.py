@@ -26,7 +26,7 @@ from ap_resume_shim.profiles.schema import profile_schema
 from ap_resume_shim.proxy.app import ReverseProxy
 from ap_resume_shim.tools.assumed_answers import Live
 from ap_resume_shim.tools.describe import MODES, describe
-from ap_resume_shim.tools.explain import Rehearsal, explain, read_rehearsal, rehearsal
+from ap_resume_shim.tools.explain import RecordedAnswers, explain, read_answers, recorded_answers
 
 try:
     from ap_resume_shim.sidecar.app import check, check_guard
@@ -115,7 +115,7 @@ def explain_resume(argv: Sequence[str]) -> None:
             print("\n".join(sent.lines()))
 
 
-def _answers(given: Namespace, resume: Resume, dialect: Dialect) -> tuple[Rehearsal | Live | None, str]:
+def _answers(given: Namespace, resume: Resume, dialect: Dialect) -> tuple[RecordedAnswers | Live | None, str]:
     """What the requests are answered with, and what that is, for a person."""
     if given.upstream is not None and given.answers is not None:
         raise ConfigurationError("--upstream and --answers are two sources of answers: give one of them.")
@@ -125,8 +125,8 @@ def _answers(given: Namespace, resume: Resume, dialect: Dialect) -> tuple[Rehear
         live = Live(resume, dialect, proxy, map(_header, given.header), given.prefix)
         return live, f"The lookups (# look) are answered by {proxy.url}. {after}"
     if given.answers is not None:
-        return read_rehearsal(_text(given.answers), str(given.answers)), f"The answers are those of {given.answers}."
-    recorded = None if given.profile else rehearsal(dialect.name)
+        return read_answers(_text(given.answers), str(given.answers)), f"The answers are those of {given.answers}."
+    recorded = None if given.profile else recorded_answers(dialect.name)
     if recorded is None:
         return None, "The answers are assumed: a thread that waits for one answer. --upstream URL asks a server."
     return recorded, (

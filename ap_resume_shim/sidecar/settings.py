@@ -221,7 +221,7 @@ class Listening(_Group):
     ] = 75.0
 
 
-class Life(_Group):
+class ProcessSettings(_Group):
     """processes"""
 
     workers: Annotated[int, Field(ge=1, description="processes; several need a shared guard")] = 1
@@ -249,11 +249,11 @@ class Logs(_Group):
     access_log: Annotated[bool, Field(description="a line for each request that is no resume, too")] = False
 
 
-GROUPS = (Upstream, Resumes, Guarding, Listening, Life, Logs)
+GROUPS = (Upstream, Resumes, Guarding, Listening, ProcessSettings, Logs)
 """In the order in which they are shown."""
 
 
-class Settings(Logs, Life, Listening, Guarding, Resumes, Upstream):
+class Settings(Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
     """Settings of `ap-resume-shim serve`."""
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)

@@ -44,7 +44,7 @@ from ap_resume_shim.core.steps import (
 from ap_resume_shim.tools.assumed_answers import Assumed, of_guard
 from ap_resume_shim.tools.describe import MODES
 
-Rehearsal = Sequence[dict[str, Any]]
+RecordedAnswers = Sequence[dict[str, Any]]
 
 _POLLS = 20
 """How many pauses a flow may make."""
@@ -72,13 +72,13 @@ class Sent:
         yield ""
 
 
-def rehearsal(name: str) -> Rehearsal | None:
+def recorded_answers(name: str) -> RecordedAnswers | None:
     """The recorded answers of a backend of ours; None where there are none."""
     file = files("ap_resume_shim.backends").joinpath("rehearsals", f"{name}.json")
-    return None if not file.is_file() else read_rehearsal(file.read_text("utf-8"), file.name)
+    return None if not file.is_file() else read_answers(file.read_text("utf-8"), file.name)
 
 
-def read_rehearsal(text: str, source: str) -> Rehearsal:
+def read_answers(text: str, source: str) -> RecordedAnswers:
     """A rehearsal from its file. Raises `ConfigurationError`."""
     try:
         value = json.loads(text)
@@ -102,7 +102,7 @@ class Stage(Protocol):
         """A lookup of the dialect's, as it is played."""
 
 
-def explain(resume: Resume, dialect: Dialect, answers: Rehearsal | Stage | None) -> Iterator[Sent]:
+def explain(resume: Resume, dialect: Dialect, answers: RecordedAnswers | Stage | None) -> Iterator[Sent]:
     """Every request of a resume, in order. Raises `ResumeError` where the resume would be refused.
 
     Without answers, a thread is assumed that waits for one.
@@ -113,23 +113,23 @@ def explain(resume: Resume, dialect: Dialect, answers: Rehearsal | Stage | None)
     for name in ("lookup", "look_again"):
         setattr(played, name, _on(stage, getattr(dialect, name)))
     try:
-        yield from _play(resume_flow(resume, played, Settings()), stage, "look")
+        yield from _dry_run(resume_flow(resume, played, Settings()), stage, "look")
     except Exception:
         if not stage.assumes:  # else only a server could go on from here
             raise
 
 
-def _stage(resume: Resume, dialect: Dialect, answers: Rehearsal | Stage | None) -> Stage:
+def _stage(resume: Resume, dialect: Dialect, answers: RecordedAnswers | Stage | None) -> Stage:
     if answers is None:
         return Assumed(resume, dialect)
-    return Rehearsed(resume, answers) if isinstance(answers, Sequence) else answers
+    return RecordedBackend(resume, answers) if isinstance(answers, Sequence) else answers
 
 
 def _on(stage: Stage, lookup: Callable[..., Lookup]) -> Callable[..., Lookup]:
     return lambda *given, **named: stage.lookup(lookup(*given, **named))
 
 
-def _play(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
+def _dry_run(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
     """The requests of a flow. What is polled without end is shown a few times."""
     step: Step = next(flow)
     left = _POLLS
@@ -145,7 +145,7 @@ def _play(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
             case Pause() | Poll():
                 left -= 1
             case MarkAccepted(commit=commit) if commit is not None:
-                yield from _play(_first_look(commit), stage, what)
+                yield from _dry_run(_first_look(commit), stage, what)
             case _:
                 pass
         try:
@@ -164,12 +164,12 @@ def _first_look(commit: Flow) -> Flow:
     commit.close()
 
 
-class Rehearsed:
+class RecordedBackend:
     """A backend by its rehearsal; what it has no answer for after the resume is assumed to go well."""
 
     assumes = False
 
-    def __init__(self, resume: Resume, answers: Rehearsal) -> None:
+    def __init__(self, resume: Resume, answers: RecordedAnswers) -> None:
         mode = MODES[resume.mode]
         self._answers = [answer for answer in answers if answer.get("mode", mode) == mode]
         self._thread = resume.thread_id

@@ -34,7 +34,7 @@ from ap_resume_shim.core.steps import (
     Step,
     StreamReply,
 )
-from ap_resume_shim.tools.explain import Rehearsal, Rehearsed, rehearsal
+from ap_resume_shim.tools.explain import RecordedAnswers, RecordedBackend, recorded_answers
 from tests.recordings import Recording, load_dialect, read_chunks
 
 THREAD = "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10"
@@ -82,16 +82,16 @@ class Case:
     dialect: Dialect
     mode: Mode
     body: bytes
-    answers: Rehearsal
+    answers: RecordedAnswers
 
     def __str__(self) -> str:
         return self.name
 
 
 @cache
-def rehearsed(backend: str, mode: Mode) -> Case:
+def recorded_case(backend: str, mode: Mode) -> Case:
     """The backend's rehearsal."""
-    answers = rehearsal(backend)
+    answers = recorded_answers(backend)
     assert answers is not None
     body = strictjson.dumps({"thread_id": THREAD, "input": ANSWERS.get(backend, "yes")})
     return Case(f"{backend} {mode.name.lower()}", load_backend(backend), mode, body, answers)
@@ -114,7 +114,7 @@ def recorded(recording: Recording) -> Case:
 def play(case: Case, change: Change) -> Played:
     """The resume from its first look to its end."""
     resume = parse(case.body, case.mode, now="2026-11-24T12:00:00+00:00", nonce="n" * 32)
-    stage, played = _Changed(Rehearsed(resume, case.answers), change), Played()
+    stage, played = _Changed(RecordedBackend(resume, case.answers), change), Played()
     flow = resume_flow(resume, case.dialect, Settings(settle=0.2))
     result: Any = None
     try:

@@ -10,7 +10,7 @@ import pytest
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.tools.describe import MODES
-from ap_resume_shim.tools.explain import Rehearsal, explain, rehearsal
+from ap_resume_shim.tools.explain import RecordedAnswers, explain, recorded_answers
 
 MANY = [f"other-{number}" for number in range(19)]
 LISTS = {
@@ -32,9 +32,9 @@ OTHERS: dict[str, dict[str, Any]] = {
 ANSWER = {"mastra-agent": b'{"approved": true}'}
 
 
-def recorded(name: str) -> Rehearsal:
+def recorded(name: str) -> RecordedAnswers:
     """The recorded server, with nineteen more."""
-    answers = rehearsal(name)
+    answers = recorded_answers(name)
     assert answers is not None
     return [*(_listing(name, answer) for answer in answers), *_others(name)]
 

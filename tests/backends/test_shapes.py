@@ -19,7 +19,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError, UpstreamFailure
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Response
-from tests.backends.playing import Case, Played, play, recorded, rehearsed
+from tests.backends.playing import Case, Played, play, recorded, recorded_case
 from tests.recordings import BACKENDS as RECORDED
 from tests.recordings import load_all
 
@@ -28,7 +28,7 @@ SEED = random.randrange(2**32)
 SHARE = float(os.environ.get("AP_TEST_SHAPES", "0.02"))
 
 
-REHEARSALS = [rehearsed(backend, mode) for backend in BACKENDS for mode in Mode]
+REHEARSALS = [recorded_case(backend, mode) for backend in BACKENDS for mode in Mode]
 RECORDINGS = [recorded(recording) for recording in load_all()]
 
 

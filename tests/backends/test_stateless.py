@@ -10,7 +10,7 @@ import pytest
 from ap_resume_shim.backends import BACKENDS, load_backend
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.protocol import Mode, parse
-from ap_resume_shim.tools.explain import explain, rehearsal
+from ap_resume_shim.tools.explain import explain, recorded_answers
 from tests.tools.test_explain import ANSWERS
 
 
@@ -32,5 +32,5 @@ def test_a_resume_leaves_no_trace_on_the_dialect(name: str) -> None:
     for mode in Mode:
         raw = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": ANSWERS.get(name, "yes")})
         resume = parse(raw.encode(), mode, now="2026-11-24T12:00:00+00:00", nonce="n" * 32)
-        assert any(sent.what == "resume" for sent in explain(resume, dialect, rehearsal(name)))
+        assert any(sent.what == "resume" for sent in explain(resume, dialect, recorded_answers(name)))
     assert state(dialect) == before

@@ -13,7 +13,7 @@ from ap_resume_shim.backends import BACKENDS
 from ap_resume_shim.core.errors import UpstreamFailure
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Headers, Response
-from tests.backends.playing import Played, play, rehearsed
+from tests.backends.playing import Played, play, recorded_case
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 every_mode = pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.name.lower())
@@ -56,7 +56,7 @@ FAULTS: dict[str, Callable[[Response], Response | None]] = {
 @cache
 def sent_at_of(backend: str, mode: Mode) -> int | None:
     """The number of the answer to the resume."""
-    return play(rehearsed(backend, mode), lambda _, answer: answer).sent_at
+    return play(recorded_case(backend, mode), lambda _, answer: answer).sent_at
 
 
 def played(backend: str, mode: Mode, name: str) -> Played:
@@ -70,12 +70,12 @@ def played(backend: str, mode: Mode, name: str) -> Played:
             pytest.skip("of JSON alone")
         return changed
 
-    return play(rehearsed(backend, mode), change)
+    return play(recorded_case(backend, mode), change)
 
 
 def answered_before_its_body(backend: str, mode: Mode) -> bool:
     """Whether the client is answered when the head has come, since the body is the result of a run that goes on."""
-    dialect = rehearsed(backend, mode).dialect
+    dialect = recorded_case(backend, mode).dialect
     return mode is not Mode.WAIT and dialect.response_kinds[mode] == "result" and dialect.accepts_at_head
 
 
@@ -105,8 +105,8 @@ def test_json_that_is_cut_short_was_taken_where_the_head_proves_that(backend: st
             pytest.skip("events")
         return replace(answer, body=answer.body[: len(answer.body) // 2])
 
-    told = play(rehearsed(backend, mode), cut)
-    state = "consumed" if rehearsed(backend, mode).dialect.accepts_at_head else "unknown"
+    told = play(recorded_case(backend, mode), cut)
+    state = "consumed" if recorded_case(backend, mode).dialect.accepts_at_head else "unknown"
     assert (told.refused.code, told.state, told.taken) == ("upstream_error", state, True)
 
 
@@ -114,7 +114,7 @@ def test_json_that_is_cut_short_was_taken_where_the_head_proves_that(backend: st
 @pytest.mark.parametrize(
     "body", [b'{"a": 1}', b"<html>\n\n</html>\n\n", b": nothing\n\n"], ids=["object", "page", "comment"]
 )
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if rehearsed(name, Mode.WAIT).dialect.starts_runs])
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if recorded_case(name, Mode.WAIT).dialect.starts_runs])
 def test_an_answer_that_names_no_run_is_not_taken_for_one_of_the_run_before(
     backend: str, mode: Mode, body: bytes
 ) -> None:
@@ -131,7 +131,7 @@ def test_an_answer_that_names_no_run_is_not_taken_for_one_of_the_run_before(
             return looks[(number - sent_at - 1) % len(looks)]
         return replace(answer, headers=without_location(answer), body=body)
 
-    told = play(rehearsed(backend, mode), change)
+    told = play(recorded_case(backend, mode), change)
     assert (told.refused.http_status, told.state, told.taken) == (502, "unknown", True)
     assert body not in (told.stream or b"")
 

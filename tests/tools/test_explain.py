@@ -23,7 +23,7 @@ from ap_resume_shim.profiles.schema import load_profile
 from ap_resume_shim.sidecar.cli import main
 from ap_resume_shim.tools.assumed_answers import Live
 from ap_resume_shim.tools.describe import MODES
-from ap_resume_shim.tools.explain import Sent, explain, rehearsal
+from ap_resume_shim.tools.explain import Sent, explain, recorded_answers
 from tests.support.agent import Agent
 from tests.support.serving import serving
 
@@ -54,7 +54,7 @@ def explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 def sent(name: str, mode: Mode, value: Any = "yes") -> list[Sent]:
     """The requests of a resume, against the backend's rehearsal."""
     raw = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": value}).encode()
-    answers = rehearsal(name)
+    answers = recorded_answers(name)
     assert answers is not None, f"{name} has no rehearsal"
     return list(explain(parse(raw, mode, now=NOW, nonce="n" * 32), load_backend(name), answers))
 
@@ -186,7 +186,7 @@ def test_it_is_said_where_the_answers_come_from(
 ) -> None:
     profile, answers = tmp_path / "mine.toml", tmp_path / "answers.json"
     profile.write_text(PROFILE)
-    answers.write_text(json.dumps(rehearsal("agent-protocol")))
+    answers.write_text(json.dumps(recorded_answers("agent-protocol")))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"thread_id": "t", "input": "yes"}')))
     with serving(Agent()) as url:
         given = {"PROFILE": str(profile), "ANSWERS": str(answers), "URL": url}
@@ -271,10 +271,10 @@ def test_what_cannot_be_explained_says_why(
 
 @pytest.mark.parametrize(("text", "says"), [("{", "Expecting"), ("{}", "is a list of objects"), ("[]", "no answer to")])
 def test_answers_that_are_none_are_refused(text: str, says: str, tmp_path: Path) -> None:
-    from ap_resume_shim.tools.explain import read_rehearsal
+    from ap_resume_shim.tools.explain import read_answers
 
     with pytest.raises(ConfigurationError, match=says):
-        answers = read_rehearsal(text, "mine")
+        answers = read_answers(text, "mine")
         list(explain(parse(b'{"thread_id": "t"}', Mode.WAIT, now=NOW), load_backend("aegra"), answers))
 
 
