@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from ap_resume_shim.core.dialect import Dialect, Found, Input, Verdict
+from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found
 from ap_resume_shim.core.errors import Conflict, ResumeInProgress, ThreadBusy
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.redirection import stay
@@ -39,7 +39,7 @@ _HELD = "Another resume of this thread is under way. Read the thread before you 
 
 def claim(
     resume: Resume, dialect: Dialect, settings: Settings, found: Found
-) -> Generator[Step, Any, tuple[Found, Verdict]]:
+) -> Generator[Step, Any, tuple[Found, Decision]]:
     """Hold the thread for an answer that is right for its state; raises the `ResumeError` that says why not.
 
     Waits at most `settings.settle` seconds while the thread is busy, or another resume holds it.
@@ -97,7 +97,7 @@ class _Claim:
     def __init__(self, resume: Resume, dialect: Dialect, settings: Settings, first: Found) -> None:
         self._resume, self._dialect, self._settings, self._first = resume, dialect, settings, first
 
-    def judge(self, found: Found, remembered: frozenset[str]) -> Generator[Step, Any, Verdict]:
+    def judge(self, found: Found, remembered: frozenset[str]) -> Generator[Step, Any, Decision]:
         """The verdict on this look at the thread, with everything that can be refused before the thread is held."""
         verdict = judge(self._resume, found, self._dialect, remembered)
         named = addressed(self._resume, found, self._dialect, remembered) is not None
@@ -108,7 +108,7 @@ class _Claim:
             )
         stay(self._resume, found, self._dialect)
         self._dialect.check(self._resume, found, verdict)
-        if self._settings.typed_answers and isinstance(verdict, Input):
+        if self._settings.typed_answers and isinstance(verdict, Answers):
             check_answers(verdict, found)
         return verdict
 

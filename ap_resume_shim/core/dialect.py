@@ -57,20 +57,20 @@ class Found:
         """The ids of all questions, pending or answered, that have one."""
         return tuple(interrupt.id for interrupt in (*self.interrupts, *self.answered) if interrupt.id is not None)
 
-    def names(self, verdict: Verdict) -> tuple[str, ...]:
+    def names(self, verdict: Decision) -> tuple[str, ...]:
         """`Interrupt.name` of each question that the verdict answers, or retries with its first answer."""
-        if isinstance(verdict, GoOn):
+        if isinstance(verdict, Continue):
             return tuple(interrupt.name for interrupt in self.answered)
         return tuple(interrupt.name for interrupt in self.interrupts if interrupt.id in verdict.by_id)
 
 
 @dataclass(frozen=True, slots=True)
-class GoOn:
+class Continue:
     """No answer: continue a breakpoint, or retry a failed step with the answer it already has."""
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class Answers:
     """Answers, by interrupt: `by_id` for backends that have ids, else the one answer stands under None."""
 
     by_id: dict[str | None, Any]
@@ -81,7 +81,7 @@ class Input:
         return tuple(self.by_id.values())
 
 
-Verdict = GoOn | Input
+Decision = Continue | Answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,15 +222,15 @@ class Dialect:
         """Read the thread's state once more; what cannot have changed since `before` need not be requested again."""
         return self.lookup(resume, agent=agent)
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """Refuse, before anything is sent, what the backend cannot carry."""
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """Bring the thread into a state in which the backend takes a resume, where that is needed."""
         yield from ()
         return found, verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """The request that resumes, in the client's mode."""
         raise NotImplementedError
 

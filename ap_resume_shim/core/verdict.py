@@ -7,7 +7,7 @@ from collections.abc import Set
 from datetime import datetime
 from typing import Any
 
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Verdict
+from ap_resume_shim.core.dialect import Answers, Continue, Decision, Dialect, Found
 from ap_resume_shim.core.errors import (
     AmbiguousInterrupt,
     InterruptAlreadyAnswered,
@@ -26,7 +26,7 @@ _GENERATED = tuple(map(re.compile, ("[0-9a-f]{32}", "[0-9a-f]{8}(-[0-9a-f]{4}){3
 """Forms of ids that servers generate. Where a pending interrupt's id has one, every key of that form is an id."""
 
 
-def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] = frozenset()) -> Verdict:
+def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] = frozenset()) -> Decision:
     """Decide what is sent, or raise the `ResumeError` that says why nothing is.
 
     `remembered` are interrupt ids that the guard knows of this thread.
@@ -45,11 +45,11 @@ def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] =
         return _of_pending(by_id, answer, found, now=resume.now, partial=dialect.partial)
     if found.answered:
         if answer is _NOTHING:
-            return GoOn()
+            return Continue()
         raise _already_answered(found, dialect)
     if found.breakpoint:
         if answer is _NOTHING:
-            return GoOn()
+            return Continue()
         raise UnsupportedInput(f"The thread {found.stopped}: send the resume without `input` to go on.")
     raise ThreadNotInterrupted(
         f"Thread {resume.thread_id} is not interrupted (its status is {found.status}): there is nothing to answer. "
@@ -136,7 +136,7 @@ def _is_expired(interrupt: Interrupt, now: str) -> bool:
         return False
 
 
-def _of_pending(by_id: dict[str | None, Any] | None, answer: Any, found: Found, *, now: str, partial: bool) -> Input:
+def _of_pending(by_id: dict[str | None, Any] | None, answer: Any, found: Found, *, now: str, partial: bool) -> Answers:
     """Match the answer to the questions. Without an answer, a single question is answered with null."""
     pending = found.interrupts
     ids = [interrupt.id for interrupt in pending]
@@ -153,10 +153,10 @@ def _of_pending(by_id: dict[str | None, Any] | None, answer: Any, found: Found, 
                 "asks now.",
                 pending,
             )
-        return Input({pending[0].id: None if answer is _NOTHING else answer})
+        return Answers({pending[0].id: None if answer is _NOTHING else answer})
     if not partial and set(by_id) != set(ids):
         raise _several(found, "This backend takes the answers to all of them at once: send {interrupt id: answer}.")
-    return Input(by_id)
+    return Answers(by_id)
 
 
 def _several(found: Found, advice: str) -> MultipleInterrupts:

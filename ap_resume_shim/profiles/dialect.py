@@ -10,15 +10,15 @@ from typing import Any, get_args
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import (
+    Continue,
+    Decision,
     Dialect,
     Found,
-    GoOn,
     Lookup,
     Marks,
     ResponseKind,
     Started,
     ThreadStatus,
-    Verdict,
     plain_path,
 )
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
@@ -214,7 +214,7 @@ class ProfileDialect(Dialect):
             self.profile.resume.json_
         )
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """Whether it can be said what it is the answer to, and whether the value arrives as it is."""
         table = self.profile.resume
         names = {"agent_id": found.agent_id, "run_id": found.run_id}
@@ -227,7 +227,7 @@ class ProfileDialect(Dialect):
                 "is for. Let the agent ask one question at a time.",
                 found.interrupts,
             )
-        if isinstance(verdict, GoOn):
+        if isinstance(verdict, Continue):
             return
         if self._spelled(verdict.by_id, found) is not verdict.by_id:
             self._check_whole(next(iter(verdict.by_id.values())))
@@ -258,7 +258,7 @@ class ProfileDialect(Dialect):
                 "else than an answer: wrap it in an object."
             )
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """The template, with the answer put in its place."""
         table, body = self.profile.resume, resume.body
         names = {
@@ -274,7 +274,7 @@ class ProfileDialect(Dialect):
         value: Any = fill(table.json_, {name: item for name, item in names.items() if item is not None})
         if forwarded := self.forwarded(resume):
             value = {**forwarded, **value}
-        if not isinstance(verdict, GoOn):
+        if not isinstance(verdict, Continue):
             spelled = self._spelled(verdict.by_id, found)
             value = place(value, self._answer_at, spelled) if self._answer_at else spelled
         method, _, path = self._lines[resume.mode].partition(" ")

@@ -13,7 +13,7 @@ from ap_resume_shim.backends.a2a.dialect import A2A
 from ap_resume_shim.backends.a2a.stream import Reframed, Seen
 from ap_resume_shim.backends.a2a.task import Task, message
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Found, Input, Observer, Started
+from ap_resume_shim.core.dialect import Answers, Found, Observer, Started
 from ap_resume_shim.core.errors import (
     ConfigurationError,
     MultipleInterrupts,
@@ -399,7 +399,7 @@ def dialect_for(shown: Any) -> tuple[A2A, Found]:
 def sent(shown: Any, mode: Mode, value: Any = "yes", **fields: Any) -> Request:
     """The request that resumes."""
     dialect, thread = dialect_for(shown)
-    asked, verdict = replace(resume(mode, **{"input": value, **fields}), nonce="n1"), Input({"q1": value})
+    asked, verdict = replace(resume(mode, **{"input": value, **fields}), nonce="n1"), Answers({"q1": value})
     dialect.check(asked, thread, verdict)
     server = {"GET /a2a/tasks/t1": task(), "POST /a2a GetTask": rpc(task()), "POST / tasks/get": rpc(old(task()))}
     _, (thread, verdict) = follow(dialect.prepare(asked, thread, verdict), server)
@@ -483,7 +483,7 @@ def test_a_clients_own_message_is_sent_as_it_is() -> None:
     blocks = [{"type": "text", "text": "see"}, {"type": "image", "url": "u"}]
     message = {"role": "user", "content": blocks}
     dialect, thread = dialect_for(REST_CARD)
-    asked, verdict = resume(Mode.BACKGROUND, messages=[message]), Input({"q1": [message]})
+    asked, verdict = resume(Mode.BACKGROUND, messages=[message]), Answers({"q1": [message]})
     dialect.check(asked, thread, verdict)
     _, (thread, _) = follow(dialect.prepare(asked, thread, verdict), {})
     assert dialect.resume(asked, thread, verdict).json["message"]["parts"] == [{"text": "see"}, {"data": blocks[1]}]
@@ -496,7 +496,7 @@ def test_a_clients_own_message_is_sent_as_it_is() -> None:
 def test_a_task_takes_one_message_of_a_user(messages: JsonList) -> None:
     dialect, thread = dialect_for(REST_CARD)
     with pytest.raises(UnsupportedInput):
-        dialect.check(resume(messages=messages), thread, Input({"q1": messages}))
+        dialect.check(resume(messages=messages), thread, Answers({"q1": messages}))
 
 
 @pytest.mark.parametrize(
@@ -531,13 +531,13 @@ def test_deep_values_are_refused_where_protocol_buffers_carry_them() -> None:
 def test_of_several_questions_one_is_answered_at_a_time() -> None:
     dialect, thread = dialect_for(REST_CARD)
     with pytest.raises(MultipleInterrupts):
-        dialect.check(resume(), thread, Input({"q1": "yes", "q2": "yes"}))
+        dialect.check(resume(), thread, Answers({"q1": "yes", "q2": "yes"}))
 
 
 def test_the_question_that_is_answered_is_the_one_that_has_to_go() -> None:
     dialect = A2A()
     thread = found(task(), task(id_="t2", status={"message": said("ROLE_AGENT", "and?", "q2")}), dialect=dialect)
-    _, (prepared, _) = follow(dialect.prepare(resume(Mode.BACKGROUND), thread, Input({"q2": "yes"})), {})
+    _, (prepared, _) = follow(dialect.prepare(resume(Mode.BACKGROUND), thread, Answers({"q2": "yes"})), {})
     assert (prepared.run_id, [interrupt.id for interrupt in prepared.interrupts]) == ("t2", ["q2"])
     assert prepared.memory.message["taskId"] == "t2"
 
@@ -820,7 +820,7 @@ def test_a_stream_that_ends_early_tells_what_it_has() -> None:
 
 def test_a_drained_stream_tells_how_the_run_ended() -> None:
     dialect, thread = dialect_for(REST_CARD)
-    asked, verdict = resume(Mode.WAIT), Input({"q1": "yes"})
+    asked, verdict = resume(Mode.WAIT), Answers({"q1": "yes"})
     _, (thread, _) = follow(dialect.prepare(asked, thread, verdict), {"GET /a2a/tasks/t1": task(history=[])})
     reframer = dialect.reframer(asked, Started("t1", memory=thread.memory))
     for told in (artifact("ab"), status("completed")):

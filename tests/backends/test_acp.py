@@ -9,7 +9,7 @@ import pytest
 
 from ap_resume_shim.backends.acp.dialect import Acp
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Found, GoOn, Input, Note, Observer, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Found, Note, Observer, Started
 from ap_resume_shim.core.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -176,9 +176,9 @@ def test_an_agent_that_is_named_has_to_be_there() -> None:
 
 
 def test_the_agent_of_another_run_is_refused() -> None:
-    BY_SESSION.check(resume(agent_id="ask"), found(run()), Input({Q1: "yes"}))
+    BY_SESSION.check(resume(agent_id="ask"), found(run()), Answers({Q1: "yes"}))
     with pytest.raises(InvalidRequest, match="agent 'ask', not of 'two'"):
-        BY_SESSION.check(resume(agent_id="two"), found(run()), Input({Q1: "yes"}))
+        BY_SESSION.check(resume(agent_id="two"), found(run()), Answers({Q1: "yes"}))
 
 
 # The answer
@@ -186,7 +186,7 @@ def test_the_agent_of_another_run_is_refused() -> None:
 
 def sent(value: Any = "yes", mode: Mode = Mode.WAIT, **fields: Any) -> Request:
     """The request that resumes the run that asks."""
-    asked, verdict = resume(mode, **fields), Input({Q1: value})
+    asked, verdict = resume(mode, **fields), Answers({Q1: value})
     thread = found(run(), run("r0", "completed", agent_name="other"))
     BY_SESSION.check(asked, thread, verdict)
     with pytest.raises(StopIteration) as prepared:
@@ -257,13 +257,13 @@ def test_another_message_is_refused(messages: Any) -> None:
 def test_two_answers_at_once_are_refused() -> None:
     thread = found(run("r2"), run("r1"))
     with pytest.raises(MultipleInterrupts) as error:
-        BY_SESSION.check(resume(), thread, Input({Q1: 1, f"r2@{TIME}": 2}))
+        BY_SESSION.check(resume(), thread, Answers({Q1: 1, f"r2@{TIME}": 2}))
     assert len(error.value.metadata["interrupts"]) == 2
 
 
 def test_there_is_nothing_to_go_on_with() -> None:
     with pytest.raises(AssertionError):
-        BY_SESSION.check(resume(), found(run()), GoOn())
+        BY_SESSION.check(resume(), found(run()), Continue())
 
 
 @pytest.mark.parametrize(

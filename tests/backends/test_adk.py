@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends.adk.dialect import Adk
-from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
+from ap_resume_shim.core.dialect import Answers, Continue, Decision, Found, Started
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Ended, Request, Response
@@ -209,7 +209,7 @@ def test_a_question_that_is_asked_again_has_an_id_of_its_own() -> None:
     """A workflow may ask under the same id in a loop."""
     thread = found(GO, calls("again"), result("again", {}), calls("again"))
     assert ids(thread)[0] == ["again#2"]
-    assert parts(thread, Input({"again#2": 1})) == [{"id": "again", "name": "approve", "response": {"result": 1}}]
+    assert parts(thread, Answers({"again#2": 1})) == [{"id": "again", "name": "approve", "response": {"result": 1}}]
 
 
 def test_past_questions_are_those_of_the_session() -> None:
@@ -235,13 +235,13 @@ def test_a_session_need_not_tell_its_time() -> None:
 # The answer
 
 
-def parts(thread: Found, verdict: Verdict, **fields: Any) -> list[dict[str, Any]]:
+def parts(thread: Found, verdict: Decision, **fields: Any) -> list[dict[str, Any]]:
     message = sent(thread, verdict, **fields)["newMessage"]
     assert message["role"] == "user"
     return [part["functionResponse"] for part in message["parts"]]
 
 
-def sent(thread: Found, verdict: Verdict, mode: Mode = Mode.WAIT, **fields: Any) -> dict[str, Any]:
+def sent(thread: Found, verdict: Decision, mode: Mode = Mode.WAIT, **fields: Any) -> dict[str, Any]:
     asking = resume(mode, **fields)
     ADK.check(asking, thread, verdict)
     _, (prepared, verdict) = follow(ADK.prepare(asking, thread, verdict), {})
@@ -251,14 +251,14 @@ def sent(thread: Found, verdict: Verdict, mode: Mode = Mode.WAIT, **fields: Any)
     return body
 
 
-def refusal(thread: Found, verdict: Verdict, **fields: Any) -> ResumeError:
+def refusal(thread: Found, verdict: Decision, **fields: Any) -> ResumeError:
     with pytest.raises(ResumeError) as error:
         ADK.check(resume(**fields), thread, verdict)
     return error.value
 
 
 def test_an_answer_is_the_result_of_the_call() -> None:
-    body = sent(found(GO, ASKS), Input({"adk-1": {"ok": True}}))
+    body = sent(found(GO, ASKS), Answers({"adk-1": {"ok": True}}))
     part = {"functionResponse": {"id": "adk-1", "name": "approve", "response": {"ok": True}}}
     assert body == {
         "appName": "bot",
@@ -272,7 +272,7 @@ def test_an_answer_is_the_result_of_the_call() -> None:
 
 @pytest.mark.parametrize("value", [None, False, 0, "", "5", [], [1]])
 def test_what_is_no_object_is_put_into_one(value: Any) -> None:
-    assert parts(found(GO, ASKS), Input({"adk-1": value}))[0]["response"] == {"result": value}
+    assert parts(found(GO, ASKS), Answers({"adk-1": value}))[0]["response"] == {"result": value}
 
 
 def question(name: str, call: str = "q", **arguments: Any) -> Found:
@@ -280,7 +280,7 @@ def question(name: str, call: str = "q", **arguments: Any) -> Found:
 
 
 def response(thread: Found, value: Any) -> Any:
-    return parts(thread, Input({thread.interrupts[0].id: value}))[0]["response"]
+    return parts(thread, Answers({thread.interrupts[0].id: value}))[0]["response"]
 
 
 @pytest.mark.parametrize(
@@ -370,13 +370,13 @@ def test_a_workflow_checks_types_and_an_answer_that_does_not_fit_would_end_it(
 
 def test_several_answers_go_in_one_message() -> None:
     thread = found(GO, calls("adk-1", "adk-2"))
-    assert [part["id"] for part in parts(thread, Input({"adk-2": 1, "adk-1": 2}))] == ["adk-1", "adk-2"]
+    assert [part["id"] for part in parts(thread, Answers({"adk-2": 1, "adk-1": 2}))] == ["adk-1", "adk-2"]
 
 
 def test_answers_to_several_runs_do_not() -> None:
     thread = found(GO, ASKS, calls("adk-2", run="e-2"))
-    assert refusal(thread, Input({"adk-1": 1, "adk-2": 2})).code == "multiple_interrupts"
-    assert sent(thread, Input({"adk-1": 1}))["invocationId"] == "e-1"
+    assert refusal(thread, Answers({"adk-1": 1, "adk-2": 2})).code == "multiple_interrupts"
+    assert sent(thread, Answers({"adk-1": 1}))["invocationId"] == "e-1"
 
 
 CONFIRMS, INPUT = "adk_request_confirmation", "adk_request_input"
@@ -429,7 +429,7 @@ def test_answers_that_the_server_would_lose_are_refused(
 
 def lost(thread: Found, answered: tuple[str, ...]) -> bool:
     try:
-        ADK.check(resume(), thread, Input(dict.fromkeys(answered, True)))
+        ADK.check(resume(), thread, Answers(dict.fromkeys(answered, True)))
     except ResumeError as error:
         assert error.code == "multiple_interrupts"
         assert [item["id"] for item in error.metadata["interrupts"]] == ["q1", "q2"]
@@ -452,7 +452,7 @@ def test_nobody_hears_an_answer_to_an_agent_of_a_group_that_has_ended() -> None:
 
 
 def test_going_on_sends_no_message_and_shows_in_the_session() -> None:
-    body = sent(found(GO, ASKS, result("adk-1", {}), FAILED), GoOn())
+    body = sent(found(GO, ASKS, result("adk-1", {}), FAILED), Continue())
     assert (body["invocationId"], "newMessage" in body) == ("e-1", False)
     assert [*body["stateDelta"]] == ["temp:went_on"]
 
@@ -465,38 +465,38 @@ def test_going_on_repeats_a_confirmation_whose_call_has_no_result() -> None:
     """ADK looks for it in the user's newest message alone."""
     failed = found(GO, CONFIRM, YES, FAILED)
     assert ids(failed)[1] == ["adk-1"]
-    body = sent(failed, GoOn())
+    body = sent(failed, Continue())
     assert (body["newMessage"]["parts"], "stateDelta" in body) == (YES["content"]["parts"], False)
     assert found(GO, CONFIRM, YES, FAILED, YES).status == "busy"
-    assert sent(found(GO, CONFIRM, YES, FAILED, YES, FAILED), GoOn())["newMessage"] == body["newMessage"]
+    assert sent(found(GO, CONFIRM, YES, FAILED, YES, FAILED), Continue())["newMessage"] == body["newMessage"]
 
 
 def test_going_on_does_not_repeat_one_that_was_used() -> None:
     used = found(GO, CONFIRM, YES, result("adk-0", {"done": True}, by="bot", name="delete"), FAILED)
-    assert "newMessage" not in sent(used, GoOn())
+    assert "newMessage" not in sent(used, Continue())
 
 
 def test_messages_are_streamed_in_parts_where_they_are_asked_for() -> None:
-    thread, verdict = found(GO, ASKS), Input({"adk-1": 1})
+    thread, verdict = found(GO, ASKS), Answers({"adk-1": 1})
     assert sent(thread, verdict, Mode.STREAM, stream_mode=["messages"])["streaming"] is True
     assert sent(thread, verdict, Mode.STREAM)["streaming"] is False
 
 
 def test_metadata_goes_to_the_runs_events() -> None:
-    assert sent(found(GO, ASKS), Input({"adk-1": 1}), metadata={"who": "me"})["customMetadata"] == {"who": "me"}
+    assert sent(found(GO, ASKS), Answers({"adk-1": 1}), metadata={"who": "me"})["customMetadata"] == {"who": "me"}
 
 
 @pytest.mark.parametrize(
     "config", [{"tags": ["x"]}, {"recursion_limit": 5}, {"configurable": {"user_id": "user", "model": "x"}}, {"x": 1}]
 )
 def test_of_the_configuration_the_user_alone_is_honoured(config: dict[str, Any]) -> None:
-    assert refusal(found(GO, ASKS), Input({"adk-1": 1}), config=config).code == "unsupported_field"
-    assert sent(found(GO, ASKS), Input({"adk-1": 1}), config={"configurable": {"user_id": "ann"}})["userId"] == "ann"
+    assert refusal(found(GO, ASKS), Answers({"adk-1": 1}), config=config).code == "unsupported_field"
+    assert sent(found(GO, ASKS), Answers({"adk-1": 1}), config={"configurable": {"user_id": "ann"}})["userId"] == "ann"
 
 
 def test_a_session_is_deleted_where_its_app_is_named() -> None:
-    assert refusal(found(GO, ASKS), Input({"adk-1": 1}), on_completion="delete").code == "unsupported_field"
-    ADK.check(resume(agent_id="bot", on_completion="delete"), found(GO, ASKS), Input({"adk-1": 1}))
+    assert refusal(found(GO, ASKS), Answers({"adk-1": 1}), on_completion="delete").code == "unsupported_field"
+    ADK.check(resume(agent_id="bot", on_completion="delete"), found(GO, ASKS), Answers({"adk-1": 1}))
     assert ADK.delete(resume(agent_id="bot")) == Request("DELETE", f"/apps/bot/users/user/sessions/{THREAD}")
 
 
@@ -530,7 +530,7 @@ def test_a_stream_that_was_silent_holds_no_refusal() -> None:
     assert ADK.refused(resume(), Response(200)) is None
 
 
-def start(thread: Found, verdict: Verdict) -> Started:
+def start(thread: Found, verdict: Decision) -> Started:
     _, (prepared, _) = follow(ADK.prepare(resume(), thread, verdict), {})
     started = ADK.started(Response(200), b"", resume(), prepared)
     assert started is not None
@@ -538,13 +538,13 @@ def start(thread: Found, verdict: Verdict) -> Started:
 
 
 def test_the_run_that_asked_goes_on() -> None:
-    started = start(found(GO, ASKS), Input({"adk-1": 1}))
+    started = start(found(GO, ASKS), Answers({"adk-1": 1}))
     assert (started.run_id, started.agent_id) == ("e-1", "bot")
 
 
 def told(thread: Found, raw: bytes, *modes: str, answering: str = "adk-1") -> tuple[list[tuple[str, Any]], Ended]:
     """The events that the client gets, and the end."""
-    started = start(thread, Input({answering: 1}))
+    started = start(thread, Answers({answering: 1}))
     reframer = ADK.reframer(resume(Mode.STREAM, stream_mode=list(modes)), started)
     text = (reframer.feed(raw[:20]) + reframer.feed(raw[20:]) + reframer.finish()).decode()
     assert reframer.between_events

@@ -8,7 +8,7 @@ import pytest
 
 from ap_resume_shim.backends.langgraph.aegra import Aegra
 from ap_resume_shim.backends.langgraph.state import EDITED, UNANSWERABLE
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Dialect, Found, Started
 from ap_resume_shim.core.errors import (
     InterruptAlreadyAnswered,
     InterruptNotPending,
@@ -189,10 +189,10 @@ def test_an_unknown_agent_is_404() -> None:
 # Arming a thread again
 
 
-GIVEN = Input({ID: "yes"})
+GIVEN = Answers({ID: "yes"})
 
 
-def prepare(thread: Found, verdict: Input | GoOn, server: dict[str, Any]) -> tuple[list[str], Any]:
+def prepare(thread: Found, verdict: Answers | Continue, server: dict[str, Any]) -> tuple[list[str], Any]:
     asked, (_, prepared) = follow(AE.prepare(resume(), thread, verdict), server)
     return asked, prepared
 
@@ -202,7 +202,7 @@ def test_a_run_that_stopped_at_its_question_needs_no_arming() -> None:
 
 
 def test_going_on_needs_no_arming() -> None:
-    assert prepare(found(PENDING, run("error")), GoOn(), {}) == ([], GoOn())
+    assert prepare(found(PENDING, run("error")), Continue(), {}) == ([], Continue())
 
 
 def test_a_thread_that_says_itself_that_it_is_interrupted_needs_no_arming() -> None:
@@ -228,7 +228,7 @@ def test_a_thread_that_a_cancelled_or_failed_run_left_behind_asks_again_under_a_
     """Every resume is 400 for ever otherwise (recording `cancelled`)."""
     asked, prepared = prepare(found(PENDING, last), GIVEN, ARMED)
     assert asked == ["GET …", "POST …/runs/wait", BOTH]
-    assert prepared == Input({"c" * 32: "yes"})
+    assert prepared == Answers({"c" * 32: "yes"})
 
 
 def test_an_armed_thread_is_given_a_moment_until_its_run_is_at_rest() -> None:
@@ -236,7 +236,7 @@ def test_an_armed_thread_is_given_a_moment_until_its_run_is_at_rest() -> None:
     server = Changing({name: [told] for name, told in ARMED.items()} | {RUNS: rows})
     asked, prepared = prepare(found(PENDING, run("interrupted")), GIVEN, server)
     assert asked == ["GET …", "POST …/runs/wait", BOTH, "pause", BOTH, "pause", BOTH]
-    assert prepared == Input({"c" * 32: "yes"})
+    assert prepared == Answers({"c" * 32: "yes"})
 
 
 def test_a_thread_is_armed_from_its_whole_checkpoint() -> None:
@@ -267,7 +267,7 @@ def test_of_two_questions_the_armed_thread_gets_the_answer_to_the_one_that_was_a
     other, again = {"id": "b" * 32, "value": "other?"}, {"id": "d" * 32, "value": "other?"}
     server = {**ARMED, STATE: state({"interrupts": [again]}, {"interrupts": [AGAIN]})}
     thread = found(state({"interrupts": [ASKED]}, {"interrupts": [other]}), run("interrupted"))
-    assert prepare(thread, GIVEN, server)[1] == Input({"c" * 32: "yes"})
+    assert prepare(thread, GIVEN, server)[1] == Answers({"c" * 32: "yes"})
 
 
 def test_a_thread_is_not_armed_where_a_step_that_has_ended_would_run_again() -> None:
@@ -302,7 +302,7 @@ def test_a_thread_whose_arming_failed_has_seen_no_answer() -> None:
 # The answer
 
 
-def body(verdict: Input | GoOn, mode: Mode = Mode.WAIT, **fields: Any) -> Any:
+def body(verdict: Answers | Continue, mode: Mode = Mode.WAIT, **fields: Any) -> Any:
     return AE.resume(resume(mode, **fields), Found("interrupted", agent_id="agent"), verdict).json
 
 
@@ -311,7 +311,7 @@ def test_the_answer_goes_keyed_by_id() -> None:
 
 
 def test_going_on_runs_the_checkpoint_since_input_null_is_422() -> None:
-    sent = body(GoOn())
+    sent = body(Continue())
     assert "checkpoint" in sent
     assert not {"input", "command"} & set(sent)
 
@@ -319,17 +319,17 @@ def test_going_on_runs_the_checkpoint_since_input_null_is_422() -> None:
 @pytest.mark.parametrize("value", ["a\0b", {"a\0": 1}, 2**64, -(2**63) - 1])
 def test_what_postgresql_does_not_keep_is_refused(value: Any) -> None:
     with pytest.raises(UnsupportedInput):
-        AE.check(resume(), Found("interrupted", (ASKS,), agent_id="an-assistant"), Input({ID: value}))
+        AE.check(resume(), Found("interrupted", (ASKS,), agent_id="an-assistant"), Answers({ID: value}))
 
 
 def test_nobody_is_guessed_to_go_on_with_a_thread() -> None:
     with pytest.raises(InvalidRequest, match="agent_id"):
-        AE.check(resume(), Found("interrupted", (ASKS,)), Input({ID: "yes"}))
+        AE.check(resume(), Found("interrupted", (ASKS,)), Answers({ID: "yes"}))
 
 
 @pytest.mark.parametrize("value", [None, {}, {"f" * 32: 1}, 2**64 - 1, "é\x01"])
 def test_every_other_value_is_carried(value: Any) -> None:
-    AE.check(resume(), Found("interrupted", (ASKS,), agent_id="an-assistant"), Input({ID: value}))
+    AE.check(resume(), Found("interrupted", (ASKS,), agent_id="an-assistant"), Answers({ID: value}))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ap_resume_shim.backends.ag_ui.stream import BROKE_OFF, Reframer, patched
 from ap_resume_shim.backends.detection import Told as ServerTold
 from ap_resume_shim.backends.detection import recognise
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
+from ap_resume_shim.core.dialect import Answers, Continue, Decision, Found, Started
 from ap_resume_shim.core.errors import InterruptNotPending, ResumeError
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import violations
@@ -117,7 +117,7 @@ def refused(*runs: Iterable[Any], **fields: Any) -> ResumeError:
     return error.value
 
 
-def sent(found: Found, verdict: Verdict, **fields: Any) -> dict[str, Any]:
+def sent(found: Found, verdict: Decision, **fields: Any) -> dict[str, Any]:
     """The body of the run that resumes."""
     asked = resume(**fields)
     UI.check(asked, found, verdict)
@@ -125,7 +125,7 @@ def sent(found: Found, verdict: Verdict, **fields: Any) -> dict[str, Any]:
     return body
 
 
-def cannot(found: Found, verdict: Verdict) -> str:
+def cannot(found: Found, verdict: Decision) -> str:
     with pytest.raises(ResumeError) as error:
         UI.check(resume(), found, verdict)
     return error.value.code
@@ -341,7 +341,7 @@ def test_contents_of_another_shape_are_left_out() -> None:
     odd = [Entry(kept.facts, {"values": 1, "sent": [], "history": {}}) for kept in ASKED]
     found = look(odd)
     assert found.interrupts == (Interrupt(KEY, None),)
-    assert sent(found, Input({KEY: 1}))["state"] == {}
+    assert sent(found, Answers({KEY: 1}))["state"] == {}
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_a_server_is_recognised_by_what_one_of_its_routes_takes(schema: Told, na
 
 
 def test_langgraphs_questions_are_answered_by_their_ids_in_the_older_place() -> None:
-    body = sent(look(ASKED), Input({KEY: None}))
+    body = sent(look(ASKED), Answers({KEY: None}))
     assert body["forwardedProps"] == {"command": {"resume": {KEY: None}}}
     assert (body["threadId"], body["messages"], body["tools"], body["context"]) == (THREAD, [], [], [])
     assert "resume" not in body
@@ -393,35 +393,35 @@ def test_langgraphs_questions_are_answered_by_their_ids_in_the_older_place() -> 
 
 def test_without_an_answer_langgraph_goes_on_with_those_that_it_has() -> None:
     found = look(ASKED, run(STARTED, STEP, FAILED, id_="r2", **answering(KEY)))
-    assert sent(found, GoOn())["forwardedProps"] == {"command": {"resume": {}}}
+    assert sent(found, Continue())["forwardedProps"] == {"command": {"resume": {}}}
 
 
 def test_some_of_langgraphs_questions_may_be_answered() -> None:
     both = look(run(STARTED, on_interrupt(), on_interrupt(OTHER), FINISHED))
-    assert sent(both, Input({OTHER: 1}))["forwardedProps"] == {"command": {"resume": {OTHER: 1}}}
+    assert sent(both, Answers({OTHER: 1}))["forwardedProps"] == {"command": {"resume": {OTHER: 1}}}
 
 
 @pytest.mark.parametrize(("given", "on_the_wire"), [("12", '"12"'), (12, 12), (False, False), ({"a": 1}, {"a": 1})])
 def test_a_question_without_an_id_gets_text_as_json(given: Any, on_the_wire: Any) -> None:
     found = look(run(STARTED, on_interrupt(None), FINISHED))
-    assert sent(found, Input({None: given}))["forwardedProps"] == {"command": {"resume": on_the_wire}}
+    assert sent(found, Answers({None: given}))["forwardedProps"] == {"command": {"resume": on_the_wire}}
 
 
 @pytest.mark.parametrize("given", [None, {}, {KEY: 1}])
 def test_what_is_taken_for_something_else_is_no_bare_answer(given: Any) -> None:
     found = look(run(STARTED, on_interrupt(None), FINISHED))
-    assert cannot(found, Input({None: given})) == "unsupported_input"
+    assert cannot(found, Answers({None: given})) == "unsupported_input"
 
 
 def test_other_questions_are_answered_by_entries() -> None:
-    body = sent(look(ASKED_BY_ENTRY), Input({"q1": None}))
+    body = sent(look(ASKED_BY_ENTRY), Answers({"q1": None}))
     assert body["resume"] == [{"interruptId": "q1", "status": "resolved", "payload": None}]
 
 
 def test_all_entries_are_answered_at_once() -> None:
     found = look(run(STARTED, outcome(entry("q1"), entry("q2"))))
-    assert cannot(found, Input({"q1": 1})) == "multiple_interrupts"
-    assert [one["interruptId"] for one in sent(found, Input({"q2": 2, "q1": 1}))["resume"]] == ["q1", "q2"]
+    assert cannot(found, Answers({"q1": 1})) == "multiple_interrupts"
+    assert [one["interruptId"] for one in sent(found, Answers({"q2": 2, "q1": 1}))["resume"]] == ["q1", "q2"]
 
 
 @pytest.mark.parametrize(
@@ -438,17 +438,17 @@ def test_agent_framework_reads_text_as_json_once_or_twice(
     type_: str, schema: Told, given: Any, on_the_wire: Any
 ) -> None:
     found = look(run(STARTED, outcome(of_framework(type_, schema))))
-    assert sent(found, Input({"q1": given}))["resume"][0]["payload"] == on_the_wire
+    assert sent(found, Answers({"q1": given}))["resume"][0]["payload"] == on_the_wire
 
 
 def test_agent_framework_drops_null() -> None:
     found = look(run(STARTED, outcome(of_framework("Any", {}))))
-    assert cannot(found, Input({"q1": None})) == "unsupported_input"
+    assert cannot(found, Answers({"q1": None})) == "unsupported_input"
 
 
 def test_an_answer_of_another_type_is_refused() -> None:
     found = look(run(STARTED, outcome(of_framework("str", {"type": "string"}))))
-    assert cannot(found, Input({"q1": 1})) == "invalid_answer"
+    assert cannot(found, Answers({"q1": 1})) == "invalid_answer"
 
 
 @pytest.mark.parametrize(
@@ -509,33 +509,33 @@ def test_agent_framework_approves_or_rejects_all_calls_at_once() -> None:
     calls = [entry(id_, metadata={"agent_framework": about}) for id_ in ("q1", "q2")]
     asked = look(run(STARTED, outcome(*calls), messages=[{"role": "user", "content": "go"}]))
     yes, no = {"approved": True}, {"approved": False}
-    assert cannot(asked, Input({"q1": yes, "q2": no})) == "multiple_interrupts"
+    assert cannot(asked, Answers({"q1": yes, "q2": no})) == "multiple_interrupts"
     for decision in (yes, no):
-        assert len(sent(asked, Input({"q1": decision, "q2": decision}))["resume"]) == 2
+        assert len(sent(asked, Answers({"q1": decision, "q2": decision}))["resume"]) == 2
 
 
 def test_a_resume_has_what_the_run_that_asked_had() -> None:
     given: dict[str, Any] = {"tools": [{"name": "t"}], "context": [{"value": "c"}], "state": {"s": 1}}
     asked = run(STARTED, outcome(entry()), **given, forwardedProps={"p": 1, "command": {"resume": 0}})
-    body = sent(look(asked), Input({"q1": 1}))
+    body = sent(look(asked), Answers({"q1": 1}))
     assert {name: body[name] for name in given} == given
     assert body["forwardedProps"] == {"p": 1}
     later = run(STARTED, {"type": "STATE_SNAPSHOT", "snapshot": {"s": 2}}, outcome(entry()), **given)
-    assert sent(look(later), Input({"q1": 1}))["state"] == {"s": 2}
-    body = sent(look(asked), Input({"q1": 1}), state={"s": 3}, forwardedProps={"x": 1}, unknown=1)
+    assert sent(look(later), Answers({"q1": 1}))["state"] == {"s": 2}
+    body = sent(look(asked), Answers({"q1": 1}), state={"s": 3}, forwardedProps={"x": 1}, unknown=1)
     assert (body["state"], body["forwardedProps"], "unknown" in body) == ({"s": 3}, {"p": 1, "x": 1}, False)
 
 
 @pytest.mark.parametrize("given", [{"command": {}}, "text"])
 def test_the_command_is_the_shims(given: Any) -> None:
     with pytest.raises(ResumeError) as error:
-        sent(look(ASKED), Input({KEY: 1}), forwardedProps=given)
+        sent(look(ASKED), Answers({KEY: 1}), forwardedProps=given)
     assert error.value.code == "unsupported_field"
 
 
 def test_what_a_run_had_is_forgotten_when_it_is_too_much() -> None:
     asked = run(STARTED, outcome(entry()), context=["x" * 20_000])
-    assert sent(look(asked), Input({"q1": 1}))["context"] == []
+    assert sent(look(asked), Answers({"q1": 1}))["context"] == []
 
 
 APPROVAL = entry(metadata={"agent_framework": {"type": "function_approval_request"}})
@@ -543,21 +543,21 @@ APPROVAL = entry(metadata={"agent_framework": {"type": "function_approval_reques
 
 def test_an_agent_of_agent_framework_is_sent_the_conversation() -> None:
     said = [{"id": "m1", "role": "user", "content": "hi"}]
-    body = sent(look(run(STARTED, outcome(APPROVAL), messages=said)), Input({"q1": {}}))
+    body = sent(look(run(STARTED, outcome(APPROVAL), messages=said)), Answers({"q1": {}}))
     assert body["messages"] == said
     snapshot = {"type": "MESSAGES_SNAPSHOT", "messages": [*said, {"id": "m2"}]}
-    body = sent(look(run(STARTED, snapshot, outcome(APPROVAL), messages=said)), Input({"q1": {}}))
+    body = sent(look(run(STARTED, snapshot, outcome(APPROVAL), messages=said)), Answers({"q1": {}}))
     assert body["messages"] == [*said, {"id": "m2"}]
 
 
 def test_a_conversation_that_is_too_long_to_remember_is_not_lost_in_silence() -> None:
     found = look(run(STARTED, outcome(APPROVAL), messages=[{"content": "x" * 30_000}]))
-    assert cannot(found, Input({"q1": {}})) == "unsupported_input"
+    assert cannot(found, Answers({"q1": {}})) == "unsupported_input"
 
 
 def test_a_run_goes_to_the_endpoint_that_the_last_one_went_to() -> None:
     found = look(run(STARTED, outcome(entry()), path="/agents/ü"))
-    request = UI.resume(resume(), found, Input({"q1": 1}))
+    request = UI.resume(resume(), found, Answers({"q1": 1}))
     assert (request.method, request.target, request.accept) == ("POST", "/agents/%C3%BC", "text/event-stream")
 
 

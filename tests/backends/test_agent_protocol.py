@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends import load_backend
-from ap_resume_shim.core.dialect import Found, GoOn, Input, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Found, Started
 from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
@@ -55,25 +55,25 @@ def test_an_unknown_agent_is_404() -> None:
     ("mode", "target"), [(Mode.BACKGROUND, "/runs"), (Mode.WAIT, "/runs/wait"), (Mode.STREAM, "/runs/stream")]
 )
 def test_the_answer_is_a_field_of_the_create_run_body(mode: Mode, target: str) -> None:
-    request = AP.resume(resume(mode), Found("interrupted", agent_id="agent"), Input({None: None}))
+    request = AP.resume(resume(mode), Found("interrupted", agent_id="agent"), Answers({None: None}))
     assert (request.method, request.target) == ("POST", target)
     assert request.json["input"] == {"command": {"resume": None}}
     assert (request.json["thread_id"], request.json["agent_id"]) == (THREAD, "agent")
 
 
 def test_the_answer_is_keyed_wherever_questions_have_ids() -> None:
-    request = AP.resume(resume(), Found("interrupted", (Interrupt("q1"),)), Input({"q1": "yes"}))
+    request = AP.resume(resume(), Found("interrupted", (Interrupt("q1"),)), Answers({"q1": "yes"}))
     assert request.json["input"] == {"command": {"resume": {"q1": "yes"}}}
 
 
 def test_going_on_is_a_run_without_input() -> None:
-    request = AP.resume(resume(Mode.BACKGROUND), Found("interrupted", agent_id="agent"), GoOn())
+    request = AP.resume(resume(Mode.BACKGROUND), Found("interrupted", agent_id="agent"), Continue())
     assert request.json == {"thread_id": THREAD, "agent_id": "agent"}
 
 
 def test_the_operator_may_say_where_the_answer_goes() -> None:
     dialect = load_backend("agent-protocol", resume_at="/command/resume")
-    request = dialect.resume(resume(), Found("interrupted"), Input({None: 1}))
+    request = dialect.resume(resume(), Found("interrupted"), Answers({None: 1}))
     assert request.json["command"] == {"resume": 1}
 
 

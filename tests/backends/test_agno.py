@@ -10,7 +10,7 @@ import pytest
 
 from ap_resume_shim.backends.agno.dialect import Agno, Place
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Found, GoOn, Input, Started, Verdict
+from ap_resume_shim.core.dialect import Answers, Continue, Decision, Found, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Ended, Request, Response
@@ -84,7 +84,7 @@ def found(run: dict[str, Any], place: Place = HELPER) -> Found:
 
 def sent(run: dict[str, Any], answers: dict[str | None, Any] | None, place: Place = HELPER) -> dict[str, Any]:
     """The form that answers a run, its JSON read."""
-    verdict: Verdict = GoOn() if answers is None else Input(answers)
+    verdict: Decision = Continue() if answers is None else Answers(answers)
     thread = found(run, place)
     AGNO.check(resume(), thread, verdict)
     _, (narrowed, same) = follow(AGNO.prepare(resume(), thread, verdict), {})
@@ -201,7 +201,7 @@ def test_the_run_is_the_one_whose_question_is_named(named: dict[str, Any]) -> No
 
 def test_answers_to_both_are_refused() -> None:
     with pytest.raises(MultipleInterrupts):
-        AGNO.check(resume(), look(AGNO, TWO)[1], Input({"q1": True, "p1": True}))
+        AGNO.check(resume(), look(AGNO, TWO)[1], Answers({"q1": True, "p1": True}))
 
 
 # What is no question
@@ -541,7 +541,7 @@ def test_anything_else_is_none(head: bytes) -> None:
 
 def test_the_run_that_was_paused_goes_on() -> None:
     thread = found(agent_run(confirmation()))
-    _, (narrowed, _) = follow(AGNO.prepare(resume(), thread, Input({"q1": True})), {})
+    _, (narrowed, _) = follow(AGNO.prepare(resume(), thread, Answers({"q1": True})), {})
     started = AGNO.started(Response(200), b"", resume(), narrowed)
     assert started == Started("r1", "helper", "t1", memory=HELPER)
     assert AGNO.location(resume(), started) == at(HELPER).removeprefix("GET ")

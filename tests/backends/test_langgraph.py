@@ -9,7 +9,7 @@ import pytest
 
 from ap_resume_shim.backends.langgraph.dialect import LangGraph
 from ap_resume_shim.backends.langgraph.state import EDITED, UNANSWERABLE
-from ap_resume_shim.core.dialect import AT_BREAKPOINT, Dialect, Found, GoOn, Input, Started
+from ap_resume_shim.core.dialect import AT_BREAKPOINT, Answers, Continue, Dialect, Found, Started
 from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamUnrecognised
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
@@ -20,7 +20,7 @@ LG = LangGraph()
 ID = "ae79149e652c33cd78e17b8f97b58eef"
 ASKED = {"id": ID, "value": {"question": "approve?"}}
 ASKS = Interrupt(ID, {"question": "approve?"})
-GIVEN = Input({ID: "yes"})
+GIVEN = Answers({ID: "yes"})
 GRAPH = {"assistant_id": "an-assistant", "graph_id": "ask"}
 CHECKPOINT = "1f1ec032-201c-6144-8000-0eda6b138afe"
 RUN = {"run_id": "r1", "assistant_id": "the-last", "status": "success", "created_at": "2026-11-24T10:00:01Z"}
@@ -439,7 +439,7 @@ def test_metadata_that_a_client_overwrote_does_not_make_an_agent_a_stranger() ->
 
 
 def check(value: Any, thread: dict[str, Any]) -> None:
-    LG.check(resume(), found(thread), Input({ID: value}))
+    LG.check(resume(), found(thread), Answers({ID: value}))
 
 
 @pytest.mark.parametrize("value", [None, {}, {"f" * 32: 1}, 2**64 - 1, -(2**63), 1.5, True, ["é", {"a": None}]])
@@ -466,13 +466,13 @@ def test_a_value_that_the_server_would_change_is_refused(thread: dict[str, Any],
 
 
 def test_going_on_carries_nothing() -> None:
-    LG.check(resume(), found(js("interrupted", ASKED)), GoOn())
+    LG.check(resume(), found(js("interrupted", ASKED)), Continue())
 
 
 STOPPED = replace(found(current("interrupted", ASKED)), agent_id="agent")
 
 
-def body(verdict: Input | GoOn = GIVEN, mode: Mode = Mode.WAIT, thread: Found = STOPPED, **fields: Any) -> Any:
+def body(verdict: Answers | Continue = GIVEN, mode: Mode = Mode.WAIT, thread: Found = STOPPED, **fields: Any) -> Any:
     return LG.resume(resume(mode, **fields), thread, verdict).json
 
 
@@ -486,7 +486,7 @@ def test_the_answer_goes_keyed_by_id_and_a_second_run_is_rejected() -> None:
 
 
 def test_a_breakpoint_goes_on_with_input_null() -> None:
-    sent = body(GoOn())
+    sent = body(Continue())
     assert sent["input"] is None
     assert "command" not in sent
 
@@ -500,7 +500,7 @@ def test_a_breakpoint_goes_on_with_input_null() -> None:
     ],
 )
 def test_each_mode_has_its_route(mode: Mode, target: str, accept: str) -> None:
-    request = LG.resume(resume(mode), STOPPED, GoOn())
+    request = LG.resume(resume(mode), STOPPED, Continue())
     assert (request.method, request.target, request.accept) == ("POST", f"/threads/{THREAD}{target}", accept)
 
 
@@ -531,8 +531,8 @@ LATER = {"id": "e" * 32, "value": "later?"}
 
 
 @pytest.mark.parametrize("kind", [old, js])
-@pytest.mark.parametrize("verdict", [GIVEN, GoOn()])
-def test_a_resume_goes_to_the_head_whatever_place_the_row_has(kind: Any, verdict: Input | GoOn) -> None:
+@pytest.mark.parametrize("verdict", [GIVEN, Continue()])
+def test_a_resume_goes_to_the_head_whatever_place_the_row_has(kind: Any, verdict: Answers | Continue) -> None:
     thread = found(kind("interrupted", ASKED, **LEFT))
     LG.check(resume(), thread, verdict)
     sent = body(verdict, thread=thread, config={"tags": ["x"], "configurable": {"a": 1}})["config"]
@@ -546,7 +546,7 @@ def test_a_resume_of_a_thread_without_a_place_has_no_config_of_ours() -> None:
 
 def test_steps_that_ended_beside_the_question_are_not_run_again() -> None:
     server = old("interrupted", ASKED, **LEFT), state(asks(ASKED), DONE)
-    for verdict in (GIVEN, GoOn()):
+    for verdict in (GIVEN, Continue()):
         with pytest.raises(UnsupportedInput, match="/copy"):
             LG.check(resume(), found(*server), verdict)
     LG.check(resume(), found(js("interrupted", ASKED, **LEFT), server[1]), GIVEN)
@@ -556,12 +556,12 @@ def test_a_step_that_would_run_again_after_its_answer_is_answered_with_the_other
     thread = found(old("interrupted", ASKED, LATER, **LEFT))
     with pytest.raises(MultipleInterrupts, match="at once"):
         LG.check(resume(), thread, GIVEN)
-    LG.check(resume(), thread, Input({ID: "yes", "e" * 32: "no"}))
+    LG.check(resume(), thread, Answers({ID: "yes", "e" * 32: "no"}))
 
 
 def test_no_preparation_is_needed() -> None:
     thread = Found("error", (ASKS,))
-    assert follow(LG.prepare(resume(), thread, GoOn()), {}) == ([], (thread, GoOn()))
+    assert follow(LG.prepare(resume(), thread, Continue()), {}) == ([], (thread, Continue()))
 
 
 @pytest.mark.parametrize(

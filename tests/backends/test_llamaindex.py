@@ -10,7 +10,7 @@ import pytest
 from ap_resume_shim.backends.llamaindex.dialect import LlamaIndex
 from ap_resume_shim.backends.llamaindex.event_log import QUESTION_ID
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Dialect, Found, Input, Started
+from ap_resume_shim.core.dialect import Answers, Dialect, Found, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ResumeNotConsumed
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Ask, Ended, ReadUntilIdle, Request, Response, Step
@@ -144,7 +144,7 @@ def ids(thread: Found) -> list[str | None]:
 
 def sent(thread: Found, value: Any, dialect: LlamaIndex = LI, to: int = 0) -> Any:
     """The event that an answer becomes."""
-    verdict = Input({thread.interrupts[to].id: value})
+    verdict = Answers({thread.interrupts[to].id: value})
     dialect.check(resume(), thread, verdict)
     request = dialect.resume(resume(), thread, verdict)
     assert (request.method, request.target) == ("POST", f"/events/{THREAD}")
@@ -421,7 +421,7 @@ def test_one_of_several_questions_is_answered_if_its_event_is_its_own() -> None:
     assert sent(thread, 1, BY_CLASS, to=1) == {"type": "AnswerB", "value": {"response": 1}}
     assert refused(found(*TWO), 1).code == "ambiguous_interrupt"
     with pytest.raises(ResumeError) as error:
-        BY_CLASS.check(resume(), thread, Input(dict.fromkeys(ids(thread), 1)))
+        BY_CLASS.check(resume(), thread, Answers(dict.fromkeys(ids(thread), 1)))
     assert error.value.code == "multiple_interrupts"
 
 
@@ -430,7 +430,7 @@ def test_one_of_several_questions_is_answered_if_its_event_is_its_own() -> None:
 
 def test_from_the_verdict_on_it_is_about_one_question() -> None:
     thread = found(*TWO, dialect=BY_CLASS)
-    _, (narrowed, _) = follow(BY_CLASS.prepare(resume(), thread, Input({"r1:5": 1})), {})
+    _, (narrowed, _) = follow(BY_CLASS.prepare(resume(), thread, Answers({"r1:5": 1})), {})
     assert ids(narrowed) == ["r1:5"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from ap_resume_shim.backends.mastra.messages import ENFORCED
 from ap_resume_shim.backends.mastra.workflow import Mastra
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Found, GoOn, Input, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Found, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamError
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import violations
@@ -53,7 +53,7 @@ def steps(**told: dict[str, Any]) -> Found:
 
 def prepared(thread: Found, id_: str | None, value: Any = True, mode: Mode = Mode.WAIT) -> tuple[Found, Request]:
     """The thread and the request of a resume that is taken."""
-    verdict = Input({id_: value})
+    verdict = Answers({id_: value})
     MASTRA.check(resume(mode), thread, verdict)
     _, (thread, verdict) = follow(MASTRA.prepare(resume(mode), thread, verdict), {})
     return thread, MASTRA.resume(resume(mode), thread, verdict)
@@ -188,7 +188,7 @@ def test_the_step_is_named(mode: Mode, way: str) -> None:
     assert MASTRA.cancel(resume(), started(thread)) == Request.post(f"/api/workflows/deploy/runs/{THREAD}/cancel")
 
 
-@pytest.mark.parametrize("verdict", [Input({"ask@1": 1, "also@1": 2}), GoOn()])
+@pytest.mark.parametrize("verdict", [Answers({"ask@1": 1, "also@1": 2}), Continue()])
 def test_answers_are_taken_one_at_a_time(verdict: Any) -> None:
     with pytest.raises(MultipleInterrupts):
         MASTRA.check(resume(), steps(ask={**ASKED, "suspendedAt": 1}, also={**ASKED, "suspendedAt": 1}), verdict)

@@ -9,7 +9,7 @@ import pytest
 
 from ap_resume_shim.backends.mastra.agent import MastraAgent
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Found, Input, Started
+from ap_resume_shim.core.dialect import Answers, Found, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, UnsupportedInput
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
@@ -66,7 +66,7 @@ def found(runs: list[dict[str, Any]], *messages: Any, **fields: Any) -> Found:
 
 def prepared(thread: Found, id_: str | None, value: Any, mode: Mode = Mode.WAIT) -> tuple[Found, Request]:
     """The thread and the request of a resume that is taken."""
-    verdict = Input({id_: value})
+    verdict = Answers({id_: value})
     AGENT.check(resume(mode), thread, verdict)
     _, (thread, verdict) = follow(AGENT.prepare(resume(mode), thread, verdict), {})
     return thread, AGENT.resume(resume(mode), thread, verdict)
@@ -272,7 +272,7 @@ def test_of_two_runs_that_wait_one_is_answered() -> None:
     thread = found([run(DELETE), run(NAME, id_="r2")], MARKED, ASKING)
     assert thread.interrupts == (MAY_DELETE, WHICH_NAME)
     with pytest.raises(MultipleInterrupts):
-        AGENT.check(resume(), thread, Input({"c1": True, WHICH_NAME.id: "x"}))
+        AGENT.check(resume(), thread, Answers({"c1": True, WHICH_NAME.id: "x"}))
     thread, request = prepared(thread, WHICH_NAME.id, "x")
     assert (thread.interrupts, thread.run_id) == ((WHICH_NAME,), "r2")
     assert request.json["runId"] == "r2"

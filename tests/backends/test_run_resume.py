@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends import load_backend
-from ap_resume_shim.core.dialect import Dialect, Found, Input
+from ap_resume_shim.core.dialect import Answers, Dialect, Found
 from ap_resume_shim.core.errors import AmbiguousInterrupt, UnsupportedInput
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
@@ -61,14 +61,14 @@ def test_agntcys_runs_tell_how_a_thread_stands(runs: list[dict[str, Any]], statu
 
 @pytest.mark.parametrize("mode", Mode)
 def test_agntcys_answer_is_the_whole_body(mode: Mode) -> None:
-    request = AGNTCY.resume(resume(mode), ASKED, Input({None: {"approved": True}}))
+    request = AGNTCY.resume(resume(mode), ASKED, Answers({None: {"approved": True}}))
     assert request == Request.post("/runs/r1", {"approved": True})
 
 
 @pytest.mark.parametrize("value", [None, True, 1, "yes", ["yes"], {}, {"0" * 32: 1}], ids=repr)
 def test_agntcy_carries_objects_alone(value: Any) -> None:
     with pytest.raises(UnsupportedInput):
-        AGNTCY.check(resume(), ASKED, Input({None: value}))
+        AGNTCY.check(resume(), ASKED, Answers({None: value}))
 
 
 def test_agntcys_result_tells_why_a_run_failed_and_the_thread_its_values() -> None:
@@ -111,13 +111,13 @@ def test_agentseeks_graphs_may_ask_without_an_id() -> None:
     found = agentseek("interrupted", run("interrupted", interrupts=[{"value": "sure?", "id": None}]))
     assert found.interrupts == (Interrupt(None, "sure?"),)
     with pytest.raises(UnsupportedInput):
-        AGENTSEEK.check(resume(), found, Input({None: None}))
-    AGENTSEEK.check(resume(), found, Input({None: "yes"}))
+        AGENTSEEK.check(resume(), found, Answers({None: None}))
+    AGENTSEEK.check(resume(), found, Answers({None: "yes"}))
 
 
 @pytest.mark.parametrize("value", [None, {}, {"0" * 32: 1}, "yes"], ids=repr)
 def test_agentseeks_answer_is_keyed_so_that_every_value_arrives(value: Any) -> None:
-    found, verdict = Found("interrupted", (Interrupt("q1"),), run_id="r1"), Input({"q1": value})
+    found, verdict = Found("interrupted", (Interrupt("q1"),), run_id="r1"), Answers({"q1": value})
     AGENTSEEK.check(resume(), found, verdict)
     request = AGENTSEEK.resume(resume(), found, verdict)
     assert (request.target, request.json) == (f"/threads/{THREAD}/runs/r1/resume", {"resume": {"q1": value}})
@@ -158,13 +158,13 @@ def test_duragraph_tells_no_more_of_a_failure_than_that_it_was_one() -> None:
 
 
 def test_duragraphs_answer_is_part_of_a_command_and_null_is_none() -> None:
-    request = DURAGRAPH.resume(resume(), ASKED, Input({None: False}))
+    request = DURAGRAPH.resume(resume(), ASKED, Answers({None: False}))
     assert (request.target, request.json) == (
         f"/api/v1/threads/{THREAD}/runs/r1/resume",
         {"command": {"resume": False}},
     )
     with pytest.raises(UnsupportedInput):
-        DURAGRAPH.check(resume(), ASKED, Input({None: None}))
+        DURAGRAPH.check(resume(), ASKED, Answers({None: None}))
 
 
 def test_an_id_that_is_none_of_duragraphs_is_404() -> None:
@@ -198,9 +198,9 @@ def test_each_tells_what_it_can() -> None:
 
 @pytest.mark.parametrize("resume_at", ["/resume", "/input", "/values", "/command/resume"])
 def test_the_operator_says_where_a_hobby_server_wants_the_answer(resume_at: str) -> None:
-    request = load_backend("run-resume", resume_at=resume_at).resume(resume(), ASKED, Input({None: "yes"}))
+    request = load_backend("run-resume", resume_at=resume_at).resume(resume(), ASKED, Answers({None: "yes"}))
     value = request.json
     for key in resume_at[1:].split("/"):
         value = value[key]
     assert value == "yes"
-    assert load_backend("run-resume", resume_at="").resume(resume(), ASKED, Input({None: "yes"})).json == "yes"
+    assert load_backend("run-resume", resume_at="").resume(resume(), ASKED, Answers({None: "yes"})).json == "yes"

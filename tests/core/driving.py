@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import NATIVE, Dialect, Found, Lookup, ResponseKind, Started, Verdict
+from ap_resume_shim.core.dialect import NATIVE, Decision, Dialect, Found, Lookup, ResponseKind, Started
 from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.flow import resume_flow
@@ -89,16 +89,16 @@ class Plain(Dialect):
         assert isinstance(found, Found)
         return found
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         if self.refuses is not None:
             raise self.refuses
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         if not self.armed:
             yield Ask((Request("POST", "arm"),))
         return found, verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         return Request.post("runs", {"webhook": resume.body.webhook, "verdict": repr(verdict)})
 
     def refusal(self, response: Response) -> ResumeError:

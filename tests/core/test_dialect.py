@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Started
+from ap_resume_shim.core.dialect import Continue, Dialect, Found, Started
 from ap_resume_shim.core.errors import UpstreamError
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.steps import Response
@@ -27,7 +27,7 @@ RESUME, FOUND, STARTED = parse(b'{"thread_id": "t"}', Mode.STREAM, now=""), Foun
         lambda: PLAIN.delete(RESUME),
         lambda: PLAIN.watch("POST", "/runs"),
         lambda: PLAIN.explain_unconsumed(FOUND, FOUND),
-        lambda: PLAIN.check(RESUME, FOUND, GoOn()),
+        lambda: PLAIN.check(RESUME, FOUND, Continue()),
     ],
 )
 def test_what_a_backend_need_not_have_is_nothing(asked: Callable[[], Any]) -> None:
@@ -38,7 +38,7 @@ def test_what_a_backend_need_not_have_is_nothing(asked: Callable[[], Any]) -> No
     "asked",
     [
         lambda: PLAIN.lookup(RESUME),
-        lambda: PLAIN.resume(RESUME, FOUND, GoOn()),
+        lambda: PLAIN.resume(RESUME, FOUND, Continue()),
         lambda: PLAIN.refusal(Response(400)),
         lambda: PLAIN.started(Response(200), b"", RESUME, FOUND),
         lambda: PLAIN.has_ended(Response(200)),
@@ -53,8 +53,8 @@ def test_what_a_backend_has_to_say_is_asked_for(asked: Callable[[], Any]) -> Non
 def test_a_thread_has_one_spelling_and_needs_no_preparation() -> None:
     assert PLAIN.thread_key("T") == "T"
     with pytest.raises(StopIteration) as ended:
-        next(PLAIN.prepare(RESUME, FOUND, GoOn()))
-    assert ended.value.value == (FOUND, GoOn())
+        next(PLAIN.prepare(RESUME, FOUND, Continue()))
+    assert ended.value.value == (FOUND, Continue())
 
 
 def test_a_stream_that_begins_with_an_error_is_a_refusal_and_its_words_elsewhere_are_not() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core.dialect import Found, Input
+from ap_resume_shim.core.dialect import Answers, Found
 from ap_resume_shim.core.errors import InvalidAnswer
 from ap_resume_shim.core.hitl import violations
 from ap_resume_shim.core.interrupt import Interrupt
@@ -100,5 +100,5 @@ def test_another_question_takes_any_answer(question: Any) -> None:
 def test_a_wrong_decision_is_an_invalid_answer_though_there_is_no_schema() -> None:
     found = Found("interrupted", (Interrupt("q1", BATCHED),))
     with pytest.raises(InvalidAnswer, match=r"`decisions\.0\.type`") as error:
-        check_answers(Input({"q1": {"decisions": [{"type": "aprove"}, YES]}}), found)
+        check_answers(Answers({"q1": {"decisions": [{"type": "aprove"}, YES]}}), found)
     assert set(error.value.metadata) == {"problems", "interrupt_id"}

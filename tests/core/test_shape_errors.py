@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Found, Lookup, Started, Verdict
+from ap_resume_shim.core.dialect import Decision, Found, Lookup, Started
 from ap_resume_shim.core.errors import ResumeError, ThreadNotFound, UpstreamUnrecognised
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
@@ -28,7 +28,7 @@ class Slips(Plain):
             raise ThreadNotFound("No.")
         return Found(**answer) if isinstance(answer, dict) else answer["x"]
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, Any]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, Any]:
         return (yield ReadUntilIdle(Request.get("log"), 1.0, lambda read: bool(read[7])))
 
     def refusal(self, response: Response) -> ResumeError:

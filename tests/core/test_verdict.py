@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Input, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Answers, Continue, Decision, Dialect, Found, ThreadStatus
 from ap_resume_shim.core.errors import (
     AmbiguousInterrupt,
     Conflict,
@@ -45,7 +45,7 @@ def verdict(
     remembered: set[str] | None = None,
     form: re.Pattern[str] | None = Backend.interrupt_id_form,
     **fields: Any,
-) -> Verdict:
+) -> Decision:
     resume = parse(strictjson.dumps({"thread_id": "t", **fields}), Mode.WAIT, now="2026-01-01T00:00:00.5+00:00")
     backend = Backend(partial=partial, interrupt_id_form=form)
     return judge(resume, found, cast(Dialect, backend), remembered or set())
@@ -59,7 +59,7 @@ def refusal(found: Found, **how: Any) -> ResumeError:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_pending_question_is_answered_whatever_the_status_says(status: ThreadStatus) -> None:
-    assert verdict(Found(status, (A,)), input="yes") == Input({"a": "yes"})
+    assert verdict(Found(status, (A,)), input="yes") == Answers({"a": "yes"})
 
 
 def test_a_running_thread_is_busy_whatever_questions_still_show() -> None:
@@ -82,11 +82,11 @@ def test_going_on_with_a_thread_that_asks_nothing_is_409_too() -> None:
 
 @pytest.mark.parametrize("value", [None, False, 0, "", [], {}, {"b": 2}, {"b": 2, "f" * 32: 3}])
 def test_a_single_question_takes_any_value_as_its_answer(value: Any) -> None:
-    assert verdict(Found("interrupted", (A,)), input=value) == Input({"a": value})
+    assert verdict(Found("interrupted", (A,)), input=value) == Answers({"a": value})
 
 
 def test_going_on_answers_a_single_question_with_null() -> None:
-    assert verdict(Found("interrupted", (A,))) == Input({"a": None})
+    assert verdict(Found("interrupted", (A,))) == Answers({"a": None})
 
 
 def test_an_unknown_field_is_refused_where_nothing_else_answers_the_question() -> None:
@@ -97,24 +97,24 @@ def test_an_unknown_field_is_refused_where_nothing_else_answers_the_question() -
 
 
 def test_an_unknown_field_is_no_answer_where_there_is_one_or_nothing_is_asked_or_the_backend_knows_it() -> None:
-    assert verdict(Found("interrupted", (A,)), input=None, x_answer="yes") == Input({"a": None})
-    assert verdict(Found("interrupted", breakpoint=True), x_answer="yes") == GoOn()
-    assert verdict(Found("interrupted", (A,)), durability="sync") == Input({"a": None})
+    assert verdict(Found("interrupted", (A,)), input=None, x_answer="yes") == Answers({"a": None})
+    assert verdict(Found("interrupted", breakpoint=True), x_answer="yes") == Continue()
+    assert verdict(Found("interrupted", (A,)), durability="sync") == Answers({"a": None})
 
 
 def test_messages_are_the_answer_where_there_is_no_input() -> None:
     messages = [{"role": "user", "content": "yes"}]
-    assert verdict(Found("interrupted", (A,)), messages=messages) == Input({"a": messages})
-    assert verdict(Found("interrupted", (A,)), messages=[]) == Input({"a": None})
+    assert verdict(Found("interrupted", (A,)), messages=messages) == Answers({"a": messages})
+    assert verdict(Found("interrupted", (A,)), messages=[]) == Answers({"a": None})
 
 
 def test_a_question_without_an_id_is_answered_too() -> None:
-    assert verdict(Found("interrupted", (NAMELESS,)), input=1) == Input({None: 1})
+    assert verdict(Found("interrupted", (NAMELESS,)), input=1) == Answers({None: 1})
 
 
 @pytest.mark.parametrize("answers", [{"a": 1, "b": 2}, {"b": None}])
 def test_several_questions_are_answered_by_id_all_or_some(answers: dict[str | None, Any]) -> None:
-    assert verdict(Found("interrupted", (A, B)), input=answers) == Input(answers)
+    assert verdict(Found("interrupted", (A, B)), input=answers) == Answers(answers)
 
 
 @pytest.mark.parametrize("value", ["yes", None, [1, 2], {}, {"c": 2}])
@@ -132,7 +132,7 @@ PAST = "f" * 32
 def test_an_object_keyed_by_a_pending_id_means_the_same_however_many_are_pending(
     pending: tuple[Interrupt, ...],
 ) -> None:
-    assert verdict(Found("interrupted", pending), input={"a": 1}) == Input({"a": 1})
+    assert verdict(Found("interrupted", pending), input={"a": 1}) == Answers({"a": 1})
 
 
 @pytest.mark.parametrize("status", ["interrupted", "idle"])
@@ -153,8 +153,8 @@ def test_a_key_is_an_id_if_it_is_generated_as_the_pending_ids_are(pending: str, 
     """An old card of a server whose dialect declares no form, with ids that the shim never saw."""
     found = Found("interrupted", (Interrupt(pending),))
     assert isinstance(refusal(found, form=None, input={past: 1}), InterruptNotPending)
-    assert verdict(found, form=None, input={"other": 1}) == Input({pending: {"other": 1}})
-    assert verdict(Found("interrupted", (A,)), form=None, input={past: 1}) == Input({"a": {past: 1}})
+    assert verdict(found, form=None, input={"other": 1}) == Answers({pending: {"other": 1}})
+    assert verdict(Found("interrupted", (A,)), form=None, input={past: 1}) == Answers({"a": {past: 1}})
 
 
 def test_a_map_whose_keys_are_not_all_pending_is_409() -> None:
@@ -164,18 +164,18 @@ def test_a_map_whose_keys_are_not_all_pending_is_409() -> None:
 @pytest.mark.parametrize("value", [{PAST: 1}, {"b": 1}, {"a": 1, "b": 2}])
 def test_a_pin_sends_an_object_that_looks_keyed_as_it_is(value: Any) -> None:
     found = Found("interrupted", (A,), past_ids=frozenset({"b"}))
-    assert verdict(found, input=value, interrupt_id="a") == Input({"a": value})
+    assert verdict(found, input=value, interrupt_id="a") == Answers({"a": value})
 
 
 def test_an_object_whose_only_key_is_the_pinned_id_is_unwrapped() -> None:
-    assert verdict(Found("interrupted", (A,)), input={"a": 1}, interrupt_id="a") == Input({"a": 1})
+    assert verdict(Found("interrupted", (A,)), input={"a": 1}, interrupt_id="a") == Answers({"a": 1})
 
 
 def test_a_key_of_a_step_that_failed_after_its_answer_is_409_beside_a_pending_question() -> None:
     failed = Found("error", (B,), answered=(A,))
     assert isinstance(refusal(failed, input={"a": 1}), InterruptAlreadyAnswered)
     assert isinstance(refusal(failed, input={"a": 1, PAST: 2}), InterruptNotPending)
-    assert verdict(failed, input={"b": 1}) == Input({"b": 1})
+    assert verdict(failed, input={"b": 1}) == Answers({"b": 1})
 
 
 @pytest.mark.parametrize("fields", [{"input": 1}, {"input": {"a": 1}}, {"input": 1, "interrupt_id": "a"}, {}])
@@ -185,11 +185,11 @@ def test_a_question_that_has_expired_is_not_pending(expires_at: str, over: bool,
     if over:
         assert isinstance(refusal(found, **fields), InterruptNotPending)
     else:
-        assert isinstance(verdict(found, **fields), Input)
+        assert isinstance(verdict(found, **fields), Answers)
 
 
 def test_a_time_that_cannot_be_read_never_expires() -> None:
-    assert verdict(Found("interrupted", (replace(A, expires_at="soon"),)), input=1) == Input({"a": 1})
+    assert verdict(Found("interrupted", (replace(A, expires_at="soon"),)), input=1) == Answers({"a": 1})
 
 
 def test_going_on_with_several_questions_is_409() -> None:
@@ -198,14 +198,14 @@ def test_going_on_with_several_questions_is_409() -> None:
 
 def test_a_backend_that_wants_all_answers_gets_all_or_none() -> None:
     both = verdict(Found("interrupted", (A, B)), input={"a": 1, "b": 2}, partial=False)
-    assert both == Input({"a": 1, "b": 2})
+    assert both == Answers({"a": 1, "b": 2})
     error = refusal(Found("interrupted", (A, B)), input={"a": 1}, partial=False)
     assert isinstance(error, MultipleInterrupts)
 
 
 def test_a_pin_picks_one_of_several() -> None:
-    assert verdict(Found("interrupted", (A, B)), input={"a": 1}, interrupt_id="b") == Input({"b": {"a": 1}})
-    assert verdict(Found("interrupted", (A, B)), interrupt_id="b") == Input({"b": None})
+    assert verdict(Found("interrupted", (A, B)), input={"a": 1}, interrupt_id="b") == Answers({"b": {"a": 1}})
+    assert verdict(Found("interrupted", (A, B)), interrupt_id="b") == Answers({"b": None})
 
 
 def test_a_pin_cannot_pick_one_where_all_are_wanted() -> None:
@@ -214,7 +214,7 @@ def test_a_pin_cannot_pick_one_where_all_are_wanted() -> None:
 
 
 def test_a_pin_names_the_only_question() -> None:
-    assert verdict(Found("interrupted", (A,)), input=1, interrupt_id="a", partial=False) == Input({"a": 1})
+    assert verdict(Found("interrupted", (A,)), input=1, interrupt_id="a", partial=False) == Answers({"a": 1})
 
 
 @pytest.mark.parametrize("pending", [(A,), (A, B), (NAMELESS,), ()])
@@ -242,24 +242,24 @@ def test_a_second_answer_to_a_step_that_failed_is_409() -> None:
 
 
 def test_a_step_that_failed_is_retried_without_input() -> None:
-    assert verdict(Found("error", answered=(A,))) == GoOn()
+    assert verdict(Found("error", answered=(A,))) == Continue()
 
 
 def test_a_pin_on_an_answered_question_is_about_that_question() -> None:
     failed = Found("error", answered=(A,))
     assert isinstance(refusal(failed, input="another", interrupt_id="a"), InterruptAlreadyAnswered)
     assert isinstance(refusal(failed, input="another", interrupt_id="b"), InterruptNotPending)
-    assert verdict(failed, interrupt_id="a") == GoOn()
+    assert verdict(failed, interrupt_id="a") == Continue()
 
 
 def test_a_question_that_is_pending_comes_before_one_that_was_answered() -> None:
-    assert verdict(Found("error", (B,), answered=(A,)), input=1) == Input({"b": 1})
+    assert verdict(Found("error", (B,), answered=(A,)), input=1) == Answers({"b": 1})
     failed = Found("error", (B,), answered=(A,))
     assert isinstance(refusal(failed, input=1, interrupt_id="a"), InterruptAlreadyAnswered)
 
 
 def test_a_breakpoint_goes_on_without_a_value() -> None:
-    assert verdict(Found("interrupted", breakpoint=True)) == GoOn()
+    assert verdict(Found("interrupted", breakpoint=True)) == Continue()
 
 
 @pytest.mark.parametrize("value", [None, "yes"])
@@ -271,4 +271,4 @@ def test_a_breakpoint_takes_no_value(value: Any) -> None:
 
 
 def test_an_input_tells_its_answers() -> None:
-    assert Input({"a": 1, "b": None}).values == (1, None)
+    assert Answers({"a": 1, "b": None}).values == (1, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from ap_resume_shim.core.dialect import Found, GoOn, Lookup, Verdict
+from ap_resume_shim.core.dialect import Continue, Decision, Found, Lookup
 from ap_resume_shim.core.errors import NotFound
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
@@ -113,8 +113,8 @@ class Asking(Plain):
         found: Found = replace(looks[-1], moving=looks[0] != looks[-1])
         return found
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
-        assert not isinstance(verdict, GoOn), "a thread here has a question, or nothing"
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+        assert not isinstance(verdict, Continue), "a thread here has a question, or nothing"
         return Request.post("runs", {"thread": resume.thread_id, "answers": list(verdict.by_id.items())})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Found, GoOn, Input, Marks, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Found, Marks, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UnsupportedInput
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.interrupt import Interrupt
@@ -246,7 +246,7 @@ def test_a_rule_tells_what_a_refusal_means() -> None:
 # The request that resumes
 
 
-def sent(dialect: ProfileDialect, given: Input | GoOn, *pending: Interrupt, **fields: Any) -> Any:
+def sent(dialect: ProfileDialect, given: Answers | Continue, *pending: Interrupt, **fields: Any) -> Any:
     return dialect.resume(resume(**fields), Found("interrupted", pending or (A,), agent_id="x"), given).json
 
 
@@ -259,43 +259,43 @@ def sent(dialect: ProfileDialect, given: Input | GoOn, *pending: Interrupt, **fi
     ],
 )
 def test_each_mode_has_its_request(mode: Mode, target: str, accept: str) -> None:
-    request = profile().resume(resume(mode), Found("interrupted", (A,)), Input({"a": 1}))
+    request = profile().resume(resume(mode), Found("interrupted", (A,)), Answers({"a": 1}))
     assert (request.method, request.target, request.accept) == ("POST", target, accept)
 
 
 def test_the_template_is_filled_and_what_is_absent_left_out() -> None:
-    assert sent(profile(), Input({None: 1})) == {"session": "t", "by": "x", "leave": "cancel", "answer": 1}
+    assert sent(profile(), Answers({None: 1})) == {"session": "t", "by": "x", "leave": "cancel", "answer": 1}
 
 
 def test_fields_of_the_draft_reach_the_backend() -> None:
-    body = sent(profile(), Input({None: 1}), metadata={"a": 1}, config={"tags": ["x"], "recursion_limit": None})
+    body = sent(profile(), Answers({None: 1}), metadata={"a": 1}, config={"tags": ["x"], "recursion_limit": None})
     assert (body["meta"], body["conf"]) == ({"a": 1}, {"tags": ["x"]})
 
 
 def test_a_background_resume_says_nothing_about_a_client_that_leaves() -> None:
-    request = profile().resume(resume(Mode.BACKGROUND), Found("interrupted", (A,)), Input({None: 1}))
+    request = profile().resume(resume(Mode.BACKGROUND), Found("interrupted", (A,)), Answers({None: 1}))
     assert "leave" not in request.json
 
 
 def test_stream_modes_reach_the_backend_on_a_stream_alone() -> None:
     dialect = profile(json='{ modes = "$stream_mode" }')
-    request = dialect.resume(resume(Mode.STREAM, stream_mode=["updates"]), Found("interrupted"), Input({None: 1}))
+    request = dialect.resume(resume(Mode.STREAM, stream_mode=["updates"]), Found("interrupted"), Answers({None: 1}))
     assert request.json == {"modes": ["updates"], "answer": 1}
-    assert sent(dialect, Input({None: 1})) == {"answer": 1}
+    assert sent(dialect, Answers({None: 1})) == {"answer": 1}
 
 
 @pytest.mark.parametrize("value", [None, False, 0, "", [], {}])
 def test_every_value_is_put_in_its_place(value: Any) -> None:
-    assert sent(profile(), Input({None: value}))["answer"] == value
+    assert sent(profile(), Answers({None: value}))["answer"] == value
 
 
 def test_going_on_sends_no_answer() -> None:
-    assert "answer" not in sent(profile(), GoOn())
+    assert "answer" not in sent(profile(), Continue())
 
 
 def test_the_operator_may_move_the_answer() -> None:
     dialect = ProfileDialect(load_profile(SMALL), resume_at="/command/resume")
-    assert sent(dialect, Input({None: 1}))["command"] == {"resume": 1}
+    assert sent(dialect, Answers({None: 1}))["command"] == {"resume": 1}
     assert dialect.reserved == {"session", "by", "meta", "conf", "leave", "command"}
 
 
@@ -312,42 +312,42 @@ def test_the_operator_may_move_the_answer() -> None:
 )
 def test_answers_are_keyed_as_the_profile_says(keyed: str, answers: Any, pending: Any, expected: Any) -> None:
     dialect = profile(answer=f'"/answer"\nkeyed = "{keyed}"')
-    assert sent(dialect, Input(answers), *pending)["answer"] == expected
+    assert sent(dialect, Answers(answers), *pending)["answer"] == expected
 
 
 def test_a_backend_that_cannot_be_told_which_question_is_asked_one_only() -> None:
     dialect = profile(answer='"/answer"\nkeyed = "never"')
-    dialect.check(resume(), Found("interrupted", (A,)), Input({"a": 1}))
+    dialect.check(resume(), Found("interrupted", (A,)), Answers({"a": 1}))
     with pytest.raises(ResumeError) as error:
-        dialect.check(resume(), Found("interrupted", (A, B)), Input({"a": 1}))
+        dialect.check(resume(), Found("interrupted", (A, B)), Answers({"a": 1}))
     assert error.value.code == "multiple_interrupts"
 
 
 def test_unknown_fields_go_on_where_the_vocabulary_is_the_same() -> None:
     dialect = profile(thread_is='""\nforwards_extra = true')
-    assert sent(dialect, Input({None: 1}), extra=1)["extra"] == 1
-    assert "extra" not in sent(profile(), Input({None: 1}), extra=1)
+    assert sent(dialect, Answers({None: 1}), extra=1)["extra"] == 1
+    assert "extra" not in sent(profile(), Answers({None: 1}), extra=1)
 
 
 def test_fields_of_the_servers_own_vocabulary_go_on() -> None:
     dialect = profile(thread_is='""\nvocabulary = ["extra"]')
     assert dialect.vocabulary == {"extra"}
-    body = sent(dialect, Input({None: 1}), extra=1, other=2)
+    body = sent(dialect, Answers({None: 1}), extra=1, other=2)
     assert (body["extra"], "other" in body) == (1, False)
 
 
 def test_an_agent_in_the_path_has_to_be_known() -> None:
     dialect = profile(wait='"POST /agents/{agent_id}/go"')
-    request = dialect.resume(resume(), Found("interrupted", agent_id="x y"), GoOn())
+    request = dialect.resume(resume(), Found("interrupted", agent_id="x y"), Continue())
     assert request.target == "/agents/x%20y/go"
     with pytest.raises(ResumeError, match="name it in `agent_id`"):
-        dialect.check(resume(), Found("interrupted"), GoOn())
+        dialect.check(resume(), Found("interrupted"), Continue())
 
 
 def test_a_profile_needs_no_preparation() -> None:
     with pytest.raises(StopIteration) as ended:
-        next(profile().prepare(resume(), Found("idle"), GoOn()))
-    assert ended.value.value == (Found("idle"), GoOn())
+        next(profile().prepare(resume(), Found("idle"), Continue()))
+    assert ended.value.value == (Found("idle"), Continue())
 
 
 # The run
@@ -490,10 +490,10 @@ def test_what_a_backend_loses_is_refused_wherever_it_is(value: Any) -> None:
     dialect = profile(answer='"/answer"\nkeyed = "always"\nloses = ["large_integers", "nul_characters"]')
     for id_ in (None, "a"):
         with pytest.raises(UnsupportedInput):
-            dialect.check(resume(), Found("interrupted", (A,)), Input({id_: value}))
+            dialect.check(resume(), Found("interrupted", (A,)), Answers({id_: value}))
     others: list[Any] = [2**53 - 1, True, 1e300, "\\0", [None], {}]
     for kept in others:
-        dialect.check(resume(), Found("interrupted", (A,)), Input({"a": kept}))
+        dialect.check(resume(), Found("interrupted", (A,)), Answers({"a": kept}))
 
 
 # Being recognised

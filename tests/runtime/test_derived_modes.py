@@ -15,7 +15,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, ResponseKind, Started, Verdict
+from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started
 from ap_resume_shim.core.dialect_helpers import read_lookup, read_refusal
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.interrupt import Interrupt
@@ -89,7 +89,7 @@ class Speaks(Dialect):
         asks = (Interrupt("q", None),) if status == "interrupted" else ()
         return Found(status, asks, run_id="r1", values={"status": status})
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         return Request.post("/answer", resume.body.input)
 
     def refusal(self, response: Response) -> ResumeError:

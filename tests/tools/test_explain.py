@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends import BACKENDS, load_backend
-from ap_resume_shim.core.dialect import Found, Verdict
+from ap_resume_shim.core.dialect import Decision, Found
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.steps import Ask, Request, Step
@@ -223,7 +223,7 @@ def test_a_server_whose_thread_does_not_wait_tells_so(
 class Arming(ProfileDialect):
     """A backend whose thread is armed again by a run."""
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         yield Ask((Request.get("/threads/t"),))
         yield Ask((Request.post("/runs/wait", {}),))
         return found, verdict

@@ -15,7 +15,17 @@ from ap_resume_shim.backends.a2a.answer import check, said
 from ap_resume_shim.backends.a2a.stream import Reframed, Seen
 from ap_resume_shim.backends.a2a.task import Json, Task, newest
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, Input, Lookup, Marks, Observer, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import (
+    Answers,
+    Decision,
+    Dialect,
+    Found,
+    Lookup,
+    Marks,
+    Observer,
+    Started,
+    ThreadStatus,
+)
 from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -108,9 +118,9 @@ class A2A(Dialect):
         (card,) = yield Ask((Request.get(self._card),))
         return wire.read_card(card, self._binding, self._path)
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """One answer, of values that arrive as they are sent."""
-        assert isinstance(verdict, Input), "an agent that waits has asked"
+        assert isinstance(verdict, Answers), "an agent that waits has asked"
         if len(verdict.by_id) > 1:
             raise MultipleInterrupts(
                 "Each of these questions is one of another task: answer one of them at a time.", found.interrupts
@@ -119,9 +129,9 @@ class A2A(Dialect):
         for part in said(resume, verdict.values[0]):
             check(part, agent)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """From here on it is about one task. A stream tells what is new: for the rest, the task is read before it."""
-        assert isinstance(verdict, Input), "an agent that waits has asked"
+        assert isinstance(verdict, Answers), "an agent that waits has asked"
         memory: _Memory = found.memory
         binding = memory.agent.binding
         ((asked, value),) = verdict.by_id.items()
@@ -135,7 +145,7 @@ class A2A(Dialect):
         memory = replace(memory, task=whole, message=message)
         return replace(found, interrupts=(task.question,), run_id=task.id, memory=memory), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """The message, named by this resume alone."""
         memory: _Memory = found.memory
         if memory.agent.response_kinds[resume.mode] == "events":

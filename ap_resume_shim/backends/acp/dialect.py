@@ -18,7 +18,7 @@ from ap_resume_shim.backends.acp import messages as wire
 from ap_resume_shim.backends.acp.messages import Seen
 from ap_resume_shim.backends.acp.stream import Events
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Observer, Started, Verdict
+from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Found, Lookup, Marks, Observer, Started
 from ap_resume_shim.core.dialect_helpers import error_text, quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -92,7 +92,7 @@ class Acp(Dialect):
             )
         return Found("idle")
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """One answer, for a run of the agent that was named, in a message."""
         if len(_answers(verdict)) > 1:
             raise MultipleInterrupts(
@@ -106,13 +106,13 @@ class Acp(Dialect):
             )
         _parts(resume, verdict)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """From here on it is about one run."""
         yield from ()
         run = _run_of(found, verdict)
         return replace(found, run_id=run["run_id"], agent_id=run["agent_name"], memory=run), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """The specification wants `run_id` in the body as well; the server of acp-sdk reads that of the path."""
         run_id = found.memory["run_id"]
         message = {"role": "user", "parts": _parts(resume, verdict)}
@@ -178,18 +178,18 @@ def _know_agent(answer: Response, wanted: str) -> None:
     read_lookup(answer)
 
 
-def _answers(verdict: Verdict) -> dict[str | None, Any]:
-    assert not isinstance(verdict, GoOn), "there are neither breakpoints nor steps that could be retried"
+def _answers(verdict: Decision) -> dict[str | None, Any]:
+    assert not isinstance(verdict, Continue), "there are neither breakpoints nor steps that could be retried"
     return verdict.by_id
 
 
-def _run_of(found: Found, verdict: Verdict) -> dict[str, Any]:
+def _run_of(found: Found, verdict: Decision) -> dict[str, Any]:
     (question,) = _answers(verdict)
     run: dict[str, Any] = found.memory[question]
     return run
 
 
-def _parts(resume: Resume, verdict: Verdict) -> list[dict[str, Any]]:
+def _parts(resume: Resume, verdict: Decision) -> list[dict[str, Any]]:
     body = resume.body
     if body.messages is not None and not body.has_input:
         return wire.parts_of_messages([message.model_dump(exclude_unset=True) for message in body.messages])

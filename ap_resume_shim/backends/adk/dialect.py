@@ -17,7 +17,7 @@ from ap_resume_shim.backends.adk.parallel import check_together
 from ap_resume_shim.backends.adk.session import Question, Session
 from ap_resume_shim.backends.adk.stream import Events
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Started, Verdict
+from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Found, Lookup, Marks, Started
 from ap_resume_shim.core.dialect_helpers import quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -107,7 +107,7 @@ class Adk(Dialect):
         (answer,) = yield Ask((Request.get(self._path(app, resume)),))
         return _found(app, _read(answer))
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """Answers of one run, each as its question takes it."""
         _check_config(resume)
         if resume.body.on_completion == "delete" and resume.body.agent_id is None:
@@ -123,7 +123,7 @@ class Adk(Dialect):
         check_together(questions, found.memory.session)
         _parts(found, verdict)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """From here on it is about the questions that are answered."""
         yield from ()
         questions = _questions(found, verdict)
@@ -134,7 +134,7 @@ class Adk(Dialect):
             memory=replace(found.memory, answering=tuple(question.id for question in questions)),
         ), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """A run without a message goes on with what the session holds; its change of the state shows there."""
         body: dict[str, Any] = {
             "appName": found.memory.app,
@@ -224,15 +224,15 @@ def _found(app: str, session: Session) -> Found:
     )
 
 
-def _questions(found: Found, verdict: Verdict) -> list[Question]:
+def _questions(found: Found, verdict: Decision) -> list[Question]:
     """Those that are answered."""
-    answers = {} if isinstance(verdict, GoOn) else verdict.by_id
+    answers = {} if isinstance(verdict, Continue) else verdict.by_id
     return [question for question in found.memory.session.open.values() if question.id in answers]
 
 
-def _parts(found: Found, verdict: Verdict) -> list[dict[str, Any]]:
+def _parts(found: Found, verdict: Decision) -> list[dict[str, Any]]:
     """The answers, each as the response of the function that was called."""
-    answers = {} if isinstance(verdict, GoOn) else verdict.by_id
+    answers = {} if isinstance(verdict, Continue) else verdict.by_id
     return [
         {
             "functionResponse": {

@@ -15,7 +15,17 @@ from ap_resume_shim.backends.ag_ui import messages as wire
 from ap_resume_shim.backends.ag_ui.observer import SENT, SERVER, Thread, Watch
 from ap_resume_shim.backends.ag_ui.stream import Reframer
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, GoOn, Lookup, Marks, Observer, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import (
+    Continue,
+    Decision,
+    Dialect,
+    Found,
+    Lookup,
+    Marks,
+    Observer,
+    Started,
+    ThreadStatus,
+)
 from ap_resume_shim.core.dialect_helpers import Rule, quoting, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -105,7 +115,7 @@ class AgUi(Dialect):
         seen = (entry.facts.get("path") for entry in entries)
         return self._path or next((path for path in seen if isinstance(path, str)), None)
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """Refuse what the adapter would not take, or not deliver unchanged."""
         thread: Thread = found.memory
         given = resume.body.extra.get("forwardedProps")
@@ -114,7 +124,7 @@ class AgUi(Dialect):
                 "`forwardedProps` is an object, whose `command` is set by the shim itself: leave it out.",
                 {"field": "forwardedProps"},
             )
-        if isinstance(verdict, GoOn):
+        if isinstance(verdict, Continue):
             return
         wire.check_answers(thread.pending, verdict.by_id)
         if thread.history is None and any(not question.keeps_history for question in thread.pending):
@@ -123,10 +133,10 @@ class AgUi(Dialect):
                 "it by a run of your own, which brings them along, or let the server keep snapshots."
             )
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """A new run, which has what the run that asked had."""
         thread: Thread = found.memory
-        answers = wire.NO_ANSWER if isinstance(verdict, GoOn) else wire.answer_fields(thread.pending, verdict.by_id)
+        answers = wire.NO_ANSWER if isinstance(verdict, Continue) else wire.answer_fields(thread.pending, verdict.by_id)
         given = self.forwarded(resume)
         run = {"state": {}, "tools": [], "context": [], "forwardedProps": {}, **thread.sent, **given, **answers}
         props = [fields.get("forwardedProps") for fields in (thread.sent, given, answers)]

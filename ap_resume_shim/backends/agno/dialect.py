@@ -14,7 +14,7 @@ from typing import Any
 from ap_resume_shim.backends.agno.questions import QUESTION_ID, Question, current_step, has_expired, questions_of
 from ap_resume_shim.backends.agno.stream import Events, plain_name, text_of
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Dialect, Found, Input, Lookup, Marks, Started, Verdict
+from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found, Lookup, Marks, Started
 from ap_resume_shim.core.dialect_helpers import Rule, quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -147,7 +147,7 @@ class Agno(Dialect):
             runs.append(Paused(place, run, questions_of(run, resume.now), expired))
         return _found(_named(resume, runs) if agent else runs, agent=agent)
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """Answers of one run, each as its question takes it."""
         runs = _answered(found, verdict)
         if len(runs) > 1:
@@ -156,7 +156,7 @@ class Agno(Dialect):
             )
         runs[0].fields(_answers(verdict))
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """From here on it is about one run."""
         yield from ()
         (run,) = _answered(found, verdict)
@@ -165,7 +165,7 @@ class Agno(Dialect):
             found, interrupts=asked, agent_id=run.place.component, run_id=run.place.run_id, memory=run
         ), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """Agents and teams in the background: the run is recorded as running before its first event, and goes on."""
         run: Paused = found.memory
         fields = {"session_id": resume.thread_id, "stream": "true"}
@@ -292,11 +292,11 @@ def _found(runs: list[Paused], *, agent: bool) -> Found:
     )
 
 
-def _answers(verdict: Verdict) -> Mapping[str | None, Any]:
-    return verdict.by_id if isinstance(verdict, Input) else {}
+def _answers(verdict: Decision) -> Mapping[str | None, Any]:
+    return verdict.by_id if isinstance(verdict, Answers) else {}
 
 
-def _answered(found: Found, verdict: Verdict) -> list[Paused]:
+def _answered(found: Found, verdict: Decision) -> list[Paused]:
     """The runs whose questions are answered; or whose question has expired."""
     answers = _answers(verdict)
     return [

@@ -17,15 +17,15 @@ from ap_resume_shim.backends.langgraph import messages as wire
 from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID, Questions, interrupts_of, names_of
 from ap_resume_shim.core.dialect import (
     AT_BREAKPOINT,
+    Answers,
+    Continue,
+    Decision,
     Dialect,
     Found,
-    GoOn,
-    Input,
     Lookup,
     Marks,
     Started,
     ThreadStatus,
-    Verdict,
 )
 from ap_resume_shim.core.dialect_helpers import error_text, read_lookup, read_refusal
 from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPending, ResumeError, UpstreamError
@@ -89,18 +89,18 @@ class Aegra(Dialect):
             agent_id = yield from wire.choose_agent(wanted, answers[-1], look.last.get("assistant_id"), None)
         return look.found(questions, agent_id=agent_id, moving=moving)
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """PostgreSQL refuses NUL characters after the agent ran, and integers of more than 64 bits."""
         wire.check_agent(found)
         _CARRIES.check(verdict)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """Arm a thread again that a cancelled or failed run left behind: its question is asked again, with a new id.
 
         From its whole checkpoint, since Aegra goes on with the answer of the cancelled run from an empty one.
         """
         memory: _Memory = found.memory
-        if isinstance(verdict, GoOn) or memory.announced:
+        if isinstance(verdict, Continue) or memory.announced:
             return found, verdict
         (answer,) = yield Ask((Request.get(wire.thread_path(resume)),))
         if read_lookup(answer).get("status") == "interrupted":
@@ -125,7 +125,7 @@ class Aegra(Dialect):
             raise _not_armed(armed.error)
         return armed, _readdressed(verdict, found, armed)
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """`input: null` is 422 there; the empty checkpoint is what it is elsewhere."""
         return wire.create_request(resume, found, wire.answer(verdict, go_on=_GO_ON))
 
@@ -241,7 +241,7 @@ def _not_armed(why: Any) -> UpstreamError:
     return UpstreamError(message, {"resume_state": "not_sent"})
 
 
-def _readdressed(verdict: Input, found: Found, armed: Found) -> Input:
+def _readdressed(verdict: Answers, found: Found, armed: Found) -> Answers:
     """The answers under the ids with which their questions were asked again; raises where a question is not there."""
     by_id: dict[str | None, Any] = {}
     for old in found.interrupts:
@@ -256,4 +256,4 @@ def _readdressed(verdict: Input, found: Found, armed: Found) -> Input:
                 armed.interrupts,
             )
         by_id[same[0]] = verdict.by_id[old.id]
-    return Input(by_id)
+    return Answers(by_id)

@@ -14,14 +14,14 @@ from ap_resume_shim.backends.langgraph import messages as wire
 from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID, Questions, interrupts_of, names_of, was_refused
 from ap_resume_shim.core.dialect import (
     AT_BREAKPOINT,
+    Answers,
+    Decision,
     Dialect,
     Found,
-    Input,
     Lookup,
     Marks,
     Started,
     ThreadStatus,
-    Verdict,
 )
 from ap_resume_shim.core.dialect_helpers import read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
@@ -107,17 +107,17 @@ class LangGraph(Dialect):
             agent_id = yield from wire.choose_agent(wanted, answers[-1], own, graph)
         return look.found(questions, agent_id=agent_id, moving=moving)
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """Each of the servers changes other values."""
         wire.check_agent(found)
         memory: _Memory = found.memory
         if memory.runs_again and memory.ended:
             raise UnsupportedInput(_RUNS_AGAIN + "Copy the thread (`POST /threads/{thread_id}/copy`) and resume that.")
-        if memory.runs_again and isinstance(verdict, Input) and len(verdict.by_id) < len(found.interrupts):
+        if memory.runs_again and isinstance(verdict, Answers) and len(verdict.by_id) < len(found.interrupts):
             raise MultipleInterrupts(_RUNS_AGAIN + "Answer all questions at once.", found.interrupts)
         _CARRIES[memory.flavour].check(verdict)
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """`reject` makes the server itself refuse a second run: atomic, whoever else talks to it."""
         answer = wire.answer(verdict, go_on={"input": None})
         given = {**answer, "multitask_strategy": "reject"}

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from ap_resume_shim.backends.langgraph.state import Questions
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Found, Input, Started, Verdict
+from ap_resume_shim.core.dialect import Answers, Decision, Found, Started
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedInput, UpstreamUnrecognised
 from ap_resume_shim.core.interrupt import Interrupt
@@ -129,7 +129,7 @@ def create_request(
     return Request.post(thread_path(resume) + _RESUME_PATHS[resume.mode], value, accept)
 
 
-def command(verdict: Input) -> dict[str, Any]:
+def command(verdict: Answers) -> dict[str, Any]:
     """The answer, keyed by interrupt id: exact for every value, and no late duplicate answers the next question."""
     return {"command": {"resume": verdict.by_id}}
 
@@ -145,9 +145,9 @@ class Carries:
     serialised: bool = True
     """Objects that look like serialised LangChain ones, which JavaScript's server revives."""
 
-    def check(self, verdict: Verdict) -> None:
+    def check(self, verdict: Decision) -> None:
         """Refuse values that the server would change on their way to the agent."""
-        if not isinstance(verdict, Input):
+        if not isinstance(verdict, Answers):
             return
         for value in _everything_in(verdict.values):
             if isinstance(value, int) and not isinstance(value, bool) and value not in self.integers:
@@ -279,6 +279,6 @@ def answered_beside(resume: Resume, state: dict[str, Any]) -> Generator[Step, An
     return Questions(answer.json).done if answer.ok else []
 
 
-def answer(verdict: Verdict, *, go_on: dict[str, Any]) -> dict[str, Any]:
+def answer(verdict: Decision, *, go_on: dict[str, Any]) -> dict[str, Any]:
     """The fields of the create-run body that carry the verdict."""
-    return command(verdict) if isinstance(verdict, Input) else go_on
+    return command(verdict) if isinstance(verdict, Answers) else go_on

@@ -18,7 +18,7 @@ from ap_resume_shim.backends.llamaindex.answer import Kind, Named, taken
 from ap_resume_shim.backends.llamaindex.event_log import QUESTION_ID, Log, Question, id_of, read
 from ap_resume_shim.backends.llamaindex.stream import CANCELLED, Events, values
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, Input, Lookup, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found, Lookup, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -122,7 +122,7 @@ class LlamaIndex(Dialect):
             yield from _read_on(resume, log, known, _QUIET)
         return log
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """One answer, of a class that is known, and that no other question waits for."""
         name = self._event(found, verdict)["type"]
         if [self._class(found, question) for question in found.memory.log.asked].count(name) > 1:
@@ -133,13 +133,13 @@ class LlamaIndex(Dialect):
                 found.interrupts,
             )
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """From here on it is about one question."""
         yield from ()
         answered = _answered(found, verdict).interrupt(str(found.run_id))
         return replace(found, interrupts=(answered,)), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """The event, by its class and its fields."""
         return Request.post(f"/events/{segment(resume.thread_id)}", {"event": self._event(found, verdict)})
 
@@ -200,9 +200,9 @@ class LlamaIndex(Dialect):
         log = Log(self._named.of) if started.memory is None else deepcopy(started.memory.log)
         return Events(Emitter(resume.body.stream_modes), log, started.run_id)
 
-    def _event(self, found: Found, verdict: Verdict) -> dict[str, Any]:
+    def _event(self, found: Found, verdict: Decision) -> dict[str, Any]:
         question = _answered(found, verdict)
-        assert isinstance(verdict, Input)
+        assert isinstance(verdict, Answers)
         (answer,) = verdict.values
         name = self._class(found, question)
         kind = next((kind for kind in found.memory.kinds if kind.name == name), Kind(name, {}))
@@ -275,9 +275,9 @@ def _kinds(resume: Resume, workflow: str, log: Log) -> Generator[Step, Any, tupl
     return taken(read_lookup(graph)["graph"], read_lookup(events)["events"], log.kinds), handler.json
 
 
-def _answered(found: Found, verdict: Verdict) -> Question:
+def _answered(found: Found, verdict: Decision) -> Question:
     """The one question that is answered."""
-    assert isinstance(verdict, Input), "there are neither breakpoints nor steps that are retried"
+    assert isinstance(verdict, Answers), "there are neither breakpoints nor steps that are retried"
     if len(verdict.by_id) > 1:
         raise MultipleInterrupts("An event answers one question: answer one of them at a time.", found.interrupts)
     (answered,) = verdict.by_id

@@ -23,7 +23,7 @@ from ap_resume_shim.backends.mastra.agent_thread import (
     question_of,
     said,
 )
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
 from ap_resume_shim.core.event_emitter import Emitter
@@ -107,7 +107,7 @@ class MastraAgent(Dialect):
                 return found
         return (yield from self.lookup(resume, agent=agent))
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """One answer: a decision where a decision is asked, else what the tool takes as it is."""
         answer = wire.one(verdict, found)
         question: Question = wire.answered(found, verdict)
@@ -122,7 +122,7 @@ class MastraAgent(Dialect):
         wire.check_numbers(answer)
         check_answer(question.interrupt, answer, wire.ENFORCED)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """From here on it is about the one question."""
         yield from ()
         question: Question = wire.answered(found, verdict)
@@ -135,7 +135,7 @@ class MastraAgent(Dialect):
             memory=replace(found.memory, questions=left, answering=question),
         ), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """In the background by the thread, since who leaves the other way's stream stops the run."""
         question: Question = found.memory.answering
         answer = wire.one(verdict, found)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Found, Input, Verdict
+from ap_resume_shim.core.dialect import Answers, Decision, Found
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput
 from ap_resume_shim.core.json_schema import Strictness
@@ -63,12 +63,12 @@ def plain(value: Any) -> Any:
     return {key: plain(item) for key, item in value.items() if key != "stack" or "message" not in value}
 
 
-def answers(verdict: Verdict) -> dict[str | None, Any]:
+def answers(verdict: Decision) -> dict[str | None, Any]:
     """By interrupt. There is nothing to go on with without one: the server has no breakpoints that others pass."""
-    return verdict.by_id if isinstance(verdict, Input) else {}
+    return verdict.by_id if isinstance(verdict, Answers) else {}
 
 
-def one(verdict: Verdict, found: Found) -> Any:
+def one(verdict: Decision, found: Found) -> Any:
     """The answer: the server takes one with each request."""
     given = answers(verdict)
     if len(given) != 1:
@@ -77,7 +77,7 @@ def one(verdict: Verdict, found: Found) -> Any:
     return answer
 
 
-def answered(found: Found, verdict: Verdict) -> Any:
+def answered(found: Found, verdict: Decision) -> Any:
     """The question, of those that the lookup left in `memory.questions`, that is answered."""
     return next(question for question in found.memory.questions if question.interrupt.id in answers(verdict))
 

@@ -16,7 +16,7 @@ from ap_resume_shim.backends.mastra import messages as wire
 from ap_resume_shim.backends.mastra.workflow_steps import QUESTION_ID, Question, outcome, questions_of
 from ap_resume_shim.backends.mastra.workflow_stream import Records, Steps, refusal_in
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus, Verdict
+from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotFound
 from ap_resume_shim.core.event_emitter import Emitter
@@ -135,13 +135,13 @@ class Mastra(Dialect):
         schemas = {name: step["resumeSchema"] for name, step in steps.items() if step.get("resumeSchema")}
         return {name: strictjson.read(schema).get("json") for name, schema in schemas.items()}
 
-    def check(self, resume: Resume, found: Found, verdict: Verdict) -> None:
+    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """One answer, which its step takes as it is."""
         answer = wire.one(verdict, found)
         wire.check_numbers(answer)
         check_answer(wire.answered(found, verdict).interrupt, answer, wire.ENFORCED)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Verdict) -> Generator[Step, Any, tuple[Found, Verdict]]:
+    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """From here on it is about the one question."""
         yield from ()
         question: Question = wire.answered(found, verdict)
@@ -149,7 +149,7 @@ class Mastra(Dialect):
         memory = replace(found.memory, questions=left, answering=question)
         return replace(found, interrupts=(question.interrupt,), memory=memory), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Verdict) -> Request:
+    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """A `foreach` that is not told which of its items is meant would give the answer to all of them."""
         question: Question = found.memory.answering
         body: dict[str, Any] = {"step": list(question.path), "resumeData": wire.one(verdict, found)}
