@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim._shutdown import end, is_shutdown
-from ap_resume_shim.backends import known_marks, load_backend, read_profile
+from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ShuttingDown, UpstreamUnrecognised
@@ -315,7 +315,7 @@ class ResumeShim:
 
     async def _recognise(self, scope: Scope) -> str:
         # Reads files: servers that watch for what blocks, as LangGraph's do, let no event loop do that.
-        flow = detect_flow(await asyncio.to_thread(known_marks), self._prefix)
+        flow = detect_flow(await asyncio.to_thread(known_fingerprints), self._prefix)
         try:
             step: Any = next(flow)
             while True:

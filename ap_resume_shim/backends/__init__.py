@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ap_resume_shim.core.dialect import Dialect, Marks
+from ap_resume_shim.core.dialect import Dialect, Fingerprint
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.schema import ANOTHER_KIND, load_profile
@@ -80,16 +80,16 @@ def installed() -> dict[str, Any]:
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
-def known_marks() -> dict[str, tuple[Marks, ...]]:
+def known_fingerprints() -> dict[str, tuple[Fingerprint, ...]]:
     """How the backends are told from each other, the more particular first; those of other packages before ours."""
     found = {}
     for name in installed():
         try:
-            found[name] = load_backend(name).marks
+            found[name] = load_backend(name).fingerprints
         except ConfigurationError as error:  # of another package, which may be broken: no reason to know none of ours
             logger.warning("%s", error)
     ours = ("aegra", *(name for name in BACKENDS if name not in _LAST), *_LAST)
-    return {**found, **{name: load_backend(name).marks for name in ours if name not in found}}
+    return {**found, **{name: load_backend(name).fingerprints for name in ours if name not in found}}
 
 
 _LAST = ("langgraph", "agent-protocol", "a2a")  # agentseek tells LangGraph's version as well

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from ap_resume_shim.core.dialect import Marks, plain_path
+from ap_resume_shim.core.dialect import Fingerprint, plain_path
 from ap_resume_shim.core.dialect_helpers import read_redirect, read_refusal
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnrecognised
 from ap_resume_shim.core.protocol import Mode
@@ -23,11 +23,11 @@ from ap_resume_shim.profiles.template import MISSING, point
 NATIVE = "native"
 """The backend answers the resume routes itself: nothing is left to do but to pass requests on."""
 
-KnownMarks = Mapping[str, tuple[Marks, ...]]
+KnownFingerprints = Mapping[str, tuple[Fingerprint, ...]]
 """The backends that can be told from others, by name, the more particular first."""
 
 INFO, OPENAPI, CARD = "/info", "/openapi.json", "/.well-known/agent-card.json"
-_NATIVE = {NATIVE: (Marks(openapi=frozenset(f"PATCH {mode.route}" for mode in Mode)),)}
+_NATIVE = {NATIVE: (Fingerprint(openapi=frozenset(f"PATCH {mode.route}" for mode in Mode)),)}
 _ABSENT = (404, 405, 410)
 _NAME_IT = (
     'Say which one it is: backend="…" for the middleware, --backend … for the sidecar '
@@ -36,7 +36,7 @@ _NAME_IT = (
 
 
 @dataclass(frozen=True)
-class Told:
+class ServerMetadata:
     """What a server says of itself."""
 
     info: Response
@@ -75,7 +75,7 @@ class Told:
                 yield path.removeprefix(self.below), methods
 
 
-def detect_flow(known: KnownMarks, prefix: str = "") -> Generator[Step, Any, str]:
+def detect_flow(known: KnownFingerprints, prefix: str = "") -> Generator[Step, Any, str]:
     """The name of the backend, whose routes are below `prefix`.
 
     FastAPI describes the routes of a router with a prefix in the one `/openapi.json` at the root, which is read where
@@ -83,7 +83,7 @@ def detect_flow(known: KnownMarks, prefix: str = "") -> Generator[Step, Any, str
     kind cannot be ruled out.
     """
     answers = yield Ask(tuple(Request.get(path) for path in (INFO, OPENAPI, CARD)))
-    told = Told(*answers)
+    told = ServerMetadata(*answers)
     if not prefix or not _is_absent(OPENAPI, told.openapi):
         return recognise(told, known)
     (root,) = yield Ask((Request("GET", OPENAPI, below_prefix=False),))
@@ -95,10 +95,10 @@ def detect_flow(known: KnownMarks, prefix: str = "") -> Generator[Step, Any, str
         raise _refusal(OPENAPI, root) from None
 
 
-def recognise(told: Told, known: KnownMarks) -> str:
+def recognise(told: ServerMetadata, known: KnownFingerprints) -> str:
     """The backend, from what the server says of itself: the first whose marks it bears."""
-    for name, marks in {**_NATIVE, **known}.items():
-        verdicts = [_bears(told, mark) for mark in marks]
+    for name, fingerprints in {**_NATIVE, **known}.items():
+        verdicts = [_matches(told, mark) for mark in fingerprints]
         if True in verdicts:
             return name
         for verdict in verdicts:
@@ -115,17 +115,17 @@ def recognise(told: Told, known: KnownMarks) -> str:
     )
 
 
-def _bears(told: Told, mark: Marks) -> bool | ResumeError:
+def _matches(told: ServerMetadata, mark: Fingerprint) -> bool | ResumeError:
     """Whether a server bears a mark; the refusal of a document that had to say so, where the others do not deny it."""
     refusal: ResumeError | None = None
-    for path, answer, wanted, bears in (
+    for path, answer, wanted, matches in (
         (INFO, told.info, bool(mark.info), _in_info),
         (OPENAPI, told.openapi, bool(mark.openapi), _in_routes),
         (CARD, told.card, mark.card, _in_card),
     ):
         if wanted and not (answer.ok or _is_absent(path, answer)):
             refusal = refusal or _refusal(path, answer)
-        elif wanted and not bears(told, mark):
+        elif wanted and not matches(told, mark):
             return False
     return refusal or bool(mark.info or mark.openapi or mark.card)
 
@@ -136,18 +136,18 @@ def _is_absent(path: str, answer: Response) -> bool:
     return answer.status in _ABSENT or bool(folder and folder.endswith(f"{path}/"))
 
 
-def _in_info(told: Told, mark: Marks) -> bool:
+def _in_info(told: ServerMetadata, mark: Fingerprint) -> bool:
     info = told.info.json if told.info.ok else None
     found = [(point(info, pointer), wanted) for pointer, wanted in mark.info.items()]
     return all(value is not MISSING and wanted in (None, value) for value, wanted in found)
 
 
-def _in_routes(told: Told, mark: Marks) -> bool:
+def _in_routes(told: ServerMetadata, mark: Fingerprint) -> bool:
     described = ((told.bodies.get(route), names) for route, names in mark.takes.items())
     return mark.openapi <= told.routes and all(body is None or names <= body for body, names in described)
 
 
-def _in_card(told: Told, mark: Marks) -> bool:
+def _in_card(told: ServerMetadata, mark: Fingerprint) -> bool:
     return told.card.ok and "name" in _dict(told.card.json)
 
 

@@ -134,7 +134,7 @@ def plain_path(path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class Fingerprint:
     """What a server says of itself that others do not: all that is given has to be there."""
 
     openapi: frozenset[str] = frozenset()
@@ -165,7 +165,7 @@ class Dialect:
     """In a few words: how the backends of this kind are resumed."""
     thread_is: str
     """In one sentence: what the draft's `thread_id` is on this backend."""
-    marks: tuple[Marks, ...] = ()
+    fingerprints: tuple[Fingerprint, ...] = ()
     """How `auto` tells such a server from others: by any of these."""
     response_kinds: Mapping[Mode, ResponseKind] = NATIVE
     """What the answer to the request that resumes is, for each mode of the client; `Found.response_kinds` precedes it."""

@@ -13,9 +13,9 @@ from ap_resume_shim.core.dialect import (
     Continue,
     Decision,
     Dialect,
+    Fingerprint,
     Found,
     Lookup,
-    Marks,
     ResponseKind,
     Started,
     ThreadStatus,
@@ -100,7 +100,9 @@ class ProfileDialect(Dialect):
         if profile.detect is not None:
             openapi = frozenset(map(plain_path, profile.detect.openapi))
             takes = {plain_path(route): frozenset(names) for route, names in profile.detect.takes.items()}
-            self.marks = (Marks(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}, takes),)
+            self.fingerprints = (
+                Fingerprint(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}, takes),
+            )
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
         """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends import known_marks
+from ap_resume_shim.backends import known_fingerprints
 from ap_resume_shim.backends.ag_ui.dialect import AgUi
 from ap_resume_shim.backends.ag_ui.messages import ENFORCED, QUESTION_BYTES
 from ap_resume_shim.backends.ag_ui.observer import SERVER
 from ap_resume_shim.backends.ag_ui.stream import BROKE_OFF, Reframer, patched
-from ap_resume_shim.backends.detection import Told as ServerTold
+from ap_resume_shim.backends.detection import ServerMetadata as ServerTold
 from ap_resume_shim.backends.detection import recognise
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Answers, Continue, Decision, Found, Started
@@ -33,35 +33,35 @@ STEP, STEPPED = {"type": "STEP_STARTED", "stepName": "ask"}, {"type": "STEP_FINI
 FINISHED = {"type": "RUN_FINISHED", "threadId": THREAD, "runId": "r1"}
 FAILED = {"type": "RUN_ERROR", "message": "it fails", "code": "X"}
 
-Told = Mapping[str, Any]
+ServerMetadata = Mapping[str, Any]
 
 
-def on_interrupt(id_: str | None = KEY, value: Any = "sure?") -> Told:
+def on_interrupt(id_: str | None = KEY, value: Any = "sure?") -> ServerMetadata:
     """As LangGraph's adapter sends it; without an id, as the protocol has it."""
     raw = {} if id_ is None else {"rawEvent": {"value": value, "id": id_}}
     text = value if isinstance(value, str) else strictjson.dumps(value).decode()
     return {"type": "CUSTOM", "name": "on_interrupt", "value": text, **raw}
 
 
-def outcome(*interrupts: Told) -> Told:
+def outcome(*interrupts: ServerMetadata) -> ServerMetadata:
     return {**FINISHED, "outcome": {"type": "interrupt", "interrupts": list(interrupts)}}
 
 
-def entry(id_: str = "q1", **more: Any) -> Told:
+def entry(id_: str = "q1", **more: Any) -> ServerMetadata:
     return {"id": id_, "reason": "confirm", **more}
 
 
-def of_framework(response_type: str, schema: Told, id_: str = "q1") -> Told:
+def of_framework(response_type: str, schema: ServerMetadata, id_: str = "q1") -> ServerMetadata:
     about = {"type": "workflow_request_info", "response_type": response_type}
     return entry(id_, responseSchema=schema, metadata={"agent_framework": about})
 
 
-def stream(*events: Told) -> bytes:
+def stream(*events: ServerMetadata) -> bytes:
     return b"".join(b"data: " + strictjson.dumps(event) + b"\n\n" for event in events)
 
 
 def run(
-    *events: Told,
+    *events: ServerMetadata,
     id_: str = "r1",
     path: str = "/agent",
     status: int = 200,
@@ -228,7 +228,7 @@ def test_an_answer_without_an_id_is_that_of_the_one_question() -> None:
 
 
 def test_an_answer_whose_step_was_stopped_is_forgotten_by_langgraph_alone() -> None:
-    def left(*events: Told, **body: Any) -> Found:
+    def left(*events: ServerMetadata, **body: Any) -> Found:
         kept = ASKED_BY_ENTRY if "resume" in body else ASKED
         return look(kept, run(STARTED, *events, id_="r2", **body))
 
@@ -370,15 +370,15 @@ def test_an_agent_is_named_by_its_path() -> None:
         ({}, None),
     ],
 )
-def test_a_server_is_recognised_by_what_one_of_its_routes_takes(schema: Told, name: str | None) -> None:
+def test_a_server_is_recognised_by_what_one_of_its_routes_takes(schema: ServerMetadata, name: str | None) -> None:
     route = {"requestBody": {"content": {"application/json": {"schema": schema}}}}
     none = Response(404)
     told = ServerTold(none, answer({"paths": {"/agents/any": {"post": route, "get": {}}}}), none)
     if name is None:
         with pytest.raises(ResumeError):
-            recognise(told, known_marks())
+            recognise(told, known_fingerprints())
     else:
-        assert recognise(told, known_marks()) == name
+        assert recognise(told, known_fingerprints()) == name
 
 
 # The resume
@@ -435,7 +435,7 @@ def test_all_entries_are_answered_at_once() -> None:
     ],
 )
 def test_agent_framework_reads_text_as_json_once_or_twice(
-    type_: str, schema: Told, given: Any, on_the_wire: Any
+    type_: str, schema: ServerMetadata, given: Any, on_the_wire: Any
 ) -> None:
     found = look(run(STARTED, outcome(of_framework(type_, schema))))
     assert sent(found, Answers({"q1": given}))["resume"][0]["payload"] == on_the_wire
@@ -482,7 +482,7 @@ COLOUR = {"enum": ["red", "blue"], "type": "string"}
     ],
     ids=["any adapter", "LangGraph's"],
 )
-def test_a_question_shows_the_schema_of_its_outcome(asked: Told) -> None:
+def test_a_question_shows_the_schema_of_its_outcome(asked: ServerMetadata) -> None:
     assert look(run(STARTED, asked)).interrupts[0].response_schema == COLOUR
 
 
@@ -611,21 +611,23 @@ def test_an_agent_whose_model_fails_at_once_has_not_refused() -> None:
     assert (found.status, found.interrupts) == ("error", ())
 
 
-def reframe(*events: Told, modes: Iterable[StreamMode] = ("values", "messages", "updates", "custom")) -> list[Any]:
+def reframe(
+    *events: ServerMetadata, modes: Iterable[StreamMode] = ("values", "messages", "updates", "custom")
+) -> list[Any]:
     """The client's events."""
     reframer = Reframer(modes)
     out = reframer.feed(stream(*events)) + reframer.finish()
     return [(event.name, event.json) for event in sse.Decoder().feed(out)]
 
 
-def ended(*events: Told) -> Ended:
+def ended(*events: ServerMetadata) -> Ended:
     reframer = Reframer(())
     reframer.feed(stream(*events))
     reframer.finish()
     return reframer.ended()
 
 
-def text(kind: str, **more: Any) -> Told:
+def text(kind: str, **more: Any) -> ServerMetadata:
     return {"type": f"TEXT_MESSAGE_{kind}", "messageId": "m1", **more}
 
 
@@ -737,7 +739,7 @@ def test_the_shims_own_event_and_comments_pass() -> None:
         ({"op": "odd", "path": "/x"}, {"a": [1, 2]}),
     ],
 )
-def test_a_patch_that_does_not_fit_changes_nothing(operation: Told, after: Any) -> None:
+def test_a_patch_that_does_not_fit_changes_nothing(operation: ServerMetadata, after: Any) -> None:
     before = {"a": [1, 2]}
     assert patched(before, [operation]) == after
     assert before == {"a": [1, 2]}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ap_resume_shim import ResumeShim, backends
-from ap_resume_shim.backends import BACKENDS, known_marks, load_backend
-from ap_resume_shim.core.dialect import Dialect, Marks
+from ap_resume_shim.backends import BACKENDS, known_fingerprints, load_backend
+from ap_resume_shim.core.dialect import Dialect, Fingerprint
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.sidecar.health import not_found
 
@@ -66,7 +66,7 @@ class Tickets(Dialect):
 
     name = "tickets"
     thread_is = "A ticket."
-    marks = (Marks(info={"/tickets": True}),)
+    fingerprints = (Fingerprint(info={"/tickets": True}),)
 
 
 class _Point:
@@ -106,7 +106,7 @@ def test_an_entry_point_that_leads_to_no_backend_says_so(name: str, says: str) -
 
 @pytest.mark.usefixtures("added")
 def test_a_broken_package_is_no_reason_to_recognise_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    known = known_marks()
+    known = known_fingerprints()
     assert "broken" not in known
     assert set(known) >= {"tickets", *BACKENDS}
     assert "cannot be loaded: ImportError" in caplog.text
@@ -114,7 +114,7 @@ def test_a_broken_package_is_no_reason_to_recognise_nothing(caplog: pytest.LogCa
 
 def test_a_backend_of_another_package_is_recognised_before_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "entry_points", lambda group: [_Point("tickets", Tickets)])
-    assert next(iter(known_marks())) == "tickets"
+    assert next(iter(known_fingerprints())) == "tickets"
 
 
 def test_an_option_that_a_backend_does_not_have_is_told_the_nearest() -> None:
@@ -127,7 +127,7 @@ def test_an_option_that_a_backend_does_not_have_is_told_the_nearest() -> None:
 
 
 def test_a_backend_that_cannot_be_told_apart_has_no_marks() -> None:
-    assert [name for name in BACKENDS if not load_backend(name).marks] == UNMARKED
+    assert [name for name in BACKENDS if not load_backend(name).fingerprints] == UNMARKED
 
 
 UNMARKED = ["mastra", "mastra-agent", "llamaindex", *(name for name in BACKENDS if name.startswith("run-resume"))]

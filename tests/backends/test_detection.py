@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends import known_marks
-from ap_resume_shim.backends.detection import Told, detect_flow, recognise
+from ap_resume_shim.backends import known_fingerprints
+from ap_resume_shim.backends.detection import ServerMetadata, detect_flow, recognise
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamRefused, UpstreamUnrecognised
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Ask, Request, Response
 
-KNOWN = known_marks()
+KNOWN = known_fingerprints()
 NOT_FOUND = Response(404, (), b'{"detail":"Not Found"}')
 
 
@@ -22,7 +22,7 @@ def answer(value: Any) -> Response:
 
 
 def told(info: Response, openapi: Response, card: Response = NOT_FOUND) -> str:
-    return recognise(Told(info, openapi, card), KNOWN)
+    return recognise(ServerMetadata(info, openapi, card), KNOWN)
 
 
 def paths(**methods: list[str]) -> Response:

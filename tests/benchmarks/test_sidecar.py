@@ -170,11 +170,11 @@ def test_each_idle_stream_takes_two_files_of_the_sidecar() -> None:
 def test_the_work_that_is_counted_passes_through_the_whole_sidecar_between_marks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    marks: list[None] = []
-    monkeypatch.setattr(driver, "mark", lambda: marks.append(None))
+    fingerprints: list[None] = []
+    monkeypatch.setattr(driver, "mark", lambda: fingerprints.append(None))
     monkeypatch.setattr(gc, "freeze", lambda: None)
     driver.main(3)
-    assert len(marks) == 2 * len(driver.WORK)
+    assert len(fingerprints) == 2 * len(driver.WORK)
 
 
 COUNTS = {REFERENCE: 1000} | dict.fromkeys(MEASURED, 5000)

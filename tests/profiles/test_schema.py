@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Answers, Continue, Found, Marks, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Fingerprint, Found, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UnsupportedInput
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.interrupt import Interrupt
@@ -501,7 +501,7 @@ def test_what_a_backend_loses_is_refused_wherever_it_is(value: Any) -> None:
 
 def test_a_profile_may_say_how_its_server_is_recognised() -> None:
     detect = '[detect]\nopenapi = ["POST /a/{b}"]\ninfo_has = ["/x"]\ninfo = { "/y" = 1 }'
-    assert profile(detect).marks == (Marks(frozenset({"POST /a/{}"}), {"/x": None, "/y": 1}),)
+    assert profile(detect).fingerprints == (Fingerprint(frozenset({"POST /a/{}"}), {"/x": None, "/y": 1}),)
 
 
 # A server whose runs have no ids

@@ -19,9 +19,9 @@ from ap_resume_shim.core.dialect import (
     Answers,
     Decision,
     Dialect,
+    Fingerprint,
     Found,
     Lookup,
-    Marks,
     Observer,
     Started,
     ThreadStatus,
@@ -60,7 +60,7 @@ class A2A(Dialect):
     name = "a2a"
     family = "a message to the task that waits"
     thread_is = "The context's id, `contextId`; a run is a task of it."
-    marks = (Marks(card=True),)
+    fingerprints = (Fingerprint(card=True),)
     options = {
         "card": f"the path of the agent's card; default: `{wire.CARD}`",
         "binding": f"one of {', '.join(f'`{name}`' for name in wire.BINDINGS)}; default: what the card prefers of them",

@@ -18,7 +18,7 @@ from ap_resume_shim.backends.acp import messages as wire
 from ap_resume_shim.backends.acp.messages import Seen
 from ap_resume_shim.backends.acp.stream import Events
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Found, Lookup, Marks, Observer, Started
+from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Fingerprint, Found, Lookup, Observer, Started
 from ap_resume_shim.core.dialect_helpers import error_text, quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -43,7 +43,7 @@ class Acp(Dialect):
     name = "acp"
     family = "a message to the run that waits"
     thread_is = "The session's id, a UUID; with the option `thread=run`, the id of the run itself."
-    marks = (Marks(openapi=frozenset({"POST /runs/{}", "/runs/{}/events", "/sessions/{}", "/agents/{}"})),)
+    fingerprints = (Fingerprint(openapi=frozenset({"POST /runs/{}", "/runs/{}/events", "/sessions/{}", "/agents/{}"})),)
     options = {"thread": "what `thread_id` names: `session`, or `run`"}
     limits = (
         "A session does not tell its runs: by session, only those can be resumed that were started through the shim.",

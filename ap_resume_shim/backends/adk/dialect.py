@@ -17,7 +17,7 @@ from ap_resume_shim.backends.adk.parallel import check_together
 from ap_resume_shim.backends.adk.session import Question, Session
 from ap_resume_shim.backends.adk.stream import Events
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Found, Lookup, Marks, Started
+from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Fingerprint, Found, Lookup, Started
 from ap_resume_shim.core.dialect_helpers import quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -73,7 +73,7 @@ class Adk(Dialect):
         "workflow's nodes all at once, a confirmation before other answers.",
         "With `ResumabilityConfig`, a retry does not call a tool again that failed after the answer: ADK ends the run.",
     )
-    marks = (Marks(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
+    fingerprints = (Fingerprint(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
     unsupported = frozenset({"webhook"})
 
     def __init__(self, user_id: str = "user") -> None:

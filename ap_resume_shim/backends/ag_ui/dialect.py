@@ -19,9 +19,9 @@ from ap_resume_shim.core.dialect import (
     Continue,
     Decision,
     Dialect,
+    Fingerprint,
     Found,
     Lookup,
-    Marks,
     Observer,
     Started,
     ThreadStatus,
@@ -58,7 +58,10 @@ class AgUi(Dialect):
     family = "a run's own request, which says what it answers"
     thread_is = "`threadId`: any text, made by the client that started the first run."
     response_kinds = dict.fromkeys(Mode, "events")
-    marks = (Marks(openapi=frozenset({"POST <RunAgentInput>"})), Marks(openapi=frozenset({"POST <AGUIRequest>"})))
+    fingerprints = (
+        Fingerprint(openapi=frozenset({"POST <RunAgentInput>"})),
+        Fingerprint(openapi=frozenset({"POST <AGUIRequest>"})),
+    )
     options = {"path": "the endpoint of the agent, where others may not be resumed; without it, every one that passes"}
     limits = (
         "Only threads whose runs passed through the shim can be resumed: the protocol has no lookup.",

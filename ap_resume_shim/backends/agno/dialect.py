@@ -14,7 +14,7 @@ from typing import Any
 from ap_resume_shim.backends.agno.questions import QUESTION_ID, Question, current_step, has_expired, questions_of
 from ap_resume_shim.backends.agno.stream import Events, plain_name, text_of
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found, Lookup, Marks, Started
+from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Fingerprint, Found, Lookup, Started
 from ap_resume_shim.core.dialect_helpers import Rule, quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -98,9 +98,9 @@ class Agno(Dialect):
     family = "a form to the run that is paused"
     thread_is = "The session's id, any string."
     response_kinds = {Mode.BACKGROUND: "events", Mode.WAIT: "events", Mode.STREAM: "events"}
-    marks = (
-        Marks(info={"/agno_version": None}),
-        Marks(openapi=frozenset({f"POST /{kind}/{{}}/runs/{{}}/continue" for kind in ("agents", "teams")})),
+    fingerprints = (
+        Fingerprint(info={"/agno_version": None}),
+        Fingerprint(openapi=frozenset({f"POST /{kind}/{{}}/runs/{{}}/continue" for kind in ("agents", "teams")})),
     )
     options = {"db_id": "the database of the sessions, where AgentOS has several of them"}
     limits = (

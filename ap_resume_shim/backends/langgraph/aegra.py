@@ -21,9 +21,9 @@ from ap_resume_shim.core.dialect import (
     Continue,
     Decision,
     Dialect,
+    Fingerprint,
     Found,
     Lookup,
-    Marks,
     Started,
     ThreadStatus,
 )
@@ -53,7 +53,7 @@ class Aegra(Dialect):
     thread_is = "The thread's own id: any string, case-sensitive."
     unsupported = frozenset({"webhook"})  # accepted by the server, and never called
     family = "a command in the create-run body"
-    marks = (Marks(info={"/name": "Aegra"}),)
+    fingerprints = (Fingerprint(info={"/name": "Aegra"}),)
     reserved = wire.RESERVED
     redirecting = wire.REDIRECTING
     way_out = wire.WAY_OUT

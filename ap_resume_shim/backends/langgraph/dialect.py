@@ -17,9 +17,9 @@ from ap_resume_shim.core.dialect import (
     Answers,
     Decision,
     Dialect,
+    Fingerprint,
     Found,
     Lookup,
-    Marks,
     Started,
     ThreadStatus,
 )
@@ -66,7 +66,10 @@ class LangGraph(Dialect):
     name = "langgraph"
     thread_is = "The thread's own id: a UUID of `/threads`."
     family = "a command in the create-run body"
-    marks = (Marks(info={"/langgraph_py_version": None}), Marks(info={"/langgraph_js_version": None}))
+    fingerprints = (
+        Fingerprint(info={"/langgraph_py_version": None}),
+        Fingerprint(info={"/langgraph_js_version": None}),
+    )
     reserved = wire.RESERVED
     redirecting = wire.REDIRECTING
     way_out = wire.WAY_OUT
