@@ -47,7 +47,7 @@ class Found:
     updated_at: str | None = None
     run_id: str | None = None
     """The thread's newest run, where the lookup tells."""
-    memory: Any = None
+    context: Any = None
     """What the dialect itself wants to remember of this resume, for its other methods and later lookups."""
     response_kinds: Mapping[Mode, ResponseKind] | None = None
     """What the answer to the request that resumes is, where the thread's agent decides that; else `Dialect.response_kinds`."""
@@ -95,7 +95,7 @@ class Started:
     status: RunStatus = "pending"
     error: Any = None
     """Why the run failed, where the acceptance tells that already."""
-    memory: Any = None
+    context: Any = None
     """What the dialect itself wants to remember of the lookup that came before."""
 
 
@@ -157,7 +157,7 @@ class Dialect:
     """A backend, as pure functions; this is one without habits, from which the others differ.
 
     One instance serves all resumes at once: it does not change after construction. What belongs to one resume travels
-    in `Found.memory` and `Started.memory`. Every method may raise a `ResumeError`.
+    in `Found.context` and `Started.context`. Every method may raise a `ResumeError`.
     """
 
     name: str

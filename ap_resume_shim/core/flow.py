@@ -127,7 +127,7 @@ def _answer_again(case: Case, kept: Kept) -> Flow:
         yield Answer(replace(kept.reply, headers=(*kept.reply.headers, REPLAYED)))
         return
     if case.resume.mode is Mode.STREAM and kept.run_id is not None:
-        joined = yield from join(case, Started(kept.run_id, memory=case.found.memory))
+        joined = yield from join(case, Started(kept.run_id, context=case.found.context))
         if joined:
             return
     run = {} if kept.run_id is None else {"run_id": kept.run_id}

@@ -159,7 +159,7 @@ def cancel(case: Case, started: Started | None) -> Flow:
         found = yield from case.look_again(agent=True)
         if found.run_id is None or found.status != "busy" or (yield Rival()):
             return
-        started = Started(found.run_id, memory=found.memory)
+        started = Started(found.run_id, context=found.context)
     request = case.dialect.cancel(case.resume, started)
     if request is not None:
         yield Ask((request,))

@@ -187,5 +187,5 @@ def name(case: Case, run: RunTracker) -> Generator[Step, Any, Started]:
                 "The backend's answer names no run, and the thread shows no new one.", {"resume_state": "unknown"}
             )
         yield MarkRunId(run_id)
-        run.started = Started(run_id, found.agent_id, memory=found.memory)
+        run.started = Started(run_id, found.agent_id, context=found.context)
     return run.started

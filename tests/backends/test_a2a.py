@@ -164,8 +164,8 @@ def test_tenants_stand_in_the_path_or_in_the_parameters() -> None:
     server: dict[str, Any] = {GET_CARD: of("HTTP+JSON"), LIST.replace("/a2a", "/a2a/x%20y"): {"tasks": [task()]}}
     assert follow(A2A().lookup(resume()), server)[1].status == "interrupted"
     server = {GET_CARD: of("JSONRPC"), "POST /a2a ListTasks": rpc({"tasks": [task()]})}
-    memory = follow(A2A().lookup(resume()), server)[1].memory
-    assert memory.agent.binding.task("t1").json["params"] == {"id": "t1", "tenant": "x y"}
+    context = follow(A2A().lookup(resume()), server)[1].context
+    assert context.agent.binding.task("t1").json["params"] == {"id": "t1", "tenant": "x y"}
 
 
 def test_options_say_where_the_card_is_and_that_none_is_needed() -> None:
@@ -275,8 +275,8 @@ def test_all_pages_are_read_and_tasks_of_other_contexts_left_out() -> None:
     first = ([{**task(), "contextId": "other"}], "2")
     thread = pages(first, ([task(id_="t2")], ""), first)
     assert (thread.run_id, thread.moving) == ("t2", False)
-    memory = found(task()).memory
-    assert "&pageToken=2%3D" in memory.agent.binding.tasks(THREAD, "2=").target
+    context = found(task()).context
+    assert "&pageToken=2%3D" in context.agent.binding.tasks(THREAD, "2=").target
 
 
 def test_a_task_that_changes_while_pages_are_read_is_seen_and_counts_as_busy() -> None:
@@ -446,7 +446,7 @@ def test_an_agent_that_does_not_stream_is_not_asked_to() -> None:
     assert name(sent(silent["JSONRPC"], Mode.STREAM)) == "POST /a2a SendMessage"
     assert name(sent(silent["HTTP+JSON"], Mode.WAIT)) == "POST /a2a/message:send"
     dialect, thread = dialect_for(silent["JSONRPC"])
-    assert dialect.join(resume(), Started("t1", memory=thread.memory)) is None
+    assert dialect.join(resume(), Started("t1", context=thread.context)) is None
 
 
 def test_then_the_thread_tells_what_was_made() -> None:
@@ -489,7 +489,7 @@ def test_a_clients_own_message_is_sent_as_it_is() -> None:
     assert dialect.resume(asked, thread, verdict).json["message"]["parts"] == [{"text": "see"}, {"data": blocks[1]}]
     asked = resume(Mode.BACKGROUND, messages=[{"role": "user", "content": "yes"}])
     _, (thread, _) = follow(dialect.prepare(asked, thread, verdict), {})
-    assert thread.memory.message["parts"] == [{"text": "yes"}]
+    assert thread.context.message["parts"] == [{"text": "yes"}]
 
 
 @pytest.mark.parametrize("messages", [[{"role": "user", "content": "a"}] * 2, [{"role": "system", "content": "a"}]])
@@ -539,7 +539,7 @@ def test_the_question_that_is_answered_is_the_one_that_has_to_go() -> None:
     thread = found(task(), task(id_="t2", status={"message": said("ROLE_AGENT", "and?", "q2")}), dialect=dialect)
     _, (prepared, _) = follow(dialect.prepare(resume(Mode.BACKGROUND), thread, Answers({"q2": "yes"})), {})
     assert (prepared.run_id, [interrupt.id for interrupt in prepared.interrupts]) == ("t2", ["q2"])
-    assert prepared.memory.message["taskId"] == "t2"
+    assert prepared.context.message["taskId"] == "t2"
 
 
 # The answer
@@ -616,7 +616,7 @@ def test_the_task_is_the_run() -> None:
         assert started is not None
         assert (started.run_id, started.agent_id, started.status) == ("t1", "Helper", "pending")
     started = dialect.started(Response(200), b"", resume(Mode.WAIT), thread)
-    assert started == Started("t1", "Helper", memory=thread.memory)
+    assert started == Started("t1", "Helper", context=thread.context)
     failed = dialect.started(Response(200), body({"task": task("failed")}), resume(Mode.BACKGROUND), thread)
     assert failed is not None
     assert failed.error == {"state": "failed", "message": "The task is failed."}
@@ -637,7 +637,7 @@ def test_the_task_is_the_run() -> None:
 )
 def test_a_run_is_stopped_joined_and_read_by_its_id(shown: Any, location: str | None, requests: list[str]) -> None:
     dialect, thread = dialect_for(shown)
-    started = Started("t1", memory=thread.memory)
+    started = Started("t1", context=thread.context)
     assert dialect.location(resume(), started) == location
     asked = [dialect.cancel(resume(), started), dialect.join(resume(), started), dialect.run(resume(), started)]
     assert [name(request) for request in asked if request is not None] == requests
@@ -822,7 +822,7 @@ def test_a_drained_stream_tells_how_the_run_ended() -> None:
     dialect, thread = dialect_for(REST_CARD)
     asked, verdict = resume(Mode.WAIT), Answers({"q1": "yes"})
     _, (thread, _) = follow(dialect.prepare(asked, thread, verdict), {"GET /a2a/tasks/t1": task(history=[])})
-    reframer = dialect.reframer(asked, Started("t1", memory=thread.memory))
+    reframer = dialect.reframer(asked, Started("t1", context=thread.context))
     for told in (artifact("ab"), status("completed")):
         reframer.feed(b"data: " + body(told) + b"\n\n")
     ended = reframer.ended()

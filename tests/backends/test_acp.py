@@ -337,7 +337,7 @@ def test_a_run_that_failed_says_why() -> None:
 
 
 def test_the_time_of_its_end_is_known_from_the_answer() -> None:
-    thread = Found("interrupted", memory=run())
+    thread = Found("interrupted", context=run())
     body = answer(run(status="completed", finished_at="2026-11-24T13:00:00Z")).body
     started = BY_SESSION.started(Response(200), body, resume(), thread)
     assert started is not None and started.updated_at == "2026-11-24T13:00:00Z"

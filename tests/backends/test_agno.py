@@ -543,7 +543,7 @@ def test_the_run_that_was_paused_goes_on() -> None:
     thread = found(agent_run(confirmation()))
     _, (narrowed, _) = follow(AGNO.prepare(resume(), thread, Answers({"q1": True})), {})
     started = AGNO.started(Response(200), b"", resume(), narrowed)
-    assert started == Started("r1", "helper", "t1", memory=HELPER)
+    assert started == Started("r1", "helper", "t1", context=HELPER)
     assert AGNO.location(resume(), started) == at(HELPER).removeprefix("GET ")
     assert AGNO.run(resume(), started) == Request.get(at(HELPER).removeprefix("GET "))
     assert AGNO.cancel(resume(), started) == Request("POST", "/agents/helper/runs/r1/cancel")
@@ -553,8 +553,8 @@ def test_the_run_that_was_paused_goes_on() -> None:
 
 
 @pytest.mark.parametrize("memory", [None, Place("agents", "helper", "another")])
-def test_where_another_run_is_cannot_be_told(memory: Place | None) -> None:
-    started = Started("r1", memory=memory)
+def test_where_another_run_is_cannot_be_told(context: Place | None) -> None:
+    started = Started("r1", context=context)
     assert AGNO.run(resume(), started) is None
     assert AGNO.join(resume(), started) is None
     assert AGNO.location(resume(), started) is None
@@ -570,7 +570,7 @@ def test_a_run_has_ended_when_it_does_not_go_on(status: str, over: bool) -> None
 def told(*events: dict[str, Any], modes: tuple[str, ...] = ("values",)) -> tuple[list[tuple[str | None, Any]], Ended]:
     """The client's events, and how the run ended."""
     body = resume(Mode.STREAM, stream_mode=list(modes))
-    reframer = AGNO.reframer(body, Started("r1", memory=HELPER))
+    reframer = AGNO.reframer(body, Started("r1", context=HELPER))
     raw = stream(*events)
     out = b"".join(reframer.feed(raw[start : start + 7]) for start in range(0, len(raw), 7)) + reframer.finish()
     assert reframer.between_events

@@ -181,7 +181,7 @@ def test_the_step_is_named(mode: Mode, way: str) -> None:
     thread, request = prepared(found(run()), ASK.id, "yes", mode)
     assert f"{request.method} {request.target}" == f"POST /api/workflows/deploy/{way}?runId={THREAD}"
     assert request.json == {"step": ["ask"], "resumeData": "yes"}
-    assert started(thread) == Started(THREAD, "deploy", "2026-11-25T02:39:00.396Z", memory=thread.memory), (
+    assert started(thread) == Started(THREAD, "deploy", "2026-11-25T02:39:00.396Z", context=thread.context), (
         "the run that waited goes on"
     )
     assert MASTRA.location(resume(), started(thread)) == f"/api/workflows/deploy/runs/{THREAD}"

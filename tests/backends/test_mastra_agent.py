@@ -227,7 +227,7 @@ def test_an_approval_is_a_decision(value: Any, sent: Any) -> None:
         "POST /api/agents/helper/resume-stream text/event-stream"
     )
     assert request.json == {"runId": "r1", "toolCallId": "c1", "resumeData": sent}
-    assert AGENT.started(Response(200), b"", resume(), thread) == Started("r1", "helper", memory=thread.memory)
+    assert AGENT.started(Response(200), b"", resume(), thread) == Started("r1", "helper", context=thread.context)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def told(*chunks: bytes, left: bool = False) -> tuple[list[tuple[Any, Any]], Ref
     more = ([run(NAME, id_="r2")], [ASKING]) if left else ([], [])
     thread, _ = prepared(found([run(DELETE), *more[0]], MARKED, *more[1]), "c1", True)
     asked = resume(Mode.STREAM, stream_mode=["values", "updates", "messages", "custom"])
-    reframer = AGENT.reframer(asked, Started("r1", memory=thread.memory))
+    reframer = AGENT.reframer(asked, Started("r1", context=thread.context))
     raw = b"".join(map(reframer.feed, (*chunks, b"data: [DONE]\n\n"))) + reframer.finish()
     assert reframer.between_events
     assert not reframer.over

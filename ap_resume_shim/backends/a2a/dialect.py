@@ -91,7 +91,7 @@ class A2A(Dialect):
 
     def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
         """The tasks, of the agent as it was found first: one resume keeps to one card."""
-        spoken_to: wire.Agent = before.memory.agent
+        spoken_to: wire.Agent = before.context.agent
         return (yield from self._tasks(resume, spoken_to, agent=agent))
 
     def _tasks(self, resume: Resume, spoken_to: wire.Agent, *, agent: bool) -> Lookup:
@@ -125,33 +125,33 @@ class A2A(Dialect):
             raise MultipleInterrupts(
                 "Each of these questions is one of another task: answer one of them at a time.", found.interrupts
             )
-        agent: wire.Agent = found.memory.agent
+        agent: wire.Agent = found.context.agent
         for part in said(resume, verdict.values[0]):
             check(part, agent)
 
     def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
         """From here on it is about one task. A stream tells what is new: for the rest, the task is read before it."""
         assert isinstance(verdict, Answers), "an agent that waits has asked"
-        memory: _Memory = found.memory
-        binding = memory.agent.binding
+        context: _Memory = found.context
+        binding = context.agent.binding
         ((asked, value),) = verdict.by_id.items()
-        task = memory.asked[asked]
+        task = context.asked[asked]
         parts = [binding.part(part) for part in said(resume, value)]
         message = binding.message(resume.nonce, parts, task.id, task.context_id)
         whole = task.value
-        if memory.agent.response_kinds[resume.mode] == "events":
+        if context.agent.response_kinds[resume.mode] == "events":
             (answer,) = yield Ask((binding.task(task.id),))
             whole = binding.result(answer)
-        memory = replace(memory, task=whole, message=message)
-        return replace(found, interrupts=(task.question,), run_id=task.id, memory=memory), verdict
+        context = replace(context, task=whole, message=message)
+        return replace(found, interrupts=(task.question,), run_id=task.id, context=context), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """The message, named by this resume alone."""
-        memory: _Memory = found.memory
-        if memory.agent.response_kinds[resume.mode] == "events":
-            return memory.agent.binding.stream(memory.message, resume.body.metadata)
-        wait = memory.agent.response_kinds[resume.mode] == "result"
-        return memory.agent.binding.send(memory.message, resume.body.metadata, wait=wait)
+        context: _Memory = found.context
+        if context.agent.response_kinds[resume.mode] == "events":
+            return context.agent.binding.stream(context.message, resume.body.metadata)
+        wait = context.agent.response_kinds[resume.mode] == "result"
+        return context.agent.binding.send(context.message, resume.body.metadata, wait=wait)
 
     def refusal(self, response: Response) -> ResumeError:
         """REST's errors have a status line."""
@@ -169,9 +169,9 @@ class A2A(Dialect):
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The task goes on under its own name."""
-        started = Started(str(found.run_id), found.agent_id, memory=found.memory)
+        started = Started(str(found.run_id), found.agent_id, context=found.context)
         problem = wire.problem(replace(response, body=body))
-        streams = found.memory.agent.response_kinds[resume.mode] == "events"
+        streams = found.context.agent.response_kinds[resume.mode] == "events"
         if streams and body and problem is None and sse.first_event(body) is None:
             raise UpstreamUnrecognised("The agent's answer is no stream of events.")
         if resume.mode is not Mode.BACKGROUND:
@@ -185,7 +185,7 @@ class A2A(Dialect):
 
     def join(self, resume: Resume, started: Started) -> Request | None:
         """Events from now on; before them, the current SDK sends the task as it is."""
-        agent: wire.Agent = started.memory.agent
+        agent: wire.Agent = started.context.agent
         return agent.binding.subscribe(started.run_id) if agent.streams else None
 
     def location(self, resume: Resume, started: Started) -> str | None:
@@ -210,8 +210,8 @@ class A2A(Dialect):
 
     def reframer(self, resume: Resume, started: Started) -> Reframer:
         """Its events are of a task, which is known as it was before."""
-        memory: _Memory = started.memory
-        return Reframed(Emitter(resume.body.stream_modes), Task(memory.task), memory.message)
+        context: _Memory = started.context
+        return Reframed(Emitter(resume.body.stream_modes), Task(context.task), context.message)
 
     def watch(self, method: str, path: str) -> Observer | None:
         """Any POST may be JSON-RPC."""
@@ -307,7 +307,7 @@ def _found(tasks: list[Task], agent: wire.Agent, resume: Resume | None) -> Found
         error=last.error,
         updated_at=last.updated_at,
         run_id=last.id,
-        memory=_Memory(agent, asked),
+        context=_Memory(agent, asked),
         response_kinds=agent.response_kinds,
     )
 
@@ -319,8 +319,8 @@ def _names(resume: Resume, asked: Collection[str | None]) -> bool:
 
 
 def _binding(started: Started) -> wire.Binding:
-    memory: _Memory = started.memory
-    return memory.agent.binding
+    context: _Memory = started.context
+    return context.agent.binding
 
 
 def _task_in(body: bytes) -> Json:

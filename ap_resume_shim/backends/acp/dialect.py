@@ -110,11 +110,11 @@ class Acp(Dialect):
         """From here on it is about one run."""
         yield from ()
         run = _run_of(found, verdict)
-        return replace(found, run_id=run["run_id"], agent_id=run["agent_name"], memory=run), verdict
+        return replace(found, run_id=run["run_id"], agent_id=run["agent_name"], context=run), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """The specification wants `run_id` in the body as well; the server of acp-sdk reads that of the path."""
-        run_id = found.memory["run_id"]
+        run_id = found.context["run_id"]
         message = {"role": "user", "parts": _parts(resume, verdict)}
         body = {"run_id": run_id, "await_resume": {"type": "message", "message": message}, "mode": _MODES[resume.mode]}
         accept = "text/event-stream" if resume.mode is Mode.STREAM else "application/json"
@@ -137,7 +137,7 @@ class Acp(Dialect):
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The run that waited goes on, under its own name."""
-        run = found.memory
+        run = found.context
         told = Response(200, (), body).json or {}
         return Started(run["run_id"], run["agent_name"], run.get("created_at"), told.get("finished_at"))
 
@@ -185,7 +185,7 @@ def _answers(verdict: Decision) -> dict[str | None, Any]:
 
 def _run_of(found: Found, verdict: Decision) -> dict[str, Any]:
     (question,) = _answers(verdict)
-    run: dict[str, Any] = found.memory[question]
+    run: dict[str, Any] = found.context[question]
     return run
 
 

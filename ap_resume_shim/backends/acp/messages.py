@@ -50,7 +50,7 @@ def question(run: dict[str, Any]) -> Interrupt:
 
 
 def find(runs: list[dict[str, Any]]) -> Found:
-    """How a thread stands, by its runs; `memory` has those that ask, by their questions.
+    """How a thread stands, by its runs; `context` has those that ask, by their questions.
 
     It is busy as long as any of them is: else an answer that comes late would find the question of another run.
     """
@@ -64,7 +64,7 @@ def find(runs: list[dict[str, Any]]) -> Found:
         status="interrupted" if asking else status_of(newest),
         agent_id=newest["agent_name"],
         run_id=newest["run_id"],
-        memory=asking,
+        context=asking,
     )
 
 

@@ -103,7 +103,7 @@ class Adk(Dialect):
 
     def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
         """The session, in the app that had it."""
-        app: str = before.memory.app
+        app: str = before.context.app
         (answer,) = yield Ask((Request.get(self._path(app, resume)),))
         return _found(app, _read(answer))
 
@@ -120,7 +120,7 @@ class Adk(Dialect):
             raise MultipleInterrupts(
                 "These are questions of several runs: answer those of one run at a time.", found.interrupts
             )
-        check_together(questions, found.memory.session)
+        check_together(questions, found.context.session)
         _parts(found, verdict)
 
     def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
@@ -131,19 +131,19 @@ class Adk(Dialect):
             found,
             interrupts=tuple(question.interrupt for question in questions),
             run_id=questions[0].invocation_id if questions else found.run_id,
-            memory=replace(found.memory, answering=tuple(question.id for question in questions)),
+            context=replace(found.context, answering=tuple(question.id for question in questions)),
         ), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """A run without a message goes on with what the session holds; its change of the state shows there."""
         body: dict[str, Any] = {
-            "appName": found.memory.app,
+            "appName": found.context.app,
             "userId": self._user(resume),
             "sessionId": resume.thread_id,
             "invocationId": found.run_id,
             "streaming": resume.mode is Mode.STREAM and "messages" in resume.body.stream_modes,
         }
-        if parts := _parts(found, verdict) or found.memory.session.to_repeat:
+        if parts := _parts(found, verdict) or found.context.session.to_repeat:
             body["newMessage"] = {"role": "user", "parts": parts}
         else:
             body["stateDelta"] = {"temp:went_on": True}  # which the server does not keep
@@ -170,7 +170,7 @@ class Adk(Dialect):
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The invocation that asked goes on."""
-        return Started(str(found.run_id), found.agent_id, memory=found.memory)
+        return Started(str(found.run_id), found.agent_id, context=found.context)
 
     def delete(self, resume: Resume) -> Request | None:
         """Known where the app is."""
@@ -178,8 +178,8 @@ class Adk(Dialect):
 
     def reframer(self, resume: Resume, started: Started) -> Events:
         """Its events are those of the session."""
-        memory: _Memory = started.memory
-        return Events(Emitter(resume.body.stream_modes), memory.session, memory.left)
+        context: _Memory = started.context
+        return Events(Emitter(resume.body.stream_modes), context.session, context.left)
 
     def _path(self, app: str, resume: Resume) -> str:
         return f"/apps/{segment(app)}/users/{segment(self._user(resume))}/sessions/{segment(resume.thread_id)}"
@@ -220,14 +220,14 @@ def _found(app: str, session: Session) -> Found:
         error=session.error,
         updated_at=None if session.updated is None else datetime.fromtimestamp(session.updated, UTC).isoformat(),
         run_id=session.invocation_id,
-        memory=_Memory(app, session),
+        context=_Memory(app, session),
     )
 
 
 def _questions(found: Found, verdict: Decision) -> list[Question]:
     """Those that are answered."""
     answers = {} if isinstance(verdict, Continue) else verdict.by_id
-    return [question for question in found.memory.session.open.values() if question.id in answers]
+    return [question for question in found.context.session.open.values() if question.id in answers]
 
 
 def _parts(found: Found, verdict: Decision) -> list[dict[str, Any]]:

@@ -109,7 +109,7 @@ class AgUi(Dialect):
             agent_id=thread.path.strip("/") or None,
             error=thread.error,
             run_id=thread.run_id,
-            memory=thread,
+            context=thread,
         )
 
     def _endpoint(self) -> Generator[Step, Any, str | None]:
@@ -120,7 +120,7 @@ class AgUi(Dialect):
 
     def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """Refuse what the adapter would not take, or not deliver unchanged."""
-        thread: Thread = found.memory
+        thread: Thread = found.context
         given = resume.body.extra.get("forwardedProps")
         if given is not None and (not isinstance(given, dict) or "command" in given):
             raise UnsupportedField(
@@ -138,7 +138,7 @@ class AgUi(Dialect):
 
     def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """A new run, which has what the run that asked had."""
-        thread: Thread = found.memory
+        thread: Thread = found.context
         answers = wire.NO_ANSWER if isinstance(verdict, Continue) else wire.answer_fields(thread.pending, verdict.by_id)
         given = self.forwarded(resume)
         run = {"state": {}, "tools": [], "context": [], "forwardedProps": {}, **thread.sent, **given, **answers}

@@ -162,12 +162,12 @@ class Agno(Dialect):
         (run,) = _answered(found, verdict)
         asked = tuple(question.interrupt for question in run.questions)
         return replace(
-            found, interrupts=asked, agent_id=run.place.component, run_id=run.place.run_id, memory=run
+            found, interrupts=asked, agent_id=run.place.component, run_id=run.place.run_id, context=run
         ), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """Agents and teams in the background: the run is recorded as running before its first event, and goes on."""
-        run: Paused = found.memory
+        run: Paused = found.context
         fields = {"session_id": resume.thread_id, "stream": "true"}
         if run.place.kind != "workflows":
             fields["background"] = "true"
@@ -193,12 +193,12 @@ class Agno(Dialect):
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The run that was paused goes on."""
-        place: Place = found.memory.place
-        return Started(place.run_id, place.component, place.created_at, memory=place)
+        place: Place = found.context.place
+        return Started(place.run_id, place.component, place.created_at, context=place)
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """Leaving its stream stops a workflow alone."""
-        return Request("POST", f"{started.memory.path}/cancel")
+        return Request("POST", f"{started.context.path}/cancel")
 
     def join(self, resume: Resume, started: Started) -> Request | None:
         """What AgentOS calls to resume: all the run's events again, then those to come."""
@@ -241,7 +241,7 @@ def _run(resume: Resume, place: Place) -> str:
 
 def _place(started: Started) -> Place | None:
     """Where a run is; of one that is known by its id alone, it cannot be told."""
-    place = started.memory
+    place = started.context
     return place if isinstance(place, Place) and place.run_id == started.run_id else None
 
 
@@ -260,7 +260,7 @@ def _places(listed: Any) -> tuple[list[Place], list[Place]]:
 
 
 def _busy(place: Place) -> Found:
-    return Found("busy", agent_id=place.component, run_id=place.run_id, memory=place)
+    return Found("busy", agent_id=place.component, run_id=place.run_id, context=place)
 
 
 def _named(resume: Resume, runs: list[Paused]) -> list[Paused]:
@@ -288,7 +288,7 @@ def _found(runs: list[Paused], *, agent: bool) -> Found:
         breakpoint=not asked,
         agent_id=runs[-1].place.component,
         run_id=runs[-1].place.run_id,
-        memory=runs,
+        context=runs,
     )
 
 
@@ -301,7 +301,7 @@ def _answered(found: Found, verdict: Decision) -> list[Paused]:
     answers = _answers(verdict)
     return [
         run
-        for run in found.memory
+        for run in found.context
         if any(question.id in answers for question in run.questions) or (not answers and run.expired)
     ]
 

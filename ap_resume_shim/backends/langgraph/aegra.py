@@ -99,19 +99,19 @@ class Aegra(Dialect):
 
         From its whole checkpoint, since Aegra goes on with the answer of the cancelled run from an empty one.
         """
-        memory: _Memory = found.memory
-        if isinstance(verdict, Continue) or memory.announced:
+        context: _Memory = found.context
+        if isinstance(verdict, Continue) or context.announced:
             return found, verdict
         (answer,) = yield Ask((Request.get(wire.thread_path(resume)),))
         if read_lookup(answer).get("status") == "interrupted":
             return found, verdict
-        if memory.unsafe:
+        if context.unsafe:
             raise InterruptAlreadyAnswered(
                 "A run of this thread was cancelled or failed after its question. Aegra would go on with an answer that it "
                 f"has stored, or run the steps beside the question again. {self.way_out}",
                 found.interrupts,
             )
-        body = {"assistant_id": found.agent_id, "checkpoint": memory.checkpoint}
+        body = {"assistant_id": found.agent_id, "checkpoint": context.checkpoint}
         (answer,) = yield Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
         if not answer.ok:
             raise _not_armed(error_text(answer))
@@ -121,7 +121,7 @@ class Aegra(Dialect):
                 break
             yield Pause(0.1)
             armed = yield from self.lookup(resume)
-        if not armed.memory.announced:
+        if not armed.context.announced:
             raise _not_armed(armed.error)
         return armed, _readdressed(verdict, found, armed)
 
@@ -220,7 +220,7 @@ class _Look:
             error=self.last.get("error_message") or error,
             updated_at=self.last.get("updated_at") or self.state.get("created_at"),
             run_id=self.last.get("run_id"),
-            memory=_Memory(
+            context=_Memory(
                 bool(_announced(self.last)),
                 self.state.get("checkpoint"),
                 (self.state.get("metadata") or {}).get("source") != "loop"

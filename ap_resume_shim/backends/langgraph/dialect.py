@@ -113,18 +113,18 @@ class LangGraph(Dialect):
     def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """Each of the servers changes other values."""
         wire.check_agent(found)
-        memory: _Memory = found.memory
-        if memory.runs_again and memory.ended:
+        context: _Memory = found.context
+        if context.runs_again and context.ended:
             raise UnsupportedInput(_RUNS_AGAIN + "Copy the thread (`POST /threads/{thread_id}/copy`) and resume that.")
-        if memory.runs_again and isinstance(verdict, Answers) and len(verdict.by_id) < len(found.interrupts):
+        if context.runs_again and isinstance(verdict, Answers) and len(verdict.by_id) < len(found.interrupts):
             raise MultipleInterrupts(_RUNS_AGAIN + "Answer all questions at once.", found.interrupts)
-        _CARRIES[memory.flavour].check(verdict)
+        _CARRIES[context.flavour].check(verdict)
 
     def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """`reject` makes the server itself refuse a second run: atomic, whoever else talks to it."""
         answer = wire.answer(verdict, go_on={"input": None})
         given = {**answer, "multitask_strategy": "reject"}
-        return wire.create_request(resume, found, given, to_head=found.memory.to_head)
+        return wire.create_request(resume, found, given, to_head=found.context.to_head)
 
     def refusal(self, response: Response) -> ResumeError:
         """JavaScript's server says 422 for busy; the others 409."""
@@ -239,7 +239,7 @@ class _Look:
             error=self._row.get("error") or next(iter(questions.errors), None),
             updated_at=self._row.get("updated_at"),
             run_id=self.last.get("run_id"),
-            memory=self._memory,
+            context=self._memory,
         )
 
 

@@ -104,7 +104,7 @@ class LlamaIndex(Dialect):
             moving=moving,
             past_ids=frozenset(id_of(handler["run_id"], number) for number in log.numbers),
             interrupts=tuple(question.interrupt(handler["run_id"]) for question in log.asked),
-            memory=_Memory(handler, log, kinds),
+            context=_Memory(handler, log, kinds),
         )
 
     def _log(self, resume: Resume) -> Generator[Step, Any, Log]:
@@ -125,7 +125,7 @@ class LlamaIndex(Dialect):
     def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
         """One answer, of a class that is known, and that no other question waits for."""
         name = self._event(found, verdict)["type"]
-        if [self._class(found, question) for question in found.memory.log.asked].count(name) > 1:
+        if [self._class(found, question) for question in found.context.log.asked].count(name) > 1:
             raise AmbiguousInterrupt(
                 f"Several questions wait for events of the class {name!r}, and the server may give one event to all of "
                 "them: when it puts a run away, it forgets what else they require. Let each wait for a class of its "
@@ -153,7 +153,7 @@ class LlamaIndex(Dialect):
         The server holds a run that waits so weakly that Python's garbage collector may take it, and says 200 to an
         event for it all the same; so it does where it cannot read what it has stored of a run that it put away.
         """
-        if now.memory.log.unhandled > found.memory.log.last:
+        if now.context.log.unhandled > found.context.log.last:
             return ResumeNotConsumed(
                 "No step of the run takes this answer: it waits for another class of events, or for one that has what "
                 "the answer lacks. The question is still open: answer it again, with what it requires.",
@@ -167,8 +167,8 @@ class LlamaIndex(Dialect):
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The run that waited goes on."""
-        handler: dict[str, Any] = found.memory.handler
-        return Started(handler["run_id"], handler["workflow_name"], handler["started_at"], memory=found.memory)
+        handler: dict[str, Any] = found.context.handler
+        return Started(handler["run_id"], handler["workflow_name"], handler["started_at"], context=found.context)
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """Ends the run; what is known of it stays."""
@@ -176,7 +176,7 @@ class LlamaIndex(Dialect):
 
     def join(self, resume: Resume, started: Started) -> Request | None:
         """What is logged behind the question; where that is not known, what is logged from now on."""
-        return _events(resume, "now" if started.memory is None else started.memory.log.last)
+        return _events(resume, "now" if started.context is None else started.context.log.last)
 
     def location(self, resume: Resume, started: Started) -> str | None:
         """The handler."""
@@ -197,7 +197,7 @@ class LlamaIndex(Dialect):
 
     def reframer(self, resume: Resume, started: Started) -> Events:
         """The log goes on from where it was read."""
-        log = Log(self._named.of) if started.memory is None else deepcopy(started.memory.log)
+        log = Log(self._named.of) if started.context is None else deepcopy(started.context.log)
         return Events(Emitter(resume.body.stream_modes), log, started.run_id)
 
     def _event(self, found: Found, verdict: Decision) -> dict[str, Any]:
@@ -205,7 +205,7 @@ class LlamaIndex(Dialect):
         assert isinstance(verdict, Answers)
         (answer,) = verdict.values
         name = self._class(found, question)
-        kind = next((kind for kind in found.memory.kinds if kind.name == name), Kind(name, {}))
+        kind = next((kind for kind in found.context.kinds if kind.name == name), Kind(name, {}))
         echo = {field: value for field, value in (question.value or {}).items() if field in self._echo}
         return {"type": name, "value": {**echo, **kind.fields(answer, self._field, echo)}}
 
@@ -214,7 +214,7 @@ class LlamaIndex(Dialect):
         named = self._named.of(question.kind)
         if named is not None:
             return named
-        kinds: list[Kind] = found.memory.kinds
+        kinds: list[Kind] = found.context.kinds
         names = [kind.name for kind in kinds]
         if len(names) == 1:
             return names[0]
@@ -281,7 +281,7 @@ def _answered(found: Found, verdict: Decision) -> Question:
     if len(verdict.by_id) > 1:
         raise MultipleInterrupts("An event answers one question: answer one of them at a time.", found.interrupts)
     (answered,) = verdict.by_id
-    questions: list[Question] = found.memory.log.asked
+    questions: list[Question] = found.context.log.asked
     return next(question for question in questions if question.interrupt(str(found.run_id)).id == answered)
 
 

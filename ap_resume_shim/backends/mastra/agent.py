@@ -95,15 +95,15 @@ class MastraAgent(Dialect):
 
     def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
         """The same of the agents that had runs in the thread; of all, where the messages tell of a call of another."""
-        memory: _Memory = before.memory
-        if memory.agents:
+        context: _Memory = before.context
+        if context.agents:
             requests = [Request.get(path) for path in self._thread(resume)]
             thread, listed, *answers = yield Ask(
-                (*requests, *(self._suspended(name, resume) for name in memory.agents))
+                (*requests, *(self._suspended(name, resume) for name in context.agents))
             )
-            runs = dict(zip(memory.agents, answers, strict=True))
-            found = _found(wire.read(thread), wire.read(listed), runs, memory.wanted if agent else None)
-            if not found.memory.elsewhere:
+            runs = dict(zip(context.agents, answers, strict=True))
+            found = _found(wire.read(thread), wire.read(listed), runs, context.wanted if agent else None)
+            if not found.context.elsewhere:
                 return found
         return (yield from self.lookup(resume, agent=agent))
 
@@ -126,24 +126,24 @@ class MastraAgent(Dialect):
         """From here on it is about the one question."""
         yield from ()
         question: Question = wire.answered(found, verdict)
-        left = tuple(other for other in found.memory.questions if other != question)
+        left = tuple(other for other in found.context.questions if other != question)
         return replace(
             found,
             interrupts=(question.interrupt,),
             agent_id=question.agent,
             run_id=question.run,
-            memory=replace(found.memory, questions=left, answering=question),
+            context=replace(found.context, questions=left, answering=question),
         ), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """In the background by the thread, since who leaves the other way's stream stops the run."""
-        question: Question = found.memory.answering
+        question: Question = found.context.answering
         answer = wire.one(verdict, found)
         value = _decision(answer) if question.approval else answer
         given = {"toolCallId": question.call, "resumeData": value}
         path = f"{self._prefix}/agents/{segment(question.agent)}"
         if resume.mode is Mode.BACKGROUND:
-            whose = {"resourceId": found.memory.resource, "threadId": resume.thread_id}
+            whose = {"resourceId": found.context.resource, "threadId": resume.thread_id}
             return Request.post(f"{path}/send-tool-approval", {**whose, "approved": True, **given})
         return Request.post(f"{path}/resume-stream", {"runId": question.run, **given}, "text/event-stream")
 
@@ -161,11 +161,11 @@ class MastraAgent(Dialect):
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The run that waited goes on under its own name."""
-        return Started(str(found.run_id), found.agent_id, memory=found.memory)
+        return Started(str(found.run_id), found.agent_id, context=found.context)
 
     def reframer(self, resume: Resume, started: Started) -> Reframer:
         """Chunks of a model's stream."""
-        left = (question.interrupt for question in started.memory.questions)
+        left = (question.interrupt for question in started.context.questions)
         return Chunks(Emitter(resume.body.stream_modes), left)
 
     def _thread(self, resume: Resume) -> tuple[str, str]:
@@ -195,7 +195,7 @@ def _found(thread: dict[str, Any], listed: dict[str, Any], answers: dict[str, Re
         error=error,
         updated_at=thread.get("updatedAt"),
         run_id=questions[0].run if questions else None,
-        memory=_Memory(
+        context=_Memory(
             thread["resourceId"],
             questions,
             wanted=wanted,

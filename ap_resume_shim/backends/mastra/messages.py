@@ -78,8 +78,8 @@ def one(verdict: Decision, found: Found) -> Any:
 
 
 def answered(found: Found, verdict: Decision) -> Any:
-    """The question, of those that the lookup left in `memory.questions`, that is answered."""
-    return next(question for question in found.memory.questions if question.interrupt.id in answers(verdict))
+    """The question, of those that the lookup left in `context.questions`, that is answered."""
+    return next(question for question in found.context.questions if question.interrupt.id in answers(verdict))
 
 
 def check_numbers(answer: Any) -> None:

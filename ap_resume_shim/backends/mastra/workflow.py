@@ -79,11 +79,11 @@ class Mastra(Dialect):
 
     def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
         """The run, in the workflow that had it."""
-        memory: _Memory = before.memory
-        (answer,) = yield Ask((Request.get(self._run_path(memory.workflow, resume)),))
+        context: _Memory = before.context
+        (answer,) = yield Ask((Request.get(self._run_path(context.workflow, resume)),))
         if _has_no_run(answer):
-            raise ThreadNotFound(f"The workflow {memory.workflow!r} has no run {resume.thread_id} any longer.")
-        return (yield from self._found(resume, memory.workflow, wire.read(answer), memory.schemas, agent=agent))
+            raise ThreadNotFound(f"The workflow {context.workflow!r} has no run {resume.thread_id} any longer.")
+        return (yield from self._found(resume, context.workflow, wire.read(answer), context.schemas, agent=agent))
 
     def _found(
         self, resume: Resume, workflow: str, run: dict[str, Any], schemas: dict[str, Any], *, agent: bool
@@ -102,7 +102,7 @@ class Mastra(Dialect):
             error=ended.error,
             updated_at=run.get("updatedAt"),
             run_id=resume.thread_id,
-            memory=_Memory(workflow, run.get("createdAt"), questions, schemas),
+            context=_Memory(workflow, run.get("createdAt"), questions, schemas),
         )
 
     def _find(self, resume: Resume) -> Generator[Step, Any, tuple[str, dict[str, Any]]]:
@@ -145,18 +145,18 @@ class Mastra(Dialect):
         """From here on it is about the one question."""
         yield from ()
         question: Question = wire.answered(found, verdict)
-        left = tuple(other for other in found.memory.questions if other != question)
-        memory = replace(found.memory, questions=left, answering=question)
-        return replace(found, interrupts=(question.interrupt,), memory=memory), verdict
+        left = tuple(other for other in found.context.questions if other != question)
+        context = replace(found.context, questions=left, answering=question)
+        return replace(found, interrupts=(question.interrupt,), context=context), verdict
 
     def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
         """A `foreach` that is not told which of its items is meant would give the answer to all of them."""
-        question: Question = found.memory.answering
+        question: Question = found.context.answering
         body: dict[str, Any] = {"step": list(question.path), "resumeData": wire.one(verdict, found)}
         if question.item is not None:
             body["forEachIndex"] = question.item
         way = "resume-async" if resume.mode is Mode.WAIT else "resume-stream"
-        return Request.post(f"{self._path(found.memory.workflow)}/{way}?runId={segment(resume.thread_id)}", body)
+        return Request.post(f"{self._path(found.context.workflow)}/{way}?runId={segment(resume.thread_id)}", body)
 
     def refusal(self, response: Response) -> ResumeError:
         """400 for an answer that its schema refuses, 500 for a run that does not wait."""
@@ -175,16 +175,16 @@ class Mastra(Dialect):
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
         """The run that waited goes on under its own name."""
-        memory: _Memory = found.memory
-        return Started(resume.thread_id, memory.workflow, memory.created_at, memory=memory)
+        context: _Memory = found.context
+        return Started(resume.thread_id, context.workflow, context.created_at, context=context)
 
     def cancel(self, resume: Resume, started: Started) -> Request | None:
         """The status is `canceled` at once; a step that works hears of it by its `abortSignal`."""
-        return Request.post(self._run_path(started.memory.workflow, resume) + "/cancel")
+        return Request.post(self._run_path(started.context.workflow, resume) + "/cancel")
 
     def location(self, resume: Resume, started: Started) -> str | None:
         """`/workflows/{workflow}/runs/{run}`."""
-        return self._run_path(started.memory.workflow, resume)
+        return self._run_path(started.context.workflow, resume)
 
     def ended(self, body: bytes) -> Ended:
         """The run, as it is told to who waits for it."""
@@ -192,8 +192,8 @@ class Mastra(Dialect):
 
     def reframer(self, resume: Resume, started: Started) -> Reframer:
         """Records that are no Server-Sent Events."""
-        memory: _Memory = started.memory
-        return Steps(Emitter(resume.body.stream_modes), memory.questions, memory.schemas)
+        context: _Memory = started.context
+        return Steps(Emitter(resume.body.stream_modes), context.questions, context.schemas)
 
     def _path(self, workflow: str) -> str:
         return f"{self._prefix}/workflows/{segment(workflow)}"
