@@ -23,7 +23,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from ap_resume_shim import ResumeShim, ReverseProxy
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server import Http1Protocol
 from ap_resume_shim.sidecar.health import Health
 from benchmarks.guard import PROTOCOL
@@ -141,7 +141,7 @@ class Client:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        shim = ResumeShim(ReverseProxy("http://127.0.0.1:2024", transport=WireTransport), PROTOCOL)
+        shim = ResumeShim(ReverseProxy("http://127.0.0.1:2024", transport=Http1Transport), PROTOCOL)
         config = uvicorn.Config(Health(shim, ready=shim.ready), lifespan="off", log_config=None, proxy_headers=False)
         self.server = Http1Protocol(config, ServerState(), {}, loop)
         self.came = b""

@@ -1,4 +1,4 @@
-"""`WireTransport`: requests to the server behind, on kept connections, as exactly the bytes that they should be.
+"""`Http1Transport`: requests to the server behind, on kept connections, as exactly the bytes that they should be.
 
 A server may close an idle connection at any moment, so a request on a kept one may fail although the server never read
 it, and nothing tells the client which of the two happened. Closing connections before the server does makes this rare:
@@ -31,7 +31,7 @@ KEPT = 256
 _ANNOUNCED = re.compile(rb"\btimeout\s*=\s*(\d{1,9})", re.IGNORECASE)
 
 
-class WireTransport:
+class Http1Transport:
     """Connections to one address. Raises no errors of its own: those of a request are raised by its passage."""
 
     upgrades = trailers = True

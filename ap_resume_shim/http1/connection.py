@@ -12,7 +12,7 @@ from ap_resume_shim.proxy.tcp_keepalive import keep_alive
 from ap_resume_shim.proxy.transport import HeaderList, Outgoing, broken_off, too_slow
 
 if TYPE_CHECKING:
-    from ap_resume_shim.http1.client import WireTransport
+    from ap_resume_shim.http1.client import Http1Transport
     from ap_resume_shim.http1.upstream_exchange import WirePassage
 
 HEAD = 256 * 1024
@@ -28,7 +28,7 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, owner: WireTransport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: Http1Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self.usable_until = loop, 0.0
         self._owner = owner
         self._passage: WirePassage | None = None

@@ -1,4 +1,4 @@
-"""`WirePassage`: one request on its way through a `WireTransport`, and its answer."""
+"""`WirePassage`: one request on its way through a `Http1Transport`, and its answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure
 from ap_resume_shim.proxy.transport import ClientLeft, HeaderList, Outgoing
 
 if TYPE_CHECKING:
-    from ap_resume_shim.http1.client import WireTransport
+    from ap_resume_shim.http1.client import Http1Transport
     from ap_resume_shim.http1.connection import Connection
 
 AHEAD = 64 * 1024
@@ -43,7 +43,7 @@ class WirePassage:
         "trailers",
     )
 
-    def __init__(self, transport: WireTransport, request: Outgoing) -> None:
+    def __init__(self, transport: Http1Transport, request: Outgoing) -> None:
         self._transport, self._request = transport, request
         self.status = 0
         self.headers: HeaderList = []

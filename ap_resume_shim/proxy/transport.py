@@ -1,7 +1,7 @@
 """The seam below `ReverseProxy`: how a request gets to the server at an address, and its answer back.
 
 A `Transport` passes requests on as they are: no cookie jar, no redirects, no environment, no fields of its own.
-`HttpxTransport` needs nothing but httpx; `ap_resume_shim.http1.WireTransport`, on httptools, is an order of magnitude
+`HttpxTransport` needs nothing but httpx; `ap_resume_shim.http1.Http1Transport`, on httptools, is an order of magnitude
 faster and knows 1xx answers, trailers and upgrades.
 """
 

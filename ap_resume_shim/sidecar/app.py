@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from ap_resume_shim.core.errors import ConfigurationError, GuardMisconfigured, GuardUnavailable
 from ap_resume_shim.guard import Guard, load_guard
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy.app import ReverseProxy
 from ap_resume_shim.proxy.forwarded import Forwarding
@@ -107,7 +107,7 @@ def _proxy(settings: Settings) -> ReverseProxy:
         answer=settings.answer_timeout,
         idle=settings.passed_idle_timeout,
         tls=upstream_tls(settings),
-        transport=WireTransport if settings.transport == "wire" else HttpxTransport,
+        transport=Http1Transport if settings.transport == "wire" else HttpxTransport,
         forwarding=Forwarding(
             keep_host=settings.keep_host,
             via=settings.via,

@@ -1,4 +1,4 @@
-"""Driving a `WireTransport` by hand."""
+"""Driving a `Http1Transport` by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.upstream_exchange import WirePassage
 from ap_resume_shim.proxy.transport import Address, Outgoing
 from tests.support.sockets import read_head
@@ -22,8 +22,8 @@ def request(method: str = "GET", **fields: Any) -> Outgoing:
 
 
 @asynccontextmanager
-async def transport(url: str, **options: Any) -> AsyncIterator[WireTransport]:
-    made = WireTransport(Address.parse(url, **options))
+async def transport(url: str, **options: Any) -> AsyncIterator[Http1Transport]:
+    made = Http1Transport(Address.parse(url, **options))
     try:
         yield made
     finally:
@@ -38,7 +38,7 @@ async def whole(passage: WirePassage) -> bytes:
     return body
 
 
-async def ask(through: WireTransport, outgoing: Outgoing | None = None) -> tuple[int, bytes]:
+async def ask(through: Http1Transport, outgoing: Outgoing | None = None) -> tuple[int, bytes]:
     passage = through.start(outgoing or request())
     try:
         await passage.head()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim import ResumeShim, ReverseProxy
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from tests.support.agent import PROTOCOL, RUN, resume
 from tests.support.serving import serving
@@ -63,7 +63,7 @@ def origin() -> Iterator[Origin]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.parametrize("transport", [HttpxTransport, WireTransport])
+@pytest.mark.parametrize("transport", [HttpxTransport, Http1Transport])
 def test_a_resume_is_never_sent_on_a_connection_that_may_be_closing(transport: Any) -> None:
     with origin() as behind, serving(ResumeShim(ReverseProxy(behind.url, transport=transport), PROTOCOL)) as url:
         answers = [resume(url, "/wait", agent_id="a") for _ in range(25)]

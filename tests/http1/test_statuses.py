@@ -10,7 +10,7 @@ import pytest
 
 from ap_resume_shim import ReverseProxy
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server import Http1Protocol
 from tests.http1.driving import ask, request, transport
 from tests.support.calling import Call, http
@@ -37,7 +37,7 @@ def interim(status: int) -> Script:
 @pytest.mark.parametrize("status", [100, 102, 103, 199])
 async def test_an_interim_answer_does_not_end_the_wait_for_the_answer(status: int) -> None:
     with upstream(interim(status)) as behind:
-        proxy = ReverseProxy(behind.url, answer=0.3, transport=WireTransport)
+        proxy = ReverseProxy(behind.url, answer=0.3, transport=Http1Transport)
         await (call := Call())(proxy, http())
         await proxy.aclose()
         await anyio.sleep(0.01)
@@ -80,7 +80,7 @@ async def test_what_is_no_status_is_a_bad_gateway(status: bytes) -> None:
 def test_a_status_that_nobody_knows_is_passed_on(status: int) -> None:
     with (
         upstream(b"HTTP/1.1 %d Odd\r\ncontent-length: 2\r\n\r\nok" % status) as behind,
-        serving(ReverseProxy(behind.url, transport=WireTransport), http=Http1Protocol) as url,
+        serving(ReverseProxy(behind.url, transport=Http1Transport), http=Http1Protocol) as url,
     ):
         head, _, body = talk(url, GET).partition(b"\r\n\r\n")
     assert (head.split(b" ")[1], body) == (b"%d" % status, b"ok")
@@ -130,7 +130,7 @@ def test_bytes_go_both_ways_after_such_a_101(fields: bytes) -> None:
     wish = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"
     with (
         upstream(script) as behind,
-        serving(ReverseProxy(behind.url, transport=WireTransport), http=Http1Protocol) as url,
+        serving(ReverseProxy(behind.url, transport=Http1Transport), http=Http1Protocol) as url,
     ):
         answer = talk(url, wish + b"you")
     assert answer.startswith(b"HTTP/1.1 101 ")

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message
 
 from ap_resume_shim import ConfigurationError, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server import Http1Protocol
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
@@ -50,7 +50,7 @@ def proxied(stack: str) -> Iterator[Proxied]:
 
     @contextmanager
     def proxied(script: Any = OK, base: str = "", **options: Any) -> Iterator[tuple[str, Upstream]]:
-        transport: Any = {"httpx": HttpxTransport, "wire": WireTransport}[stack]
+        transport: Any = {"httpx": HttpxTransport, "wire": Http1Transport}[stack]
         if stack == "wire":
             options["http"] = Http1Protocol
         proxy = ReverseProxy((behind := stacks.enter_context(upstream(script))).url + base, transport=transport)
@@ -300,7 +300,7 @@ def test_no_answer_is_a_502(proxied: Proxied, answer: bytes) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("transport", [HttpxTransport, WireTransport])
+@pytest.mark.parametrize("transport", [HttpxTransport, Http1Transport])
 async def test_an_answer_that_does_not_begin_in_time_is_a_504(transport: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -12,7 +12,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim, ReverseProxy
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server import Http1Protocol
 from ap_resume_shim.proxy.forwarded import LoopDetected
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
@@ -36,7 +36,7 @@ class Counted:
         await self.app(scope, receive, send)
 
 
-@pytest.fixture(params=[HttpxTransport, WireTransport], ids=["httpx", "wire"])
+@pytest.fixture(params=[HttpxTransport, Http1Transport], ids=["httpx", "wire"])
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Of the proxies."""
     return {"transport": request.param}
@@ -80,7 +80,7 @@ KEY = b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==
 def test_a_websocket_in_a_round_ends_before_there_are_many(protocol: str) -> None:
     with listening() as bound:
         bound.listen()
-        app = Counted(ReverseProxy(f"http://127.0.0.1:{bound.getsockname()[1]}", transport=WireTransport))
+        app = Counted(ReverseProxy(f"http://127.0.0.1:{bound.getsockname()[1]}", transport=Http1Transport))
         options: dict[str, Any] = {"http": Http1Protocol} if protocol == "ours" else {}
         with serving(app, at=bound, **options) as url, connect(url) as client:
             client.sendall(WISH + KEY)

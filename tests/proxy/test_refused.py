@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from ap_resume_shim import ReverseProxy
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server import Http1Protocol
 from tests.support.serving import serving
 from tests.support.sockets import OK, Upstream, talk, upstream
@@ -37,7 +37,7 @@ CODINGS = {
 def proxy(answer: bytes = OK) -> Iterator[tuple[str, Upstream]]:
     with ExitStack() as stack:
         behind = stack.enter_context(upstream(answer))
-        app = ReverseProxy(behind.url, transport=WireTransport)
+        app = ReverseProxy(behind.url, transport=Http1Transport)
         yield stack.enter_context(serving(app, http=Http1Protocol)), behind
 
 

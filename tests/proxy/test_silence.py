@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ap_resume_shim import ResumeShim, ReverseProxy
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server import Http1Protocol
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.sidecar.app import _proxy
@@ -44,14 +44,14 @@ class Silent:
 
 
 @contextmanager
-def proxied(silent: Any, *, transport: Any = WireTransport, **options: Any) -> Iterator[str]:
+def proxied(silent: Any, *, transport: Any = Http1Transport, **options: Any) -> Iterator[str]:
     with upstream(silent) as behind:
         proxy = ReverseProxy(behind.url, transport=transport, **options)
         with serving(proxy, http=Http1Protocol) as url:
             yield url
 
 
-@pytest.mark.parametrize("transport", [HttpxTransport, WireTransport])
+@pytest.mark.parametrize("transport", [HttpxTransport, Http1Transport])
 def test_an_answer_that_is_silent_for_too_long_is_broken_off_on_both_sides(transport: Any) -> None:
     silent = Silent(CHUNKED + b"2\r\nok\r\n")
     with proxied(silent, transport=transport, idle=0.2) as url:

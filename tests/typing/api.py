@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from ap_resume_shim import ConfigurationError, Guard, Limits, MemoryGuard, ResumeError, ResumeShim, ReverseProxy
 from ap_resume_shim.backends import BACKENDS, load_backend
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.http1.client import WireTransport
+from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.proxy.forwarded import Forwarding
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 
@@ -42,7 +42,7 @@ def wrapped(app: ASGIApp) -> ASGIApp:
 async def proxied(network: httpx.AsyncBaseTransport) -> ASGIApp:
     """In front of a server elsewhere."""
     proxy = ReverseProxy("http://127.0.0.1:2024", transport=lambda address: HttpxTransport(address, network))
-    proxy = ReverseProxy("unix:/run/agents.sock", transport=WireTransport, forwarding=Forwarding(via="shim"))
+    proxy = ReverseProxy("unix:/run/agents.sock", transport=Http1Transport, forwarding=Forwarding(via="shim"))
     assert_type(await proxy.aclose(), None)
     return ResumeShim(ReverseProxy("http://127.0.0.1:2024"))
 
