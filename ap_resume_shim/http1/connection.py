@@ -111,9 +111,9 @@ class Connection(asyncio.Protocol):
         if passage is None:
             return
         if self._ends_with_the_connection() and error is None:
-            passage.came_end([])
+            passage.on_response_end([])
             return
-        passage.broke(self._broken(str(error or "it closed the connection")), unheard=not self._heard)
+        passage.on_error(self._broken(str(error or "it closed the connection")), unheard=not self._heard)
 
     def eof_received(self) -> None:
         """Nothing more will come."""
@@ -154,16 +154,16 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._hand_over(passage, len(data))
             if self._over:  # the answer is whole, what came after it is nobody's
-                passage.came_end(self._trailers)
+                passage.on_response_end(self._trailers)
             else:
-                passage.broke(self._broken(f"what it sent is not HTTP: {error.__context__ or error}"))
+                passage.on_error(self._broken(f"what it sent is not HTTP: {error.__context__ or error}"))
             self.abort()
             return
         if self._over:
             self._release()
         elif self._fields > HEAD:
             section = "trailer section" if self._in_body else "head"
-            passage.broke(self._broken(f"the {section} of its answer is larger than {HEAD} bytes"))
+            passage.on_error(self._broken(f"the {section} of its answer is larger than {HEAD} bytes"))
             self.abort()
 
     def _parse_head(self, data: bytes) -> bytes:
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
             return
         keep = self._sent and self._keep and not self.transport.is_closing()
         self._passage = None
-        passage.came_end(self._trailers)
+        passage.on_response_end(self._trailers)
         if not keep:
             self.abort()
             return
@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
     def _hand_over(self, passage: WirePassage, size: int) -> None:
         if self._parts:
             parts, self._parts, self._fields = self._parts, [], 0
-            if not passage.came_body(parts, size) and self._reading:
+            if not passage.on_response_body(parts, size) and self._reading:
                 self._reading = False
                 self.transport.pause_reading()
 

@@ -52,7 +52,7 @@ class Connection(Protocol):
         """The app has returned."""
         ...
 
-    def lingered(self, request: Request) -> None:
+    def on_drained(self, request: Request) -> None:
         """The rest of an answered request came."""
         ...
 
@@ -78,7 +78,7 @@ class Request:
         "ahead",
         "complete",
         "disconnected",
-        "drops",
+        "discard_body",
         "keep_alive",
         "more_body",
         "started",
@@ -92,7 +92,7 @@ class Request:
         self._one_zero = scope["http_version"] == "1.0"
         self.keep_alive = keep_alive
         self.more_body = True
-        self.started = self.complete = self.disconnected = self.drops = False
+        self.started = self.complete = self.disconnected = self.discard_body = False
         self._bodiless = self._chunked = self._trailers = self._dropped = self._told = False
         self._left: int | None = None
         self._held = b""
@@ -137,19 +137,19 @@ class Request:
 
     # The connection's side.
 
-    def took(self, data: bytes) -> None:
+    def on_body(self, data: bytes) -> None:
         """A part of the body came."""
-        if self.drops:
+        if self.discard_body:
             return
         self._chunks.append(data)
         self.ahead += len(data) + OBJECT
         self._wake()
 
-    def took_all(self, trailers: HeaderList) -> None:
+    def on_body_end(self, trailers: HeaderList) -> None:
         """The body is whole."""
         self.more_body, self._after = False, trailers
-        if self.drops:
-            self._connection.lingered(self)
+        if self.discard_body:
+            self._connection.on_drained(self)
         self._wake()
 
     def disconnect(self) -> None:

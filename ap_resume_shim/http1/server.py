@@ -242,7 +242,7 @@ class Http1Protocol(asyncio.Protocol):
         """A part of the body."""
         assert self._newest is not None
         self._fed = 0
-        self._newest.took(data)
+        self._newest.on_body(data)
         if not self._write_paused and self._newest is self._current:
             self._deadline = 0.0
 
@@ -254,7 +254,7 @@ class Http1Protocol(asyncio.Protocol):
         self._in_message, self._fed, self._pieces = False, 0, Pieces()
         if not self._newest.keep_alive:
             self._closing = True
-        self._newest.took_all(self._trailers)
+        self._newest.on_body_end(self._trailers)
 
     # Requests, one after the other.
 
@@ -279,7 +279,7 @@ class Http1Protocol(asyncio.Protocol):
         if self.transport.is_closing():
             return
         if request.more_body:
-            request.drops = True
+            request.discard_body = True
             self._linger(read=request.keep_alive)
         elif not request.keep_alive:
             self.transport.close()
@@ -289,7 +289,7 @@ class Http1Protocol(asyncio.Protocol):
             self._within(self._keep_alive)
             self.resume_reading()
 
-    def lingered(self, request: Request) -> None:
+    def on_drained(self, request: Request) -> None:
         """The rest of an answered request came."""
         self._within(self._keep_alive)
 

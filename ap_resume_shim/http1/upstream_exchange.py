@@ -157,10 +157,10 @@ class WirePassage:
             self._pump = None
             connection.request_is_over()
         except (ClientLeft, UpstreamFailure) as error:
-            self.broke(error)
+            self.on_error(error)
             connection.abort()
         except Exception as error:  # of the server that the client's body comes from
-            self.broke(UpstreamError("The request broke off.", detail=f"The request broke off: {error}."))
+            self.on_error(UpstreamError("The request broke off.", detail=f"The request broke off: {error}."))
             connection.abort()
         finally:
             request.body.done()
@@ -184,14 +184,14 @@ class WirePassage:
         self._heads.append((status, headers))
         self._wake()
 
-    def came_body(self, parts: list[bytes], size: int) -> bool:
+    def on_response_body(self, parts: list[bytes], size: int) -> bool:
         """Parts of the body, `size` bytes or a little more; whether it may go on."""
         self._chunks += parts
         self._size += size
         self._wake()
         return self._size <= AHEAD
 
-    def came_end(self, trailers: HeaderList) -> None:
+    def on_response_end(self, trailers: HeaderList) -> None:
         """The end of the answer; the connection is no longer ours."""
         self.trailers, self._complete, self._connection = trailers, True, None
         if self._pump is not None:
@@ -203,7 +203,7 @@ class WirePassage:
         self._tunnel, self._rest, self._connection, self._complete = transport, rest, None, True
         self._wake()
 
-    def broke(self, error: Exception, *, unheard: bool = False) -> None:
+    def on_error(self, error: Exception, *, unheard: bool = False) -> None:
         """The answer will not be complete; `unheard`: not a byte of it came."""
         self._connection, self._unheard = None, unheard
         if self._error is None:

@@ -109,11 +109,11 @@ def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_bytes_would(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts: list[int] = []
-    took = Request.took
+    on_body = Request.on_body
 
     def counted(self: Request, data: bytes) -> None:
         parts.append(len(data))
-        took(self, data)
+        on_body(self, data)
 
     monkeypatch.setattr(Request, "took", counted)
     app = Hanging()
