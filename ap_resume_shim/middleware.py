@@ -180,7 +180,7 @@ class ResumeShim:
                 del scope[RESUME]
                 await self.app(scope, receive, send)
             else:
-                await self._see_through(resumption, client)
+                await self._run_to_completion(resumption, client)
 
     def _load(self, name: str) -> Dialect:
         return load_backend(name, resume_at=self._resume_at, options=self._options)
@@ -250,7 +250,7 @@ class ResumeShim:
         line.thread_id = resume.thread_id
         return resume, self._ticket(scope, resume)
 
-    async def _see_through(self, resumption: Resumption, client: Client) -> None:
+    async def _run_to_completion(self, resumption: Resumption, client: Client) -> None:
         """Let it run to its end, whatever becomes of the client or of whoever waits here."""
         task = asyncio.create_task(resumption.run())
         self._under_way.add(task)

@@ -169,7 +169,7 @@ class Resumption:
             case Poll(seconds):
                 return await self._poll(seconds)
             case Pause(seconds):
-                return await self._unless_gone(asyncio.sleep(seconds))
+                return await self._wait_or_disconnect(asyncio.sleep(seconds))
             case Recall():
                 kept = await self._arrival.recall()
                 self._line.run_id = None if kept is None else kept.run_id
@@ -203,7 +203,7 @@ class Resumption:
                 return None
             case AwaitCommit():
                 if self._commit is not None:
-                    await self._holding_on(asyncio.wait({self._commit}))
+                    await self._wait_with_keepalive(asyncio.wait({self._commit}))
                 return None
             case MarkRunId(run_id):
                 self._line.run_id = run_id
@@ -214,10 +214,10 @@ class Resumption:
                 return await self._open_exchange(request)
             case ReadBody():
                 with self._line.upstream:
-                    return await self._holding_on(self._open.read())
+                    return await self._wait_with_keepalive(self._open.read())
             case ReadEvents(grace, begun):
                 with self._line.upstream:
-                    return await self._unless_gone(self._read_events(grace, begun))
+                    return await self._wait_or_disconnect(self._read_events(grace, begun))
             case Drain(reframer):
                 return await self._drain(reframer)
             case Answer(reply):
@@ -339,10 +339,10 @@ class Resumption:
 
     async def _read_head(self, exchange: Exchange) -> Response:
         with self._line.upstream:
-            status, headers = await self._holding_on(exchange.head(), leaving=_LEAVING)
+            status, headers = await self._wait_with_keepalive(exchange.head(), leaving=_LEAVING)
             if Response(status).ok:
                 return Response(status, headers)
-            return Response(status, headers, await self._holding_on(exchange.read(), leaving=_LEAVING))
+            return Response(status, headers, await self._wait_with_keepalive(exchange.read(), leaving=_LEAVING))
 
     async def _read_events(self, grace: float | None, begun: Callable[[bytes], bool]) -> bytes | None:
         read = b""
@@ -362,7 +362,7 @@ class Resumption:
         """Read a stream for what it tells; who waits for its end is kept company."""
         while not reframer.over:
             with self._line.upstream:
-                chunk = await self._holding_on(self._open.chunk())
+                chunk = await self._wait_with_keepalive(self._open.chunk())
             if chunk is None:
                 reframer.finish()
                 return
@@ -371,9 +371,9 @@ class Resumption:
 
     async def _poll(self, seconds: float) -> None:
         with self._line.upstream:
-            await self._holding_on(asyncio.sleep(seconds))
+            await self._wait_with_keepalive(asyncio.sleep(seconds))
 
-    async def _holding_on(self, awaitable: Awaitable[T], leaving: float = 0.0) -> T:
+    async def _wait_with_keepalive(self, awaitable: Awaitable[T], leaving: float = 0.0) -> T:
         """Await what may take as long as the agent does; a client that waits for JSON gets white space meanwhile."""
         task = asyncio.ensure_future(awaitable)
         gone = asyncio.create_task(self._client.gone.wait()) if self._cancels else None
@@ -391,13 +391,13 @@ class Resumption:
                     if not task.done():
                         raise ClientGone
                 elif not task.done() and self._deadline > now():
-                    await self._keep_company()
+                    await self._send_keepalive()
             return task.result()
         finally:
             for pending in both:
                 pending.cancel()
 
-    async def _keep_company(self) -> None:
+    async def _send_keepalive(self) -> None:
         """A byte for the client who waits, where one may be put: white space before JSON, a comment in a stream."""
         now = asyncio.get_running_loop().time()
         if now < self._silent_since + self._limits.keepalive:
@@ -414,7 +414,7 @@ class Resumption:
         self._late = True
         return UpstreamTimeout(f"The backend {what}")
 
-    async def _unless_gone(self, awaitable: Awaitable[T]) -> T:
+    async def _wait_or_disconnect(self, awaitable: Awaitable[T]) -> T:
         """Await, unless the client leaves and that matters."""
         if not self._cancels:
             return await awaitable
@@ -470,7 +470,7 @@ class Resumption:
                 try:
                     async with limit:
                         with self._line.upstream:
-                            return await self._unless_gone(asyncio.shield(chunk))
+                            return await self._wait_or_disconnect(asyncio.shield(chunk))
                 except TimeoutError:
                     if not limit.expired():
                         raise  # the app's own
