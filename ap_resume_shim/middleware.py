@@ -70,7 +70,7 @@ class ResumeShim:
     ) -> None:
         """Wrap `app`.
 
-        - `backend`: a name of `ap_resume_shim.backends.BACKENDS`; "auto" asks the server itself; "native" for one
+        - `backend`: a name that `ap-resume-shim backends` lists; "auto" asks the server itself; "native" for one
           that answers the routes by now; a `Dialect`; or the `Path` of a profile.
         - `profile`: the path of a TOML file that describes the backend (`docs/reference/profile.md`), in place of
           `backend`.

@@ -1,7 +1,8 @@
-"""The backends: one file each, a TOML profile where data is enough, a dialect in Python where it is not.
+"""The registry of backends: dialects in Python, one package a family, and profiles in `toml/`; found by scanning.
 
-A package adds its own under the entry point `ap_resume_shim.backends`: a subclass of `Dialect`, by the name that
-`backend=` shall take.
+A family's package exports its dialects in `__all__`. Beside a dialect or a profile stands `<name>.example.json`, its
+recorded example for `explain`. Other packages register a subclass of `Dialect` under the entry point
+`ap_resume_shim.backends`, by the name that `backend=` takes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -25,95 +29,100 @@ logger = logging.getLogger("ap_resume_shim")
 
 ENTRY_POINTS = "ap_resume_shim.backends"
 
-_DIALECTS = {
-    "langgraph": "langgraph:LangGraph",
-    "aegra": "aegra:Aegra",
-    "agno": "agno:Agno",
-    "mastra": "mastra:Mastra",
-    "mastra-agent": "mastra_agent:MastraAgent",
-    "llamaindex": "llamaindex:LlamaIndex",
-    "adk": "adk:Adk",
-    "a2a": "a2a:A2A",
-    "acp": "acp:Acp",
-    "ag-ui": "ag_ui:AgUi",
-}
-_PROFILES = (
-    "agent-protocol",
-    "agntcy",
-    "agentseek",
-    "duragraph",
-    "run-resume",
-    "run-resume-body",
-    "run-resume-wait",
-    "run-resume-stream",
-)
 
-BACKENDS = (*_DIALECTS, *_PROFILES)
-"""The names that `backend=` takes, besides "auto", "native" and those of installed packages."""
+def backend_names() -> tuple[str, ...]:
+    """The names of the backends of this package, which `backend=` takes besides "auto", "native" and installed ones."""
+    return tuple(sorted((*_dialects(), *_profiles())))
 
 
 def load_backend(name: str, *, resume_at: str | None = None, options: Mapping[str, str] | None = None) -> Dialect:
-    """The dialect of that name.
+    """Return the dialect of that name.
 
-    `resume_at` is for backends that are profiles: the place of the answer, as a JSON pointer into the body, such as
-    `/command/resume`. `options` are what a dialect has to be told beside. Raises `ConfigurationError`.
+    `resume_at` is the place of the answer in the body, as a JSON pointer such as `/command/resume`; only profiles take
+    it. `options` are arguments of the dialect's `__init__`. Raises `ConfigurationError`.
     """
-    if name in _PROFILES:
-        source = f"{name.replace('-', '_')}.toml"
-        return _of_profile(files(__package__).joinpath(source).read_text("utf-8"), source, resume_at, options)
+    if name in _profiles():
+        return _profile(_profiles()[name], f"{name}.toml", resume_at, options)
     if resume_at is not None:
         raise ConfigurationError(f"resume_at has no meaning for {name}: its place for the answer is fixed.")
-    return _made(name, _dialect(name), options or {})
+    return _create(name, _dialect(name), options or {})
 
 
 def read_profile(path: str | os.PathLike[str], *, resume_at: str | None = None) -> Dialect:
-    """The dialect that a file describes (`docs/reference/profile.md`). Raises `ConfigurationError`."""
+    """Return the dialect that a file describes (`docs/reference/profile.md`). Raises `ConfigurationError`."""
     try:
         text = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The profile {path} cannot be read: {error}") from None
-    return _of_profile(text, str(path), resume_at, None)
+    return _profile(text, str(path), resume_at, None)
 
 
 def installed() -> dict[str, Any]:
-    """The backends that other packages have added, by name, not loaded yet."""
+    """The entry points of backends in other packages, by name; not loaded yet."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def known_fingerprints() -> dict[str, tuple[Fingerprint, ...]]:
-    """How the backends are told from each other, the more particular first; those of other packages before ours."""
-    found = {}
-    for name in installed():
+    """The fingerprints of all backends by name, in the order in which detection compares them.
+
+    The highest `Dialect.specificity` comes first; of equal ones those of other packages, then by name.
+    """
+    found: dict[str, Dialect] = {}
+    for name in (*installed(), *backend_names()):
         try:
-            found[name] = load_backend(name).fingerprints
-        except ConfigurationError as error:  # of another package, which may be broken: no reason to know none of ours
+            found[name] = found.get(name) or load_backend(name)
+        except ConfigurationError as error:  # a broken package must not prevent the detection of other backends
             logger.warning("%s", error)
-    ours = ("aegra", *(name for name in BACKENDS if name not in _LAST), *_LAST)
-    return {**found, **{name: load_backend(name).fingerprints for name in ours if name not in found}}
+    return {
+        name: dialect.fingerprints for name, dialect in sorted(found.items(), key=lambda item: -item[1].specificity)
+    }
 
 
-_LAST = ("langgraph", "agent-protocol", "a2a")  # agentseek tells LangGraph's version as well
-"""Servers of many kinds have such routes, or such a card, beside their own."""
+def recorded_example(name: str) -> Traversable | None:
+    """The file with the recorded example of a backend of this package; None for other backends."""
+    return next((file for file in _files() if file.name == f"{name}.example.json"), None)
+
+
+@cache
+def _dialects() -> dict[str, type[Dialect]]:
+    packages = (import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__) if found.ispkg)
+    classes = (getattr(package, name) for package in packages for name in package.__all__)
+    return {dialect.name: dialect for dialect in classes}
+
+
+@cache
+def _profiles() -> dict[str, str]:
+    """The text of each profile, by name."""
+    return {
+        file.name.removesuffix(".toml"): file.read_text("utf-8") for file in _files() if file.name.endswith(".toml")
+    }
+
+
+def _files() -> Iterator[Traversable]:
+    """The files of all folders beside this module."""
+    for folder in files(__name__).iterdir():
+        if folder.is_dir():
+            yield from folder.iterdir()
 
 
 def _dialect(name: str) -> Any:
-    if name in _DIALECTS:
-        module, _, attribute = _DIALECTS[name].partition(":")
-        return getattr(import_module(f"{__package__}.{module}"), attribute)
+    if name in _dialects():
+        return _dialects()[name]
     added = installed()
     if name in added:
         try:
             return added[name].load()
         except Exception as error:  # whatever another package raises when it is imported
             raise ConfigurationError(f"The backend {name!r} cannot be loaded: {error!r}") from None
-    near = difflib.get_close_matches(name, (*BACKENDS, *added), n=1)
+    names = (*backend_names(), *added)
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ConfigurationError(
-        f"Unknown backend {name!r}; there are auto, native, {', '.join((*BACKENDS, *added))}.{hint} {ANOTHER_KIND}"
+        f"Unknown backend {name!r}; there are auto, native, {', '.join(names)}.{hint} {ANOTHER_KIND}"
     )
 
 
-def _made(name: str, kind: Any, options: Mapping[str, str]) -> Dialect:
+def _create(name: str, kind: Any, options: Mapping[str, str]) -> Dialect:
     known: Mapping[str, str] = getattr(kind, "options", {})
     for option in options:
         if option not in known:
@@ -122,11 +131,11 @@ def _made(name: str, kind: Any, options: Mapping[str, str]) -> Dialect:
             raise ConfigurationError(f"The backend {name!r} has no option {option!r}.{hint}")
     dialect = kind(**options)
     if not isinstance(dialect, Dialect):
-        raise ConfigurationError(f"The backend {name!r} is no ap_resume_shim.core.dialect.Dialect, but {dialect!r}.")
+        raise ConfigurationError(f"The backend {name!r} is not an ap_resume_shim.dialects.Dialect, but {dialect!r}.")
     return dialect
 
 
-def _of_profile(text: str, source: str, resume_at: str | None, options: Mapping[str, str] | None) -> Dialect:
+def _profile(text: str, source: str, resume_at: str | None, options: Mapping[str, str] | None) -> Dialect:
     if options:
         raise ConfigurationError(f"{source} is a profile, which has no options, but there is {', '.join(options)}.")
-    return ProfileDialect(load_profile(text, source=source), resume_at=resume_at)
+    return ProfileDialect(load_profile(text, source=source, others=_profiles()), resume_at=resume_at)

@@ -167,6 +167,8 @@ class Dialect:
     """In one sentence: what the draft's `thread_id` is on this backend."""
     fingerprints: tuple[Fingerprint, ...] = ()
     """How `auto` tells such a server from others: by any of these."""
+    specificity: int = 0
+    """Which backend `auto` takes where a server matches several: the one with the highest."""
     response_kinds: Mapping[Mode, ResponseKind] = NATIVE
     """What the answer to the request that resumes is, for each mode of the client; `Found.response_kinds` precedes it."""
     options: Mapping[str, str] = {}

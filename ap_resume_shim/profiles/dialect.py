@@ -100,6 +100,7 @@ class ProfileDialect(Dialect):
         if profile.detect is not None:
             openapi = frozenset(map(plain_path, profile.detect.openapi))
             takes = {plain_path(route): frozenset(names) for route, names in profile.detect.takes.items()}
+            self.specificity = profile.detect.specificity
             self.fingerprints = (
                 Fingerprint(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}, takes),
             )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -246,12 +247,16 @@ class DetectTable(_Table):
     """Pointers into `/info` where anything is."""
     takes: dict[str, list[str]] = {}
     """Fields that the body of a route has to know, such as `thread_id` of `POST /runs`."""
+    specificity: int = 0
+    """Which backend `auto` takes where a server matches several: the one with the highest."""
 
 
 class Profile(_Table):
     """The whole file."""
 
     name: str
+    extends: str | None = None
+    """The name of a profile of this package. Its keys and tables hold where this file has none of that name."""
     family: str = "described by a profile"
     thread_is: str
     limits: list[str] = []
@@ -317,15 +322,30 @@ def profile_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ap-resume-shim profile"}
 
 
-def load_profile(text: str, *, source: str = "profile") -> Profile:
-    """Read a profile; raises `ConfigurationError` with the place, and the nearest valid key, of every mistake."""
+def load_profile(text: str, *, source: str = "profile", others: Mapping[str, str] = MappingProxyType({})) -> Profile:
+    """Read a profile. `others` are the texts of the profiles that it may extend, by name.
+
+    Raises `ConfigurationError` with the place of every mistake, and the nearest valid key.
+    """
     try:
-        return Profile.model_validate(tomllib.loads(text))
+        return Profile.model_validate(_extended(tomllib.loads(text), source, others))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source}: {error}") from None
     except ValidationError as error:
         lines = [f"{source}: {_explain(item, text)}" for item in error.errors(include_url=False)]
         raise ConfigurationError("\n".join(lines)) from None
+
+
+def _extended(tables: dict[str, Any], source: str, others: Mapping[str, str]) -> dict[str, Any]:
+    """A profile with the keys and tables of the one that it extends; its own ones replace those of the same name."""
+    base = tables.get("extends")
+    if not isinstance(base, str):
+        return tables
+    if base not in others:
+        near = difflib.get_close_matches(base, others, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(others)) or 'none'}."
+        raise ConfigurationError(f"{source}: extends: unknown profile {base!r}; {hint}")
+    return {**_extended(tomllib.loads(others[base]), base, others), **tables}
 
 
 def _explain(item: Any, text: str) -> str:

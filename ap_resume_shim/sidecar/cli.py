@@ -18,7 +18,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from ap_resume_shim import __version__
-from ap_resume_shim.backends import BACKENDS, installed, load_backend, read_profile
+from ap_resume_shim.backends import backend_names, installed, load_backend, read_profile
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.protocol import Resume, parse
@@ -71,7 +71,7 @@ def list_backends(argv: Sequence[str]) -> None:
     parser.add_argument("--profile", type=Path, metavar="FILE", help="a backend of your own")
     parser.add_argument("--json", action="store_true", help="as JSON")
     given = parser.parse_args(argv)
-    names = given.name or ([] if given.profile else [*BACKENDS, *installed()])
+    names = given.name or ([] if given.profile else [*backend_names(), *installed()])
     dialects = [load_backend(name) for name in names] + ([read_profile(given.profile)] if given.profile else [])
     described = [describe(dialect) for dialect in dialects]
     if given.json:

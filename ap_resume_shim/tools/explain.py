@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from ap_resume_shim.backends import recorded_example
 from ap_resume_shim.core.dialect import Dialect, Lookup
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.flow import resume_flow
@@ -74,8 +74,8 @@ class Sent:
 
 def recorded_answers(name: str) -> RecordedAnswers | None:
     """The recorded answers of a backend of ours; None where there are none."""
-    file = files("ap_resume_shim.backends").joinpath("rehearsals", f"{name}.json")
-    return None if not file.is_file() else read_answers(file.read_text("utf-8"), file.name)
+    file = recorded_example(name)
+    return None if file is None else read_answers(file.read_text("utf-8"), file.name)
 
 
 def read_answers(text: str, source: str) -> RecordedAnswers:

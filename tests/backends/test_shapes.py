@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends import BACKENDS
+from ap_resume_shim.backends import backend_names
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError, UpstreamFailure
 from ap_resume_shim.core.protocol import Mode
@@ -28,7 +28,7 @@ SEED = random.randrange(2**32)
 SHARE = float(os.environ.get("AP_TEST_SHAPES", "0.02"))
 
 
-REHEARSALS = [recorded_case(backend, mode) for backend in BACKENDS for mode in Mode]
+REHEARSALS = [recorded_case(backend, mode) for backend in backend_names() for mode in Mode]
 RECORDINGS = [recorded(recording) for recording in load_all()]
 
 

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from ap_resume_shim.backends import BACKENDS, load_backend
+from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.tools.explain import explain, recorded_answers
@@ -25,7 +25,7 @@ def _is_code(value: object) -> bool:
     return isinstance(value, property | classmethod | staticmethod)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", backend_names())
 def test_a_resume_leaves_no_trace_on_the_dialect(name: str) -> None:
     dialect = load_backend(name)
     before = state(dialect)

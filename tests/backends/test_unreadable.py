@@ -9,13 +9,13 @@ from functools import cache
 
 import pytest
 
-from ap_resume_shim.backends import BACKENDS
+from ap_resume_shim.backends import backend_names
 from ap_resume_shim.core.errors import UpstreamFailure
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Headers, Response
 from tests.backends.playing import Played, play, recorded_case
 
-every_backend = pytest.mark.parametrize("backend", BACKENDS)
+every_backend = pytest.mark.parametrize("backend", backend_names())
 every_mode = pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.name.lower())
 
 PAGE = b"<!doctype html><title>Sign in</title>"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ap_resume_shim.backends import BACKENDS, load_backend
+from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.tools.describe import describe
 from tests.families.subjects import subjects
 from tests.families.test_values import VALUES
@@ -59,7 +59,7 @@ def seen(folder: Path) -> dict[tuple[str, str], dict[str, bool]]:
 def page(found: dict[tuple[str, str], dict[str, bool]]) -> str:
     """The whole page."""
     lines = [HEAD]
-    for name in BACKENDS:
+    for name in backend_names():
         about = describe(load_backend(name))
         modes = " | ".join(mode.partition(":")[0] for mode in about.modes.values())
         refused = ", ".join(f"`{field}`" for field in about.unsupported) or "none"

@@ -578,3 +578,26 @@ def test_a_question_is_pending_under_any_status(status: str) -> None:
     dialect = profile(interrupts='"/session/none"\ninterrupt = "/session/ask"')
     assert look(dialect, {"state": status, "ask": "sure?"})[1].interrupts == (Interrupt(None, "sure?"),)
     assert look(dialect, {"state": status})[1].interrupts == ((NAMELESS,) if status == "interrupted" else ())
+
+
+BASE = """
+name = "base"
+thread_is = "a session"
+lookup.session.request = "GET /sessions/{thread_id}"
+found.status = "/session/state"
+resume = { wait = "POST /sessions/{thread_id}/answer", answer = "/answer", keyed = "never" }
+"""
+EXTENDS = 'name = "mine"\nextends = "base"\nresume = { wait = "POST /answers", answer = "/text" }\n'
+
+
+def test_a_profile_that_extends_another_has_its_tables_and_replaces_whole_ones() -> None:
+    profile = load_profile(EXTENDS, others={"base": BASE})
+    assert (profile.name, profile.thread_is) == ("mine", "a session")
+    assert (profile.resume.wait, profile.resume.answer) == ("POST /answers", "/text")
+    assert profile.resume.keyed == load_profile(BASE.replace(', keyed = "never"', "")).resume.keyed
+
+
+@pytest.mark.parametrize(("others", "hint"), [({"base2": BASE}, "did you mean 'base2'"), ({}, "there are none")])
+def test_a_profile_that_extends_an_unknown_one_is_refused(others: dict[str, str], hint: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"mine\.toml: extends: unknown profile 'base'; {hint}"):
+        load_profile(EXTENDS, source="mine.toml", others=others)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends import BACKENDS, load_backend
+from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.core.dialect import Decision, Found
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.protocol import Mode, Resume, parse
@@ -60,7 +60,7 @@ def sent(name: str, mode: Mode, value: Any = "yes") -> list[Sent]:
 
 
 @pytest.mark.parametrize("mode", list(Mode), ids=MODES.values())
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", backend_names())
 def test_every_backend_has_a_rehearsal_in_which_it_resumes_once(name: str, mode: Mode) -> None:
     value: Any = ANSWERS.get(name, "yes")
     requests = sent(name, mode, value)
@@ -230,7 +230,7 @@ class Arming(ProfileDialect):
 
 
 def test_what_prepares_a_thread_is_shown_and_not_sent() -> None:
-    dialect = Arming(load_profile(files("ap_resume_shim.backends").joinpath("agent_protocol.toml").read_text()))
+    dialect = Arming(load_profile(files("ap_resume_shim.backends").joinpath("toml", "agent-protocol.toml").read_text()))
     resume = parse(b'{"thread_id": "t", "input": "yes"}', Mode.WAIT, now=NOW, nonce="n")
     agent = Agent()
     with closing(Live(resume, dialect, agent)) as live:
@@ -281,9 +281,9 @@ def test_answers_that_are_none_are_refused(text: str, says: str, tmp_path: Path)
 def test_backends_are_listed_with_what_they_can(capsys: pytest.CaptureFixture[str]) -> None:
     main(["backends"])
     listed = capsys.readouterr().out
-    assert [line.split(":")[0] for line in listed.splitlines() if line and line[0] != " "] == list(BACKENDS)
+    assert [line.split(":")[0] for line in listed.splitlines() if line and line[0] != " "] == list(backend_names())
     for what in ("thread_id", "background", "wait", "stream"):
-        assert listed.count(f"\n  {what} ") == len(BACKENDS)
+        assert listed.count(f"\n  {what} ") == len(backend_names())
     assert "derived: " in listed
 
 

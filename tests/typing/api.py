@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from ap_resume_shim import ConfigurationError, Guard, Limits, MemoryGuard, ResumeError, ResumeShim, ReverseProxy
-from ap_resume_shim.backends import BACKENDS, load_backend
+from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.proxy.forwarded import Forwarding
@@ -49,7 +49,7 @@ async def proxied(network: httpx.AsyncBaseTransport) -> ASGIApp:
 
 def told(app: ASGIApp) -> ASGIApp:
     """By a dialect, and with what may go wrong."""
-    dialect: Dialect = load_backend(BACKENDS[0])
+    dialect: Dialect = load_backend(backend_names()[0])
     guard: Guard = MemoryGuard()
     try:
         return ResumeShim(app, dialect, guard=guard)

@@ -60,6 +60,7 @@ class A2A(Dialect):
     name = "a2a"
     family = "a message to the task that waits"
     thread_is = "The context's id, `contextId`; a run is a task of it."
+    specificity = -3  # servers of other kinds may have a card beside their own API
     fingerprints = (Fingerprint(card=True),)
     options = {
         "card": f"the path of the agent's card; default: `{wire.CARD}`",

@@ -1,1 +1,5 @@
-"""acp."""
+"""ACP, the Agent Communication Protocol."""
+
+from ap_resume_shim.backends.acp.dialect import Acp
+
+__all__ = ["Acp"]

@@ -1,1 +1,5 @@
-"""adk."""
+"""Google's Agent Development Kit: `adk api_server`."""
+
+from ap_resume_shim.backends.adk.dialect import Adk
+
+__all__ = ["Adk"]

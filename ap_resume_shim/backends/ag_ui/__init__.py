@@ -1,1 +1,5 @@
-"""ag_ui."""
+"""AG-UI: one endpoint that runs an agent and streams its events."""
+
+from ap_resume_shim.backends.ag_ui.dialect import AgUi
+
+__all__ = ["AgUi"]

@@ -1,1 +1,5 @@
-"""agno."""
+"""Agno's AgentOS."""
+
+from ap_resume_shim.backends.agno.dialect import Agno
+
+__all__ = ["Agno"]

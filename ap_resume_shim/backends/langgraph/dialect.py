@@ -66,6 +66,7 @@ class LangGraph(Dialect):
     name = "langgraph"
     thread_is = "The thread's own id: a UUID of `/threads`."
     family = "a command in the create-run body"
+    specificity = -1  # other servers of this API report LangGraph's version as well as their own
     fingerprints = (
         Fingerprint(info={"/langgraph_py_version": None}),
         Fingerprint(info={"/langgraph_js_version": None}),
