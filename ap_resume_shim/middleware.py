@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ap_resume_shim._shutdown import end, is_shutdown
 from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
+from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ShuttingDown, UpstreamUnrecognised
 from ap_resume_shim.core.flow import resume_flow
@@ -25,7 +26,7 @@ from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
 from ap_resume_shim.runtime.driver import Resumption
-from ap_resume_shim.runtime.exchange import NOBODY, SYNTHESISED, ask, escape, route_path
+from ap_resume_shim.runtime.exchange import NOBODY, ask
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.offload import LARGE, offload
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine

@@ -1,10 +1,11 @@
-"""Who may import whom."""
+"""Who may import whom: one row a folder. Everything that a row does not name is forbidden."""
 
 from __future__ import annotations
 
 import ast
 import re
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,156 +13,113 @@ import pytest
 import ap_resume_shim
 
 ROOT = Path(ap_resume_shim.__file__).parent
-MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
-US = "ap_resume_shim"
-SHELL = (
-    "forwarding",
-    "health",
-    "lines",
-    "logs",
-    "tracing",
-    "middleware",
-    "upstream",
-    "bodies",
-    "driving",
-    "offload",
-    "resumption",
-    "replies",
-    "closing",
-    "watching",
-    "describing",
-    "explaining",
-    "assuming",
-    "guard.__init__",
-    "guard.arrival",
-    "guard.memory",
-    "guard.clock",
-    "guard.fallback",
-    "guard.ledger",
-    "guard.outbox",
-    "guard.contents",
-    "guard.sealing",
-    "guard.redis",
-    "guard.redis_arrival",
-    "guard.redis_faults",
-    "guard.redis_ledger",
-    "guard.scripts",
-)
-SIDECAR = {f"{US}.{name}" for name in ("settings", "sources", "assembly", "sockets", "serving", "cli")}
+MODULES = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path for path in ROOT.rglob("*.py")}
+
+MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
+    # folder: (our folders, libraries)
+    "core": (set(), {"pydantic"}),
+    "profiles": ({"core"}, {"pydantic"}),
+    "backends": ({"core", "profiles"}, set()),
+    "dialects": ({"core", "profiles", "backends"}, set()),
+    "_shutdown": (set(), set()),
+    "guard": ({"core", "_shutdown"}, {"redis", "cryptography"}),
+    "runtime": ({"core", "guard"}, {"starlette", "pythonjsonlogger"}),
+    "middleware": ({"_shutdown", "core", "backends", "guard", "runtime"}, {"starlette"}),
+    "proxy": ({"core", "_shutdown"}, {"starlette", "httpx", "anyio", "websockets"}),
+    "http1": ({"core", "proxy"}, {"starlette", "httptools", "uvicorn"}),
+    "tools": ({"core", "profiles", "backends", "runtime"}, {"starlette"}),
+    "__init__": ({"core", "guard", "runtime", "middleware", "proxy", "http1"}, set()),
+    "sidecar": (
+        {
+            "__init__",
+            "_shutdown",
+            "core",
+            "profiles",
+            "backends",
+            "guard",
+            "runtime",
+            "middleware",
+            "proxy",
+            "http1",
+            "tools",
+        },
+        {"starlette", "uvicorn", "pydantic", "pydantic_core", "pydantic_settings"},
+    ),
+    "__main__": ({"sidecar"}, set()),
+}
+PURE = ("core", "profiles", "backends")
 IMPURE = {"asyncio", "time", "random", "os", "logging", "secrets", "threading", "socket", "subprocess"}
+REGISTRY = "backends.__init__"
+"""It reads files and entry points, so that no dialect has to."""
+
+
+def folder(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def imports(module: str) -> set[str]:
-    """What a module imports: our own modules by their full names, others by their first."""
+    """What a module imports: our own modules without the package's name, others by their first name."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: imports are absolute"
-            whole = {f"{node.module}.{alias.name}" for alias in node.names}
-            found.update(whole & set(MODULES) or {str(node.module)})
-    return {name if name.split(".")[0] == US else name.split(".")[0] for name in found}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {name.removeprefix("ap_resume_shim.") for name in found if name.startswith("ap_resume_shim.")}
+    theirs = {name.partition(".")[0] for name in found if not name.startswith("ap_resume_shim")}
+    return {name if folder(name) in MAY_IMPORT else f"__init__.{name}" for name in ours} | theirs
 
 
-def below(package: str) -> list[str]:
-    return sorted(module for module in MODULES if f"{module}.".startswith(f"{US}.{package}."))
+def test_every_folder_has_a_row_and_the_rows_have_no_circle() -> None:
+    assert {folder(module) for module in MODULES} == set(MAY_IMPORT)
+    tuple(TopologicalSorter({name: ours for name, (ours, _) in MAY_IMPORT.items()}).static_order())
 
 
-def strangers(module: str, *ours: str) -> set[str]:
-    """Modules of ours that a module imports, but for those that it may."""
-    return {n for n in imports(module) if n.startswith(US) and not n.startswith(tuple(f"{US}.{name}" for name in ours))}
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_what_its_folder_may(module: str) -> None:
+    ours, theirs = MAY_IMPORT[folder(module)]
+    allowed = ours | theirs | {folder(module)} | set(sys.stdlib_module_names)
+    assert {folder(name) for name in imports(module)} <= allowed
 
 
-def makes_no_ids(module: str) -> bool:
-    """Whether a module uses no UUID but those that follow from a name."""
-    return not re.search(r"\buuid[1467]\b", MODULES[module].read_text("utf-8"))
-
-
-@pytest.mark.parametrize("module", below("core"))
-def test_the_core_is_pure(module: str) -> None:
-    others = {name for name in imports(module) if not name.startswith(f"{US}.core.")}
-    assert others <= (set(sys.stdlib_module_names) | {"pydantic"}) - IMPURE
-    assert makes_no_ids(module)
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if folder(name) in PURE and name != REGISTRY))
+def test_a_pure_module_has_no_clock_no_loop_and_makes_no_ids(module: str) -> None:
+    text = MODULES[module].read_text("utf-8")
+    assert not {folder(name) for name in imports(module)} & IMPURE
+    assert not re.search(r"\buuid[1467]\b", text)
     asynchronous = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
-    assert not [node for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, asynchronous)]
+    assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, asynchronous)]
 
 
-@pytest.mark.parametrize("module", [name for name in below("backends") if name != f"{US}.backends.__init__"])
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if re.match(r"backends\.\w+\.", name)))
 def test_no_backend_imports_another(module: str) -> None:
-    family = module.rpartition(".")[2].split("_")[0]
-    assert not strangers(module, "core.", f"backends.{'langgraph' if family == 'aegra' else family}_")
-    assert imports(module) <= set(sys.stdlib_module_names) - IMPURE | {n for n in imports(module) if n.startswith(US)}
-    assert makes_no_ids(module)
-
-
-@pytest.mark.parametrize("module", [f"{US}.{name}" for name in SHELL])
-def test_the_shell_does_not_know_where_the_backend_is(module: str) -> None:
-    assert not imports(module) & {"httpx", f"{US}.proxy", f"{US}.cli"}
-
-
-def test_what_writes_a_line_knows_nothing_of_what_stands_in_it() -> None:
-    assert not strangers(f"{US}.lines")
-    assert not strangers(f"{US}.tracing")
-
-
-def test_the_proxy_knows_nothing_of_resumes() -> None:
-    ours = ("closing", "core.errors", "core.strictjson", "extensions", "forwarding", "hops", "transports", "upstream")
-    assert not strangers(f"{US}.proxy", *ours, "clients", "loops", "websocket")
-    assert not strangers(f"{US}.clients", "extensions", "hops", "transports")
-    assert not strangers(f"{US}.loops", "forwarding")
-    assert not strangers(f"{US}.websocket", "core.errors", "core.strictjson", "transports")
-
-
-@pytest.mark.parametrize("module", below("transports"))
-def test_a_transport_knows_nothing_but_its_seam(module: str) -> None:
-    assert not strangers(module, "core.errors", "transports")
-
-
-@pytest.mark.parametrize("module", below("wire"))
-def test_the_wire_knows_nothing_of_resumes(module: str) -> None:
-    assert not strangers(module, "core.errors", "extensions", "replies", "transports", "wire")
-
-
-@pytest.mark.parametrize("module", ["hops", "extensions", "wire.heads", "wire.pieces"])
-def test_what_is_said_of_heads_is_pure(module: str) -> None:
-    assert not imports(f"{US}.{module}") & (IMPURE | {"starlette"})
+    family = ".".join(module.split(".")[:2])
+    assert not [name for name in imports(module) if folder(name) == "backends" and not name.startswith(f"{family}.")]
 
 
 @pytest.mark.parametrize(
     ("library", "modules"),
     [
-        ("httpx", ["transports.httpx"]),
-        ("websockets", ["websocket"]),
+        ("httpx", ["proxy.httpx_transport"]),
+        ("websockets", ["proxy.websocket"]),
         ("redis", ["guard.redis", "guard.redis_faults"]),
         ("cryptography", ["guard.sealing"]),
     ],
 )
 def test_a_library_is_imported_in_one_place(library: str, modules: list[str]) -> None:
-    assert [name for name in sorted(MODULES) if library in imports(name)] == [f"{US}.{module}" for module in modules]
+    assert [name for name in sorted(MODULES) if library in imports(name)] == modules
 
 
-def test_bodies_and_flows_are_handled_apart_from_all_else() -> None:
-    assert not strangers(f"{US}.offload")
-    for module in ("bodies", "driving"):
-        assert not strangers(f"{US}.{module}", "core.", "offload")
+def test_the_top_level_has_five_modules() -> None:
+    top = {name for name in MODULES if "." not in name}
+    assert top == {"__init__", "__main__", "_shutdown", "dialects", "middleware"}
 
 
-def test_the_command_line_is_imported_by_main_alone() -> None:
-    assert [module for module in sorted(MODULES) if f"{US}.cli" in imports(module)] == [f"{US}.__main__"]
+INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!dialects\b|proxy import|guard import)")
 
 
-def test_the_sidecar_is_imported_by_itself_and_main_alone() -> None:
-    assert [module for module in sorted(MODULES) if imports(module) & SIDECAR and module not in SIDECAR] == [
-        f"{US}.__main__"
-    ]
-
-
-def test_settings_know_nothing_of_what_is_made_of_them() -> None:
-    assert not strangers(f"{US}.settings", "backends", "core.errors", "core.idempotency", "guard.memory")
-    assert not strangers(f"{US}.sources", "core.errors", "settings")
-
-
-@pytest.mark.parametrize("module", below("guard"))
-def test_a_guard_knows_nothing_of_http(module: str) -> None:
-    assert not strangers(module, "closing", "core.errors", "core.exchange", "core.strictjson", "guard")
+def test_docs_and_the_typing_test_import_the_public_api_alone() -> None:
+    project = ROOT.parent
+    pages = [*project.glob("*.md"), *(project / "docs").rglob("*.md"), project / "tests/typing/api.py"]
+    assert not [str(page) for page in pages if INTERNAL.search(page.read_text("utf-8"))]

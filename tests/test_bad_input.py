@@ -165,7 +165,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from ap_resume_shim import ResumeShim
-from tests.shell.agent import PROTOCOL, Agent
+from tests.support.agent import PROTOCOL, Agent
 from tests.serving import listening
 
 def peak(request):

@@ -13,9 +13,9 @@ from starlette.types import Message, Scope
 
 from ap_resume_shim import ConfigurationError, Limits, ResumeShim
 from ap_resume_shim.backends import load_backend
+from ap_resume_shim.core.asgi import escape
 from ap_resume_shim.core.errors import UpstreamRefused
 from ap_resume_shim.runtime import bodies
-from ap_resume_shim.runtime.exchange import escape
 from tests.support.agent import Agent, reply, resume
 from tests.support.calling import Call, Recorder, http
 from tests.support.serving import serving

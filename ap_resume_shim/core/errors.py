@@ -338,3 +338,10 @@ class ShutDown(UpstreamFailure):
 
 class ConfigurationError(ValueError):
     """The shim was set up wrongly: raised where it is set up, never an answer to a client."""
+
+
+class Broken(Exception):
+    """An answer had begun and cannot be completed: it has to look broken, so this is raised through the server."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"the answer was broken off: {cause}")

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ap_resume_shim.core.asgi import AFTER, EARLY_HINT, TRAILERS
-from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.errors import Broken, ResumeError
 from ap_resume_shim.http1.ends import reset
 from ap_resume_shim.http1.head import HeaderList, head, plain
-from ap_resume_shim.runtime.client import Broken
 
 if TYPE_CHECKING:
     from starlette.types import Message, Scope

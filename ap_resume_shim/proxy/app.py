@@ -12,7 +12,17 @@ from urllib.parse import unquote
 
 from ap_resume_shim._shutdown import close_with_the_loop
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.asgi import EARLY_HINT, TARGET, TRAILERS, TUNNEL, extensions
+from ap_resume_shim.core.asgi import (
+    EARLY_HINT,
+    FENCE,
+    SYNTHESISED,
+    TARGET,
+    TRAILERS,
+    TUNNEL,
+    escape,
+    extensions,
+    mounted_at,
+)
 from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure
 from ap_resume_shim.proxy.downstream import Client, Young
 from ap_resume_shim.proxy.forwarded import Forwarding, LoopDetected
@@ -28,7 +38,6 @@ from ap_resume_shim.proxy.transport import (
     UpstreamExchange,
     too_slow,
 )
-from ap_resume_shim.runtime.exchange import FENCE, SYNTHESISED, escape, mounted_at
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send

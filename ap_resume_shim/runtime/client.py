@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.errors import Broken, ResumeError
 from ap_resume_shim.core.steps import Headers, Reply
 from ap_resume_shim.runtime.log_lines import cut, printable
 from ap_resume_shim.runtime.resume_log import BROKEN, CLIENT_LEFT, COMPLETE, CUT, UNANSWERED
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("ap_resume_shim")
-
-
-class Broken(Exception):
-    """An answer had begun and cannot be completed: it has to look broken, so this is raised through the server."""
-
-    def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"the answer was broken off: {cause}")
 
 
 class Client:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
 
+from ap_resume_shim.core.asgi import HEADS, SYNTHESISED
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.runtime.exchange import HEADS, SYNTHESISED, Exchange
+from ap_resume_shim.runtime.exchange import Exchange
 from ap_resume_shim.runtime.resume_log import RESUME
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from ap_resume_shim.core import sse
+from ap_resume_shim.core.asgi import FENCE
 from ap_resume_shim.core.errors import (
+    Broken,
     HoldLapsed,
     ResumeError,
     ShutDown,
@@ -65,7 +67,7 @@ from ap_resume_shim.core.steps import (
 )
 from ap_resume_shim.runtime import client as replies
 from ap_resume_shim.runtime import resume_log as logs
-from ap_resume_shim.runtime.exchange import FENCE, Exchange, ask, peek, synthesise
+from ap_resume_shim.runtime.exchange import Exchange, ask, peek, synthesise
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.stepping import drive
 
@@ -452,7 +454,7 @@ class Resumption:
                 failure.metadata["resume_state"] = "consumed"
                 await self._client.send_bytes(sse.encode("error", failure.body()))
             if isinstance(error, ResumeError):
-                raise replies.Broken(error) from error
+                raise Broken(error) from error
             raise
         await self._client.finish()
         if reframer.over:

@@ -10,9 +10,10 @@ import asyncio
 import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from ap_resume_shim.core import sse
+from ap_resume_shim.core.asgi import HEADS, SYNTHESISED, escape, mounted_at, shown_path
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure, UpstreamTimeout
 from ap_resume_shim.core.steps import Headers, ReadUntilIdle, Request, Response
 from ap_resume_shim.runtime.log_lines import cut, milliseconds, printable, write
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ap_resume_shim")
 requests = logging.getLogger("ap_resume_shim.runtime.exchange")
-
-SYNTHESISED = "ap_resume_shim"
-"""The scope key of requests that the shim made: they are never resumes, and failures are raised, not answered."""
-
-FENCE = "ap_resume_shim.fence"
-"""The scope key of a callable to be called before the first byte of a resume goes out: raises if it must not."""
-
-HEADS = "ap_resume_shim.heads"
-"""The scope key of a callable that gets the header fields of each answer to a request that the shim made."""
 
 NOBODY: dict[str, Any] = {
     "type": "http",
@@ -101,33 +93,6 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
             made[name] = dict(scope[name])
     made[SYNTHESISED] = True
     return made
-
-
-def mounted_at(root: str, path: str) -> str:
-    """The part of `root_path` that `path` begins with: all of it, its last segments, or nothing.
-
-    The ASGI specification puts all of it there, as uvicorn does. Others (hypercorn, daphne, granian,
-    `FastAPI(root_path=...)`) leave out what a proxy in front has removed, and a mount in their apps adds its own part.
-    """
-    ends = (root[at:] for at, character in enumerate(root) if at == 0 or character == "/")
-    return next((end for end in ends if f"{path}/".startswith(f"{end}/")), "")
-
-
-def route_path(scope: Scope) -> str:
-    """The path below what is mounted."""
-    path: str = scope["path"]
-    return path[len(mounted_at(scope.get("root_path", ""), path)) :]
-
-
-def shown_path(scope: Scope) -> str:
-    """The path as the client wrote it, without the query, in which tokens live: for logs."""
-    raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
-    return raw.partition(b"?")[0].decode("latin-1")
-
-
-def escape(path: str) -> str:
-    """A path as it stands in a URL; ASGI gives `path` and `root_path` decoded."""
-    return quote(path, safe="/:@!$&'()*+,;=~")
 
 
 _RUNNING: set[asyncio.Task[None]] = set()

@@ -12,9 +12,8 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from ap_resume_shim.core.asgi import TUNNEL
+from ap_resume_shim.core.asgi import TUNNEL, shown_path
 from ap_resume_shim.core.errors import ResumeError
-from ap_resume_shim.runtime.exchange import shown_path
 from ap_resume_shim.runtime.log_lines import Stopwatch, milliseconds, printable, write
 from ap_resume_shim.runtime.trace_context import request_id, trace_id
 

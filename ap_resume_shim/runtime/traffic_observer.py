@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ap_resume_shim.core.asgi import route_path
 from ap_resume_shim.core.dialect import Dialect, Note, Observer
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.steps import Entry
 from ap_resume_shim.guard.contents import owned, seen_by
-from ap_resume_shim.runtime.exchange import route_path
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

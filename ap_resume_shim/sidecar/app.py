@@ -107,7 +107,7 @@ def _proxy(settings: Settings) -> ReverseProxy:
         answer=settings.answer_timeout,
         idle=settings.passed_idle_timeout,
         tls=upstream_tls(settings),
-        transport=Http1Transport if settings.transport == "wire" else HttpxTransport,
+        transport=Http1Transport if settings.transport == "http1" else HttpxTransport,
         forwarding=Forwarding(
             keep_host=settings.keep_host,
             via=settings.via,

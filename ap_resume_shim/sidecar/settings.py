@@ -108,9 +108,9 @@ class Upstream(_Group):
         Field(description="seconds of silence in an answer or upgraded connection that passes; without it, no limit"),
     ] = None
     transport: Annotated[
-        Literal["wire", "httpx"],
-        Field(description="client for the server: wire (fast; 1xx answers, trailers, upgrades) or httpx"),
-    ] = "wire"
+        Literal["http1", "httpx"],
+        Field(description="client for the server: http1 (fast; 1xx answers, trailers, upgrades) or httpx"),
+    ] = "http1"
     keep_host: Annotated[bool, Field(description="pass the client's Host on; else the server's own address")] = True
     via: Annotated[
         str | None, Field(description="name for the Via field; a request that has it already is a loop: 508")

@@ -552,7 +552,7 @@ def test_the_run_that_was_paused_goes_on() -> None:
     assert (joined.target, joined.body) == ("/agents/helper/runs/r1/resume", f"session_id={THREAD}".encode())
 
 
-@pytest.mark.parametrize("memory", [None, Place("agents", "helper", "another")])
+@pytest.mark.parametrize("context", [None, Place("agents", "helper", "another")])
 def test_where_another_run_is_cannot_be_told(context: Place | None) -> None:
     started = Started("r1", context=context)
     assert AGNO.run(resume(), started) is None

@@ -114,7 +114,9 @@ def test_json_that_is_cut_short_was_taken_where_the_head_proves_that(backend: st
 @pytest.mark.parametrize(
     "body", [b'{"a": 1}', b"<html>\n\n</html>\n\n", b": nothing\n\n"], ids=["object", "page", "comment"]
 )
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if recorded_case(name, Mode.WAIT).dialect.starts_runs])
+@pytest.mark.parametrize(
+    "backend", [name for name in backend_names() if recorded_case(name, Mode.WAIT).dialect.starts_runs]
+)
 def test_an_answer_that_names_no_run_is_not_taken_for_one_of_the_run_before(
     backend: str, mode: Mode, body: bytes
 ) -> None:

@@ -37,7 +37,7 @@ LEAN: dict[str, Any] = {"server_header": False, "date_header": False, "proxy_hea
 Proxied = Callable[..., AbstractContextManager[tuple[str, Upstream]]]
 
 
-@pytest.fixture(params=["httpx", "wire"])
+@pytest.fixture(params=["httpx", "http1"])
 def stack(request: pytest.FixtureRequest) -> str:
     """Who speaks HTTP on both sides: uvicorn and httpx, or what is ours."""
     made: str = request.param
@@ -50,8 +50,8 @@ def proxied(stack: str) -> Iterator[Proxied]:
 
     @contextmanager
     def proxied(script: Any = OK, base: str = "", **options: Any) -> Iterator[tuple[str, Upstream]]:
-        transport: Any = {"httpx": HttpxTransport, "wire": Http1Transport}[stack]
-        if stack == "wire":
+        transport: Any = {"httpx": HttpxTransport, "http1": Http1Transport}[stack]
+        if stack == "http1":
             options["http"] = Http1Protocol
         proxy = ReverseProxy((behind := stacks.enter_context(upstream(script))).url + base, transport=transport)
         with serving(proxy, **LEAN, **options) as url:
@@ -113,7 +113,7 @@ def test_headers_of_one_connection_do_not_go_on(proxied: Proxied, stack: str) ->
     hops = [b"keep-alive: 5", b"te: trailers", b"proxy-connection: x", b"x-hop: 1", b"upgrade: h2c", b"x-b: 2"]
     with proxied(http="h11", ws="none") as (url, behind):
         talk(url, get(b"/", b"connection: close, X-Hop", *hops))
-    mine = [b"connection: TE", b"te: trailers"] if stack == "wire" else []  # asked of the server by the proxy itself
+    mine = [b"connection: TE", b"te: trailers"] if stack == "http1" else []  # asked of the server by the proxy itself
     assert behind.lines[1:] == [b"host: here", b"x-b: 2", *mine]
 
 
@@ -241,7 +241,7 @@ def test_a_client_that_leaves_an_idle_answer_is_noticed_upstream(proxied: Proxie
         assert eventually(lambda: closed == [True])
 
 
-@pytest.mark.parametrize("stack", ["wire"], indirect=True)
+@pytest.mark.parametrize("stack", ["http1"], indirect=True)
 @pytest.mark.parametrize("idle", [True, False], ids=["idle", "running"])
 def test_a_client_that_leaves_an_answer_that_did_not_wait_for_its_body_is_noticed_upstream(
     proxied: Proxied, idle: bool

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core.errors import InvalidRequest, ResumeInProgress, UpstreamRefused
+from ap_resume_shim.core.errors import Broken, InvalidRequest, ResumeInProgress, UpstreamRefused
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.runtime.client import Broken, Client
+from ap_resume_shim.runtime.client import Client
 from tests.support.calling import Call, http
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import Limits, ResumeShim, ReverseProxy
+from ap_resume_shim.core.errors import Broken
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
-from ap_resume_shim.runtime.client import Broken
 from tests.support.agent import (
     METADATA,
     PROTOCOL,

@@ -392,7 +392,7 @@ def test_a_key_may_have_a_password(server: Server, authority: Authority) -> None
         assert get(f"{shim.url}/x", verify=trusting(authority)).status_code == 200
 
 
-@pytest.mark.parametrize("transport", ["wire", "httpx"])
+@pytest.mark.parametrize("transport", ["http1", "httpx"])
 def test_the_server_is_trusted_by_its_authority(
     server: Server, authority: Authority, stranger: Authority, pair: Pair, transport: str
 ) -> None:
@@ -404,7 +404,7 @@ def test_the_server_is_trusted_by_its_authority(
                 assert get(f"{shim.url}/x").status_code == expected
 
 
-@pytest.mark.parametrize("transport", ["wire", "httpx"])
+@pytest.mark.parametrize("transport", ["http1", "httpx"])
 def test_the_server_is_shown_a_certificate(server: Server, authority: Authority, pair: Pair, transport: str) -> None:
     options: dict[str, Any] = {"ssl_ca_certs": authority.certificate, "ssl_cert_reqs": ssl.CERT_REQUIRED}
     client = authority.pair("client")

@@ -11,12 +11,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
-from ap_resume_shim import ConfigurationError, Guard, Limits, MemoryGuard, ResumeError, ResumeShim, ReverseProxy
-from ap_resume_shim.backends import backend_names, load_backend
-from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.proxy.forwarded import Forwarding
-from ap_resume_shim.proxy.httpx_transport import HttpxTransport
+from ap_resume_shim import (
+    ConfigurationError,
+    Guard,
+    Http1Transport,
+    Limits,
+    MemoryGuard,
+    ResumeError,
+    ResumeShim,
+    ReverseProxy,
+)
+from ap_resume_shim.dialects import Dialect, backend_names, load_backend
+from ap_resume_shim.proxy import Forwarding, HttpxTransport
 
 
 def added(starlette: Starlette, fastapi: FastAPI) -> None:

@@ -1,0 +1,73 @@
+"""The public API for dialects in other packages: `docs/how-to/add-a-backend.md` shows one.
+
+Modules below `core`, `profiles` and `backends` are internal: import these names from here.
+"""
+
+from ap_resume_shim.backends import backend_names, load_backend, read_profile
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.dialect import (
+    Answers,
+    Continue,
+    Decision,
+    Dialect,
+    Fingerprint,
+    Found,
+    Lookup,
+    Note,
+    Observer,
+    ResponseKind,
+    Started,
+)
+from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.steps import (
+    Ask,
+    Ended,
+    Entry,
+    Pause,
+    ReadLedger,
+    ReadUntilIdle,
+    Reframer,
+    Request,
+    Response,
+    segment,
+)
+from ap_resume_shim.profiles.dialect import ProfileDialect
+from ap_resume_shim.profiles.schema import load_profile
+
+__all__ = [
+    "Answers",
+    "Ask",
+    "Continue",
+    "Decision",
+    "Dialect",
+    "Ended",
+    "Entry",
+    "Fingerprint",
+    "Found",
+    "Interrupt",
+    "Lookup",
+    "Mode",
+    "Note",
+    "Observer",
+    "Pause",
+    "ProfileDialect",
+    "ReadLedger",
+    "ReadUntilIdle",
+    "Reframer",
+    "Request",
+    "Response",
+    "ResponseKind",
+    "Resume",
+    "Rule",
+    "Started",
+    "backend_names",
+    "load_backend",
+    "load_profile",
+    "read_lookup",
+    "read_profile",
+    "read_refusal",
+    "segment",
+    "sse",
+]
