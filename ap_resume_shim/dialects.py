@@ -19,22 +19,13 @@ from ap_resume_shim.core.dialect import (
     Started,
 )
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import (
-    Ask,
-    Ended,
-    Entry,
-    Pause,
-    ReadLedger,
-    ReadUntilIdle,
-    Reframer,
-    Request,
-    Response,
-    segment,
-)
+from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.steps import Ask, Entry, Pause, ReadLedger, ReadUntilIdle, Steps
 from ap_resume_shim.profiles.dialect import ProfileDialect
-from ap_resume_shim.profiles.schema import load_profile
+from ap_resume_shim.profiles.loading import load_profile
 
 __all__ = [
     "Answers",
@@ -62,6 +53,7 @@ __all__ = [
     "Resume",
     "Rule",
     "Started",
+    "Steps",
     "backend_names",
     "load_backend",
     "load_profile",

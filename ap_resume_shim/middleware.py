@@ -18,9 +18,11 @@ from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ShuttingDown, UpstreamUnrecognised
 from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
-from ap_resume_shim.core.steps import ClientGone, Request, Settings
+from ap_resume_shim.core.steps import ClientGone
 from ap_resume_shim.guard import Guard, ResumeKey, load_guard
 from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
@@ -53,7 +55,7 @@ class ResumeShim:
     def __init__(
         self,
         app: ASGIApp,
-        backend: str | Dialect | os.PathLike[str] = "auto",
+        backend: str | Dialect[Any] | os.PathLike[str] = "auto",
         *,
         profile: str | os.PathLike[str] | None = None,
         resume_at: str | None = None,
@@ -103,14 +105,14 @@ class ResumeShim:
         self._credentials, self._share_ledger = tuple(credentials), share_ledger
         self._limits = limits or Limits()
         self._bodies = Bodies(self._limits.body, self._limits.bodies)
-        self._settings = Settings(
+        self._settings = FlowSettings(
             settle=settle,
             commit_timeout=self._limits.commit,
             typed_answers=typed_answers == "check",
             lenient=lenient,
         )
         self._resume_at, self._options = resume_at, dict(options or {})
-        self._dialect: Dialect | None = None
+        self._dialect: Dialect[Any] | None = None
         self._behind: ASGIApp = app
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
@@ -183,10 +185,10 @@ class ResumeShim:
             else:
                 await self._run_to_completion(resumption, client)
 
-    def _load(self, name: str) -> Dialect:
+    def _load(self, name: str) -> Dialect[Any]:
         return load_backend(name, resume_at=self._resume_at, options=self._options)
 
-    def _speak(self, dialect: Dialect) -> None:
+    def _speak(self, dialect: Dialect[Any]) -> None:
         """The kind of the backend is known from now on."""
         self._dialect = dialect
         if wants_traffic(dialect):
@@ -215,7 +217,7 @@ class ResumeShim:
         return NATIVE if dialect is None else dialect.name
 
     async def _understand(
-        self, mode: Mode, dialect: Dialect, raw: bytes, client: Client, scope: Scope, line: ResumeLine
+        self, mode: Mode, dialect: Dialect[Any], raw: bytes, client: Client, scope: Scope, line: ResumeLine
     ) -> Resumption:
         """Read the request. Raises `ResumeError`."""
         read = partial(self._read, raw, mode, dialect, scope, line)
@@ -237,7 +239,7 @@ class ResumeShim:
         )
 
     def _read(
-        self, raw: bytes, mode: Mode, dialect: Dialect, scope: Scope, line: ResumeLine
+        self, raw: bytes, mode: Mode, dialect: Dialect[Any], scope: Scope, line: ResumeLine
     ) -> tuple[Resume, ResumeKey]:
         """Parse a body. Raises `InvalidRequest`."""
         resume = parse(
@@ -272,7 +274,7 @@ class ResumeShim:
         return digest(self._namespace, self._known.name, thread_key)
 
     @property
-    def _known(self) -> Dialect:
+    def _known(self) -> Dialect[Any]:
         assert self._dialect is not None, "a thread is one of a known backend"
         return self._dialect
 
@@ -297,7 +299,7 @@ class ResumeShim:
             secret=digest("answer", who, thread, key or ""),
         )
 
-    async def _detect(self, scope: Scope) -> Dialect | None:
+    async def _detect(self, scope: Scope) -> Dialect[Any] | None:
         """Find out the backend, once; None for one that answers the routes itself."""
         async with self._detecting:
             if self._dialect is None and not self._native:

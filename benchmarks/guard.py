@@ -23,7 +23,8 @@ from ap_resume_shim import ResumeShim
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.idempotency import digest
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
 from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from benchmarks.table import show
@@ -57,6 +58,8 @@ class NoGuard:
         """Itself: there is nothing to know of an arrival."""
         return self
 
+    run_id: str | None = None
+
     async def recall(self) -> Kept | None:
         """Nothing was kept."""
         return None
@@ -75,7 +78,7 @@ class NoGuard:
     async def rival(self) -> None:
         """Nobody looks."""
 
-    async def unsettled(self) -> bool:
+    async def had_run_in_flight(self) -> bool:
         """Nobody looks."""
         return False
 
@@ -93,25 +96,25 @@ class NoGuard:
         """Nothing can lapse."""
         return True
 
-    async def accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
+    async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
         """Nothing to release."""
 
-    async def committed(self) -> None:
+    async def mark_committed(self) -> None:
         """Nothing to release."""
 
-    async def known(self, run_id: str) -> None:
+    async def mark_run_id(self, run_id: str) -> None:
         """Nothing to tell."""
 
-    async def untaken(self) -> None:
+    async def mark_rejected(self) -> None:
         """Nothing to let go."""
 
     async def keep(self, reply: Reply) -> None:
         """Keep nothing."""
 
-    async def settled(self) -> None:
+    async def mark_idle(self) -> None:
         """Nobody asks."""
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         """Nothing to let go."""
 
     async def check(self) -> tuple[str, ...]:
@@ -292,9 +295,9 @@ async def drive(guard: Guard, number: int) -> None:
     await arrival.repeated()
     await arrival.claim()
     await arrival.forward()
-    await arrival.accepted(f"run-{number}")
+    await arrival.mark_accepted(f"run-{number}")
     await arrival.keep(Reply(200, {"run": {"run_id": f"run-{number}"}, "values": {"text": f"{number:0300d}"}}))
-    await arrival.leave()
+    await arrival.close()
 
 
 async def fill(guard: Guard, numbers: range, together: int) -> None:

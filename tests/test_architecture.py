@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "middleware": ({"_shutdown", "core", "backends", "guard", "runtime"}, {"starlette"}),
     "proxy": ({"core", "_shutdown"}, {"starlette", "httpx", "anyio", "websockets"}),
     "http1": ({"core", "proxy"}, {"starlette", "httptools", "uvicorn"}),
-    "tools": ({"core", "profiles", "backends", "runtime"}, {"starlette"}),
+    "tools": ({"core", "profiles", "backends", "guard", "runtime"}, {"starlette"}),
     "__init__": ({"core", "guard", "runtime", "middleware", "proxy", "http1"}, set()),
     "sidecar": (
         {

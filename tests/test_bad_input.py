@@ -166,7 +166,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from ap_resume_shim import ResumeShim
 from tests.support.agent import PROTOCOL, Agent
-from tests.serving import listening
+from tests.support.serving import listening
 
 def peak(request):
     return PlainTextResponse(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))

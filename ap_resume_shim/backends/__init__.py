@@ -23,7 +23,8 @@ from typing import Any
 from ap_resume_shim.core.dialect import Dialect, Fingerprint
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.profiles.dialect import ProfileDialect
-from ap_resume_shim.profiles.schema import ANOTHER_KIND, load_profile
+from ap_resume_shim.profiles.loading import load_profile
+from ap_resume_shim.profiles.schema import ANOTHER_KIND
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -35,7 +36,7 @@ def backend_names() -> tuple[str, ...]:
     return tuple(sorted((*_dialects(), *_profiles())))
 
 
-def load_backend(name: str, *, resume_at: str | None = None, options: Mapping[str, str] | None = None) -> Dialect:
+def load_backend(name: str, *, resume_at: str | None = None, options: Mapping[str, str] | None = None) -> Dialect[Any]:
     """Return the dialect of that name.
 
     `resume_at` is the place of the answer in the body, as a JSON pointer such as `/command/resume`; only profiles take
@@ -48,7 +49,7 @@ def load_backend(name: str, *, resume_at: str | None = None, options: Mapping[st
     return _create(name, _dialect(name), options or {})
 
 
-def read_profile(path: str | os.PathLike[str], *, resume_at: str | None = None) -> Dialect:
+def read_profile(path: str | os.PathLike[str], *, resume_at: str | None = None) -> Dialect[Any]:
     """Return the dialect that a file describes (`docs/reference/profile.md`). Raises `ConfigurationError`."""
     try:
         text = Path(path).read_text("utf-8")
@@ -67,7 +68,7 @@ def known_fingerprints() -> dict[str, tuple[Fingerprint, ...]]:
 
     The highest `Dialect.specificity` comes first; of equal ones those of other packages, then by name.
     """
-    found: dict[str, Dialect] = {}
+    found: dict[str, Dialect[Any]] = {}
     for name in (*installed(), *backend_names()):
         try:
             found[name] = found.get(name) or load_backend(name)
@@ -84,7 +85,7 @@ def recorded_example(name: str) -> Traversable | None:
 
 
 @cache
-def _dialects() -> dict[str, type[Dialect]]:
+def _dialects() -> dict[str, type[Dialect[Any]]]:
     packages = (import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__) if found.ispkg)
     classes = (getattr(package, name) for package in packages for name in package.__all__)
     return {dialect.name: dialect for dialect in classes}
@@ -122,7 +123,7 @@ def _dialect(name: str) -> Any:
     )
 
 
-def _create(name: str, kind: Any, options: Mapping[str, str]) -> Dialect:
+def _create(name: str, kind: Any, options: Mapping[str, str]) -> Dialect[Any]:
     known: Mapping[str, str] = getattr(kind, "options", {})
     for option in options:
         if option not in known:
@@ -135,7 +136,7 @@ def _create(name: str, kind: Any, options: Mapping[str, str]) -> Dialect:
     return dialect
 
 
-def _profile(text: str, source: str, resume_at: str | None, options: Mapping[str, str] | None) -> Dialect:
+def _profile(text: str, source: str, resume_at: str | None, options: Mapping[str, str] | None) -> Dialect[Any]:
     if options:
         raise ConfigurationError(f"{source} is a profile, which has no options, but there is {', '.join(options)}.")
     return ProfileDialect(load_profile(text, source=source, others=_profiles()), resume_at=resume_at)

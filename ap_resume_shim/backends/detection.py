@@ -6,7 +6,7 @@ a more particular kind than the others do.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from ap_resume_shim.core.dialect import Fingerprint, plain_path
 from ap_resume_shim.core.dialect_helpers import read_redirect, read_refusal
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnrecognised
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Request, Response, Step
+from ap_resume_shim.core.steps import Ask, Steps
 from ap_resume_shim.profiles.schema import ANOTHER_KIND
 from ap_resume_shim.profiles.template import MISSING, point
 
@@ -75,18 +76,18 @@ class ServerMetadata:
                 yield path.removeprefix(self.below), methods
 
 
-def detect_flow(known: KnownFingerprints, prefix: str = "") -> Generator[Step, Any, str]:
+def detect_flow(known: KnownFingerprints, prefix: str = "") -> Steps[str]:
     """The name of the backend, whose routes are below `prefix`.
 
     FastAPI describes the routes of a router with a prefix in the one `/openapi.json` at the root, which is read where
     there is none below the prefix. Raises `UpstreamUnrecognised` where no kind fits, and what a refusal means where a
     kind cannot be ruled out.
     """
-    answers = yield Ask(tuple(Request.get(path) for path in (INFO, OPENAPI, CARD)))
-    told = ServerMetadata(*answers)
+    info, openapi, card = yield from Ask(tuple(Request.get(path) for path in (INFO, OPENAPI, CARD)))
+    told = ServerMetadata(info, openapi, card)
     if not prefix or not _is_absent(OPENAPI, told.openapi):
         return recognise(told, known)
-    (root,) = yield Ask((Request("GET", OPENAPI, below_prefix=False),))
+    (root,) = yield from Ask((Request("GET", OPENAPI, below_prefix=False),))
     try:
         return recognise(replace(told, openapi=root, below=prefix) if root.ok else told, known)
     except UpstreamUnrecognised:

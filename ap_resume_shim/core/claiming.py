@@ -6,29 +6,16 @@ may end without a resume. But a resume belongs to the moment it arrived: a quest
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
+from typing import Generic
 
-from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found
+from ap_resume_shim.core.dialect import Answers, C, Decision, Dialect, Found
 from ap_resume_shim.core.errors import Conflict, ResumeInProgress, ThreadBusy
+from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.redirection import stay
-from ap_resume_shim.core.steps import (
-    Claim,
-    Contention,
-    HadRunInFlight,
-    KnownIds,
-    MarkIdle,
-    MarkRejected,
-    Pause,
-    Remember,
-    Rival,
-    Settings,
-    Step,
-    Uncommitted,
-    UncommittedResume,
-)
+from ap_resume_shim.core.steps import MarkIdle, Pause, Steps, guard
+from ap_resume_shim.core.steps.guard import UncommittedResume
 from ap_resume_shim.core.typed_answers import check_answers
 from ap_resume_shim.core.verdict import addressed, judge
 
@@ -38,44 +25,43 @@ _HELD = "Another resume of this thread is under way. Read the thread before you 
 
 
 def claim(
-    resume: Resume, dialect: Dialect, settings: Settings, found: Found
-) -> Generator[Step, Any, tuple[Found, Decision]]:
+    resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C]
+) -> Steps[tuple[Found[C], Decision]]:
     """Hold the thread for an answer that is right for its state; raises the `ResumeError` that says why not.
 
     Waits at most `settings.settle` seconds while the thread is busy, or another resume holds it.
     """
     case = _Claim(resume, dialect, settings, found)
-    uncommitted: UncommittedResume = UncommittedResume()
+    uncommitted = UncommittedResume()
     if dialect.commit == "late":
-        uncommitted = yield Uncommitted()
+        uncommitted = yield from guard.uncommitted()
     remembered: frozenset[str] = frozenset()
     if isinstance(resume.body.input, dict) and resume.body.input:
-        remembered = yield KnownIds()
+        remembered = yield from guard.known_ids()
     waited, holds = 0.0, False
     while True:
         found = case.as_busy_while_uncommitted(found, uncommitted)
         if found.status != "busy" and not found.moving:
-            yield MarkIdle()
-        rival: Contention | None
+            yield from MarkIdle()
         try:
             verdict = yield from case.judge(found, remembered)
-            attempt = Claim(found.names(verdict), found.ids)
-            rival = yield attempt
+            attempt = guard.claim(found.names(verdict), found.ids)
+            rival = yield from attempt
             if rival is None:
                 return found, verdict
             while rival == "holding" and waited < settings.settle:
-                yield Pause(settings.claim_step)
+                yield from Pause(settings.claim_step)
                 waited = round(waited + settings.claim_step, 6)
-                rival = yield attempt
+                rival = yield from attempt
             refusal: Conflict = ResumeInProgress(_HELD)
             holds = rival is None  # what was judged may have changed since: look again
         except Conflict as conflict:
             if holds:
-                yield MarkRejected()
+                yield from guard.mark_rejected()
                 holds = False
             if ids := found.ids:
-                yield Remember(ids)
-            rival = yield Rival()
+                yield from guard.remember(ids)
+            rival = yield from guard.rival()
             if rival is None and not isinstance(conflict, ThreadBusy):
                 raise
             refusal = conflict if rival is None else ResumeInProgress(_HELD)
@@ -83,21 +69,21 @@ def claim(
             raise ResumeInProgress(_OVERTAKEN)
         if not holds:
             if waited >= settings.settle:
-                if rival is None and (yield HadRunInFlight()):
+                if rival is None and (yield from guard.had_run_in_flight()):
                     raise ResumeInProgress(_RUNNING)
                 raise refusal
-            yield Pause(settings.settle_step)
+            yield from Pause(settings.settle_step)
             waited = round(waited + settings.settle_step, 6)
         found = yield from dialect.look_again(resume, found, agent=True)
 
 
-class _Claim:
+class _Claim(Generic[C]):
     """What does not change while a resume waits for its thread."""
 
-    def __init__(self, resume: Resume, dialect: Dialect, settings: Settings, first: Found) -> None:
+    def __init__(self, resume: Resume, dialect: Dialect[C], settings: FlowSettings, first: Found[C]) -> None:
         self._resume, self._dialect, self._settings, self._first = resume, dialect, settings, first
 
-    def judge(self, found: Found, remembered: frozenset[str]) -> Generator[Step, Any, Decision]:
+    def judge(self, found: Found[C], remembered: frozenset[str]) -> Steps[Decision]:
         """The verdict on this look at the thread, with everything that can be refused before the thread is held."""
         verdict = judge(self._resume, found, self._dialect, remembered)
         named = addressed(self._resume, found, self._dialect, remembered) is not None
@@ -112,7 +98,7 @@ class _Claim:
             check_answers(verdict, found)
         return verdict
 
-    def _was_asked(self, now: Found, *, named: bool) -> Generator[Step, Any, bool]:
+    def _was_asked(self, now: Found[C], *, named: bool) -> Steps[bool]:
         """Whether the pending questions are those of the moment at which the resume arrived.
 
         Where the first look showed none, or showed a busy thread, the resume may have been meant for the question
@@ -127,10 +113,9 @@ class _Claim:
             return False
         if at_rest or named:
             return True
-        unsettled: bool = yield HadRunInFlight()
-        return not unsettled
+        return not (yield from guard.had_run_in_flight())
 
-    def as_busy_while_uncommitted(self, found: Found, last: UncommittedResume) -> Found:
+    def as_busy_while_uncommitted(self, found: Found[C], last: UncommittedResume) -> Found[C]:
         """A thread that still shows a question which the last accepted resume answered counts as busy."""
         names = {interrupt.name for interrupt in found.interrupts}
         if last.age >= self._settings.commit_timeout or names.isdisjoint(last.names):

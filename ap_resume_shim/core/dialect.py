@@ -7,23 +7,29 @@ responses. Pure: no await, clock, random number or environment.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import ResumeError, UpstreamError
+from ap_resume_shim.core.http import Headers, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
-from ap_resume_shim.core.steps import Ended, Entry, Headers, Reframer, Request, Response, Step
+from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.steps import Entry, Steps
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 
 AT_BREAKPOINT = "stopped at a breakpoint, which asks nothing"
 
 
+C = TypeVar("C")
+"""The class of a dialect's context; None for a dialect without one."""
+
+
 @dataclass(frozen=True, slots=True)
-class Found:
+class Found(Generic[C]):
     """What a lookup learned about a thread."""
 
     status: ThreadStatus
@@ -47,10 +53,10 @@ class Found:
     updated_at: str | None = None
     run_id: str | None = None
     """The thread's newest run, where the lookup tells."""
-    context: Any = None
-    """What the dialect itself wants to remember of this resume, for its other methods and later lookups."""
     response_kinds: Mapping[Mode, ResponseKind] | None = None
-    """What the answer to the request that resumes is, where the thread's agent decides that; else `Dialect.response_kinds`."""
+    """In place of `Dialect.response_kinds`, where the thread's agent decides what it answers."""
+    context: C = None  # type: ignore[assignment]  # a dialect whose context is not None always gives one
+    """What the dialect itself needs of this resume in its other methods and later lookups."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -85,7 +91,7 @@ Decision = Continue | Answers
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class Started(Generic[C]):
     """The run that a resume started, as far as the acceptance tells."""
 
     run_id: str
@@ -95,8 +101,8 @@ class Started:
     status: RunStatus = "pending"
     error: Any = None
     """Why the run failed, where the acceptance tells that already."""
-    context: Any = None
-    """What the dialect itself wants to remember of the lookup that came before."""
+    context: C = None  # type: ignore[assignment]  # as in `Found`
+    """What the dialect itself needs of the lookup that came before."""
 
 
 ResponseKind = Literal["run", "result", "events"]
@@ -149,15 +155,16 @@ class Fingerprint:
     """It has an agent card of A2A."""
 
 
-Lookup = Generator[Step, Any, Found]
-"""A lookup yields the requests that it needs, and returns what they say."""
+Lookup = Steps[Found[C]]
+"""A lookup yields the requests that it needs, and returns what they show."""
 
 
-class Dialect:
-    """A backend, as pure functions; this is one without habits, from which the others differ.
+class Dialect(Generic[C]):
+    """Base class of dialects. Methods are pure; the defaults describe a server that has all three modes.
 
     One instance serves all resumes at once: it does not change after construction. What belongs to one resume travels
-    in `Found.context` and `Started.context`. Every method may raise a `ResumeError`.
+    in `Found.context` and `Started.context`, which are a `C`; a dialect without a context is a `Dialect[None]`. Every
+    method may raise a `ResumeError`.
     """
 
     name: str
@@ -170,7 +177,7 @@ class Dialect:
     specificity: int = 0
     """Which backend `auto` takes where a server matches several: the one with the highest."""
     response_kinds: Mapping[Mode, ResponseKind] = NATIVE
-    """What the answer to the request that resumes is, for each mode of the client; `Found.response_kinds` precedes it."""
+    """What the answer to the request that resumes is, in each mode of the client, unless `Found` says otherwise."""
     options: Mapping[str, str] = {}
     """What `__init__` takes, all of it text with a default: name, and what it is, for a person."""
     limits: tuple[str, ...] = ()
@@ -216,23 +223,23 @@ class Dialect:
         """One spelling for a thread: what holds it. Raises `InvalidRequest` for an id that cannot be one."""
         return thread_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[C]:
         """Read the thread's state; with `agent=False`, after a run, no matter who ran and which run it was."""
         raise NotImplementedError
 
-    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+    def look_again(self, resume: Resume, before: Found[C], *, agent: bool = False) -> Lookup[C]:
         """Read the thread's state once more; what cannot have changed since `before` need not be requested again."""
         return self.lookup(resume, agent=agent)
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[C], verdict: Decision) -> None:
         """Refuse, before anything is sent, what the backend cannot carry."""
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(self, resume: Resume, found: Found[C], verdict: Decision) -> Steps[tuple[Found[C], Decision]]:
         """Bring the thread into a state in which the backend takes a resume, where that is needed."""
         yield from ()
         return found, verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[C], verdict: Decision) -> Request:
         """The request that resumes, in the client's mode."""
         raise NotImplementedError
 
@@ -256,34 +263,34 @@ class Dialect:
             return None
         return UpstreamError("The backend refused the resume in its stream.", {"upstream": first.json})
 
-    def explain_unconsumed(self, found: Found, now: Found) -> ResumeError | None:
+    def explain_unconsumed(self, found: Found[C], now: Found[C]) -> ResumeError | None:
         """Why an accepted answer was lost, with `acceptance_unproven`, from a thread that looks as before.
 
         `metadata.resume_state` is `not_sent` where the agent will certainly never hear it, else `unknown`.
         """
         return None
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(self, response: Response, body: bytes, resume: Resume, found: Found[C]) -> Started[C] | None:
         """The run, from head and (in background mode) body of the answer; None when they do not tell."""
         raise NotImplementedError
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[C]) -> Request | None:
         """The request that stops the run; None where there is none, or where leaving its stream stops it."""
         return None
 
-    def join(self, resume: Resume, started: Started) -> Request | None:
+    def join(self, resume: Resume, started: Started[C]) -> Request | None:
         """The request that opens the stream of a run that goes on already; None where there is none."""
         return None
 
-    def location(self, resume: Resume, started: Started) -> str | None:
+    def location(self, resume: Resume, started: Started[C]) -> str | None:
         """The run's own address on the backend, for `Content-Location`; None where it has none."""
         return None
 
-    def run(self, resume: Resume, started: Started) -> Request | None:
+    def run(self, resume: Resume, started: Started[C]) -> Request | None:
         """The request that reads the run; None where there is none."""
         return None
 
-    def awaited(self, resume: Resume, started: Started) -> Request | None:
+    def awaited(self, resume: Resume, started: Started[C]) -> Request | None:
         """The request that is answered with the result when the run has ended; None where it has to be polled."""
         return None
 
@@ -299,7 +306,7 @@ class Dialect:
         """The request that deletes the thread; None where the backend has none."""
         return None
 
-    def reframer(self, resume: Resume, started: Started) -> Reframer:
+    def reframer(self, resume: Resume, started: Started[C]) -> Reframer:
         """How the backend's stream becomes the client's."""
         return sse.Relay()
 

@@ -24,7 +24,7 @@ from ap_resume_shim.core.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ap_resume_shim.core.steps import Response
+    from ap_resume_shim.core.http import Response
 
 E = TypeVar("E", bound=ResumeError)
 

@@ -6,13 +6,12 @@ and `send()`.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ap_resume_shim.core.acceptance import Case, accepted
 from ap_resume_shim.core.claiming import claim
-from ap_resume_shim.core.dialect import Dialect, Found, Started
+from ap_resume_shim.core.dialect import C, Dialect, Found, Started
 from ap_resume_shim.core.errors import (
     AnswerLost,
     HoldLapsed,
@@ -26,40 +25,29 @@ from ap_resume_shim.core.errors import (
     UpstreamUnreachable,
 )
 from ap_resume_shim.core.field_names import tokens
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.redirection import stay
-from ap_resume_shim.core.responses import REPLAYED, answer, cancel, join
+from ap_resume_shim.core.responses import REPLAYED, cancel_run, rejoin_stream, respond
 from ap_resume_shim.core.shape_errors import recognising
-from ap_resume_shim.core.steps import (
-    Answer,
-    ClientGone,
-    Flow,
-    Kept,
-    MarkRejected,
-    Pause,
-    Recall,
-    Repeated,
-    Request,
-    Response,
-    Send,
-    Settings,
-    Step,
-)
+from ap_resume_shim.core.steps import Answer, ClientGone, Flow, Pause, Send, Steps, guard
+from ap_resume_shim.core.steps.guard import Kept
 
 T = TypeVar("T")
 
 
-def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
+def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> Flow:
     """Find the interrupt; refuse, or resume exactly once; answer in the form that was asked for."""
     dialect = recognising(dialect)
     resume = admit(resume, dialect, lenient=settings.lenient)
     # A caller who may not read the thread is refused here, before anything is recalled.
     found = yield from _unsent(dialect.lookup(resume))
-    kept: Kept | None = yield Recall()
+    kept = yield from guard.recall()
     if kept is not None:
         yield from _answer_again(Case(resume, dialect, settings, found), kept)
         return
-    if (yield Repeated()):
+    if (yield from guard.repeated()):
         raise ResumeInProgress(
             "The same resume came a moment ago, most likely a double click: this one was not sent. "
             "Read the thread before you answer again."
@@ -67,15 +55,15 @@ def resume_flow(resume: Resume, dialect: Dialect, settings: Settings) -> Flow:
     case, request = yield from _unsent(_prepare(resume, dialect, settings, found))
     response = yield from _forward(case, request)
     try:
-        yield from answer(case, response)
+        yield from respond(case, response)
     except ResumeError as failure:
         failure.metadata.setdefault("resume_state", "consumed")
         raise
 
 
 def _prepare(
-    resume: Resume, dialect: Dialect, settings: Settings, found: Found
-) -> Generator[Step, Any, tuple[Case, Request]]:
+    resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C]
+) -> Steps[tuple[Case[C], Request]]:
     """Everything between the first look and the sending."""
     found, verdict = yield from claim(resume, dialect, settings, found)
     resume = stay(resume, found, dialect)
@@ -83,7 +71,7 @@ def _prepare(
     return Case(resume, dialect, settings, found, found.names(verdict)), dialect.resume(resume, found, verdict)
 
 
-def _unsent(steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
+def _unsent(steps: Steps[T]) -> Steps[T]:
     """Steps before the resume is sent: where the backend fails, it was not."""
     try:
         return (yield from steps)
@@ -92,7 +80,7 @@ def _unsent(steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
         raise
 
 
-def admit(resume: Resume, dialect: Dialect, *, lenient: bool) -> Resume:
+def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
     """Refuse what the backend cannot honour; with `lenient`, drop it and say so."""
     body = resume.body
     if body.has_input and body.messages is not None and not dialect.carries_both:
@@ -117,17 +105,17 @@ def admit(resume: Resume, dialect: Dialect, *, lenient: bool) -> Resume:
 _DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
 
 
-def _answer_again(case: Case, kept: Kept) -> Flow:
+def _answer_again(case: Case[C], kept: Kept) -> Flow:
     """Give a retry the answer of the resume that came first with its `Idempotency-Key`; the agent hears nothing."""
     if kept.fingerprint != case.resume.fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key came before, with another body. Send a new key with a new answer."
         )
     if kept.reply is not None:
-        yield Answer(replace(kept.reply, headers=(*kept.reply.headers, REPLAYED)))
+        yield from Answer(replace(kept.reply, headers=(*kept.reply.headers, REPLAYED)))
         return
     if case.resume.mode is Mode.STREAM and kept.run_id is not None:
-        joined = yield from join(case, Started(kept.run_id, context=case.found.context))
+        joined = yield from rejoin_stream(case, Started(kept.run_id, context=case.found.context))
         if joined:
             return
     run = {} if kept.run_id is None else {"run_id": kept.run_id}
@@ -148,47 +136,46 @@ def _answer_again(case: Case, kept: Kept) -> Flow:
     )
 
 
-def _forward(case: Case, request: Request) -> Generator[Step, Any, Response | None]:
+def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
     """Send the resume, once. What becomes of it when that fails is said in `metadata.resume_state`."""
     try:
         response = yield from _send(Send(request, case.grace), case.settings)
     except (UpstreamUnreachable, HoldLapsed, ShuttingDown) as failure:
         failure.metadata["resume_state"] = "not_sent"
-        yield MarkRejected()
+        yield from guard.mark_rejected()
         raise
     except ClientGone:
         try:  # while the thread is held: once it is let go, its newest run may be another's
-            yield from cancel(case, None)
+            yield from cancel_run(case, None)
         except ResumeError as failure:
             failure.metadata["resume_state"] = "unknown"
-            yield accepted(case)
+            yield from accepted(case)
             raise
-        yield accepted(case)
+        yield from accepted(case)
         raise
     except Exception as failure:  # an app in the same process raises anything, perhaps after it took the resume
         if isinstance(failure, ResumeError):
             failure.metadata["resume_state"] = "unknown"
-        yield accepted(case)
+        yield from accepted(case)
         raise
     if response is None or response.ok:
         return response
     refusal = case.dialect.refusal(response)
     if isinstance(refusal, UpstreamFailure):
         refusal.metadata["resume_state"] = "unknown"
-        yield accepted(case)
+        yield from accepted(case)
     else:
-        yield MarkRejected()
+        yield from guard.mark_rejected()
     raise refusal
 
 
-def _send(step: Send, settings: Settings) -> Generator[Step, Any, Response | None]:
+def _send(step: Send, settings: FlowSettings) -> Steps[Response | None]:
     """Where no connection could be made no byte was sent: try once more."""
     try:
-        response: Response | None = yield step
+        return (yield from step)
     except UpstreamUnreachable as failure:
         try:
-            yield Pause(settings.connect_again)
+            yield from Pause(settings.connect_again)
         except ClientGone:
             raise failure from None
-        response = yield step
-    return response
+        return (yield from step)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamError, UpstreamUnrecognised
-from ap_resume_shim.core.steps import Response
+from ap_resume_shim.core.http import Response
 
 JSON = ("application/json", "text/json", "text/plain")
 """Media types of JSON, beside `…+json`; LangGraph's JavaScript server calls its results plain text."""

@@ -6,14 +6,14 @@ checkpoint they see with each request (Studio is one) keep working, as long as i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
 
-from ap_resume_shim.core.dialect import Dialect, Found
+from ap_resume_shim.core.dialect import C, Dialect, Found
 from ap_resume_shim.core.errors import ResumeError, UnsupportedField
 from ap_resume_shim.core.protocol import Resume, RunResume
 
 
-def stay(resume: Resume, found: Found, dialect: Dialect) -> Resume:
+def stay(resume: Resume, found: Found[C], dialect: Dialect[C]) -> Resume:
     """The resume without the names of `dialect.redirecting`. Raises `UnsupportedField` for one that leads elsewhere."""
     if not dialect.redirecting:
         return resume
@@ -26,8 +26,8 @@ def stay(resume: Resume, found: Found, dialect: Dialect) -> Resume:
     return resume.with_body(RunResume.model_validate({**own, **kept}))
 
 
-class _Redirection:
-    def __init__(self, resume: Resume, found: Found, dialect: Dialect) -> None:
+class _Redirection(Generic[C]):
+    def __init__(self, resume: Resume, found: Found[C], dialect: Dialect[C]) -> None:
         self._resume, self._found, self._dialect = resume, found, dialect
 
     def dropped(self, value: Any, path: tuple[str, ...]) -> Any:

@@ -1,40 +1,37 @@
-"""After the resume was forwarded: the answer, in the client's mode, from what the backend answers in its own.
+"""The response to the client, in its mode, from the backend's response in its own.
 
-Of a run that was resumed the flow knows two things (`core.courses`): that the resume was taken, and how the run ends.
-With these, a mode that the backend lacks is made from what it has: polled, drained, or held open for the client.
+A `RunTracker` (`core.run_outcome`) shows whether the resume was accepted, and how the run ends. With these, a mode that
+the backend lacks is derived from what it has: by polling, draining a stream, or holding the backend's request open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.acceptance import Case, has_ended, headers
-from ap_resume_shim.core.dialect import Found, Lookup, Started
+from ap_resume_shim.core.dialect import C, Found, Lookup, Started
 from ap_resume_shim.core.errors import NotFound, ResumeError
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.protocol import Mode, Run, RunStatus, wait_response
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.run_outcome import RunReference, RunStream, RunTracker, name, open_join, track_run
 from ap_resume_shim.core.steps import (
     Answer,
     Ask,
     ClientGone,
-    Ended,
     EndStream,
     Flow,
-    Headers,
     MarkIdle,
     Pause,
     ReadEvents,
-    Remember,
     Reply,
-    Response,
-    Rival,
     SendChunk,
     StartStream,
-    Step,
+    Steps,
     StreamReply,
+    guard,
 )
 
 REPLAYED = ("idempotency-replayed", "true")
@@ -46,46 +43,46 @@ STREAM_HEADERS: Headers = (
 )
 
 
-def answer(case: Case, response: Response | None) -> Flow:
+def respond(case: Case[C], response: Response | None) -> Flow:
     """Answer the client; `response` is the backend's at its head, None where it was not there within the grace."""
     run = track_run(case, response)
     answers = {Mode.BACKGROUND: _background, Mode.WAIT: _wait, Mode.STREAM: _stream}
     yield from answers[case.resume.mode](case, run)
 
 
-def _background(case: Case, run: RunTracker) -> Flow:
+def _background(case: Case[C], run: RunTracker[C]) -> Flow:
     yield from run.accept()
     started = yield from name(case, run)
     failed = {} if started.error is None else {"error": started.error}
     told = _run(case, started, started.status, failed)
-    yield Answer(Reply(200, told.as_json(), headers(case, started)))
+    yield from Answer(Reply(200, told.as_json(), headers(case, started)))
     if run.held:
         yield from run.end()
-        yield MarkIdle()
+        yield from MarkIdle()
     yield from _complete(case, started)
 
 
-def _wait(case: Case, run: RunTracker) -> Flow:
+def _wait(case: Case[C], run: RunTracker[C]) -> Flow:
     try:
         yield from run.accept()
         ended = yield from run.end()
     except ClientGone:
-        yield from cancel(case, run.started)
+        yield from cancel_run(case, run.started)
         raise
     started = yield from name(case, run)
     after = yield from _look_again(case)
     if after.status != "busy":
-        yield MarkIdle()
+        yield from MarkIdle()
     if ids := set(after.ids) - set(case.found.ids):  # the others were stored with the claim
-        yield Remember(tuple(sorted(ids)))
+        yield from guard.remember(tuple(sorted(ids)))
     status, metadata = _outcome(ended, after)
     told = _run(case, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values
-    yield Answer(Reply(200, wait_response(told, values), headers(case, started)))
+    yield from Answer(Reply(200, wait_response(told, values), headers(case, started)))
     yield from _complete(case, started)
 
 
-def _stream(case: Case, run: RunTracker) -> Flow:
+def _stream(case: Case[C], run: RunTracker[C]) -> Flow:
     try:
         yield from run.accept()
         started = yield from name(case, run)
@@ -94,92 +91,92 @@ def _stream(case: Case, run: RunTracker) -> Flow:
         elif not (isinstance(run, RunReference) and (yield from _relay_joined(case, started))):
             yield from _make_stream(case, started, run)
     except ClientGone:
-        yield from cancel(case, run.started)
+        yield from cancel_run(case, run.started)
         raise
-    yield MarkIdle()
+    yield from MarkIdle()
     yield from _complete(case, started)
 
 
-def _relay(case: Case, started: Started, head: bytes, *more: tuple[str, str]) -> Flow:
+def _relay(case: Case[C], started: Started[C], head: bytes, *more: tuple[str, str]) -> Flow:
     """Pass on the backend's stream, of which `head` was read, in the client's events."""
     reframer = sse.WithRunId(case.dialect.reframer(case.resume, started), started.run_id)
-    yield Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *more)))
+    yield from Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *more)))
 
 
-def _relay_joined(case: Case, started: Started, *more: tuple[str, str]) -> Generator[Step, Any, bool]:
+def _relay_joined(case: Case[C], started: Started[C], *more: tuple[str, str]) -> Steps[bool]:
     """Pass on the stream of a run that goes on already; False where that cannot be had."""
     response = yield from open_join(case.dialect.join(case.resume, started), case.dialect.event_types)
     if response is None:
         return False
-    head = yield ReadEvents(case.settings.stream_grace, case.dialect.begun)
+    head = yield from ReadEvents(case.settings.stream_grace, case.dialect.begun)
     yield from _relay(case, started, head or b"", *more)
     return True
 
 
-def join(case: Case, started: Started) -> Generator[Step, Any, bool]:
+def rejoin_stream(case: Case[C], started: Started[C]) -> Steps[bool]:
     """Give who asks again the rest of the stream of a run that has not ended; False where that cannot be had."""
     reading = case.dialect.run(case.resume, started)
     if reading is None or case.dialect.join(case.resume, started) is None:
         return False
-    (read,) = yield Ask((reading,))
+    (read,) = yield from Ask((reading,))
     if not read.ok or case.dialect.has_ended(read):
         return False
     try:
         joined = yield from _relay_joined(case, started, REPLAYED)
     except ClientGone:
-        yield from cancel(case, started)
+        yield from cancel_run(case, started)
         raise
     return joined
 
 
-def _make_stream(case: Case, started: Started, run: RunTracker) -> Flow:
+def _make_stream(case: Case[C], started: Started[C], run: RunTracker[C]) -> Flow:
     """Events of what the backend tells without any: which run it is, and what came of it."""
     emitter = Emitter(case.resume.body.stream_modes)
-    yield StartStream((*headers(case, started), *STREAM_HEADERS))
-    yield SendChunk(sse.encode("metadata", {"run_id": started.run_id}))
+    yield from StartStream((*headers(case, started), *STREAM_HEADERS))
+    yield from SendChunk(sse.encode("metadata", {"run_id": started.run_id}))
     try:
         ended = yield from run.end()
         after = yield from _look_again(case)
     except ResumeError as failure:
-        yield SendChunk(emitter.error(failure.body()))
+        yield from SendChunk(emitter.error(failure.body()))
         raise
     values = ended.values if ended.values is not None else after.values
     status, metadata = _outcome(ended, after)
-    yield SendChunk(emitter.values({} if values is None else values))
+    yield from SendChunk(emitter.values({} if values is None else values))
     if status == "error":
-        yield SendChunk(emitter.error(metadata.get("error")))
+        yield from SendChunk(emitter.error(metadata.get("error")))
     elif after.interrupts:
-        yield SendChunk(emitter.interrupted(after.interrupts))
-    yield EndStream()
+        yield from SendChunk(emitter.interrupted(after.interrupts))
+    yield from EndStream()
 
 
-def cancel(case: Case, started: Started | None) -> Flow:
+def cancel_run(case: Case[C], started: Started[C] | None) -> Flow:
     """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, if none came after it."""
     if started is None:
         found = yield from case.look_again(agent=True)
-        if found.run_id is None or found.status != "busy" or (yield Rival()):
+        if found.run_id is None or found.status != "busy" or (yield from guard.rival()):
             return
         started = Started(found.run_id, context=found.context)
     request = case.dialect.cancel(case.resume, started)
     if request is not None:
-        yield Ask((request,))
+        yield from Ask((request,))
 
 
-def _look_again(case: Case) -> Lookup:
+def _look_again(case: Case[C]) -> Lookup[C]:
     """How the thread stands after the run; a thread that is gone was deleted on completion."""
     waited = 0.0
     while True:
         try:
             found = yield from case.look_again()
         except NotFound:
-            return Found("idle")
+            return Found("idle", context=case.found.context)
         if found.status != "busy" or waited >= case.settings.settle:
             return found
-        yield Pause(case.settings.settle_step)
+        yield from Pause(case.settings.settle_step)
         waited = round(waited + case.settings.settle_step, 6)
 
 
-def _outcome(ended: Ended, after: Found) -> tuple[RunStatus, dict[str, Any]]:
+def _outcome(ended: Ended, after: Found[C]) -> tuple[RunStatus, dict[str, Any]]:
     """The run's status by the thread's state: most servers call a run that stopped at a question `success`."""
     error = ended.error if ended.error is not None else after.error
     if ended.error is not None or after.answered or (after.status == "error" and not after.interrupts):
@@ -192,8 +189,8 @@ def _outcome(ended: Ended, after: Found) -> tuple[RunStatus, dict[str, Any]]:
 
 
 def _run(
-    case: Case,
-    started: Started,
+    case: Case[C],
+    started: Started[C],
     status: RunStatus,
     metadata: dict[str, Any],
     updated_at: str | None = None,
@@ -212,16 +209,16 @@ def _run(
     )
 
 
-def _complete(case: Case, started: Started) -> Flow:
+def _complete(case: Case[C], started: Started[C]) -> Flow:
     """`on_completion: delete`, which recorded servers ignore: after the run, unless it asks again."""
     request = case.dialect.delete(case.resume)
     if case.resume.body.on_completion != "delete" or request is None:
         return
     while not (yield from has_ended(case, started)):
-        yield Pause(case.settings.completion_poll)
+        yield from Pause(case.settings.completion_poll)
     after = yield from _look_again(case)
     if after.status == "busy" or after.interrupts or after.answered or after.breakpoint:
         return
-    (response,) = yield Ask((request,))
+    (response,) = yield from Ask((request,))
     if not response.ok:
         raise case.dialect.refusal(response)

@@ -1,14 +1,14 @@
-"""The course of a run that was resumed: how its beginning is read, and how it ends.
+"""Tracking a resumed run: how its acceptance is read, and how its end is found.
 
 What the backend answers is the run, which goes on; or the result, when the run has ended; or the run's events
-(`Dialect.response_kinds`). There is a course for each.
+(`Dialect.response_kinds`). There is a tracker for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Generic, Protocol
 
 from ap_resume_shim.core.acceptance import (
     Case,
@@ -20,27 +20,16 @@ from ap_resume_shim.core.acceptance import (
     take,
     unknown_if_unreadable,
 )
-from ap_resume_shim.core.dialect import Started
+from ap_resume_shim.core.dialect import C, Started
 from ap_resume_shim.core.errors import UpstreamUnrecognised
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.readable import JSON, check_head, check_json
-from ap_resume_shim.core.steps import (
-    Drain,
-    Ended,
-    Flow,
-    Join,
-    MarkRunId,
-    Poll,
-    ReadBody,
-    ReadEvents,
-    ReadHead,
-    Request,
-    Response,
-    Step,
-)
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Drain, Flow, Join, Poll, ReadBody, ReadEvents, ReadHead, Steps, guard
 
 
-class RunTracker(Taken, Protocol):
-    """The course of a run that was resumed: how its beginning and its end are told."""
+class RunTracker(Taken[C], Protocol[C]):
+    """Follows a resumed run from the backend's response to the run's end."""
 
     held: bool
     """Whether the backend's answer has to be read to its end, whoever waits for it."""
@@ -48,17 +37,17 @@ class RunTracker(Taken, Protocol):
     def accept(self) -> Flow:
         """See whether the backend took the resume. Raises its refusal."""
 
-    def end(self) -> Generator[Step, Any, Ended]:
+    def end(self) -> Steps[Ended]:
         """Wait for the run's end."""
 
 
-class RunReference:
+class RunReference(Generic[C]):
     """The backend names the run, and lets it go on."""
 
     held = False
 
-    def __init__(self, case: Case, response: Response | None) -> None:
-        self.started: Started | None = None
+    def __init__(self, case: Case[C], response: Response | None) -> None:
+        self.started: Started[C] | None = None
         self._case, self._response = case, response or Response(200)
 
     def accept(self) -> Flow:
@@ -69,32 +58,32 @@ class RunReference:
         check_run(response)
         self.started = read_started(self._case, response)
 
-    def end(self) -> Generator[Step, Any, Ended]:
+    def end(self) -> Steps[Ended]:
         """By its result, else its stream; else it is polled, and the thread tells the rest."""
         case = self._case
         started = yield from name(case, self)
         response = yield from open_join(case.dialect.awaited(case.resume, started), JSON)
         if response is not None:
-            body: bytes = yield ReadBody()
+            body = yield from ReadBody()
             check_json(replace(response, body=body))
             return case.dialect.ended(body)
         response = yield from open_join(case.dialect.join(case.resume, started), case.dialect.event_types)
         if response is not None:
             reframer = case.dialect.reframer(case.resume, started)
-            yield Drain(reframer)
+            yield from Drain(reframer)
             return reframer.ended()
         while not (yield from has_ended(case, started)):
-            yield Poll(case.settings.run_poll)
+            yield from Poll(case.settings.run_poll)
         return Ended()
 
 
-class RunResult:
+class RunResult(Generic[C]):
     """The backend answers when the run has ended."""
 
     held = True
 
-    def __init__(self, case: Case, response: Response | None) -> None:
-        self.started: Started | None = None
+    def __init__(self, case: Case[C], response: Response | None) -> None:
+        self.started: Started[C] | None = None
         self._case, self._response = case, response
         self._ended: Ended | None = None
 
@@ -110,27 +99,27 @@ class RunResult:
         self.started = read_started(self._case, response) or self.started
         self._ended = self._case.dialect.ended(response.body)
 
-    def end(self) -> Generator[Step, Any, Ended]:
+    def end(self) -> Steps[Ended]:
         response = self._response
         if response is None:
-            response = yield ReadHead()
+            response = yield from ReadHead()
             if not response.ok:
                 raise self._case.dialect.refusal(response)
         if self._ended is None:
             with unknown_if_unreadable():
                 check_head(response, JSON)
-                body = yield ReadBody()
+                body = yield from ReadBody()
                 self.understand(replace(response, body=body))
         return self._ended or Ended()
 
 
-class RunStream:
+class RunStream(Generic[C]):
     """The backend answers with the run's events."""
 
     held = True
 
-    def __init__(self, case: Case, response: Response | None) -> None:
-        self.started: Started | None = None
+    def __init__(self, case: Case[C], response: Response | None) -> None:
+        self.started: Started[C] | None = None
         self.head = b""
         self._case, self._response = case, response or Response(200)
 
@@ -145,16 +134,16 @@ class RunStream:
         self.head = response.body
         self.started = read_started(self._case, response) or self.started
 
-    def end(self) -> Generator[Step, Any, Ended]:
+    def end(self) -> Steps[Ended]:
         started = yield from name(self._case, self)
         reframer = self._case.dialect.reframer(self._case.resume, started)
         reframer.feed(self.head)
-        yield Drain(reframer)
+        yield from Drain(reframer)
         return reframer.ended()
 
 
-def track_run(case: Case, response: Response | None) -> RunTracker:
-    """The course that the backend's answer tells of; `response` is None where it was not there within the grace."""
+def track_run(case: Case[C], response: Response | None) -> RunTracker[C]:
+    """The tracker for the kind of the backend's response; `response` is None if it did not come within the grace."""
     match case.response_kind:
         case "run":
             return RunReference(case, response)
@@ -164,18 +153,18 @@ def track_run(case: Case, response: Response | None) -> RunTracker:
             return RunStream(case, response)
 
 
-def open_join(request: Request | None, media_types: Collection[str]) -> Generator[Step, Any, Response | None]:
+def open_join(request: Request | None, media_types: Collection[str]) -> Steps[Response | None]:
     """Open the answer of a run that goes on already; None where that cannot be had."""
     if request is None:
         return None
-    response: Response = yield Join(request)
+    response = yield from Join(request)
     if not response.ok:
         return None
     check_head(response, media_types)
     return response
 
 
-def name(case: Case, run: RunTracker) -> Generator[Step, Any, Started]:
+def name(case: Case[C], run: RunTracker[C]) -> Steps[Started[C]]:
     """The run, by what the answer told, else by what the thread says is its newest run."""
     if run.started is None:
         found = yield from case.look_again(agent=True)
@@ -186,6 +175,6 @@ def name(case: Case, run: RunTracker) -> Generator[Step, Any, Started]:
             raise UpstreamUnrecognised(
                 "The backend's answer names no run, and the thread shows no new one.", {"resume_state": "unknown"}
             )
-        yield MarkRunId(run_id)
+        yield from guard.mark_run_id(run_id)
         run.started = Started(run_id, found.agent_id, context=found.context)
     return run.started

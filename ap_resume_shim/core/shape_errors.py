@@ -13,18 +13,20 @@ from dataclasses import replace
 from typing import Any, cast
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Dialect, Found, Started
+from ap_resume_shim.core.dialect import C, Dialect, Found, Started
 from ap_resume_shim.core.errors import ResumeError, UpstreamUnrecognised
-from ap_resume_shim.core.steps import ClientGone, Ended, ReadUntilIdle, Reframer, Response, Step
+from ap_resume_shim.core.http import Response
+from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.steps import ClientGone, ReadUntilIdle, Steps
 
 
-def recognising(dialect: Dialect) -> Dialect:
+def recognising(dialect: Dialect[C]) -> Dialect[C]:
     """The same dialect; its methods, the generators and reframers that they return raise `UpstreamUnrecognised`."""
-    return cast(Dialect, _Recognising(dialect))
+    return cast("Dialect[C]", _Recognising(dialect))
 
 
 class _Recognising:
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect[Any]) -> None:
         self._dialect = dialect
 
     def __getattr__(self, name: str) -> Any:
@@ -53,7 +55,7 @@ def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _steps(steps: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
+def _steps(steps: Steps[Any]) -> Steps[Any]:
     """The same steps. What a step raises, such as an app in the same process, is no slip of the dialect."""
     result: Any = None
     thrown: Exception | None = None

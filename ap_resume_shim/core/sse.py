@@ -12,7 +12,7 @@ from typing import Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.core.steps import Ended, Reframer
+from ap_resume_shim.core.reframer import Ended, Reframer
 
 MAX_EVENT = 16 * 1024 * 1024
 """Bytes of one unfinished event that are kept, at most."""

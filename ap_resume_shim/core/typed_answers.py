@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from ap_resume_shim.core import hitl
-from ap_resume_shim.core.dialect import Answers, Found
+from ap_resume_shim.core.dialect import Answers, C, Found
 from ap_resume_shim.core.errors import InvalidAnswer
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import LAX, Strictness, violations
 
 
-def check_answers(verdict: Answers, found: Found) -> None:
+def check_answers(verdict: Answers, found: Found[C]) -> None:
     """Compare each answer with the shape and the `response_schema` of its question. Raises `InvalidAnswer`."""
     for interrupt in found.interrupts:
         if interrupt.id in verdict.by_id:

@@ -7,7 +7,7 @@ from collections.abc import Set
 from datetime import datetime
 from typing import Any
 
-from ap_resume_shim.core.dialect import Answers, Continue, Decision, Dialect, Found
+from ap_resume_shim.core.dialect import Answers, C, Continue, Decision, Dialect, Found
 from ap_resume_shim.core.errors import (
     AmbiguousInterrupt,
     InterruptAlreadyAnswered,
@@ -26,7 +26,7 @@ _GENERATED = tuple(map(re.compile, ("[0-9a-f]{32}", "[0-9a-f]{8}(-[0-9a-f]{4}){3
 """Forms of ids that servers generate. Where a pending interrupt's id has one, every key of that form is an id."""
 
 
-def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] = frozenset()) -> Decision:
+def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[str] = frozenset()) -> Decision:
     """Decide what is sent, or raise the `ResumeError` that says why nothing is.
 
     `remembered` are interrupt ids that the guard knows of this thread.
@@ -59,7 +59,7 @@ def judge(resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] =
 
 
 def addressed(
-    resume: Resume, found: Found, dialect: Dialect, remembered: Set[str] = frozenset()
+    resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[str] = frozenset()
 ) -> dict[str | None, Any] | None:
     """The answers by interrupt id, where the resume names them by a pin or by the keys of `input`; else None.
 
@@ -99,7 +99,7 @@ def _answer(resume: Resume) -> Any:
     return _NOTHING
 
 
-def _refuse_unknown(resume: Resume, dialect: Dialect) -> None:
+def _refuse_unknown(resume: Resume, dialect: Dialect[C]) -> None:
     """Refuse an unknown field where nothing answers a pending question: it may be the answer, misspelt."""
     unknown = sorted(set(resume.body.extra) - dialect.vocabulary)
     if unknown:
@@ -110,7 +110,7 @@ def _refuse_unknown(resume: Resume, dialect: Dialect) -> None:
         )
 
 
-def _check_pending(ids: set[str | None], found: Found, dialect: Dialect, now: str) -> None:
+def _check_pending(ids: set[str | None], found: Found[C], dialect: Dialect[C], now: str) -> None:
     """Refuse ids that are not pending; one whose answer was committed before its step failed is reported as that."""
     pending = {interrupt.id for interrupt in found.interrupts if not _is_expired(interrupt, now)}
     answered = {interrupt.id for interrupt in found.answered}
@@ -136,7 +136,9 @@ def _is_expired(interrupt: Interrupt, now: str) -> bool:
         return False
 
 
-def _of_pending(by_id: dict[str | None, Any] | None, answer: Any, found: Found, *, now: str, partial: bool) -> Answers:
+def _of_pending(
+    by_id: dict[str | None, Any] | None, answer: Any, found: Found[C], *, now: str, partial: bool
+) -> Answers:
     """Match the answer to the questions. Without an answer, a single question is answered with null."""
     pending = found.interrupts
     ids = [interrupt.id for interrupt in pending]
@@ -159,11 +161,11 @@ def _of_pending(by_id: dict[str | None, Any] | None, answer: Any, found: Found, 
     return Answers(by_id)
 
 
-def _several(found: Found, advice: str) -> MultipleInterrupts:
+def _several(found: Found[C], advice: str) -> MultipleInterrupts:
     return MultipleInterrupts(f"{len(found.interrupts)} interrupts are pending. {advice}", found.interrupts)
 
 
-def _already_answered(found: Found, dialect: Dialect) -> InterruptAlreadyAnswered:
+def _already_answered(found: Found[C], dialect: Dialect[C]) -> InterruptAlreadyAnswered:
     message = (
         "The interrupt was answered, and a step failed afterwards. The backend would run the step again with the "
         "first answer, whatever is sent now: send the resume without `input` to retry it."

@@ -13,7 +13,7 @@ from ap_resume_shim.guard.fallback import FallbackGuard
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 from ap_resume_shim.guard.memory import MemoryGuard
 
-__all__ = ["GuardSession", "FallbackGuard", "Guard", "Ledger", "MemoryGuard", "MemoryLedger", "ResumeKey", "load_guard"]
+__all__ = ["FallbackGuard", "Guard", "GuardSession", "Ledger", "MemoryGuard", "MemoryLedger", "ResumeKey", "load_guard"]
 
 _REDIS = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
 from ap_resume_shim.guard.ledger import Ledger
 
 IDS = 64
@@ -39,8 +40,12 @@ class GuardSession(Protocol):
     """One resume, from its arrival to its end. Each method up to `forward` may raise `GuardUnavailable`.
 
     After `forward`, nothing is lost because the guard's store is: later methods never raise, and what they could not
-    store is stored as soon as the store is back.
+    store is stored as soon as the store is back. Flows call it through `core.steps.guard`.
     """
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id, where `recall`, `mark_accepted` or `mark_run_id` made it known."""
 
     async def recall(self) -> Kept | None:
         """What was kept under the ticket's key at the arrival."""
@@ -57,11 +62,11 @@ class GuardSession(Protocol):
     async def rival(self) -> Contention | None:
         """Whether another resume was accepted since this one arrived ("accepted"), or holds the thread ("holding")."""
 
-    async def unsettled(self) -> bool:
+    async def had_run_in_flight(self) -> bool:
         """Whether, when this one arrived, another had been accepted whose run had not been seen at rest since."""
 
     async def uncommitted(self) -> UncommittedResume:
-        """The last accepted resume, as of the arrival, if neither `settled` nor `committed` followed it."""
+        """The last accepted resume, as of the arrival, if neither `mark_idle` nor `mark_committed` followed it."""
 
     async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> Contention | None:
         """Hold the thread, and keep the key from here on. Returns None, or what stands in the way, as `rival` does.
@@ -79,28 +84,28 @@ class GuardSession(Protocol):
     def still_held(self) -> bool:
         """Whether what was forwarded may go out at this very moment; without waiting."""
 
-    async def accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
+    async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
         """The backend took the resume, or may have: from here on, all that arrived before are refused.
 
-        The thread is released; with `hold` it stays held until `committed` or `leave`.
+        The thread is released; with `hold` it stays held until `mark_committed` or `close`.
         """
 
-    async def committed(self) -> None:
+    async def mark_committed(self) -> None:
         """The thread's state shows the accepted resume: release the thread, which is not `uncommitted` any longer."""
 
-    async def known(self, run_id: str) -> None:
+    async def mark_run_id(self, run_id: str) -> None:
         """The name of the run, where it was not known yet at the acceptance."""
 
-    async def untaken(self) -> None:
+    async def mark_rejected(self) -> None:
         """The backend has certainly not taken it: release the thread, and forget the key."""
 
     async def keep(self, reply: Reply) -> None:
         """Keep the answer under the ticket's key."""
 
-    async def settled(self) -> None:
+    async def mark_idle(self) -> None:
         """The thread was seen at rest."""
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         """The end, however it came about. What was forwarded and not said to be untaken counts as accepted."""
 
 

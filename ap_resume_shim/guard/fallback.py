@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from ap_resume_shim.core.errors import GuardUnavailable
-from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
 from ap_resume_shim.guard.base import Guard, GuardSession, ResumeKey
 from ap_resume_shim.guard.ledger import FallbackLedger, Ledger
 
@@ -51,6 +52,10 @@ class _FallbackArrival:
         self._shared, self._alone = shared, alone
         self._is_alone = self._forwarded = False
 
+    @property
+    def run_id(self) -> str | None:
+        return self._shared.run_id or self._alone.run_id
+
     async def recall(self) -> Kept | None:
         return await self._ask(lambda arrival: arrival.recall()) or await self._alone.recall()
 
@@ -68,8 +73,8 @@ class _FallbackArrival:
     async def rival(self) -> Contention | None:
         return await self._alone.rival() or await self._ask(lambda arrival: arrival.rival())
 
-    async def unsettled(self) -> bool:
-        return await self._ask(lambda arrival: arrival.unsettled())
+    async def had_run_in_flight(self) -> bool:
+        return await self._ask(lambda arrival: arrival.had_run_in_flight())
 
     async def uncommitted(self) -> UncommittedResume:
         return await self._ask(lambda arrival: arrival.uncommitted())
@@ -79,7 +84,7 @@ class _FallbackArrival:
             return rival
         rival = await self._ask(lambda arrival: arrival.claim(answered, seen))
         if rival is not None:
-            await self._alone.untaken()
+            await self._alone.mark_rejected()
         return rival
 
     async def forward(self) -> None:
@@ -91,37 +96,37 @@ class _FallbackArrival:
     def still_held(self) -> bool:
         return self._alone.still_held() if self._is_alone else self._shared.still_held()
 
-    async def accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
+    async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
         self._forwarded = False
-        await self._alone.accepted(run_id, hold=hold)
-        await self._shared.accepted(run_id, hold=hold)
+        await self._alone.mark_accepted(run_id, hold=hold)
+        await self._shared.mark_accepted(run_id, hold=hold)
 
-    async def committed(self) -> None:
-        await self._alone.committed()
-        await self._shared.committed()
+    async def mark_committed(self) -> None:
+        await self._alone.mark_committed()
+        await self._shared.mark_committed()
 
-    async def known(self, run_id: str) -> None:
-        await self._alone.known(run_id)
-        await self._shared.known(run_id)
+    async def mark_run_id(self, run_id: str) -> None:
+        await self._alone.mark_run_id(run_id)
+        await self._shared.mark_run_id(run_id)
 
-    async def untaken(self) -> None:
+    async def mark_rejected(self) -> None:
         self._forwarded = False
-        await self._alone.untaken()
-        await self._shared.untaken()
+        await self._alone.mark_rejected()
+        await self._shared.mark_rejected()
 
     async def keep(self, reply: Reply) -> None:
         await self._alone.keep(reply)
         await self._shared.keep(reply)
 
-    async def settled(self) -> None:
-        await self._alone.settled()
-        await self._shared.settled()
+    async def mark_idle(self) -> None:
+        await self._alone.mark_idle()
+        await self._shared.mark_idle()
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         if self._forwarded:  # alone perhaps, of which `shared` knows nothing yet
-            await self.accepted()
-        await self._shared.leave()
-        await self._alone.leave()
+            await self.mark_accepted()
+        await self._shared.close()
+        await self._alone.close()
 
     async def _ask(self, question: Callable[[GuardSession], Awaitable[T]]) -> T:
         """Ask `shared`; from the first time on that it is unavailable, `alone`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
 from ap_resume_shim.guard.base import IDS, IDS_LIFETIME, GuardSession, ResumeKey
 from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
@@ -196,10 +197,11 @@ class _MemoryArrival:
         self._known_ids = guard.ids.get(ticket.thread)
         self._repeated = ticket.repeat in guard.repeats
         self._here, self._forwarded, self._accepted = True, False, False
-        self._run_id: str | None = None
+        self.run_id: str | None = None
         self._answered: tuple[str, ...] = ()
 
     async def recall(self) -> Kept | None:
+        self.run_id = None if self._kept is None else self._kept.run_id
         return self._kept
 
     async def repeated(self) -> bool:
@@ -216,7 +218,7 @@ class _MemoryArrival:
             return "accepted"
         return None if self._thread.holder in (None, self) else "holding"
 
-    async def unsettled(self) -> bool:
+    async def had_run_in_flight(self) -> bool:
         return self._unsettled
 
     async def uncommitted(self) -> UncommittedResume:
@@ -239,26 +241,26 @@ class _MemoryArrival:
     def still_held(self) -> bool:
         return self._forwarded
 
-    async def accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
+    async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
         thread = self._thread
         thread.version += 1
         self._version = thread.version
         thread.unsettled, thread.uncommitted, thread.accepted_at = True, frozenset(self._answered), self._guard.clock()
-        self._forwarded, self._accepted, self._run_id = False, True, run_id
+        self._forwarded, self._accepted, self.run_id = False, True, run_id
         if not hold:
             self._release()
         self._put(live=True, accepted=True)
 
-    async def committed(self) -> None:
+    async def mark_committed(self) -> None:
         if self._version == self._thread.version:
             self._thread.uncommitted = frozenset()
         self._release()
 
-    async def known(self, run_id: str) -> None:
-        self._run_id = run_id
+    async def mark_run_id(self, run_id: str) -> None:
+        self.run_id = run_id
         self._put(live=True, accepted=True)
 
-    async def untaken(self) -> None:
+    async def mark_rejected(self) -> None:
         self._forwarded = False
         if self._thread.holder is self and self._ticket.repeat is not None:
             self._guard.repeats.pop(self._ticket.repeat, None)
@@ -269,18 +271,18 @@ class _MemoryArrival:
     async def keep(self, reply: Reply) -> None:
         self._put(live=False, accepted=True, reply=reply)
 
-    async def settled(self) -> None:
+    async def mark_idle(self) -> None:
         if self._version == self._thread.version:
             self._thread.unsettled, self._thread.uncommitted = False, frozenset()
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         if not self._here:
             return
         self._here = False
         if self._forwarded:
-            await self.accepted()
+            await self.mark_accepted()
         elif self._thread.holder is self and not self._accepted:
-            await self.untaken()
+            await self.mark_rejected()
         self._release()
         kept = None if self._ticket.key is None else self._guard.answers.get(self._ticket.key)
         if kept is not None and kept.reply is None:
@@ -295,5 +297,5 @@ class _MemoryArrival:
 
     def _put(self, *, live: bool, accepted: bool = False, reply: Reply | None = None) -> None:
         if self._ticket.key is not None:
-            kept = Kept(self._ticket.fingerprint, live, accepted, self._run_id, reply)
+            kept = Kept(self._ticket.fingerprint, live, accepted, self.run_id, reply)
             self._guard.answers.put(self._ticket.key, self, kept, self._guard.clock() + self._guard.keep)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
-from ap_resume_shim.core.steps import Contention, Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
 from ap_resume_shim.guard.base import IDS_LIFETIME, ResumeKey
 from ap_resume_shim.guard.sealing import seal, unseal
 
@@ -45,9 +46,11 @@ class RedisArrival:
         self._renewing: asyncio.Task[Any] | None = None
         self._held = self._forwarded = self._accepted = self._holds_on = self._kept_reply = self._left = False
         self._away = False
+        self.run_id: str | None = None
 
     async def recall(self) -> Kept | None:
         await self._have_read()
+        self.run_id = None if self._kept is None else self._kept.run_id
         return self._kept
 
     async def repeated(self) -> bool:
@@ -62,7 +65,7 @@ class RedisArrival:
         if new := tuple(ids):
             self._guard.in_background(self._call("remember", _list(new), _milli(IDS_LIFETIME)))
 
-    async def unsettled(self) -> bool:
+    async def had_run_in_flight(self) -> bool:
         await self._have_read()
         return self._unsettled
 
@@ -130,9 +133,10 @@ class RedisArrival:
     def still_held(self) -> bool:
         return self._forwarded and self._guard.clock() < self._safe_until
 
-    async def accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
+    async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
         self._held, self._forwarded, self._accepted, self._holds_on = False, False, True, hold
         self._late = False
+        self.run_id = run_id
         self._version = f"{self._token} accepted"
         self._to_settle = True
         moment, guard = self._guard.clock(), self._guard
@@ -140,16 +144,17 @@ class RedisArrival:
         await self._tell(lambda: self._call("accepted", self._version, _micro(guard.clock() - moment), *told))
         self._stop_renewing_unless_needed()
 
-    async def committed(self) -> None:
+    async def mark_committed(self) -> None:
         self._holds_on = False
         await self._tell(lambda: self._call("committed", self._version))
         self._stop_renewing_unless_needed()
 
-    async def known(self, run_id: str) -> None:
+    async def mark_run_id(self, run_id: str) -> None:
+        self.run_id = run_id
         if self._ticket.key is not None:
             await self._tell(lambda: self._call("known", run_id))
 
-    async def untaken(self) -> None:
+    async def mark_rejected(self) -> None:
         self._held = self._forwarded = False
         self._stop_renewing()
         await self._tell(lambda: self._call("untaken"))
@@ -163,20 +168,20 @@ class RedisArrival:
                 written = b""
             await self._tell(lambda: self._call("keep", written), len(written))
 
-    async def settled(self) -> None:
+    async def mark_idle(self) -> None:
         """Nobody waits for this one: it is told while the answer is on its way."""
         if self._to_settle:
             self._to_settle = False
             self._guard.in_background(self._call("settled", self._version))
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         if self._left:
             return
         self._left = True
         if self._forwarded:
-            await self.accepted()
+            await self.mark_accepted()
         elif self._held:
-            await self.untaken()
+            await self.mark_rejected()
         elif self._holds_on:
             await self._tell(lambda: self._call("committed", ""))  # released; what is uncommitted stays so
         self._stop_renewing()

@@ -5,19 +5,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ap_resume_shim.core.dialect_helpers import RAISES
-from ap_resume_shim.core.errors import (
-    ConfigurationError,
-)
 from ap_resume_shim.profiles.template import names_in, parts
 
 ANOTHER_KIND = (
@@ -87,11 +81,13 @@ Scalar = str | int | float | bool
 Type = Literal["null", "boolean", "number", "string", "array", "object"]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """Base of all tables: unknown keys and values of other types are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class LookupTable(_Table):
+class LookupTable(Table):
     """A request on the thread; its answer is known to `[found]` by the table's name."""
 
     request: Annotated[str, _request_line()]
@@ -105,7 +101,7 @@ class LookupTable(_Table):
         return self
 
 
-class PickTable(_Table):
+class PickTable(Table):
     """An item of a list that a lookup found, or of a pick before; known to `[found]` by the table's name."""
 
     of: Pointer
@@ -115,14 +111,14 @@ class PickTable(_Table):
     """Which one, of several that fit; with `only`, several are one too many (409 `ambiguous_interrupt`)."""
 
 
-class AgentTable(_Table):
+class AgentTable(Table):
     """A request on the agent that a client names."""
 
     request: AgentLine
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
 
 
-class FoundTable(_Table):
+class FoundTable(Table):
     """Where the lookups' answers tell what: pointers that begin with the name of a lookup or a pick."""
 
     status: Pointers
@@ -138,7 +134,7 @@ class FoundTable(_Table):
     updated_at: Pointers | None = None
 
 
-class InterruptTable(_Table):
+class InterruptTable(Table):
     """Where an item of `[found] interrupts` has its id and its value; the empty pointer is the item itself."""
 
     id: Pointer = "/id"
@@ -147,7 +143,7 @@ class InterruptTable(_Table):
     """What every id matches as a whole, and no key of an ordinary answer: a regular expression."""
 
 
-class StatusTable(_Table):
+class StatusTable(Table):
     """The backend's values for the draft's four states of a thread."""
 
     idle: list[Scalar] = ["idle"]
@@ -158,7 +154,7 @@ class StatusTable(_Table):
     """What a thread is that tells no status, such as one that never ran."""
 
 
-class ResumeTable(_Table):
+class ResumeTable(Table):
     """The request that resumes, and where in its body the answer goes. Modes that are left out are derived."""
 
     background: ResumeLine | None = None
@@ -188,7 +184,7 @@ class ResumeTable(_Table):
         return self
 
 
-class RunTable(_Table):
+class RunTable(Table):
     """The run: where answers tell it, and what can be done with it."""
 
     id: Pointer = "/run_id"
@@ -205,7 +201,7 @@ class RunTable(_Table):
     """Answered with the events of a run that goes on already."""
 
 
-class WaitTable(_Table):
+class WaitTable(Table):
     """Where the wait's answer tells the result."""
 
     run: Pointer = "/run"
@@ -214,7 +210,7 @@ class WaitTable(_Table):
     error: Pointer | None = None
 
 
-class StreamTable(_Table):
+class StreamTable(Table):
     """The names of the backend's events, where they are not the draft's; what has no name here is left out."""
 
     values: list[str] = []
@@ -228,7 +224,7 @@ class StreamTable(_Table):
     """Where in its data the question is."""
 
 
-class ErrorTable(_Table):
+class ErrorTable(Table):
     """A refusal that means something else than its status."""
 
     status: int
@@ -236,7 +232,7 @@ class ErrorTable(_Table):
     raises: Annotated[str, AfterValidator(_known_error)]
 
 
-class DetectTable(_Table):
+class DetectTable(Table):
     """How `auto` can tell the server from others: all that is given has to be there."""
 
     openapi: list[str] = []
@@ -251,7 +247,7 @@ class DetectTable(_Table):
     """Which backend `auto` takes where a server matches several: the one with the highest."""
 
 
-class Profile(_Table):
+class Profile(Table):
     """The whole file."""
 
     name: str
@@ -314,80 +310,3 @@ def _begins_with(what: str, pointer: str, told: tuple[str, ...]) -> None:
 def every(pointers: str | list[str] | None) -> list[str]:
     """The pointers that stand in a place of a profile."""
     return [] if pointers is None else [pointers] if isinstance(pointers, str) else pointers
-
-
-def profile_schema() -> dict[str, Any]:
-    """The JSON schema of profiles, for editors; what it cannot say is said when a profile is loaded."""
-    schema = Profile.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ap-resume-shim profile"}
-
-
-def load_profile(text: str, *, source: str = "profile", others: Mapping[str, str] = MappingProxyType({})) -> Profile:
-    """Read a profile. `others` are the texts of the profiles that it may extend, by name.
-
-    Raises `ConfigurationError` with the place of every mistake, and the nearest valid key.
-    """
-    try:
-        return Profile.model_validate(_extended(tomllib.loads(text), source, others))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{source}: {error}") from None
-    except ValidationError as error:
-        lines = [f"{source}: {_explain(item, text)}" for item in error.errors(include_url=False)]
-        raise ConfigurationError("\n".join(lines)) from None
-
-
-def _extended(tables: dict[str, Any], source: str, others: Mapping[str, str]) -> dict[str, Any]:
-    """A profile with the keys and tables of the one that it extends; its own ones replace those of the same name."""
-    base = tables.get("extends")
-    if not isinstance(base, str):
-        return tables
-    if base not in others:
-        near = difflib.get_close_matches(base, others, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(others)) or 'none'}."
-        raise ConfigurationError(f"{source}: extends: unknown profile {base!r}; {hint}")
-    return {**_extended(tomllib.loads(others[base]), base, others), **tables}
-
-
-def _explain(item: Any, text: str) -> str:
-    path = [str(part) for part in item["loc"]]
-    number = _line_of(path, text)
-    where = f"line {number}: " * bool(number) + f"{'.'.join(path)}: " * bool(path)
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], _keys_beside(path), n=1)
-        return f"{where}unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    return f"{where}{item['msg'].removeprefix('Value error, ')}"
-
-
-def _line_of(path: list[str], text: str) -> int:
-    """The line that a mistake is in: the key's own, else its table's; 0 where neither is there."""
-    table: list[str] = []
-    nearest = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[+([^\]]+)\]", line):
-            table = [part.strip(" \"'") for part in header[1].split(".")]
-            if table == path[: len(table)]:
-                nearest = number
-        elif (key := re.match(r"\s*([\w-]+)\s*=", line)) and [*table, key[1]] == path[: len(table) + 1]:
-            return number
-    return nearest
-
-
-_TABLES: dict[str, type[_Table]] = {
-    "detect": DetectTable,
-    "lookup": LookupTable,
-    "pick": PickTable,
-    "agent": AgentTable,
-    "found": FoundTable,
-    "interrupt": InterruptTable,
-    "status": StatusTable,
-    "resume": ResumeTable,
-    "run": RunTable,
-    "wait": WaitTable,
-    "error": ErrorTable,
-}
-
-
-def _keys_beside(path: list[str]) -> list[str]:
-    """The keys of the table that a mistake is in."""
-    table = Profile if len(path) == 1 else _TABLES[path[0]]
-    return sorted(field.alias or name for name, field in table.model_fields.items())

@@ -8,7 +8,7 @@ from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import StreamMode
-from ap_resume_shim.core.steps import Ended
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.profiles.schema import StreamTable
 from ap_resume_shim.profiles.template import MISSING, point
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ap_resume_shim.core.steps import segment
+from ap_resume_shim.core.http import segment
 
 MISSING = object()
 """What a pointer finds where nothing is. Not None, which is a value."""

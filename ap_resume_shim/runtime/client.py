@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import Broken, ResumeError
-from ap_resume_shim.core.steps import Headers, Reply
+from ap_resume_shim.core.http import Headers
+from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.runtime.log_lines import cut, printable
 from ap_resume_shim.runtime.resume_log import BROKEN, CLIENT_LEFT, COMPLETE, CUT, UNANSWERED
 from ap_resume_shim.runtime.trace_context import request_id

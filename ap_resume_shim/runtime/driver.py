@@ -23,26 +23,23 @@ from ap_resume_shim.core.errors import (
     UpstreamTimeout,
     UpstreamUnrecognised,
 )
+from ap_resume_shim.core.http import Headers, Request, Response
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.responses import REPLAYED
 from ap_resume_shim.core.steps import (
     Answer,
     Ask,
     AwaitCommit,
-    Claim,
+    CallGuard,
     ClientGone,
     Drain,
     EndStream,
     Entry,
     Flow,
-    HadRunInFlight,
-    Headers,
     Join,
-    KnownIds,
     MarkAccepted,
     MarkIdle,
-    MarkRejected,
-    MarkRunId,
     Pause,
     Poll,
     ReadBody,
@@ -50,20 +47,12 @@ from ap_resume_shim.core.steps import (
     ReadHead,
     ReadLedger,
     ReadUntilIdle,
-    Recall,
-    Reframer,
-    Remember,
-    Repeated,
     Reply,
-    Request,
-    Response,
-    Rival,
     Send,
     SendChunk,
     StartStream,
     Step,
     StreamReply,
-    Uncommitted,
 )
 from ap_resume_shim.runtime import client as replies
 from ap_resume_shim.runtime import resume_log as logs
@@ -143,7 +132,7 @@ class Resumption:
                 if self._ends:
                     self._commit.cancel()
                 await asyncio.wait({self._commit})
-            await self._arrival.leave()
+            await self._arrival.close()
         if self._sent is not None and not self._late:
             # The app may go on after its answer, as without the shim; what it raises then is not swallowed.
             await self._sent.end()
@@ -172,26 +161,12 @@ class Resumption:
                 return await self._poll(seconds)
             case Pause(seconds):
                 return await self._wait_or_disconnect(asyncio.sleep(seconds))
-            case Recall():
-                kept = await self._arrival.recall()
-                self._line.run_id = None if kept is None else kept.run_id
-                return kept
-            case Repeated():
-                return await self._arrival.repeated()
-            case Rival():
-                return await self._arrival.rival()
-            case KnownIds():
-                return await self._arrival.known_ids()
-            case Remember(ids):
-                return await self._arrival.remember(ids)
-            case HadRunInFlight():
-                return await self._arrival.unsettled()
-            case Uncommitted():
-                return await self._arrival.uncommitted()
+            case CallGuard():
+                result = await step.on(self._arrival)
+                self._line.run_id = self._arrival.run_id
+                return result
             case MarkIdle():
-                return await self._settled()
-            case Claim(answered, seen):
-                return await self._arrival.claim(answered, seen)
+                return await self._mark_idle()
             case Send(request, grace):
                 return await self._send(request, grace)
             case ReadHead():
@@ -199,7 +174,7 @@ class Resumption:
             case MarkAccepted(run_id, headers, commit):
                 self._head, self._accepted = headers, True
                 self._line.verdict, self._line.run_id = logs.ACCEPTED, run_id
-                await self._arrival.accepted(run_id, hold=commit is not None)
+                await self._arrival.mark_accepted(run_id, hold=commit is not None)
                 if commit is not None:
                     self._commit = asyncio.create_task(self._see_committed(commit))
                 return None
@@ -207,11 +182,6 @@ class Resumption:
                 if self._commit is not None:
                     await self._wait_with_keepalive(asyncio.wait({self._commit}))
                 return None
-            case MarkRunId(run_id):
-                self._line.run_id = run_id
-                return await self._arrival.known(run_id)
-            case MarkRejected():
-                return await self._arrival.untaken()
             case Join(request):
                 return await self._open_exchange(request)
             case ReadBody():
@@ -283,7 +253,7 @@ class Resumption:
             pass
         finally:
             commit.close()
-        await self._arrival.committed()
+        await self._arrival.mark_committed()
 
     async def _look(self, step: Step) -> Any:
         """A step of a lookup."""
@@ -299,12 +269,12 @@ class Resumption:
             case _:
                 raise TypeError(f"{type(step).__name__} is no step of a lookup")
 
-    async def _settled(self) -> None:
+    async def _mark_idle(self) -> None:
         """A thread that was seen at rest after its run shows the resume."""
-        await self._arrival.settled()
+        await self._arrival.mark_idle()
         if self._commit is not None and not self._commit.done():
             self._commit.cancel()
-            await self._arrival.committed()
+            await self._arrival.mark_committed()
 
     async def _keep(self, reply: Reply) -> None:
         """Keep the first answer for those who ask again, if the backend took the resume: else it may come again."""

@@ -15,7 +15,8 @@ from urllib.parse import unquote
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.asgi import HEADS, SYNTHESISED, escape, mounted_at, shown_path
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure, UpstreamTimeout
-from ap_resume_shim.core.steps import Headers, ReadUntilIdle, Request, Response
+from ap_resume_shim.core.http import Headers, Request, Response
+from ap_resume_shim.core.steps import ReadUntilIdle
 from ap_resume_shim.runtime.log_lines import cut, milliseconds, printable, write
 from ap_resume_shim.runtime.trace_context import request_id
 

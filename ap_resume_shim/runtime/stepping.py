@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from ap_resume_shim.core.steps import Flow, Response, Step
+from ap_resume_shim.core.http import Response
+from ap_resume_shim.core.steps import Flow, Step
 from ap_resume_shim.runtime.offload import LARGE, offload
 
 

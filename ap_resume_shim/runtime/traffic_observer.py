@@ -1,4 +1,4 @@
-"""`TrafficObserver`: looks on at the traffic that passes, for backends that cannot be asked which run of a thread waits.
+"""`TrafficObserver`: observes the traffic that passes, for backends that cannot be asked which run of a thread waits.
 
 What passes stays as it is. What is noted of a part of an answer is kept before the client gets that part, so that a
 client that resumes at once finds its question in the ledger.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.asgi import route_path
 from ap_resume_shim.core.dialect import Dialect, Note, Observer
@@ -44,7 +44,7 @@ LARGEST = 4 * 1024 * 1024
 """Bytes of a request that are kept to be looked into; one that is larger is passed on unseen."""
 
 
-def wants_traffic(dialect: Dialect) -> bool:
+def wants_traffic(dialect: Dialect[Any]) -> bool:
     """Whether a dialect wants to see what passes."""
     return type(dialect).watch is not Dialect.watch
 
@@ -53,7 +53,7 @@ class TrafficObserver:
     """The wrapped app, looked on at."""
 
     def __init__(
-        self, app: ASGIApp, dialect: Dialect, ledger: Ledger, page: Callable[[Scope, str], Page], path: str
+        self, app: ASGIApp, dialect: Dialect[Any], ledger: Ledger, page: Callable[[Scope, str], Page], path: str
     ) -> None:
         """`page`: where the ledger has a thread, and the caller of a request. `path`: before the backend's routes."""
         self.app, self._dialect, self._ledger, self._page, self._prefix = app, dialect, ledger, page, path

@@ -16,13 +16,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from ap_resume_shim import __version__
 from ap_resume_shim.backends import backend_names, installed, load_backend, read_profile
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.protocol import Resume, parse
-from ap_resume_shim.profiles.schema import profile_schema
+from ap_resume_shim.profiles.loading import profile_schema
 from ap_resume_shim.proxy.app import ReverseProxy
 from ap_resume_shim.tools.assumed_answers import Live
 from ap_resume_shim.tools.describe import MODES, describe
@@ -115,7 +116,7 @@ def explain_resume(argv: Sequence[str]) -> None:
             print("\n".join(sent.lines()))
 
 
-def _answers(given: Namespace, resume: Resume, dialect: Dialect) -> tuple[RecordedAnswers | Live | None, str]:
+def _answers(given: Namespace, resume: Resume, dialect: Dialect[Any]) -> tuple[RecordedAnswers | Live | None, str]:
     """What the requests are answered with, and what that is, for a person."""
     if given.upstream is not None and given.answers is not None:
         raise ConfigurationError("--upstream and --answers are two sources of answers: give one of them.")
@@ -141,7 +142,7 @@ def _header(line: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _dialect(given: Namespace) -> Dialect:
+def _dialect(given: Namespace) -> Dialect[Any]:
     if (given.backend is None) == (given.profile is None):
         raise ConfigurationError("Say which kind of server it is: --backend NAME, or --profile FILE.")
     if given.profile is not None:

@@ -12,31 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import (
     Ask,
-    HadRunInFlight,
     Join,
-    KnownIds,
     Pause,
     ReadBody,
     ReadEvents,
     ReadHead,
     ReadLedger,
     ReadUntilIdle,
-    Repeated,
-    Request,
-    Response,
     Send,
     Step,
-    Uncommitted,
-    UncommittedResume,
 )
-from ap_resume_shim.profiles.dialect import ProfileDialect, about_the_thread
+from ap_resume_shim.profiles.dialect import ProfileDialect
+from ap_resume_shim.profiles.lookup import about_the_thread
 from ap_resume_shim.profiles.schema import AgentTable, LookupTable
 from ap_resume_shim.profiles.template import place
 from ap_resume_shim.runtime.exchange import NOBODY, ask, peek
+from ap_resume_shim.tools.uncontested import Uncontested
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -49,21 +45,22 @@ class Assumed:
 
     assumes = False
 
-    def __init__(self, resume: Resume, dialect: Dialect) -> None:
+    def __init__(self, resume: Resume, dialect: Dialect[Any]) -> None:
         self._resume, self._dialect = resume, dialect
         self.assumes = False
+        self._rest = Uncontested()
         self._found = _assumed(resume, dialect)
 
-    def lookup(self, flow: Lookup) -> Lookup:
+    def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
         """Every request of it, answered by the assumption."""
         if isinstance(self._dialect, ProfileDialect):
-            yield Ask(_lookups(self._resume, self._dialect, again=self.assumes))
+            yield from Ask(_lookups(self._resume, self._dialect, again=self.assumes))
         else:
             yield next(flow)
         flow.close()
         return self._state()
 
-    def _state(self) -> Found:
+    def _state(self) -> Found[Any]:
         """At rest, once the resume was sent."""
         return self._found if not self.assumes else replace(self._found, status="idle", interrupts=(), answered=())
 
@@ -82,14 +79,19 @@ class Assumed:
             case ReadBody() | ReadEvents():
                 return _answer(self._resume, self._dialect)
             case _:
-                return of_guard(step)
+                return self._rest.answer(step)
 
 
 class Live(Assumed):
     """A thread as a server shows it: requests that only read, up to the resume, are sent, and nothing else."""
 
     def __init__(
-        self, resume: Resume, dialect: Dialect, app: ASGIApp, headers: Iterable[tuple[str, str]] = (), prefix: str = ""
+        self,
+        resume: Resume,
+        dialect: Dialect[Any],
+        app: ASGIApp,
+        headers: Iterable[tuple[str, str]] = (),
+        prefix: str = "",
     ) -> None:
         """`app` is a proxy of the server; `headers` are the client's, such as its credentials."""
         super().__init__(resume, dialect)
@@ -105,7 +107,7 @@ class Live(Assumed):
             self._runner.run(aclose())
         self._runner.close()
 
-    def lookup(self, flow: Lookup) -> Lookup:
+    def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
         """As the server answers it; after the resume, which was not sent, by assumption."""
         if self.assumes:
             return (yield from super().lookup(flow))
@@ -131,7 +133,7 @@ class Live(Assumed):
         return tuple(await asyncio.gather(*asked))
 
 
-def _assumed(resume: Resume, dialect: Dialect) -> Found:
+def _assumed(resume: Resume, dialect: Dialect[Any]) -> Found[Any]:
     """What is found: of a profile, what it has a place for."""
     where = dialect.profile.found if isinstance(dialect, ProfileDialect) else None
     ids = where is None or where.interrupts is not None
@@ -154,10 +156,10 @@ def _lookups(resume: Resume, dialect: ProfileDialect, *, again: bool) -> tuple[R
         tables.append(profile.agent)
     names = {name: name.upper() for table in profile.lookup.values() for name in table.names}
     names |= {"thread_id": resume.thread_id, "agent_id": agent or "AGENT_ID"}
-    return tuple(dialect.request(table, names) for table in tables)
+    return tuple(dialect.reader.request(table, names) for table in tables)
 
 
-def _answer(resume: Resume, dialect: Dialect) -> bytes:
+def _answer(resume: Resume, dialect: Dialect[Any]) -> bytes:
     """The answer to a resume, which names the run where a profile says."""
     if not isinstance(dialect, ProfileDialect):
         return b"{}"
@@ -174,16 +176,3 @@ def _reads(request: Request) -> bool:
         return True
     body = request.json
     return isinstance(body, dict) and body.get("method") in ("tasks/get", "GetTask")
-
-
-def of_guard(step: Step) -> Any:
-    """What the guard answers for a thread that nobody else resumes."""
-    match step:
-        case HadRunInFlight() | Repeated():
-            return False
-        case KnownIds():
-            return frozenset()
-        case Uncommitted():
-            return UncommittedResume()
-        case _:
-            return None

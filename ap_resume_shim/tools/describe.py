@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ap_resume_shim.core.dialect import NATIVE, Dialect, ResponseKind
 from ap_resume_shim.core.protocol import Mode
@@ -43,7 +44,7 @@ class Description:
             yield f"  {what:<12} {text}"
 
 
-def describe(dialect: Dialect) -> Description:
+def describe(dialect: Dialect[Any]) -> Description:
     """A backend, by its dialect."""
     modes = {
         word: "native" if dialect.response_kinds[mode] == NATIVE[mode] else DERIVED[mode, dialect.response_kinds[mode]]

@@ -20,6 +20,8 @@ from ap_resume_shim.backends import recorded_example
 from ap_resume_shim.core.dialect import Dialect, Lookup
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import (
@@ -35,14 +37,12 @@ from ap_resume_shim.core.steps import (
     ReadEvents,
     ReadLedger,
     ReadUntilIdle,
-    Request,
-    Response,
     Send,
-    Settings,
     Step,
 )
-from ap_resume_shim.tools.assumed_answers import Assumed, of_guard
+from ap_resume_shim.tools.assumed_answers import Assumed
 from ap_resume_shim.tools.describe import MODES
+from ap_resume_shim.tools.uncontested import Uncontested
 
 RecordedAnswers = Sequence[dict[str, Any]]
 
@@ -98,11 +98,11 @@ class Stage(Protocol):
     def answer(self, step: Step) -> Any:
         """What is sent back for a step."""
 
-    def lookup(self, flow: Lookup) -> Lookup:
+    def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
         """A lookup of the dialect's, as it is played."""
 
 
-def explain(resume: Resume, dialect: Dialect, answers: RecordedAnswers | Stage | None) -> Iterator[Sent]:
+def explain(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | Stage | None) -> Iterator[Sent]:
     """Every request of a resume, in order. Raises `ResumeError` where the resume would be refused.
 
     Without answers, a thread is assumed that waits for one.
@@ -113,19 +113,19 @@ def explain(resume: Resume, dialect: Dialect, answers: RecordedAnswers | Stage |
     for name in ("lookup", "look_again"):
         setattr(played, name, _on(stage, getattr(dialect, name)))
     try:
-        yield from _dry_run(resume_flow(resume, played, Settings()), stage, "look")
+        yield from _dry_run(resume_flow(resume, played, FlowSettings()), stage, "look")
     except Exception:
         if not stage.assumes:  # else only a server could go on from here
             raise
 
 
-def _stage(resume: Resume, dialect: Dialect, answers: RecordedAnswers | Stage | None) -> Stage:
+def _stage(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | Stage | None) -> Stage:
     if answers is None:
         return Assumed(resume, dialect)
     return RecordedBackend(resume, answers) if isinstance(answers, Sequence) else answers
 
 
-def _on(stage: Stage, lookup: Callable[..., Lookup]) -> Callable[..., Lookup]:
+def _on(stage: Stage, lookup: Callable[..., Lookup[Any]]) -> Callable[..., Lookup[Any]]:
     return lambda *given, **named: stage.lookup(lookup(*given, **named))
 
 
@@ -174,11 +174,12 @@ class RecordedBackend:
         self._answers = [answer for answer in answers if answer.get("mode", mode) == mode]
         self._thread = resume.thread_id
         self._body = b""
+        self._rest = Uncontested()
         self._sent = False
         self._asked: tuple[Interrupt, ...] = ()
         self._given: list[dict[str, Any]] = []
 
-    def lookup(self, flow: Lookup) -> Lookup:
+    def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
         """As recorded; a thread of which nothing was recorded after the resume is at rest then."""
         found = yield from flow
         if not self._sent:
@@ -209,7 +210,7 @@ class RecordedBackend:
                 kept: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
                 return [Entry(entry["facts"], entry.get("contents")) for entry in self._named(kept)]
             case _:
-                return of_guard(step)
+                return self._rest.answer(step)
 
     def to(self, request: Request) -> Response:
         """The answer to a request. Raises `ConfigurationError` where there is none."""

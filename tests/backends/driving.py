@@ -10,8 +10,9 @@ import pytest
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect, Found
 from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.protocol import Mode, Resume, parse
-from ap_resume_shim.core.steps import Ask, Pause, Response, Step
+from ap_resume_shim.core.steps import Ask, Pause, Step
 
 THREAD = "6a1b2c3d-0000-4000-8000-000000000001"
 
@@ -57,12 +58,14 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any]) -> tuple[lis
         return asked, ended.value
 
 
-def look(dialect: Dialect, server: dict[str, Any], *, agent: bool = True, **fields: Any) -> tuple[list[str], Found]:
+def look(
+    dialect: Dialect[Any], server: dict[str, Any], *, agent: bool = True, **fields: Any
+) -> tuple[list[str], Found[Any]]:
     """What a lookup asks, and what it finds."""
     return follow(dialect.lookup(resume(**fields), agent=agent), server)
 
 
-def refused(dialect: Dialect, server: dict[str, Any], **fields: Any) -> ResumeError:
+def refused(dialect: Dialect[Any], server: dict[str, Any], **fields: Any) -> ResumeError:
     """The error that a lookup ends with."""
     with pytest.raises(ResumeError) as error:
         look(dialect, server, **fields)

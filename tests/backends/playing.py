@@ -12,24 +12,23 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.steps import (
     Answer,
     Ask,
+    CallGuard,
     Drain,
     Join,
     MarkAccepted,
-    MarkRejected,
     Poll,
     ReadBody,
     ReadEvents,
     ReadUntilIdle,
     Reply,
-    Request,
-    Response,
     Send,
     SendChunk,
-    Settings,
     StartStream,
     Step,
     StreamReply,
@@ -79,7 +78,7 @@ class Case:
     """A resume, and what its backend answered."""
 
     name: str
-    dialect: Dialect
+    dialect: Dialect[Any]
     mode: Mode
     body: bytes
     answers: RecordedAnswers
@@ -115,7 +114,7 @@ def play(case: Case, change: Change) -> Played:
     """The resume from its first look to its end."""
     resume = parse(case.body, case.mode, now="2026-11-24T12:00:00+00:00", nonce="n" * 32)
     stage, played = _Changed(RecordedBackend(resume, case.answers), change), Played()
-    flow = resume_flow(resume, case.dialect, Settings(settle=0.2))
+    flow = resume_flow(resume, case.dialect, FlowSettings(settle=0.2))
     result: Any = None
     try:
         for _ in range(500):
@@ -172,7 +171,7 @@ class _Changed:
                 played.stream = b""
             case SendChunk(chunk):
                 played.stream = (played.stream or b"") + chunk
-            case MarkAccepted() | MarkRejected():
+            case MarkAccepted() | CallGuard("mark_rejected"):
                 played.taken = isinstance(step, MarkAccepted)
             case Poll():
                 raise _TooLong

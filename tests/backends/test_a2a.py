@@ -23,9 +23,11 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Request, Response, Step
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Ask, Entry, ReadLedger, Step
 from tests.backends.driving import THREAD, answer, resume
 
 JsonList = list[Any]
@@ -106,14 +108,14 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any], ledger: Iter
         return " > ".join(asked), ended.value
 
 
-def look(tasks: Any, dialect: A2A | None = None, card: Any = REST_CARD, **fields: Any) -> tuple[str, Found]:
+def look(tasks: Any, dialect: A2A | None = None, card: Any = REST_CARD, **fields: Any) -> tuple[str, Found[Any]]:
     """A lookup by REST."""
     agent = fields.pop("agent", True)
     told = tasks if isinstance(tasks, Response) else {"tasks": tasks}
     return follow((dialect or A2A()).lookup(resume(**fields), agent=agent), {GET_CARD: card, LIST: told})
 
 
-def found(*tasks: Any, **fields: Any) -> Found:
+def found(*tasks: Any, **fields: Any) -> Found[Any]:
     return look(list(tasks), **fields)[1]
 
 
@@ -264,9 +266,9 @@ def test_ids_of_past_questions_are_those_that_the_agent_has_said_in_any_of_its_t
     assert found(ended, task()).past_ids == {"t0", "q0", "t1", "q1"}
 
 
-def pages(*pages: tuple[list[Any], str]) -> Found:
+def pages(*pages: tuple[list[Any], str]) -> Found[Any]:
     told = [answer(rpc({"tasks": tasks, "nextPageToken": page})) for tasks, page in pages]
-    thread: Found = follow(A2A().lookup(resume()), {GET_CARD: RPC_CARD, "POST /a2a ListTasks": told})[1]
+    thread: Found[Any] = follow(A2A().lookup(resume()), {GET_CARD: RPC_CARD, "POST /a2a ListTasks": told})[1]
     return thread
 
 
@@ -383,7 +385,7 @@ def test_an_answer_that_is_an_error_is_nothing_to_note() -> None:
 # The resume
 
 
-def dialect_for(shown: Any) -> tuple[A2A, Found]:
+def dialect_for(shown: Any) -> tuple[A2A, Found[Any]]:
     """A dialect, and a thread that waits, as a card says."""
     dialect = A2A()
     server = {

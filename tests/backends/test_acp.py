@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ap_resume_shim.backends.acp.dialect import Acp
+from ap_resume_shim.backends.acp.messages import AcpContext
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Answers, Continue, Found, Note, Observer, Started
 from ap_resume_shim.core.errors import (
@@ -18,9 +20,11 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamUnrecognised,
 )
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Request, Response
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Ask, Entry, ReadLedger
 from tests.backends.driving import THREAD, answer, resume
 
 BY_SESSION, BY_RUN = Acp(), Acp(thread="run")
@@ -38,7 +42,7 @@ def run(run_id: str = "r1", status: str = "awaiting", **more: Any) -> dict[str, 
 
 def look(
     server: dict[str, Any], *, ledger: Iterable[str] = ("r1",), over: str = "", by: Acp = BY_SESSION, **more: Any
-) -> tuple[str, Found]:
+) -> tuple[str, Found[Any]]:
     """What a lookup asks, and what it finds; `ledger` are the runs that were seen, `over` one that was seen to end."""
     agent = more.pop("agent", True)
     entries = [Entry({"what": "of tomorrow"}), Entry({"run_id": 1})]
@@ -58,7 +62,10 @@ def look(
     raise AssertionError("it asks again")
 
 
-def found(*runs: dict[str, Any], **more: Any) -> Found:
+AT_REST = Found("idle", context=AcpContext())
+
+
+def found(*runs: dict[str, Any], **more: Any) -> Found[Any]:
     """What a session is, by its runs."""
     return look({f"GET /runs/{one['run_id']}": one for one in runs}, ledger=[one["run_id"] for one in runs], **more)[1]
 
@@ -137,8 +144,8 @@ def test_a_session_of_which_nothing_was_seen_is_not_guessed_at() -> None:
 
 def test_a_session_whose_runs_were_seen_to_end_is_at_rest() -> None:
     asked, thread = look({SESSION: {"id": THREAD}}, ledger=["r1"], over="r1")
-    assert (asked, thread) == (SESSION, Found("idle"))
-    assert look({SESSION: {"id": THREAD}}, ledger=[], agent=False)[1] == Found("idle")
+    assert (asked, thread) == (SESSION, AT_REST)
+    assert look({SESSION: {"id": THREAD}}, ledger=[], agent=False)[1] == AT_REST
 
 
 def test_a_session_is_busy_while_any_of_its_runs_is() -> None:
@@ -156,7 +163,7 @@ def test_a_session_asks_what_its_runs_ask() -> None:
 
 def test_after_a_run_only_what_is_still_asked_counts() -> None:
     ended = run("r2", "failed", finished_at="2026-11-24T13:00:00Z")
-    assert found(ended, run("r3", "in-progress"), agent=False) == Found("idle", updated_at="2026-11-24T13:00:00Z")
+    assert found(ended, run("r3", "in-progress"), agent=False) == replace(AT_REST, updated_at="2026-11-24T13:00:00Z")
     assert found(ended, run("r1"), agent=False).interrupts == (Interrupt(Q1, MESSAGE),)
 
 
@@ -193,7 +200,8 @@ def sent(value: Any = "yes", mode: Mode = Mode.WAIT, **fields: Any) -> Request:
         next(BY_SESSION.prepare(asked, thread, verdict))
     thread, _ = prepared.value.value
     assert (thread.run_id, thread.agent_id) == ("r1", "ask")
-    assert BY_SESSION.started(Response(202), b"", asked, thread) == Started("r1", "ask", "2026-11-24T12:00:00Z")
+    started = Started("r1", "ask", "2026-11-24T12:00:00Z", context=thread.context)
+    assert BY_SESSION.started(Response(202), b"", asked, thread) == started
     return BY_SESSION.resume(asked, thread, verdict)
 
 
@@ -297,7 +305,7 @@ def test_a_refusal_in_a_stream_is_one() -> None:
 
 
 def test_the_run_is_read_cancelled_and_found_under_its_own_name() -> None:
-    started = Started("r1")
+    started: Started[Any] = Started("r1")
     assert BY_SESSION.location(resume(), started) == "/runs/r1"
     assert BY_SESSION.run(resume(), started) == Request.get("/runs/r1")
     assert BY_SESSION.cancel(resume(), started) == Request("POST", "/runs/r1/cancel")
@@ -337,7 +345,7 @@ def test_a_run_that_failed_says_why() -> None:
 
 
 def test_the_time_of_its_end_is_known_from_the_answer() -> None:
-    thread = Found("interrupted", context=run())
+    thread = Found("interrupted", context=AcpContext(resumed=run()))
     body = answer(run(status="completed", finished_at="2026-11-24T13:00:00Z")).body
     started = BY_SESSION.started(Response(200), body, resume(), thread)
     assert started is not None and started.updated_at == "2026-11-24T13:00:00Z"

@@ -10,8 +10,9 @@ import pytest
 from ap_resume_shim.backends.adk.dialect import Adk
 from ap_resume_shim.core.dialect import Answers, Continue, Decision, Found, Started
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ended, Request, Response
+from ap_resume_shim.core.reframer import Ended
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 ADK = Adk()
@@ -49,11 +50,11 @@ def session(*events: dict[str, Any], **state: Any) -> dict[str, Any]:
     return {"id": THREAD, "appName": "bot", "userId": "user", "state": state, "events": events, "lastUpdateTime": 1.5}
 
 
-def found(*events: dict[str, Any], **state: Any) -> Found:
+def found(*events: dict[str, Any], **state: Any) -> Found[Any]:
     return look(ADK, {SESSION: session(*events, **state)}, agent_id="bot")[1]
 
 
-def ids(thread: Found) -> tuple[list[str | None], list[str | None]]:
+def ids(thread: Found[Any]) -> tuple[list[str | None], list[str | None]]:
     """Of the questions that are open, and of those that were answered in vain."""
     return [item.id for item in thread.interrupts], [item.id for item in thread.answered]
 
@@ -235,13 +236,13 @@ def test_a_session_need_not_tell_its_time() -> None:
 # The answer
 
 
-def parts(thread: Found, verdict: Decision, **fields: Any) -> list[dict[str, Any]]:
+def parts(thread: Found[Any], verdict: Decision, **fields: Any) -> list[dict[str, Any]]:
     message = sent(thread, verdict, **fields)["newMessage"]
     assert message["role"] == "user"
     return [part["functionResponse"] for part in message["parts"]]
 
 
-def sent(thread: Found, verdict: Decision, mode: Mode = Mode.WAIT, **fields: Any) -> dict[str, Any]:
+def sent(thread: Found[Any], verdict: Decision, mode: Mode = Mode.WAIT, **fields: Any) -> dict[str, Any]:
     asking = resume(mode, **fields)
     ADK.check(asking, thread, verdict)
     _, (prepared, verdict) = follow(ADK.prepare(asking, thread, verdict), {})
@@ -251,7 +252,7 @@ def sent(thread: Found, verdict: Decision, mode: Mode = Mode.WAIT, **fields: Any
     return body
 
 
-def refusal(thread: Found, verdict: Decision, **fields: Any) -> ResumeError:
+def refusal(thread: Found[Any], verdict: Decision, **fields: Any) -> ResumeError:
     with pytest.raises(ResumeError) as error:
         ADK.check(resume(**fields), thread, verdict)
     return error.value
@@ -275,11 +276,11 @@ def test_what_is_no_object_is_put_into_one(value: Any) -> None:
     assert parts(found(GO, ASKS), Answers({"adk-1": value}))[0]["response"] == {"result": value}
 
 
-def question(name: str, call: str = "q", **arguments: Any) -> Found:
+def question(name: str, call: str = "q", **arguments: Any) -> Found[Any]:
     return found(GO, calls(call, name=name, **arguments))
 
 
-def response(thread: Found, value: Any) -> Any:
+def response(thread: Found[Any], value: Any) -> Any:
     return parts(thread, Answers({thread.interrupts[0].id: value}))[0]["response"]
 
 
@@ -291,7 +292,7 @@ def response(thread: Found, value: Any) -> Any:
     ],
     ids=["of a tool", "of a node"],
 )
-def test_a_confirmation_is_a_decision(thread: Found) -> None:
+def test_a_confirmation_is_a_decision(thread: Found[Any]) -> None:
     assert response(thread, True) == {"confirmed": True}
     assert response(thread, False) == {"confirmed": False}
     assert response(thread, {"confirmed": True, "payload": [1]}) == {"confirmed": True, "payload": [1]}
@@ -427,7 +428,7 @@ def test_answers_that_the_server_would_lose_are_refused(
     assert heard == ([("q1", "q2")] if together else []) + apart[alone]
 
 
-def lost(thread: Found, answered: tuple[str, ...]) -> bool:
+def lost(thread: Found[Any], answered: tuple[str, ...]) -> bool:
     try:
         ADK.check(resume(), thread, Answers(dict.fromkeys(answered, True)))
     except ResumeError as error:
@@ -530,7 +531,7 @@ def test_a_stream_that_was_silent_holds_no_refusal() -> None:
     assert ADK.refused(resume(), Response(200)) is None
 
 
-def start(thread: Found, verdict: Decision) -> Started:
+def start(thread: Found[Any], verdict: Decision) -> Started[Any]:
     _, (prepared, _) = follow(ADK.prepare(resume(), thread, verdict), {})
     started = ADK.started(Response(200), b"", resume(), prepared)
     assert started is not None
@@ -542,7 +543,7 @@ def test_the_run_that_asked_goes_on() -> None:
     assert (started.run_id, started.agent_id) == ("e-1", "bot")
 
 
-def told(thread: Found, raw: bytes, *modes: str, answering: str = "adk-1") -> tuple[list[tuple[str, Any]], Ended]:
+def told(thread: Found[Any], raw: bytes, *modes: str, answering: str = "adk-1") -> tuple[list[tuple[str, Any]], Ended]:
     """The events that the client gets, and the end."""
     started = start(thread, Answers({answering: 1}))
     reframer = ADK.reframer(resume(Mode.STREAM, stream_mode=list(modes)), started)

@@ -17,9 +17,11 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamError,
 )
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Ended, Request, Response
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Ask
 from tests.backends.driving import THREAD, Changing, answer, follow, look, refused, resume
 
 AE = Aegra()
@@ -50,7 +52,7 @@ ANNOUNCED = run("interrupted", output={"__interrupt__": [ASKED]})
 PENDING = state({"interrupts": [ASKED]})
 
 
-def found(told: dict[str, Any], *runs: dict[str, Any], **server: Any) -> Found:
+def found(told: dict[str, Any], *runs: dict[str, Any], **server: Any) -> Found[Any]:
     return look(AE, {STATE: told, RUNS: list(runs), **server})[1]
 
 
@@ -192,7 +194,7 @@ def test_an_unknown_agent_is_404() -> None:
 GIVEN = Answers({ID: "yes"})
 
 
-def prepare(thread: Found, verdict: Answers | Continue, server: dict[str, Any]) -> tuple[list[str], Any]:
+def prepare(thread: Found[Any], verdict: Answers | Continue, server: dict[str, Any]) -> tuple[list[str], Any]:
     asked, (_, prepared) = follow(AE.prepare(resume(), thread, verdict), server)
     return asked, prepared
 
@@ -366,7 +368,8 @@ def test_an_older_server_names_no_run_on_a_wait() -> None:
 
 
 def test_the_run_is_read_cancelled_and_found_below_its_thread() -> None:
-    started, path = Started("r1"), f"/threads/{THREAD}/runs/r1"
+    started: Started[Any] = Started("r1")
+    path = f"/threads/{THREAD}/runs/r1"
     assert (AE.location(resume(), started), AE.run(resume(), started)) == (path, Request.get(path))
     assert AE.cancel(resume(), started) == Request("POST", path + "/cancel")
     assert AE.join(resume(), started) == Request("GET", path + "/stream", accept="text/event-stream")

@@ -17,10 +17,12 @@ from ap_resume_shim.backends.detection import recognise
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Answers, Continue, Decision, Found, Started
 from ap_resume_shim.core.errors import InterruptNotPending, ResumeError
+from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode, StreamMode
-from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Response
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Ask, Entry, ReadLedger
 from ap_resume_shim.core.verdict import judge
 from tests.backends.driving import THREAD, answer, resume
 
@@ -90,7 +92,7 @@ def of_others(entries: Iterable[Entry]) -> list[Entry]:
 
 def look(
     *runs: Iterable[Entry], status: int = 422, agent: bool = True, seen: str | None = "/any", **fields: Any
-) -> Found:
+) -> Found[Any]:
     """What a lookup finds after these runs, the oldest first.
 
     `status` is what an empty body is answered with; `seen` is the endpoint that a run of some thread went to.
@@ -106,7 +108,7 @@ def look(
         assert [(one.method, one.body) for one in step.requests] == [("POST", b"{}")]
         lookup.send((answer({"detail": "no"}, status),))
     except StopIteration as ended:
-        found: Found = ended.value
+        found: Found[Any] = ended.value
         return found
     raise AssertionError("it asks twice at most")
 
@@ -117,7 +119,7 @@ def refused(*runs: Iterable[Any], **fields: Any) -> ResumeError:
     return error.value
 
 
-def sent(found: Found, verdict: Decision, **fields: Any) -> dict[str, Any]:
+def sent(found: Found[Any], verdict: Decision, **fields: Any) -> dict[str, Any]:
     """The body of the run that resumes."""
     asked = resume(**fields)
     UI.check(asked, found, verdict)
@@ -125,7 +127,7 @@ def sent(found: Found, verdict: Decision, **fields: Any) -> dict[str, Any]:
     return body
 
 
-def cannot(found: Found, verdict: Decision) -> str:
+def cannot(found: Found[Any], verdict: Decision) -> str:
     with pytest.raises(ResumeError) as error:
         UI.check(resume(), found, verdict)
     return error.value.code
@@ -228,7 +230,7 @@ def test_an_answer_without_an_id_is_that_of_the_one_question() -> None:
 
 
 def test_an_answer_whose_step_was_stopped_is_forgotten_by_langgraph_alone() -> None:
-    def left(*events: ServerMetadata, **body: Any) -> Found:
+    def left(*events: ServerMetadata, **body: Any) -> Found[Any]:
         kept = ASKED_BY_ENTRY if "resume" in body else ASKED
         return look(kept, run(STARTED, *events, id_="r2", **body))
 
@@ -302,7 +304,8 @@ def test_facts_of_a_thread_count_whoever_did_it() -> None:
 def test_a_question_that_was_asked_of_another_caller_is_none_of_this_one() -> None:
     asked_other = of_others(run(STARTED, on_interrupt(OTHER, "theirs?"), FINISHED, id_="r2"))
     assert refused(ASKED, asked_other).code == "thread_not_interrupted"
-    assert look(ASKED, asked_other, agent=False) == Found("idle"), "after a run of one's own, that is no failure"
+    after = look(ASKED, asked_other, agent=False)
+    assert (after.status, after.interrupts) == ("idle", ()), "after a run of one's own, that is no failure"
     asked_again = run(STARTED, on_interrupt(OTHER, "mine?"), FINISHED, id_="r3")
     assert look(ASKED, asked_other, asked_again).interrupts == (Interrupt(OTHER, "mine?"),)
 

@@ -9,16 +9,17 @@ import pytest
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.dialect import Answers, Continue, Found, Started
 from ap_resume_shim.core.errors import UpstreamUnrecognised
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ended, Request, Response
+from ap_resume_shim.core.reframer import Ended
 from tests.backends.driving import THREAD, answer, look, refused, resume
 
 AP = load_backend("agent-protocol")
 LAST = {"run_id": "r1", "agent_id": "agent", "status": "interrupted"}
 
 
-def found(thread: dict[str, Any], *runs: dict[str, Any]) -> Found:
+def found(thread: dict[str, Any], *runs: dict[str, Any]) -> Found[Any]:
     asked, thread_found = look(AP, {"GET …": thread, "POST /runs/search": list(runs)})
     assert asked == ["GET … + POST /runs/search"]
     return thread_found

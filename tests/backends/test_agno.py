@@ -8,12 +8,13 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from ap_resume_shim.backends.agno.dialect import Agno, Place
+from ap_resume_shim.backends.agno.dialect import Agno, AgnoContext, Place
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Answers, Continue, Decision, Found, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ended, Request, Response
+from ap_resume_shim.core.reframer import Ended
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 AGNO = Agno()
@@ -75,7 +76,7 @@ def workflow_run(*steps: dict[str, Any]) -> dict[str, Any]:
     return {"run_id": "r1", "status": "PAUSED", "step_requirements": list(steps)}
 
 
-def found(run: dict[str, Any], place: Place = HELPER) -> Found:
+def found(run: dict[str, Any], place: Place = HELPER) -> Found[Any]:
     """As the lookup finds a session with one paused run."""
     owner = {"agents": "agent_id", "teams": "team_id", "workflows": "workflow_id"}[place.kind]
     entry = {**listed(agent_id=None), owner: place.component}
@@ -120,7 +121,7 @@ def test_a_session_whose_run_is_paused_is_interrupted() -> None:
 
 
 def test_one_without_open_runs_is_idle() -> None:
-    assert look(AGNO, {LIST: []})[1] == Found("idle")
+    assert look(AGNO, {LIST: []})[1] == Found("idle", context=AgnoContext())
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "PENDING"])
@@ -543,7 +544,7 @@ def test_the_run_that_was_paused_goes_on() -> None:
     thread = found(agent_run(confirmation()))
     _, (narrowed, _) = follow(AGNO.prepare(resume(), thread, Answers({"q1": True})), {})
     started = AGNO.started(Response(200), b"", resume(), narrowed)
-    assert started == Started("r1", "helper", "t1", context=HELPER)
+    assert started == Started("r1", "helper", "t1", context=narrowed.context)
     assert AGNO.location(resume(), started) == at(HELPER).removeprefix("GET ")
     assert AGNO.run(resume(), started) == Request.get(at(HELPER).removeprefix("GET "))
     assert AGNO.cancel(resume(), started) == Request("POST", "/agents/helper/runs/r1/cancel")
@@ -552,9 +553,9 @@ def test_the_run_that_was_paused_goes_on() -> None:
     assert (joined.target, joined.body) == ("/agents/helper/runs/r1/resume", f"session_id={THREAD}".encode())
 
 
-@pytest.mark.parametrize("context", [None, Place("agents", "helper", "another")])
-def test_where_another_run_is_cannot_be_told(context: Place | None) -> None:
-    started = Started("r1", context=context)
+@pytest.mark.parametrize("place", [None, Place("agents", "helper", "another")])
+def test_where_another_run_is_cannot_be_told(place: Place | None) -> None:
+    started = Started("r1", context=AgnoContext(place=place))
     assert AGNO.run(resume(), started) is None
     assert AGNO.join(resume(), started) is None
     assert AGNO.location(resume(), started) is None
@@ -570,7 +571,7 @@ def test_a_run_has_ended_when_it_does_not_go_on(status: str, over: bool) -> None
 def told(*events: dict[str, Any], modes: tuple[str, ...] = ("values",)) -> tuple[list[tuple[str | None, Any]], Ended]:
     """The client's events, and how the run ended."""
     body = resume(Mode.STREAM, stream_mode=list(modes))
-    reframer = AGNO.reframer(body, Started("r1", context=HELPER))
+    reframer = AGNO.reframer(body, Started("r1", context=AgnoContext(place=HELPER)))
     raw = stream(*events)
     out = b"".join(reframer.feed(raw[start : start + 7]) for start in range(0, len(raw), 7)) + reframer.finish()
     assert reframer.between_events

@@ -61,7 +61,7 @@ def test_the_place_of_the_answer_is_fixed_where_there_is_but_one(name: str) -> N
         load_backend(name, resume_at="/command/resume")
 
 
-class Tickets(Dialect):
+class Tickets(Dialect[None]):
     """A backend of another package."""
 
     name = "tickets"

@@ -10,8 +10,9 @@ from ap_resume_shim.backends import known_fingerprints
 from ap_resume_shim.backends.detection import ServerMetadata, detect_flow, recognise
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamRefused, UpstreamUnrecognised
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Request, Response
+from ap_resume_shim.core.steps import Ask
 
 KNOWN = known_fingerprints()
 NOT_FOUND = Response(404, (), b'{"detail":"Not Found"}')

@@ -11,9 +11,10 @@ from ap_resume_shim.backends.langgraph.dialect import LangGraph
 from ap_resume_shim.backends.langgraph.state import EDITED, UNANSWERABLE
 from ap_resume_shim.core.dialect import AT_BREAKPOINT, Answers, Continue, Dialect, Found, Started
 from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ended, Request, Response
+from ap_resume_shim.core.reframer import Ended
 from tests.backends.driving import THREAD, Changing, answer, follow, look, refused, resume
 
 LG = LangGraph()
@@ -70,7 +71,7 @@ def serves(thread: dict[str, Any], told: dict[str, Any] | None = None, *runs: An
     return {THREAD_: thread, STATE: listed if told is None else told, RUNS: list(runs or [RUN]), **server}
 
 
-def found(thread: dict[str, Any], told: dict[str, Any] | None = None, *runs: Any, **server: Any) -> Found:
+def found(thread: dict[str, Any], told: dict[str, Any] | None = None, *runs: Any, **server: Any) -> Found[Any]:
     return look(LG, serves(thread, told, *runs, **server))[1]
 
 
@@ -472,7 +473,9 @@ def test_going_on_carries_nothing() -> None:
 STOPPED = replace(found(current("interrupted", ASKED)), agent_id="agent")
 
 
-def body(verdict: Answers | Continue = GIVEN, mode: Mode = Mode.WAIT, thread: Found = STOPPED, **fields: Any) -> Any:
+def body(
+    verdict: Answers | Continue = GIVEN, mode: Mode = Mode.WAIT, thread: Found[Any] = STOPPED, **fields: Any
+) -> Any:
     return LG.resume(resume(mode, **fields), thread, verdict).json
 
 
@@ -560,7 +563,7 @@ def test_a_step_that_would_run_again_after_its_answer_is_answered_with_the_other
 
 
 def test_no_preparation_is_needed() -> None:
-    thread = Found("error", (ASKS,))
+    thread: Found[Any] = Found("error", (ASKS,))
     assert follow(LG.prepare(resume(), thread, Continue()), {}) == ([], (thread, Continue()))
 
 
@@ -587,7 +590,7 @@ NAMELESS = Response(200)
 HEAD = answer("", 200, ("Content-Location", f"/threads/{THREAD}/runs/r1"))
 
 
-def started(mode: Mode, raw: bytes, head: Response = NAMELESS) -> Started | None:
+def started(mode: Mode, raw: bytes, head: Response = NAMELESS) -> Started[Any] | None:
     return LG.started(head, raw, resume(mode), Found("interrupted", agent_id="agent"))
 
 
@@ -630,7 +633,8 @@ def test_a_background_answer_that_is_no_run_is_unrecognised(raw: bytes) -> None:
 
 
 def test_the_run_is_read_cancelled_and_found_below_its_thread() -> None:
-    run, path = Started("r1"), f"/threads/{THREAD}/runs/r1"
+    run: Started[Any] = Started("r1")
+    path = f"/threads/{THREAD}/runs/r1"
     assert (LG.location(resume(), run), LG.run(resume(), run)) == (path, Request.get(path))
     assert LG.cancel(resume(), run) == Request("POST", path + "/cancel")
     assert LG.join(resume(), run) == Request("GET", path + "/stream", accept="text/event-stream")

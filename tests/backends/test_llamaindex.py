@@ -12,8 +12,10 @@ from ap_resume_shim.backends.llamaindex.event_log import QUESTION_ID
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Answers, Dialect, Found, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ResumeNotConsumed
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ask, Ended, ReadUntilIdle, Request, Response, Step
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Ask, ReadUntilIdle, Step
 from tests.backends.driving import THREAD, answer, follow, resume
 
 LI = LlamaIndex()
@@ -114,7 +116,9 @@ def server(*events: Event, takes: tuple[dict[str, Any], ...] = (ANSWER,), **more
     }
 
 
-def look(told: dict[str, Any], dialect: Dialect = LI, *, agent: bool = True, **fields: Any) -> tuple[list[str], Found]:
+def look(
+    told: dict[str, Any], dialect: Dialect[Any] = LI, *, agent: bool = True, **fields: Any
+) -> tuple[list[str], Found[Any]]:
     return follow(peeked(dialect.lookup(resume(**fields), agent=agent)), told)
 
 
@@ -126,7 +130,7 @@ def peeked(flow: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
             if isinstance(step, ReadUntilIdle):
                 glance = step.request.target.startswith(NOW.removeprefix("GET "))
                 assert (step.enough(b"id: 1"), step.enough(b"id: 1\ndata: {}")) == (False, glance)
-                (answered,) = yield Ask((step.request,))
+                (answered,) = yield from Ask((step.request,))
             else:
                 answered = yield step
             step = flow.send(answered)
@@ -134,15 +138,15 @@ def peeked(flow: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
         return ended.value
 
 
-def found(*events: Event, dialect: Dialect = LI, **more: Any) -> Found:
+def found(*events: Event, dialect: Dialect[Any] = LI, **more: Any) -> Found[Any]:
     return look(server(*events, **more), dialect)[1]
 
 
-def ids(thread: Found) -> list[str | None]:
+def ids(thread: Found[Any]) -> list[str | None]:
     return [interrupt.id for interrupt in thread.interrupts]
 
 
-def sent(thread: Found, value: Any, dialect: LlamaIndex = LI, to: int = 0) -> Any:
+def sent(thread: Found[Any], value: Any, dialect: LlamaIndex = LI, to: int = 0) -> Any:
     """The event that an answer becomes."""
     verdict = Answers({thread.interrupts[to].id: value})
     dialect.check(resume(), thread, verdict)
@@ -151,7 +155,7 @@ def sent(thread: Found, value: Any, dialect: LlamaIndex = LI, to: int = 0) -> An
     return request.json["event"]
 
 
-def refused(thread: Found, value: Any, dialect: LlamaIndex = LI) -> ResumeError:
+def refused(thread: Found[Any], value: Any, dialect: LlamaIndex = LI) -> ResumeError:
     with pytest.raises(ResumeError) as error:
         sent(thread, value, dialect)
     return error.value

@@ -12,11 +12,12 @@ from ap_resume_shim.backends.mastra.workflow import Mastra
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Answers, Continue, Found, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput, UpstreamError
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.sse import MAX_EVENT, Decoder
-from ap_resume_shim.core.steps import Ended, Reframer, Request, Response
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 MASTRA = Mastra()
@@ -42,16 +43,18 @@ def info(options: dict[str, Any] | None = None, **schemas: Any) -> dict[str, Any
     return {"allSteps": {**told, "end": {"id": "end"}}, "options": options or {}}
 
 
-def found(told: dict[str, Any], schemas: dict[str, Any] | None = None) -> Found:
+def found(told: dict[str, Any], schemas: dict[str, Any] | None = None) -> Found[Any]:
     _, thread = look(MASTRA, {LIST: {"deploy": {}}, RUN: told, INFO: schemas or info()})
     return thread
 
 
-def steps(**told: dict[str, Any]) -> Found:
+def steps(**told: dict[str, Any]) -> Found[Any]:
     return found(run(steps={name.replace("_", "."): step for name, step in told.items()}))
 
 
-def prepared(thread: Found, id_: str | None, value: Any = True, mode: Mode = Mode.WAIT) -> tuple[Found, Request]:
+def prepared(
+    thread: Found[Any], id_: str | None, value: Any = True, mode: Mode = Mode.WAIT
+) -> tuple[Found[Any], Request]:
     """The thread and the request of a resume that is taken."""
     verdict = Answers({id_: value})
     MASTRA.check(resume(mode), thread, verdict)
@@ -59,7 +62,7 @@ def prepared(thread: Found, id_: str | None, value: Any = True, mode: Mode = Mod
     return thread, MASTRA.resume(resume(mode), thread, verdict)
 
 
-def started(thread: Found) -> Started:
+def started(thread: Found[Any]) -> Started[Any]:
     told = MASTRA.started(Response(200), b"", resume(), thread)
     assert told is not None
     return told
@@ -255,7 +258,7 @@ REFUSED = finish("failed", error={}, errorMessage="This workflow run was not sus
 
 
 def told(
-    *chunks: bytes, thread: Found | None = None, id_: str | None = ASK.id
+    *chunks: bytes, thread: Found[Any] | None = None, id_: str | None = ASK.id
 ) -> tuple[list[tuple[Any, Any]], Reframer]:
     """The events of a resumed run's stream, and what read them."""
     thread, _ = prepared(thread or found(run()), id_)

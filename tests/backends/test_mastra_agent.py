@@ -11,10 +11,11 @@ from ap_resume_shim.backends.mastra.agent import MastraAgent
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Answers, Found, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, UnsupportedInput
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.sse import Decoder
-from ap_resume_shim.core.steps import Ended, Reframer, Request, Response
 from tests.backends.driving import THREAD, answer, follow, look, refused, resume
 
 AGENT = MastraAgent()
@@ -58,13 +59,13 @@ def server(runs: list[dict[str, Any]], *messages: Any, agents: Any = None) -> di
     return {PATH: thread, MESSAGES: listed, AGENTS: agents or {"helper": {"id": "h"}}, RUNS: {"runs": runs}}
 
 
-def found(runs: list[dict[str, Any]], *messages: Any, **fields: Any) -> Found:
+def found(runs: list[dict[str, Any]], *messages: Any, **fields: Any) -> Found[Any]:
     asked, thread = look(AGENT, server(runs, *messages), **fields)
     assert asked == [FIRST, RUNS]
     return thread
 
 
-def prepared(thread: Found, id_: str | None, value: Any, mode: Mode = Mode.WAIT) -> tuple[Found, Request]:
+def prepared(thread: Found[Any], id_: str | None, value: Any, mode: Mode = Mode.WAIT) -> tuple[Found[Any], Request]:
     """The thread and the request of a resume that is taken."""
     verdict = Answers({id_: value})
     AGENT.check(resume(mode), thread, verdict)

@@ -23,7 +23,7 @@ from ap_resume_shim.backends import read_profile
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
 from ap_resume_shim.profiles.dialect import ProfileDialect
-from ap_resume_shim.profiles.schema import load_profile
+from ap_resume_shim.profiles.loading import load_profile
 from tests.support.serving import serving
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/write-a-profile.md"

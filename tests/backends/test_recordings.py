@@ -10,37 +10,22 @@ import pytest
 
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Headers, Request, Response
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.sse import first_event
 from ap_resume_shim.core.steps import (
     Answer,
     Ask,
-    Claim,
     Flow,
-    HadRunInFlight,
-    Headers,
-    KnownIds,
-    MarkAccepted,
-    MarkIdle,
-    MarkRejected,
-    MarkRunId,
-    Pause,
     ReadBody,
     ReadEvents,
-    Recall,
-    Remember,
-    Repeated,
     Reply,
-    Request,
-    Response,
-    Rival,
     Send,
-    Settings,
     Step,
     StreamReply,
-    Uncommitted,
-    UncommittedResume,
 )
+from ap_resume_shim.tools.uncontested import Uncontested
 from tests import draft
 from tests.recordings import BACKENDS, KEPT, Document, Recording, is_stream, load_all, load_dialect, read_chunks
 from tests.recordings.apps import replayed
@@ -80,6 +65,7 @@ class Replay:
         self.left = list(recording.exchanges)
         self._sent: Document = {}
         self._unread: list[bytes] = []
+        self._others = Uncontested()
         self.reply: Document | None = None
 
     def run(self) -> Document:
@@ -89,7 +75,7 @@ class Replay:
         try:
             resume = parse(recording.body, recording.mode, now=NOW, interrupt_id=pinned)
             dialect.thread_key(resume.thread_id)
-            self._drive(resume_flow(resume, dialect, Settings(settle=recording.settle)))
+            self._drive(resume_flow(resume, dialect, FlowSettings(settle=recording.settle)))
         except ResumeError as error:
             assert self.reply is None, "refused after the answer"
             self.reply = _written(error.http_status, error.headers, error.body())
@@ -120,24 +106,8 @@ class Replay:
                 self.reply = _written(200, headers, b"".join([*pieces, reframer.finish()]))
             case Answer(Reply(status, value, headers)):
                 self.reply = _written(status, headers, value)
-            case HadRunInFlight() | Repeated():
-                return False
-            case KnownIds():
-                return frozenset()
-            case Uncommitted():
-                return UncommittedResume()
-            case (
-                Rival()
-                | Remember()
-                | Claim()
-                | MarkAccepted()
-                | MarkRunId()
-                | MarkRejected()
-                | Recall()
-                | MarkIdle()
-                | Pause()
-            ):
-                pass
+            case _:
+                return self._others.answer(step)
         return None
 
     def _answers(self, *requests: Request) -> list[Document]:

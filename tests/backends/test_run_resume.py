@@ -9,31 +9,32 @@ import pytest
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.dialect import Answers, Dialect, Found
 from ap_resume_shim.core.errors import AmbiguousInterrupt, UnsupportedInput
+from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Ended, Request
+from ap_resume_shim.core.reframer import Ended
 from tests.backends.driving import THREAD, answer, look, refused, resume
 
 AGNTCY, AGENTSEEK, DURAGRAPH = (load_backend(name) for name in ("agntcy", "agentseek", "duragraph"))
 HOBBY = [load_backend(name) for name in ("run-resume", "run-resume-body", "run-resume-wait", "run-resume-stream")]
-ASKED = Found("interrupted", (Interrupt(None),), run_id="r1")
+ASKED: Found[None] = Found("interrupted", (Interrupt(None),), run_id="r1")
 
 
 def run(status: str, run_id: str = "r1", **more: Any) -> dict[str, Any]:
     return {"run_id": run_id, "status": status, "agent_id": "agent", "assistant_id": "agent", **more}
 
 
-def agntcy(*runs: dict[str, Any]) -> Found:
+def agntcy(*runs: dict[str, Any]) -> Found[Any]:
     asked, found = look(AGNTCY, {"GET …": {"status": "idle", "values": {"a": 1}}, "GET …/runs": list(runs)})
     assert asked == ["GET … + GET …/runs"]
     return found
 
 
-def agentseek(status: str, *runs: dict[str, Any]) -> Found:
+def agentseek(status: str, *runs: dict[str, Any]) -> Found[Any]:
     return look(AGENTSEEK, {"GET …": {"status": status}, "GET …/runs?limit=1": list(runs)})[1]
 
 
-def duragraph(*runs: dict[str, Any]) -> tuple[list[str], Found]:
+def duragraph(*runs: dict[str, Any]) -> tuple[list[str], Found[Any]]:
     state = {"values": {"channels": {"a": 1}}}
     server = {"GET /api/v1…": {"status": "idle"}, "GET /api/v1…/runs": list(runs), "GET /api/v1…/state": state}
     return look(DURAGRAPH, server)
@@ -117,7 +118,8 @@ def test_agentseeks_graphs_may_ask_without_an_id() -> None:
 
 @pytest.mark.parametrize("value", [None, {}, {"0" * 32: 1}, "yes"], ids=repr)
 def test_agentseeks_answer_is_keyed_so_that_every_value_arrives(value: Any) -> None:
-    found, verdict = Found("interrupted", (Interrupt("q1"),), run_id="r1"), Answers({"q1": value})
+    found: Found[None] = Found("interrupted", (Interrupt("q1"),), run_id="r1")
+    verdict = Answers({"q1": value})
     AGENTSEEK.check(resume(), found, verdict)
     request = AGENTSEEK.resume(resume(), found, verdict)
     assert (request.target, request.json) == (f"/threads/{THREAD}/runs/r1/resume", {"resume": {"q1": value}})
@@ -178,7 +180,7 @@ def test_an_id_that_is_none_of_duragraphs_is_404() -> None:
 
 
 @pytest.mark.parametrize("dialect", HOBBY, ids=lambda dialect: dialect.name)
-def test_a_hobby_servers_newest_run_is_the_one(dialect: Dialect) -> None:
+def test_a_hobby_servers_newest_run_is_the_one(dialect: Dialect[Any]) -> None:
     runs = [run("interrupted", "r2", interrupt="sure?"), run("interrupted", "r1", interrupt="old")]
     server = {"GET …": {"status": "interrupted"}, "GET …/runs": runs[::-1] if dialect is HOBBY[3] else runs}
     found = look(dialect, server)[1]
@@ -186,7 +188,7 @@ def test_a_hobby_servers_newest_run_is_the_one(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("dialect", HOBBY, ids=lambda dialect: dialect.name)
-def test_a_hobby_servers_run_that_goes_on_makes_its_thread_busy(dialect: Dialect) -> None:
+def test_a_hobby_servers_run_that_goes_on_makes_its_thread_busy(dialect: Dialect[Any]) -> None:
     server = {"GET …": {"status": "interrupted"}, "GET …/runs": [run("running", "r2"), run("interrupted")]}
     assert look(dialect, server)[1].status == "busy"
 

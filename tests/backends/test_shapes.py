@@ -17,8 +17,8 @@ import pytest
 from ap_resume_shim.backends import backend_names
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import ResumeError, UpstreamFailure
+from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Response
 from tests.backends.playing import Case, Played, play, recorded, recorded_case
 from tests.recordings import BACKENDS as RECORDED
 from tests.recordings import load_all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from ap_resume_shim.tools.explain import explain, recorded_answers
 from tests.tools.test_explain import ANSWERS
 
 
-def state(dialect: Dialect) -> bytes:
+def state(dialect: Dialect[Any]) -> bytes:
     """All that an instance and its class hold, down to the last item."""
     of_class = {name: value for name, value in vars(type(dialect)).items() if not callable(value)}
     data = {name: value for name, value in of_class.items() if not name.startswith("__") and not _is_code(value)}

@@ -11,8 +11,8 @@ import pytest
 
 from ap_resume_shim.backends import backend_names
 from ap_resume_shim.core.errors import UpstreamFailure
+from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Headers, Response
 from tests.backends.playing import Played, play, recorded_case
 
 every_backend = pytest.mark.parametrize("backend", backend_names())

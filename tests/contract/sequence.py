@@ -136,7 +136,7 @@ class Sequence:
 
     rng: Random
     server: Server
-    backend: Dialect
+    backend: Dialect[Any]
     clock: Callable[[], float]
     answers: list[Answer] = field(default_factory=list)
     story: list[str] = field(default_factory=list)

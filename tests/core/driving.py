@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,47 +12,37 @@ from ap_resume_shim.core.dialect import NATIVE, Decision, Dialect, Found, Lookup
 from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import (
     Answer,
     Ask,
+    CallGuard,
     ClientGone,
-    Ended,
     Flow,
-    HadRunInFlight,
     Join,
-    KnownIds,
     MarkAccepted,
-    MarkRunId,
     Pause,
     Poll,
-    ReadBody,
     ReadEvents,
-    ReadHead,
-    ReadLedger,
     ReadUntilIdle,
-    Recall,
-    Remember,
-    Repeated,
     Reply,
-    Request,
-    Response,
-    Rival,
     Send,
     SendChunk,
-    Settings,
     Step,
+    Steps,
     StreamReply,
-    Uncommitted,
-    UncommittedResume,
 )
+from ap_resume_shim.core.steps.guard import UncommittedResume
 
 NOW = "2026-11-24T12:00:00+00:00"
-ASKS = Found("interrupted", (Interrupt("q1", "sure?"),), agent_id="agent")
-ASKS_NEXT = Found("interrupted", (Interrupt("q2", "really?"),), agent_id="agent", run_id="r1")
-BUSY = Found("busy", run_id="r1")
-DONE = Found("idle", values={"done": True}, updated_at="later", run_id="r1")
+ASKS: Found[None] = Found("interrupted", (Interrupt("q1", "sure?"),), agent_id="agent")
+ASKS_NEXT: Found[None] = Found("interrupted", (Interrupt("q2", "really?"),), agent_id="agent", run_id="r1")
+BUSY: Found[None] = Found("busy", run_id="r1")
+DONE: Found[None] = Found("idle", values={"done": True}, updated_at="later", run_id="r1")
 NAMED = Response(200, (("content-location", "r1"),))
 NAMELESS = Response(200)
 RUN_ENDED, RUN_GOES_ON = Response(200, (), b'{"over": true}'), Response(200, (), b"{}")
@@ -60,7 +50,7 @@ GONE = ClientGone()
 
 
 @dataclass
-class Plain(Dialect):
+class Plain(Dialect[None]):
     """A dialect as plain as can be: lookups are answered with a `Found`, all else with what a test gives it."""
 
     unsupported: frozenset[str] = frozenset()
@@ -84,30 +74,30 @@ class Plain(Dialect):
     name: str = "plain"
     thread_is: str = "a thread"
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        (found,) = yield Ask((Request.get("thread" if agent else "thread again"),))
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
+        (found,) = yield from Ask((Request.get("thread" if agent else "thread again"),))
         assert isinstance(found, Found)
         return found
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[None], verdict: Decision) -> None:
         if self.refuses is not None:
             raise self.refuses
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(self, resume: Resume, found: Found[None], verdict: Decision) -> Steps[tuple[Found[None], Decision]]:
         if not self.armed:
-            yield Ask((Request("POST", "arm"),))
+            yield from Ask((Request("POST", "arm"),))
         return found, verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[None], verdict: Decision) -> Request:
         return Request.post("runs", {"webhook": resume.body.webhook, "verdict": repr(verdict)})
 
     def refusal(self, response: Response) -> ResumeError:
         return read_refusal(response)
 
-    def explain_unconsumed(self, found: Found, now: Found) -> ResumeError | None:
+    def explain_unconsumed(self, found: Found[None], now: Found[None]) -> ResumeError | None:
         return self.lost
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(self, response: Response, body: bytes, resume: Resume, found: Found[None]) -> Started[None] | None:
         if location := response.header("content-location"):
             return Started(location, found.agent_id)
         first = sse.first_event(body)
@@ -117,16 +107,16 @@ class Plain(Dialect):
             None if run_id is None else Started(run_id, found.agent_id, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z")
         )
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[None]) -> Request | None:
         return Request("POST", f"cancel {started.run_id}") if self.can_cancel else None
 
-    def join(self, resume: Resume, started: Started) -> Request | None:
+    def join(self, resume: Resume, started: Started[None]) -> Request | None:
         return Request.get(f"stream {started.run_id}") if self.can_join else None
 
-    def location(self, resume: Resume, started: Started) -> str:
+    def location(self, resume: Resume, started: Started[None]) -> str:
         return f"/runs/{started.run_id}"
 
-    def run(self, resume: Resume, started: Started) -> Request | None:
+    def run(self, resume: Resume, started: Started[None]) -> Request | None:
         return Request.get(f"run {started.run_id}")
 
     def has_ended(self, response: Response) -> bool:
@@ -144,10 +134,10 @@ USUAL: dict[str, Any] = {
     "DELETE thread": Response(204),
     "GET thread": ASKS,
     "GET thread again": DONE,
-    "rival?": None,
-    "known ids?": frozenset(),
-    "uncommitted?": UncommittedResume(),
-    "unsettled?": False,
+    "rival": None,
+    "known ids": frozenset(),
+    "uncommitted": UncommittedResume(),
+    "had run in flight": False,
     "send": NAMED,
     "join": NAMED,
     "read body": b'{"run_id": "r1"}',
@@ -155,6 +145,10 @@ USUAL: dict[str, Any] = {
     "GET run r1": RUN_ENDED,
 }
 """What comes of each step of a resume that goes well; what is not named here comes to nothing."""
+
+
+QUIET = ("recall", "repeated", "known ids", "uncommitted", "remember")
+"""Steps that are no part of the story, unless something comes of them."""
 
 
 @dataclass
@@ -216,7 +210,7 @@ def drive(
     """
     answer = {} if go_on else {"input": "yes"}
     raw = strictjson.dumps({"thread_id": "t", **answer, **fields})
-    settings = Settings(lenient=lenient, stream_grace=stream_grace, typed_answers=typed_answers)
+    settings = FlowSettings(lenient=lenient, stream_grace=stream_grace, typed_answers=typed_answers)
     resume = parse(raw, mode, now=NOW)
     told = follow(resume_flow(resume, dialect or Plain(), settings), {**USUAL, **(comes or {})})
     told.fingerprint = resume.fingerprint
@@ -230,21 +224,20 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
     try:
         while True:
             step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
-            name = say(step)
+            name = words(step)
             if isinstance(step, Answer):
                 told.reply = step.reply
             elif isinstance(step, Send | Join):
                 told.request = step.request
-            elif isinstance(step, MarkAccepted | MarkRunId):
-                told.run_id = step.run_id
-                told.commit = step.commit if isinstance(step, MarkAccepted) else told.commit
+            elif isinstance(step, MarkAccepted):
+                told.run_id, told.commit = step.run_id, step.commit
+            elif isinstance(step, CallGuard) and step.method == "mark_run_id":
+                (told.run_id,) = step.arguments
             elif isinstance(step, ReadEvents):
                 told.grace = step.grace
             come = comes.get(name, [None])
             result = come.pop(0) if len(come) > 1 else come[0]
-            if result or not isinstance(
-                step, Recall | Repeated | KnownIds | Uncommitted | Remember
-            ):  # no part of the story
+            if result or name not in QUIET:
                 told.steps.append(name)
             if isinstance(step, Ask) and not isinstance(result, Exception):
                 result = (result,)
@@ -255,27 +248,23 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
     return told
 
 
-def say(step: Step) -> str:
-    """A step in a few words."""
+def words(step: Step) -> str:
+    """A step in a few words: its name, and what it is about."""
     match step:
         case Ask(requests):
             return " + ".join(f"{request.method} {request.target}" for request in requests)
+        case CallGuard(method):
+            return method.replace("_", " ")
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(step).__name__).lower()
+    match step:
         case Pause(seconds) | Poll(seconds):
-            return f"{type(step).__name__.lower()} {seconds:g}"
+            return f"{name} {seconds:g}"
         case ReadUntilIdle(request):
-            return f"peek {request.target}"
+            return f"{name} {request.target}"
         case SendChunk(chunk):
-            return f"tell {chunk.decode().splitlines()[0]}"
-        case ReadEvents() | ReadBody() | ReadHead():
-            return type(step).__name__.lower().replace("read", "read ")
-        case ReadLedger():
-            return "consult"
-        case KnownIds():
-            return "known ids?"
-        case Rival() | Uncommitted() | HadRunInFlight() | Recall() | Repeated():
-            return f"{type(step).__name__.lower()}?"
+            return f"{name} {chunk.decode().splitlines()[0]}"
         case _:
-            return type(step).__name__.lower()
+            return name
 
 
 REFUSED = InvalidRequest("The backend cannot carry this.")

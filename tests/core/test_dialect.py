@@ -9,11 +9,13 @@ import pytest
 
 from ap_resume_shim.core.dialect import Continue, Dialect, Found, Started
 from ap_resume_shim.core.errors import UpstreamError
+from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.protocol import Mode, parse
-from ap_resume_shim.core.steps import Response
 
-PLAIN = Dialect()
-RESUME, FOUND, STARTED = parse(b'{"thread_id": "t"}', Mode.STREAM, now=""), Found("idle"), Started("r1")
+PLAIN: Dialect[None] = Dialect()
+RESUME = parse(b'{"thread_id": "t"}', Mode.STREAM, now="")
+FOUND: Found[None] = Found("idle")
+STARTED: Started[None] = Started("r1")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from ap_resume_shim.core.dialect_helpers import RAISES, Rule, error_text, read_lookup, read_refusal
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamUnrecognised
-from ap_resume_shim.core.steps import Response
+from ap_resume_shim.core.http import Response
 
 
 def test_a_lookup_is_json() -> None:

@@ -115,3 +115,10 @@ def test_the_reason_does_not_quote_an_answer(kind: type[ResumeError]) -> None:
     reason = kind("The number 1411 would arrive as another one.").reason
     assert "1411" not in reason
     assert reason.endswith(".")
+
+
+def test_an_answer_that_was_broken_off_says_by_what() -> None:
+    assert (
+        str(errors.Broken(UpstreamError("The backend broke off.")))
+        == "the answer was broken off: The backend broke off."
+    )

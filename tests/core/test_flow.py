@@ -22,10 +22,12 @@ from ap_resume_shim.core.errors import (
     UpstreamUnreachable,
     UpstreamUnrecognised,
 )
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.responses import REPLAYED, STREAM_HEADERS
-from ap_resume_shim.core.steps import Kept, Reply, Request, Response, StreamReply, UncommittedResume
+from ap_resume_shim.core.steps import Reply, StreamReply
+from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
 from tests.core.driving import (
     ASKS,
     ASKS_NEXT,
@@ -47,7 +49,7 @@ from tests.core.driving import (
 
 BACKGROUND, WAIT, STREAM = Mode
 READS = {BACKGROUND: "read body", WAIT: "read body", STREAM: "read events"}
-STILL_ASKS = Found("busy", ASKS.interrupts)
+STILL_ASKS: Found[None] = Found("busy", ASKS.interrupts)
 
 every_mode = pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name.lower())
 
@@ -62,19 +64,19 @@ def stream_of(told: Transcript) -> StreamReply:
 
 def test_a_background_resume_answers_at_once() -> None:
     told = drive(BACKGROUND)
-    assert told.steps == ["GET thread", "settled", "claim", "send", "read body", "accepted", "answer"]
+    assert told.steps == ["GET thread", "mark idle", "claim", "send", "read body", "mark accepted", "answer"]
     assert told.error is None
 
 
 def test_a_wait_looks_at_the_thread_again_before_it_answers() -> None:
     told = drive(WAIT)
-    assert told.after_send == ["accepted", "read body", "GET thread again", "settled", "answer"]
+    assert told.after_send == ["mark accepted", "read body", "GET thread again", "mark idle", "answer"]
     assert told.value["run"]["status"] == "success"
 
 
 def test_a_stream_is_answered_when_its_first_event_is_there() -> None:
     told = drive(STREAM)
-    assert told.after_send == ["read events", "accepted", "answer", "settled"]
+    assert told.after_send == ["read events", "mark accepted", "answer", "mark idle"]
 
 
 def test_the_run_of_a_background_resume_is_what_the_backend_says_of_it() -> None:
@@ -148,7 +150,7 @@ def test_a_stream_without_events_still_names_its_run() -> None:
 
 
 def test_a_thread_that_stays_busy_with_an_accepted_resume_is_in_progress() -> None:
-    told = drive(WAIT, {"GET thread": BUSY, "unsettled?": True})
+    told = drive(WAIT, {"GET thread": BUSY, "had run in flight": True})
     assert isinstance(told.error, ResumeInProgress)
     assert "send" not in told.steps
 
@@ -190,13 +192,13 @@ def test_a_run_that_nothing_names_is_502(mode: Mode) -> None:
         (Found("idle", answered=ASKS.interrupts, error="boom"), "error", {"error": "boom"}),
     ],
 )
-def test_the_threads_state_tells_how_the_run_ended(after: Found, status: str, metadata: dict[str, Any]) -> None:
+def test_the_threads_state_tells_how_the_run_ended(after: Found[Any], status: str, metadata: dict[str, Any]) -> None:
     run = drive(WAIT, {"GET thread again": after}).value["run"]
     assert (run["status"], run["metadata"]) == (status, metadata)
 
 
 @pytest.mark.parametrize("after", [DONE, ASKS_NEXT, Found("error", error="an older one")])
-def test_an_agent_that_fails_is_a_run_with_an_error(after: Found) -> None:
+def test_an_agent_that_fails_is_a_run_with_an_error(after: Found[Any]) -> None:
     told = drive(WAIT, {"read body": b'{"error": {"error": "ValueError"}}', "GET thread again": after})
     assert told.error is None
     assert told.value["run"]["status"] == "error"
@@ -213,7 +215,7 @@ def test_a_thread_that_somebody_else_keeps_busy_says_nothing_about_this_run() ->
     told = drive(WAIT, {"GET thread again": STILL_ASKS})
     assert told.value["run"]["status"] == "success"
     assert told.steps.count("pause 0.1") == 10
-    assert "settled" not in told.after_send
+    assert "mark idle" not in told.after_send
 
 
 def test_a_thread_that_is_gone_after_the_wait_was_deleted_on_completion() -> None:
@@ -229,7 +231,7 @@ def test_a_thread_that_is_gone_after_the_wait_was_deleted_on_completion() -> Non
 def test_an_idle_thread_is_409(mode: Mode) -> None:
     told = drive(mode, {"GET thread": DONE})
     assert told.code == "thread_not_interrupted"
-    assert told.steps == ["GET thread", "settled", "rival?"]
+    assert told.steps == ["GET thread", "mark idle", "rival"]
 
 
 @every_mode
@@ -256,14 +258,14 @@ def test_a_busy_thread_is_resumed_when_it_settles_at_the_question_that_it_showed
     """Servers announce a question before they record it."""
     told = drive(WAIT, {"GET thread": [STILL_ASKS, STILL_ASKS, ASKS]})
     assert told.error is None
-    assert told.steps[:6] == ["GET thread", "rival?", "pause 0.1", "GET thread", "rival?", "pause 0.1"]
-    assert told.steps[6:10] == ["GET thread", "settled", "unsettled?", "claim"]
+    assert told.steps[:6] == ["GET thread", "rival", "pause 0.1", "GET thread", "rival", "pause 0.1"]
+    assert told.steps[6:10] == ["GET thread", "mark idle", "had run in flight", "claim"]
 
 
 def test_a_busy_thread_that_showed_nothing_is_resumed_unless_a_resume_was_running() -> None:
     told = drive(WAIT, {"GET thread": [BUSY, ASKS]})
     assert told.error is None
-    assert told.steps[3:7] == ["GET thread", "settled", "unsettled?", "claim"]
+    assert told.steps[3:7] == ["GET thread", "mark idle", "had run in flight", "claim"]
 
 
 @pytest.mark.parametrize(
@@ -276,16 +278,16 @@ def test_a_busy_thread_that_showed_nothing_is_resumed_unless_a_resume_was_runnin
     ],
 )
 def test_a_double_click_never_answers_a_question_that_was_asked_after_it(
-    arrived: Found, now: Found, unsettled: bool
+    arrived: Found[Any], now: Found[Any], unsettled: bool
 ) -> None:
     answers = {"q1": 1} if len(now.interrupts) > 1 else "yes"
-    told = drive(WAIT, {"GET thread": [arrived, now], "unsettled?": unsettled}, input=answers)
+    told = drive(WAIT, {"GET thread": [arrived, now], "had run in flight": unsettled}, input=answers)
     assert told.code == "resume_in_progress"
     assert "claim" not in told.steps
 
 
 def test_a_question_is_not_waited_for_at_a_thread_that_stops_at_a_breakpoint_instead() -> None:
-    stopped = Found("interrupted", breakpoint=True)
+    stopped: Found[None] = Found("interrupted", breakpoint=True)
     told = drive(WAIT, {"GET thread": [STILL_ASKS, stopped]}, go_on=True)
     assert told.code == "resume_in_progress"
     assert "claim" not in told.steps
@@ -299,16 +301,16 @@ def test_a_question_that_a_later_look_at_the_busy_thread_showed_was_not_asked_at
 
 
 @pytest.mark.parametrize("first", [BUSY, DONE])
-def test_a_resume_that_was_overtaken_is_told_so(first: Found) -> None:
-    told = drive(WAIT, {"GET thread": first, "rival?": "accepted"})
+def test_a_resume_that_was_overtaken_is_told_so(first: Found[Any]) -> None:
+    told = drive(WAIT, {"GET thread": first, "rival": "accepted"})
     assert told.code == "resume_in_progress"
     assert told.refused.message.endswith("Read the thread before you answer again.")
 
 
 def test_a_resume_that_is_overtaken_while_it_polls_does_not_answer_the_next_question() -> None:
-    told = drive(WAIT, {"GET thread": [BUSY, BUSY, ASKS_NEXT], "rival?": [None, "accepted"]})
+    told = drive(WAIT, {"GET thread": [BUSY, BUSY, ASKS_NEXT], "rival": [None, "accepted"]})
     assert told.code == "resume_in_progress"
-    assert told.steps == ["GET thread", "rival?", "pause 0.1", "GET thread", "rival?"]
+    assert told.steps == ["GET thread", "rival", "pause 0.1", "GET thread", "rival"]
 
 
 @every_mode
@@ -322,13 +324,13 @@ def test_a_claim_after_another_resume_was_accepted_is_refused_at_once(mode: Mode
 def test_a_claim_that_meets_a_hold_waits_until_it_ends_and_looks_again(mode: Mode) -> None:
     told = drive(mode, {"claim": ["holding", None]})
     assert told.error is None
-    assert told.steps[2:8] == ["claim", "pause 0.02", "claim", "GET thread", "settled", "claim"]
+    assert told.steps[2:8] == ["claim", "pause 0.02", "claim", "GET thread", "mark idle", "claim"]
 
 
 def test_a_thread_that_is_busy_when_its_hold_ends_is_released_and_given_time_to_settle() -> None:
     told = drive(WAIT, {"GET thread": [ASKS, STILL_ASKS, ASKS], "claim": ["holding", None]})
     assert told.error is None
-    assert told.steps[4:8] == ["claim", "GET thread", "untaken", "rival?"]
+    assert told.steps[4:8] == ["claim", "GET thread", "mark rejected", "rival"]
 
 
 def test_a_claim_that_meets_a_hold_waits_no_longer_than_the_settle_time() -> None:
@@ -340,7 +342,7 @@ def test_a_claim_that_meets_a_hold_waits_no_longer_than_the_settle_time() -> Non
 def test_a_question_that_came_while_a_resume_waited_for_a_hold_is_not_answered() -> None:
     told = drive(WAIT, {"GET thread": [ASKS, ASKS_NEXT], "claim": ["holding", None]})
     assert told.code == "resume_in_progress"
-    assert told.steps[-2:] == ["untaken", "rival?"]
+    assert told.steps[-2:] == ["mark rejected", "rival"]
 
 
 MOVING = replace(ASKS, moving=True)
@@ -348,19 +350,19 @@ MOVING = replace(ASKS, moving=True)
 
 def test_a_look_that_saw_both_busy_and_a_question_lets_an_answer_pass_if_no_resume_is_running() -> None:
     assert drive(WAIT, {"GET thread": MOVING}).error is None
-    assert drive(WAIT, {"GET thread": MOVING, "unsettled?": True}).code == "resume_in_progress"
+    assert drive(WAIT, {"GET thread": MOVING, "had run in flight": True}).code == "resume_in_progress"
 
 
 @pytest.mark.parametrize("fields", [{"interrupt_id": "q1"}, {"input": {"q1": "yes"}}])
 @pytest.mark.parametrize("first", [MOVING, STILL_ASKS, BUSY])
 def test_an_answer_that_names_its_question_passes_though_a_resume_is_running(
-    first: Found, fields: dict[str, Any]
+    first: Found[Any], fields: dict[str, Any]
 ) -> None:
-    assert drive(WAIT, {"GET thread": [first, ASKS], "unsettled?": True}, **fields).error is None
+    assert drive(WAIT, {"GET thread": [first, ASKS], "had run in flight": True}, **fields).error is None
 
 
 def test_an_unnamed_answer_to_a_busy_thread_is_refused_while_a_resume_is_running() -> None:
-    told = drive(WAIT, {"GET thread": [STILL_ASKS, ASKS], "unsettled?": True})
+    told = drive(WAIT, {"GET thread": [STILL_ASKS, ASKS], "had run in flight": True})
     assert told.code == "resume_in_progress"
 
 
@@ -368,7 +370,7 @@ def test_an_unnamed_answer_to_a_busy_thread_is_refused_while_a_resume_is_running
 
 
 @pytest.mark.parametrize(
-    "known", [{"known ids?": frozenset({"q0"})}, {"GET thread": replace(ASKS, past_ids=frozenset({"q0"}))}]
+    "known", [{"known ids": frozenset({"q0"})}, {"GET thread": replace(ASKS, past_ids=frozenset({"q0"}))}]
 )
 def test_a_keyed_answer_to_a_question_of_the_past_is_refused(known: dict[str, Any]) -> None:
     told = drive(WAIT, known, input={"q0": "yes"})
@@ -384,22 +386,22 @@ UNCOMMITTED = UncommittedResume(frozenset({"q1"}), 1.0)
 
 
 def test_a_thread_that_still_shows_an_answered_question_counts_as_busy() -> None:
-    told = drive(WAIT, {"uncommitted?": UNCOMMITTED, "unsettled?": True}, dialect=Plain(commit="late"))
+    told = drive(WAIT, {"uncommitted": UNCOMMITTED, "had run in flight": True}, dialect=Plain(commit="late"))
     assert told.code == "resume_in_progress"
-    assert "settled" not in told.steps
+    assert "mark idle" not in told.steps
 
 
 def test_a_question_that_was_answered_too_long_ago_is_pending_again() -> None:
     long_ago = replace(UNCOMMITTED, age=30.0)
-    assert drive(WAIT, {"uncommitted?": long_ago}, dialect=Plain(commit="late")).error is None
+    assert drive(WAIT, {"uncommitted": long_ago}, dialect=Plain(commit="late")).error is None
 
 
 def test_another_question_than_the_one_answered_is_pending() -> None:
-    told = drive(WAIT, {"uncommitted?": UNCOMMITTED, "GET thread": ASKS_NEXT}, dialect=Plain(commit="late"))
+    told = drive(WAIT, {"uncommitted": UNCOMMITTED, "GET thread": ASKS_NEXT}, dialect=Plain(commit="late"))
     assert told.error is None
 
 
-def commit_of(comes: list[Found | Exception], found: Found = ASKS, **fields: Any) -> list[str]:
+def commit_of(comes: list[Found[None] | Exception], found: Found[Any] = ASKS, **fields: Any) -> list[str]:
     """The steps of the lookups that end when the state shows the resume."""
     dialect = Plain(commit="late")
     told = drive(BACKGROUND, {"GET thread": found}, dialect=dialect, **fields)
@@ -408,33 +410,33 @@ def commit_of(comes: list[Found | Exception], found: Found = ASKS, **fields: Any
 
 
 @pytest.mark.parametrize("shown", [BUSY, DONE, ASKS_NEXT, NotFound("Gone.")])
-def test_a_late_commit_is_looked_for_until_the_state_shows_the_resume(shown: Found | Exception) -> None:
+def test_a_late_commit_is_looked_for_until_the_state_shows_the_resume(shown: Found[Any] | Exception) -> None:
     looks = commit_of([ASKS, UpstreamError("Away."), ASKS, shown])
     assert looks.count("GET thread again") == 4
     assert looks[1:6:2] == ["pause 0.1", "pause 0.15", "pause 0.225"]
 
 
 def test_one_of_two_answers_is_committed_though_the_other_question_stays() -> None:
-    both = Found("interrupted", (*ASKS.interrupts, *ASKS_NEXT.interrupts))
+    both: Found[None] = Found("interrupted", (*ASKS.interrupts, *ASKS_NEXT.interrupts))
     assert commit_of([both, ASKS_NEXT], found=both, input={"q1": "yes"}).count("GET thread again") == 2
 
 
 def test_going_on_from_a_breakpoint_is_committed_when_the_thread_has_left_it() -> None:
-    stopped = Found("interrupted", breakpoint=True)
+    stopped: Found[None] = Found("interrupted", breakpoint=True)
     assert commit_of([stopped, DONE], found=stopped, go_on=True).count("GET thread again") == 2
 
 
 def test_a_nameless_question_asked_again_is_committed_when_the_new_run_has_ended() -> None:
-    nameless = Found("interrupted", (Interrupt(None, "sure?"),), agent_id="agent")
+    nameless: Found[None] = Found("interrupted", (Interrupt(None, "sure?"),), agent_id="agent")
     assert commit_of([nameless], found=nameless) == ["GET thread again", "GET run r1"]
 
 
 def test_a_nameless_question_is_committed_when_it_is_gone_where_no_run_can_be_read() -> None:
     class Unreadable(Plain):
-        def run(self, resume: Resume, started: Started) -> Request | None:
+        def run(self, resume: Resume, started: Started[Any]) -> Request | None:
             return None
 
-    nameless = Found("interrupted", (Interrupt(None, "sure?"),), agent_id="agent")
+    nameless: Found[None] = Found("interrupted", (Interrupt(None, "sure?"),), agent_id="agent")
     told = drive(BACKGROUND, {"GET thread": nameless}, dialect=Unreadable(commit="late"))
     assert told.commit is not None
     looks = follow(told.commit, {**USUAL, "GET thread again": [nameless, BUSY]}).steps
@@ -448,13 +450,13 @@ def test_a_commit_that_comes_with_the_answer_is_not_looked_for() -> None:
 def test_going_on_from_a_breakpoint_sends_no_answer() -> None:
     told = drive(WAIT, {"GET thread": Found("interrupted", breakpoint=True)}, go_on=True)
     assert told.request is not None
-    assert told.request.json["verdict"] == "GoOn()"
+    assert told.request.json["verdict"] == "Continue()"
 
 
 def test_what_the_backend_cannot_carry_is_refused_before_the_thread_is_held() -> None:
     told = drive(WAIT, dialect=Plain(refuses=REFUSED))
     assert told.error is REFUSED
-    assert told.steps == ["GET thread", "settled"]
+    assert told.steps == ["GET thread", "mark idle"]
 
 
 def test_a_thread_is_armed_while_it_is_held() -> None:
@@ -530,7 +532,7 @@ def test_a_default_asks_for_nothing_that_could_not_be_honoured() -> None:
 def test_no_connection_means_that_nothing_was_sent(mode: Mode) -> None:
     told = drive(mode, {"send": UpstreamUnreachable("No connection.")})
     assert (told.code, told.resume_state) == ("upstream_unreachable", "not_sent")
-    assert told.after_send == ["pause 0.2", "send", "untaken"]
+    assert told.after_send == ["pause 0.2", "send", "mark rejected"]
 
 
 @every_mode
@@ -544,14 +546,14 @@ def test_a_connection_that_is_there_a_moment_later_is_used(mode: Mode) -> None:
 def test_a_client_that_leaves_before_the_second_try_is_not_resumed_for(mode: Mode) -> None:
     told = drive(mode, {"send": UpstreamUnreachable("No connection."), "pause 0.2": GONE})
     assert (told.code, told.resume_state) == ("upstream_unreachable", "not_sent")
-    assert told.after_send == ["pause 0.2", "untaken"]
+    assert told.after_send == ["pause 0.2", "mark rejected"]
 
 
 @every_mode
 def test_a_hold_that_lapsed_means_that_nothing_was_sent(mode: Mode) -> None:
     told = drive(mode, {"send": HoldLapsed("Too late.")})
     assert (told.code, told.resume_state) == ("resume_in_progress", "not_sent")
-    assert told.after_send == ["untaken"]
+    assert told.after_send == ["mark rejected"]
 
 
 @every_mode
@@ -560,14 +562,14 @@ def test_a_failure_while_sending_leaves_the_resume_unknown(mode: Mode, failure: 
     """It may have been taken: whoever arrived before is refused."""
     told = drive(mode, {"send": failure("It broke.")})
     assert (told.code, told.resume_state) == (failure.code, "unknown")
-    assert told.after_send == ["accepted"]
+    assert told.after_send == ["mark accepted"]
 
 
 @every_mode
 def test_an_app_that_raises_may_have_taken_the_resume(mode: Mode) -> None:
     told = drive(mode, {"send": ZeroDivisionError()})
     assert isinstance(told.error, ZeroDivisionError)
-    assert told.after_send == ["accepted"]
+    assert told.after_send == ["mark accepted"]
 
 
 @every_mode
@@ -575,7 +577,7 @@ def test_an_app_that_raises_may_have_taken_the_resume(mode: Mode) -> None:
 def test_a_backend_that_fails_leaves_the_resume_unknown(mode: Mode, status: int) -> None:
     told = drive(mode, {"send": Response(status, (), b"oops")})
     assert (told.refused.http_status, told.resume_state) == (502, "unknown")
-    assert told.after_send == ["accepted"]
+    assert told.after_send == ["mark accepted"]
 
 
 @every_mode
@@ -595,7 +597,7 @@ def test_a_backend_that_fails_leaves_the_resume_unknown(mode: Mode, status: int)
 def test_a_refusal_of_the_backend_lets_the_thread_go(mode: Mode, status: int, answered_with: int, code: str) -> None:
     told = drive(mode, {"send": Response(status, (), b"no")})
     assert (told.refused.http_status, told.code) == (answered_with, code)
-    assert told.after_send == ["untaken"]
+    assert told.after_send == ["mark rejected"]
 
 
 # Failures after it
@@ -606,7 +608,7 @@ def test_a_refusal_of_the_backend_lets_the_thread_go(mode: Mode, status: int, an
 def test_an_answer_that_breaks_off_before_it_tells_has_been_accepted(mode: Mode, failure: Exception) -> None:
     told = drive(mode, {READS[mode]: failure})
     assert told.error is failure
-    assert told.after_send == [READS[mode], "accepted"]
+    assert told.after_send == [READS[mode], "mark accepted"]
 
 
 @every_mode
@@ -622,14 +624,14 @@ def test_a_process_that_ends_before_the_resume_is_sent_lets_the_thread_go(mode: 
     told = drive(mode, {step: ShuttingDown()})
     assert (told.refused.http_status, told.code, told.resume_state) == (503, "shutting_down", "not_sent")
     assert told.refused.headers == (("retry-after", "1"),)
-    assert told.after_send == (["untaken"] if step == "send" else [])
+    assert told.after_send == (["mark rejected"] if step == "send" else [])
 
 
 @every_mode
 def test_a_process_that_ends_after_the_resume_was_sent_says_what_became_of_it(mode: Mode) -> None:
     unknown, consumed = drive(mode, {"send": ShutDown()}), drive(mode, {READS[mode]: ShutDown()})
     assert (unknown.refused.http_status, unknown.code, unknown.resume_state) == (504, "shutting_down", "unknown")
-    assert unknown.after_send == ["accepted"]
+    assert unknown.after_send == ["mark accepted"]
     assert (consumed.refused.http_status, consumed.resume_state) == (504, "consumed")
     assert consumed.refused.headers == ()
 
@@ -650,7 +652,7 @@ def test_a_stream_whose_first_event_is_an_error_is_502_before_the_status_line_we
     told = drive(STREAM, {"read events": b'event: error\ndata: {"error": "RunError"}\n\n'})
     assert (told.code, told.resume_state) == ("upstream_error", "unknown")
     assert told.refused.metadata["upstream"] == {"error": "RunError"}
-    assert told.after_send == ["read events", "accepted"]
+    assert told.after_send == ["read events", "mark accepted"]
 
 
 def test_an_error_behind_the_first_event_is_the_agents() -> None:
@@ -665,46 +667,46 @@ def test_an_error_behind_the_first_event_is_the_agents() -> None:
 def test_a_client_that_leaves_before_the_resume_was_sent_has_asked_for_nothing(mode: Mode) -> None:
     told = drive(mode, {"GET thread": BUSY, "pause 0.1": GONE})
     assert told.error is GONE
-    assert told.steps == ["GET thread", "rival?", "pause 0.1"]
+    assert told.steps == ["GET thread", "rival", "pause 0.1"]
 
 
 @pytest.mark.parametrize("mode", [WAIT, STREAM])
 def test_a_client_that_leaves_while_sending_cancels_the_newest_run_of_the_thread(mode: Mode) -> None:
     told = drive(mode, {"send": GONE, "GET thread": [ASKS, BUSY]})
     assert told.error is GONE
-    assert told.after_send == ["GET thread", "rival?", "POST cancel r1", "accepted"]
+    assert told.after_send == ["GET thread", "rival", "POST cancel r1", "mark accepted"]
 
 
 @pytest.mark.parametrize("mode", [WAIT, STREAM])
 def test_a_cancellation_that_fails_leaves_the_resume_unknown(mode: Mode) -> None:
     told = drive(mode, {"send": GONE, "GET thread": [ASKS, UpstreamTimeout("Late.")]})
     assert (told.code, told.resume_state) == ("upstream_timeout", "unknown")
-    assert told.after_send == ["GET thread", "accepted"]
+    assert told.after_send == ["GET thread", "mark accepted"]
 
 
 @pytest.mark.parametrize(("mode", "step"), [(WAIT, "send"), (WAIT, "read body"), (STREAM, "read events")])
 def test_the_run_of_another_is_never_cancelled(mode: Mode, step: str) -> None:
-    told = drive(mode, {"send": NAMELESS, step: GONE, "GET thread": [ASKS, BUSY], "rival?": "accepted"})
+    told = drive(mode, {"send": NAMELESS, step: GONE, "GET thread": [ASKS, BUSY], "rival": "accepted"})
     assert not [step for step in told.steps if "cancel" in step]
 
 
 @pytest.mark.parametrize("after", [DONE, ASKS, Found("busy")])
-def test_nothing_is_cancelled_where_nothing_runs_or_it_has_no_name(after: Found) -> None:
+def test_nothing_is_cancelled_where_nothing_runs_or_it_has_no_name(after: Found[Any]) -> None:
     told = drive(WAIT, {"send": GONE, "GET thread": [ASKS, after]})
     assert told.error is GONE
-    assert told.after_send[:1] + told.after_send[-1:] == ["GET thread", "accepted"]
+    assert told.after_send[:1] + told.after_send[-1:] == ["GET thread", "mark accepted"]
     assert not [step for step in told.steps if "cancel" in step]
 
 
 def test_a_client_that_leaves_a_wait_cancels_the_run() -> None:
     told = drive(WAIT, {"read body": GONE})
     assert told.error is GONE
-    assert told.after_send == ["accepted", "read body", "POST cancel r1"]
+    assert told.after_send == ["mark accepted", "read body", "POST cancel r1"]
 
 
 def test_a_client_that_leaves_a_wait_whose_run_is_not_named_yet_cancels_the_newest() -> None:
     told = drive(WAIT, {"send": NAMELESS, "read body": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.after_send == ["accepted", "read body", "GET thread", "rival?", "POST cancel r1"]
+    assert told.after_send == ["mark accepted", "read body", "GET thread", "rival", "POST cancel r1"]
 
 
 @pytest.mark.parametrize("step", ["read events", "answer"])
@@ -712,18 +714,18 @@ def test_a_client_that_leaves_a_stream_cancels_the_run(step: str) -> None:
     told = drive(STREAM, {step: GONE})
     assert told.error is GONE
     assert told.after_send[-1] == "POST cancel r1"
-    assert told.after_send.count("accepted") == 1
+    assert told.after_send.count("mark accepted") == 1
 
 
 def test_a_client_that_leaves_a_stream_before_its_run_is_named_cancels_the_newest() -> None:
     told = drive(STREAM, {"send": NAMELESS, "read events": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.after_send == ["read events", "accepted", "GET thread", "rival?", "POST cancel r1"]
+    assert told.after_send == ["read events", "mark accepted", "GET thread", "rival", "POST cancel r1"]
 
 
 def test_a_backend_that_cannot_cancel_is_left_alone() -> None:
     told = drive(WAIT, {"read body": GONE}, dialect=Plain(can_cancel=False))
     assert told.error is GONE
-    assert told.after_send == ["accepted", "read body"]
+    assert told.after_send == ["mark accepted", "read body"]
 
 
 # on_completion: delete
@@ -739,7 +741,7 @@ def test_the_thread_is_kept_unless_it_is_to_be_deleted(mode: Mode) -> None:
     [
         (BACKGROUND, ["answer", "GET run r1", "GET thread again", "DELETE thread"]),
         (WAIT, ["answer", "GET run r1", "GET thread again", "DELETE thread"]),
-        (STREAM, ["answer", "settled", "GET run r1", "GET thread again", "DELETE thread"]),
+        (STREAM, ["answer", "mark idle", "GET run r1", "GET thread again", "DELETE thread"]),
     ],
 )
 def test_on_completion_delete_deletes_the_thread_after_the_run(mode: Mode, then: list[str]) -> None:
@@ -772,7 +774,7 @@ def test_a_run_that_cannot_be_read_any_more_has_ended() -> None:
     "after",
     [ASKS_NEXT, BUSY, Found("interrupted", breakpoint=True), Found("error", answered=ASKS.interrupts)],
 )
-def test_a_thread_that_asks_again_is_spared(mode: Mode, after: Found) -> None:
+def test_a_thread_that_asks_again_is_spared(mode: Mode, after: Found[Any]) -> None:
     told = drive(mode, {"GET thread again": after}, on_completion="delete")
     assert told.error is None
     assert "DELETE thread" not in told.steps
@@ -797,28 +799,28 @@ ANSWERED = Kept(FIRST, live=False, accepted=True, run_id="r1", reply=Reply(200, 
 
 @every_mode
 def test_a_retry_gets_the_first_answer_and_the_agent_hears_nothing(mode: Mode) -> None:
-    told = drive(mode, {"recall?": ANSWERED})
-    assert told.steps == ["GET thread", "recall?", "answer"]
+    told = drive(mode, {"recall": ANSWERED})
+    assert told.steps == ["GET thread", "recall", "answer"]
     assert told.reply == Reply(200, {"run_id": "r1"}, (("a", "b"), ("idempotency-replayed", "true")))
 
 
 @every_mode
 @pytest.mark.parametrize("error", [ThreadNotFound("No such thread."), UpstreamRefused(403, "No.")])
 def test_nothing_is_recalled_for_who_may_not_read_the_thread(mode: Mode, error: Exception) -> None:
-    told = drive(mode, {"GET thread": error, "recall?": ANSWERED})
+    told = drive(mode, {"GET thread": error, "recall": ANSWERED})
     assert (told.steps, told.error) == (["GET thread"], error)
 
 
 @every_mode
 def test_a_key_that_came_with_another_body_is_refused(mode: Mode) -> None:
-    told = drive(mode, {"recall?": replace(ANSWERED, fingerprint="another")})
+    told = drive(mode, {"recall": replace(ANSWERED, fingerprint="another")})
     assert (told.code, told.refused.http_status) == ("idempotency_key_reused", 422)
-    assert told.steps == ["GET thread", "recall?"]
+    assert told.steps == ["GET thread", "recall"]
 
 
 @every_mode
 def test_a_retry_while_the_first_is_under_way_comes_too_early(mode: Mode) -> None:
-    told = drive(mode, {"recall?": Kept(FIRST, live=True)})
+    told = drive(mode, {"recall": Kept(FIRST, live=True)})
     assert (told.code, told.refused.headers) == ("resume_in_progress", (("retry-after", "1"),))
 
 
@@ -832,7 +834,7 @@ def test_a_retry_while_the_first_is_under_way_comes_too_early(mode: Mode) -> Non
 )
 @pytest.mark.parametrize("mode", [BACKGROUND, WAIT])
 def test_an_answer_that_was_lost_is_never_made_up_for(mode: Mode, kept: Kept, metadata: dict[str, str]) -> None:
-    told = drive(mode, {"recall?": kept})
+    told = drive(mode, {"recall": kept})
     assert (told.code, told.refused.headers, told.refused.metadata) == ("resume_in_progress", (), metadata)
     assert "send" not in told.steps
 
@@ -841,8 +843,8 @@ STREAMED = Kept(FIRST, live=True, accepted=True, run_id="r1")
 
 
 def test_a_stream_is_joined_again_while_its_run_goes_on() -> None:
-    told = drive(STREAM, {"recall?": STREAMED, "GET run r1": RUN_GOES_ON})
-    assert told.steps == ["GET thread", "recall?", "GET run r1", "join", "read events", "answer"]
+    told = drive(STREAM, {"recall": STREAMED, "GET run r1": RUN_GOES_ON})
+    assert told.steps == ["GET thread", "recall", "GET run r1", "join", "read events", "answer"]
     assert told.request is not None and told.request.target == "stream r1"
     assert stream_of(told).headers == (("content-location", "/runs/r1"), *STREAM_HEADERS, REPLAYED)
 
@@ -856,25 +858,25 @@ def test_a_stream_is_joined_again_while_its_run_goes_on() -> None:
     ],
 )
 def test_a_stream_that_cannot_be_joined_is_answered_with_its_run(comes: dict[str, Any]) -> None:
-    told = drive(STREAM, {"recall?": replace(STREAMED, live=False), **comes})
+    told = drive(STREAM, {"recall": replace(STREAMED, live=False), **comes})
     assert (told.code, told.refused.metadata["run_id"]) == ("resume_in_progress", "r1")
 
 
 def test_a_backend_that_cannot_join_is_not_asked() -> None:
-    told = drive(STREAM, {"recall?": STREAMED}, dialect=Plain(can_join=False))
-    assert (told.steps, told.code) == (["GET thread", "recall?"], "resume_in_progress")
+    told = drive(STREAM, {"recall": STREAMED}, dialect=Plain(can_join=False))
+    assert (told.steps, told.code) == (["GET thread", "recall"], "resume_in_progress")
 
 
 @pytest.mark.parametrize("step", ["read events", "answer"])
 def test_who_leaves_a_joined_stream_cancels_its_run_as_who_left_the_first(step: str) -> None:
-    told = drive(STREAM, {"recall?": STREAMED, "GET run r1": RUN_GOES_ON, step: GONE})
+    told = drive(STREAM, {"recall": STREAMED, "GET run r1": RUN_GOES_ON, step: GONE})
     assert told.steps[-1] == "POST cancel r1"
 
 
 @every_mode
 def test_a_repeat_within_the_window_is_refused(mode: Mode) -> None:
-    told = drive(mode, {"repeated?": True})
-    assert (told.code, told.steps) == ("resume_in_progress", ["GET thread", "repeated?"])
+    told = drive(mode, {"repeated": True})
+    assert (told.code, told.steps) == ("resume_in_progress", ["GET thread", "repeated"])
 
 
 @pytest.mark.parametrize(
@@ -885,16 +887,18 @@ def test_an_acceptance_names_the_run_as_soon_as_it_is_known(mode: Mode, comes: d
     assert drive(mode, comes).run_id == "r1"
 
 
-LATE = Found("interrupted", ASKS.interrupts, run_id="r1")
+LATE: Found[None] = Found("interrupted", ASKS.interrupts, run_id="r1")
 
 
 def test_a_thread_that_shows_a_resume_late_is_held_until_it_does() -> None:
     told = drive(BACKGROUND, {"GET thread again": [LATE, LATE, BUSY]}, dialect=Plain(acceptance_unproven=True))
     again = ["GET thread again", "pause 0.1"]
-    assert told.after_send[:7] == ["read body", *again, *again, "GET thread again", "accepted"]
+    assert told.after_send[:7] == ["read body", *again, *again, "GET thread again", "mark accepted"]
 
 
-@pytest.mark.parametrize(("state", "step", "pauses"), [("not_sent", "untaken", 0), ("unknown", "accepted", 10)])
+@pytest.mark.parametrize(
+    ("state", "step", "pauses"), [("not_sent", "mark rejected", 0), ("unknown", "mark accepted", 10)]
+)
 @every_mode
 def test_an_answer_that_was_taken_and_not_heard_is_409(mode: Mode, state: str, step: str, pauses: int) -> None:
     lost = ResumeNotConsumed("The agent did not hear it.", {"resume_state": state})
@@ -914,4 +918,4 @@ def test_a_backend_that_fails_before_the_sending_got_nothing(mode: Mode) -> None
 def test_an_empty_stream_and_an_empty_body_are_no_run(mode: Mode) -> None:
     told = drive(mode, {"read body": b"", "read events": None})
     assert (told.code, told.resume_state) == ("upstream_unrecognised", "unknown")
-    assert "accepted" in told.after_send
+    assert "mark accepted" in told.after_send

@@ -98,7 +98,7 @@ def test_another_question_takes_any_answer(question: Any) -> None:
 
 
 def test_a_wrong_decision_is_an_invalid_answer_though_there_is_no_schema() -> None:
-    found = Found("interrupted", (Interrupt("q1", BATCHED),))
+    found: Found[None] = Found("interrupted", (Interrupt("q1", BATCHED),))
     with pytest.raises(InvalidAnswer, match=r"`decisions\.0\.type`") as error:
         check_answers(Answers({"q1": {"decisions": [{"type": "aprove"}, YES]}}), found)
     assert set(error.value.metadata) == {"problems", "interrupt_id"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ap_resume_shim.core.errors import UpstreamError, UpstreamUnrecognised
+from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.readable import JSON, check_head, check_json
-from ap_resume_shim.core.steps import Response
 
 EVENTS = frozenset({"text/event-stream"})
 

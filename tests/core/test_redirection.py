@@ -13,10 +13,10 @@ from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.redirection import stay
 
-HEAD = Found("interrupted", place={"checkpoint_id": "head", "checkpoint_map": {"": "head"}})
+HEAD: Found[None] = Found("interrupted", place={"checkpoint_id": "head", "checkpoint_map": {"": "head"}})
 
 
-class Movable(Dialect):
+class Movable(Dialect[None]):
     redirecting = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "__pregel_*"})
 
     def thread_key(self, thread_id: str) -> str:
@@ -25,7 +25,7 @@ class Movable(Dialect):
         return thread_id.lower()
 
 
-def kept(dialect: Dialect | None = None, **fields: Any) -> Resume:
+def kept(dialect: Dialect[Any] | None = None, **fields: Any) -> Resume:
     asked = parse(strictjson.dumps({"thread_id": "t", "input": None, **fields}), Mode.WAIT, now="now")
     return stay(asked, HEAD, dialect or Movable())
 

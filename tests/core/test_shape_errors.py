@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -10,26 +9,32 @@ import pytest
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Decision, Found, Lookup, Started
 from ap_resume_shim.core.errors import ResumeError, ThreadNotFound, UpstreamUnrecognised
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
+from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.shape_errors import recognising
-from ap_resume_shim.core.steps import Ask, Ended, ReadUntilIdle, Reframer, Request, Response, Step
+from ap_resume_shim.core.steps import Ask, ReadUntilIdle, Steps
 from tests.core.driving import Plain
 
-RESUME, FOUND, STARTED = parse(b'{"thread_id": "t"}', Mode.WAIT, now=""), Found("idle"), Started("r")
+RESUME = parse(b'{"thread_id": "t"}', Mode.WAIT, now="")
+FOUND: Found[None] = Found("idle")
+STARTED: Started[None] = Started("r")
 
 
 class Slips(Plain):
     """Reads everything wrong."""
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        (answer,) = yield Ask((Request.get("thread"),))
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
+        answers: tuple[Any, ...] = yield from Ask((Request.get("thread"),))
+        (answer,) = answers
         if answer == "unknown":
             raise ThreadNotFound("No.")
-        return Found(**answer) if isinstance(answer, dict) else answer["x"]
+        found: Found[None] = Found(**answer) if isinstance(answer, dict) else answer["x"]
+        return found
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, Any]:
-        return (yield ReadUntilIdle(Request.get("log"), 1.0, lambda read: bool(read[7])))
+    def prepare(self, resume: Resume, found: Found[Any], verdict: Decision) -> Steps[Any]:
+        return (yield from ReadUntilIdle(Request.get("log"), 1.0, lambda read: bool(read[7])))
 
     def refusal(self, response: Response) -> ResumeError:
         raise KeyError("code")
@@ -37,7 +42,7 @@ class Slips(Plain):
     def ended(self, body: bytes) -> Ended:
         raise IndexError
 
-    def reframer(self, resume: Resume, started: Started) -> Reframer:
+    def reframer(self, resume: Resume, started: Started[Any]) -> Reframer:
         return Reframes()
 
 

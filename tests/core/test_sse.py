@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import UpstreamError
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.sse import Decoder, Event, Relay, encode, first_event
-from ap_resume_shim.core.steps import Ended
 
 line_ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
 texts = st.text(st.sampled_from("ab :é名\u2028\u2029\x85\x0b🎉"), max_size=6)

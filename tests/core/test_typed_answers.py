@@ -11,7 +11,9 @@ from ap_resume_shim.core.protocol import Mode
 from tests.core.driving import drive
 
 SCHEMA = {"type": "object", "properties": {"ok": {"enum": [True, False]}}, "required": ["ok"]}
-TYPED = Found("interrupted", (Interrupt("q1", "sure?", SCHEMA), Interrupt("q2", "what?")), agent_id="agent")
+TYPED: Found[None] = Found(
+    "interrupted", (Interrupt("q1", "sure?", SCHEMA), Interrupt("q2", "what?")), agent_id="agent"
+)
 
 every_mode = pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name.lower())
 

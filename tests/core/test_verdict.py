@@ -39,7 +39,7 @@ class Backend:
 
 
 def verdict(
-    found: Found,
+    found: Found[Any],
     *,
     partial: bool = True,
     remembered: set[str] | None = None,
@@ -48,10 +48,10 @@ def verdict(
 ) -> Decision:
     resume = parse(strictjson.dumps({"thread_id": "t", **fields}), Mode.WAIT, now="2026-01-01T00:00:00.5+00:00")
     backend = Backend(partial=partial, interrupt_id_form=form)
-    return judge(resume, found, cast(Dialect, backend), remembered or set())
+    return judge(resume, found, cast("Dialect[None]", backend), remembered or set())
 
 
-def refusal(found: Found, **how: Any) -> ResumeError:
+def refusal(found: Found[Any], **how: Any) -> ResumeError:
     with pytest.raises(ResumeError) as refused:
         verdict(found, **how)
     return refused.value
@@ -142,7 +142,7 @@ def test_a_key_that_is_an_id_of_the_thread_and_not_pending_is_409(
     pending: tuple[Interrupt, ...], status: ThreadStatus, value: Any
 ) -> None:
     """By its form, from the thread's history, or remembered by the guard; also beside keys that are no ids."""
-    found = Found(status, pending, past_ids=frozenset({"a1"}))
+    found: Found[None] = Found(status, pending, past_ids=frozenset({"a1"}))
     error = refusal(found, input=value, remembered={"a2"})
     assert isinstance(error, InterruptNotPending)
     assert [item["id"] for item in error.metadata["interrupts"]] == [interrupt.id for interrupt in pending]
@@ -151,7 +151,7 @@ def test_a_key_that_is_an_id_of_the_thread_and_not_pending_is_409(
 @pytest.mark.parametrize("pending, past", [("0" * 32, "1" * 32), (str(UUID(int=1)), str(UUID(int=2)))])
 def test_a_key_is_an_id_if_it_is_generated_as_the_pending_ids_are(pending: str, past: str) -> None:
     """An old card of a server whose dialect declares no form, with ids that the shim never saw."""
-    found = Found("interrupted", (Interrupt(pending),))
+    found: Found[None] = Found("interrupted", (Interrupt(pending),))
     assert isinstance(refusal(found, form=None, input={past: 1}), InterruptNotPending)
     assert verdict(found, form=None, input={"other": 1}) == Answers({pending: {"other": 1}})
     assert verdict(Found("interrupted", (A,)), form=None, input={past: 1}) == Answers({"a": {past: 1}})
@@ -163,7 +163,7 @@ def test_a_map_whose_keys_are_not_all_pending_is_409() -> None:
 
 @pytest.mark.parametrize("value", [{PAST: 1}, {"b": 1}, {"a": 1, "b": 2}])
 def test_a_pin_sends_an_object_that_looks_keyed_as_it_is(value: Any) -> None:
-    found = Found("interrupted", (A,), past_ids=frozenset({"b"}))
+    found: Found[None] = Found("interrupted", (A,), past_ids=frozenset({"b"}))
     assert verdict(found, input=value, interrupt_id="a") == Answers({"a": value})
 
 
@@ -172,7 +172,7 @@ def test_an_object_whose_only_key_is_the_pinned_id_is_unwrapped() -> None:
 
 
 def test_a_key_of_a_step_that_failed_after_its_answer_is_409_beside_a_pending_question() -> None:
-    failed = Found("error", (B,), answered=(A,))
+    failed: Found[None] = Found("error", (B,), answered=(A,))
     assert isinstance(refusal(failed, input={"a": 1}), InterruptAlreadyAnswered)
     assert isinstance(refusal(failed, input={"a": 1, PAST: 2}), InterruptNotPending)
     assert verdict(failed, input={"b": 1}) == Answers({"b": 1})
@@ -181,7 +181,7 @@ def test_a_key_of_a_step_that_failed_after_its_answer_is_409_beside_a_pending_qu
 @pytest.mark.parametrize("fields", [{"input": 1}, {"input": {"a": 1}}, {"input": 1, "interrupt_id": "a"}, {}])
 @pytest.mark.parametrize(("expires_at", "over"), [("2026-01-01T00:00:00Z", True), ("2026-01-01T00:00:01Z", False)])
 def test_a_question_that_has_expired_is_not_pending(expires_at: str, over: bool, fields: dict[str, Any]) -> None:
-    found = Found("interrupted", (replace(A, expires_at=expires_at),))
+    found: Found[None] = Found("interrupted", (replace(A, expires_at=expires_at),))
     if over:
         assert isinstance(refusal(found, **fields), InterruptNotPending)
     else:
@@ -246,7 +246,7 @@ def test_a_step_that_failed_is_retried_without_input() -> None:
 
 
 def test_a_pin_on_an_answered_question_is_about_that_question() -> None:
-    failed = Found("error", answered=(A,))
+    failed: Found[None] = Found("error", answered=(A,))
     assert isinstance(refusal(failed, input="another", interrupt_id="a"), InterruptAlreadyAnswered)
     assert isinstance(refusal(failed, input="another", interrupt_id="b"), InterruptNotPending)
     assert verdict(failed, interrupt_id="a") == Continue()
@@ -254,7 +254,7 @@ def test_a_pin_on_an_answered_question_is_about_that_question() -> None:
 
 def test_a_question_that_is_pending_comes_before_one_that_was_answered() -> None:
     assert verdict(Found("error", (B,), answered=(A,)), input=1) == Answers({"b": 1})
-    failed = Found("error", (B,), answered=(A,))
+    failed: Found[None] = Found("error", (B,), answered=(A,))
     assert isinstance(refusal(failed, input=1, interrupt_id="a"), InterruptAlreadyAnswered)
 
 

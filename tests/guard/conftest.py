@@ -84,5 +84,5 @@ async def taken(
     """A resume that the backend took."""
     assert await arrival.claim(answered) is None
     await arrival.forward()
-    await arrival.accepted(run_id, hold=hold)
+    await arrival.mark_accepted(run_id, hold=hold)
     return arrival

@@ -91,7 +91,7 @@ async def test_a_kept_answer_lies_in_the_store_for_its_caller_alone(store: Redis
     reply = Reply(200, {"values": {"token": "hunter2"}}, (("content-location", "/runs/r1"),))
     arrival = await arrived(guard, ticket)
     assert await claims(arrival)
-    await arrival.accepted("r1")
+    await arrival.mark_accepted("r1")
     await arrival.keep(reply)
     everything = [await client.hgetall(key) for key in await client.keys("*:k")]
     assert everything and not [

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
 from ap_resume_shim.guard import ResumeKey
 from tests.guard.conftest import Replicas, arrived, claims, taken
 
@@ -25,7 +26,7 @@ async def test_the_first_holds_and_the_second_is_refused(replicas: Replicas) -> 
 async def test_a_hold_whose_resume_was_not_sent_is_free_again(replicas: Replicas) -> None:
     first, second = await arrived(replicas.one), await arrived(replicas.other)
     assert await claims(first)
-    await first.leave()
+    await first.close()
     assert (await second.rival(), await second.claim()) == (None, None)
 
 
@@ -33,15 +34,15 @@ async def test_a_hold_whose_resume_was_certainly_not_taken_is_free_again(replica
     first, second = await arrived(replicas.one, KEYED), await arrived(replicas.other)
     await first.claim()
     await first.forward()
-    await first.untaken()
-    await first.leave()
+    await first.mark_rejected()
+    await first.close()
     assert await claims(second)
     assert await (await arrived(replicas.other, KEYED)).recall() is None
 
 
 async def test_who_arrived_before_an_acceptance_is_refused_after_it(replicas: Replicas) -> None:
     first, second = await arrived(replicas.one), await arrived(replicas.other)
-    await (await taken(first)).leave()
+    await (await taken(first)).close()
     assert (await second.rival(), await second.claim()) == ("accepted", "accepted")
     assert await claims(await arrived(replicas.other))
 
@@ -51,7 +52,7 @@ async def test_whose_resume_was_taken_is_overtaken_by_the_next_one(replicas: Rep
     await first.claim()
     await first.forward()
     assert await first.rival() is None
-    await first.accepted()
+    await first.mark_accepted()
     assert await first.rival() is None
     await taken(await arrived(replicas.other))
     assert await first.rival() == "accepted"
@@ -61,35 +62,35 @@ async def test_what_was_forwarded_counts_as_taken_until_the_contrary_is_said(rep
     first, second = await arrived(replicas.one, KEYED), await arrived(replicas.other)
     await first.claim()
     await first.forward()
-    await first.leave()
+    await first.close()
     assert not await claims(second)
     third = await arrived(replicas.other, KEYED)
-    assert (await third.unsettled(), await third.recall()) == (True, Kept("body", live=False, accepted=True))
+    assert (await third.had_run_in_flight(), await third.recall()) == (True, Kept("body", live=False, accepted=True))
 
 
 async def test_who_arrives_while_a_run_goes_on_is_told(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one))
     second = await arrived(replicas.other)
-    assert (await first.unsettled(), await second.unsettled()) == (False, True)
-    await second.settled()
+    assert (await first.had_run_in_flight(), await second.had_run_in_flight()) == (False, True)
+    await second.mark_idle()
     await asyncio.sleep(0.05)
-    assert not await (await arrived(replicas.one)).unsettled()
+    assert not await (await arrived(replicas.one)).had_run_in_flight()
 
 
 async def test_an_old_arrival_cannot_say_that_a_newer_run_rests(replicas: Replicas) -> None:
     await taken(await arrived(replicas.one))
     old = await arrived(replicas.other)
     await taken(await arrived(replicas.one))
-    await old.settled()
+    await old.mark_idle()
     await asyncio.sleep(0.05)
-    assert await (await arrived(replicas.one)).unsettled()
+    assert await (await arrived(replicas.one)).had_run_in_flight()
 
 
 async def test_leaving_twice_is_leaving_once(replicas: Replicas) -> None:
     first, second = await arrived(replicas.one), await arrived(replicas.other)
-    await first.leave()
+    await first.close()
     await second.claim()
-    await first.leave()
+    await first.close()
     assert not await claims(await arrived(replicas.one))
 
 
@@ -105,22 +106,30 @@ async def test_a_key_is_kept_from_the_moment_its_thread_is_held(replicas: Replic
     await first.claim()
     assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", live=True)
     await first.forward()
-    await first.accepted("r1")
+    await first.mark_accepted("r1")
     assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", True, True, "r1")
     await first.keep(ANSWER)
-    await first.leave()
+    await first.close()
     assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1", ANSWER)
+
+
+async def test_a_session_knows_the_run_that_was_started_or_kept(replicas: Replicas) -> None:
+    first = await taken(await arrived(replicas.one, KEYED))
+    await first.mark_run_id("r1")
+    again, other = await arrived(replicas.other, KEYED), await arrived(replicas.other)
+    assert (first.run_id, again.run_id, other.run_id) == ("r1", "r1", None)
+    assert (await taken(other, "r2")).run_id == "r2"
 
 
 async def test_a_run_may_be_named_later(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one, KEYED))
-    await first.known("r1")
-    await first.leave()
+    await first.mark_run_id("r1")
+    await first.close()
     assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1")
 
 
 async def test_an_answer_that_never_came_leaves_the_run_that_was_started(replicas: Replicas) -> None:
-    await (await taken(await arrived(replicas.one, KEYED), "r1")).leave()
+    await (await taken(await arrived(replicas.one, KEYED), "r1")).close()
     assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1")
 
 
@@ -128,27 +137,27 @@ async def test_an_answer_that_never_came_leaves_the_run_that_was_started(replica
 async def test_answers_are_kept_by_key(replicas: Replicas, other: ResumeKey) -> None:
     first = await taken(await arrived(replicas.one, KEYED))
     await first.keep(ANSWER)
-    await first.leave()
+    await first.close()
     assert await (await arrived(replicas.other, other)).recall() is None
 
 
 async def test_what_another_keeps_is_not_overwritten(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one, KEYED), "r1")
     await first.keep(ANSWER)
-    await first.leave()
+    await first.close()
     second = await arrived(replicas.other, KEYED)
     await taken(second, "r2")
     await second.keep(Reply(200, {}))
-    await second.leave()
+    await second.close()
     kept = await (await arrived(replicas.one, KEYED)).recall()
     assert kept is not None and (kept.run_id, kept.reply) == ("r1", ANSWER)
 
 
 async def test_who_is_not_taken_forgets_no_key_and_no_repeat_of_another(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one, KEYED), "r1")
-    await first.leave()
+    await first.close()
     second = await arrived(replicas.other, ResumeKey("t", "body", key="k", repeat="again"))
-    await second.untaken()
+    await second.mark_rejected()
     third = await arrived(replicas.one, KEYED)
     assert (await third.recall(), await third.repeated()) == (Kept("body", False, True, "r1"), True)
 
@@ -159,12 +168,12 @@ async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replica
     await first.claim()
     assert await (await arrived(replicas.other, KEYED)).repeated()
     assert not await (await arrived(replicas.other, ResumeKey("t", repeat="other"))).repeated()
-    await first.leave()
+    await first.close()
     assert not await (await arrived(replicas.other, KEYED)).repeated()
 
 
 async def test_a_repeat_is_known_after_the_first_was_taken(replicas: Replicas) -> None:
-    await (await taken(await arrived(replicas.one, KEYED))).leave()
+    await (await taken(await arrived(replicas.one, KEYED))).close()
     assert await (await arrived(replicas.other, KEYED)).repeated()
 
 
@@ -175,15 +184,15 @@ async def test_a_hold_that_ends_untaken_lets_an_earlier_arrival_claim(replicas: 
         holder = await arrived(replicas.other)
         assert await claims(holder)
         assert (await waiting.claim(), await waiting.rival()) == ("holding", "holding")
-        await holder.untaken()
-        await holder.leave()
+        await holder.mark_rejected()
+        await holder.close()
     assert (await waiting.rival(), await waiting.claim()) == (None, None)
     assert await claims(waiting), "once more is no contradiction"
 
 
 async def test_of_a_hold_and_an_acceptance_the_acceptance_counts(replicas: Replicas) -> None:
     waiting = await arrived(replicas.one)
-    await (await taken(await arrived(replicas.other))).leave()
+    await (await taken(await arrived(replicas.other))).close()
     assert await claims(await arrived(replicas.other))
     assert (await waiting.rival(), await waiting.claim()) == ("accepted", "accepted")
 
@@ -195,14 +204,14 @@ async def test_a_thread_stays_held_until_its_state_shows_the_resume(replicas: Re
     assert (await before.rival(), await after.rival(), await after.claim()) == ("accepted", "holding", "holding")
     assert not first.still_held()
     assert (await after.uncommitted()).names == {"q1", "q2"}
-    await first.committed()
+    await first.mark_committed()
     assert await (await arrived(replicas.one)).uncommitted() == UncommittedResume()
-    assert (await after.unsettled(), await claims(after)) == (True, True)
+    assert (await after.had_run_in_flight(), await claims(after)) == (True, True)
 
 
 async def test_a_resume_that_never_shows_stays_uncommitted_when_its_hold_ends(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one), answered=("q1",), hold=True)
-    await first.leave()
+    await first.close()
     second = await arrived(replicas.other)
     assert (await second.uncommitted()).names == {"q1"}
     assert await claims(second)
@@ -213,7 +222,7 @@ async def test_a_thread_that_was_seen_at_rest_has_nothing_uncommitted(replicas: 
     second = await arrived(replicas.other)
     assert (await second.uncommitted()).names == {"q1"}
     assert await first.uncommitted() == UncommittedResume()
-    await second.settled()
+    await second.mark_idle()
     await asyncio.sleep(0.05)
     assert await (await arrived(replicas.one)).uncommitted() == UncommittedResume()
 
@@ -221,7 +230,7 @@ async def test_a_thread_that_was_seen_at_rest_has_nothing_uncommitted(replicas: 
 async def test_what_a_later_resume_answers_is_uncommitted_then(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one), answered=("q1",))
     await taken(await arrived(replicas.other), answered=("q2",))
-    await first.committed()
+    await first.mark_committed()
     assert (await (await arrived(replicas.one)).uncommitted()).names == {"q2"}
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from ap_resume_shim import MemoryGuard
-from ap_resume_shim.core.steps import Kept, Reply, UncommittedResume
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
 from ap_resume_shim.guard import ResumeKey
 from ap_resume_shim.guard.base import IDS_LIFETIME
 from tests.guard.conftest import Clock
@@ -37,9 +38,9 @@ def test_nothing_is_remembered_of_threads_at_rest() -> None:
     for number in range(100):
         arrival = guard.begin(ResumeKey(str(number)))
         assert claims(arrival)
-        run(arrival.accepted())
-        run(arrival.settled())
-        run(arrival.leave())
+        run(arrival.mark_accepted())
+        run(arrival.mark_idle())
+        run(arrival.close())
     assert remembered(guard) == 0
 
 
@@ -47,10 +48,13 @@ def test_of_threads_that_may_still_run_the_last_are_remembered() -> None:
     guard = MemoryGuard()
     for number in range(10_500):
         arrival = guard.begin(ResumeKey(str(number)))
-        run(arrival.accepted())
-        run(arrival.leave())
+        run(arrival.mark_accepted())
+        run(arrival.close())
     assert remembered(guard) == 10_000
-    assert (run(guard.begin(ResumeKey("10499")).unsettled()), run(guard.begin(ResumeKey("0")).unsettled())) == (
+    assert (
+        run(guard.begin(ResumeKey("10499")).had_run_in_flight()),
+        run(guard.begin(ResumeKey("0")).had_run_in_flight()),
+    ) == (
         True,
         False,
     )
@@ -111,7 +115,7 @@ def test_the_age_of_an_uncommitted_resume_is_that_at_the_arrival() -> None:
     guard = MemoryGuard(clock=(clock := Clock()))
     first = guard.begin(ResumeKey("t"))
     assert run(first.claim(("q",))) is None
-    run(first.accepted())
+    run(first.mark_accepted())
     clock.now += 7
     second = guard.begin(ResumeKey("t"))
     clock.now += 1
@@ -126,9 +130,9 @@ def answered(guard: MemoryGuard, key: str, value: Any = None) -> None:
     arrival = guard.begin(keyed(key))
     assert claims(arrival)
     run(arrival.forward())
-    run(arrival.accepted("r1"))
+    run(arrival.mark_accepted("r1"))
     run(arrival.keep(Reply(200, value)))
-    run(arrival.leave())
+    run(arrival.close())
 
 
 def recalls(guard: MemoryGuard, key: str) -> bool:
@@ -166,20 +170,20 @@ class Guarding(RuleBasedStateMachine):
             self.holder[key] = arrival
 
     @rule(arrival=arrivals)
-    def accepted(self, arrival: Any) -> None:
+    def mark_accepted(self, arrival: Any) -> None:
         key = self.here[arrival]
         if key in self.holder and self.holder[key] is arrival:
-            run(arrival.accepted())
+            run(arrival.mark_accepted())
             del self.holder[key]
             self.overtaken |= {other for other, its in self.here.items() if its == key and other is not arrival}
 
     @rule(arrival=arrivals)
-    def settled(self, arrival: Any) -> None:
-        run(arrival.settled())
+    def mark_idle(self, arrival: Any) -> None:
+        run(arrival.mark_idle())
 
     @rule(arrival=consumes(arrivals))
-    def leave(self, arrival: Any) -> None:
-        run(arrival.leave())
+    def close(self, arrival: Any) -> None:
+        run(arrival.close())
         key = self.here.pop(arrival)
         if self.holder.get(key) is arrival:
             del self.holder[key]
@@ -190,7 +194,7 @@ class Guarding(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for arrival in self.here:
-            run(arrival.leave())
+            run(arrival.close())
         assert remembered(self.guard) <= 2
 
 

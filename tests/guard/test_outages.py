@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
-from ap_resume_shim.core.steps import Kept, Reply
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Kept
 from ap_resume_shim.guard import FallbackGuard, MemoryGuard, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_scripts import PRELUDE
@@ -78,13 +79,13 @@ class Cut:
 async def test_a_claim_that_a_stalled_store_carries_out_late_holds_nothing(dies: bool) -> None:
     with redis_server() as server:
         guard, other = RedisGuard(server.url, timeout=0.2), RedisGuard(server.url)
-        await (await taken(await arrived(guard, "another"))).leave()  # the store knows the scripts
+        await (await taken(await arrived(guard, "another"))).close()  # the store knows the scripts
         arrival = await arrived(guard, KEYED)
         with server.stalled():
             with pytest.raises(GuardUnavailable, match="nothing was sent"):
                 await arrival.claim()
             if not dies:
-                await arrival.leave()
+                await arrival.close()
         assert await eventually(lambda: claims_in_time(other)), "no lease has to run out"
         assert await (await arrived(other, KEYED)).recall() is None
         await guard.aclose()
@@ -104,7 +105,7 @@ async def test_a_claim_whose_answer_was_lost_is_released_when_the_store_is_back(
     store.off(carried_out=("claim",))
     with pytest.raises(GuardUnavailable):
         await arrival.claim()
-    await arrival.leave()
+    await arrival.close()
     assert not await claims(await arrived(other))
     store.back()
     assert await eventually(lambda: claims_in_time(other))
@@ -119,10 +120,10 @@ async def test_what_happened_while_the_store_was_away_is_stored_in_order(guards:
     await arrival.claim()
     await arrival.forward()
     store.off()
-    await arrival.accepted()
-    await arrival.known("r1")
+    await arrival.mark_accepted()
+    await arrival.mark_run_id("r1")
     await arrival.keep(Reply(200, {"a": 1}))
-    await arrival.leave()
+    await arrival.close()
     store.back()
     answer = Kept("body", False, True, "r1", Reply(200, {"a": 1}))
 
@@ -147,7 +148,7 @@ async def test_what_was_accepted_alone_is_stored_as_taken(
     store.off(carried_out=carried_out)
     alone = await taken(await arrived(guard, KEYED), "r1")
     await alone.keep(Reply(200, {}))
-    await alone.leave()
+    await alone.close()
     store.back()
 
     async def known() -> bool:
@@ -166,7 +167,7 @@ async def test_what_was_forwarded_alone_and_broke_off_is_stored_as_taken(guards:
     alone = await arrived(guard)
     assert await claims(alone)
     await alone.forward()
-    await alone.leave()
+    await alone.close()
     store.back()
 
     async def refused() -> bool:
@@ -183,8 +184,8 @@ async def test_what_was_certainly_not_taken_alone_leaves_no_trace(guards: list[R
     alone = await arrived(guard, KEYED)
     assert await claims(alone)
     await alone.forward()
-    await alone.untaken()
-    await alone.leave()
+    await alone.mark_rejected()
+    await alone.close()
     store.back()
     assert await eventually(lambda: claims(older))
     assert await (await arrived(guard, KEYED)).recall() == Kept("body", live=True), "that of the older one"
@@ -219,7 +220,7 @@ async def test_a_clock_that_was_set_locks_no_thread(
     guards: list[RedisGuard], store_clock: StoreClock, jump: float
 ) -> None:
     first = await taken(await arrived(guards[0]))
-    await first.leave()
+    await first.close()
     waiting = await arrived(guards[1])
     await store_clock.set(jump)
     await store_clock.set(1)
@@ -285,7 +286,7 @@ async def test_what_is_stored_late_is_as_old_as_it_is(guards: list[RedisGuard], 
     arrival, store = await arrived(guard), Cut(guard)
     assert await arrival.claim(("q",)) is None
     store.off()
-    await arrival.accepted()
+    await arrival.mark_accepted()
     ahead = 100.0
     store.back()
 

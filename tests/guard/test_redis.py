@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from ap_resume_shim import ConfigurationError
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
-from ap_resume_shim.core.steps import Kept, Reply
+from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.guard import Kept
 from ap_resume_shim.guard import ResumeKey, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.guard.conftest import Clock, arrived, claims, taken
@@ -76,16 +77,16 @@ async def test_who_arrived_before_a_lease_was_over_is_refused(
     after = await arrived(other)
     assert [await arrival.rival() for arrival in (before, during, after)] == ["accepted", "accepted", None]
     assert [await claims(arrival) for arrival in (before, during)] == [False, False]
-    assert (await after.unsettled(), await claims(after)) == (True, True)
+    assert (await after.had_run_in_flight(), await claims(after)) == (True, True)
 
 
 async def test_a_lease_that_was_over_can_be_seen_at_rest(guard: RedisGuard, other: RedisGuard, client: Redis) -> None:
     assert await claims(await arrived(guard))
     await lapse(client)
     after = await arrived(other)
-    await after.settled()
+    await after.mark_idle()
     await asyncio.sleep(0.05)
-    assert not await (await arrived(other)).unsettled()
+    assert not await (await arrived(other)).had_run_in_flight()
 
 
 async def test_a_key_of_a_dead_process_is_spent(guard: RedisGuard, other: RedisGuard, client: Redis) -> None:
@@ -116,8 +117,8 @@ async def test_a_process_that_outlived_its_lease_cannot_send(
     guard.clock.now += guard.lease + 1  # type: ignore[attr-defined]
     with pytest.raises(HoldLapsed, match="was not sent"):
         await slow.forward()
-    await slow.untaken()
-    await slow.leave()
+    await slow.mark_rejected()
+    await slow.close()
     assert await claims(await arrived(other)) is not claimed, "what another holds is not let go"
 
 
@@ -141,12 +142,12 @@ async def test_a_hold_is_renewed_while_its_process_lives(store: RedisServer, cli
         await asyncio.sleep(0.02)
     await arrival.forward()
     assert arrival.still_held()
-    await arrival.accepted("r1")
+    await arrival.mark_accepted("r1")
     assert not arrival.still_held(), "what is not on its way yet must not go out any more"
     live = await client.hget(ANSWER, "until")
     while live == await client.hget(ANSWER, "until"):
         await asyncio.sleep(0.02)
-    await arrival.leave()
+    await arrival.close()
     assert not guard.renewing
     await guard.aclose()
 
@@ -184,9 +185,9 @@ async def test_who_arrived_before_an_acceptance_cannot_say_that_its_run_rests(
     await taken(await arrived(other))
     go.set()
     await late.recall()
-    await late.settled()
+    await late.mark_idle()
     await asyncio.sleep(0.05)
-    assert await (await arrived(other)).unsettled()
+    assert await (await arrived(other)).had_run_in_flight()
 
 
 async def test_what_rests_since_the_arrival_did_not_rest_at_it(
@@ -195,14 +196,14 @@ async def test_what_rests_since_the_arrival_did_not_rest_at_it(
     first = await taken(await arrived(other))
     late = guard.begin(ResumeKey("t"))
     go = reading_late(guard)
-    await first.settled()
+    await first.mark_idle()
     while await client.hget(HOLD, "unsettled") == "1":
         await asyncio.sleep(0.01)
     go.set()
-    assert await late.unsettled()
+    assert await late.had_run_in_flight()
 
 
-@pytest.mark.parametrize("seen", ["committed", "settled"])
+@pytest.mark.parametrize("seen", ["mark_committed", "mark_idle"])
 async def test_what_is_committed_since_the_arrival_was_not_at_it(
     guard: RedisGuard, other: RedisGuard, client: Redis, seen: str
 ) -> None:
@@ -222,7 +223,7 @@ async def test_an_answer_that_is_too_large_is_not_kept(store: RedisServer, clien
     guard = RedisGuard(store.url, clock=Clock(), keep_bytes=1000)
     arrival = await taken(await arrived(guard, KEYED), "r1")
     await arrival.keep(Reply(200, "x" * 2000))
-    await arrival.leave()
+    await arrival.close()
     assert await (await arrived(guard, KEYED)).recall() == Kept("body", False, True, "r1")
     await guard.aclose()
 
@@ -241,14 +242,14 @@ async def test_all_that_is_kept_has_an_end(store: RedisServer, client: Redis) ->
     assert await arrival.claim((), ("id",)) is None
     await has_an_end("hold", "k", "r", "ids")
     await arrival.forward()
-    for step in (arrival.accepted(), arrival.known("r1"), arrival.keep(Reply(200, {})), arrival.settled()):
+    for step in (arrival.mark_accepted(), arrival.mark_run_id("r1"), arrival.keep(Reply(200, {})), arrival.mark_idle()):
         await step
         await has_an_end("hold", "k", "r", "ids")
-    await arrival.leave()
+    await arrival.close()
     await client.flushdb()  # what was claimed is forgotten, or was never known
-    await arrival.accepted(hold=True)
+    await arrival.mark_accepted(hold=True)
     await has_an_end("hold", "k")
-    await arrival.committed()
+    await arrival.mark_committed()
     await has_an_end("hold", "k")
     await client.flushdb()
     await arrival.remember(["id"])
@@ -268,11 +269,11 @@ async def test_an_acceptance_that_comes_late_does_not_end_the_hold_of_another(
     await lapse(client)
     holder = await arrived(other)
     assert await claims(holder)
-    await slow.accepted(hold=hold)
+    await slow.mark_accepted(hold=hold)
     assert await (await arrived(other)).claim() == "holding"
-    await slow.leave()
+    await slow.close()
     assert await (await arrived(other)).claim() == "holding"
-    await holder.untaken()
+    await holder.mark_rejected()
     assert await claims(await arrived(other))
 
 
@@ -311,7 +312,7 @@ async def test_without_the_store_nothing_is_claimed() -> None:
     for ask in (
         arrival.recall,
         arrival.repeated,
-        arrival.unsettled,
+        arrival.had_run_in_flight,
         arrival.rival,
         arrival.claim,
         arrival.uncommitted,
@@ -319,7 +320,7 @@ async def test_without_the_store_nothing_is_claimed() -> None:
     ):
         with pytest.raises(GuardUnavailable, match="nothing was sent"):
             await ask()
-    await arrival.leave()
+    await arrival.close()
     await guard.aclose()
 
 
@@ -330,10 +331,10 @@ async def test_a_store_that_dies_after_the_claim_costs_nobody_an_answer() -> Non
         await arrival.claim()
         server.stop()
         await arrival.forward()
-        await arrival.accepted("r1")
+        await arrival.mark_accepted("r1")
         await arrival.keep(Reply(200, {}))
-        await arrival.settled()
-        await arrival.leave()
+        await arrival.mark_idle()
+        await arrival.close()
         with pytest.raises(GuardUnavailable):
             await guard.begin(KEYED).claim()
         server.start()
@@ -348,14 +349,14 @@ async def test_a_store_that_comes_back_is_told_of_the_acceptance(store: RedisSer
     await arrival.claim()
     await arrival.forward()
     call, guard.call = guard.call, AsyncMock(side_effect=GuardUnavailable("away"))  # type: ignore[method-assign]
-    await arrival.accepted("r1")
+    await arrival.mark_accepted("r1")
     assert await (await arrived(other)).rival() == "holding"
     guard.call = call  # type: ignore[method-assign]
     while await client.hget(HOLD, "holder"):
         await asyncio.sleep(0.02)
     kept = await (await arrived(other, KEYED)).recall()
     assert kept is not None and (kept.accepted, kept.run_id) == (True, "r1")
-    await arrival.leave()
+    await arrival.close()
     await guard.aclose()
     await other.aclose()
 
@@ -367,7 +368,7 @@ async def test_a_guard_that_may_goes_on_alone_while_the_store_is_away() -> None:
         server.stop()
         assert await claims(held)
         assert not await claims(await arrived(guard))
-        await held.leave()
+        await held.close()
         assert await claims(await arrived(guard, "another"))
         await guard.aclose()
 

@@ -129,10 +129,10 @@ async def test_the_permissions_of_the_docs_are_enough() -> None:
         assert len(await guard.check()) == 1
         arrival = await taken(await arrived(guard, ResumeKey("t", "body", key="k", repeat="r")), "r1", hold=True)
         await arrival.remember(["id"])
-        await arrival.committed()
+        await arrival.mark_committed()
         await arrival.keep(Reply(200, {}))
-        await arrival.settled()
-        await arrival.leave()
+        await arrival.mark_idle()
+        await arrival.close()
         assert await guard.ledger.note("t", 1)
         assert await guard.ledger.recall("t") == [1]
         kept = await (await arrived(guard, ResumeKey("t", key="k"))).recall()

@@ -8,9 +8,10 @@ from typing import Any
 
 from ap_resume_shim.core.dialect import Continue, Decision, Found, Lookup
 from ap_resume_shim.core.errors import NotFound
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.steps import Ask, Request, Response
+from ap_resume_shim.core.steps import Ask
 from tests.core.driving import RUN_ENDED, RUN_GOES_ON, Plain
 
 GATES = 4
@@ -104,16 +105,16 @@ class Asking(Plain):
 
     straddles: bool = False
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
         """What the later of two requests found; where they disagree, the thread was moving."""
         request = Request.get("thread")
-        looks = yield Ask((request, request) if self.straddles else (request,))
+        looks: tuple[Any, ...] = yield from Ask((request, request) if self.straddles else (request,))
         if looks[-1] is GONE:
             raise NotFound("The thread is gone.")
-        found: Found = replace(looks[-1], moving=looks[0] != looks[-1])
+        found: Found[Any] = replace(looks[-1], moving=looks[0] != looks[-1])
         return found
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[Any], verdict: Decision) -> Request:
         assert not isinstance(verdict, Continue), "a thread here has a question, or nothing"
         return Request.post("runs", {"thread": resume.thread_id, "answers": list(verdict.by_id.items())})
 
@@ -138,7 +139,7 @@ class Backend:
         name, parts = f"t{len(self.threads)}", frozenset(range(self.kind.questions))
         self.threads[name] = Thread(name, gates, parts, open=parts)
 
-    def found(self, thread: Thread) -> Found | Response:
+    def found(self, thread: Thread) -> Found[Any] | Response:
         """How a thread shows itself."""
         if thread.deleted:
             return GONE
@@ -155,7 +156,7 @@ class Backend:
             return ()
         return tuple(Interrupt(self.id(thread, gate, part), f"question {gate}.{part}") for part in sorted(parts))
 
-    def answer(self, request: Request, thread: str, by: int) -> Response | Found:
+    def answer(self, request: Request, thread: str, by: int) -> Response | Found[Any]:
         """Lookups, the cancelling of a run, and the end of a thread."""
         its = self.threads[thread]
         match request.method, request.target.split(" "):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from inspect import getmembers, isfunction
 from typing import Any, Literal, TypeVar, get_args
 
 from ap_resume_shim.core import strictjson
@@ -19,36 +20,27 @@ from ap_resume_shim.core.errors import (
     UpstreamUnreachable,
 )
 from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.steps import (
     Answer,
     Ask,
     AwaitCommit,
-    Claim,
+    CallGuard,
     ClientGone,
     Flow,
-    HadRunInFlight,
     Join,
-    KnownIds,
     MarkAccepted,
     MarkIdle,
-    MarkRejected,
-    MarkRunId,
     Pause,
     ReadBody,
     ReadEvents,
-    Recall,
-    Remember,
-    Repeated,
     Reply,
-    Request,
-    Response,
-    Rival,
     Send,
-    Settings,
     Step,
     StreamReply,
-    Uncommitted,
+    guard,
 )
 from ap_resume_shim.guard import Guard, GuardSession, ResumeKey
 from ap_resume_shim.guard.outbox import Outbox
@@ -77,8 +69,22 @@ FAULTS = (
 )
 
 
-PLACES = ("Recall", "Settled", "Claim", "Send", "way", "wire", "taken", "Accepted", "Untaken", "Answer", "end")
+PLACES = (
+    "recall",
+    "MarkIdle",
+    "claim",
+    "Send",
+    "way",
+    "wire",
+    "taken",
+    "MarkAccepted",
+    "mark_rejected",
+    "Answer",
+    "end",
+)
 """Where a resume may stop while others go on."""
+STEPS = {step.__name__ for step in get_args(Step)} | {name for name, _ in getmembers(guard, isfunction)}
+"""The names of all steps, and of all calls of the guard."""
 
 
 class Clock:
@@ -194,7 +200,7 @@ class UnderWay:
         resume = parse(strictjson.dumps(body), mode, now=NOW)
         kind = backend.kind
         dialect = Asking(commit="late" if kind.late else "with_answer", straddles=kind.straddles)
-        self._flow = resume_flow(resume, dialect, Settings(settle=0.2, settle_step=0.1, claim_step=0.1))
+        self._flow = resume_flow(resume, dialect, FlowSettings(settle=0.2, settle_step=0.1, claim_step=0.1))
         self._reading = asyncio.Event()
         if isinstance(replica.guard, SharedGuard):
             replica.guard.reading = self._reading
@@ -207,7 +213,7 @@ class UnderWay:
             )
         )
         self._accepted = False
-        self._looks: list[Response | Found] = []
+        self._looks: list[Response | Found[Any]] = []
         """What came of a lookup so far, of which some requests are not answered yet."""
         self.commit: Flow | None = None
         """The lookups that show the resume in the thread's state, beside the flow."""
@@ -237,7 +243,7 @@ class UnderWay:
             return
         if self.ended:
             self.left, self.holds = True, False
-            self._guard(self._arrival.leave())
+            self._guard(self._arrival.close())
             return
         if fault == "cancelled":
             self._is_cancelled()
@@ -269,7 +275,7 @@ class UnderWay:
 
     def _committed(self) -> None:
         self.commit, self.holds = None, False
-        self._guard(self._arrival.committed())
+        self._guard(self._arrival.mark_committed())
 
     def go_until(self, *places: str) -> None:
         """Go on to one of some places, or for as long as nobody else has to go on first."""
@@ -279,7 +285,7 @@ class UnderWay:
             self.go()
 
     def _is_at(self, place: str) -> bool:
-        """Places are what a `Send` has reached, steps by name, and wherever a fault can strike."""
+        """Places: what a `Send` has reached, steps and calls of the guard by name, wherever a fault can strike."""
         step = self._step
         match place:
             case "way" | "wire" | "taken":
@@ -298,7 +304,9 @@ class UnderWay:
                 return self._is_at("wire") or self._is_at("taken")
             case "client leaves":
                 return self._can_leave(step)
-        return type(step).__name__ == place or (place == "end" and self.ended)
+        assert place in STEPS | {"end", ""}, place
+        name = step.method if isinstance(step, CallGuard) else type(step).__name__
+        return name == place or (place == "end" and self.ended)
 
     @property
     def may_slip_out(self) -> bool:
@@ -352,44 +360,29 @@ class UnderWay:
                 return self._look(requests)
             case Pause():
                 return None
-            case Recall():
-                return self._guard(self._arrival.recall())
-            case Repeated():
-                return self._guard(self._arrival.repeated())
-            case Rival():
-                return self._guard(self._arrival.rival())
-            case KnownIds():
-                return self._guard(self._arrival.known_ids())
-            case Remember(ids):
-                return self._guard(self._arrival.remember(ids))
-            case HadRunInFlight():
-                return self._guard(self._arrival.unsettled())
-            case Uncommitted():
-                return self._guard(self._arrival.uncommitted())
+            case CallGuard(method):
+                if method == "claim":
+                    self.holds = True  # also where the store could not be asked: the claim may have reached it
+                result = self._guard(step.on(self._arrival))
+                if method == "claim":
+                    self.holds = result is None
+                elif method == "mark_rejected":
+                    self.holds = False
+                return result
             case MarkIdle():
-                self._guard(self._arrival.settled())
+                self._guard(self._arrival.mark_idle())
                 if self.commit is not None:
                     self._committed()
                 return None
-            case Claim(answered, seen):
-                self.holds = True  # also where the store could not be asked: the claim may have reached it
-                rival = self._guard(self._arrival.claim(answered, seen))
-                self.holds = rival is None
-                return rival
             case Send(request):
                 return self._send(request, fault)
             case MarkAccepted(run_id, _, commit):
                 self._accepted, self.holds, self.commit = True, commit is not None, commit
-                return self._guard(self._arrival.accepted(run_id, hold=commit is not None))
+                return self._guard(self._arrival.mark_accepted(run_id, hold=commit is not None))
             case AwaitCommit():
                 if self.commit is not None:
                     raise _NotYetError
                 return None
-            case MarkRunId(run_id):
-                return self._guard(self._arrival.known(run_id))
-            case MarkRejected():
-                self.holds = False
-                return self._guard(self._arrival.untaken())
             case Join(request):
                 goes_on = self._backend.goes_on(self.thread, request.target.split(" ")[1])
                 return Response(200) if goes_on else Response(404)
@@ -400,7 +393,7 @@ class UnderWay:
             case _:
                 raise AssertionError(f"the modelled backend has all three modes, no need of {step}")
 
-    def _look(self, requests: tuple[Request, ...]) -> tuple[Response | Found, ...]:
+    def _look(self, requests: tuple[Request, ...]) -> tuple[Response | Found[Any], ...]:
         """The answers to the requests of a lookup, one after the other: the thread may change between them."""
         self._looks.append(self._backend.answer(requests[len(self._looks)], self.thread.name, self.number))
         if len(self._looks) < len(requests):

@@ -30,9 +30,10 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
+from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.responses import REPLAYED
-from ap_resume_shim.core.steps import Reply, Settings, StreamReply
+from ap_resume_shim.core.steps import Reply, StreamReply
 from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.guard import redis as redis_guard
 from ap_resume_shim.guard.redis_scripts import PRELUDE
@@ -58,7 +59,7 @@ KINDS = (
 # Shrinking a failure of this size takes minutes: wanted when it is to be understood, not when it is to be seen.
 PHASES = [Phase.generate, *([Phase.shrink] if FULL else [])]
 HOUR = 3600.0
-COMMIT_TIMEOUT = Settings().commit_timeout
+COMMIT_TIMEOUT = FlowSettings().commit_timeout
 some = st.integers(0, 11)
 """One of those that there are; the number is taken modulo theirs."""
 
@@ -144,7 +145,7 @@ class OneProcess(RuleBasedStateMachine):
                 again.go()
 
     @precondition(lambda self: self.works)
-    @rule(which=some, replica=some, place=st.sampled_from(("Ask", "Pause", "Settled")))
+    @rule(which=some, replica=some, place=st.sampled_from(("Ask", "Pause", "MarkIdle")))
     def click_again_while_the_agent_works(self, which: int, replica: int, place: str) -> None:
         """The next question is asked after that: before its first look, or while it waits."""
         self.click_again(which, replica, lambda again: again.go_until(place))
@@ -164,7 +165,7 @@ class OneProcess(RuleBasedStateMachine):
         again.go_until("end")
 
     @precondition(lambda self: self.backend.kind.ids and self.backend.executed)
-    @rule(which=some, replica=some, to=st.sampled_from(("Claim", "end")))
+    @rule(which=some, replica=some, to=st.sampled_from(("claim", "end")))
     def send_an_old_card(self, which: int, replica: int, to: str) -> None:
         """An answer by the id of a question that was answered some time ago."""
         said = self.backend.executed[-1 - which % len(self.backend.executed)].said
@@ -532,7 +533,7 @@ class Replicas(OneProcess):
             again = self.begin(
                 holder.says, holder.mode, other, key=holder.key, form=holder.form, deletes=holder.deletes
             )
-            again.go_until("Repeated")
+            again.go_until("repeated")
         self.kill_this(holder.replica)
         self.lapse(which)
         for _ in range(2):

@@ -9,10 +9,10 @@ import pytest
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found
 from ap_resume_shim.core.errors import AmbiguousInterrupt, ConfigurationError, InvalidRequest
+from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.protocol import Mode, parse
-from ap_resume_shim.core.steps import Response
 from ap_resume_shim.profiles.dialect import ProfileDialect
-from ap_resume_shim.profiles.schema import load_profile, profile_schema
+from ap_resume_shim.profiles.loading import load_profile, profile_schema
 
 ROUNDS = """
 name = "rounds"
@@ -51,7 +51,7 @@ SESSION = {"state": "idle", "at": 1764028800}
 
 def look(
     *rounds: tuple[Any, ...], agent: bool = True, text: str = ROUNDS, **fields: Any
-) -> tuple[list[list[str]], Found]:
+) -> tuple[list[list[str]], Found[Any]]:
     """Answer the lookups, round by round: what was asked in each, and what was found."""
     raw = strictjson.dumps({"thread_id": "t", **fields})
     flow = ProfileDialect(load_profile(text)).lookup(parse(raw, Mode.BACKGROUND, now=""), agent=agent)

@@ -11,11 +11,13 @@ from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Answers, Continue, Fingerprint, Found, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UnsupportedInput
 from ap_resume_shim.core.flow import resume_flow
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
-from ap_resume_shim.core.steps import Ended, Request, Response, Settings
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.profiles.dialect import ProfileDialect
-from ap_resume_shim.profiles.schema import load_profile
+from ap_resume_shim.profiles.loading import load_profile
 from tests.core.driving import NOW, USUAL, follow
 
 SMALL = """\
@@ -77,7 +79,7 @@ def answered(value: Any, status: int = 200) -> Response:
     return Response(status, (), strictjson.dumps(value))
 
 
-def look(dialect: ProfileDialect, *answers: Any, **fields: Any) -> tuple[tuple[Request, ...], Found]:
+def look(dialect: ProfileDialect, *answers: Any, **fields: Any) -> tuple[tuple[Request, ...], Found[Any]]:
     lookup = dialect.lookup(resume(**fields))
     asked = next(lookup)
     with pytest.raises(StopIteration) as ended:
@@ -386,7 +388,7 @@ def test_the_run_is_told_with_its_times() -> None:
 
 
 def test_the_run_has_an_address_of_its_own() -> None:
-    started = Started("r/1")
+    started: Started[None] = Started("r/1")
     assert profile().location(resume(), started) == "/runs/r%2F1"
     assert profile().run(resume(), started) == Request.get("/runs/r%2F1")
 
@@ -523,7 +525,7 @@ def test_a_run_that_the_server_does_not_name_is_named_by_the_shim(native: str, m
     dialect = ProfileDialect(load_profile(SESSIONS.replace("MODE", native)))
     raw = strictjson.dumps({"thread_id": "t", "input": "yes"})
     told = follow(
-        resume_flow(parse(raw, mode, now=NOW, nonce="n"), dialect, Settings()),
+        resume_flow(parse(raw, mode, now=NOW, nonce="n"), dialect, FlowSettings()),
         {
             **USUAL,
             "GET /sessions/t": [answered({"state": "interrupted", "asks": "?"}), answered({"state": "idle"})],

@@ -86,7 +86,7 @@ class Recording:
 
 
 @cache
-def load_dialect(backend: str) -> Dialect:
+def load_dialect(backend: str) -> Dialect[Any]:
     """Who speaks to a backend: one dialect to all of LangGraph's servers.
 
     None looks for its commit, since such lookups run beside the flow, so that their place in a recording is by chance.

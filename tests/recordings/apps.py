@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.steps import Settings
+from ap_resume_shim.core.flow_settings import FlowSettings
 from tests.recordings import Document, Recording, is_stream, load_dialect, read_chunks, write_message
 from tests.recordings.tidy import NOW, shim_times
 
-GRACE = Settings().stream_grace
+GRACE = FlowSettings().stream_grace
 
 
 @dataclass

@@ -18,10 +18,12 @@ from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started
 from ap_resume_shim.core.dialect_helpers import read_lookup, read_refusal
 from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.sse import first_event
-from ap_resume_shim.core.steps import Ask, Ended, ReadUntilIdle, Request, Response
+from ap_resume_shim.core.steps import Ask, ReadUntilIdle
 from ap_resume_shim.runtime.limits import Limits
 from tests.support.agent import read, reply, resume, start
 from tests.support.calling import CLIENT, eventually
@@ -69,7 +71,7 @@ class Server:
         await send({"type": "http.response.body", "body": b"event: y\ndata: 1\n\n"})
 
 
-class Speaks(Dialect):
+class Speaks(Dialect[None]):
     """That server\'s dialect."""
 
     name = "speaks"
@@ -79,28 +81,28 @@ class Speaks(Dialect):
         self.response_kinds = dict.fromkeys(Mode, way)
         self.peeks = peeks
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
         if self.peeks:
-            answer = yield ReadUntilIdle(Request.get("/log"), quiet=0.2, enough=lambda read: False)
-            status = answer.text
+            answer = yield from ReadUntilIdle(Request.get("/log"), quiet=0.2, enough=lambda read: False)
+            status: Any = answer.text
         else:
-            (answer,) = yield Ask((Request.get("/thread"),))
+            (answer,) = yield from Ask((Request.get("/thread"),))
             status = read_lookup(answer)["status"]
         asks = (Interrupt("q", None),) if status == "interrupted" else ()
         return Found(status, asks, run_id="r1", values={"status": status})
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[Any], verdict: Decision) -> Request:
         return Request.post("/answer", resume.body.input)
 
     def refusal(self, response: Response) -> ResumeError:
         return read_refusal(response)
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(self, response: Response, body: bytes, resume: Resume, found: Found[Any]) -> Started[Any] | None:
         first = first_event(body)
         told = first.json if first is not None else Response(200, (), body).json
         return Started(told["run_id"]) if isinstance(told, dict) else None
 
-    def run(self, resume: Resume, started: Started) -> Request:
+    def run(self, resume: Resume, started: Started[Any]) -> Request:
         return Request.get("/run")
 
     def has_ended(self, response: Response) -> bool:
@@ -198,8 +200,8 @@ def test_a_thread_that_is_read_from_what_does_not_end_is_peeked_at() -> None:
 
 def test_a_peek_ends_when_it_has_seen_enough() -> None:
     class Impatient(Speaks):
-        def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-            yield ReadUntilIdle(Request.get("/log"), quiet=30, enough=lambda read: read == b"interrupted")
+        def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+            yield from ReadUntilIdle(Request.get("/log"), quiet=30, enough=lambda read: read == b"interrupted")
             return Found("idle")
 
     server = Server("run")

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim.core.asgi import escape
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.core.steps import Request
+from ap_resume_shim.core.http import Request
 from ap_resume_shim.runtime.exchange import Exchange, synthesise
 from tests.support.calling import http
 

@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.profiles.dialect import ProfileDialect
-from ap_resume_shim.profiles.schema import load_profile
+from ap_resume_shim.profiles.loading import load_profile
 from ap_resume_shim.runtime.limits import Limits
 from tests.support.calling import CLIENT, eventually
 from tests.support.serving import serving

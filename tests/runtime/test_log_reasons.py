@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import GuardUnavailable
-from ap_resume_shim.core.steps import Request as Lookup
+from ap_resume_shim.core.http import Request as Lookup
 from ap_resume_shim.guard.memory import MemoryGuard
 from ap_resume_shim.runtime.exchange import NOBODY, Exchange, ask, synthesise
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, reply, resume, says, shimmed, waits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap_resume_shim.core.steps import Request
+from ap_resume_shim.core.http import Request
 from ap_resume_shim.runtime.exchange import synthesise
 from ap_resume_shim.runtime.trace_context import request_id, trace_id
 from tests.support.agent import Agent, resume, shimmed

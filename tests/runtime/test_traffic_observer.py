@@ -13,8 +13,9 @@ from starlette.types import Receive, Scope, Send
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Note, Observer
 from ap_resume_shim.core.errors import InvalidRequest, ThreadNotInterrupted
+from ap_resume_shim.core.http import Headers
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.steps import Entry, Headers, ReadLedger
+from ap_resume_shim.core.steps import Entry, ReadLedger
 from ap_resume_shim.guard import MemoryGuard
 from ap_resume_shim.runtime.traffic_observer import LARGEST
 from tests.support.agent import read, reply, resume, start
@@ -44,7 +45,7 @@ class Noting:
         yield self.thread, Entry({"saw": complete})
 
 
-class Remembering(Dialect):
+class Remembering(Dialect[None]):
     """A backend of which only the ledger knows anything; a refusal tells what."""
 
     name = "remembering"
@@ -56,8 +57,8 @@ class Remembering(Dialect):
             raise InvalidRequest("no such id")
         return thread_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
-        known: list[Entry] = yield ReadLedger()
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+        known = yield from ReadLedger()
         raise ThreadNotInterrupted(json.dumps([[entry.facts["saw"], entry.contents] for entry in known]))
         return Found("idle")
 

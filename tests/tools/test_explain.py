@@ -16,10 +16,11 @@ import pytest
 from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.core.dialect import Decision, Found
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.protocol import Mode, Resume, parse
-from ap_resume_shim.core.steps import Ask, Request, Step
+from ap_resume_shim.core.steps import Ask, Step
 from ap_resume_shim.profiles.dialect import ProfileDialect
-from ap_resume_shim.profiles.schema import load_profile
+from ap_resume_shim.profiles.loading import load_profile
 from ap_resume_shim.sidecar.cli import main
 from ap_resume_shim.tools.assumed_answers import Live
 from ap_resume_shim.tools.describe import MODES
@@ -223,9 +224,11 @@ def test_a_server_whose_thread_does_not_wait_tells_so(
 class Arming(ProfileDialect):
     """A backend whose thread is armed again by a run."""
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
-        yield Ask((Request.get("/threads/t"),))
-        yield Ask((Request.post("/runs/wait", {}),))
+    def prepare(
+        self, resume: Resume, found: Found[Any], verdict: Decision
+    ) -> Generator[Step, Any, tuple[Found[Any], Decision]]:
+        yield from Ask((Request.get("/threads/t"),))
+        yield from Ask((Request.post("/runs/wait", {}),))
         return found, verdict
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import httpx
 from fastapi import FastAPI
@@ -21,7 +22,19 @@ from ap_resume_shim import (
     ResumeShim,
     ReverseProxy,
 )
-from ap_resume_shim.dialects import Dialect, backend_names, load_backend
+from ap_resume_shim.dialects import (
+    Ask,
+    Dialect,
+    Found,
+    Lookup,
+    Request,
+    Response,
+    Resume,
+    Started,
+    Steps,
+    backend_names,
+    load_backend,
+)
 from ap_resume_shim.proxy import Forwarding, HttpxTransport
 
 
@@ -55,12 +68,38 @@ async def proxied(network: httpx.AsyncBaseTransport) -> ASGIApp:
 
 def told(app: ASGIApp) -> ASGIApp:
     """By a dialect, and with what may go wrong."""
-    dialect: Dialect = load_backend(backend_names()[0])
+    dialect: Dialect[Any] = load_backend(backend_names()[0])
     guard: Guard = MemoryGuard()
     try:
         return ResumeShim(app, dialect, guard=guard)
     except ConfigurationError as error:
         raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class TicketContext:
+    """What belongs to one resume."""
+
+    url: str
+
+
+class Tickets(Dialect[TicketContext]):
+    """A dialect of another package."""
+
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[TicketContext]:
+        """Results of steps have types."""
+        answers = yield from Ask((Request.get("/ticket"),))
+        assert_type(answers, tuple[Response, ...])
+        return Found("idle", context=TicketContext((yield from self._url())))
+
+    def _url(self) -> Steps[str]:
+        url: str = yield Ask((Request.get("/"),))  # type: ignore[assignment]
+        return url
+
+    def cancel(self, resume: Resume, started: Started[TicketContext]) -> Request | None:
+        """So has the context."""
+        assert_type(started.context, TicketContext)
+        return Request.get(started.context.address)  # type: ignore[attr-defined]
 
 
 def reported(error: ResumeError) -> tuple[int, str, str]:

@@ -15,8 +15,8 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import NATIVE, ResponseKind
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import ResumeError, UpstreamUnrecognised
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import Request, Response, segment
 
 Json = dict[str, Any]
 

@@ -6,9 +6,8 @@ the answer to the next question (current SDK), or runs beside the first one (SDK
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ap_resume_shim.backends.a2a import bindings as wire
 from ap_resume_shim.backends.a2a.answer import check, said
@@ -37,12 +36,14 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Reframer, Request, Response, Step
+from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.steps import Ask, ReadLedger, Steps
 
 
 @dataclass(frozen=True, slots=True)
-class _Memory:
+class A2AContext:
     """What a lookup learned beside the thread's state: who is spoken to, and about which task."""
 
     agent: wire.Agent
@@ -54,7 +55,7 @@ class _Memory:
     """What resumes it."""
 
 
-class A2A(Dialect):
+class A2A(Dialect[A2AContext]):
     """`SendMessage` with `taskId` and `contextId`."""
 
     name = "a2a"
@@ -85,17 +86,16 @@ class A2A(Dialect):
             raise ConfigurationError(f"The option `binding` of the backend 'a2a' is one of {known}, not {binding!r}.")
         self._card, self._binding, self._path = card, binding, path
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[A2AContext]:
         """The tasks of the context: those that the agent lists, else those that were seen."""
         spoken_to = yield from self._agent()
         return (yield from self._tasks(resume, spoken_to, agent=agent))
 
-    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+    def look_again(self, resume: Resume, before: Found[A2AContext], *, agent: bool = False) -> Lookup[A2AContext]:
         """The tasks, of the agent as it was found first: one resume keeps to one card."""
-        spoken_to: wire.Agent = before.context.agent
-        return (yield from self._tasks(resume, spoken_to, agent=agent))
+        return (yield from self._tasks(resume, before.context.agent, agent=agent))
 
-    def _tasks(self, resume: Resume, spoken_to: wire.Agent, *, agent: bool) -> Lookup:
+    def _tasks(self, resume: Resume, spoken_to: wire.Agent, *, agent: bool) -> Lookup[A2AContext]:
         wanted = resume.body.agent_id
         if agent and wanted is not None and wanted != spoken_to.name:
             raise AgentNotFound(
@@ -109,31 +109,32 @@ class A2A(Dialect):
         found = replace(_found(tasks, spoken_to, None if not agent else resume), moving=moving)
         if agent or resume.mode is Mode.BACKGROUND or spoken_to.response_kinds[resume.mode] != "run":
             return found
-        (answer,) = yield Ask((spoken_to.binding.task(str(found.run_id)),))  # lists leave out what was made
+        (answer,) = yield from Ask((spoken_to.binding.task(str(found.run_id)),))  # lists leave out what was made
         return replace(found, values=Task(spoken_to.binding.result(answer)).values)
 
-    def _agent(self) -> Generator[Step, Any, wire.Agent]:
+    def _agent(self) -> Steps[wire.Agent]:
         """The agent, by its card, unless the options say all that is needed."""
         if self._binding is not None and self._path is not None:
             return wire.Agent(wire.BINDINGS[self._binding](self._path))
-        (card,) = yield Ask((Request.get(self._card),))
+        (card,) = yield from Ask((Request.get(self._card),))
         return wire.read_card(card, self._binding, self._path)
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[A2AContext], verdict: Decision) -> None:
         """One answer, of values that arrive as they are sent."""
         assert isinstance(verdict, Answers), "an agent that waits has asked"
         if len(verdict.by_id) > 1:
             raise MultipleInterrupts(
                 "Each of these questions is one of another task: answer one of them at a time.", found.interrupts
             )
-        agent: wire.Agent = found.context.agent
         for part in said(resume, verdict.values[0]):
-            check(part, agent)
+            check(part, found.context.agent)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(
+        self, resume: Resume, found: Found[A2AContext], verdict: Decision
+    ) -> Steps[tuple[Found[A2AContext], Decision]]:
         """From here on it is about one task. A stream tells what is new: for the rest, the task is read before it."""
         assert isinstance(verdict, Answers), "an agent that waits has asked"
-        context: _Memory = found.context
+        context = found.context
         binding = context.agent.binding
         ((asked, value),) = verdict.by_id.items()
         task = context.asked[asked]
@@ -141,14 +142,14 @@ class A2A(Dialect):
         message = binding.message(resume.nonce, parts, task.id, task.context_id)
         whole = task.value
         if context.agent.response_kinds[resume.mode] == "events":
-            (answer,) = yield Ask((binding.task(task.id),))
+            (answer,) = yield from Ask((binding.task(task.id),))
             whole = binding.result(answer)
         context = replace(context, task=whole, message=message)
         return replace(found, interrupts=(task.question,), run_id=task.id, context=context), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[A2AContext], verdict: Decision) -> Request:
         """The message, named by this resume alone."""
-        context: _Memory = found.context
+        context = found.context
         if context.agent.response_kinds[resume.mode] == "events":
             return context.agent.binding.stream(context.message, resume.body.metadata)
         wait = context.agent.response_kinds[resume.mode] == "result"
@@ -168,7 +169,9 @@ class A2A(Dialect):
         problem = wire.problem(response if first is None else replace(response, body=(first.data or "").encode()))
         return None if problem is None or problem.failed else problem.error()
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[A2AContext]
+    ) -> Started[A2AContext] | None:
         """The task goes on under its own name."""
         started = Started(str(found.run_id), found.agent_id, context=found.context)
         problem = wire.problem(replace(response, body=body))
@@ -180,20 +183,20 @@ class A2A(Dialect):
         error = {"message": problem.text} if problem else Task(_task_in(body)).error
         return started if error is None else replace(started, status="error", error=error)
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[A2AContext]) -> Request | None:
         """An agent goes on when its client has left."""
         return _binding(started).cancel(started.run_id)
 
-    def join(self, resume: Resume, started: Started) -> Request | None:
+    def join(self, resume: Resume, started: Started[A2AContext]) -> Request | None:
         """Events from now on; before them, the current SDK sends the task as it is."""
-        agent: wire.Agent = started.context.agent
+        agent = started.context.agent
         return agent.binding.subscribe(started.run_id) if agent.streams else None
 
-    def location(self, resume: Resume, started: Started) -> str | None:
+    def location(self, resume: Resume, started: Started[A2AContext]) -> str | None:
         """JSON-RPC's tasks have none."""
         return _binding(started).location(started.run_id)
 
-    def run(self, resume: Resume, started: Started) -> Request | None:
+    def run(self, resume: Resume, started: Started[A2AContext]) -> Request | None:
         """The task."""
         return _binding(started).task(started.run_id)
 
@@ -209,9 +212,9 @@ class A2A(Dialect):
         task = Task(_task_in(body))
         return Ended(task.values, task.error)
 
-    def reframer(self, resume: Resume, started: Started) -> Reframer:
+    def reframer(self, resume: Resume, started: Started[A2AContext]) -> Reframer:
         """Its events are of a task, which is known as it was before."""
-        context: _Memory = started.context
+        context = started.context
         return Reframed(Emitter(resume.body.stream_modes), Task(context.task), context.message)
 
     def watch(self, method: str, path: str) -> Observer | None:
@@ -219,7 +222,7 @@ class A2A(Dialect):
         return Seen() if method == "POST" else None
 
 
-def _listed(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, tuple[list[Task], bool]]:
+def _listed(binding: wire.Binding, resume: Resume) -> Steps[tuple[list[Task], bool]]:
     """All pages, and whether a task changed meanwhile: then it may be on no page that was read, or on two of them.
 
     A server that does not know the filter gives the tasks of others as well.
@@ -242,19 +245,19 @@ def _listed(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, tuple
     return list(tasks.values()), again != first
 
 
-def _page(binding: wire.Binding, resume: Resume, page: str) -> Generator[Step, Any, tuple[list[Json], str]]:
+def _page(binding: wire.Binding, resume: Resume, page: str) -> Steps[tuple[list[Json], str]]:
     """A page of tasks, and the name of the next one."""
-    (answer,) = yield Ask((binding.tasks(resume.thread_id, page),))
+    (answer,) = yield from Ask((binding.tasks(resume.thread_id, page),))
     listed = binding.result(_at_home(answer))
     return list(listed.get("tasks") or ()), listed.get("nextPageToken") or ""
 
 
-def _remembered(binding: wire.Binding, resume: Resume) -> Generator[Step, Any, list[Task]]:
+def _remembered(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]:
     """The tasks that passed here, as they are now; an agent that was started anew has forgotten them."""
-    entries: list[Entry] = yield ReadLedger()
+    entries = yield from ReadLedger()
     seen = [task_id for entry in entries if isinstance(task_id := entry.facts.get("task"), str)]
     # Who may not read tasks is refused, whether any passed here or not: then, one that is not there is asked for.
-    answers = yield Ask(tuple(binding.task(task_id) for task_id in seen or [resume.thread_id]))
+    answers = yield from Ask(tuple(binding.task(task_id) for task_id in seen or [resume.thread_id]))
     if not seen:
         if _at_home(answers[0]).status in (401, 403, 429):
             raise read_refusal(answers[0])
@@ -285,7 +288,7 @@ def _at_home(answer: Response) -> Response:
     return answer
 
 
-def _found(tasks: list[Task], agent: wire.Agent, resume: Resume | None) -> Found:
+def _found(tasks: list[Task], agent: wire.Agent, resume: Resume | None) -> Found[A2AContext]:
     """A context stands as its tasks do.
 
     While one of them works, the question of another is answered only by a `resume` that names it: an answer that
@@ -308,7 +311,7 @@ def _found(tasks: list[Task], agent: wire.Agent, resume: Resume | None) -> Found
         error=last.error,
         updated_at=last.updated_at,
         run_id=last.id,
-        context=_Memory(agent, asked),
+        context=A2AContext(agent, asked),
         response_kinds=agent.response_kinds,
     )
 
@@ -319,9 +322,8 @@ def _names(resume: Resume, asked: Collection[str | None]) -> bool:
     return resume.body.interrupt_id is not None or (isinstance(given, dict) and not set(asked).isdisjoint(given))
 
 
-def _binding(started: Started) -> wire.Binding:
-    context: _Memory = started.context
-    return context.agent.binding
+def _binding(started: Started[A2AContext]) -> wire.Binding:
+    return started.context.agent.binding
 
 
 def _task_in(body: bytes) -> Json:

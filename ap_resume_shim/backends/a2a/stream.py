@@ -10,7 +10,9 @@ from ap_resume_shim.backends.a2a.task import Json, Task, message, text_of
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Note
 from ap_resume_shim.core.event_emitter import Emitter
-from ap_resume_shim.core.steps import Ended, Entry, Headers, Response
+from ap_resume_shim.core.http import Headers, Response
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Entry
 
 
 class Reframed:

@@ -10,12 +10,11 @@ A run belongs to a session, and a session does not tell its runs: they are known
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends.acp import messages as wire
-from ap_resume_shim.backends.acp.messages import Seen
+from ap_resume_shim.backends.acp.messages import AcpContext, Seen
 from ap_resume_shim.backends.acp.stream import Events
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Fingerprint, Found, Lookup, Observer, Started
@@ -30,14 +29,16 @@ from ap_resume_shim.core.errors import (
     UpstreamError,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Ended, Entry, ReadLedger, Reframer, Request, Response, Step, segment
+from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.steps import Ask, Entry, ReadLedger, Steps
 
 _MODES = {Mode.BACKGROUND: "async", Mode.WAIT: "sync", Mode.STREAM: "stream"}
 _UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}", re.IGNORECASE)
 
 
-class Acp(Dialect):
+class Acp(Dialect[AcpContext]):
     """`POST /runs/{run_id}` with `await_resume`."""
 
     name = "acp"
@@ -67,16 +68,16 @@ class Acp(Dialect):
             raise InvalidRequest("`thread_id` is not a UUID, which sessions and runs are named by.")
         return thread_id.replace("-", "").lower()
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AcpContext]:
         """The run; or all runs of the session that were seen, and not seen to end."""
         wanted = resume.body.agent_id if agent else None
-        entries = (yield ReadLedger()) if self._by_session else [Entry({"run_id": resume.thread_id})]
+        entries = (yield from ReadLedger()) if self._by_session else [Entry({"run_id": resume.thread_id})]
         seen = wire.seen_runs(entries)
         paths = [wire.run_path(run_id) for run_id, over in seen.items() if not over]
         requests = [Request.get(path) for path in paths or [f"/sessions/{segment(resume.thread_id)}"]]
         if wanted is not None:
             requests.append(Request.get(f"/agents/{segment(wanted)}"))
-        answers = yield Ask(tuple(requests))
+        answers = yield from Ask(tuple(requests))
         told = answers[: len(paths) or 1]
         there = [answer for answer in told if answer.status != 404]  # runs are forgotten after an hour
         runs = [read_lookup(answer) for answer in there or told[:1]]
@@ -90,9 +91,9 @@ class Acp(Dialect):
                 "backend does not tell which runs a session has: start them through the shim.",
                 {"thread_status": "unknown"},
             )
-        return Found("idle")
+        return Found("idle", context=AcpContext())
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[AcpContext], verdict: Decision) -> None:
         """One answer, for a run of the agent that was named, in a message."""
         if len(_answers(verdict)) > 1:
             raise MultipleInterrupts(
@@ -106,15 +107,19 @@ class Acp(Dialect):
             )
         _parts(resume, verdict)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(
+        self, resume: Resume, found: Found[AcpContext], verdict: Decision
+    ) -> Steps[tuple[Found[AcpContext], Decision]]:
         """From here on it is about one run."""
         yield from ()
         run = _run_of(found, verdict)
-        return replace(found, run_id=run["run_id"], agent_id=run["agent_name"], context=run), verdict
+        return replace(
+            found, run_id=run["run_id"], agent_id=run["agent_name"], context=AcpContext(resumed=run)
+        ), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[AcpContext], verdict: Decision) -> Request:
         """The specification wants `run_id` in the body as well; the server of acp-sdk reads that of the path."""
-        run_id = found.context["run_id"]
+        run_id = found.context.resumed["run_id"]
         message = {"role": "user", "parts": _parts(resume, verdict)}
         body = {"run_id": run_id, "await_resume": {"type": "message", "message": message}, "mode": _MODES[resume.mode]}
         accept = "text/event-stream" if resume.mode is Mode.STREAM else "application/json"
@@ -135,21 +140,24 @@ class Acp(Dialect):
             return None
         return UpstreamError("The backend refused the resume in its stream.", {"upstream": told.get("error")})
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[AcpContext]
+    ) -> Started[AcpContext] | None:
         """The run that waited goes on, under its own name."""
-        run = found.context
+        run = found.context.resumed
         told = Response(200, (), body).json or {}
-        return Started(run["run_id"], run["agent_name"], run.get("created_at"), told.get("finished_at"))
+        ids = run["run_id"], run["agent_name"]
+        return Started(*ids, run.get("created_at"), told.get("finished_at"), context=found.context)
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[AcpContext]) -> Request | None:
         """Leaving a wait or a stream stops nothing."""
         return Request.post(wire.run_path(started.run_id) + "/cancel")
 
-    def location(self, resume: Resume, started: Started) -> str | None:
+    def location(self, resume: Resume, started: Started[AcpContext]) -> str | None:
         """`/runs/{run_id}`."""
         return wire.run_path(started.run_id)
 
-    def run(self, resume: Resume, started: Started) -> Request | None:
+    def run(self, resume: Resume, started: Started[AcpContext]) -> Request | None:
         """The run itself."""
         return Request.get(wire.run_path(started.run_id))
 
@@ -161,7 +169,7 @@ class Acp(Dialect):
         """The answer to a resume that is waited for is the run, as it stopped."""
         return wire.ended(Response(200, (), body).json)
 
-    def reframer(self, resume: Resume, started: Started) -> Reframer:
+    def reframer(self, resume: Resume, started: Started[AcpContext]) -> Reframer:
         """Its events are of its own kind."""
         return Events(Emitter(resume.body.stream_modes), started.agent_id or "")
 
@@ -183,10 +191,9 @@ def _answers(verdict: Decision) -> dict[str | None, Any]:
     return verdict.by_id
 
 
-def _run_of(found: Found, verdict: Decision) -> dict[str, Any]:
+def _run_of(found: Found[AcpContext], verdict: Decision) -> dict[str, Any]:
     (question,) = _answers(verdict)
-    run: dict[str, Any] = found.context[question]
-    return run
+    return found.context.asking[question]
 
 
 def _parts(resume: Resume, verdict: Decision) -> list[dict[str, Any]]:

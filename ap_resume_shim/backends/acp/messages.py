@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Found, Note, ThreadStatus
 from ap_resume_shim.core.errors import UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.http import Headers, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.steps import Ended, Entry, Headers, Response, segment
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Entry
 
 _STATUS: dict[str, ThreadStatus] = {
     "created": "busy",
@@ -49,14 +51,24 @@ def question(run: dict[str, Any]) -> Interrupt:
     return Interrupt(f"{run['run_id']}@{message.get('created_at')}", message)
 
 
-def find(runs: list[dict[str, Any]]) -> Found:
-    """How a thread stands, by its runs; `context` has those that ask, by their questions.
+@dataclass(frozen=True, slots=True)
+class AcpContext:
+    """The runs that a lookup found."""
+
+    asking: dict[str | None, dict[str, Any]] = field(default_factory=dict)
+    """Those that wait, by the ids of their questions."""
+    resumed: dict[str, Any] = field(default_factory=dict)
+    """The one that is resumed."""
+
+
+def find(runs: list[dict[str, Any]]) -> Found[AcpContext]:
+    """How a thread stands, by its runs.
 
     It is busy as long as any of them is: else an answer that comes late would find the question of another run.
     """
     busy = [run for run in runs if status_of(run) == "busy"]
     if busy:
-        return Found("busy", run_id=busy[0]["run_id"] if len(busy) == 1 else None)
+        return Found("busy", run_id=busy[0]["run_id"] if len(busy) == 1 else None, context=AcpContext())
     newest = max(runs, key=lambda run: str(run.get("created_at")))
     asking = {question(run).id: run for run in runs if status_of(run) == "interrupted"}
     return replace(
@@ -64,15 +76,16 @@ def find(runs: list[dict[str, Any]]) -> Found:
         status="interrupted" if asking else status_of(newest),
         agent_id=newest["agent_name"],
         run_id=newest["run_id"],
-        context=asking,
+        context=AcpContext(asking),
     )
 
 
-def at_rest(runs: list[dict[str, Any]]) -> Found:
+def at_rest(runs: list[dict[str, Any]]) -> Found[AcpContext]:
     """What a thread still asks when one of its runs has stopped; that run itself tells what came of it."""
     asked = tuple(question(run) for run in runs if status_of(run) == "interrupted")
     times = [str(run["finished_at"]) for run in runs if run.get("finished_at")]
-    return Found("interrupted" if asked else "idle", asked, updated_at=max(times, default=None))
+    updated_at = max(times, default=None)
+    return Found("interrupted" if asked else "idle", asked, updated_at=updated_at, context=AcpContext())
 
 
 def ended(run: Any) -> Ended:

@@ -7,7 +7,7 @@ from typing import Any
 from ap_resume_shim.backends.acp import messages as wire
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
-from ap_resume_shim.core.steps import Ended
+from ap_resume_shim.core.reframer import Ended
 
 
 class Events:

@@ -6,7 +6,6 @@ answer that it cannot read stays in the session. A run ends when its client leav
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -31,14 +30,15 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Request, Response, Step, segment
+from ap_resume_shim.core.steps import Ask, Steps
 
 _USER_ID = "user_id"
 
 
 @dataclass(frozen=True, slots=True)
-class _Memory:
+class AdkContext:
     """What a lookup leaves for the resume."""
 
     app: str
@@ -51,7 +51,7 @@ class _Memory:
         return {key: question for key, question in self.session.open.items() if question.id not in self.answering}
 
 
-class Adk(Dialect):
+class Adk(Dialect[AdkContext]):
     """`POST /run_sse` with a `functionResponse`, in all modes: alone it tells why it failed, and that it began."""
 
     name = "adk"
@@ -80,11 +80,11 @@ class Adk(Dialect):
         """`user_id`: whose sessions they are, where the body does not say it."""
         self._user_id = user_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AdkContext]:
         """The session, in the app that is named; else in all apps, side by side."""
         wanted = resume.body.agent_id
         apps: list[str] = [wanted] if wanted is not None else (yield from _list_apps())
-        answers = yield Ask(tuple(Request.get(self._path(app, resume)) for app in apps))
+        answers = yield from Ask(tuple(Request.get(self._path(app, resume)) for app in apps))
         there = [(app, _read(answer)) for app, answer in zip(apps, answers, strict=True) if answer.status != 404]
         if not there and wanted is not None and wanted not in (yield from _list_apps()):
             raise AgentNotFound(f"The backend has no app {wanted!r}: leave `agent_id` out to use the session's own.")
@@ -101,13 +101,13 @@ class Adk(Dialect):
             )
         return _found(*there[0])
 
-    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+    def look_again(self, resume: Resume, before: Found[AdkContext], *, agent: bool = False) -> Lookup[AdkContext]:
         """The session, in the app that had it."""
-        app: str = before.context.app
-        (answer,) = yield Ask((Request.get(self._path(app, resume)),))
+        app = before.context.app
+        (answer,) = yield from Ask((Request.get(self._path(app, resume)),))
         return _found(app, _read(answer))
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[AdkContext], verdict: Decision) -> None:
         """Answers of one run, each as its question takes it."""
         _check_config(resume)
         if resume.body.on_completion == "delete" and resume.body.agent_id is None:
@@ -123,7 +123,9 @@ class Adk(Dialect):
         check_together(questions, found.context.session)
         _parts(found, verdict)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(
+        self, resume: Resume, found: Found[AdkContext], verdict: Decision
+    ) -> Steps[tuple[Found[AdkContext], Decision]]:
         """From here on it is about the questions that are answered."""
         yield from ()
         questions = _questions(found, verdict)
@@ -134,7 +136,7 @@ class Adk(Dialect):
             context=replace(found.context, answering=tuple(question.id for question in questions)),
         ), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[AdkContext], verdict: Decision) -> Request:
         """A run without a message goes on with what the session holds; its change of the state shows there."""
         body: dict[str, Any] = {
             "appName": found.context.app,
@@ -168,7 +170,9 @@ class Adk(Dialect):
             )
         return quoting(UpstreamError, "The backend failed before the agent said anything", text)
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[AdkContext]
+    ) -> Started[AdkContext] | None:
         """The invocation that asked goes on."""
         return Started(str(found.run_id), found.agent_id, context=found.context)
 
@@ -176,9 +180,9 @@ class Adk(Dialect):
         """Known where the app is."""
         return Request("DELETE", self._path(str(resume.body.agent_id), resume))
 
-    def reframer(self, resume: Resume, started: Started) -> Events:
+    def reframer(self, resume: Resume, started: Started[AdkContext]) -> Events:
         """Its events are those of the session."""
-        context: _Memory = started.context
+        context = started.context
         return Events(Emitter(resume.body.stream_modes), context.session, context.left)
 
     def _path(self, app: str, resume: Resume) -> str:
@@ -193,8 +197,8 @@ class Adk(Dialect):
         return named
 
 
-def _list_apps() -> Generator[Step, Any, list[str]]:
-    (answer,) = yield Ask((Request.get("/list-apps"),))
+def _list_apps() -> Steps[list[str]]:
+    (answer,) = yield from Ask((Request.get("/list-apps"),))
     apps: list[str] = read_lookup(answer)
     return apps
 
@@ -208,7 +212,7 @@ def _read(answer: Response) -> Session:
     return Session(told)
 
 
-def _found(app: str, session: Session) -> Found:
+def _found(app: str, session: Session) -> Found[AdkContext]:
     status = session.status
     return Found(
         status,
@@ -220,17 +224,17 @@ def _found(app: str, session: Session) -> Found:
         error=session.error,
         updated_at=None if session.updated is None else datetime.fromtimestamp(session.updated, UTC).isoformat(),
         run_id=session.invocation_id,
-        context=_Memory(app, session),
+        context=AdkContext(app, session),
     )
 
 
-def _questions(found: Found, verdict: Decision) -> list[Question]:
+def _questions(found: Found[AdkContext], verdict: Decision) -> list[Question]:
     """Those that are answered."""
     answers = {} if isinstance(verdict, Continue) else verdict.by_id
     return [question for question in found.context.session.open.values() if question.id in answers]
 
 
-def _parts(found: Found, verdict: Decision) -> list[dict[str, Any]]:
+def _parts(found: Found[AdkContext], verdict: Decision) -> list[dict[str, Any]]:
     """The answers, each as the response of the function that was called."""
     answers = {} if isinstance(verdict, Continue) else verdict.by_id
     return [

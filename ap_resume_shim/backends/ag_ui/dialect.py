@@ -6,7 +6,6 @@ The protocol has no thread to look at, so that all that is known of one was seen
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -38,9 +37,10 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamError,
 )
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Entry, ReadLedger, Request, Response, Step
+from ap_resume_shim.core.steps import Ask, ReadLedger, Steps
 
 _RULES = (
     Rule(404, "agent_not_found"),
@@ -51,7 +51,7 @@ _REFUSED = (401, 403, 429)
 _NOT_ADMITTED = (*_REFUSED, 404, 405)
 
 
-class AgUi(Dialect):
+class AgUi(Dialect[Thread]):
     """`POST` to the agent's endpoint: `resume` with an entry per question, or `forwardedProps.command`."""
 
     name = "ag-ui"
@@ -78,18 +78,20 @@ class AgUi(Dialect):
         """`path`: of the agent's endpoint, such as `/agent`."""
         self._path = f"/{path.strip('/')}" if path else None
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Thread]:
         """What the ledger has for this caller, if the server lets it in."""
-        entries: list[Entry] = yield ReadLedger()
+        entries = yield from ReadLedger()
         thread = Thread.of(entries)
         path = thread.path if thread.is_known else (yield from self._endpoint())
         if agent and path is not None:
             # An empty body is no run: 422. Who may not run the agent is refused before anybody looks at the body.
-            (admitted,) = yield Ask((Request.post(_target(path), {}),))
+            (admitted,) = yield from Ask((Request.post(_target(path), {}),))
             if admitted.status in (_NOT_ADMITTED if thread.is_known else _REFUSED):
                 raise read_refusal(admitted, _RULES)
         if not (thread.is_known or agent):
-            return Found("busy" if thread.busy else "idle")  # after a run, another caller's may have begun or asked
+            return Found(
+                "busy" if thread.busy else "idle", context=thread
+            )  # after a run, another caller's may have begun or asked
         if not thread.is_known:
             raise ThreadNotInterrupted(
                 f"No run of thread {resume.thread_id} was seen passing here with these credentials, or it is long ago, "
@@ -112,15 +114,15 @@ class AgUi(Dialect):
             context=thread,
         )
 
-    def _endpoint(self) -> Generator[Step, Any, str | None]:
+    def _endpoint(self) -> Steps[str | None]:
         """Where the server runs an agent, whichever: who is not let in there is refused, whatever the thread is."""
-        entries: list[Entry] = yield ReadLedger(SERVER)
+        entries = yield from ReadLedger(SERVER)
         seen = (entry.facts.get("path") for entry in entries)
         return self._path or next((path for path in seen if isinstance(path, str)), None)
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[Thread], verdict: Decision) -> None:
         """Refuse what the adapter would not take, or not deliver unchanged."""
-        thread: Thread = found.context
+        thread = found.context
         given = resume.body.extra.get("forwardedProps")
         if given is not None and (not isinstance(given, dict) or "command" in given):
             raise UnsupportedField(
@@ -136,9 +138,9 @@ class AgUi(Dialect):
                 "it by a run of your own, which brings them along, or let the server keep snapshots."
             )
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[Thread], verdict: Decision) -> Request:
         """A new run, which has what the run that asked had."""
-        thread: Thread = found.context
+        thread = found.context
         answers = wire.NO_ANSWER if isinstance(verdict, Continue) else wire.answer_fields(thread.pending, verdict.by_id)
         given = self.forwarded(resume)
         run = {"state": {}, "tools": [], "context": [], "forwardedProps": {}, **thread.sent, **given, **answers}
@@ -168,11 +170,11 @@ class AgUi(Dialect):
         more = {"interrupts": ()} if issubclass(kind, InterruptNotPending) else {"metadata": told}
         return quoting(partial(kind, **more), "The server refused the resume", said or code, advice)
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(self, response: Response, body: bytes, resume: Resume, found: Found[Thread]) -> Started[Thread] | None:
         """The client names its runs."""
-        return Started(resume.nonce, found.agent_id)
+        return Started(resume.nonce, found.agent_id, context=found.context)
 
-    def reframer(self, resume: Resume, started: Started) -> Reframer:
+    def reframer(self, resume: Resume, started: Started[Thread]) -> Reframer:
         """The draft's events."""
         return Reframer(resume.body.stream_modes)
 

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from ap_resume_shim.backends.ag_ui.messages import Question, answers_of, asked, error_of, refuses
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Note
-from ap_resume_shim.core.steps import Entry, Headers
+from ap_resume_shim.core.http import Headers
+from ap_resume_shim.core.steps import Entry
 
 _T = TypeVar("_T")
 SENT = ("tools", "context", "state", "forwardedProps")

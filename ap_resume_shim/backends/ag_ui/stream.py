@@ -15,7 +15,7 @@ from ap_resume_shim.backends.ag_ui import messages as wire
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.protocol import StreamMode
-from ap_resume_shim.core.steps import Ended
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.profiles.template import parts
 
 BROKE_OFF = {"code": "incomplete", "message": "The stream ended without telling how the run ended."}

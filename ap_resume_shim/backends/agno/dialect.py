@@ -7,7 +7,7 @@ running; so that is how every resume is sent. Workflows say so in any case, and 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,8 +26,9 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Request, Response, Step, segment
+from ap_resume_shim.core.steps import Ask, Steps
 
 _COMPONENTS = {"workflow_id": "workflows", "team_id": "teams", "agent_id": "agents"}
 _RUNNING = ("PENDING", "RUNNING")
@@ -91,7 +92,17 @@ class Paused:
         return {"step_requirements": _text([*self.run["step_requirements"][:-1], step])}
 
 
-class Agno(Dialect):
+@dataclass(frozen=True, slots=True)
+class AgnoContext:
+    """The runs that a lookup found."""
+
+    paused: tuple[Paused, ...] = ()
+    """Those whose questions show; of a resume that was prepared, the one that it answers."""
+    place: Place | None = None
+    """Where the thread's run is, once it is known which one that is."""
+
+
+class Agno(Dialect[AgnoContext]):
     """`POST /{agents|teams|workflows}/{id}/runs/{run_id}/continue`, a form: the questions, with the answers in them."""
 
     name = "agno"
@@ -121,9 +132,9 @@ class Agno(Dialect):
         """`db_id`: which of several databases has the sessions."""
         self._db = f"db_id={segment(db_id)}" if db_id else ""
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AgnoContext]:
         """The session's runs that are not over; then those that are paused, each with what it asks."""
-        (listed,) = yield Ask((Request.get(self._session(resume, "/runs", _OPEN)),))
+        (listed,) = yield from Ask((Request.get(self._session(resume, "/runs", _OPEN)),))
         if listed.status == 400 and "db_id" in listed.text:
             raise UpstreamUnrecognised(
                 "AgentOS has several databases: tell the shim with the option `db_id` which one has the sessions."
@@ -136,8 +147,8 @@ class Agno(Dialect):
         if paused and not places:
             yield from _refuse_agent(str(wanted), paused)
         if not places:
-            return Found("idle")
-        answers = yield Ask(tuple(Request.get(_run(resume, place)) for place in places))
+            return Found("idle", context=AgnoContext())
+        answers = yield from Ask(tuple(Request.get(_run(resume, place)) for place in places))
         runs = []
         for place, answer in zip(places, answers, strict=True):
             run = read_lookup(answer)
@@ -147,7 +158,7 @@ class Agno(Dialect):
             runs.append(Paused(place, run, questions_of(run, resume.now), expired))
         return _found(_named(resume, runs) if agent else runs, agent=agent)
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> None:
         """Answers of one run, each as its question takes it."""
         runs = _answered(found, verdict)
         if len(runs) > 1:
@@ -156,18 +167,24 @@ class Agno(Dialect):
             )
         runs[0].fields(_answers(verdict))
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(
+        self, resume: Resume, found: Found[AgnoContext], verdict: Decision
+    ) -> Steps[tuple[Found[AgnoContext], Decision]]:
         """From here on it is about one run."""
         yield from ()
         (run,) = _answered(found, verdict)
         asked = tuple(question.interrupt for question in run.questions)
         return replace(
-            found, interrupts=asked, agent_id=run.place.component, run_id=run.place.run_id, context=run
+            found,
+            interrupts=asked,
+            agent_id=run.place.component,
+            run_id=run.place.run_id,
+            context=AgnoContext((run,), run.place),
         ), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> Request:
         """Agents and teams in the background: the run is recorded as running before its first event, and goes on."""
-        run: Paused = found.context
+        (run,) = found.context.paused
         fields = {"session_id": resume.thread_id, "stream": "true"}
         if run.place.kind != "workflows":
             fields["background"] = "true"
@@ -191,27 +208,30 @@ class Agno(Dialect):
             return quoting(InvalidRequest, "The backend says that the answer is none", text)
         return quoting(UpstreamError, "The backend failed before the run went on", text)
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[AgnoContext]
+    ) -> Started[AgnoContext] | None:
         """The run that was paused goes on."""
-        place: Place = found.context.place
-        return Started(place.run_id, place.component, place.created_at, context=place)
+        (run,) = found.context.paused
+        return Started(run.place.run_id, run.place.component, run.place.created_at, context=found.context)
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[AgnoContext]) -> Request | None:
         """Leaving its stream stops a workflow alone."""
-        return Request("POST", f"{started.context.path}/cancel")
+        place = started.context.place
+        return None if place is None else Request("POST", f"{place.path}/cancel")
 
-    def join(self, resume: Resume, started: Started) -> Request | None:
+    def join(self, resume: Resume, started: Started[AgnoContext]) -> Request | None:
         """What AgentOS calls to resume: all the run's events again, then those to come."""
         place = _place(started)
         fields = {"session_id": resume.thread_id}
         return None if place is None else Request.form(f"{place.path}/resume", fields, "text/event-stream")
 
-    def location(self, resume: Resume, started: Started) -> str | None:
+    def location(self, resume: Resume, started: Started[AgnoContext]) -> str | None:
         """`/{agents|teams|workflows}/{id}/runs/{run_id}`, which needs the session's id too."""
         place = _place(started)
         return None if place is None else _run(resume, place)
 
-    def run(self, resume: Resume, started: Started) -> Request | None:
+    def run(self, resume: Resume, started: Started[AgnoContext]) -> Request | None:
         """The run itself."""
         place = _place(started)
         return None if place is None else Request.get(_run(resume, place))
@@ -225,7 +245,7 @@ class Agno(Dialect):
         """The session, with all its runs."""
         return Request("DELETE", self._session(resume))
 
-    def reframer(self, resume: Resume, started: Started) -> Events:
+    def reframer(self, resume: Resume, started: Started[AgnoContext]) -> Events:
         """Its events are of its own kind."""
         return Events(Emitter(resume.body.stream_modes), started.run_id, resume.now)
 
@@ -239,10 +259,10 @@ def _run(resume: Resume, place: Place) -> str:
     return f"{place.path}?session_id={segment(resume.thread_id)}"
 
 
-def _place(started: Started) -> Place | None:
+def _place(started: Started[AgnoContext]) -> Place | None:
     """Where a run is; of one that is known by its id alone, it cannot be told."""
-    place = started.context
-    return place if isinstance(place, Place) and place.run_id == started.run_id else None
+    place = started.context.place
+    return place if place is not None and place.run_id == started.run_id else None
 
 
 def _places(listed: Any) -> tuple[list[Place], list[Place]]:
@@ -259,8 +279,8 @@ def _places(listed: Any) -> tuple[list[Place], list[Place]]:
     return running, paused
 
 
-def _busy(place: Place) -> Found:
-    return Found("busy", agent_id=place.component, run_id=place.run_id, context=place)
+def _busy(place: Place) -> Found[AgnoContext]:
+    return Found("busy", agent_id=place.component, run_id=place.run_id, context=AgnoContext(place=place))
 
 
 def _named(resume: Resume, runs: list[Paused]) -> list[Paused]:
@@ -272,7 +292,7 @@ def _named(resume: Resume, runs: list[Paused]) -> list[Paused]:
     return named or runs
 
 
-def _found(runs: list[Paused], *, agent: bool) -> Found:
+def _found(runs: list[Paused], *, agent: bool) -> Found[AgnoContext]:
     asked = tuple(question.interrupt for run in runs for question in run.questions)
     expired = any(run.expired for run in runs)
     if agent and not asked and not expired:
@@ -288,7 +308,7 @@ def _found(runs: list[Paused], *, agent: bool) -> Found:
         breakpoint=not asked,
         agent_id=runs[-1].place.component,
         run_id=runs[-1].place.run_id,
-        context=runs,
+        context=AgnoContext(tuple(runs)),
     )
 
 
@@ -296,19 +316,19 @@ def _answers(verdict: Decision) -> Mapping[str | None, Any]:
     return verdict.by_id if isinstance(verdict, Answers) else {}
 
 
-def _answered(found: Found, verdict: Decision) -> list[Paused]:
+def _answered(found: Found[AgnoContext], verdict: Decision) -> list[Paused]:
     """The runs whose questions are answered; or whose question has expired."""
     answers = _answers(verdict)
     return [
         run
-        for run in found.context
+        for run in found.context.paused
         if any(question.id in answers for question in run.questions) or (not answers and run.expired)
     ]
 
 
-def _refuse_agent(wanted: str, paused: list[Place]) -> Generator[Step, Any, None]:
+def _refuse_agent(wanted: str, paused: list[Place]) -> Steps[None]:
     """Another agent than the one that asks cannot go on with its run."""
-    answers = yield Ask(tuple(Request.get(f"/{kind}/{segment(wanted)}") for kind in _COMPONENTS.values()))
+    answers = yield from Ask(tuple(Request.get(f"/{kind}/{segment(wanted)}") for kind in _COMPONENTS.values()))
     if all(answer.status == 404 for answer in answers):
         raise AgentNotFound(f"The backend has no agent, team or workflow {wanted!r}: leave `agent_id` out.")
     for answer in answers:

@@ -11,7 +11,7 @@ from typing import Any
 from ap_resume_shim.backends.agno.questions import questions_of
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
-from ap_resume_shim.core.steps import Ended
+from ap_resume_shim.core.reframer import Ended
 
 _ENDS = {
     "RunCompleted": "completed",

@@ -9,7 +9,6 @@ that a lookup made after the acceptance of a resume sees it.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +28,10 @@ from ap_resume_shim.core.dialect import (
 )
 from ap_resume_shim.core.dialect_helpers import error_text, read_lookup, read_refusal
 from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPending, ResumeError, UpstreamError
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.steps import Ask, Ended, Pause, Request, Response, Step
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Ask, Pause, Steps
 
 _STATUS: dict[str, ThreadStatus] = {
     "pending": "busy",
@@ -46,7 +47,20 @@ _SETTLES = 10
 _CARRIES = wire.Carries("Aegra", wire.UINT64)
 
 
-class Aegra(Dialect):
+@dataclass(frozen=True, slots=True)
+class AegraContext:
+    """What a lookup saw beside the questions: how the newest run left the thread."""
+
+    announced: bool
+    """Whether the newest run stopped at a question, so that Aegra takes an answer."""
+    checkpoint: Any
+    """The head of the thread's state."""
+    unsafe: bool
+    """Whether the thread cannot be armed from its checkpoint: steps that ended beside the question would run again, or
+    the checkpoint is a fork or an update itself, from which Aegra goes on with the answer that was cancelled."""
+
+
+class Aegra(Dialect[AegraContext]):
     """`POST /threads/{thread_id}/runs` with `command.resume`, keyed by interrupt id."""
 
     name = "aegra"
@@ -64,7 +78,7 @@ class Aegra(Dialect):
     commit = "with_answer"
     interrupt_id_form = INTERRUPT_ID
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AegraContext]:
         """State and newest runs, side by side: the thread itself shows neither interrupts nor values.
 
         Once more where their answers are not of one moment. After a run the state is enough.
@@ -75,11 +89,11 @@ class Aegra(Dialect):
         if agent:
             requests += (Request.get(path + "/runs?limit=10"),)
         assistant = () if wanted is None else (wire.assistant_lookup(wanted),)
-        answers = yield Ask(requests + assistant)
+        answers = yield from Ask(requests + assistant)
         look = _Look(answers[: len(requests)])
         moving = False
         if not look.is_of_one_moment:
-            again = _Look((yield Ask(requests)))
+            again = _Look((yield from Ask(requests)))
             look, moving = again, not again.equals(look)
         questions = Questions(look.state)
         if questions.errors and not questions.answered and not questions.open:
@@ -89,43 +103,45 @@ class Aegra(Dialect):
             agent_id = yield from wire.choose_agent(wanted, answers[-1], look.last.get("assistant_id"), None)
         return look.found(questions, agent_id=agent_id, moving=moving)
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> None:
         """PostgreSQL refuses NUL characters after the agent ran, and integers of more than 64 bits."""
         wire.check_agent(found)
         _CARRIES.check(verdict)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(
+        self, resume: Resume, found: Found[AegraContext], verdict: Decision
+    ) -> Steps[tuple[Found[AegraContext], Decision]]:
         """Arm a thread again that a cancelled or failed run left behind: its question is asked again, with a new id.
 
         From its whole checkpoint, since Aegra goes on with the answer of the cancelled run from an empty one.
         """
-        context: _Memory = found.context
+        context = found.context
         if isinstance(verdict, Continue) or context.announced:
             return found, verdict
-        (answer,) = yield Ask((Request.get(wire.thread_path(resume)),))
+        (answer,) = yield from Ask((Request.get(wire.thread_path(resume)),))
         if read_lookup(answer).get("status") == "interrupted":
             return found, verdict
         if context.unsafe:
             raise InterruptAlreadyAnswered(
-                "A run of this thread was cancelled or failed after its question. Aegra would go on with an answer that it "
-                f"has stored, or run the steps beside the question again. {self.way_out}",
+                "A run of this thread was cancelled or failed after its question. Aegra would go on with an answer "
+                f"that it has stored, or run the steps beside the question again. {self.way_out}",
                 found.interrupts,
             )
         body = {"assistant_id": found.agent_id, "checkpoint": context.checkpoint}
-        (answer,) = yield Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
+        (answer,) = yield from Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
         if not answer.ok:
             raise _not_armed(error_text(answer))
         armed = yield from self.lookup(resume)
         for _ in range(_SETTLES):  # the run's row is written a moment after the answer to its wait
             if armed.status != "busy":
                 break
-            yield Pause(0.1)
+            yield from Pause(0.1)
             armed = yield from self.lookup(resume)
         if not armed.context.announced:
             raise _not_armed(armed.error)
         return armed, _readdressed(verdict, found, armed)
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> Request:
         """`input: null` is 422 there; the empty checkpoint is what it is elsewhere."""
         return wire.create_request(resume, found, wire.answer(verdict, go_on=_GO_ON))
 
@@ -133,23 +149,25 @@ class Aegra(Dialect):
         """400 "Cannot resume: thread is not in interrupted state", among others."""
         return read_refusal(response, wire.RULES)
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[AegraContext]
+    ) -> Started[AegraContext] | None:
         """Wait and stream name the run in `Content-Location`, background in its body."""
         return wire.read_started(response, body, resume, found)
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[AegraContext]) -> Request | None:
         """`on_disconnect` is ignored on a wait."""
         return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
 
-    def join(self, resume: Resume, started: Started) -> Request | None:
+    def join(self, resume: Resume, started: Started[AegraContext]) -> Request | None:
         """All of it from its beginning, while the run goes on."""
         return Request("GET", wire.run_path(resume, started.run_id) + "/stream", accept="text/event-stream")
 
-    def location(self, resume: Resume, started: Started) -> str:
+    def location(self, resume: Resume, started: Started[AegraContext]) -> str:
         """`/threads/{thread_id}/runs/{run_id}`."""
         return wire.run_path(resume, started.run_id)
 
-    def run(self, resume: Resume, started: Started) -> Request:
+    def run(self, resume: Resume, started: Started[AegraContext]) -> Request:
         """The run itself."""
         return Request.get(wire.run_path(resume, started.run_id))
 
@@ -164,17 +182,6 @@ class Aegra(Dialect):
     def delete(self, resume: Resume) -> Request | None:
         """Answered with 200 there."""
         return Request("DELETE", wire.thread_path(resume))
-
-
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    announced: bool
-    """Whether the newest run stopped at a question, so that Aegra takes an answer."""
-    checkpoint: Any
-    """The head of the thread's state."""
-    unsafe: bool
-    """Whether the thread cannot be armed from its checkpoint: steps that ended beside the question would run again, or
-    the checkpoint is a fork or an update itself, from which Aegra goes on with the answer that was cancelled."""
 
 
 class _Look:
@@ -196,7 +203,7 @@ class _Look:
         announced = interrupts_of(_announced(self.last))
         return wire.is_active(self.last) or names_of(announced) <= names_of(Questions(self.state).open)
 
-    def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found:
+    def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found[AegraContext]:
         """The thread. Without runs, the state alone tells whether it is at rest."""
         error = next(iter(questions.errors), None)
         status: ThreadStatus = "interrupted" if questions.pending else "idle" if error is None else "error"
@@ -220,7 +227,7 @@ class _Look:
             error=self.last.get("error_message") or error,
             updated_at=self.last.get("updated_at") or self.state.get("created_at"),
             run_id=self.last.get("run_id"),
-            context=_Memory(
+            context=AegraContext(
                 bool(_announced(self.last)),
                 self.state.get("checkpoint"),
                 (self.state.get("metadata") or {}).get("source") != "loop"
@@ -241,7 +248,7 @@ def _not_armed(why: Any) -> UpstreamError:
     return UpstreamError(message, {"resume_state": "not_sent"})
 
 
-def _readdressed(verdict: Answers, found: Found, armed: Found) -> Answers:
+def _readdressed(verdict: Answers, found: Found[AegraContext], armed: Found[AegraContext]) -> Answers:
     """The answers under the ids with which their questions were asked again; raises where a question is not there."""
     by_id: dict[str | None, Any] = {}
     for old in found.interrupts:

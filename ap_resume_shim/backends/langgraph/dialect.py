@@ -6,7 +6,7 @@ without it, and JavaScript's has neither.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -31,9 +31,11 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamUnrecognised,
 )
+from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.steps import Ask, Ended, Request, Response, Step
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Ask, Steps
 
 Flavour = Literal["current", "old", "js"]
 
@@ -50,7 +52,7 @@ _RUNS_AGAIN = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Memory:
+class LangGraphContext:
     flavour: Flavour
     to_head: Mapping[str, Any]
     """What overrides the place that an earlier run left in the thread's row."""
@@ -60,7 +62,7 @@ class _Memory:
     """Whether there are such steps."""
 
 
-class LangGraph(Dialect):
+class LangGraph(Dialect[LangGraphContext]):
     """`POST /threads/{thread_id}/runs` with `command.resume`, keyed by interrupt id."""
 
     name = "langgraph"
@@ -87,7 +89,7 @@ class LangGraph(Dialect):
             raise InvalidRequest("`thread_id` is not a UUID, which LangGraph's threads are named by.")
         return thread_id.replace("-", "").lower()
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LangGraphContext]:
         """Thread, state and runs, side by side; once more where their answers are not of one moment."""
         wanted = resume.body.agent_id if agent else None
         path = wire.thread_path(resume)
@@ -97,11 +99,11 @@ class LangGraph(Dialect):
             Request.get(path + f"/runs?limit=1000{_SELECTED}"),
         )
         assistant = () if wanted is None else (wire.assistant_lookup(wanted),)
-        answers = yield Ask(requests + assistant)
+        answers = yield from Ask(requests + assistant)
         look = _Look(answers)
         moving = False
         if not look.is_of_one_moment:
-            again = _Look((yield Ask(requests)))
+            again = _Look((yield from Ask(requests)))
             look, moving = again, not again.equals(look)
         questions = yield from _questions(resume, look)
         agent_id: str | None = None
@@ -111,17 +113,17 @@ class LangGraph(Dialect):
             agent_id = yield from wire.choose_agent(wanted, answers[-1], own, graph)
         return look.found(questions, agent_id=agent_id, moving=moving)
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[LangGraphContext], verdict: Decision) -> None:
         """Each of the servers changes other values."""
         wire.check_agent(found)
-        context: _Memory = found.context
+        context = found.context
         if context.runs_again and context.ended:
             raise UnsupportedInput(_RUNS_AGAIN + "Copy the thread (`POST /threads/{thread_id}/copy`) and resume that.")
         if context.runs_again and isinstance(verdict, Answers) and len(verdict.by_id) < len(found.interrupts):
             raise MultipleInterrupts(_RUNS_AGAIN + "Answer all questions at once.", found.interrupts)
         _CARRIES[context.flavour].check(verdict)
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[LangGraphContext], verdict: Decision) -> Request:
         """`reject` makes the server itself refuse a second run: atomic, whoever else talks to it."""
         answer = wire.answer(verdict, go_on={"input": None})
         given = {**answer, "multitask_strategy": "reject"}
@@ -131,23 +133,25 @@ class LangGraph(Dialect):
         """JavaScript's server says 422 for busy; the others 409."""
         return read_refusal(response, wire.RULES)
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[LangGraphContext]
+    ) -> Started[LangGraphContext] | None:
         """All three forms name the run in `Content-Location`."""
         return wire.read_started(response, body, resume, found)
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[LangGraphContext]) -> Request | None:
         """JavaScript's server ignores `on_disconnect` on a wait, so that the run is cancelled by name."""
         return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
 
-    def join(self, resume: Resume, started: Started) -> Request | None:
+    def join(self, resume: Resume, started: Started[LangGraphContext]) -> Request | None:
         """Events from now on: a run is replayed only where it was created for that."""
         return Request("GET", wire.run_path(resume, started.run_id) + "/stream", accept="text/event-stream")
 
-    def location(self, resume: Resume, started: Started) -> str:
+    def location(self, resume: Resume, started: Started[LangGraphContext]) -> str:
         """`/threads/{thread_id}/runs/{run_id}`."""
         return wire.run_path(resume, started.run_id)
 
-    def run(self, resume: Resume, started: Started) -> Request:
+    def run(self, resume: Resume, started: Started[LangGraphContext]) -> Request:
         """The run itself; its `join` would answer with the thread's values, not the run's."""
         return Request.get(wire.run_path(resume, started.run_id))
 
@@ -203,10 +207,10 @@ class _Look:
         return "old" if "error" in self._row else "js"
 
     @property
-    def _memory(self) -> _Memory:
+    def _context(self) -> LangGraphContext:
         to_head = wire.to_head(self._row)
         ended = any(task.get("result") is not None for task in self.state.get("tasks") or ())
-        return _Memory(self.flavour, to_head, "checkpoint_id" in to_head and self.flavour != "js", ended)
+        return LangGraphContext(self.flavour, to_head, "checkpoint_id" in to_head and self.flavour != "js", ended)
 
     def questions(self) -> Questions:
         """What is asked. While a run goes on, the row still shows what was asked before it."""
@@ -215,7 +219,7 @@ class _Look:
             questions.fill_in(self.asked)
         return questions
 
-    def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found:
+    def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found[LangGraphContext]:
         """The thread. Its row stays `busy` after a run that was rolled back, which is seen by nothing moving."""
         status: ThreadStatus = self._row["status"]
         if self._active or (status == "busy" and moving):
@@ -240,11 +244,11 @@ class _Look:
             error=self._row.get("error") or next(iter(questions.errors), None),
             updated_at=self._row.get("updated_at"),
             run_id=self.last.get("run_id"),
-            context=self._memory,
+            context=self._context,
         )
 
 
-def _questions(resume: Resume, look: _Look) -> Generator[Step, Any, Questions]:
+def _questions(resume: Resume, look: _Look) -> Steps[Questions]:
     """The questions, with what a failed step makes unclear: was its answer saved, and what was answered beside it."""
     questions = look.questions()
     for interrupt, error in questions.refusals:
@@ -255,7 +259,7 @@ def _questions(resume: Resume, look: _Look) -> Generator[Step, Any, Questions]:
     return questions
 
 
-def _was_refused(resume: Resume, look: _Look, interrupt: Interrupt, error: str) -> Generator[Step, Any, bool]:
+def _was_refused(resume: Resume, look: _Look, interrupt: Interrupt, error: str) -> Steps[bool]:
     """The run that failed shows the answer that it brought."""
-    (answer,) = yield Ask((Request.get(wire.run_path(resume, str(look.last.get("run_id")))),))
+    (answer,) = yield from Ask((Request.get(wire.run_path(resume, str(look.last.get("run_id")))),))
     return answer.ok and was_refused(interrupt, error, answer.json)

@@ -5,19 +5,21 @@ Facts are from the recordings; `docs/backends/langgraph.md` has the table.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 from uuid import UUID, uuid5
 
 from ap_resume_shim.backends.langgraph.state import Questions
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Answers, Decision, Found, Started
+from ap_resume_shim.core.dialect import Answers, C, Decision, Found, Started
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
-from ap_resume_shim.core.steps import Ask, Ended, Request, Response, Step, segment
+from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.steps import Ask, Steps
 
 REDIRECTING = frozenset({"thread_id", "checkpoint_ns", "checkpoint_map", "checkpoint_id", "__pregel_*"})
 """Names in `config.configurable` that move a run to another thread, branch or moment, or change how it runs."""
@@ -85,7 +87,7 @@ def assistant_lookup(agent_id: str) -> Request:
     return Request.get(f"/assistants/{segment(agent_id if is_uuid(agent_id) else str(uuid5(_DEFAULTS, agent_id)))}")
 
 
-def choose_agent(wanted: str | None, found: Response, own: str | None, graph: Any) -> Generator[Step, Any, str | None]:
+def choose_agent(wanted: str | None, found: Response, own: str | None, graph: Any) -> Steps[str | None]:
     """The assistant that goes on: the thread's `own`, unless another one of the same graph is `wanted` by its id.
 
     `found` is the answer to the lookup of the wanted one, `graph` the thread's graph where its state names it.
@@ -97,7 +99,7 @@ def choose_agent(wanted: str | None, found: Response, own: str | None, graph: An
     _same_graph_or_refuse(wanted, its_graph, graph)
     if own in (None, agent_id):
         return str(agent_id)
-    (answer,) = yield Ask((assistant_lookup(str(own)),))
+    (answer,) = yield from Ask((assistant_lookup(str(own)),))
     if not answer.ok:  # deleted since
         return str(agent_id)
     _same_graph_or_refuse(wanted, its_graph, graph or answer.json.get("graph_id"))
@@ -106,7 +108,7 @@ def choose_agent(wanted: str | None, found: Response, own: str | None, graph: An
 
 
 def create_request(
-    resume: Resume, found: Found, given: dict[str, Any], *, to_head: Mapping[str, Any] = _NO_FIELDS
+    resume: Resume, found: Found[C], given: dict[str, Any], *, to_head: Mapping[str, Any] = _NO_FIELDS
 ) -> Request:
     """The create-run request. Absent fields are left out: LangGraph answers 422 to null."""
     body = resume.body
@@ -162,7 +164,7 @@ class Carries:
                 raise UnsupportedInput(f"{self.server} takes an object with `lc: 1` for code: wrap it in a string.")
 
 
-def check_agent(found: Found) -> None:
+def check_agent(found: Found[C]) -> None:
     """Refuse to resume a thread for nobody: a guessed agent would lose the interrupt."""
     if found.agent_id is None:
         raise InvalidRequest(
@@ -193,7 +195,7 @@ def is_uuid(text: str) -> bool:
     return len(digits) == 32 and all(char in "0123456789abcdefABCDEF" for char in digits)
 
 
-def read_started(response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+def read_started(response: Response, body: bytes, resume: Resume, found: Found[C]) -> Started[C] | None:
     """The run: by the create-run body, by `Content-Location`, or by the stream's first event."""
     if resume.mode is Mode.BACKGROUND:
         run = Response(response.status, response.headers, body).json
@@ -205,14 +207,15 @@ def read_started(response: Response, body: bytes, resume: Resume, found: Found) 
             run.get("created_at"),
             run.get("updated_at"),
             next((status for status in _STATUSES if status == run.get("status")), "pending"),
+            context=found.context,
         )
     location = response.header("content-location")
     if location:
-        return Started(location.rstrip("/").rpartition("/")[2], found.agent_id)
+        return Started(location.rstrip("/").rpartition("/")[2], found.agent_id, context=found.context)
     first = sse.first_event(body)
     told = first.json if first is not None and first.name == "metadata" else None
     if isinstance(told, dict) and isinstance(told.get("run_id"), str):
-        return Started(told["run_id"], found.agent_id)
+        return Started(told["run_id"], found.agent_id, context=found.context)
     return None
 
 
@@ -267,7 +270,7 @@ def to_head(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in _HEAD.items() if name in configurable}
 
 
-def answered_beside(resume: Resume, state: dict[str, Any]) -> Generator[Step, Any, list[Interrupt]]:
+def answered_beside(resume: Resume, state: dict[str, Any]) -> Steps[list[Interrupt]]:
     """The answered questions of steps that ended beside one that failed.
 
     The current LangGraph leaves them out of the latest state, and lists them in the checkpoint read by its id.
@@ -275,7 +278,7 @@ def answered_beside(resume: Resume, state: dict[str, Any]) -> Generator[Step, An
     head = place(state).get("checkpoint_id")
     if head is None:
         return []
-    (answer,) = yield Ask((Request.get(f"{thread_path(resume)}/state/{segment(head)}"),))
+    (answer,) = yield from Ask((Request.get(f"{thread_path(resume)}/state/{segment(head)}"),))
     return Questions(answer.json).done if answer.ok else []
 
 

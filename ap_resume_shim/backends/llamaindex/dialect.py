@@ -9,7 +9,6 @@ The log stays open as long as the run does. What it holds comes at once: it is r
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,8 +29,9 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, ReadUntilIdle, Request, Response, Step, segment
+from ap_resume_shim.core.steps import Ask, ReadUntilIdle, Steps
 
 _STATUS: dict[str, ThreadStatus] = {"running": "busy", "completed": "idle", "failed": "error", "cancelled": "error"}
 _RULES = (
@@ -43,8 +43,8 @@ _GLANCE, _QUIET = 0.05, 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class _Memory:
-    """What a lookup saw of a run that goes on."""
+class LlamaIndexContext:
+    """What a lookup saw of a run that goes on; of others there is none."""
 
     handler: dict[str, Any]
     log: Log
@@ -52,7 +52,7 @@ class _Memory:
     """The classes of events that the workflow takes from outside."""
 
 
-class LlamaIndex(Dialect):
+class LlamaIndex(Dialect[LlamaIndexContext | None]):
     """`POST /events/{handler_id}`."""
 
     name = "llamaindex"
@@ -81,7 +81,7 @@ class LlamaIndex(Dialect):
         self._named, self._field = Named(event), field.strip()
         self._echo = [name.strip() for name in echo.split(",") if name.strip()]
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LlamaIndexContext | None]:
         """The handler; its log while it runs; and where it waits, which events its workflow takes."""
         wanted = resume.body.agent_id if agent else None
         handler = yield from _handler(resume)
@@ -104,10 +104,10 @@ class LlamaIndex(Dialect):
             moving=moving,
             past_ids=frozenset(id_of(handler["run_id"], number) for number in log.numbers),
             interrupts=tuple(question.interrupt(handler["run_id"]) for question in log.asked),
-            context=_Memory(handler, log, kinds),
+            context=LlamaIndexContext(handler, log, kinds),
         )
 
-    def _log(self, resume: Resume) -> Generator[Step, Any, Log]:
+    def _log(self, resume: Resume) -> Steps[Log]:
         """All of it, unless the run writes just now: it might go on without a pause.
 
         A server that is busy may pause in the midst of a log. So it is read on, until a request brings nothing more.
@@ -122,10 +122,10 @@ class LlamaIndex(Dialect):
             yield from _read_on(resume, log, known, _QUIET)
         return log
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[LlamaIndexContext | None], verdict: Decision) -> None:
         """One answer, of a class that is known, and that no other question waits for."""
         name = self._event(found, verdict)["type"]
-        if [self._class(found, question) for question in found.context.log.asked].count(name) > 1:
+        if [self._class(found, question) for question in _waiting(found).log.asked].count(name) > 1:
             raise AmbiguousInterrupt(
                 f"Several questions wait for events of the class {name!r}, and the server may give one event to all of "
                 "them: when it puts a run away, it forgets what else they require. Let each wait for a class of its "
@@ -133,13 +133,15 @@ class LlamaIndex(Dialect):
                 found.interrupts,
             )
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(
+        self, resume: Resume, found: Found[LlamaIndexContext | None], verdict: Decision
+    ) -> Steps[tuple[Found[LlamaIndexContext | None], Decision]]:
         """From here on it is about one question."""
         yield from ()
         answered = _answered(found, verdict).interrupt(str(found.run_id))
         return replace(found, interrupts=(answered,)), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[LlamaIndexContext | None], verdict: Decision) -> Request:
         """The event, by its class and its fields."""
         return Request.post(f"/events/{segment(resume.thread_id)}", {"event": self._event(found, verdict)})
 
@@ -147,13 +149,15 @@ class LlamaIndex(Dialect):
         """400 for an event that its class refuses."""
         return read_refusal(response, _RULES)
 
-    def explain_unconsumed(self, found: Found, now: Found) -> ResumeError | None:
+    def explain_unconsumed(
+        self, found: Found[LlamaIndexContext | None], now: Found[LlamaIndexContext | None]
+    ) -> ResumeError | None:
         """The log says that nothing took the event; or it says nothing, and the run itself may be lost.
 
         The server holds a run that waits so weakly that Python's garbage collector may take it, and says 200 to an
         event for it all the same; so it does where it cannot read what it has stored of a run that it put away.
         """
-        if now.context.log.unhandled > found.context.log.last:
+        if _waiting(now).log.unhandled > _waiting(found).log.last:
             return ResumeNotConsumed(
                 "No step of the run takes this answer: it waits for another class of events, or for one that has what "
                 "the answer lacks. The question is still open: answer it again, with what it requires.",
@@ -165,24 +169,26 @@ class LlamaIndex(Dialect):
             {"resume_state": "unknown"},
         )
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[LlamaIndexContext | None]
+    ) -> Started[LlamaIndexContext | None] | None:
         """The run that waited goes on."""
-        handler: dict[str, Any] = found.context.handler
+        handler = _waiting(found).handler
         return Started(handler["run_id"], handler["workflow_name"], handler["started_at"], context=found.context)
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Request | None:
         """Ends the run; what is known of it stays."""
         return Request.post(_path(resume) + "/cancel")
 
-    def join(self, resume: Resume, started: Started) -> Request | None:
+    def join(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Request | None:
         """What is logged behind the question; where that is not known, what is logged from now on."""
         return _events(resume, "now" if started.context is None else started.context.log.last)
 
-    def location(self, resume: Resume, started: Started) -> str | None:
+    def location(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> str | None:
         """The handler."""
         return _path(resume)
 
-    def run(self, resume: Resume, started: Started) -> Request | None:
+    def run(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Request | None:
         """The handler."""
         return Request.get(_path(resume))
 
@@ -195,27 +201,26 @@ class LlamaIndex(Dialect):
         """The handler is all that is kept of a thread."""
         return Request.post(_path(resume) + "/cancel?purge=true")
 
-    def reframer(self, resume: Resume, started: Started) -> Events:
+    def reframer(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Events:
         """The log goes on from where it was read."""
         log = Log(self._named.of) if started.context is None else deepcopy(started.context.log)
         return Events(Emitter(resume.body.stream_modes), log, started.run_id)
 
-    def _event(self, found: Found, verdict: Decision) -> dict[str, Any]:
+    def _event(self, found: Found[LlamaIndexContext | None], verdict: Decision) -> dict[str, Any]:
         question = _answered(found, verdict)
         assert isinstance(verdict, Answers)
         (answer,) = verdict.values
         name = self._class(found, question)
-        kind = next((kind for kind in found.context.kinds if kind.name == name), Kind(name, {}))
+        kind = next((kind for kind in _waiting(found).kinds if kind.name == name), Kind(name, {}))
         echo = {field: value for field, value in (question.value or {}).items() if field in self._echo}
         return {"type": name, "value": {**echo, **kind.fields(answer, self._field, echo)}}
 
-    def _class(self, found: Found, question: Question) -> str:
+    def _class(self, found: Found[LlamaIndexContext | None], question: Question) -> str:
         """The class of the event that answers a question."""
         named = self._named.of(question.kind)
         if named is not None:
             return named
-        kinds: list[Kind] = found.context.kinds
-        names = [kind.name for kind in kinds]
+        names = [kind.name for kind in _waiting(found).kinds]
         if len(names) == 1:
             return names[0]
         takes = f"takes several: {', '.join(names)}" if names else "takes none that it declares"
@@ -224,6 +229,12 @@ class LlamaIndex(Dialect):
             "in the option `event` of the backend, and in `additional_events` where the workflow is added.",
             {"resume_state": "not_sent"},
         )
+
+
+def _waiting(found: Found[LlamaIndexContext | None]) -> LlamaIndexContext:
+    """What is known of a run that goes on; one that waits does."""
+    assert found.context is not None, "only a run that goes on waits"
+    return found.context
 
 
 def _path(resume: Resume) -> str:
@@ -236,27 +247,25 @@ def _events(resume: Resume, after: int | str) -> Request:
     return Request("GET", f"/events/{segment(resume.thread_id)}?{query}", accept="text/event-stream")
 
 
-def _read_on(resume: Resume, log: Log, after: int | str, quiet: float) -> Generator[Step, Any, None]:
+def _read_on(resume: Resume, log: Log, after: int | str, quiet: float) -> Steps[None]:
     """Read what the server sends at once; from now on, the first entry alone."""
-    answer: Response = yield ReadUntilIdle(
-        _events(resume, after), quiet, lambda read: after == "now" and b"data:" in read
-    )
+    answer = yield from ReadUntilIdle(_events(resume, after), quiet, lambda read: after == "now" and b"data:" in read)
     if not answer.ok:
         raise read_refusal(answer, _RULES)
     for number, event in read(sse.Decoder(), answer.body):
         log.take(number, event)
 
 
-def _handler(resume: Resume) -> Generator[Step, Any, dict[str, Any]]:
+def _handler(resume: Resume) -> Steps[dict[str, Any]]:
     """The handler, which comes with 500 where its run failed or was cancelled."""
-    (answer,) = yield Ask((Request.get(_path(resume)),))
+    (answer,) = yield from Ask((Request.get(_path(resume)),))
     handler = answer.json
     if isinstance(handler, dict) and handler.get("status") in _STATUS:
         return handler
     raise UpstreamUnrecognised("The backend's handler is none.") if answer.ok else read_refusal(answer, _RULES)
 
 
-def _found(handler: dict[str, Any]) -> Found:
+def _found(handler: dict[str, Any]) -> Found[LlamaIndexContext | None]:
     status, result = handler["status"], handler.get("result")
     return Found(
         _STATUS[status],
@@ -265,28 +274,29 @@ def _found(handler: dict[str, Any]) -> Found:
         error=handler.get("error") or (CANCELLED if status == "cancelled" else None),
         updated_at=handler.get("updated_at"),
         run_id=handler["run_id"],
+        context=None,
     )
 
 
-def _kinds(resume: Resume, workflow: str, log: Log) -> Generator[Step, Any, tuple[list[Kind], Any]]:
+def _kinds(resume: Resume, workflow: str, log: Log) -> Steps[tuple[list[Kind], Any]]:
     """The classes of events that a workflow takes, and the handler once more."""
     paths = [f"/workflows/{segment(workflow)}/{name}" for name in ("representation", "events")]
-    graph, events, handler = yield Ask(tuple(Request.get(path) for path in (*paths, _path(resume))))
+    graph, events, handler = yield from Ask(tuple(Request.get(path) for path in (*paths, _path(resume))))
     return taken(read_lookup(graph)["graph"], read_lookup(events)["events"], log.kinds), handler.json
 
 
-def _answered(found: Found, verdict: Decision) -> Question:
+def _answered(found: Found[LlamaIndexContext | None], verdict: Decision) -> Question:
     """The one question that is answered."""
     assert isinstance(verdict, Answers), "there are neither breakpoints nor steps that are retried"
     if len(verdict.by_id) > 1:
         raise MultipleInterrupts("An event answers one question: answer one of them at a time.", found.interrupts)
     (answered,) = verdict.by_id
-    questions: list[Question] = found.context.log.asked
+    questions = _waiting(found).log.asked
     return next(question for question in questions if question.interrupt(str(found.run_id)).id == answered)
 
 
-def _refuse_agent(wanted: str | None, workflow: str) -> Generator[Step, Any, None]:
-    (answer,) = yield Ask((Request.get("/workflows"),))
+def _refuse_agent(wanted: str | None, workflow: str) -> Steps[None]:
+    (answer,) = yield from Ask((Request.get("/workflows"),))
     if wanted not in read_lookup(answer)["workflows"]:
         raise AgentNotFound(f"The backend knows no workflow {wanted!r}: leave `agent_id` out to use the run's own.")
     raise InvalidRequest(

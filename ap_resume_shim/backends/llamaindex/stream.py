@@ -7,7 +7,7 @@ from typing import Any
 from ap_resume_shim.backends.llamaindex.event_log import Log, fields, is_a, read
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
-from ap_resume_shim.core.steps import Ended
+from ap_resume_shim.core.reframer import Ended
 
 CANCELLED = "The run was cancelled."
 """Of which the server says nothing more."""

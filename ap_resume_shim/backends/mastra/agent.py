@@ -7,7 +7,7 @@ thread's messages (`mastra_thread`), and the shim, until the mark is gone.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,9 +27,11 @@ from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, Respon
 from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Reframer, Request, Response, Step, segment
+from ap_resume_shim.core.reframer import Reframer
+from ap_resume_shim.core.steps import Ask, Steps
 from ap_resume_shim.core.typed_answers import check_answer
 
 _NEWEST = "perPage=100&orderBy=%7B%22field%22%3A%22createdAt%22%2C%22direction%22%3A%22DESC%22%7D"
@@ -44,7 +46,7 @@ _DECISION = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Memory:
+class MastraAgentContext:
     """What the lookup leaves for the resume."""
 
     resource: str
@@ -60,7 +62,7 @@ class _Memory:
     """Whether a call waits, by the messages, that is in none of these runs."""
 
 
-class MastraAgent(Dialect):
+class MastraAgent(Dialect[MastraAgentContext]):
     """`POST /agents/{agent}/resume-stream`, and `send-tool-approval` in the background."""
 
     name = "mastra-agent"
@@ -84,21 +86,23 @@ class MastraAgent(Dialect):
         """See `options`."""
         self._prefix = wire.prefix(prefix)
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[MastraAgentContext]:
         """The thread and its messages; then the suspended runs that the agents have in it, side by side."""
         paths = (*self._thread(resume), f"{self._prefix}/agents?partial=true")
-        thread, listed, agents = map(wire.read, (yield Ask(tuple(map(Request.get, paths)))))
+        thread, listed, agents = map(wire.read, (yield from Ask(tuple(map(Request.get, paths)))))
         wanted = _name(resume.body.agent_id, agents) if agent else None
         names = list(dict.fromkeys([*agents, *([] if wanted is None else [wanted])]))
-        answers = (yield Ask(tuple(self._suspended(name, resume) for name in names))) if names else ()
+        answers = (yield from Ask(tuple(self._suspended(name, resume) for name in names))) if names else ()
         return _found(thread, listed, dict(zip(names, answers, strict=True)), wanted)
 
-    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+    def look_again(
+        self, resume: Resume, before: Found[MastraAgentContext], *, agent: bool = False
+    ) -> Lookup[MastraAgentContext]:
         """The same of the agents that had runs in the thread; of all, where the messages tell of a call of another."""
-        context: _Memory = before.context
+        context = before.context
         if context.agents:
             requests = [Request.get(path) for path in self._thread(resume)]
-            thread, listed, *answers = yield Ask(
+            thread, listed, *answers = yield from Ask(
                 (*requests, *(self._suspended(name, resume) for name in context.agents))
             )
             runs = dict(zip(context.agents, answers, strict=True))
@@ -107,10 +111,10 @@ class MastraAgent(Dialect):
                 return found
         return (yield from self.lookup(resume, agent=agent))
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> None:
         """One answer: a decision where a decision is asked, else what the tool takes as it is."""
         answer = wire.one(verdict, found)
-        question: Question = wire.answered(found, verdict)
+        question = wire.answered(found.context.questions, verdict)
         if question.approval:
             _decision(answer)
             return
@@ -122,10 +126,12 @@ class MastraAgent(Dialect):
         wire.check_numbers(answer)
         check_answer(question.interrupt, answer, wire.ENFORCED)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(
+        self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision
+    ) -> Steps[tuple[Found[MastraAgentContext], Decision]]:
         """From here on it is about the one question."""
         yield from ()
-        question: Question = wire.answered(found, verdict)
+        question = wire.answered(found.context.questions, verdict)
         left = tuple(other for other in found.context.questions if other != question)
         return replace(
             found,
@@ -135,9 +141,10 @@ class MastraAgent(Dialect):
             context=replace(found.context, questions=left, answering=question),
         ), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> Request:
         """In the background by the thread, since who leaves the other way's stream stops the run."""
-        question: Question = found.context.answering
+        question = found.context.answering
+        assert question is not None, "prepared for one question"
         answer = wire.one(verdict, found)
         value = _decision(answer) if question.approval else answer
         given = {"toolCallId": question.call, "resumeData": value}
@@ -159,11 +166,13 @@ class MastraAgent(Dialect):
         """What a stream tells of errors is the agent's own."""
         return None
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[MastraAgentContext]
+    ) -> Started[MastraAgentContext] | None:
         """The run that waited goes on under its own name."""
         return Started(str(found.run_id), found.agent_id, context=found.context)
 
-    def reframer(self, resume: Resume, started: Started) -> Reframer:
+    def reframer(self, resume: Resume, started: Started[MastraAgentContext]) -> Reframer:
         """Chunks of a model's stream."""
         left = (question.interrupt for question in started.context.questions)
         return Chunks(Emitter(resume.body.stream_modes), left)
@@ -178,7 +187,9 @@ class MastraAgent(Dialect):
         )
 
 
-def _found(thread: dict[str, Any], listed: dict[str, Any], answers: dict[str, Response], wanted: str | None) -> Found:
+def _found(
+    thread: dict[str, Any], listed: dict[str, Any], answers: dict[str, Response], wanted: str | None
+) -> Found[MastraAgentContext]:
     """`answers`: the suspended runs, by agent."""
     messages: list[dict[str, Any]] = listed["messages"][::-1]
     marks = marks_of(messages)
@@ -195,7 +206,7 @@ def _found(thread: dict[str, Any], listed: dict[str, Any], answers: dict[str, Re
         error=error,
         updated_at=thread.get("updatedAt"),
         run_id=questions[0].run if questions else None,
-        context=_Memory(
+        context=MastraAgentContext(
             thread["resourceId"],
             questions,
             wanted=wanted,

@@ -10,7 +10,7 @@ from ap_resume_shim.backends.mastra.messages import plain
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.steps import Ended
+from ap_resume_shim.core.reframer import Ended
 
 
 class Chunks:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import Answers, Decision, Found
+from ap_resume_shim.core.dialect import Answers, C, Decision, Found
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput
+from ap_resume_shim.core.http import Response
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import Strictness
-from ap_resume_shim.core.steps import Response
 
 ENFORCED = Strictness(scalar_types=True, bounds=True, extra_properties=True)
 """What the server refuses of an answer: it would not be heard by its step, and an agent's tool would not run again. A
@@ -68,7 +69,7 @@ def answers(verdict: Decision) -> dict[str | None, Any]:
     return verdict.by_id if isinstance(verdict, Answers) else {}
 
 
-def one(verdict: Decision, found: Found) -> Any:
+def one(verdict: Decision, found: Found[C]) -> Any:
     """The answer: the server takes one with each request."""
     given = answers(verdict)
     if len(given) != 1:
@@ -77,9 +78,20 @@ def one(verdict: Decision, found: Found) -> Any:
     return answer
 
 
-def answered(found: Found, verdict: Decision) -> Any:
-    """The question, of those that the lookup left in `context.questions`, that is answered."""
-    return next(question for question in found.context.questions if question.interrupt.id in answers(verdict))
+class Asks(Protocol):
+    """A question of a workflow's or an agent's."""
+
+    @property
+    def interrupt(self) -> Interrupt:
+        """As the client sees it."""
+
+
+Q = TypeVar("Q", bound=Asks)
+
+
+def answered(questions: Iterable[Q], verdict: Decision) -> Q:
+    """The question that is answered."""
+    return next(question for question in questions if question.interrupt.id in answers(verdict))
 
 
 def check_numbers(answer: Any) -> None:

@@ -8,20 +8,21 @@ tells; who leaves that stream does not stop the run.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ap_resume_shim.backends.mastra import messages as wire
 from ap_resume_shim.backends.mastra.workflow_steps import QUESTION_ID, Question, outcome, questions_of
-from ap_resume_shim.backends.mastra.workflow_stream import Records, Steps, refusal_in
+from ap_resume_shim.backends.mastra.workflow_stream import Records, WorkflowRecords, refusal_in
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotFound
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.steps import Ask, Ended, Reframer, Request, Response, Step, segment
+from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.steps import Ask, Steps
 from ap_resume_shim.core.typed_answers import check_answer
 
 _STATUS: dict[str, ThreadStatus] = {
@@ -36,7 +37,7 @@ _STATUS: dict[str, ThreadStatus] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Memory:
+class MastraContext:
     """What the lookup leaves for the resume."""
 
     workflow: str
@@ -48,7 +49,7 @@ class _Memory:
     answering: Question | None = None
 
 
-class Mastra(Dialect):
+class Mastra(Dialect[MastraContext]):
     """`POST /workflows/{workflow}/resume-async` and `resume-stream`, with the step that is answered."""
 
     name = "mastra"
@@ -72,22 +73,22 @@ class Mastra(Dialect):
         """See `options`."""
         self._prefix = wire.prefix(prefix)
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup:
+    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[MastraContext]:
         """The run, in the workflow that is named, else in all of them, side by side; and what its steps take."""
         workflow, run = yield from self._find(resume)
         return (yield from self._found(resume, workflow, run, {}, agent=agent))
 
-    def look_again(self, resume: Resume, before: Found, *, agent: bool = False) -> Lookup:
+    def look_again(self, resume: Resume, before: Found[MastraContext], *, agent: bool = False) -> Lookup[MastraContext]:
         """The run, in the workflow that had it."""
-        context: _Memory = before.context
-        (answer,) = yield Ask((Request.get(self._run_path(context.workflow, resume)),))
+        context = before.context
+        (answer,) = yield from Ask((Request.get(self._run_path(context.workflow, resume)),))
         if _has_no_run(answer):
             raise ThreadNotFound(f"The workflow {context.workflow!r} has no run {resume.thread_id} any longer.")
         return (yield from self._found(resume, context.workflow, wire.read(answer), context.schemas, agent=agent))
 
     def _found(
         self, resume: Resume, workflow: str, run: dict[str, Any], schemas: dict[str, Any], *, agent: bool
-    ) -> Lookup:
+    ) -> Lookup[MastraContext]:
         status = _STATUS.get(run["status"], "idle")
         questions = questions_of(run["steps"]) if status == "interrupted" else ()
         if agent and questions and not schemas:
@@ -102,12 +103,12 @@ class Mastra(Dialect):
             error=ended.error,
             updated_at=run.get("updatedAt"),
             run_id=resume.thread_id,
-            context=_Memory(workflow, run.get("createdAt"), questions, schemas),
+            context=MastraContext(workflow, run.get("createdAt"), questions, schemas),
         )
 
-    def _find(self, resume: Resume) -> Generator[Step, Any, tuple[str, dict[str, Any]]]:
+    def _find(self, resume: Resume) -> Steps[tuple[str, dict[str, Any]]]:
         names = [resume.body.agent_id] if resume.body.agent_id is not None else (yield from self._workflows())
-        answers = (yield Ask(tuple(Request.get(self._run_path(name, resume)) for name in names))) if names else ()
+        answers = (yield from Ask(tuple(Request.get(self._run_path(name, resume)) for name in names))) if names else ()
         there = {name: wire.read(told) for name, told in zip(names, answers, strict=True) if not _has_no_run(told)}
         if len(there) > 1:
             raise InvalidRequest(
@@ -121,13 +122,13 @@ class Mastra(Dialect):
             )
         return next(iter(there.items()))
 
-    def _workflows(self) -> Generator[Step, Any, list[str]]:
-        (answer,) = yield Ask((Request.get(f"{self._prefix}/workflows?partial=true"),))
+    def _workflows(self) -> Steps[list[str]]:
+        (answer,) = yield from Ask((Request.get(f"{self._prefix}/workflows?partial=true"),))
         return list(wire.read(answer))
 
-    def _schemas(self, workflow: str) -> Generator[Step, Any, dict[str, Any]]:
+    def _schemas(self, workflow: str) -> Steps[dict[str, Any]]:
         """They are told as JSON in JSON, in the envelope of superjson."""
-        (answer,) = yield Ask((Request.get(self._path(workflow)),))
+        (answer,) = yield from Ask((Request.get(self._path(workflow)),))
         told = wire.read(answer)
         if not (told.get("options") or {}).get("validateInputs", True):
             return {}
@@ -135,23 +136,26 @@ class Mastra(Dialect):
         schemas = {name: step["resumeSchema"] for name, step in steps.items() if step.get("resumeSchema")}
         return {name: strictjson.read(schema).get("json") for name, schema in schemas.items()}
 
-    def check(self, resume: Resume, found: Found, verdict: Decision) -> None:
+    def check(self, resume: Resume, found: Found[MastraContext], verdict: Decision) -> None:
         """One answer, which its step takes as it is."""
         answer = wire.one(verdict, found)
         wire.check_numbers(answer)
-        check_answer(wire.answered(found, verdict).interrupt, answer, wire.ENFORCED)
+        check_answer(wire.answered(found.context.questions, verdict).interrupt, answer, wire.ENFORCED)
 
-    def prepare(self, resume: Resume, found: Found, verdict: Decision) -> Generator[Step, Any, tuple[Found, Decision]]:
+    def prepare(
+        self, resume: Resume, found: Found[MastraContext], verdict: Decision
+    ) -> Steps[tuple[Found[MastraContext], Decision]]:
         """From here on it is about the one question."""
         yield from ()
-        question: Question = wire.answered(found, verdict)
+        question = wire.answered(found.context.questions, verdict)
         left = tuple(other for other in found.context.questions if other != question)
         context = replace(found.context, questions=left, answering=question)
         return replace(found, interrupts=(question.interrupt,), context=context), verdict
 
-    def resume(self, resume: Resume, found: Found, verdict: Decision) -> Request:
+    def resume(self, resume: Resume, found: Found[MastraContext], verdict: Decision) -> Request:
         """A `foreach` that is not told which of its items is meant would give the answer to all of them."""
-        question: Question = found.context.answering
+        question = found.context.answering
+        assert question is not None, "prepared for one question"
         body: dict[str, Any] = {"step": list(question.path), "resumeData": wire.one(verdict, found)}
         if question.item is not None:
             body["forEachIndex"] = question.item
@@ -173,16 +177,18 @@ class Mastra(Dialect):
         told = next(filter(None, map(refusal_in, Records().feed(response.body))), None)
         return None if told is None else wire.in_band(told)
 
-    def started(self, response: Response, body: bytes, resume: Resume, found: Found) -> Started | None:
+    def started(
+        self, response: Response, body: bytes, resume: Resume, found: Found[MastraContext]
+    ) -> Started[MastraContext] | None:
         """The run that waited goes on under its own name."""
-        context: _Memory = found.context
+        context = found.context
         return Started(resume.thread_id, context.workflow, context.created_at, context=context)
 
-    def cancel(self, resume: Resume, started: Started) -> Request | None:
+    def cancel(self, resume: Resume, started: Started[MastraContext]) -> Request | None:
         """The status is `canceled` at once; a step that works hears of it by its `abortSignal`."""
         return Request.post(self._run_path(started.context.workflow, resume) + "/cancel")
 
-    def location(self, resume: Resume, started: Started) -> str | None:
+    def location(self, resume: Resume, started: Started[MastraContext]) -> str | None:
         """`/workflows/{workflow}/runs/{run}`."""
         return self._run_path(started.context.workflow, resume)
 
@@ -190,10 +196,10 @@ class Mastra(Dialect):
         """The run, as it is told to who waits for it."""
         return outcome(Response(200, (), body).json)
 
-    def reframer(self, resume: Resume, started: Started) -> Reframer:
+    def reframer(self, resume: Resume, started: Started[MastraContext]) -> Reframer:
         """Records that are no Server-Sent Events."""
-        context: _Memory = started.context
-        return Steps(Emitter(resume.body.stream_modes), context.questions, context.schemas)
+        context = started.context
+        return WorkflowRecords(Emitter(resume.body.stream_modes), context.questions, context.schemas)
 
     def _path(self, workflow: str) -> str:
         return f"{self._prefix}/workflows/{segment(workflow)}"

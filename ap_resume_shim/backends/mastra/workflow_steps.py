@@ -9,7 +9,7 @@ from typing import Any
 
 from ap_resume_shim.backends.mastra.messages import plain
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.steps import Ended
+from ap_resume_shim.core.reframer import Ended
 
 QUESTION_ID = re.compile(r".+@\d{13}", re.DOTALL)
 """The id of a question: its step, and the time in milliseconds at which the step asked."""

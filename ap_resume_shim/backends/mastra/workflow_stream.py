@@ -11,8 +11,8 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamError
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.sse import MAX_EVENT
-from ap_resume_shim.core.steps import Ended
 
 _BETWEEN = b"\x1e"
 
@@ -39,7 +39,7 @@ def refusal_in(record: dict[str, Any]) -> str | None:
     return text if isinstance(text, str) else None
 
 
-class Steps:
+class WorkflowRecords:
     """A `Reframer`: each step that ends is an update, and what belongs to no step of the draft is custom.
 
     Its last record calls a run a success whose other questions are still open, so that these are kept in mind here.

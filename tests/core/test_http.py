@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core.steps import Request, Response, segment
+from ap_resume_shim.core.http import Request, Response, segment
 
 
 @pytest.mark.parametrize(("value", "escaped"), [("a-b_c.~1", "a-b_c.~1"), ("a/b?c", "a%2Fb%3Fc"), ("é", "%C3%A9")])

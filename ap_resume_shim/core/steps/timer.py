@@ -1,0 +1,24 @@
+"""Steps that wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ap_resume_shim.core.steps.step import Returns
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Returns[None]):
+    """Wait for that many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Poll(Returns[None]):
+    """Wait for that many seconds before a run in progress is read again; a waiting client is sent keep-alives.
+
+    Raises `UpstreamTimeout` when the run has taken longer than a resume may.
+    """
+
+    seconds: float

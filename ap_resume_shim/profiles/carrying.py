@@ -1,0 +1,96 @@
+"""What an answer may be: values that the server of a profile does not carry unchanged are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from ap_resume_shim.core.dialect import Answers, Found
+from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput
+from ap_resume_shim.profiles.schema import Profile, ResumeTable, Type
+
+
+def placed(table: ResumeTable, verdict: Answers, found: Found[None]) -> Any:
+    """What is put in the place of the answer: the answers by interrupt id, where the server takes them so, or one."""
+    several = len(found.interrupts) > 1
+    if None not in verdict.by_id and (table.keyed == "always" or (table.keyed == "several" and several)):
+        return verdict.by_id
+    return next(iter(verdict.by_id.values()))
+
+
+def check_one_is_meant(table: ResumeTable, found: Found[None]) -> None:
+    """Raises `MultipleInterrupts` where the server cannot be told which question an answer is for."""
+    if table.keyed == "never" and len(found.interrupts) > 1:
+        raise MultipleInterrupts(
+            f"{len(found.interrupts)} interrupts are pending, and this backend cannot be told which one an answer "
+            "is for. Let the agent ask one question at a time.",
+            found.interrupts,
+        )
+
+
+def check_carried(profile: Profile, verdict: Answers, found: Found[None]) -> None:
+    """Raises `UnsupportedInput` for an answer that would not reach the agent unchanged."""
+    value = placed(profile.resume, verdict, found)
+    if value is not verdict.by_id:
+        _check_whole(profile, value)
+    for part in _everything_in(verdict.values):
+        _check_part(profile, part)
+
+
+def _check_part(profile: Profile, part: Any) -> None:
+    loses = profile.resume.loses
+    if "large_integers" in loses and isinstance(part, int) and abs(part) >= 2**53:
+        raise UnsupportedInput(
+            f"The {profile.name} backend does not carry the integer {str(part)[:40]} unchanged: send it as a string."
+        )
+    if "nul_characters" in loses and isinstance(part, str) and "\0" in part:
+        raise UnsupportedInput(
+            f"The {profile.name} backend does not carry the character U+0000 in a string: leave it out, or encode it."
+        )
+
+
+def _check_whole(profile: Profile, value: Any) -> None:
+    table = profile.resume
+    if _type_of(value) not in table.types:
+        raise UnsupportedInput(
+            f"The {profile.name} backend does not carry the {_type_of(value)} of this answer unchanged: "
+            f"send {_or(table.types)}."
+        )
+    if table.reads_maps and isinstance(value, dict) and all(_looks_like_an_id(key) for key in value):
+        raise UnsupportedInput(
+            f"The {profile.name} backend takes an object that is empty, or keyed by interrupt ids, for something "
+            "else than an answer: wrap it in an object."
+        )
+
+
+def _type_of(value: Any) -> Type:
+    """A value's type, as JSON calls it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    kinds: tuple[tuple[type | tuple[type, ...], Type], ...] = (
+        ((int, float), "number"),
+        (str, "string"),
+        (list, "array"),
+        (dict, "object"),
+    )
+    return next(name for kind, name in kinds if isinstance(value, kind))
+
+
+def _everything_in(value: Any) -> Iterator[Any]:
+    """A value and all that is in it, keys too."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _everything_in(part)
+    else:
+        yield value
+
+
+def _or(types: list[Type]) -> str:
+    named = [name for name in get_args(Type) if name in types]
+    return " or ".join(f"an {name}" if name[0] in "ao" else "null" if name == "null" else f"a {name}" for name in named)
+
+
+def _looks_like_an_id(key: str) -> bool:
+    return len(key) == 32 and all(char in "0123456789abcdef" for char in key)

@@ -1,0 +1,44 @@
+"""The part of a dry run that no backend plays: the guard, for a thread that nobody else resumes, and the client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ap_resume_shim.core.steps import (
+    Answer,
+    AwaitCommit,
+    CallGuard,
+    Drain,
+    EndStream,
+    MarkAccepted,
+    MarkIdle,
+    Pause,
+    Poll,
+    SendChunk,
+    StartStream,
+    Step,
+)
+from ap_resume_shim.guard import MemoryGuard, ResumeKey
+
+
+class Uncontested:
+    """Answers steps that do not depend on the backend."""
+
+    def __init__(self) -> None:
+        self._session = MemoryGuard().begin(ResumeKey("thread"))
+
+    def answer(self, step: Step) -> Any:
+        """The result of a step. Raises `TypeError` for one that only a backend can answer."""
+        match step:
+            case CallGuard():
+                try:
+                    step.on(self._session).send(None)
+                except StopIteration as ended:
+                    return ended.value
+                raise AssertionError("the guard in memory never waits")
+            case Pause() | Poll() | MarkAccepted() | AwaitCommit() | MarkIdle():
+                return None
+            case Drain() | Answer() | StartStream() | SendChunk() | EndStream():
+                return None
+            case _:
+                raise TypeError(f"This dry run has no answer to {step!r}.")
