@@ -19,10 +19,11 @@ from ap_resume_shim.core.dialect import (
     Started,
 )
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
+from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.reframer import Ended, EventReframer, Reframer
 from ap_resume_shim.core.steps import Ask, Entry, Pause, ReadLedger, ReadUntilIdle, Steps
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.loading import load_profile
@@ -33,8 +34,10 @@ __all__ = [
     "Continue",
     "Decision",
     "Dialect",
+    "Emitter",
     "Ended",
     "Entry",
+    "EventReframer",
     "Fingerprint",
     "Found",
     "Interrupt",

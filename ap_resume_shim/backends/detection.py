@@ -16,10 +16,10 @@ from ap_resume_shim.core.dialect import Fingerprint, plain_path
 from ap_resume_shim.core.dialect_helpers import read_redirect, read_refusal
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.json_pointer import MISSING, point
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Ask, Steps
 from ap_resume_shim.profiles.schema import ANOTHER_KIND
-from ap_resume_shim.profiles.template import MISSING, point
 
 NATIVE = "native"
 """The backend answers the resume routes itself: nothing is left to do but to pass requests on."""

@@ -16,7 +16,7 @@ from ap_resume_shim.core.errors import ResumeError, UpstreamError
 from ap_resume_shim.core.http import Headers, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
-from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.reframer import Ended, Reframer, Relay
 from ap_resume_shim.core.steps import Entry, Steps
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
@@ -108,7 +108,7 @@ class Started(Generic[C]):
 ResponseKind = Literal["run", "result", "events"]
 """What the answer to the request that resumes is: the run, which goes on; its result, when it has ended; its events."""
 
-NATIVE: Mapping[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
+DEFAULT_KINDS: Mapping[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 """A backend that has all three modes. What differs is derived by the flow."""
 
 Note = tuple[str, Entry]
@@ -176,7 +176,7 @@ class Dialect(Generic[C]):
     """How `auto` tells such a server from others: by any of these."""
     specificity: int = 0
     """Which backend `auto` takes where a server matches several: the one with the highest."""
-    response_kinds: Mapping[Mode, ResponseKind] = NATIVE
+    response_kinds: Mapping[Mode, ResponseKind] = DEFAULT_KINDS
     """What the answer to the request that resumes is, in each mode of the client, unless `Found` says otherwise."""
     options: Mapping[str, str] = {}
     """What `__init__` takes, all of it text with a default: name, and what it is, for a person."""
@@ -308,7 +308,7 @@ class Dialect(Generic[C]):
 
     def reframer(self, resume: Resume, started: Started[C]) -> Reframer:
         """How the backend's stream becomes the client's."""
-        return sse.Relay()
+        return Relay()
 
     def watch(self, method: str, path: str) -> Observer | None:
         """Who looks on at a client's own request, for the ledger; None for those that tell nothing."""

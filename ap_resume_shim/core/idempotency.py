@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ap_resume_shim.core.errors import InvalidRequest
+from ap_resume_shim.core.json_values import HEX32
 
 CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token")
 """Header fields that tell callers apart, unless the operator names others."""
 
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(r"[!#-~]+")
-_UUID = re.compile("[0-9a-f]{32}")
 _MAX = 255
 
 
@@ -53,7 +53,7 @@ def one_spelling(thread_id: str) -> str:
     """
     text = thread_id.lower().replace("urn:", "").replace("uuid:", "")
     digits = text.strip("{}").replace("-", "")
-    return digits if _UUID.fullmatch(digits) else thread_id
+    return digits if HEX32.fullmatch(digits) else thread_id
 
 
 def digest(*parts: str) -> str:

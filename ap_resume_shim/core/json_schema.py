@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.json_pointer import MISSING, point
+from ap_resume_shim.core.json_values import equal
 
 MAX_DEPTH = 100
 MAX_CHECKS = 20_000
@@ -79,13 +81,8 @@ class _Checker:
         """The schema that a local JSON pointer names; True, which allows everything, for any other reference."""
         if not isinstance(ref, str) or (ref != "#" and not ref.startswith("#/")):
             return True
-        place = self._root
-        for part in ref[1:].split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
-            if not isinstance(place, dict) or key not in place:
-                return True
-            place = place[key]
-        return place
+        found = point(self._root, ref[1:])
+        return True if found is MISSING else found
 
     def _type(self, schema: dict[str, Any], value: Any, path: str) -> Iterator[Violation]:
         given = schema.get("type")
@@ -99,7 +96,7 @@ class _Checker:
     @staticmethod
     def _listed(schema: dict[str, Any], value: Any, path: str) -> Iterator[Violation]:
         listed = [schema["const"]] if "const" in schema else schema.get("enum")
-        if isinstance(listed, list) and not any(_equal(item, value) for item in listed):
+        if isinstance(listed, list) and not any(equal(item, value) for item in listed):
             yield Violation(path, f"has to be one of {strictjson.dumps(listed).decode()[:200]}")
 
     def _properties(self, schema: dict[str, Any], value: dict[str, Any], path: str, depth: int) -> Iterator[Violation]:
@@ -143,15 +140,6 @@ def _below(path: str, key: str | int) -> str:
 def _shape(value: Any) -> str:
     """`object`, `array` or `scalar`: no server converts one of the three to another."""
     return "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "scalar"
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """JSON's equality: 1 is 1.0 and is not true."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(item, other[key]) for key, item in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _is_number(value: Any) -> bool:

@@ -15,7 +15,7 @@ from ap_resume_shim.core.errors import NotFound, ResumeError
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.protocol import Mode, Run, RunStatus, wait_response
-from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.reframer import Ended, WithRunId
 from ap_resume_shim.core.run_outcome import RunReference, RunStream, RunTracker, name, open_join, track_run
 from ap_resume_shim.core.steps import (
     Answer,
@@ -99,7 +99,7 @@ def _stream(case: Case[C], run: RunTracker[C]) -> Flow:
 
 def _relay(case: Case[C], started: Started[C], head: bytes, *more: tuple[str, str]) -> Flow:
     """Pass on the backend's stream, of which `head` was read, in the client's events."""
-    reframer = sse.WithRunId(case.dialect.reframer(case.resume, started), started.run_id)
+    reframer = WithRunId(case.dialect.reframer(case.resume, started), started.run_id)
     yield from Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *more)))
 
 

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import C, Dialect, Found, Started
 from ap_resume_shim.core.errors import ResumeError, UpstreamUnrecognised
 from ap_resume_shim.core.http import Response
-from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.reframer import Ended, Relay, Wrapped
 from ap_resume_shim.core.steps import ClientGone, ReadUntilIdle, Steps
 
 
@@ -48,7 +47,7 @@ def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
             value = method(*args, **options)
             if isinstance(value, Generator):
                 return _steps(value)
-            if hasattr(value, "feed") and not isinstance(value, sse.Relay):
+            if hasattr(value, "feed") and not isinstance(value, Relay):
                 return _Reframing(value)
             return _checked(value)
 
@@ -75,12 +74,7 @@ def _steps(steps: Steps[Any]) -> Steps[Any]:
             thrown = failure
 
 
-class _Reframing:
-    """A `Reframer` in front of another."""
-
-    def __init__(self, inner: Reframer) -> None:
-        self._inner = inner
-
+class _Reframing(Wrapped):
     def feed(self, chunk: bytes) -> bytes:
         with _slips():
             return self._inner.feed(chunk)
@@ -88,14 +82,6 @@ class _Reframing:
     def finish(self) -> bytes:
         with _slips():
             return self._inner.finish()
-
-    @property
-    def between_events(self) -> bool:
-        return self._inner.between_events
-
-    @property
-    def over(self) -> bool:
-        return self._inner.over
 
     def ended(self) -> Ended:
         with _slips():

@@ -12,7 +12,6 @@ from typing import Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.core.reframer import Ended, Reframer
 
 MAX_EVENT = 16 * 1024 * 1024
 """Bytes of one unfinished event that are kept, at most."""
@@ -23,11 +22,12 @@ _LINE = re.compile(rb"\r\n|\r|\n")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One block of a stream: `raw` with its blank line, and what it says. `data` is None for a comment alone."""
+    """One block of a stream: `raw` with its blank line, and its fields. `data` is None for a comment alone."""
 
     raw: bytes
     name: str | None
     data: str | None
+    id: str | None = None
 
     @property
     def json(self) -> Any:
@@ -42,96 +42,22 @@ class Decoder:
     """Bytes in, in any split; complete events out. A half event at the end of a stream is dropped, as HTML says."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
+        """The bytes of the event that is not complete yet."""
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes; raises `UpstreamError` for an event without end."""
-        rest = self._rest + chunk
+        rest = self.rest + chunk
         events, start = [], 0
         # A CR at the very end may be half of a CRLF: wait for the next byte.
         whole = len(rest) - rest.endswith(b"\r")
-        for match in _END.finditer(rest, max(0, len(self._rest) - 3), whole):
+        for match in _END.finditer(rest, max(0, len(self.rest) - 3), whole):
             events.append(_event(rest[start : match.end()]))
             start = match.end()
-        self._rest = rest[start:]
-        if len(self._rest) > MAX_EVENT:
+        self.rest = rest[start:]
+        if len(self.rest) > MAX_EVENT:
             raise UpstreamError(f"The backend's stream holds an event of more than {MAX_EVENT} bytes.")
         return events
-
-
-class Relay:
-    """A `Reframer` that passes every byte on as it came."""
-
-    def __init__(self) -> None:
-        self._tail = b"\n\n"
-
-    def feed(self, chunk: bytes) -> bytes:
-        """The same bytes."""
-        self._tail = (self._tail + chunk)[-4:]
-        return chunk
-
-    def finish(self) -> bytes:
-        """Nothing is left."""
-        return b""
-
-    @property
-    def between_events(self) -> bool:
-        """Whether the last bytes are a blank line."""
-        return self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
-
-    @property
-    def over(self) -> bool:
-        """The stream ends by itself."""
-        return False
-
-    def ended(self) -> Ended:
-        """What passes is not looked into: the thread tells."""
-        return Ended()
-
-
-class WithRunId:
-    """A `Reframer` in front of another: the first event names the run, by the backend's `metadata` or by ours.
-
-    What is relayed is held back until its first event is complete, since only then it shows which of the two. What is
-    reframed has no `metadata`.
-    """
-
-    def __init__(self, inner: Reframer, run_id: str) -> None:
-        self._inner, self._metadata = inner, encode("metadata", {"run_id": run_id})
-        self._held: bytes | None = b""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """The same bytes, behind our own event where the backend has none."""
-        if self._held is None:
-            return self._inner.feed(chunk)
-        self._held += chunk
-        if not isinstance(self._inner, Relay):
-            return self._begin(named=False)
-        first = first_event(self._held)
-        return b"" if first is None else self._begin(named=first.name == "metadata")
-
-    def finish(self) -> bytes:
-        """What was held back, and what the other reframer has left."""
-        rest = b"" if self._held is None else self._begin(named=False)
-        return rest + self._inner.finish()
-
-    @property
-    def between_events(self) -> bool:
-        """As the other reframer says: what is held back has not been sent."""
-        return self._inner.between_events
-
-    @property
-    def over(self) -> bool:
-        """As the other reframer says."""
-        return self._inner.over
-
-    def ended(self) -> Ended:
-        """As the other reframer says."""
-        return self._inner.ended()
-
-    def _begin(self, *, named: bool) -> bytes:
-        held, self._held = self._held or b"", None
-        return (b"" if named else self._metadata) + self._inner.feed(held)
 
 
 def encode(name: str, value: Any) -> bytes:
@@ -145,7 +71,7 @@ def first_event(raw: bytes) -> Event | None:
 
 
 def _event(raw: bytes) -> Event:
-    name, data = None, []
+    name, data, id_ = None, [], None
     for line in _LINE.split(raw):
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
@@ -153,4 +79,6 @@ def _event(raw: bytes) -> Event:
             name = value.decode("utf-8", "replace")
         elif field == b"data":
             data.append(value.decode("utf-8", "replace"))
-    return Event(raw, name, "\n".join(data) if data else None)
+        elif field == b"id":
+            id_ = value.decode("utf-8", "replace")
+    return Event(raw, name, "\n".join(data) if data else None, id_)

@@ -11,6 +11,8 @@ import math
 import re
 from typing import Any, NoReturn
 
+from ap_resume_shim.core.json_values import depth
+
 _MAY_BE_HALF = re.compile(r"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F])")
 """An escape of half a surrogate pair without the other half, or what looks like one: most texts hold neither."""
 
@@ -74,15 +76,6 @@ def dumps(value: Any) -> bytes:
 
 def _write(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def depth(value: Any) -> int:
-    """How deep arrays and objects are nested: 0 for a scalar. Walks level by level, so depth costs no stack."""
-    levels, level = 0, [value]
-    while level := [inner for inner in level if isinstance(inner, (dict, list))]:
-        levels += 1
-        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
-    return levels
 
 
 _TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."

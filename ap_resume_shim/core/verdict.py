@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Set
 from datetime import datetime
 from typing import Any
@@ -19,10 +18,11 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
 )
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_values import HEX32, UUID
 from ap_resume_shim.core.protocol import Resume
 
 _NOTHING = object()
-_GENERATED = tuple(map(re.compile, ("[0-9a-f]{32}", "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")))
+_GENERATED = (HEX32, UUID)
 """Forms of ids that servers generate. Where a pending interrupt's id has one, every key of that form is an id."""
 
 

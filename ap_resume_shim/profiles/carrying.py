@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
 from ap_resume_shim.core.dialect import Answers, Found
 from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput
+from ap_resume_shim.core.json_values import SAFE, Carries, is_hex32
 from ap_resume_shim.profiles.schema import Profile, ResumeTable, Type
 
 
@@ -33,20 +33,9 @@ def check_carried(profile: Profile, verdict: Answers, found: Found[None]) -> Non
     value = placed(profile.resume, verdict, found)
     if value is not verdict.by_id:
         _check_whole(profile, value)
-    for part in _everything_in(verdict.values):
-        _check_part(profile, part)
-
-
-def _check_part(profile: Profile, part: Any) -> None:
     loses = profile.resume.loses
-    if "large_integers" in loses and isinstance(part, int) and abs(part) >= 2**53:
-        raise UnsupportedInput(
-            f"The {profile.name} backend does not carry the integer {str(part)[:40]} unchanged: send it as a string."
-        )
-    if "nul_characters" in loses and isinstance(part, str) and "\0" in part:
-        raise UnsupportedInput(
-            f"The {profile.name} backend does not carry the character U+0000 in a string: leave it out, or encode it."
-        )
+    integers, nul = SAFE if "large_integers" in loses else None, "nul_characters" not in loses
+    Carries(f"The {profile.name} backend", integers, nul=nul).check(verdict.values)
 
 
 def _check_whole(profile: Profile, value: Any) -> None:
@@ -56,7 +45,7 @@ def _check_whole(profile: Profile, value: Any) -> None:
             f"The {profile.name} backend does not carry the {_type_of(value)} of this answer unchanged: "
             f"send {_or(table.types)}."
         )
-    if table.reads_maps and isinstance(value, dict) and all(_looks_like_an_id(key) for key in value):
+    if table.reads_maps and isinstance(value, dict) and all(map(is_hex32, value)):
         raise UnsupportedInput(
             f"The {profile.name} backend takes an object that is empty, or keyed by interrupt ids, for something "
             "else than an answer: wrap it in an object."
@@ -76,21 +65,6 @@ def _type_of(value: Any) -> Type:
     return next(name for kind, name in kinds if isinstance(value, kind))
 
 
-def _everything_in(value: Any) -> Iterator[Any]:
-    """A value and all that is in it, keys too."""
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _everything_in(part)
-    else:
-        yield value
-
-
 def _or(types: list[Type]) -> str:
     named = [name for name in get_args(Type) if name in types]
     return " or ".join(f"an {name}" if name[0] in "ao" else "null" if name == "null" else f"a {name}" for name in named)
-
-
-def _looks_like_an_id(key: str) -> bool:
-    return len(key) == 32 and all(char in "0123456789abcdef" for char in key)

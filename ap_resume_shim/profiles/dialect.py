@@ -8,6 +8,7 @@ from typing import Any
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import (
+    DEFAULT_KINDS,
     Continue,
     Decision,
     Dialect,
@@ -26,13 +27,15 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.json_pointer import MISSING, parts, place, point
+from ap_resume_shim.core.json_values import equal
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.reframer import Ended, Reframer, Relay
 from ap_resume_shim.profiles.carrying import check_carried, check_one_is_meant, placed
 from ap_resume_shim.profiles.lookup import ThreadReader, client_names, with_headers
 from ap_resume_shim.profiles.schema import Profile, answer_pointer
 from ap_resume_shim.profiles.stream import ProfileStream
-from ap_resume_shim.profiles.template import MISSING, equal, fill, fill_path, names_in, parts, place, point
+from ap_resume_shim.profiles.template import fill, fill_path, names_in
 from ap_resume_shim.profiles.values import moment, with_messages
 
 _INSTEAD: dict[Mode, tuple[Mode, ...]] = {
@@ -41,7 +44,6 @@ _INSTEAD: dict[Mode, tuple[Mode, ...]] = {
     Mode.STREAM: (Mode.BACKGROUND, Mode.WAIT),
 }
 """What a mode that a profile leaves out is made from, the better first."""
-_KINDS: dict[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 
 
 class ProfileDialect(Dialect[None]):
@@ -63,7 +65,7 @@ class ProfileDialect(Dialect[None]):
         given = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
         sources = {mode: next(m for m in (mode, *_INSTEAD[mode]) if given[m] is not None) for mode in Mode}
         self._lines = {mode: str(given[source]) for mode, source in sources.items()}
-        self.response_kinds = {mode: _KINDS[source] for mode, source in sources.items()}
+        self.response_kinds = {mode: DEFAULT_KINDS[source] for mode, source in sources.items()}
         self.starts_runs = not any("run_id" in names_in(line) for line in self._lines.values())
         self.name, self.family, self.thread_is = profile.name, profile.family, profile.thread_is
         self.limits = tuple(profile.limits)
@@ -213,7 +215,7 @@ class ProfileDialect(Dialect[None]):
     def reframer(self, resume: Resume, started: Started[None]) -> Reframer:
         """By the profile's `[stream]`; without one, every byte is passed on."""
         table = self.profile.stream
-        return sse.Relay() if table is None else ProfileStream(table, resume.body.stream_modes)
+        return Relay() if table is None else ProfileStream(table, resume.body.stream_modes)
 
     def delete(self, resume: Resume) -> Request | None:
         """The profile's `delete`."""

@@ -11,10 +11,12 @@ from ap_resume_shim.core.dialect_helpers import Rule, read_lookup
 from ap_resume_shim.core.errors import AgentNotFound, AmbiguousInterrupt, InvalidRequest, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_pointer import MISSING, parts, point
+from ap_resume_shim.core.json_values import equal
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask
 from ap_resume_shim.profiles.schema import AgentTable, LookupTable, PickTable, Profile, Scalar, every
-from ap_resume_shim.profiles.template import MISSING, equal, fill, fill_path, names_in, parts, point
+from ap_resume_shim.profiles.template import fill, fill_path, names_in
 from ap_resume_shim.profiles.values import moment, with_messages
 
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ap_resume_shim.core.dialect_helpers import RAISES
-from ap_resume_shim.profiles.template import names_in, parts
+from ap_resume_shim.core.json_pointer import parts
+from ap_resume_shim.profiles.template import names_in
 
 ANOTHER_KIND = (
     "A server of another kind is described by a profile, about twenty lines of TOML: "
@@ -71,10 +72,10 @@ def _regular_expression(text: str) -> str:
 Pointer = Annotated[str, AfterValidator(_pointer)]
 Pointers = Pointer | Annotated[list[Pointer], Field(min_length=1)]
 """A place, or several: the first where something else than null is."""
-ThreadLine = Annotated[str, _request_line("thread_id")]
-AgentLine = Annotated[str, _request_line("thread_id", "agent_id")]
-ResumeLine = Annotated[str, _request_line("thread_id", "agent_id", "run_id")]
-RunLine = Annotated[str, _request_line("thread_id", "run_id")]
+ThreadRequestLine = Annotated[str, _request_line("thread_id")]
+AgentRequestLine = Annotated[str, _request_line("thread_id", "agent_id")]
+ResumeRequestLine = Annotated[str, _request_line("thread_id", "agent_id", "run_id")]
+RunRequestLine = Annotated[str, _request_line("thread_id", "run_id")]
 RunPath = Annotated[str, AfterValidator(_run_path)]
 Scalar = str | int | float | bool
 """A value that answers are compared with; TOML has no null."""
@@ -114,7 +115,7 @@ class PickTable(Table):
 class AgentTable(Table):
     """A request on the agent that a client names."""
 
-    request: AgentLine
+    request: AgentRequestLine
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
 
 
@@ -157,11 +158,11 @@ class StatusTable(Table):
 class ResumeTable(Table):
     """The request that resumes, and where in its body the answer goes. Modes that are left out are derived."""
 
-    background: ResumeLine | None = None
+    background: ResumeRequestLine | None = None
     """Answered with the run, which goes on."""
-    wait: ResumeLine | None = None
+    wait: ResumeRequestLine | None = None
     """Answered when the run has ended."""
-    stream: ResumeLine | None = None
+    stream: ResumeRequestLine | None = None
     """Answered with the run's events, those of the Agent Protocol."""
     answer: Annotated[str, AfterValidator(answer_pointer)]
     json_: Annotated[dict[str, Any], Field(alias="json")] = {}
@@ -192,12 +193,12 @@ class RunTable(Table):
     active: list[Scalar] = ["pending", "running"]
     created_at: Pointer = "/created_at"
     updated_at: Pointer = "/updated_at"
-    read: RunLine | None = None
-    wait: RunLine | None = None
+    read: RunRequestLine | None = None
+    wait: RunRequestLine | None = None
     """Answered, as `[wait]` says, when the run has ended."""
     location: RunPath | None = None
-    cancel: RunLine | None = None
-    join: RunLine | None = None
+    cancel: RunRequestLine | None = None
+    join: RunRequestLine | None = None
     """Answered with the events of a run that goes on already."""
 
 
@@ -276,7 +277,7 @@ class Profile(Table):
     run: RunTable = RunTable()
     wait: WaitTable = WaitTable()
     stream: StreamTable | None = None
-    delete: ThreadLine | None = None
+    delete: ThreadRequestLine | None = None
     error: list[ErrorTable] = []
 
     @model_validator(mode="after")

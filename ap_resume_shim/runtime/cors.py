@@ -84,16 +84,16 @@ def _is_patch(scope: Scope) -> bool:
     return scope["method"] == "PATCH" or (b"access-control-request-method", b"PATCH") in scope["headers"]
 
 
-Fields = dict[str, str]
+HeaderMap = dict[str, str]
 
 
 @dataclass(slots=True)
 class _Policy:
     """What the backend said last to an origin."""
 
-    preflight: Fields | None = None
+    preflight: HeaderMap | None = None
     """In its answer to a preflight; empty where it refused. None: no preflight was seen."""
-    answer: Fields = field(default_factory=dict)
+    answer: HeaderMap = field(default_factory=dict)
     """In its answer to another request; one without a policy, such as the answer of a crash, does not count."""
 
 
@@ -184,15 +184,15 @@ def _is_preflight(scope: Scope) -> bool:
     )
 
 
-def _exposed(*parts: Fields) -> str:
+def _exposed(*parts: HeaderMap) -> str:
     """The names that a page may read: the backend's and ours."""
     theirs = (name.strip() for part in parts for name in part.get(_EXPOSE, "").split(","))
     return ", ".join({name.lower(): name for name in (*EXPOSED, *theirs) if name}.values())
 
 
-def _policy_in(headers: RawHeaders) -> Fields:
+def _policy_in(headers: RawHeaders) -> HeaderMap:
     """The fields of a policy, but for those that only preflights have; none where no origin is allowed."""
-    fields: Fields = {}
+    fields: HeaderMap = {}
     for raw, value in headers:
         name = raw.decode("latin-1").lower()
         if name == "vary" or (name.startswith("access-control-") and name not in _PREFLIGHT_ONLY):

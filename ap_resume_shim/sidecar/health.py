@@ -17,7 +17,7 @@ FRESH = 1.0
 PATIENCE = 2.0
 """Seconds that the backend and the guard's store have to answer."""
 
-Verdict = tuple[int, dict[str, Any]]
+HealthReport = tuple[int, dict[str, Any]]
 
 
 class Health:
@@ -35,7 +35,7 @@ class Health:
         prefix = prefix.rstrip("/")
         self._answers = {f"{prefix}/healthz": self._alive, f"{prefix}/readyz": self._ready}
         self._ask = ready
-        self._asking: asyncio.Task[Verdict] | None = None
+        self._asking: asyncio.Task[HealthReport] | None = None
         self._stale = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,10 +48,10 @@ class Health:
         else:
             await _reply(405, {"status": "unknown", "reason": "Ask with GET or HEAD."}, scope, send)
 
-    async def _alive(self) -> Verdict:
+    async def _alive(self) -> HealthReport:
         return 200, {"status": "ok"}
 
-    async def _ready(self) -> Verdict:
+    async def _ready(self) -> HealthReport:
         """One question at a time: whoever asks meanwhile, or soon after, is told its outcome."""
         if self.draining:
             return _unready("The sidecar is shutting down.")
@@ -60,7 +60,7 @@ class Health:
             self._asking = asyncio.create_task(self._find_out())
         return await asyncio.shield(self._asking)
 
-    async def _find_out(self) -> Verdict:
+    async def _find_out(self) -> HealthReport:
         try:
             async with asyncio.timeout(PATIENCE):
                 return 200, {"status": "ready", "backend": await self._ask()}
@@ -72,7 +72,7 @@ class Health:
             self._stale = asyncio.get_running_loop().time() + FRESH
 
 
-def _unready(reason: str) -> Verdict:
+def _unready(reason: str) -> HealthReport:
     return 503, {"status": "unready", "reason": reason}
 
 

@@ -14,6 +14,7 @@ from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Dialect, Found, Lookup
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_pointer import place
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import (
     Ask,
@@ -30,7 +31,6 @@ from ap_resume_shim.core.steps import (
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.lookup import about_the_thread
 from ap_resume_shim.profiles.schema import AgentTable, LookupTable
-from ap_resume_shim.profiles.template import place
 from ap_resume_shim.runtime.exchange import NOBODY, ask, peek
 from ap_resume_shim.tools.uncontested import Uncontested
 

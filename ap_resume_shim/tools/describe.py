@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ap_resume_shim.core.dialect import NATIVE, Dialect, ResponseKind
+from ap_resume_shim.core.dialect import DEFAULT_KINDS, Dialect, ResponseKind
 from ap_resume_shim.core.protocol import Mode
 
 MODES = {Mode.BACKGROUND: "background", Mode.WAIT: "wait", Mode.STREAM: "stream"}
@@ -47,7 +47,9 @@ class Description:
 def describe(dialect: Dialect[Any]) -> Description:
     """A backend, by its dialect."""
     modes = {
-        word: "native" if dialect.response_kinds[mode] == NATIVE[mode] else DERIVED[mode, dialect.response_kinds[mode]]
+        word: "native"
+        if dialect.response_kinds[mode] == DEFAULT_KINDS[mode]
+        else DERIVED[mode, dialect.response_kinds[mode]]
         for mode, word in MODES.items()
     }
     return Description(

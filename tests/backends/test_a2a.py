@@ -10,7 +10,8 @@ import pytest
 
 from ap_resume_shim.backends.a2a.bindings import CARD
 from ap_resume_shim.backends.a2a.dialect import A2A
-from ap_resume_shim.backends.a2a.stream import Reframed, Seen
+from ap_resume_shim.backends.a2a.observer import A2aObserver
+from ap_resume_shim.backends.a2a.stream import A2aStream
 from ap_resume_shim.backends.a2a.task import Task, message
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Answers, Found, Observer, Started
@@ -348,14 +349,16 @@ SENDS = {"jsonrpc": "2.0", "id": 1, "method": "message/send", "params": {}}
 
 
 def test_any_post_is_looked_at() -> None:
-    assert isinstance(A2A().watch("POST", "/anywhere"), Seen)
+    assert isinstance(A2A().watch("POST", "/anywhere"), A2aObserver)
     assert A2A().watch("GET", CARD) is None
 
 
 def test_the_ledger_notes_the_task_of_an_answer_once_and_at_once() -> None:
     whole = strictjson.dumps(rpc(old(task())))
-    assert notes(Seen(), SENDS, whole[:20], whole[20:]) == [(THREAD, Entry({"task": "t1"}))]
-    assert notes(Seen(), SENDS, whole + b"\n") == [(THREAD, Entry({"task": "t1"}))], "when it is known to be whole"
+    assert notes(A2aObserver(), SENDS, whole[:20], whole[20:]) == [(THREAD, Entry({"task": "t1"}))]
+    assert notes(A2aObserver(), SENDS, whole + b"\n") == [(THREAD, Entry({"task": "t1"}))], (
+        "when it is known to be whole"
+    )
 
 
 def test_the_ledger_notes_the_tasks_of_events() -> None:
@@ -366,7 +369,7 @@ def test_the_ledger_notes_the_tasks_of_events() -> None:
         {"kind": "message", "messageId": "m", "contextId": THREAD},
     ]
     chunks = [b"data: " + strictjson.dumps(rpc(one)) + b"\r\n\r\n" for one in told]
-    assert notes(Seen(), {**SENDS, "method": "message/stream"}, *chunks, stream=True) == [
+    assert notes(A2aObserver(), {**SENDS, "method": "message/stream"}, *chunks, stream=True) == [
         (THREAD, Entry({"task": "t1"})),
         (THREAD, Entry({"task": "t2"})),
     ]
@@ -374,12 +377,12 @@ def test_the_ledger_notes_the_tasks_of_events() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\xff", [1], {"method": "SendMessage"}, {"method": "tools/call"}])
 def test_the_ledger_looks_at_nothing_else(body: Any) -> None:
-    assert notes(Seen(), body, strictjson.dumps(rpc(old(task())))) == []
+    assert notes(A2aObserver(), body, strictjson.dumps(rpc(old(task())))) == []
 
 
 def test_an_answer_that_is_an_error_is_nothing_to_note() -> None:
-    assert notes(Seen(), SENDS, strictjson.dumps(failure(-32001, "Task not found"))) == []
-    assert notes(Seen(), SENDS, b"[1]") == []
+    assert notes(A2aObserver(), SENDS, strictjson.dumps(failure(-32001, "Task not found"))) == []
+    assert notes(A2aObserver(), SENDS, b"[1]") == []
 
 
 # The resume
@@ -713,10 +716,10 @@ def events(*told: Any, modes: tuple[Any, ...] = ("values", "messages", "updates"
     return [(event.name, event.json) for event in sse.Decoder().feed(got)]
 
 
-def stream(modes: tuple[Any, ...] = ("values",)) -> Reframed:
+def stream(modes: tuple[Any, ...] = ("values",)) -> A2aStream:
     before = task(history=[said("ROLE_USER", "go")])
     before["status"]["message"] = QUESTION
-    return Reframed(Emitter(modes), Task(before), said("ROLE_USER", "yes", "n1"))
+    return A2aStream(Emitter(modes), Task(before), said("ROLE_USER", "yes", "n1"))
 
 
 def status(state: str, **more: Any) -> dict[str, Any]:
@@ -798,8 +801,7 @@ def test_an_agent_that_raises_is_an_error_in_the_midst() -> None:
 
 def test_an_agent_that_raises_at_once_is_an_error_in_a_body_without_events() -> None:
     reframer = stream()
-    named = sse.encode("metadata", {"run_id": "t1"})
-    assert reframer.feed(named + body(failure(-32603, "boom"))) == named
+    assert reframer.feed(body(failure(-32603, "boom"))) == b""
     assert reframer.finish() == sse.encode("error", {"code": -32603, "message": "boom"})
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import NATIVE, Decision, Dialect, Found, Lookup, ResponseKind, Started
+from ap_resume_shim.core.dialect import DEFAULT_KINDS, Decision, Dialect, Found, Lookup, ResponseKind, Started
 from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.flow import resume_flow
@@ -64,7 +64,7 @@ class Plain(Dialect[None]):
     armed: bool = True
     forwards_extra: bool = True
     vocabulary: frozenset[str] = frozenset()
-    response_kinds: Mapping[Mode, ResponseKind] = field(default_factory=lambda: NATIVE)
+    response_kinds: Mapping[Mode, ResponseKind] = field(default_factory=lambda: DEFAULT_KINDS)
     accepts_at_head: bool = True
     commit: Literal["late", "with_answer"] = "with_answer"
     acceptance_unproven: bool = False

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
+from ap_resume_shim.core.json_values import depth
 from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, Run, RunResume, parse, wait_response
 from tests import draft
 from tests.core.test_strictjson import values
@@ -52,7 +53,7 @@ def test_every_json_value_is_an_answer_and_arrives_unchanged(value: Any) -> None
 
 def test_an_answer_may_be_nested_as_deep_as_a_body_may_be() -> None:
     raw = b'{"thread_id":"t","input":' + b"[" * 199 + b"]" * 199 + b"}"
-    assert strictjson.depth(parse(raw, Mode.WAIT, now=NOW).body.input) == 199
+    assert depth(parse(raw, Mode.WAIT, now=NOW).body.input) == 199
 
 
 def test_input_null_is_a_value_and_input_absent_is_none() -> None:

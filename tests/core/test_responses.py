@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core.dialect import NATIVE, Found, ResponseKind, Started
+from ap_resume_shim.core.dialect import DEFAULT_KINDS, Found, ResponseKind, Started
 from ap_resume_shim.core.errors import ThreadBusy, ThreadNotFound, UpstreamTimeout
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, Resume
-from ap_resume_shim.core.reframer import Ended
-from ap_resume_shim.core.sse import Relay
+from ap_resume_shim.core.reframer import Ended, Relay
 from tests.core.driving import (
     ASKS,
     ASKS_NEXT,
@@ -307,5 +306,5 @@ def test_a_run_without_an_address_or_a_way_to_read_it_is_answered_all_the_same()
 
 
 def test_the_plain_dialect_has_all_three_modes() -> None:
-    assert {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"} == NATIVE
+    assert {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"} == DEFAULT_KINDS
     assert NAMELESS.ok

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Decision, Found, Lookup, Started
 from ap_resume_shim.core.errors import ResumeError, ThreadNotFound, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
-from ap_resume_shim.core.reframer import Ended, Reframer
+from ap_resume_shim.core.reframer import Ended, Reframer, Relay
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import Ask, ReadUntilIdle, Steps
 from tests.core.driving import Plain
@@ -46,7 +45,7 @@ class Slips(Plain):
         return Reframes()
 
 
-class Reframes(sse.Relay):
+class Reframes(Relay):
     """A reframer that cannot read what it gets."""
 
 
@@ -119,7 +118,7 @@ def test_what_judges_a_log_by_its_bytes_may_slip_too() -> None:
 
 
 def test_a_reframer_slips_like_its_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(recognising(Slips()).reframer(RESUME, STARTED), sse.Relay), "what relays reads nothing"
+    assert isinstance(recognising(Slips()).reframer(RESUME, STARTED), Relay), "what relays reads nothing"
     monkeypatch.setattr(Slips, "reframer", lambda *_: Unreads())
     reframer = recognising(Slips()).reframer(RESUME, STARTED)
     for method in (lambda: reframer.feed(b""), reframer.finish, reframer.ended):

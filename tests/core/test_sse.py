@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.core.reframer import Ended
-from ap_resume_shim.core.sse import Decoder, Event, Relay, encode, first_event
+from ap_resume_shim.core.sse import Decoder, Event, encode, first_event
 
 line_ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
 texts = st.text(st.sampled_from("ab :é名\u2028\u2029\x85\x0b🎉"), max_size=6)
@@ -56,9 +55,9 @@ def test_what_is_encoded_is_decoded(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_block_tells_its_name_and_its_lines_of_data(end: str) -> None:
+def test_a_block_tells_its_name_its_id_and_its_lines_of_data(end: str) -> None:
     raw = end.join(["event: values", "id: 7", 'data: {"a":', "data:1}", ": why", "", ""]).encode()
-    assert decode(raw) == [Event(raw, "values", '{"a":\n1}')]
+    assert decode(raw) == [Event(raw, "values", '{"a":\n1}', "7")]
 
 
 def test_an_event_that_ends_with_carriage_returns_is_complete_with_the_next_byte() -> None:
@@ -131,63 +130,3 @@ def test_the_first_event_is_the_first_that_says_something() -> None:
 @pytest.mark.parametrize("raw", [b"", b": heartbeat\n\n", b"data: {}\n"])
 def test_there_may_be_no_first_event_yet(raw: bytes) -> None:
     assert first_event(raw) is None
-
-
-@given(streams, st.sets(st.integers(0, 200)))
-def test_a_relay_passes_every_byte_on(stream: bytes, cuts: set[int]) -> None:
-    relay = Relay()
-    assert b"".join(relay.feed(chunk) for chunk in split(stream, cuts)) + relay.finish() == stream
-
-
-@pytest.mark.parametrize(
-    ("chunks", "between"),
-    [
-        ([], True),
-        ([b"data: 1\n"], False),
-        ([b"data: 1\n\n"], True),
-        ([b"data: 1\n", b"\n"], True),
-        ([b"data: 1\r\n\r"], False),
-        ([b"data: 1\r\n", b"\r", b"\n"], True),
-        ([b"data: 1\r\r"], True),
-        ([b"data: 1\n\n", b""], True),
-        ([b"data: 1\n\n", b"d"], False),
-    ],
-)
-def test_a_comment_fits_between_events_only(chunks: list[bytes], between: bool) -> None:
-    relay = Relay()
-    for chunk in chunks:
-        relay.feed(chunk)
-    assert relay.between_events is between
-
-
-@given(streams.filter(lambda stream: b"data" in stream), st.integers(0, 200))
-def test_a_comment_between_events_changes_none_of_them(stream: bytes, cut: int) -> None:
-    relay = Relay()
-    start, rest = split(stream, {cut})
-    relay.feed(start)
-    if relay.between_events:
-        end = b": end\n\n"  # an event that ends with CR is complete with the next byte
-        assert said(start, b": keep-alive\n\n", rest, end) == said(stream, end)
-
-
-class Reframes:
-    """A reframer of another protocol: what it makes is the draft's, but for the run's name."""
-
-    between_events = True
-    over = True
-
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk.upper()
-
-    def finish(self) -> bytes:
-        return b"end"
-
-    def ended(self) -> Ended:
-        return Ended("values")
-
-
-def test_a_stream_of_another_protocol_is_named_at_once_and_holds_nothing_back() -> None:
-    named = sse.WithRunId(Reframes(), "r1")
-    assert named.feed(b"half a rec") == b'event: metadata\ndata: {"run_id":"r1"}\n\nHALF A REC'
-    assert named.feed(b"ord") == b"ORD"
-    assert (named.finish(), named.between_events, named.over, named.ended()) == (b"end", True, True, Ended("values"))

@@ -74,11 +74,6 @@ def test_the_extremes_that_everybody_reads_are_let_through(raw: bytes) -> None:
     assert strictjson.dumps(strictjson.loads(raw)).replace(b"e+", b"e") == raw
 
 
-@pytest.mark.parametrize(("value", "levels"), [(1, 0), ("[[", 0), ([], 1), ({}, 1), ([[], {"a": [1]}], 3)])
-def test_depth_counts_levels_of_arrays_and_objects(value: Any, levels: int) -> None:
-    assert strictjson.depth(value) == levels
-
-
 def test_writing_refuses_nan_rather_than_writing_what_is_no_json() -> None:
     with pytest.raises(ValueError):
         strictjson.dumps(float("nan"))

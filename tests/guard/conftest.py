@@ -25,6 +25,15 @@ def store() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture
+async def client(store: RedisServer, anyio_backend: str) -> AsyncIterator[Redis]:
+    """A client of the store, which is empty."""
+    client = Redis.from_url(store.url, decode_responses=True)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
 class Clock:
     """Seconds, as the test says."""
 

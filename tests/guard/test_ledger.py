@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -116,15 +115,6 @@ class TestInMemory:
             held = [written for page in ledger._pages.values() for written in page.entries]
             assert ledger._bytes == sum(map(len, held)) <= 1000
         assert await ledger.recall("thread 19") == [f"{199:090}"]
-
-
-@pytest.fixture
-async def client(store: RedisServer, anyio_backend: str) -> AsyncIterator[Redis]:
-    """Somebody who looks into the store."""
-    client = Redis.from_url(store.url, decode_responses=True)
-    await client.flushdb()
-    yield client
-    await client.aclose()
 
 
 class TestInRedis:

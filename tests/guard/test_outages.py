@@ -27,14 +27,6 @@ HOUR, LEASE = 3600.0, 30.0
 
 
 @pytest.fixture
-async def client(store: RedisServer, anyio_backend: str) -> AsyncIterator[Redis]:
-    client = Redis.from_url(store.url, decode_responses=True)
-    await client.flushdb()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 async def guards(store: RedisServer, client: Redis) -> AsyncIterator[list[RedisGuard]]:
     """Two processes' guards."""
     guards = [RedisGuard(store.url, lease=LEASE, duplicate_window=60) for _ in range(2)]

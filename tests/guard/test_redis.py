@@ -26,15 +26,6 @@ HOLD, ANSWER = "ap_resume_shim:2:{t}:hold", "ap_resume_shim:2:{t}:k"
 
 
 @pytest.fixture
-async def client(store: RedisServer, anyio_backend: str) -> AsyncIterator[Redis]:
-    """Somebody who looks into the store."""
-    client = Redis.from_url(store.url, decode_responses=True)
-    await client.flushdb()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 async def guard(store: RedisServer, anyio_backend: str) -> AsyncIterator[RedisGuard]:
     guard = RedisGuard(store.url, clock=Clock())
     yield guard

@@ -15,7 +15,7 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
-from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.reframer import Ended, Relay
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.loading import load_profile
 from tests.core.driving import NOW, USUAL, follow
@@ -435,7 +435,7 @@ def test_a_result_of_another_type_is_not_guessed() -> None:
 
 
 def test_its_stream_is_relayed() -> None:
-    assert isinstance(profile().reframer(resume(), Started("r")), sse.Relay)
+    assert isinstance(profile().reframer(resume(), Started("r")), Relay)
 
 
 # A stream with events of other names

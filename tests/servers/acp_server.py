@@ -13,17 +13,7 @@ from pathlib import Path
 sys.path.remove(str(Path(__file__).parent))  # its modules could shadow packages
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.servers.launch import options
-
-
-def main() -> None:
-    given = options(__doc__)
-    if given.install:
-        return
-    from tests.servers.apps.families import acp, witness
-
-    witness.serve(acp.app, given.port)
-
+from tests.servers.launch import serve_app
 
 if __name__ == "__main__":
-    main()
+    serve_app(__doc__, "families.acp")

@@ -15,18 +15,7 @@ from pathlib import Path
 sys.path.pop(0)  # the scripts beside this one, some of which have names of packages
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.servers.launch import options
-
-
-def main() -> None:
-    given = options(__doc__)
-    if given.install:
-        return
-    from tests.servers.apps.families.ag_ui_langgraph import app
-    from tests.servers.apps.families.witness import serve
-
-    serve(app, given.port)
-
+from tests.servers.launch import serve_app
 
 if __name__ == "__main__":
-    main()
+    serve_app(__doc__, "families.ag_ui_langgraph")

@@ -13,18 +13,7 @@ from pathlib import Path
 sys.path.pop(0)  # this folder, whose files have names of packages
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.servers.launch import options
-
-
-def main() -> None:
-    given = options(__doc__)
-    if given.install:
-        return
-    from tests.servers.apps.families.witness import serve
-    from tests.servers.apps.replay.agntcy import app
-
-    serve(app, given.port)
-
+from tests.servers.launch import serve_app
 
 if __name__ == "__main__":
-    main()
+    serve_app(__doc__, "replay.agntcy")

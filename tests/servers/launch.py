@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,6 +57,15 @@ def become(program: str | Path, *arguments: str, workdir: Path, **variables: str
 def beside_python(program: str) -> Path:
     """A console script of the environment that runs this very script."""
     return Path(sys.executable).parent / program
+
+
+def serve_app(description: str | None, module: str) -> None:
+    """Serve the `app` of a module below `tests.servers.apps`, with the witness in front of it."""
+    given = options(description)
+    if given.install:
+        return
+    serve = import_module("tests.servers.apps.families.witness").serve
+    serve(import_module(f"tests.servers.apps.{module}").app, given.port)
 
 
 def langgraph_dev(description: str | None) -> None:

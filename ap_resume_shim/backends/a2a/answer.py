@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ap_resume_shim.backends.a2a import bindings as wire
-from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UnsupportedInput
+from ap_resume_shim.core.json_values import DOUBLE, depth, integers_in
 from ap_resume_shim.core.protocol import Resume
 
 _DEPTH = 30
 """Levels of a value. Protocol Buffers nest 100 messages, of which an object takes three, and a task has some itself."""
-_EXACT = range(-(2**53), 2**53 + 1)
-"""Integers that a double has room for."""
 
 
 def said(resume: Resume, value: Any) -> list[Any]:
@@ -33,20 +31,11 @@ def check(value: Any, agent: wire.Agent) -> None:
     old = isinstance(agent.binding, wire.OldRpc)
     if old and not isinstance(value, str | dict):
         raise UnsupportedInput("A2A 0.3 carries text and objects alone: wrap the answer in an object.")
-    if agent.doubles and strictjson.depth(value) > _DEPTH:
+    if agent.doubles and depth(value) > _DEPTH:
         raise UnsupportedInput(f"A2A carries values of up to {_DEPTH} levels: send one that is flatter, or text.")
-    level = [value]
-    while level:
-        for item in level:
-            if isinstance(item, int) and not isinstance(item, bool) and (agent.doubles or item not in _EXACT):
-                raise UnsupportedInput(
-                    f"A2A knows numbers as doubles alone: the agent would hear {str(item)[:40]} as another number. "
-                    "Send it as text, or with a fraction."
-                )
-        level = [inner for outer in level for inner in _inside(outer)]
-
-
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+    for integer in integers_in(value):
+        if agent.doubles or integer not in DOUBLE:
+            raise UnsupportedInput(
+                f"A2A knows numbers as doubles alone: the agent would hear {str(integer)[:40]} as another number. "
+                "Send it as text, or with a fraction."
+            )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.dialect import NATIVE, ResponseKind
+from ap_resume_shim.core.dialect import DEFAULT_KINDS, ResponseKind
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import ResumeError, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response, segment
@@ -243,7 +243,7 @@ class Agent:
     def response_kinds(self) -> Mapping[Mode, ResponseKind]:
         """What it answers. REST's wait tells an agent that failed by a status of 500, so that it is not used."""
         stream: ResponseKind = "events" if self.streams else "run"
-        return {**NATIVE, Mode.WAIT: stream if isinstance(self.binding, Rest) else "result", Mode.STREAM: stream}
+        return {**DEFAULT_KINDS, Mode.WAIT: stream if isinstance(self.binding, Rest) else "result", Mode.STREAM: stream}
 
 
 def read_card(response: Response, wanted: str | None, path: str | None) -> Agent:

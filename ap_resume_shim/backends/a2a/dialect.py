@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from ap_resume_shim.backends.a2a import bindings as wire
 from ap_resume_shim.backends.a2a.answer import check, said
-from ap_resume_shim.backends.a2a.stream import Reframed, Seen
+from ap_resume_shim.backends.a2a.observer import A2aObserver
+from ap_resume_shim.backends.a2a.stream import A2aStream
 from ap_resume_shim.backends.a2a.task import Json, Task, newest
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import (
@@ -215,11 +216,11 @@ class A2A(Dialect[A2AContext]):
     def reframer(self, resume: Resume, started: Started[A2AContext]) -> Reframer:
         """Its events are of a task, which is known as it was before."""
         context = started.context
-        return Reframed(Emitter(resume.body.stream_modes), Task(context.task), context.message)
+        return A2aStream(Emitter(resume.body.stream_modes), Task(context.task), context.message)
 
     def watch(self, method: str, path: str) -> Observer | None:
         """Any POST may be JSON-RPC."""
-        return Seen() if method == "POST" else None
+        return A2aObserver() if method == "POST" else None
 
 
 def _listed(binding: wire.Binding, resume: Resume) -> Steps[tuple[list[Task], bool]]:

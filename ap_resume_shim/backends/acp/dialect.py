@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends.acp import messages as wire
-from ap_resume_shim.backends.acp.messages import AcpContext, Seen
-from ap_resume_shim.backends.acp.stream import Events
+from ap_resume_shim.backends.acp.messages import AcpContext
+from ap_resume_shim.backends.acp.observer import AcpObserver, seen_runs
+from ap_resume_shim.backends.acp.stream import AcpStream
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Fingerprint, Found, Lookup, Observer, Started
 from ap_resume_shim.core.dialect_helpers import error_text, quoting, read_lookup, read_refusal
@@ -30,12 +31,12 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
+from ap_resume_shim.core.json_values import is_uuid
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.steps import Ask, Entry, ReadLedger, Steps
 
 _MODES = {Mode.BACKGROUND: "async", Mode.WAIT: "sync", Mode.STREAM: "stream"}
-_UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}", re.IGNORECASE)
 
 
 class Acp(Dialect[AcpContext]):
@@ -64,7 +65,7 @@ class Acp(Dialect[AcpContext]):
 
     def thread_key(self, thread_id: str) -> str:
         """The server takes upper case and missing dashes for the same id."""
-        if not _UUID.fullmatch(thread_id):
+        if not is_uuid(thread_id):
             raise InvalidRequest("`thread_id` is not a UUID, which sessions and runs are named by.")
         return thread_id.replace("-", "").lower()
 
@@ -72,7 +73,7 @@ class Acp(Dialect[AcpContext]):
         """The run; or all runs of the session that were seen, and not seen to end."""
         wanted = resume.body.agent_id if agent else None
         entries = (yield from ReadLedger()) if self._by_session else [Entry({"run_id": resume.thread_id})]
-        seen = wire.seen_runs(entries)
+        seen = seen_runs(entries)
         paths = [wire.run_path(run_id) for run_id, over in seen.items() if not over]
         requests = [Request.get(path) for path in paths or [f"/sessions/{segment(resume.thread_id)}"]]
         if wanted is not None:
@@ -171,13 +172,13 @@ class Acp(Dialect[AcpContext]):
 
     def reframer(self, resume: Resume, started: Started[AcpContext]) -> Reframer:
         """Its events are of its own kind."""
-        return Events(Emitter(resume.body.stream_modes), started.agent_id or "")
+        return AcpStream(Emitter(resume.body.stream_modes), started.agent_id or "")
 
     def watch(self, method: str, path: str) -> Observer | None:
         """Who starts or resumes a run is told its id and its session's."""
         if not self._by_session or method != "POST" or not re.fullmatch("/runs(/[^/]+)?", path):
             return None
-        return Seen(resumed=path != "/runs")
+        return AcpObserver(resumed=path != "/runs")
 
 
 def _know_agent(answer: Response, wanted: str) -> None:

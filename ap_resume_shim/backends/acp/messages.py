@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Found, Note, ThreadStatus
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.dialect import Found, ThreadStatus
 from ap_resume_shim.core.errors import UnsupportedInput, UpstreamUnrecognised
-from ap_resume_shim.core.http import Headers, Response, segment
+from ap_resume_shim.core.http import segment
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_values import UUID
 from ap_resume_shim.core.reframer import Ended
-from ap_resume_shim.core.steps import Entry
 
 _STATUS: dict[str, ThreadStatus] = {
     "created": "busy",
@@ -24,8 +23,7 @@ _STATUS: dict[str, ThreadStatus] = {
     "failed": "error",
     "cancelled": "error",
 }
-_LARGEST = 4 * 1024 * 1024
-QUESTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}@.+")
+QUESTION_ID = re.compile(UUID.pattern + "@.+")
 """The id of a question: its run's, and the time of its message."""
 
 
@@ -139,59 +137,3 @@ def parts_of_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not all(set(block) == {"type", "text"} and block["type"] == "text" for block in blocks):
         raise UnsupportedInput("Of a message this backend takes texts alone: send another answer as `input`.")
     return [part(block["text"]) for block in blocks]
-
-
-# What passes
-
-
-class Seen:
-    """Looks on at a run that is started or resumed. What is noted: runs that may ask, and which of them are over."""
-
-    def __init__(self, *, resumed: bool) -> None:
-        self._known = resumed
-        """Whether the run has been noted."""
-        self._events: sse.Decoder | None = None
-        self._body = b""
-
-    def request(self, body: bytes) -> None:
-        """What counts is what the server makes of it."""
-
-    def head(self, status: int, headers: Headers) -> Iterable[Note]:
-        """Whether the answer is a stream."""
-        kind = next((value for name, value in headers if name.lower() == "content-type"), "")
-        self._events = sse.Decoder() if kind.startswith("text/event-stream") else None
-        return ()
-
-    def feed(self, chunk: bytes) -> Iterable[Note]:
-        """Events tell the run from the first on."""
-        if self._events is not None:
-            for event in self._events.feed(chunk):
-                yield from self._note(event.json.get("run") if isinstance(event.json, dict) else None)
-        elif len(self._body) < _LARGEST:
-            self._body += chunk
-
-    def end(self, *, complete: bool) -> Iterable[Note]:
-        """Other answers are the run."""
-        return self._note(Response(200, (), self._body).json)
-
-    def _note(self, run: Any) -> Iterator[Note]:
-        if not isinstance(run, dict) or not {"run_id", "session_id"} <= set(run):
-            return
-        over = _STATUS.get(run.get("status", "")) in ("idle", "error")
-        if over and self._known:
-            yield str(run["session_id"]), Entry({"run_id": run["run_id"], "over": True})
-        elif not over and not self._known:
-            self._known = True
-            yield str(run["session_id"]), Entry({"run_id": run["run_id"]})
-
-
-def seen_runs(entries: Iterable[Entry]) -> dict[str, bool]:
-    """Whether each run that was seen is over, the newest first; entries that cannot be read are skipped."""
-    over: dict[str, bool] = {}
-    for entry in entries:
-        match entry.facts:
-            case {"run_id": str(run_id), "over": bool(ended)}:
-                over.setdefault(run_id, ended)
-            case {"run_id": str(run_id)}:
-                over.setdefault(run_id, False)
-    return over

@@ -10,19 +10,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ap_resume_shim.backends.adk.session import CONFIRMATION, CREDENTIAL, Question
+from ap_resume_shim.backends.adk.session import CONFIRMATION, CREDENTIAL, AdkQuestion
 from ap_resume_shim.core.errors import UnsupportedInput
 from ap_resume_shim.core.json_schema import Strictness
+from ap_resume_shim.core.json_values import DOUBLE
 from ap_resume_shim.core.typed_answers import check_answer
 
-_EXACT = 2**53
-"""Up to here a float is an integer exactly."""
 _KINDS = ("integer", "number", "string", "boolean", "array", "object")
 _ENFORCED = Strictness(scalar_types=True, extra_properties=True)
 """ADK makes 1 of true, and drops keys that it does not know."""
 
 
-def response_of(question: Question, value: Any) -> dict[str, Any]:
+def response_of(question: AdkQuestion, value: Any) -> dict[str, Any]:
     """The response that carries an answer. Raises `UnsupportedInput` for what would not arrive unchanged."""
     if _wants_confirmation(question):
         return _confirmation(value)
@@ -33,7 +32,7 @@ def response_of(question: Question, value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"result": value}
 
 
-def _wants_confirmation(question: Question) -> bool:
+def _wants_confirmation(question: AdkQuestion) -> bool:
     """Of a tool, or of a workflow's node, which asks for it as input."""
     return question.name == CONFIRMATION or question.id.startswith("wf_tool_confirmation:")
 
@@ -59,7 +58,7 @@ def _credential(value: Any) -> dict[str, Any]:
     raise UnsupportedInput("The question is for a credential: answer with its `authConfig`, filled in.")
 
 
-def _workflow_input(question: Question, value: Any) -> dict[str, Any]:
+def _workflow_input(question: AdkQuestion, value: Any) -> dict[str, Any]:
     """One that does not fit is an error in the workflow, for that answer and all that follow it."""
     schema = question.arguments.get("response_schema")
     if isinstance(schema, dict):
@@ -98,5 +97,5 @@ def _check_floats(schema: dict[str, Any], value: Any) -> None:
     if isinstance(fields, dict) and isinstance(value, dict):
         parts = [(fields[name], item) for name, item in value.items()]
     for rule, item in parts:
-        if _type(rule) == {"type": ["number"]} and isinstance(item, int) and abs(item) > _EXACT:
+        if _type(rule) == {"type": ["number"]} and isinstance(item, int) and item not in DOUBLE:
             raise UnsupportedInput(f"ADK makes a float of {str(item)[:40]}, which is another number: send it as text.")

@@ -13,8 +13,8 @@ from typing import Any
 
 from ap_resume_shim.backends.adk.answer import response_of
 from ap_resume_shim.backends.adk.parallel import check_together
-from ap_resume_shim.backends.adk.session import Question, Session
-from ap_resume_shim.backends.adk.stream import Events
+from ap_resume_shim.backends.adk.session import AdkQuestion, Session
+from ap_resume_shim.backends.adk.stream import AdkStream
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Fingerprint, Found, Lookup, Started
 from ap_resume_shim.core.dialect_helpers import quoting, read_lookup, read_refusal
@@ -32,6 +32,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, Steps
 
 _USER_ID = "user_id"
@@ -46,7 +47,7 @@ class AdkContext:
     answering: tuple[str, ...] = ()
 
     @property
-    def left(self) -> dict[str, Question]:
+    def left(self) -> dict[str, AdkQuestion]:
         """The questions that stay open."""
         return {key: question for key, question in self.session.open.items() if question.id not in self.answering}
 
@@ -180,10 +181,10 @@ class Adk(Dialect[AdkContext]):
         """Known where the app is."""
         return Request("DELETE", self._path(str(resume.body.agent_id), resume))
 
-    def reframer(self, resume: Resume, started: Started[AdkContext]) -> Events:
+    def reframer(self, resume: Resume, started: Started[AdkContext]) -> Reframer:
         """Its events are those of the session."""
         context = started.context
-        return Events(Emitter(resume.body.stream_modes), context.session, context.left)
+        return AdkStream(Emitter(resume.body.stream_modes), context.session, context.left)
 
     def _path(self, app: str, resume: Resume) -> str:
         return f"/apps/{segment(app)}/users/{segment(self._user(resume))}/sessions/{segment(resume.thread_id)}"
@@ -228,7 +229,7 @@ def _found(app: str, session: Session) -> Found[AdkContext]:
     )
 
 
-def _questions(found: Found[AdkContext], verdict: Decision) -> list[Question]:
+def _questions(found: Found[AdkContext], verdict: Decision) -> list[AdkQuestion]:
     """Those that are answered."""
     answers = {} if isinstance(verdict, Continue) else verdict.by_id
     return [question for question in found.context.session.open.values() if question.id in answers]

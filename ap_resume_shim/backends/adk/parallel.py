@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ap_resume_shim.backends.adk.session import CONFIRMATION, Question, Session
+from ap_resume_shim.backends.adk.session import CONFIRMATION, AdkQuestion, Session
 from ap_resume_shim.core.errors import MultipleInterrupts
 
 
-def check_together(answered: Sequence[Question], session: Session) -> None:
+def check_together(answered: Sequence[AdkQuestion], session: Session) -> None:
     """Raise `MultipleInterrupts` for answers that one message cannot carry, or that must not come without others."""
     ids = {question.id for question in answered}
     runs = {question.invocation_id for question in answered}
@@ -27,7 +27,7 @@ def check_together(answered: Sequence[Question], session: Session) -> None:
         raise MultipleInterrupts(problem, [question.interrupt for question in session.open.values()])
 
 
-def _problem(answered: Sequence[Question], left: Sequence[Question], session: Session) -> str | None:
+def _problem(answered: Sequence[AdkQuestion], left: Sequence[AdkQuestion], session: Session) -> str | None:
     if any(question.of_workflow for question in answered):
         if not all(question.of_workflow for question in answered):
             return "These are questions of a workflow and of an agent in it: answer them one after the other."

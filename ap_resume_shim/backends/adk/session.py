@@ -13,7 +13,7 @@ from typing import Any
 from ap_resume_shim.core.dialect import ThreadStatus
 from ap_resume_shim.core.interrupt import Interrupt
 
-Event = dict[str, Any]
+SessionEvent = dict[str, Any]
 
 CONFIRMATION = "adk_request_confirmation"
 INPUT = "adk_request_input"
@@ -23,7 +23,7 @@ _STATE_CHANGE = "p-"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AdkQuestion:
     """A call of a function that runs long: its result is the answer."""
 
     call: dict[str, Any]
@@ -81,15 +81,15 @@ class Session:
         self.events = _without_rewound(told["events"])
         self.asked: Counter[str] = Counter()
         """How often each id was asked with."""
-        self.open: dict[str, Question] = {}
+        self.open: dict[str, AdkQuestion] = {}
         """Questions without an answer, by the ids of their calls."""
-        self.taken: dict[str, Question] = {}
+        self.taken: dict[str, AdkQuestion] = {}
         """Those that the user's newest message has answered."""
         self._message: list[dict[str, Any]] = []
         """The parts of that message."""
-        self._unused: dict[str, Question] = {}
+        self._unused: dict[str, AdkQuestion] = {}
         """Confirmations that were given, for calls that have no result since."""
-        self._newest: Event | None = None
+        self._newest: SessionEvent | None = None
         self.first_news: set[str] = set()
         """Calls to which the agent itself has put a result, as a function that runs long may at once."""
         self._groups: dict[str, set[str | None]] = {}
@@ -131,7 +131,7 @@ class Session:
         """The state, and what was said."""
         return values_of(self.state, self.events)
 
-    def _follow(self, event: Event) -> None:
+    def _follow(self, event: SessionEvent) -> None:
         if event.get("author") == "user" and not _parts(event):
             if str(event.get("invocationId")).startswith(_STATE_CHANGE):
                 return
@@ -153,7 +153,7 @@ class Session:
         self.open |= questions_of(event, self.asked)
         self._newest = event
 
-    def _note_results(self, event: Event) -> None:
+    def _note_results(self, event: SessionEvent) -> None:
         """Of the agent: first news of a function that runs long, under the id of its answer.
 
         An error with them is what a run that was aborted leaves behind, in place of answers that will not come.
@@ -164,7 +164,7 @@ class Session:
         if event.get("errorCode"):
             self.open = {key: question for key, question in self.open.items() if key not in ids}
 
-    def _note_end(self, event: Event) -> None:
+    def _note_end(self, event: SessionEvent) -> None:
         """An agent of a group that has ended is not run again: nothing of this run would hear an answer to it."""
         actions, run, author = event.get("actions") or {}, str(event.get("invocationId")), event.get("author")
         state = actions.get("agentState")
@@ -177,11 +177,11 @@ class Session:
                 if (question.invocation_id, question.author) != (run, author) or not self.in_group(question)
             }
 
-    def in_group(self, question: Question) -> bool:
+    def in_group(self, question: AdkQuestion) -> bool:
         """Whether an agent asks that stands in a sequence, or in parallel to others, in an app with resumability."""
         return bool(self._groups.get(question.invocation_id, set()) - {question.author})
 
-    def _ends_turn(self, event: Event) -> bool:
+    def _ends_turn(self, event: SessionEvent) -> bool:
         """Whether the agent waits for the user after this event."""
         if event.get("author") == "user":
             return False
@@ -198,36 +198,36 @@ def id_of(call_id: str, times: int) -> str:
     return call_id if times == 1 else f"{call_id}#{times}"
 
 
-def questions_of(event: Event, asked: Counter[str]) -> dict[str, Question]:
+def questions_of(event: SessionEvent, asked: Counter[str]) -> dict[str, AdkQuestion]:
     """What an event asks, by the ids of the calls; `asked` counts on."""
     found = {}
     for call in _calls(event):
         if call.get("id") and _runs_long(call, event):
             asked[call["id"]] += 1
-            found[call["id"]] = Question(
+            found[call["id"]] = AdkQuestion(
                 call, str(event.get("invocationId")), asked[call["id"]], event.get("branch"), event.get("author")
             )
     return found
 
 
-def _runs_long(call: dict[str, Any], event: Event) -> bool:
+def _runs_long(call: dict[str, Any], event: SessionEvent) -> bool:
     """Older sessions do not mark all of them (`extract_event_interrupt_ids`)."""
     return call["id"] in (event.get("longRunningToolIds") or ()) or call.get("name") in (INPUT, CREDENTIAL)
 
 
-def error_of(event: Event) -> dict[str, Any] | None:
+def error_of(event: SessionEvent) -> dict[str, Any] | None:
     """What an event says of a failure."""
     if not event.get("errorCode"):
         return None
     return {"code": event["errorCode"], "message": event.get("errorMessage")}
 
 
-def values_of(state: dict[str, Any], events: list[Event]) -> dict[str, Any]:
+def values_of(state: dict[str, Any], events: list[SessionEvent]) -> dict[str, Any]:
     """A state, and the messages of events."""
     return {**state, "messages": [message for event in events if (message := message_of(event))]}
 
 
-def message_of(event: Event) -> dict[str, Any] | None:
+def message_of(event: SessionEvent) -> dict[str, Any] | None:
     """What an event says to a person; not what the model thinks, and not calls and results."""
     text = "".join(part["text"] for part in _parts(event) if part.get("text") and not part.get("thought"))
     if not text:
@@ -236,19 +236,19 @@ def message_of(event: Event) -> dict[str, Any] | None:
     return {"role": role, "content": text, "id": event.get("id"), "name": event.get("author")}
 
 
-def _only_confirms(event: Event) -> bool:
+def _only_confirms(event: SessionEvent) -> bool:
     responses = _responses(event)
     return bool(responses) and all(response.get("name") == CONFIRMATION for response in responses)
 
 
-def _was_unreadable(event: Event) -> bool:
+def _was_unreadable(event: SessionEvent) -> bool:
     """Whether the answer had another shape than a confirmation has: it is in the session, but counts for nothing."""
     return event.get("errorCode") == "ValidationError" and "ToolConfirmation" in str(event.get("errorMessage"))
 
 
-def _without_rewound(events: list[Event]) -> list[Event]:
+def _without_rewound(events: list[SessionEvent]) -> list[SessionEvent]:
     """What a rewind has undone is over (`events/_rewind_events.py`)."""
-    kept: list[Event] = []
+    kept: list[SessionEvent] = []
     for event in events:
         target = (event.get("actions") or {}).get("rewindBeforeInvocationId")
         if target is None:
@@ -259,13 +259,13 @@ def _without_rewound(events: list[Event]) -> list[Event]:
     return kept
 
 
-def _parts(event: Event) -> list[dict[str, Any]]:
+def _parts(event: SessionEvent) -> list[dict[str, Any]]:
     return (event.get("content") or {}).get("parts") or []
 
 
-def _calls(event: Event) -> list[dict[str, Any]]:
+def _calls(event: SessionEvent) -> list[dict[str, Any]]:
     return [part["functionCall"] for part in _parts(event) if part.get("functionCall")]
 
 
-def _responses(event: Event) -> list[dict[str, Any]]:
+def _responses(event: SessionEvent) -> list[dict[str, Any]]:
     return [part["functionResponse"] for part in _parts(event) if part.get("functionResponse")]

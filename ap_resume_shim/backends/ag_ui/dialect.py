@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ap_resume_shim.backends.ag_ui import messages as wire
-from ap_resume_shim.backends.ag_ui.observer import SENT, SERVER, Thread, Watch
-from ap_resume_shim.backends.ag_ui.stream import Reframer
+from ap_resume_shim.backends.ag_ui.observer import SENT, SERVER, AgUiObserver, Thread
+from ap_resume_shim.backends.ag_ui.stream import AgUiStream
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import (
     Continue,
@@ -40,6 +40,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, ReadLedger, Steps
 
 _RULES = (
@@ -176,11 +177,11 @@ class AgUi(Dialect[Thread]):
 
     def reframer(self, resume: Resume, started: Started[Thread]) -> Reframer:
         """The draft's events."""
-        return Reframer(resume.body.stream_modes)
+        return AgUiStream(resume.body.stream_modes)
 
     def watch(self, method: str, path: str) -> Observer | None:
         """Whatever may be a run."""
-        return Watch(path) if method == "POST" and self._path in (None, path) else None
+        return AgUiObserver(path) if method == "POST" and self._path in (None, path) else None
 
 
 _REFUSALS: dict[str, tuple[type[ResumeError], str]] = {

@@ -14,6 +14,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import Strictness
+from ap_resume_shim.core.json_values import is_hex32
 from ap_resume_shim.core.typed_answers import check_answer
 
 Way = Literal["entries", "map", "command"]
@@ -27,7 +28,7 @@ QUESTION_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AgUiQuestion:
     """A question, as the ledger remembers it."""
 
     id: str | None
@@ -73,7 +74,7 @@ class Question:
         return Interrupt(self.id, self.value, self.schema, self.expires_at)
 
 
-def asked(customs: Iterable[Mapping[str, Any]], finished: Mapping[str, Any]) -> tuple[Question, ...]:
+def asked(customs: Iterable[Mapping[str, Any]], finished: Mapping[str, Any]) -> tuple[AgUiQuestion, ...]:
     """The questions at which a run stopped: those of its outcome, else those of its `on_interrupt` events."""
     outcome = finished.get("outcome")
     entries = outcome.get("interrupts") if isinstance(outcome, dict) else None
@@ -84,23 +85,23 @@ def asked(customs: Iterable[Mapping[str, Any]], finished: Mapping[str, Any]) -> 
     return _fitting(tuple(_of_entry(entry, schemas) for entry in entries if isinstance(entry, dict)))
 
 
-def _of_entry(entry: dict[str, Any], schemas: Mapping[str | None, Any]) -> Question:
+def _of_entry(entry: dict[str, Any], schemas: Mapping[str | None, Any]) -> AgUiQuestion:
     """LangGraph's adapter takes no entry of `resume` for several questions, nor null: its own ids carry both."""
     typed = _typed(entry)
     metadata = entry.get("metadata")
     about: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     own, framework = about.get("langgraph"), about.get("agent_framework")
-    if isinstance(own, dict) and _is_langgraph_id(entry.get("id")):
+    if isinstance(own, dict) and is_hex32(entry.get("id")):
         if typed["schema"] is None:
             typed["schema"] = schemas.get(entry["id"])
-        return Question(entry["id"], own.get("raw"), "map", **typed)
+        return AgUiQuestion(entry["id"], own.get("raw"), "map", **typed)
     value = {name: item for name, item in entry.items() if name != "id"}
     if not isinstance(framework, dict):
-        return Question(entry.get("id"), value, "entries", **typed)
+        return AgUiQuestion(entry.get("id"), value, "entries", **typed)
     # Read as JSON when the request comes, and once more unless the question takes text.
     texts = 1 if framework.get("response_type") == "str" else 2
     keeps_history = framework.get("type") != "function_approval_request"
-    return Question(entry.get("id"), value, "entries", texts, keeps_history, **typed)
+    return AgUiQuestion(entry.get("id"), value, "entries", texts, keeps_history, **typed)
 
 
 def _typed(entry: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _typed(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_custom(event: Mapping[str, Any]) -> Question:
+def _of_custom(event: Mapping[str, Any]) -> AgUiQuestion:
     """The event has no id of its own; the Python and the JavaScript adapter add LangGraph's interrupt as it was."""
     raw = event.get("rawEvent")
     if not isinstance(raw, dict):
@@ -120,9 +121,9 @@ def _of_custom(event: Mapping[str, Any]) -> Question:
     value = raw["value"] if "value" in raw else _parsed(event.get("value"))
     schema = raw.get("response_schema")
     schema = schema if isinstance(schema, dict) else None
-    if _is_langgraph_id(raw.get("id")):
-        return Question(raw["id"], value, "map", schema=schema)
-    return Question(None, value, "command", schema=schema)
+    if is_hex32(raw.get("id")):
+        return AgUiQuestion(raw["id"], value, "map", schema=schema)
+    return AgUiQuestion(None, value, "command", schema=schema)
 
 
 def _parsed(value: Any) -> Any:
@@ -135,7 +136,7 @@ def _parsed(value: Any) -> Any:
         return value
 
 
-def _fitting(questions: tuple[Question, ...]) -> tuple[Question, ...]:
+def _fitting(questions: tuple[AgUiQuestion, ...]) -> tuple[AgUiQuestion, ...]:
     """What questions say, as long as all of it has a place in the ledger."""
     if len(strictjson.dumps([(question.value, question.schema) for question in questions])) <= QUESTION_BYTES:
         return questions
@@ -161,12 +162,12 @@ def answers_of(body: Mapping[str, Any]) -> tuple[bool, list[str] | None]:
     props = body.get("forwardedProps") or body.get("forwarded_props")
     command = props.get("command") if isinstance(props, dict) else None
     answer = command.get("resume") if isinstance(command, dict) else None
-    if isinstance(answer, dict) and all(map(_is_langgraph_id, answer)):
+    if isinstance(answer, dict) and all(map(is_hex32, answer)):
         return True, list(answer)
     return answer is not None, None
 
 
-def check_answers(pending: tuple[Question, ...], by_id: Mapping[str | None, Any]) -> None:
+def check_answers(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, Any]) -> None:
     """Refuse what the adapter would not take, or not deliver unchanged."""
     if len(by_id) < len(pending) and any(question.way == "entries" for question in pending):
         raise MultipleInterrupts(
@@ -191,7 +192,7 @@ def _approves(answer: Any) -> bool:
     return isinstance(answer, dict) and answer.get("approved", answer.get("accepted")) is True
 
 
-def _check_answer(question: Question, answer: Any) -> None:
+def _check_answer(question: AgUiQuestion, answer: Any) -> None:
     if question.way == "command" and _is_no_bare_answer(answer):
         raise UnsupportedInput(
             "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
@@ -207,10 +208,10 @@ def _check_answer(question: Question, answer: Any) -> None:
 
 
 def _is_no_bare_answer(answer: Any) -> bool:
-    return answer is None or (isinstance(answer, dict) and all(map(_is_langgraph_id, answer)))
+    return answer is None or (isinstance(answer, dict) and all(map(is_hex32, answer)))
 
 
-def answer_fields(pending: tuple[Question, ...], by_id: Mapping[str | None, Any]) -> dict[str, Any]:
+def answer_fields(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, Any]) -> dict[str, Any]:
     """The fields of a run's request that carry the answers, beside others in `forwardedProps`."""
     answered = [question for question in pending if question.id in by_id]
     if answered[0].way == "entries":
@@ -224,7 +225,7 @@ NO_ANSWER: dict[str, Any] = {"forwardedProps": {"command": {"resume": {}}}}
 """Lets LangGraph go on with the answers that it has: the map of ids is empty."""
 
 
-def _entry(question: Question, answer: Any) -> dict[str, Any]:
+def _entry(question: AgUiQuestion, answer: Any) -> dict[str, Any]:
     return {"interruptId": question.id, "status": "resolved", "payload": _text(answer, question.texts)}
 
 
@@ -234,7 +235,3 @@ def _text(answer: Any, times: int) -> Any:
         for _ in range(times):
             answer = json.dumps(answer, ensure_ascii=False)
     return answer
-
-
-def _is_langgraph_id(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 32 and all(char in "0123456789abcdef" for char in value)

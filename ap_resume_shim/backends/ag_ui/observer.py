@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, TypeVar
 
-from ap_resume_shim.backends.ag_ui.messages import Question, answers_of, asked, error_of, refuses
+from ap_resume_shim.backends.ag_ui.messages import AgUiQuestion, answers_of, asked, error_of, refuses
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Note
 from ap_resume_shim.core.http import Headers
+from ap_resume_shim.core.observers import is_event_stream
 from ap_resume_shim.core.steps import Entry
 
 _T = TypeVar("_T")
@@ -32,7 +33,7 @@ _TELLING = ("RUN_", "on_interrupt", "STEP_FINISHED", "_SNAPSHOT")
 """One of these is in every event that tells something here; the others are not even decoded."""
 
 
-class Watch:
+class AgUiObserver:
     """One request to run an agent, and the stream that answers it."""
 
     def __init__(self, path: str) -> None:
@@ -57,8 +58,7 @@ class Watch:
 
     def head(self, status: int, headers: Headers) -> Iterable[Note]:
         """A resume is noted at once: until then the thread looks as if the question were pending."""
-        media = next((value for name, value in headers if name.lower() == "content-type"), "")
-        self._streams = bool(self._body) and status == 200 and media.startswith("text/event-stream")
+        self._streams = bool(self._body) and status == 200 and is_event_stream(headers)
         if self._streams and self._resumes:
             yield from self._begin()
 
@@ -82,7 +82,8 @@ class Watch:
             yield SERVER, Entry({"path": self._path})
 
     def _see(self, event: sse.Event) -> Iterator[Note]:
-        told = event.json if isinstance(event.json, dict) else {}
+        value = event.json
+        told = value if isinstance(value, dict) else {}
         match told.get("type"):
             case "RUN_STARTED":
                 self._named(told.get("threadId"), told.get("runId"))
@@ -169,8 +170,8 @@ class Thread:
     """Runs of which nothing says that they ended."""
     closing: set[str | None] = field(default_factory=set)
     """Runs that have ended, in streams that have not."""
-    pending: tuple[Question, ...] = ()
-    answered: tuple[Question, ...] = ()
+    pending: tuple[AgUiQuestion, ...] = ()
+    answered: tuple[AgUiQuestion, ...] = ()
     error: Any = None
     sent: dict[str, Any] = field(default_factory=dict)
     history: list[Any] | None = None
@@ -216,7 +217,7 @@ class Thread:
         asks = bool(self.pending or self.answered) and not self.busy
         return self.of_caller and (self.busy or self.ended) and (self.asked_caller or not asks)
 
-    def _end(self, facts: dict[str, Any], questions: tuple[Question, ...], contents: Any) -> None:
+    def _end(self, facts: dict[str, Any], questions: tuple[AgUiQuestion, ...], contents: Any) -> None:
         self.error = None
         self.past_ids |= {question.id for question in questions if question.id is not None}
         match facts["end"]:
@@ -231,7 +232,7 @@ class Thread:
             case _:
                 self._leave(facts)
 
-    def _ask(self, facts: dict[str, Any], questions: tuple[Question, ...]) -> None:
+    def _ask(self, facts: dict[str, Any], questions: tuple[AgUiQuestion, ...]) -> None:
         """LangGraph asks again on a run that answers nothing, also what was answered when its step failed."""
         known = {question.id for question in self.answered}
         if questions and not facts["resumed"] and known & {question.id for question in questions}:
@@ -252,19 +253,19 @@ class Thread:
         self.error = {"message": "The stream of the thread's last run broke off."}
 
 
-def _answers(facts: dict[str, Any], question: Question) -> bool:
+def _answers(facts: dict[str, Any], question: AgUiQuestion) -> bool:
     answers = facts.get("answers")
     return bool(facts["resumed"]) and (not isinstance(answers, list) or question.id in answers)
 
 
-def _questions(facts: dict[str, Any], contents: Any) -> tuple[Question, ...] | None:
+def _questions(facts: dict[str, Any], contents: Any) -> tuple[AgUiQuestion, ...] | None:
     """The questions at which a run ended; None where one of them cannot be read."""
     asked = facts.get("questions", [])
     values, schemas = (_content(contents, name, list) or [] for name in ("values", "schemas"))
     if not isinstance(asked, list):
         return None
     told = zip_longest(asked, values[: len(asked)], schemas[: len(asked)])
-    read = [Question.read(one, value, schema) for one, value, schema in told]
+    read = [AgUiQuestion.read(one, value, schema) for one, value, schema in told]
     questions = tuple(question for question in read if question is not None)
     return questions if len(questions) == len(read) else None
 

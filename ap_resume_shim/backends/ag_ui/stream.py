@@ -7,16 +7,15 @@ its tools give; `custom` is every other event as it came, but for RAW ones, in w
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
 from ap_resume_shim.backends.ag_ui import messages as wire
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.json_patch import patched
 from ap_resume_shim.core.protocol import StreamMode
-from ap_resume_shim.core.reframer import Ended
-from ap_resume_shim.profiles.template import parts
+from ap_resume_shim.core.reframer import Ended, EventReframer
 
 BROKE_OFF = {"code": "incomplete", "message": "The stream ended without telling how the run ended."}
 _RAW = '{"type":"RAW"'
@@ -24,40 +23,25 @@ _RAW = '{"type":"RAW"'
 _SILENT = ("RAW", "RUN_STARTED", "STEP_STARTED", "TEXT_MESSAGE_END", "TOOL_CALL_END")
 
 
-class Reframer:
+class AgUiStream(EventReframer):
     """Turns the stream of a run into the client's events."""
 
     def __init__(self, modes: Iterable[StreamMode]) -> None:
-        self._emit = Emitter(modes)
-        self._decoder = sse.Decoder()
+        super().__init__(Emitter(modes))
         self._said = Transcript()
         self._state: dict[str, Any] = {}
         self._result: Any = None
         self._gave: dict[str, Any] = {}
         self._customs: list[dict[str, Any]] = []
         self._error: Any = None
-        self._over = False
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Events that are complete, as the client's."""
-        return b"".join(self._reframe(event) for event in self._decoder.feed(chunk))
+        self._run_over = False
 
     def finish(self) -> bytes:
         """The stream is over; if its run had not ended, nobody knows how it did."""
-        if self._over:
+        if self._run_over:
             return b""
-        self._error, self._over = BROKE_OFF, True
+        self._error, self._run_over = BROKE_OFF, True
         return self._emit.error(BROKE_OFF)
-
-    @property
-    def between_events(self) -> bool:
-        """Only whole events are given."""
-        return True
-
-    @property
-    def over(self) -> bool:
-        """The stream ends by itself."""
-        return False
 
     def ended(self) -> Ended:
         """What the run has left, and its error."""
@@ -75,12 +59,10 @@ class Reframer:
         return b"" if self._state == before else self._emit.values(self._values())
 
     def _reframe(self, event: sse.Event) -> bytes:
-        if event.name == "metadata":  # the shim's own
-            return event.raw
-        if event.data is None or event.data.startswith(_RAW):
-            return b""
-        told = event.json
-        if not isinstance(told, dict) or told.get("type") in _SILENT:
+        return b"" if str(event.data).startswith(_RAW) else super()._reframe(event)
+
+    def _reframe_object(self, told: dict[str, Any]) -> bytes:
+        if told.get("type") in _SILENT:
             return b""
         match told.get("type"):
             case "STATE_SNAPSHOT":
@@ -99,7 +81,7 @@ class Reframer:
             case "RUN_FINISHED":
                 return self._finish(told)
             case "RUN_ERROR":
-                self._over = True
+                self._run_over = True
                 self._error = wire.error_of(told)
                 return self._emit.error(self._error)
         part = self._said.hear(told)
@@ -115,7 +97,7 @@ class Reframer:
         return self._become(told.get("snapshot"))
 
     def _finish(self, told: dict[str, Any]) -> bytes:
-        self._over = True
+        self._run_over = True
         self._result = told.get("result")
         questions = wire.asked(self._customs, told)
         end = self._emit.values(self._values())
@@ -182,59 +164,3 @@ class Transcript:
 
 def _as_it_came(event: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in event.items() if name != "rawEvent"}
-
-
-def patched(state: Any, delta: Any) -> Any:
-    """The state after a JSON Patch (RFC 6902); as it was, when the patch does not fit it."""
-    new = copy.deepcopy(state)
-    try:
-        for operation in delta:
-            new = _apply(new, operation)
-    except (KeyError, IndexError, TypeError, ValueError):
-        return state
-    return new
-
-
-def _apply(document: Any, operation: dict[str, Any]) -> Any:
-    match operation["op"]:
-        case "remove":
-            return _remove(document, operation["path"])[0]
-        case "move":
-            document, value = _remove(document, operation["from"])
-            return _put(document, operation["path"], value)
-        case "copy":
-            return _put(document, operation["path"], copy.deepcopy(_at(document, parts(operation["from"]))))
-        case "add":
-            return _put(document, operation["path"], operation["value"])
-        case "replace":
-            document, _ = _remove(document, operation["path"])
-            return _put(document, operation["path"], operation["value"])
-        case "test" if _at(document, parts(operation["path"])) == operation["value"]:
-            return document
-    raise ValueError(operation)
-
-
-def _at(document: Any, keys: list[str]) -> Any:
-    for key in keys:
-        document = document[int(key)] if isinstance(document, list) else document[key]
-    return document
-
-
-def _put(document: Any, path: str, value: Any) -> Any:
-    *way, last = parts(path) or [""]
-    if not path:
-        return value
-    place = _at(document, way)
-    if isinstance(place, list):
-        place.insert(len(place) if last == "-" else int(last), value)
-    else:
-        place[last] = value
-    return document
-
-
-def _remove(document: Any, path: str) -> tuple[Any, Any]:
-    if not path:
-        return None, document
-    *way, last = parts(path)
-    place = _at(document, way)
-    return document, place.pop(int(last)) if isinstance(place, list) else place.pop(last)

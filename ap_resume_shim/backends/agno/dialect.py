@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ap_resume_shim.backends.agno.questions import QUESTION_ID, Question, current_step, has_expired, questions_of
-from ap_resume_shim.backends.agno.stream import Events, plain_name, text_of
+from ap_resume_shim.backends.agno.questions import QUESTION_ID, AgnoQuestion, current_step, has_expired, questions_of
+from ap_resume_shim.backends.agno.stream import AgnoStream, plain_name, text_of
 from ap_resume_shim.core import sse, strictjson
 from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Fingerprint, Found, Lookup, Started
 from ap_resume_shim.core.dialect_helpers import Rule, quoting, read_lookup, read_refusal
@@ -28,6 +28,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, Steps
 
 _COMPONENTS = {"workflow_id": "workflows", "team_id": "teams", "agent_id": "agents"}
@@ -70,7 +71,7 @@ class Paused:
 
     place: Place
     run: dict[str, Any]
-    questions: tuple[Question, ...]
+    questions: tuple[AgnoQuestion, ...]
     expired: bool
     """Whether its question has come to its time: the server goes on as the step says, whatever the answer is."""
 
@@ -245,9 +246,9 @@ class Agno(Dialect[AgnoContext]):
         """The session, with all its runs."""
         return Request("DELETE", self._session(resume))
 
-    def reframer(self, resume: Resume, started: Started[AgnoContext]) -> Events:
+    def reframer(self, resume: Resume, started: Started[AgnoContext]) -> Reframer:
         """Its events are of its own kind."""
-        return Events(Emitter(resume.body.stream_modes), started.run_id, resume.now)
+        return AgnoStream(Emitter(resume.body.stream_modes), started.run_id, resume.now)
 
     def _session(self, resume: Resume, below: str = "", query: str = "") -> str:
         path = f"/sessions/{segment(resume.thread_id)}{below}"

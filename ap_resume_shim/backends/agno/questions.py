@@ -11,9 +11,10 @@ from typing import Any
 from ap_resume_shim.backends.agno.answer import TOOLS, Part, needs_of, write_step
 from ap_resume_shim.backends.agno.schema import of_step, of_tool
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_values import UUID
 from ap_resume_shim.core.typed_answers import check_answer
 
-QUESTION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+\.\d+)?")
+QUESTION_ID = re.compile(UUID.pattern + r"(:\d+\.\d+)?")
 """The id of a question: that of a tool's requirement, or of a step with its number and its retries."""
 _TOLD_OF_TOOLS = ("tool_name", "tool_args", "user_input_schema", "user_feedback_schema")
 _TOLD_OF_STEPS = (
@@ -28,7 +29,7 @@ _TOLD_OF_STEPS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AgnoQuestion:
     """A question of a run that is paused."""
 
     interrupt: Interrupt
@@ -48,7 +49,7 @@ class Question:
         return {**self.part, **self.write(self.part, value)}
 
 
-def questions_of(run: Mapping[str, Any], now: str) -> tuple[Question, ...]:
+def questions_of(run: Mapping[str, Any], now: str) -> tuple[AgnoQuestion, ...]:
     """What a run asks, as the run itself tells it, or the event of its pause."""
     if "step_requirements" not in run:
         return _of_tools(run.get("requirements"))
@@ -59,7 +60,7 @@ def questions_of(run: Mapping[str, Any], now: str) -> tuple[Question, ...]:
         return ()
     about = {"kind": _kind_of_step(step), **_shown(step, _TOLD_OF_STEPS)}
     asked = f"{step['step_id']}:{len(run['step_requirements'])}.{step.get('retry_count') or 0}"
-    return (Question(Interrupt(asked, about, of_step(step), step.get("timeout_at")), step, write_step),)
+    return (AgnoQuestion(Interrupt(asked, about, of_step(step), step.get("timeout_at")), step, write_step),)
 
 
 def current_step(run: Mapping[str, Any]) -> Part:
@@ -74,7 +75,7 @@ def has_expired(step: Part, now: str) -> bool:
     return until is not None and datetime.fromisoformat(until) <= datetime.fromisoformat(now)
 
 
-def _of_tools(requirements: Iterable[Part] | None) -> tuple[Question, ...]:
+def _of_tools(requirements: Iterable[Part] | None) -> tuple[AgnoQuestion, ...]:
     """By the ids of the requirements: those of tool calls come from the model, and may repeat."""
     asked = []
     for requirement in requirements or []:
@@ -82,7 +83,9 @@ def _of_tools(requirements: Iterable[Part] | None) -> tuple[Question, ...]:
         kind = _kind_of_tool(tool)
         if kind is not None:
             about = {"kind": kind, **_shown(tool, _TOLD_OF_TOOLS), **_shown(requirement, ("member_agent_id",))}
-            asked.append(Question(Interrupt(requirement["id"], about, of_tool(kind, tool)), requirement, _into(kind)))
+            asked.append(
+                AgnoQuestion(Interrupt(requirement["id"], about, of_tool(kind, tool)), requirement, _into(kind))
+            )
     return tuple(asked)
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ap_resume_shim.backends.agno.questions import questions_of
-from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
-from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.reframer import Ended, EventReframer
 
 _ENDS = {
     "RunCompleted": "completed",
@@ -28,32 +27,22 @@ _FRAMES = frozenset({"catch_up", "subscribed", "replay", "WorkflowRunOutput"})
 """Of the stream of a run that goes on already; and the run itself, which older clients wait for after a pause."""
 
 
-class Events:
-    """A `Reframer`."""
-
-    over = False
-    """The stream ends by itself."""
-    between_events = True
-    """Events are written whole."""
+class AgnoStream(EventReframer):
+    """The events of one run, which tell by the last of them how it ended."""
 
     def __init__(self, emitter: Emitter, run_id: str, now: str) -> None:
-        self._decoder, self._emitter = sse.Decoder(), emitter
+        super().__init__(emitter)
         self._run_id, self._now = run_id, now
         self._last: dict[str, Any] = {}
         """The event that told last how the run ended: a run that is joined tells its earlier questions, too."""
 
-    def feed(self, chunk: bytes) -> bytes:
-        """Take the next bytes; give the events that they complete."""
-        events = [event.json for event in self._decoder.feed(chunk) if event.data is not None]
-        return b"".join(self._told(event) for event in events if isinstance(event, dict))
-
     def finish(self) -> bytes:
         """What the run has come to."""
         if self._how == "completed":
-            return self._emitter.values(_values(self._last))
+            return self._emit.values(_values(self._last))
         if self._how == "paused":
-            return self._emitter.interrupted(question.interrupt for question in questions_of(self._last, self._now))
-        return b"" if self._how == "failed" else self._emitter.error(_SILENT)
+            return self._emit.interrupted(question.interrupt for question in questions_of(self._last, self._now))
+        return b"" if self._how == "failed" else self._emit.error(_SILENT)
 
     def ended(self) -> Ended:
         """A run that is paused has no values yet."""
@@ -67,36 +56,36 @@ class Events:
     def _how(self) -> str | None:
         return _ENDS.get(plain_name(self._last))
 
-    def _told(self, event: dict[str, Any]) -> bytes:
+    def _reframe_object(self, event: dict[str, Any]) -> bytes:
         name = plain_name(event)
         if name in _ENDS and event.get("run_id") in (None, self._run_id):
-            return self._ended(event)
+            return self._end(event)
         if name in _FRAMES:
             return b""
         if name == "RunContent":
             return self._said(event)
         if name == "ToolCallCompleted":
             tool = event.get("tool") or {}
-            return self._emitter.update(str(tool.get("tool_name")), tool.get("result"))
+            return self._emit.update(str(tool.get("tool_name")), tool.get("result"))
         if name == "StepCompleted":
-            return self._emitter.update(str(event.get("step_name")), event.get("content"))
-        return self._emitter.custom(event)
+            return self._emit.update(str(event.get("step_name")), event.get("content"))
+        return self._emit.custom(event)
 
-    def _ended(self, event: dict[str, Any]) -> bytes:
+    def _end(self, event: dict[str, Any]) -> bytes:
         """After a failure, a workflow tells it again, or that it has completed."""
         if self._how == "failed":
             return b""
         self._last = event
         if self._how == "completed":
-            return self._emitter.update(str(_who(event)), _values(event))
-        return self._emitter.error(_error(event)) if self._how == "failed" else b""
+            return self._emit.update(str(_who(event)), _values(event))
+        return self._emit.error(_error(event)) if self._how == "failed" else b""
 
     def _said(self, event: dict[str, Any]) -> bytes:
         """A message comes word by word; a call of a tool is one without any."""
         content = event.get("content")
         if content in (None, ""):
             return b""
-        return self._emitter.message("assistant", content, id=event.get("run_id"), name=_who(event))
+        return self._emit.message("assistant", content, id=event.get("run_id"), name=_who(event))
 
 
 def plain_name(event: dict[str, Any]) -> str:

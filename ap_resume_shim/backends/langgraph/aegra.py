@@ -13,24 +13,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from ap_resume_shim.backends.langgraph import messages as wire
-from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID, Questions, interrupts_of, names_of
+from ap_resume_shim.backends.langgraph.family import LangGraphFamily
+from ap_resume_shim.backends.langgraph.state import Questions, interrupts_of, names_of
 from ap_resume_shim.core.dialect import (
     AT_BREAKPOINT,
     Answers,
     Continue,
     Decision,
-    Dialect,
     Fingerprint,
     Found,
     Lookup,
-    Started,
     ThreadStatus,
 )
-from ap_resume_shim.core.dialect_helpers import error_text, read_lookup, read_refusal
-from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPending, ResumeError, UpstreamError
+from ap_resume_shim.core.dialect_helpers import error_text, read_lookup
+from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPending, UpstreamError
 from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.json_values import UINT64, Carries
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Ask, Pause, Steps
 
 _STATUS: dict[str, ThreadStatus] = {
@@ -44,7 +43,7 @@ _GO_ON: dict[str, Any] = {"checkpoint": {}}
 """The latest checkpoint: continues a breakpoint, retries a failed step with its first answer."""
 _SETTLES = 10
 """How often an armed thread is looked at again that still looks busy."""
-_CARRIES = wire.Carries("Aegra", wire.UINT64)
+_CARRIES = Carries("Aegra", UINT64, nul=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +59,13 @@ class AegraContext:
     the checkpoint is a fork or an update itself, from which Aegra goes on with the answer that was cancelled."""
 
 
-class Aegra(Dialect[AegraContext]):
-    """`POST /threads/{thread_id}/runs` with `command.resume`, keyed by interrupt id."""
+class Aegra(LangGraphFamily[AegraContext]):
+    """Aegra: arms a thread again where its last run was cancelled or failed."""
 
     name = "aegra"
     thread_is = "The thread's own id: any string, case-sensitive."
     unsupported = frozenset({"webhook"})  # accepted by the server, and never called
-    family = "a command in the create-run body"
     fingerprints = (Fingerprint(info={"/name": "Aegra"}),)
-    reserved = wire.RESERVED
-    redirecting = wire.REDIRECTING
-    way_out = wire.WAY_OUT
-    vocabulary = wire.VOCABULARY
-    forwards_extra = True
-    accepts_at_head = True
-    starts_runs = True
-    commit = "with_answer"
-    interrupt_id_form = INTERRUPT_ID
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AegraContext]:
         """State and newest runs, side by side: the thread itself shows neither interrupts nor values.
@@ -106,7 +95,7 @@ class Aegra(Dialect[AegraContext]):
     def check(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> None:
         """PostgreSQL refuses NUL characters after the agent ran, and integers of more than 64 bits."""
         wire.check_agent(found)
-        _CARRIES.check(verdict)
+        _CARRIES.check(verdict.values if isinstance(verdict, Answers) else ())
 
     def prepare(
         self, resume: Resume, found: Found[AegraContext], verdict: Decision
@@ -144,44 +133,6 @@ class Aegra(Dialect[AegraContext]):
     def resume(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> Request:
         """`input: null` is 422 there; the empty checkpoint is what it is elsewhere."""
         return wire.create_request(resume, found, wire.answer(verdict, go_on=_GO_ON))
-
-    def refusal(self, response: Response) -> ResumeError:
-        """400 "Cannot resume: thread is not in interrupted state", among others."""
-        return read_refusal(response, wire.RULES)
-
-    def started(
-        self, response: Response, body: bytes, resume: Resume, found: Found[AegraContext]
-    ) -> Started[AegraContext] | None:
-        """Wait and stream name the run in `Content-Location`, background in its body."""
-        return wire.read_started(response, body, resume, found)
-
-    def cancel(self, resume: Resume, started: Started[AegraContext]) -> Request | None:
-        """`on_disconnect` is ignored on a wait."""
-        return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
-
-    def join(self, resume: Resume, started: Started[AegraContext]) -> Request | None:
-        """All of it from its beginning, while the run goes on."""
-        return Request("GET", wire.run_path(resume, started.run_id) + "/stream", accept="text/event-stream")
-
-    def location(self, resume: Resume, started: Started[AegraContext]) -> str:
-        """`/threads/{thread_id}/runs/{run_id}`."""
-        return wire.run_path(resume, started.run_id)
-
-    def run(self, resume: Resume, started: Started[AegraContext]) -> Request:
-        """The run itself."""
-        return Request.get(wire.run_path(resume, started.run_id))
-
-    def has_ended(self, response: Response) -> bool:
-        """Neither pending nor running."""
-        return wire.run_has_ended(response)
-
-    def ended(self, body: bytes) -> Ended:
-        """Values, and `__interrupt__` or `__error__` beside them."""
-        return wire.read_ended(body)
-
-    def delete(self, resume: Resume) -> Request | None:
-        """Answered with 200 there."""
-        return Request("DELETE", wire.thread_path(resume))
 
 
 class _Look:

@@ -11,38 +11,31 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ap_resume_shim.backends.langgraph import messages as wire
-from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID, Questions, interrupts_of, names_of, was_refused
+from ap_resume_shim.backends.langgraph.family import LangGraphFamily
+from ap_resume_shim.backends.langgraph.state import Questions, interrupts_of, names_of, was_refused
 from ap_resume_shim.core.dialect import (
     AT_BREAKPOINT,
     Answers,
     Decision,
-    Dialect,
     Fingerprint,
     Found,
     Lookup,
-    Started,
     ThreadStatus,
 )
-from ap_resume_shim.core.dialect_helpers import read_lookup, read_refusal
-from ap_resume_shim.core.errors import (
-    InvalidRequest,
-    MultipleInterrupts,
-    ResumeError,
-    UnsupportedInput,
-    UpstreamUnrecognised,
-)
+from ap_resume_shim.core.dialect_helpers import read_lookup
+from ap_resume_shim.core.errors import InvalidRequest, MultipleInterrupts, UnsupportedInput, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_values import INT64, SAFE, UINT64, Carries, is_uuid
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Ask, Steps
 
 Flavour = Literal["current", "old", "js"]
 
-_CARRIES: dict[Flavour, wire.Carries] = {
-    "current": wire.Carries("LangGraph's server", wire.UINT64),
-    "old": wire.Carries("This LangGraph server", wire.INT64),
-    "js": wire.Carries("LangGraph's JavaScript server", wire.DOUBLE, nul=True, serialised=False),
+_CARRIES: dict[Flavour, Carries] = {
+    "current": Carries("LangGraph's server", UINT64, nul=False),
+    "old": Carries("This LangGraph server", INT64, nul=False),
+    "js": Carries("LangGraph's JavaScript server", SAFE, serialised=False),
 }
 
 _RUNS_AGAIN = (
@@ -62,30 +55,20 @@ class LangGraphContext:
     """Whether there are such steps."""
 
 
-class LangGraph(Dialect[LangGraphContext]):
-    """`POST /threads/{thread_id}/runs` with `command.resume`, keyed by interrupt id."""
+class LangGraph(LangGraphFamily[LangGraphContext]):
+    """LangGraph's API servers: the current one, older ones, and the JavaScript one."""
 
     name = "langgraph"
     thread_is = "The thread's own id: a UUID of `/threads`."
-    family = "a command in the create-run body"
     specificity = -1  # other servers of this API report LangGraph's version as well as their own
     fingerprints = (
         Fingerprint(info={"/langgraph_py_version": None}),
         Fingerprint(info={"/langgraph_js_version": None}),
     )
-    reserved = wire.RESERVED
-    redirecting = wire.REDIRECTING
-    way_out = wire.WAY_OUT
-    vocabulary = wire.VOCABULARY
-    forwards_extra = True
-    accepts_at_head = True
-    starts_runs = True
-    commit = "with_answer"
-    interrupt_id_form = INTERRUPT_ID
 
     def thread_key(self, thread_id: str) -> str:
         """The servers take upper case and missing dashes for the same thread, so they are one key."""
-        if not wire.is_uuid(thread_id):
+        if not is_uuid(thread_id):
             raise InvalidRequest("`thread_id` is not a UUID, which LangGraph's threads are named by.")
         return thread_id.replace("-", "").lower()
 
@@ -121,51 +104,13 @@ class LangGraph(Dialect[LangGraphContext]):
             raise UnsupportedInput(_RUNS_AGAIN + "Copy the thread (`POST /threads/{thread_id}/copy`) and resume that.")
         if context.runs_again and isinstance(verdict, Answers) and len(verdict.by_id) < len(found.interrupts):
             raise MultipleInterrupts(_RUNS_AGAIN + "Answer all questions at once.", found.interrupts)
-        _CARRIES[context.flavour].check(verdict)
+        _CARRIES[context.flavour].check(verdict.values if isinstance(verdict, Answers) else ())
 
     def resume(self, resume: Resume, found: Found[LangGraphContext], verdict: Decision) -> Request:
         """`reject` makes the server itself refuse a second run: atomic, whoever else talks to it."""
         answer = wire.answer(verdict, go_on={"input": None})
         given = {**answer, "multitask_strategy": "reject"}
         return wire.create_request(resume, found, given, to_head=found.context.to_head)
-
-    def refusal(self, response: Response) -> ResumeError:
-        """JavaScript's server says 422 for busy; the others 409."""
-        return read_refusal(response, wire.RULES)
-
-    def started(
-        self, response: Response, body: bytes, resume: Resume, found: Found[LangGraphContext]
-    ) -> Started[LangGraphContext] | None:
-        """All three forms name the run in `Content-Location`."""
-        return wire.read_started(response, body, resume, found)
-
-    def cancel(self, resume: Resume, started: Started[LangGraphContext]) -> Request | None:
-        """JavaScript's server ignores `on_disconnect` on a wait, so that the run is cancelled by name."""
-        return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
-
-    def join(self, resume: Resume, started: Started[LangGraphContext]) -> Request | None:
-        """Events from now on: a run is replayed only where it was created for that."""
-        return Request("GET", wire.run_path(resume, started.run_id) + "/stream", accept="text/event-stream")
-
-    def location(self, resume: Resume, started: Started[LangGraphContext]) -> str:
-        """`/threads/{thread_id}/runs/{run_id}`."""
-        return wire.run_path(resume, started.run_id)
-
-    def run(self, resume: Resume, started: Started[LangGraphContext]) -> Request:
-        """The run itself; its `join` would answer with the thread's values, not the run's."""
-        return Request.get(wire.run_path(resume, started.run_id))
-
-    def has_ended(self, response: Response) -> bool:
-        """Neither pending nor running."""
-        return wire.run_has_ended(response)
-
-    def ended(self, body: bytes) -> Ended:
-        """Older servers leave the values out when the run is interrupted again."""
-        return wire.read_ended(body)
-
-    def delete(self, resume: Resume) -> Request | None:
-        """`on_completion` is ignored by the servers."""
-        return Request("DELETE", wire.thread_path(resume))
 
 
 _SELECTED = "".join(f"&select={name}" for name in ("run_id", "assistant_id", "status", "created_at"))

@@ -5,8 +5,7 @@ Facts are from the recordings; `docs/backends/langgraph.md` has the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, get_args
 from uuid import UUID, uuid5
 
@@ -14,9 +13,10 @@ from ap_resume_shim.backends.langgraph.state import Questions
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Answers, C, Decision, Found, Started
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup
-from ap_resume_shim.core.errors import InvalidRequest, UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.errors import InvalidRequest, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.json_values import is_uuid
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Ask, Steps
@@ -136,63 +136,12 @@ def command(verdict: Answers) -> dict[str, Any]:
     return {"command": {"resume": verdict.by_id}}
 
 
-@dataclass(frozen=True, slots=True)
-class Carries:
-    """What a server delivers unchanged, beside what every server does."""
-
-    server: str
-    integers: range
-    nul: bool = False
-    """Strings with U+0000: replaced, removed, or refused by the database after the agent ran."""
-    serialised: bool = True
-    """Objects that look like serialised LangChain ones, which JavaScript's server revives."""
-
-    def check(self, verdict: Decision) -> None:
-        """Refuse values that the server would change on their way to the agent."""
-        if not isinstance(verdict, Answers):
-            return
-        for value in _everything_in(verdict.values):
-            if isinstance(value, int) and not isinstance(value, bool) and value not in self.integers:
-                raise UnsupportedInput(
-                    f"{self.server} does not carry the integer {str(value)[:40]} unchanged: send it as a string."
-                )
-            if isinstance(value, str) and "\0" in value and not self.nul:
-                raise UnsupportedInput(
-                    f"{self.server} does not carry the character U+0000 in a string: leave it out, or encode it."
-                )
-            if isinstance(value, dict) and value.get("lc") == 1 and not self.serialised:
-                raise UnsupportedInput(f"{self.server} takes an object with `lc: 1` for code: wrap it in a string.")
-
-
 def check_agent(found: Found[C]) -> None:
     """Refuse to resume a thread for nobody: a guessed agent would lose the interrupt."""
     if found.agent_id is None:
         raise InvalidRequest(
             "The thread does not tell who ran last: name the agent in `agent_id`.", {"field": "agent_id"}
         )
-
-
-INT64, UINT64 = range(-(2**63), 2**63), range(-(2**63), 2**64)
-DOUBLE = range(-(2**53) + 1, 2**53)
-
-
-def _everything_in(values: Iterable[Any]) -> Iterator[Any]:
-    """The values, and all that they hold, keys too."""
-    left = list(values)
-    while left:
-        value = left.pop()
-        yield value
-        if isinstance(value, dict):
-            left.extend(value)
-            left.extend(value.values())
-        elif isinstance(value, list):
-            left.extend(value)
-
-
-def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID with its dashes, or without."""
-    digits = text.replace("-", "") if len(text) == 36 else text
-    return len(digits) == 32 and all(char in "0123456789abcdefABCDEF" for char in digits)
 
 
 def read_started(response: Response, body: bytes, resume: Resume, found: Found[C]) -> Started[C] | None:

@@ -14,8 +14,9 @@ from typing import Any
 
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import violations
+from ap_resume_shim.core.json_values import HEX32
 
-INTERRUPT_ID = re.compile("[0-9a-f]{32}")
+INTERRUPT_ID = HEX32
 """The form of ids that `interrupt()` makes; `NodeInterrupt` and a `GraphInterrupt` raised by hand have others."""
 
 EDITED = "was edited or forked after its last step, and asks nothing now"

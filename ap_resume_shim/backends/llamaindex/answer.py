@@ -20,7 +20,7 @@ ALL = "*"
 """Not one field: the answer is an object of them all."""
 
 
-class Named:
+class AnswerClasses:
     """The option `event`: one class of answers, or `Question:Answer` for classes of questions that are named."""
 
     def __init__(self, option: str) -> None:

@@ -13,9 +13,9 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ap_resume_shim.backends.llamaindex.answer import Kind, Named, taken
-from ap_resume_shim.backends.llamaindex.event_log import QUESTION_ID, Log, Question, id_of, read
-from ap_resume_shim.backends.llamaindex.stream import CANCELLED, Events, values
+from ap_resume_shim.backends.llamaindex.answer import AnswerClasses, Kind, taken
+from ap_resume_shim.backends.llamaindex.event_log import QUESTION_ID, LlamaIndexQuestion, Log, id_of, read
+from ap_resume_shim.backends.llamaindex.stream import CANCELLED, LlamaIndexStream, values
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found, Lookup, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
@@ -31,6 +31,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
+from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, ReadUntilIdle, Steps
 
 _STATUS: dict[str, ThreadStatus] = {"running": "busy", "completed": "idle", "failed": "error", "cancelled": "error"}
@@ -78,7 +79,7 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
 
     def __init__(self, event: str = "", field: str = "", echo: str = "") -> None:
         """See `options`."""
-        self._named, self._field = Named(event), field.strip()
+        self._named, self._field = AnswerClasses(event), field.strip()
         self._echo = [name.strip() for name in echo.split(",") if name.strip()]
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LlamaIndexContext | None]:
@@ -201,10 +202,10 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         """The handler is all that is kept of a thread."""
         return Request.post(_path(resume) + "/cancel?purge=true")
 
-    def reframer(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Events:
+    def reframer(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Reframer:
         """The log goes on from where it was read."""
         log = Log(self._named.of) if started.context is None else deepcopy(started.context.log)
-        return Events(Emitter(resume.body.stream_modes), log, started.run_id)
+        return LlamaIndexStream(Emitter(resume.body.stream_modes), log, started.run_id)
 
     def _event(self, found: Found[LlamaIndexContext | None], verdict: Decision) -> dict[str, Any]:
         question = _answered(found, verdict)
@@ -215,7 +216,7 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         echo = {field: value for field, value in (question.value or {}).items() if field in self._echo}
         return {"type": name, "value": {**echo, **kind.fields(answer, self._field, echo)}}
 
-    def _class(self, found: Found[LlamaIndexContext | None], question: Question) -> str:
+    def _class(self, found: Found[LlamaIndexContext | None], question: LlamaIndexQuestion) -> str:
         """The class of the event that answers a question."""
         named = self._named.of(question.kind)
         if named is not None:
@@ -252,8 +253,9 @@ def _read_on(resume: Resume, log: Log, after: int | str, quiet: float) -> Steps[
     answer = yield from ReadUntilIdle(_events(resume, after), quiet, lambda read: after == "now" and b"data:" in read)
     if not answer.ok:
         raise read_refusal(answer, _RULES)
-    for number, event in read(sse.Decoder(), answer.body):
-        log.take(number, event)
+    for event in sse.Decoder().feed(answer.body):
+        if event.data is not None:  # ": heartbeat"
+            log.take(*read(event))
 
 
 def _handler(resume: Resume) -> Steps[dict[str, Any]]:
@@ -285,7 +287,7 @@ def _kinds(resume: Resume, workflow: str, log: Log) -> Steps[tuple[list[Kind], A
     return taken(read_lookup(graph)["graph"], read_lookup(events)["events"], log.kinds), handler.json
 
 
-def _answered(found: Found[LlamaIndexContext | None], verdict: Decision) -> Question:
+def _answered(found: Found[LlamaIndexContext | None], verdict: Decision) -> LlamaIndexQuestion:
     """The one question that is answered."""
     assert isinstance(verdict, Answers), "there are neither breakpoints nor steps that are retried"
     if len(verdict.by_id) > 1:

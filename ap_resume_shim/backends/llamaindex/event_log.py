@@ -7,7 +7,7 @@ outside. Neither a question nor an answer has an id there: the log tells which s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +17,17 @@ from ap_resume_shim.core.interrupt import Interrupt
 
 QUESTION_ID = re.compile(r"[A-Za-z0-9_-]{10}:\d+")
 """The id of a question: its run's, and its number in the run's log."""
-Entry = tuple[int, dict[str, Any]]
-"""An event of the log, and its number."""
+LogEntry = tuple[int, dict[str, Any]]
+"""The number of an event in the log, and the event."""
+_NUMBER = re.compile("[0-9]+")
 
 
-def read(decoder: sse.Decoder, chunk: bytes) -> Generator[Entry, None, None]:
-    """The entries that the next bytes complete."""
-    for block in decoder.feed(chunk):
-        if block.data is None:  # ": heartbeat"
-            continue
-        event = block.json
-        number = next((line[3:].strip() for line in block.raw.splitlines() if line.startswith(b"id:")), b"")
-        if not isinstance(event, dict) or not isinstance(event.get("value"), dict) or not number.isdigit():
-            raise UpstreamUnrecognised("The run's log holds something that the shim does not know.")
-        yield int(number), event
+def read(event: sse.Event) -> LogEntry:
+    """An entry, from the event that carries it. Raises `UpstreamUnrecognised`."""
+    value, number = event.json, event.id or ""
+    if not isinstance(value, dict) or not isinstance(value.get("value"), dict) or not _NUMBER.fullmatch(number):
+        raise UpstreamUnrecognised("The run's log holds something that the shim does not know.")
+    return int(number), value
 
 
 def is_a(event: dict[str, Any], kind: str) -> bool:
@@ -50,7 +47,7 @@ def id_of(run_id: str, number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LlamaIndexQuestion:
     """An event that asks; or, of no kind, the silence of a run that waits and has asked nothing."""
 
     number: int
@@ -79,7 +76,7 @@ class Log:
         self.numbers: list[int] = []
         """Their numbers."""
         self._answers = answers
-        self._open: list[Question] = []
+        self._open: list[LlamaIndexQuestion] = []
         self._idle: int | None = None
         self._running: dict[tuple[str, str], int] = {}
         self._stopped: str | None = None
@@ -90,9 +87,9 @@ class Log:
         return self._idle is not None and not self.over
 
     @property
-    def asked(self) -> list[Question]:
+    def asked(self) -> list[LlamaIndexQuestion]:
         """The questions that are open; of a run that waits without any, its silence."""
-        return self._open or ([] if self._idle is None else [Question(self._idle)])
+        return self._open or ([] if self._idle is None else [LlamaIndexQuestion(self._idle)])
 
     def take(self, number: int, event: dict[str, Any]) -> None:
         """The next entry."""
@@ -132,7 +129,7 @@ class Log:
             self._open = [asked for asked in self._open if asked.step != step or asked.number < since]
         self.kinds.add(event["type"])
         self.numbers.append(number)
-        self._open.append(Question(number, event["type"], fields(event), step))
+        self._open.append(LlamaIndexQuestion(number, event["type"], fields(event), step))
 
     def _wake(self, step: str, event: str) -> None:
         """An event from outside woke a step up: the one that asked and waited, or one that takes such events."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ap_resume_shim.backends.mastra import messages as wire
-from ap_resume_shim.backends.mastra.agent_stream import Chunks
+from ap_resume_shim.backends.mastra.agent_stream import AgentStream
 from ap_resume_shim.backends.mastra.agent_thread import (
     QUESTION_ID,
+    AgentQuestion,
     Mark,
-    Question,
     calls_of,
     error_in,
     marks_of,
@@ -51,9 +51,9 @@ class MastraAgentContext:
 
     resource: str
     """Whose thread it is."""
-    questions: tuple[Question, ...] = ()
+    questions: tuple[AgentQuestion, ...] = ()
     """Those that are pending; of a run that was resumed, those that it leaves as they are."""
-    answering: Question | None = None
+    answering: AgentQuestion | None = None
     wanted: str | None = None
     """The agent that the client names, by the name that it is registered by."""
     agents: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
                 "Mastra does not note that a tool call was answered when the answer is null, and would take another: "
                 "send an object, or whatever else the tool understands."
             )
-        wire.check_numbers(answer)
+        wire.CARRIES.check(answer)
         check_answer(question.interrupt, answer, wire.ENFORCED)
 
     def prepare(
@@ -175,7 +175,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
     def reframer(self, resume: Resume, started: Started[MastraAgentContext]) -> Reframer:
         """Chunks of a model's stream."""
         left = (question.interrupt for question in started.context.questions)
-        return Chunks(Emitter(resume.body.stream_modes), left)
+        return AgentStream(Emitter(resume.body.stream_modes), left)
 
     def _thread(self, resume: Resume) -> tuple[str, str]:
         path = f"{self._prefix}/memory/threads/{segment(resume.thread_id)}"
@@ -229,18 +229,18 @@ def _runs(answer: Response) -> list[dict[str, Any]]:
     return runs
 
 
-def _questions(runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark]) -> Iterator[Question]:
+def _questions(runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark]) -> Iterator[AgentQuestion]:
     """The calls that wait by both accounts."""
     for agent, run in runs:
         for call in run["toolCalls"]:
             mark, approval = marks.get(call.get("toolCallId")), bool(call.get("requiresApproval"))
             if mark is not None and mark.approval == approval:
                 value = question_of(call, approval=approval)
-                yield Question(agent, run["runId"], mark.call, approval, value, mark.schema)
+                yield AgentQuestion(agent, run["runId"], mark.call, approval, value, mark.schema)
 
 
 def _status(
-    runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark], questions: tuple[Question, ...], error: Any
+    runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark], questions: tuple[AgentQuestion, ...], error: Any
 ) -> ThreadStatus:
     """A call that waits by one account alone has been answered, or is about to be asked."""
     waiting, listed = {question.call for question in questions}, _listed(runs)
@@ -254,7 +254,7 @@ def _listed(runs: list[tuple[str, dict[str, Any]]]) -> set[Any]:
     return {call.get("toolCallId") for _, run in runs for call in run["toolCalls"]}
 
 
-def _same_agent_or_refuse(wanted: str | None, questions: tuple[Question, ...]) -> None:
+def _same_agent_or_refuse(wanted: str | None, questions: tuple[AgentQuestion, ...]) -> None:
     """Another agent would go on with the run, with tools of its own."""
     whose = {question.agent for question in questions}
     if wanted is not None and whose and wanted not in whose:

@@ -7,45 +7,31 @@ from typing import Any
 
 from ap_resume_shim.backends.mastra.agent_thread import asked, question_of, schema_of
 from ap_resume_shim.backends.mastra.messages import plain
-from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.reframer import Ended, EventReframer
 
 
-class Chunks:
-    """A `Reframer`: text is told as messages, what tools gave as updates, a model's failure as the run's error."""
+class AgentStream(EventReframer):
+    """Text is told as messages, what tools gave as updates, a model's failure as the run's error.
 
-    between_events = True
-    """Events are written whole."""
-    over = False
-    """The stream ends by itself. Who leaves it earlier stops the run."""
+    The stream ends by itself; a client that leaves it earlier stops the run.
+    """
 
     def __init__(self, emitter: Emitter, left: Iterable[Interrupt]) -> None:
         """`left`: the questions of other runs of the thread."""
-        self._emit, self._decoder = emitter, sse.Decoder()
+        super().__init__(emitter)
         self._open = list(left)
         self._message: Any = None
-        self._values: Any = None
-        self._error: Any = None
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take the next bytes; give the events that they complete."""
-        told = (event.json for event in self._decoder.feed(chunk) if event.data is not None)
-        return b"".join(self._event(value) for value in told if isinstance(value, dict))
 
     def finish(self) -> bytes:
         """What the run has come to; a run that failed has told it."""
-        if self._error is not None:
+        if self._ended.error is not None:
             return b""
-        values = self._emit.values(self._values) if self._values is not None else b""
+        values = self._emit.values(self._ended.values) if self._ended.values is not None else b""
         return values + (self._emit.interrupted(self._open) if self._open else b"")
 
-    def ended(self) -> Ended:
-        """As the chunks have told it."""
-        return Ended(None if self._error is not None else self._values, self._error)
-
-    def _event(self, chunk: dict[str, Any]) -> bytes:
+    def _reframe_object(self, chunk: dict[str, Any]) -> bytes:
         told = chunk.get("payload")
         payload: dict[str, Any] = told if isinstance(told, dict) else {}
         match chunk.get("type"):
@@ -75,12 +61,7 @@ class Chunks:
         value = question_of(call, approval=approval)
         self._open.append(asked(str(call.get("toolCallId")), value, schema_of(call), approval=approval))
 
-    def _fail(self, error: Any) -> bytes:
-        if self._error is not None:
-            return b""
-        self._error = error
-        return self._emit.error(error)
-
     def _finish(self, payload: dict[str, Any]) -> None:
         output, messages = payload.get("output") or {}, payload.get("messages") or {}
-        self._values = {"text": output.get("text"), "messages": messages.get("all") or []}
+        if self._ended.error is None:
+            self._ended = Ended({"text": output.get("text"), "messages": messages.get("all") or []})

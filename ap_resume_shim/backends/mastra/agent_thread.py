@@ -31,7 +31,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AgentQuestion:
     """A tool call of a run that waits."""
 
     agent: str

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Answers, C, Decision, Found
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
-from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError, UnsupportedInput
+from ap_resume_shim.core.errors import MultipleInterrupts, ResumeError
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_schema import Strictness
+from ap_resume_shim.core.json_values import SAFE, Carries
 
 ENFORCED = Strictness(scalar_types=True, bounds=True, extra_properties=True)
 """What the server refuses of an answer: it would not be heard by its step, and an agent's tool would not run again. A
 key that an object's schema does not know is dropped on its way to the step."""
+CARRIES = Carries("A Mastra server", SAFE)
+"""A JavaScript server reads every number as a double."""
 PREFIX = "where the server's API is; by default /api"
 """The option `prefix`."""
 
@@ -92,24 +95,3 @@ Q = TypeVar("Q", bound=Asks)
 def answered(questions: Iterable[Q], verdict: Decision) -> Q:
     """The question that is answered."""
     return next(question for question in questions if question.interrupt.id in answers(verdict))
-
-
-def check_numbers(answer: Any) -> None:
-    """A JavaScript server reads every number as a double."""
-    for value in _everything_in(answer):
-        if isinstance(value, int) and abs(value) >= 2**53:
-            raise UnsupportedInput(
-                f"A Mastra server does not carry the integer {str(value)[:40]} unchanged: send it as a string."
-            )
-
-
-def _everything_in(value: Any) -> Iterator[Any]:
-    """The value, and all that it holds."""
-    left = [value]
-    while left:
-        item = left.pop()
-        yield item
-        if isinstance(item, dict):
-            left.extend(item.values())
-        elif isinstance(item, list):
-            left.extend(item)

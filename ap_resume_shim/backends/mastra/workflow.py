@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ap_resume_shim.backends.mastra import messages as wire
-from ap_resume_shim.backends.mastra.workflow_steps import QUESTION_ID, Question, outcome, questions_of
-from ap_resume_shim.backends.mastra.workflow_stream import Records, WorkflowRecords, refusal_in
+from ap_resume_shim.backends.mastra.workflow_steps import QUESTION_ID, StepQuestion, outcome, questions_of
+from ap_resume_shim.backends.mastra.workflow_stream import Records, WorkflowStream, refusal_in
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import error_text
@@ -42,11 +42,11 @@ class MastraContext:
 
     workflow: str
     created_at: str | None
-    questions: tuple[Question, ...] = ()
+    questions: tuple[StepQuestion, ...] = ()
     """Those that are pending; of a run that was resumed, those that it leaves as they are."""
     schemas: dict[str, Any] = field(default_factory=dict)
     """Of the answers, by step."""
-    answering: Question | None = None
+    answering: StepQuestion | None = None
 
 
 class Mastra(Dialect[MastraContext]):
@@ -139,7 +139,7 @@ class Mastra(Dialect[MastraContext]):
     def check(self, resume: Resume, found: Found[MastraContext], verdict: Decision) -> None:
         """One answer, which its step takes as it is."""
         answer = wire.one(verdict, found)
-        wire.check_numbers(answer)
+        wire.CARRIES.check(answer)
         check_answer(wire.answered(found.context.questions, verdict).interrupt, answer, wire.ENFORCED)
 
     def prepare(
@@ -199,7 +199,7 @@ class Mastra(Dialect[MastraContext]):
     def reframer(self, resume: Resume, started: Started[MastraContext]) -> Reframer:
         """Records that are no Server-Sent Events."""
         context = started.context
-        return WorkflowRecords(Emitter(resume.body.stream_modes), context.questions, context.schemas)
+        return WorkflowStream(Emitter(resume.body.stream_modes), context.questions, context.schemas)
 
     def _path(self, workflow: str) -> str:
         return f"{self._prefix}/workflows/{segment(workflow)}"

@@ -17,7 +17,7 @@ _META = "__workflow_meta"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StepQuestion:
     """A step that waits for its answer.
 
     A step may ask again, so that the time belongs to its question's id.
@@ -44,7 +44,7 @@ class Question:
         return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value, self.schema)
 
 
-def questions_of(steps: dict[str, Any]) -> tuple[Question, ...]:
+def questions_of(steps: dict[str, Any]) -> tuple[StepQuestion, ...]:
     """The questions that are pending. Steps of nested workflows stand beside the others, under dotted names."""
     asking = {name: step for name, step in steps.items() if step.get("status") == "suspended"}
     leaves = (name for name in asking if not any(other.startswith(f"{name}.") for other in asking))
@@ -70,17 +70,17 @@ def outcome(run: dict[str, Any]) -> Ended:
     return Ended(run.get("result"))
 
 
-def _questions(path: tuple[str, ...], step: dict[str, Any]) -> Iterator[Question]:
+def _questions(path: tuple[str, ...], step: dict[str, Any]) -> Iterator[StepQuestion]:
     payload = step.get("suspendPayload")
     meta = payload.get(_META, {}) if isinstance(payload, dict) else {}
     items = meta.get("foreachOutput")
     if items is None:
-        yield Question((*path, *meta.get("path", ())), without_meta(payload), step.get("suspendedAt"))
+        yield StepQuestion((*path, *meta.get("path", ())), without_meta(payload), step.get("suspendedAt"))
         return
     for index, item in enumerate(items):
         if isinstance(item, dict) and item.get("status") == "suspended":
             for question in _questions(path, item):
-                yield Question(question.path, question.value, question.asked_at, index)
+                yield StepQuestion(question.path, question.value, question.asked_at, index)
 
 
 def _path(name: str, steps: dict[str, Any]) -> tuple[str, ...]:

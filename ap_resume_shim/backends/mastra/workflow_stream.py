@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ap_resume_shim.backends.mastra.messages import plain
-from ap_resume_shim.backends.mastra.workflow_steps import Question, outcome, without_meta
+from ap_resume_shim.backends.mastra.workflow_steps import StepQuestion, outcome, without_meta
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamError
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.reframer import Ended
+from ap_resume_shim.core.reframer import EventReframer
 from ap_resume_shim.core.sse import MAX_EVENT
 
 _BETWEEN = b"\x1e"
@@ -39,40 +39,27 @@ def refusal_in(record: dict[str, Any]) -> str | None:
     return text if isinstance(text, str) else None
 
 
-class WorkflowRecords:
-    """A `Reframer`: each step that ends is an update, and what belongs to no step of the draft is custom.
+class WorkflowStream(EventReframer):
+    """Each step that ends is an update, and what belongs to no step of the draft is custom.
 
     Its last record calls a run a success whose other questions are still open, so that these are kept in mind here.
     """
 
-    between_events = True
-    """Events are written whole."""
-    over = False
-    """The stream ends by itself."""
-
-    def __init__(self, emitter: Emitter, left: Iterable[Question], schemas: Mapping[str, Any]) -> None:
+    def __init__(self, emitter: Emitter, left: Iterable[StepQuestion], schemas: Mapping[str, Any]) -> None:
         """`left`: the questions that this resume leaves as they are; `schemas`: of the answers, by step."""
-        self._emit, self._records, self._schemas = emitter, Records(), schemas
+        super().__init__(emitter)
+        self._records, self._schemas = Records(), schemas
         self._open: dict[str, list[Interrupt]] = {}
         for question in left:
             self._open.setdefault(question.step, []).append(question.interrupt)
         self._item: dict[str, int] = {}
         self._error: Any = None
-        self._ended = Ended()
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; give the events that they complete."""
-        return b"".join(map(self._event, self._records.feed(chunk)))
+        return b"".join(map(self._reframe_object, self._records.feed(chunk)))
 
-    def finish(self) -> bytes:
-        """Nothing is left: the last record tells the end."""
-        return b""
-
-    def ended(self) -> Ended:
-        """As the last record tells it."""
-        return self._ended
-
-    def _event(self, record: dict[str, Any]) -> bytes:
+    def _reframe_object(self, record: dict[str, Any]) -> bytes:
         payload = _payload(record)
         match record.get("type"):
             case "workflow-start":
@@ -100,7 +87,7 @@ class WorkflowRecords:
         if name in self._open or any(other.startswith(f"{name}.") for other in self._open):
             return
         value = without_meta(step.get("suspendPayload"))
-        question = Question((name,), value, step.get("suspendedAt"), self._item.get(name), self._schemas.get(name))
+        question = StepQuestion((name,), value, step.get("suspendedAt"), self._item.get(name), self._schemas.get(name))
         self._open[name] = [question.interrupt]
 
     def _finish(self, payload: dict[str, Any]) -> bytes:

@@ -1,0 +1,42 @@
+"""What the ledger keeps of ACP's traffic: the runs of a session, which the server does not list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ap_resume_shim.core.dialect import Note
+from ap_resume_shim.core.observers import JsonObserver
+from ap_resume_shim.core.steps import Entry
+
+
+class AcpObserver(JsonObserver):
+    """Notes, of a run that is started or resumed, that it may ask, and that it is over."""
+
+    def __init__(self, *, resumed: bool) -> None:
+        super().__init__()
+        self._known = resumed
+        """Whether the run has been noted."""
+
+    def _note(self, value: dict[str, Any]) -> Iterator[Note]:
+        run = value.get("run", value)  # of an event, or the body itself
+        if not isinstance(run, dict) or not {"run_id", "session_id"} <= set(run):
+            return
+        over = run.get("status") in ("completed", "failed", "cancelled")
+        if over and self._known:
+            yield str(run["session_id"]), Entry({"run_id": run["run_id"], "over": True})
+        elif not over and not self._known:
+            self._known = True
+            yield str(run["session_id"]), Entry({"run_id": run["run_id"]})
+
+
+def seen_runs(entries: Iterable[Entry]) -> dict[str, bool]:
+    """Whether each run that was seen is over, the newest first; entries that cannot be read are skipped."""
+    over: dict[str, bool] = {}
+    for entry in entries:
+        match entry.facts:
+            case {"run_id": str(run_id), "over": bool(ended)}:
+                over.setdefault(run_id, ended)
+            case {"run_id": str(run_id)}:
+                over.setdefault(run_id, False)
+    return over

@@ -1,0 +1,63 @@
+"""What LangGraph's servers and Aegra share as dialects: everything about a run that was resumed."""
+
+from __future__ import annotations
+
+from ap_resume_shim.backends.langgraph import messages as wire
+from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID
+from ap_resume_shim.core.dialect import C, Dialect, Found, Started
+from ap_resume_shim.core.dialect_helpers import read_refusal
+from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.reframer import Ended
+
+
+class LangGraphFamily(Dialect[C]):
+    """`POST /threads/{thread_id}/runs` with `command.resume`, keyed by interrupt id."""
+
+    family = "a command in the create-run body"
+    reserved = wire.RESERVED
+    redirecting = wire.REDIRECTING
+    way_out = wire.WAY_OUT
+    vocabulary = wire.VOCABULARY
+    forwards_extra = True
+    accepts_at_head = True
+    starts_runs = True
+    commit = "with_answer"
+    interrupt_id_form = INTERRUPT_ID
+
+    def refusal(self, response: Response) -> ResumeError:
+        """Busy is 422 on JavaScript's server and 409 elsewhere; "not in interrupted state" is 400 on Aegra."""
+        return read_refusal(response, wire.RULES)
+
+    def started(self, response: Response, body: bytes, resume: Resume, found: Found[C]) -> Started[C] | None:
+        """Wait and stream name the run in `Content-Location`, background in its body."""
+        return wire.read_started(response, body, resume, found)
+
+    def cancel(self, resume: Resume, started: Started[C]) -> Request | None:
+        """JavaScript's server and Aegra ignore `on_disconnect` on a wait, so that the run is cancelled by name."""
+        return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
+
+    def join(self, resume: Resume, started: Started[C]) -> Request | None:
+        """Aegra sends the events from the beginning; LangGraph's servers, unless the run is resumable, the new ones."""
+        return Request("GET", wire.run_path(resume, started.run_id) + "/stream", accept="text/event-stream")
+
+    def location(self, resume: Resume, started: Started[C]) -> str:
+        """`/threads/{thread_id}/runs/{run_id}`."""
+        return wire.run_path(resume, started.run_id)
+
+    def run(self, resume: Resume, started: Started[C]) -> Request:
+        """The run itself; LangGraph's `join` would answer with the thread's values, not the run's."""
+        return Request.get(wire.run_path(resume, started.run_id))
+
+    def has_ended(self, response: Response) -> bool:
+        """Neither pending nor running."""
+        return wire.run_has_ended(response)
+
+    def ended(self, body: bytes) -> Ended:
+        """Values, and `__interrupt__` or `__error__` beside them; older servers omit the values of a run that asks."""
+        return wire.read_ended(body)
+
+    def delete(self, resume: Resume) -> Request | None:
+        """LangGraph's servers ignore `on_completion`."""
+        return Request("DELETE", wire.thread_path(resume))

@@ -1,0 +1,56 @@
+"""JSON pointers (RFC 6901)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+MISSING = object()
+"""What a pointer finds where nothing is. Not None, which is a value."""
+
+_INDEX = re.compile("0|[1-9][0-9]{0,8}")
+
+
+def point(document: Any, pointer: str) -> Any:
+    """What a pointer finds, or `MISSING`. Raises `ValueError` for text that is no pointer."""
+    return walk(document, parts(pointer))
+
+
+def walk(document: Any, keys: Iterable[str]) -> Any:
+    """What the keys of a pointer find, or `MISSING`."""
+    for key in keys:
+        if isinstance(document, dict) and key in document:
+            document = document[key]
+        elif isinstance(document, list) and (index := index_of(key)) is not None and index < len(document):
+            document = document[index]
+        else:
+            return MISSING
+    return document
+
+
+def place(document: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
+    """The document with a value put where a pointer points; objects on the way are made."""
+    return _placed(document, parts(pointer), value)
+
+
+def _placed(document: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+    first, *rest = keys
+    if not rest:
+        return {**document, first: value}
+    inner = document.get(first)
+    return {**document, first: _placed(inner if isinstance(inner, dict) else {}, rest, value)}
+
+
+def parts(pointer: str) -> list[str]:
+    """The keys of a pointer; the empty pointer is the whole document. Raises `ValueError`."""
+    if not pointer:
+        return []
+    if not pointer.startswith("/"):
+        raise ValueError(f"a JSON pointer starts with a slash: {pointer!r}")
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
+
+
+def index_of(key: str) -> int | None:
+    """The index in an array that a key stands for; None for a key that is no index, such as `-` or `01`."""
+    return int(key) if _INDEX.fullmatch(key) else None

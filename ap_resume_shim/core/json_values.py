@@ -1,0 +1,103 @@
+"""JSON values: their parts, equality and depth, the integers that servers carry exactly, and the forms of ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ap_resume_shim.core.errors import UnsupportedInput
+
+DOUBLE = range(-(2**53), 2**53 + 1)
+"""Integers that a double holds exactly, without a gap."""
+SAFE = DOUBLE[1:-1]
+"""Of these, the ones that no other integer becomes when it is read as a double: JavaScript's safe integers."""
+INT64, UINT64 = range(-(2**63), 2**63), range(-(2**63), 2**64)
+"""Integers of JSON libraries that read 64 bits: signed, or the unsigned ones too."""
+
+HEX32 = re.compile("[0-9a-f]{32}")
+"""A UUID without its dashes, in lower case; ids that are half a SHA-256 or an MD5 have the same form."""
+UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A UUID with its dashes, in lower case."""
+
+
+def is_hex32(value: Any) -> bool:
+    """True for text of 32 hexadecimal digits in lower case."""
+    return isinstance(value, str) and HEX32.fullmatch(value) is not None
+
+
+def is_uuid(text: str) -> bool:
+    """True for a UUID in any case, with all of its dashes or without any."""
+    return any(form.fullmatch(text.lower()) for form in (HEX32, UUID))
+
+
+def everything_in(value: Any) -> Iterator[Any]:
+    """A value, and all keys and values that it holds, at any depth and in no particular order."""
+    left = [value]
+    while left:
+        item = left.pop()
+        yield item
+        if isinstance(item, dict):
+            left += (*item, *item.values())
+        elif isinstance(item, list | tuple):
+            left += item
+
+
+def integers_in(value: Any) -> Iterator[int]:
+    """All integers in a value; `True` and `False` are none."""
+    return (item for item in everything_in(value) if isinstance(item, int) and not isinstance(item, bool))
+
+
+def equal(one: Any, other: Any) -> bool:
+    """JSON's equality: 1 is 1.0 and is not true."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(equal(item, other[key]) for key, item in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def depth(value: Any) -> int:
+    """How deep arrays and objects are nested: 0 for a scalar. Walks level by level, so depth costs no stack."""
+    levels, level = 0, [value]
+    while level := [inner for outer in level for inner in _children(outer)]:
+        levels += 1
+    return levels
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values()) or [None]
+    if isinstance(value, list):
+        return value or [None]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Carries:
+    """Which values a server delivers to its agent unchanged. Defaults: all values."""
+
+    server: str
+    """The server, as the subject of a sentence."""
+    integers: range | None = None
+    """The only integers that arrive unchanged; None for all."""
+    nul: bool = True
+    """Strings with U+0000: otherwise replaced, removed, or refused by a database after the agent ran."""
+    serialised: bool = True
+    """Objects that look like serialised LangChain ones: otherwise revived as code, as JavaScript's server does."""
+
+    def check(self, answers: Any) -> None:
+        """Refuse values that the server would change. Raises `UnsupportedInput`."""
+        for integer in integers_in(answers):
+            if self.integers is not None and integer not in self.integers:
+                raise UnsupportedInput(
+                    f"{self.server} does not carry the integer {str(integer)[:40]} unchanged: send it as a string."
+                )
+        for value in everything_in(answers):
+            if isinstance(value, str) and "\0" in value and not self.nul:
+                raise UnsupportedInput(
+                    f"{self.server} does not carry the character U+0000 in a string: leave it out, or encode it."
+                )
+            if isinstance(value, dict) and value.get("lc") == 1 and not self.serialised:
+                raise UnsupportedInput(f"{self.server} takes an object with `lc: 1` for code: wrap it in a string.")
