@@ -60,9 +60,9 @@ class A2A(Dialect[A2AContext]):
     """`SendMessage` with `taskId` and `contextId`."""
 
     name = "a2a"
-    family = "a message to the task that waits"
-    thread_is = "The context's id, `contextId`; a run is a task of it."
-    specificity = -3  # servers of other kinds may have a card beside their own API
+    family = "a message to the waiting task"
+    thread_is = "The context's id, `contextId`; a run is one of its tasks."
+    specificity = -3  # servers of other kinds may have an agent card, too
     fingerprints = (Fingerprint(card=True),)
     options = {
         "card": f"path of the agent card; default: `{wire.CARD}`",

@@ -58,7 +58,7 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
     """`POST /events/{handler_id}`."""
 
     name = "llamaindex"
-    family = "an event to the run that waits"
+    family = "an event to the waiting run"
     thread_is = "The handler's id: any string, case-sensitive."
     response_kinds = dict.fromkeys(Mode, "run")
     options = {

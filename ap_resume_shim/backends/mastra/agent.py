@@ -66,7 +66,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
     """`POST /agents/{agent}/resume-stream`, and `send-tool-approval` in the background."""
 
     name = "mastra-agent"
-    family = "a request to the agent, which names the run and its tool call"
+    family = "a request to the agent that names the run and its tool call"
     thread_is = "The id of a thread of the agent's memory: any string, case-sensitive."
     response_kinds: dict[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "events", Mode.STREAM: "events"}
     options = {"prefix": wire.PREFIX}

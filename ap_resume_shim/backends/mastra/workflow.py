@@ -53,7 +53,7 @@ class Mastra(Dialect[MastraContext]):
     """`POST /workflows/{workflow}/resume-async` and `resume-stream`, with the step that is answered."""
 
     name = "mastra"
-    family = "a request to the run, which names the step"
+    family = "a request to the run that names the step"
     thread_is = "The run's id: any string, case-sensitive."
     event_types = frozenset({"text/plain", "text/event-stream"})
     response_kinds: dict[Mode, ResponseKind] = {Mode.BACKGROUND: "events", Mode.WAIT: "result", Mode.STREAM: "events"}
