@@ -1,1 +1,1 @@
-"""support."""
+"""Helpers for tests: servers, clients, faults and processes."""
