@@ -66,7 +66,7 @@ class A2A(Dialect[A2AContext]):
     fingerprints = (Fingerprint(card=True),)
     options = {
         "card": f"path of the agent card; default: `{wire.CARD}`",
-        "binding": f"one of {', '.join(f'`{name}`' for name in wire.BINDINGS)}; default: the first that the card lists",
+        "binding": f"one of {', '.join(f'`{name}`' for name in wire.BINDINGS)}; default: the first of them in the card",
         "path": "path of that binding; default: the path of the card's URL. If both are set, no card is read",
     }
     limits = (
@@ -256,7 +256,7 @@ def _list_tasks(binding: wire.Binding, resume: Resume) -> Steps[tuple[list[Task]
 def _page(binding: wire.Binding, resume: Resume, page: str) -> Steps[tuple[list[Json], str]]:
     """Read one page of tasks. Return the tasks, and the token of the next page, or the empty string."""
     (answer,) = yield from Ask((binding.tasks(resume.thread_id, page),))
-    listed = binding.result(_found_a2a(answer))
+    listed = binding.result(_require_a2a(answer))
     return list(listed.get("tasks") or ()), listed.get("nextPageToken") or ""
 
 
@@ -267,7 +267,7 @@ def _tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]
     # Without tasks in the ledger, request one that does not exist, to refuse a client without access to tasks.
     answers = yield from Ask(tuple(binding.task(task_id) for task_id in task_ids or [resume.thread_id]))
     if not task_ids:
-        if _found_a2a(answers[0]).status in (401, 403, 429):
+        if _require_a2a(answers[0]).status in (401, 403, 429):
             raise read_refusal(answers[0])
         raise ThreadNotInterrupted(
             f"No task of context {resume.thread_id} has passed here, and the agent cannot be asked for them in version "
@@ -277,7 +277,7 @@ def _tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]
     tasks = []
     for answer in answers:
         try:
-            tasks.append(Task(binding.result(_found_a2a(answer))))
+            tasks.append(Task(binding.result(_require_a2a(answer))))
         except ThreadNotFound:
             continue
     if not tasks:
@@ -285,7 +285,7 @@ def _tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]
     return tasks
 
 
-def _found_a2a(answer: Response) -> Response:
+def _require_a2a(answer: Response) -> Response:
     """Return the response. Raises `UpstreamUnrecognised` for 404 and 405, which an A2A server never sends here."""
     if answer.status in (404, 405):
         raise UpstreamUnrecognised(

@@ -63,7 +63,7 @@ class AgUi(Dialect[Thread]):
         Fingerprint(openapi=frozenset({"POST <RunAgentInput>"})),
         Fingerprint(openapi=frozenset({"POST <AGUIRequest>"})),
     )
-    options = {"path": "path of the agent's endpoint, the only one that is resumed; default: every endpoint in use"}
+    options = {"path": "path of the agent's endpoint, the only one to resume; default: every endpoint in the traffic"}
     limits = (
         "Only threads whose runs passed through the shim can be resumed: the protocol has no lookup.",
         "The protocol has no owner of a thread: only the credentials of the run that asked can answer its question.",

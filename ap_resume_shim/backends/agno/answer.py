@@ -44,7 +44,10 @@ def _return(tool: Part, value: Any) -> Part:
 
 
 def _fill_in(tool: Part, value: Any) -> Part:
-    """Return the change for a form. AgentOS passes the form of `get_user_input` to the model, so it is not checked."""
+    """Return the change for a form.
+
+    AgentOS does not execute `get_user_input`, but passes its form to the model, so the types of its fields are free.
+    """
     fields: list[Part] = tool.get("user_input_schema") or []
     answers = _form(value, [field["name"] for field in fields])
     for field in fields:
