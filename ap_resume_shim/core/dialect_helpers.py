@@ -1,4 +1,4 @@
-"""Reading a backend's answers: what every dialect does alike, and the rules in which they differ."""
+"""Helpers for reading a backend's responses: the parts that all dialects share, and rules for the differences."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RAISES: dict[str, tuple[type[ResumeError], str, str]] = {
     "request_too_large": (RequestTooLarge, "The backend does not take a body of this size", "Send a smaller one."),
     "upstream_error": (UpstreamError, "The backend failed", "Look into its log."),
 }
-"""What a rule can make of an answer: the error, what it says, and what to do next."""
+"""The outcomes of a rule: the error class, its message, and advice on what to do next."""
 
 _REFUSED = {
     401: "Send credentials that it accepts.",
@@ -64,7 +64,7 @@ _REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A refusal that says more, or something else, than its status: the first rule that fits counts."""
+    """Maps a refusal to an error by its status and text; the first rule that matches applies."""
 
     status: int
     raises: str
@@ -72,7 +72,7 @@ class Rule:
     """A part of the error's text, compared without case."""
 
     def fits(self, status: int, text: str) -> bool:
-        """Whether the rule is about this answer."""
+        """Return True if the rule matches a response with this status and error text."""
         return status == self.status and self.contains.lower() in text.lower()
 
 
@@ -86,7 +86,11 @@ _COMMON = (
 
 
 def read_lookup(response: Response, rules: Iterable[Rule] = ()) -> Any:
-    """The JSON of a lookup; raises what a refusal means."""
+    """Return the JSON body of a lookup's response.
+
+    Raises the `ResumeError` for a refusal (`read_refusal`), and `UpstreamUnrecognised` for a body that is not an object
+    or an array.
+    """
     if response.ok:
         value = response.json
         if isinstance(value, dict | list):
@@ -96,7 +100,7 @@ def read_lookup(response: Response, rules: Iterable[Rule] = ()) -> Any:
 
 
 def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
-    """What a status of 300 or more means."""
+    """Return the error for a response with a status of 300 or more."""
     text = error_text(response)
     if response.status in (401, 403, 429):
         kept = tuple((k.lower(), v) for k, v in response.headers if k.lower() in ("www-authenticate", "retry-after"))
@@ -118,22 +122,22 @@ def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A redirect of the backend, which the shim does not follow: credentials would go where nobody sent them."""
+    """A redirect of the backend. The shim does not follow it, since that would send credentials to another address."""
 
     status: int
     path: str
-    """Where it leads, for clients, who must not learn of addresses inside."""
+    """The target for clients, without the internal address."""
     address: str
-    """Where it leads, for logs: without credentials and query."""
+    """The target for logs, without credentials and query."""
 
     @property
     def message(self) -> str:
-        """For clients."""
+        """The error message for clients."""
         return f"{self._means(self.path)} The log of the shim has the whole address."
 
     @property
     def detail(self) -> str:
-        """For logs."""
+        """The error message for logs."""
         return self._means(self.address)
 
     def _means(self, where: str) -> str:
@@ -147,7 +151,7 @@ class Redirect:
 
 
 def read_redirect(response: Response) -> Redirect | None:
-    """Where an answer redirects to; None for any other answer."""
+    """Return the redirect; None for any other response."""
     location = response.header("location")
     if not location or response.status not in (301, 302, 303, 307, 308):
         return None
@@ -164,7 +168,10 @@ _NO_ADDRESS = "an address that is none"
 
 
 def quoting(kind: Callable[..., E], means: str, text: str, advice: str = "") -> E:
-    """An error with the backend's own words, which logs do not get: they may repeat what the client answered."""
+    """Return an error whose message quotes the backend.
+
+    Logs get no quotation, since it may repeat the client's answer.
+    """
     text = text.strip().rstrip(".")
     detail = f"{means}. {advice}".rstrip()
     return kind(f"{means}: {text}. {advice}".rstrip() if text else detail, detail=detail)
@@ -179,7 +186,7 @@ def _unrecognised(response: Response) -> UpstreamUnrecognised:
 
 
 def error_text(response: Response) -> str:
-    """What an error answer says: FastAPI's `detail`, a `message`, or the plain text of older servers."""
+    """Return the text of an error response: FastAPI's `detail`, a `message`, or the plain text of older servers."""
     value = response.json
     if isinstance(value, dict):
         value = value.get("detail") or value.get("message") or value.get("error") or value
@@ -189,5 +196,5 @@ def error_text(response: Response) -> str:
 
 
 def _harmless(text: str) -> str:
-    """The beginning of a text, unless it is a stack trace: those stay on the server."""
+    """Return the first 500 characters of a text; a stack trace is replaced, since it must not leave the server."""
     return "(a stack trace, see the backend's own log)" if "Traceback (most recent call" in text else text[:500]

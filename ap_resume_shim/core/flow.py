@@ -1,7 +1,7 @@
-"""The resume flow: look, judge, hold, forward once, answer.
+"""The resume flow: look up the thread, judge, hold, forward once, respond.
 
-The one order of things for every backend. Reads top to bottom as the contract does; a test drives it with `next()`
-and `send()`.
+Every backend uses this one sequence. It reads top to bottom in the order of the contract; a test drives it with
+`next()` and `send()`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ T = TypeVar("T")
 
 
 def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> Flow:
-    """Find the interrupt; refuse, or resume exactly once; answer in the form that was asked for."""
+    """Find the interrupt; refuse, or resume exactly once; respond in the client's mode. Raises `ResumeError`."""
     dialect = recognising(dialect)
     resume = admit(resume, dialect, lenient=settings.lenient)
-    # A caller who may not read the thread is refused here, before anything is recalled.
+    # A caller who cannot read the thread is refused here, before the guard recalls a stored response.
     found = yield from _unsent(dialect.lookup(resume))
     kept = yield from guard.recall()
     if kept is not None:
@@ -64,7 +64,7 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
 def _prepare(
     resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C]
 ) -> Steps[tuple[Case[C], Request]]:
-    """Everything between the first look and the sending."""
+    """Run every step between the first lookup and the send. Returns the case and the request that resumes."""
     found, verdict = yield from claim(resume, dialect, settings, found)
     resume = stay(resume, found, dialect)
     found, verdict = yield from dialect.prepare(resume, found, verdict)
@@ -72,7 +72,7 @@ def _prepare(
 
 
 def _unsent(steps: Steps[T]) -> Steps[T]:
-    """Steps before the resume is sent: where the backend fails, it was not."""
+    """Run steps that precede the send: a failure of the backend gets the `resume_state` `not_sent`."""
     try:
         return (yield from steps)
     except UpstreamFailure as failure:
@@ -81,7 +81,10 @@ def _unsent(steps: Steps[T]) -> Steps[T]:
 
 
 def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
-    """Refuse what the backend cannot honour; with `lenient`, drop it and say so."""
+    """Refuse fields that the backend cannot honour; with `lenient`, drop them and list them in `Resume.ignored`.
+
+    Raises `InvalidRequest` or `UnsupportedField`.
+    """
     body = resume.body
     if body.has_input and body.messages is not None and not dialect.carries_both:
         raise InvalidRequest("`input` and `messages` are two answers: send one of them.")
@@ -106,7 +109,7 @@ _DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
 
 
 def _answer_again(case: Case[C], kept: Kept) -> Flow:
-    """Give a retry the answer of the resume that came first with its `Idempotency-Key`; the agent hears nothing."""
+    """Replay the response of the first resume with this `Idempotency-Key`. The backend receives no answer."""
     if kept.fingerprint != case.resume.fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key came before, with another body. Send a new key with a new answer."
@@ -137,7 +140,7 @@ def _answer_again(case: Case[C], kept: Kept) -> Flow:
 
 
 def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
-    """Send the resume, once. What becomes of it when that fails is said in `metadata.resume_state`."""
+    """Send the resume once. On failure, set `metadata.resume_state`."""
     try:
         response = yield from _send(Send(request, case.grace), case.settings)
     except (UpstreamUnreachable, HoldLapsed, ShuttingDown) as failure:
@@ -145,7 +148,7 @@ def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
         yield from guard.mark_rejected()
         raise
     except ClientGone:
-        try:  # while the thread is held: once it is let go, its newest run may be another's
+        try:  # while the thread is held: once it is released, its newest run may belong to another resume
             yield from cancel_run(case, None)
         except ResumeError as failure:
             failure.metadata["resume_state"] = "unknown"
@@ -153,7 +156,7 @@ def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
             raise
         yield from accepted(case)
         raise
-    except Exception as failure:  # an app in the same process raises anything, perhaps after it took the resume
+    except Exception as failure:  # an app in the same process may raise anything, even after it took the resume
         if isinstance(failure, ResumeError):
             failure.metadata["resume_state"] = "unknown"
         yield from accepted(case)
@@ -170,7 +173,7 @@ def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
 
 
 def _send(step: Send, settings: FlowSettings) -> Steps[Response | None]:
-    """Where no connection could be made no byte was sent: try once more."""
+    """Send the resume; retry once if no connection could be made, since no byte was sent then."""
     try:
         return (yield from step)
     except UpstreamUnreachable as failure:

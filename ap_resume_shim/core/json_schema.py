@@ -1,8 +1,8 @@
-"""One checker for the JSON Schemas that questions carry: it reports certain violations only.
+"""A checker for the JSON Schemas of questions: it reports only certain violations.
 
-A violation is certain if no reading of the schema allows the value, even by a server that converts or does not check:
-a missing required property, a value outside `enum` or `const`, and an object, an array or a scalar where another of
-the three is required. Scalars that a server may convert (`"5"` for 5), `pattern`, `format`, extra properties, unknown
+A violation is certain if no reading of the schema allows the value, even by a server that converts or does not check: a
+missing required property, a value outside `enum` or `const`, and an object, an array or a scalar where another of the
+three is required. Scalars that a server may convert (`"5"` for 5), `pattern`, `format`, extra properties, unknown
 keywords and malformed schemas never count, unless the server is known to enforce more (`Strictness`).
 """
 
@@ -17,31 +17,33 @@ from ap_resume_shim.core.json_pointer import MISSING, point
 from ap_resume_shim.core.json_values import equal
 
 MAX_DEPTH = 100
+"""Limits of the check, in levels and in places. The server decides about anything beyond, in larger or endless
+schemas."""
 MAX_CHECKS = 20_000
 """Levels and places that are checked; what a larger or an endless schema requires beyond them is left to the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strictness:
-    """What a server enforces beyond what is certain, as recordings of it show."""
+    """Checks that a server enforces beyond the certain ones, as its recordings show."""
 
     scalar_types: bool = False
     bounds: bool = False
-    """`minimum`, `maxLength` and the like; lengths in UTF-16 code units."""
+    """`minimum`, `maxLength` and similar; lengths in UTF-16 code units."""
     extra_properties: bool = False
     """`additionalProperties`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Why a schema refuses a value."""
+    """A reason why a schema refuses a value."""
 
     path: str
-    """Keys and indexes on the way to the place, joined with dots; empty for the value itself."""
+    """Keys and indexes that lead to the place, joined with dots; empty for the value itself."""
     problem: str
 
     def as_json(self) -> dict[str, str]:
-        """`{path, problem}`."""
+        """Return `{path, problem}`."""
         return {"path": self.path, "problem": self.problem}
 
 
@@ -49,7 +51,7 @@ LAX = Strictness()
 
 
 def violations(schema: Any, value: Any, strictness: Strictness = LAX) -> list[Violation]:
-    """Everything in `value` that `schema` certainly refuses."""
+    """Return every certain violation of `schema` in `value`; an empty list if there is none."""
     return list(dict.fromkeys(_Checker(schema, strictness).check(schema, value, "")))
 
 
@@ -78,7 +80,9 @@ class _Checker:
         yield from self._combined(schema, value, path, depth)
 
     def _resolve(self, ref: Any) -> Any:
-        """The schema that a local JSON pointer names; True, which allows everything, for any other reference."""
+        """Return the schema that a local JSON pointer refers to; for any other reference, True, which allows
+        everything.
+        """
         if not isinstance(ref, str) or (ref != "#" and not ref.startswith("#/")):
             return True
         found = point(self._root, ref[1:])
@@ -138,7 +142,7 @@ def _below(path: str, key: str | int) -> str:
 
 
 def _shape(value: Any) -> str:
-    """`object`, `array` or `scalar`: no server converts one of the three to another."""
+    """Return `object`, `array` or `scalar`: no server converts one of the three to another."""
     return "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "scalar"
 
 

@@ -1,7 +1,7 @@
-"""Fields that could move a resume to another thread, branch or moment than the one that was judged.
+"""Fields that could move a resume to another thread, branch or checkpoint than the one that was judged.
 
-A name that says where the thread is anyway is harmless, and dropped; any other value is refused. Clients that send the
-checkpoint they see with each request (Studio is one) keep working, as long as it is the thread's head.
+A field whose value is the thread's current place is harmless, and dropped; any other value is refused. So clients that
+send their current checkpoint with each request (Studio is one) keep working, as long as it is the thread's head.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from ap_resume_shim.core.protocol import Resume, RunResume
 
 
 def stay(resume: Resume, found: Found[C], dialect: Dialect[C]) -> Resume:
-    """The resume without the names of `dialect.redirecting`. Raises `UnsupportedField` for one that leads elsewhere."""
+    """Return the resume without the names of `dialect.redirecting`.
+
+    Raises `UnsupportedField` for a value that points elsewhere.
+    """
     if not dialect.redirecting:
         return resume
     given = resume.body.model_dump(exclude_unset=True)
@@ -31,7 +34,7 @@ class _Redirection(Generic[C]):
         self._resume, self._found, self._dialect = resume, found, dialect
 
     def dropped(self, value: Any, path: tuple[str, ...]) -> Any:
-        """The value without harmless redirecting names, at any depth."""
+        """Return the value without harmless redirecting names, at any depth. Raises `UnsupportedField`."""
         if isinstance(value, list):
             return [self.dropped(item, path) for item in value]
         if not isinstance(value, dict):
@@ -54,7 +57,7 @@ class _Redirection(Generic[C]):
         )
 
     def _leads_here(self, name: str, value: Any) -> bool:
-        if name not in self._dialect.redirecting:  # one of a pattern
+        if name not in self._dialect.redirecting:  # matched by a pattern
             return False
         if value in (None, "", {}):
             return True

@@ -1,7 +1,7 @@
-"""A dialect whose slips are errors that a client can be answered with.
+"""Wraps a dialect so that its exceptions become errors for the client.
 
-Dialects read answers as servers were recorded to write them. Where an answer has another shape, the exception that
-this ends in becomes `UpstreamUnrecognised`, here and nowhere else; the flow knows whether the resume was sent by then.
+Dialects read responses in the shapes that servers were recorded to send. If a response has another shape, the resulting
+exception becomes `UpstreamUnrecognised`, here and nowhere else; the flow knows whether the resume was sent by then.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from ap_resume_shim.core.steps import ClientGone, ReadUntilIdle, Steps
 
 
 def recognising(dialect: Dialect[C]) -> Dialect[C]:
-    """The same dialect; its methods, the generators and reframers that they return raise `UpstreamUnrecognised`."""
+    """Return a wrapper of the dialect whose unexpected exceptions are `UpstreamUnrecognised`.
+
+    This covers its methods, and the generators and reframers that they return.
+    """
     return cast("Dialect[C]", _Recognising(dialect))
 
 
@@ -33,7 +36,7 @@ class _Recognising:
         return _wrapped(attribute) if inspect.ismethod(attribute) else attribute
 
     def refusal(self, response: Response) -> ResumeError:
-        """A refusal that cannot be read is one all the same."""
+        """Return the refusal; `UpstreamUnrecognised` if the dialect cannot read it."""
         try:
             with _slips():
                 return self._dialect.refusal(response)
@@ -55,7 +58,10 @@ def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _steps(steps: Steps[Any]) -> Steps[Any]:
-    """The same steps. What a step raises, such as an app in the same process, is no slip of the dialect."""
+    """Run the same steps.
+
+    Exceptions from a step, such as those of an app in the same process, pass through unchanged.
+    """
     result: Any = None
     thrown: Exception | None = None
     while True:
@@ -103,7 +109,7 @@ def _slips(but: Exception | None = None) -> Iterator[None]:
 
 
 def _checked(value: Any) -> Any:
-    """What the dialect made of an answer. Ids and times are text that can be sent and stored; raises `TypeError`."""
+    """Return a dialect's result. Raises `TypeError` for ids and times that are not text that can be sent and stored."""
     if isinstance(value, Found):
         _check_text(value.run_id, value.agent_id, value.updated_at, *(interrupt.id for interrupt in value.interrupts))
     elif isinstance(value, Started):

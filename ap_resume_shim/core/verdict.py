@@ -1,4 +1,4 @@
-"""The verdict: does this resume answer a question that is pending? Pending interrupts decide first, status second."""
+"""The verdict: does this resume answer a pending question? Pending interrupts decide first, the status second."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from ap_resume_shim.core.protocol import Resume
 
 _NOTHING = object()
 _GENERATED = (HEX32, UUID)
-"""Forms of ids that servers generate. Where a pending interrupt's id has one, every key of that form is an id."""
+"""Forms of ids that servers generate. If a pending interrupt's id has one of them, every key of that form is an id."""
 
 
 def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[str] = frozenset()) -> Decision:
-    """Decide what is sent, or raise the `ResumeError` that says why nothing is.
+    """Return the decision: the answers to send, or `Continue`.
 
-    `remembered` are interrupt ids that the guard knows of this thread.
+    `remembered` are interrupt ids of this thread that the guard has stored. Raises the `ResumeError` that explains the
+    refusal.
     """
     answer = _answer(resume)
     if found.status == "busy":
@@ -61,12 +62,11 @@ def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[
 def addressed(
     resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[str] = frozenset()
 ) -> dict[str | None, Any] | None:
-    """The answers by interrupt id, where the resume names them by a pin or by the keys of `input`; else None.
+    """Return the answers by interrupt id, if the resume names them by a pin or by the keys of `input`; else None.
 
-    An object is keyed if every key is an interrupt id of this thread: pending, in its history, remembered by the
-    guard, or of the form that only the backend's ids have (declared by the dialect, or generated ids as the pending
-    ones are). Raises `InterruptNotPending` for an object that mixes ids
-    of the thread with other keys.
+    An object is keyed if every key is an interrupt id of this thread: pending, in its history, remembered by the guard,
+    or of the form that only the backend's ids have (declared by the dialect, or generated ids as the pending ones are).
+    Raises `InterruptNotPending` for an object that mixes ids of the thread with other keys.
     """
     answer, pin = _answer(resume), resume.body.interrupt_id
     if pin is not None:
@@ -90,7 +90,7 @@ def addressed(
 
 
 def _answer(resume: Resume) -> Any:
-    """The answer: `input`, else the list of messages, else nothing (which is not null)."""
+    """Return the answer: `input`, else the list of messages, else `_NOTHING` (which is not null)."""
     body = resume.body
     if body.has_input:
         return body.input
@@ -100,7 +100,7 @@ def _answer(resume: Resume) -> Any:
 
 
 def _refuse_unknown(resume: Resume, dialect: Dialect[C]) -> None:
-    """Refuse an unknown field where nothing answers a pending question: it may be the answer, misspelt."""
+    """Refuse an unknown field if a question is pending and has no answer: the field may be a misspelt answer."""
     unknown = sorted(set(resume.body.extra) - dialect.vocabulary)
     if unknown:
         raise InvalidRequest(
@@ -111,7 +111,7 @@ def _refuse_unknown(resume: Resume, dialect: Dialect[C]) -> None:
 
 
 def _check_pending(ids: set[str | None], found: Found[C], dialect: Dialect[C], now: str) -> None:
-    """Refuse ids that are not pending; one whose answer was committed before its step failed is reported as that."""
+    """Refuse ids that are not pending; an answer that was committed before its step failed has its own error."""
     pending = {interrupt.id for interrupt in found.interrupts if not _is_expired(interrupt, now)}
     answered = {interrupt.id for interrupt in found.answered}
     gone = ids - pending
@@ -127,7 +127,7 @@ def _check_pending(ids: set[str | None], found: Found[C], dialect: Dialect[C], n
 
 
 def _is_expired(interrupt: Interrupt, now: str) -> bool:
-    """Whether the question's time is over; a time that cannot be read never ends."""
+    """True if the question has expired; a question with an unreadable time never expires."""
     if interrupt.expires_at is None:
         return False
     try:
