@@ -1,4 +1,4 @@
-"""What an answer may be: values that the server of a profile does not carry unchanged are refused."""
+"""Checks of answers: refuses values that the server of a profile does not carry unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ap_resume_shim.profiles.schema import Profile, ResumeTable, Type
 
 
 def placed(table: ResumeTable, verdict: Answers, found: Found[None]) -> Any:
-    """What is put in the place of the answer: the answers by interrupt id, where the server takes them so, or one."""
+    """Return the value for the place of the answer.
+
+    This is the object of answers by interrupt id, if the server accepts one here, else the only answer.
+    """
     several = len(found.interrupts) > 1
     if None not in verdict.by_id and (table.keyed == "always" or (table.keyed == "several" and several)):
         return verdict.by_id
@@ -19,7 +22,7 @@ def placed(table: ResumeTable, verdict: Answers, found: Found[None]) -> Any:
 
 
 def check_one_is_meant(table: ResumeTable, found: Found[None]) -> None:
-    """Raises `MultipleInterrupts` where the server cannot be told which question an answer is for."""
+    """Raise `MultipleInterrupts` if several interrupts are pending and the server cannot tell their answers apart."""
     if table.keyed == "never" and len(found.interrupts) > 1:
         raise MultipleInterrupts(
             f"{len(found.interrupts)} interrupts are pending, and this backend cannot be told which one an answer "
@@ -29,7 +32,7 @@ def check_one_is_meant(table: ResumeTable, found: Found[None]) -> None:
 
 
 def check_carried(profile: Profile, verdict: Answers, found: Found[None]) -> None:
-    """Raises `UnsupportedInput` for an answer that would not reach the agent unchanged."""
+    """Raise `UnsupportedInput` for an answer that would not reach the agent unchanged."""
     value = placed(profile.resume, verdict, found)
     if value is not verdict.by_id:
         _check_whole(profile, value)
@@ -53,7 +56,7 @@ def _check_whole(profile: Profile, value: Any) -> None:
 
 
 def _type_of(value: Any) -> Type:
-    """A value's type, as JSON calls it."""
+    """Return the JSON type of a value."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else "boolean"
     kinds: tuple[tuple[type | tuple[type, ...], Type], ...] = (

@@ -1,4 +1,4 @@
-"""The dialect that a profile describes: its tables, filled in and read."""
+"""The dialect of a profile: fills in its templates and reads responses by its pointers."""
 
 from __future__ import annotations
 
@@ -43,17 +43,20 @@ _INSTEAD: dict[Mode, tuple[Mode, ...]] = {
     Mode.WAIT: (Mode.BACKGROUND, Mode.STREAM),
     Mode.STREAM: (Mode.BACKGROUND, Mode.WAIT),
 }
-"""What a mode that a profile leaves out is made from, the better first."""
+"""The modes that a missing mode is derived from, in order of preference."""
 
 
 class ProfileDialect(Dialect[None]):
-    """The dialect that a profile describes."""
+    """The dialect of a profile."""
 
     accepts_at_head = True
     makes_run_ids = True
 
     def __init__(self, profile: Profile, *, resume_at: str | None = None) -> None:
-        """`resume_at` moves the answer: a JSON pointer into the body; "" is the whole of it."""
+        """`resume_at` overrides the place of the answer: a JSON pointer into the body; "" is the whole body.
+
+        Raises `ConfigurationError` for an invalid pointer.
+        """
         try:
             self._answer_at = answer_pointer(profile.resume.answer if resume_at is None else resume_at)
         except ValueError as error:
@@ -87,11 +90,17 @@ class ProfileDialect(Dialect[None]):
             )
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
-        """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
+        """Send the profile's lookups concurrently, and the request for the agent that the client names.
+
+        After a run, only the lookups about the thread are sent.
+        """
         return self.reader.look(resume, agent=agent)
 
     def check(self, resume: Resume, found: Found[None], verdict: Decision) -> None:
-        """Whether it can be said what it is the answer to, and whether the value arrives as it is."""
+        """Check that the request can be filled in, has one recipient, and delivers the value unchanged.
+
+        Raises `InvalidRequest`, `MultipleInterrupts` or `UnsupportedInput`.
+        """
         table = self.profile.resume
         names = {"agent_id": found.agent_id, "run_id": found.run_id}
         for name, what in (("agent_id", "agent"), ("run_id", "run")):
@@ -102,7 +111,7 @@ class ProfileDialect(Dialect[None]):
             check_carried(self.profile, verdict, found)
 
     def resume(self, resume: Resume, found: Found[None], verdict: Decision) -> Request:
-        """The template, with the answer put in its place."""
+        """Return the request from the profile's template, with the answer in its place."""
         table, body = self.profile.resume, resume.body
         names = {
             **client_names(resume),
@@ -126,15 +135,18 @@ class ProfileDialect(Dialect[None]):
         return with_headers(self.profile, Request(method, fill_path(path, names), sent, accept))
 
     def refusal(self, response: Response) -> ResumeError:
-        """By the profile's rules, then by status."""
+        """Return the error by the profile's rules, else by status."""
         return read_refusal(response, self._rules)
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """Its stream's first event; or that the run is one of another thread."""
+        """Return the refusal in the stream's first event, or the error for a run of another thread; else None."""
         return super().refused(resume, response) or self._elsewhere(resume, response.body)
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found[None]) -> Started[None] | None:
-        """By `Content-Location`, by the run in the body, or by the stream's first event; else the run that waited."""
+        """Return the run by `Content-Location`, by the body, or by the stream's first event; else the interrupted run.
+
+        Raises `UpstreamUnrecognised` if the run belongs to another thread.
+        """
         elsewhere = self._elsewhere(resume, body)
         if elsewhere is not None:
             raise elsewhere
@@ -161,7 +173,7 @@ class ProfileDialect(Dialect[None]):
         return point(run, self.profile.wait.run) if response_kinds == "result" else run
 
     def _elsewhere(self, resume: Resume, body: bytes) -> ResumeError | None:
-        """The error where an answer names a thread, and another one than the resume does: no agent asked there."""
+        """Return the error for a response that names another thread than the resume; None for any other response."""
         thread_id = point(self._run_in(body, self.response_kinds[resume.mode]), "/thread_id")
         if not isinstance(thread_id, str) or _unspelled(thread_id) == _unspelled(resume.thread_id):
             return None
@@ -172,35 +184,35 @@ class ProfileDialect(Dialect[None]):
         )
 
     def cancel(self, resume: Resume, started: Started[None]) -> Request | None:
-        """The profile's `cancel`."""
+        """Return the profile's `cancel` request."""
         return self._of_run(self.profile.run.cancel, resume, started)
 
     def join(self, resume: Resume, started: Started[None]) -> Request | None:
-        """The profile's `join`."""
+        """Return the profile's `join` request."""
         request = self._of_run(self.profile.run.join, resume, started)
         return None if request is None else replace(request, accept="text/event-stream")
 
     def location(self, resume: Resume, started: Started[None]) -> str | None:
-        """The profile's `location`."""
+        """Return the profile's `location` path."""
         path = self.profile.run.location
         names = _names_of_run(resume, started)
         return None if path is None or not names_in(path) <= set(names) else fill_path(path, names)
 
     def run(self, resume: Resume, started: Started[None]) -> Request | None:
-        """The profile's `read`."""
+        """Return the profile's `read` request."""
         return self._of_run(self.profile.run.read, resume, started)
 
     def awaited(self, resume: Resume, started: Started[None]) -> Request | None:
-        """The profile's `wait`, of a run."""
+        """Return the profile's `wait` request for a run."""
         return self._of_run(self.profile.run.wait, resume, started)
 
     def has_ended(self, response: Response) -> bool:
-        """Whether the run's status is none of the active ones."""
+        """Return True if the run's status is not one of the active ones."""
         status = point(response.json, self.profile.run.status)
         return not any(equal(status, word) for word in self.profile.run.active)
 
     def ended(self, body: bytes) -> Ended:
-        """By the profile's `[wait]`."""
+        """Return the result by the profile's `[wait]`. Raises `UpstreamUnrecognised`."""
         answer, where = Response(200, (), body.strip()).json, self.profile.wait
         if where.values and not isinstance(answer, dict):
             raise UpstreamUnrecognised(f"The profile {self.name!r} knows no result but objects.")
@@ -213,12 +225,12 @@ class ProfileDialect(Dialect[None]):
         )
 
     def reframer(self, resume: Resume, started: Started[None]) -> Reframer:
-        """By the profile's `[stream]`; without one, every byte is passed on."""
+        """Return a reframer for the profile's `[stream]`; without that table, a relay."""
         table = self.profile.stream
         return Relay() if table is None else ProfileStream(table, resume.body.stream_modes)
 
     def delete(self, resume: Resume) -> Request | None:
-        """The profile's `delete`."""
+        """Return the profile's `delete` request."""
         return self._of_run(self.profile.delete, resume, None)
 
     def _of_run(self, line: str | None, resume: Resume, started: Started[None] | None) -> Request | None:
@@ -242,11 +254,14 @@ _NAME_IT = {"agent_id": ": name it in `agent_id`", "run_id": ""}
 
 
 def _names_of_run(resume: Resume, started: Started[None] | None) -> dict[str, Any]:
-    """The server does not know a run by an id that the shim has made."""
+    """Return the names for a request about a run.
+
+    A run id that the shim created is left out: the server does not know it.
+    """
     known = started is not None and started.run_id != resume.nonce
     return {**client_names(resume), "run_id": started.run_id} if started is not None and known else client_names(resume)
 
 
 def _unspelled(thread_id: str) -> str:
-    """An id without what the spellings of a UUID differ in."""
+    """Return a thread id without the parts in which spellings of a UUID differ."""
     return re.sub(r"^urn:uuid:|[{}-]", "", thread_id.lower())

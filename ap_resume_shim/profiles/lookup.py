@@ -1,4 +1,4 @@
-"""How a profile reads a thread: the requests of its lookups, and what their answers show."""
+"""Reads a thread by a profile: the requests of its lookups, and the pointers into their responses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ThreadReader:
     """Reads a thread by the lookups of a profile."""
 
     def __init__(self, profile: Profile, rules: tuple[Rule, ...]) -> None:
-        """`rules` say what refusals mean."""
+        """`rules` map refusals to errors."""
         self._profile, self._rules = profile, rules
         self._about = about_the_thread(profile)
         words, table = profile.status, profile.resume
@@ -38,7 +38,11 @@ class ThreadReader:
         self._names_agent = any("agent_id" in names_in(line) for line in lines) or "$agent_id" in str(table.json_)
 
     def look(self, resume: Resume, *, agent: bool) -> Lookup[None]:
-        """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
+        """Send the profile's lookups concurrently, and the request for the agent that the client names.
+
+        A lookup that needs values from another one follows it. Without `agent` (after a run), only the lookups about
+        the thread are sent. Returns the thread's state. Raises `ResumeError`.
+        """
         profile, names = self._profile, client_names(resume)
         wanted = resume.body.agent_id if agent else None
         told: dict[str, Any] = {}
@@ -65,7 +69,7 @@ class ThreadReader:
     def _names_for(
         self, table: LookupTable, names: Mapping[str, Any], told: dict[str, Any]
     ) -> Mapping[str, Any] | None:
-        """The names for a lookup's request; None as long as one of them is missing."""
+        """Return the names for a lookup's request; None while one of them is missing."""
         if not table.names and "{agent_id}" not in table.request:
             return names
         found = {name: point(told, pointer) for name, pointer in table.names.items()}
@@ -86,7 +90,7 @@ class ThreadReader:
 
         where = self._profile.found
         words = [word for pointer in every(where.status) if (word := at(pointer)) is not None]
-        # Lookups that were made side by side may show the thread before and after a change.
+        # Concurrent lookups may show the thread before and after a change.
         busy = any(equal(word, known) for word in words for known in self._words["busy"])
         status: ThreadStatus = "busy" if busy else self._status(words[0] if words else None)
         agent = at(where.agent_id)
@@ -121,7 +125,7 @@ class ThreadReader:
             return tuple(self._interrupt(item) for item in listed)
         if asked is None and status != "interrupted":
             return ()
-        return (Interrupt(None, asked),)  # an interrupted thread asks, and may not say what
+        return (Interrupt(None, asked),)  # an interrupted thread has a question, even if its value is missing
 
     def _interrupt(self, item: Any) -> Interrupt:
         where = self._profile.interrupt
@@ -133,14 +137,14 @@ class ThreadReader:
         return Interrupt(id_ if isinstance(id_, str) else None, None if value is MISSING else value)
 
     def request(self, table: LookupTable | AgentTable, names: Mapping[str, Any]) -> Request:
-        """The request of a lookup, with the names filled in."""
+        """Return the request of a lookup, with the names filled in."""
         method, _, path = table.request.partition(" ")
         body = None if table.json_ is None else Request.post("", fill(table.json_, names)).body
         return with_headers(self._profile, Request(method, fill_path(path, names), body))
 
 
 def about_the_thread(profile: Profile) -> set[str]:
-    """The lookups that tell how the thread stands, and those that they need."""
+    """Return the names of the lookups that show the thread's state, and of those that they depend on."""
     where = profile.found
     about = (where.status, where.interrupts, where.interrupt, where.values, where.messages, where.error)
     needed = {_root(pointer) for pointers in (*about, where.updated_at) for pointer in every(pointers)}
@@ -153,19 +157,19 @@ def about_the_thread(profile: Profile) -> set[str]:
 
 
 def client_names(resume: Resume) -> dict[str, Any]:
-    """The names that the client gives, for paths and templates."""
+    """Return the names that the client's request defines, for paths and templates."""
     given = {"thread_id": resume.thread_id, "agent_id": resume.body.agent_id}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def with_headers(profile: Profile, request: Request) -> Request:
-    """The request, with the header fields of the profile."""
+    """Return the request with the header fields of the profile."""
     return replace(request, headers=tuple(profile.headers.items())) if profile.headers else request
 
 
 def _picked(pick: PickTable, told: dict[str, Any]) -> Any:
     listed = point(told, pick.of)
-    items = listed if isinstance(listed, list) else [listed]  # of a pick before
+    items = listed if isinstance(listed, list) else [listed]  # the item of an earlier pick
     fitting = [item for item in items if isinstance(item, dict) and _fits(item, pick.where)]
     if pick.which == "only" and len(fitting) > 1:
         raise AmbiguousInterrupt(
@@ -181,6 +185,6 @@ def _root(pointer: str) -> str:
 
 
 def _fits(item: Any, where: Mapping[str, Any]) -> bool:
-    """Whether an item has, at each pointer, the value, or one of them."""
+    """Return True if an item has, at each pointer, the expected value, or one of several."""
     wanted = {at: value if isinstance(value, list) else [value] for at, value in where.items()}
     return all(any(equal(point(item, at), value) for value in values) for at, values in wanted.items())

@@ -1,4 +1,4 @@
-"""The stream of a backend that a profile describes, whose events have names of their own."""
+"""The reframer of a profile, for backends whose events have other names than the draft's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ap_resume_shim.profiles.schema import StreamTable
 
 
 class ProfileStream(EventReframer):
-    """Events that the profile names become the draft's, in the modes asked for; others are left out."""
+    """Converts the events that the profile names to the draft's, in the requested modes; drops other events."""
 
     def __init__(self, table: StreamTable, modes: Iterable[StreamMode]) -> None:
-        """`modes` are the client's."""
+        """`modes` are the stream modes that the client requested."""
         named: dict[StreamMode, list[str]] = {
             "values": table.values,
             "messages": table.messages,
