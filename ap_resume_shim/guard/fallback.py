@@ -30,7 +30,7 @@ class FallbackGuard:
 
     def begin(self, ticket: ResumeKey) -> GuardSession:
         """Arrive at both."""
-        return _FallbackArrival(self._shared.begin(ticket), self._alone.begin(ticket))
+        return _FallbackSession(self._shared.begin(ticket), self._alone.begin(ticket))
 
     async def check(self) -> tuple[str, ...]:
         """Warnings; that the store is away is one of them."""
@@ -45,7 +45,7 @@ class FallbackGuard:
         await self._alone.aclose()
 
 
-class _FallbackArrival:
+class _FallbackSession:
     """Does everything at both; what it asks, it asks `shared` as long as that answers."""
 
     def __init__(self, shared: GuardSession, alone: GuardSession) -> None:

@@ -54,7 +54,7 @@ class MemoryGuard:
         thread = self._threads.setdefault(ticket.thread, _Thread())
         thread.arrivals += 1
         self._resting.pop(ticket.thread, None)
-        return _MemoryArrival(self, ticket, thread)
+        return _MemorySession(self, ticket, thread)
 
     async def check(self) -> tuple[str, ...]:
         """There is no store that could be away."""
@@ -186,7 +186,7 @@ class _Answers:
         return len(self._entries) > self._most or self._bytes > self._most_bytes
 
 
-class _MemoryArrival:
+class _MemorySession:
     def __init__(self, guard: MemoryGuard, ticket: ResumeKey, thread: _Thread) -> None:
         self._guard, self._ticket, self._thread = guard, ticket, thread
         self._version, self._unsettled = thread.version, thread.unsettled

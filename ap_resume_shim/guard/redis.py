@@ -28,10 +28,10 @@ from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger
 from ap_resume_shim.guard.memory import DAY
 from ap_resume_shim.guard.outbox import Outbox
-from ap_resume_shim.guard.redis_arrival import RedisArrival
 from ap_resume_shim.guard.redis_faults import CLUSTER, unavailable
 from ap_resume_shim.guard.redis_ledger import RedisLedger
 from ap_resume_shim.guard.redis_scripts import PRELUDE, SCRIPTS
+from ap_resume_shim.guard.redis_session import RedisSession
 
 FORMAT = "ap_resume_shim:2"
 """How the names of the guard's keys begin; the number changes with what they hold."""
@@ -86,7 +86,7 @@ class RedisGuard:
 
     def begin(self, ticket: ResumeKey) -> GuardSession:
         """Ask the store how the thread stands now, without waiting for its answer."""
-        return RedisArrival(self, ticket)
+        return RedisSession(self, ticket)
 
     async def check(self) -> tuple[str, ...]:
         """Claim and release a thread that nobody knows, and read how the store is set up.

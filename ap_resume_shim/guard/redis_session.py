@@ -25,7 +25,7 @@ LAPSED = (
 _DAY = 24 * 3600.0
 
 
-class RedisArrival:
+class RedisSession:
     """Reads the thread's state at once, and waits for the answer when somebody asks for it."""
 
     def __init__(self, guard: RedisGuard, ticket: ResumeKey) -> None:
