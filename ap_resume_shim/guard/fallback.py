@@ -1,4 +1,4 @@
-"""A guard for those who would rather go on guarded by one process than stop when the shared store is away."""
+"""A guard that continues within one process while the shared store is unavailable."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ T = TypeVar("T")
 
 
 class FallbackGuard:
-    """Asks `shared`; while that is unavailable, `alone`. What was accepted meanwhile, `shared` stores when it is back.
+    """Uses `shared`; while that is unavailable, `alone`.
 
-    Two processes that are both cut off from the store do not see each other: a thread may be resumed twice then.
+    Resumes accepted meanwhile are stored in `shared` once it is available.
+
+    Two processes without access to the store do not see each other: a thread may then be resumed twice.
     """
 
     def __init__(self, shared: Guard, alone: Guard) -> None:
@@ -29,24 +31,24 @@ class FallbackGuard:
         self.ledger: Ledger = FallbackLedger(shared.ledger, alone.ledger)
 
     def begin(self, ticket: ResumeKey) -> GuardSession:
-        """Arrive at both."""
+        """Register the arrival at both guards."""
         return _FallbackSession(self._shared.begin(ticket), self._alone.begin(ticket))
 
     async def check(self) -> tuple[str, ...]:
-        """Warnings; that the store is away is one of them."""
+        """Check the shared store. Returns warnings, also for an unavailable store."""
         try:
             return await self._shared.check()
         except GuardUnavailable as failure:
             return (f"{failure.message} Until then each process guards its resumes alone.",)
 
     async def aclose(self) -> None:
-        """Close both."""
+        """Close both guards."""
         await self._shared.aclose()
         await self._alone.aclose()
 
 
 class _FallbackSession:
-    """Does everything at both; what it asks, it asks `shared` as long as that answers."""
+    """Writes to both sessions; reads from `shared`, until that is unavailable."""
 
     def __init__(self, shared: GuardSession, alone: GuardSession) -> None:
         self._shared, self._alone = shared, alone
@@ -123,13 +125,13 @@ class _FallbackSession:
         await self._shared.mark_idle()
 
     async def close(self) -> None:
-        if self._forwarded:  # alone perhaps, of which `shared` knows nothing yet
+        if self._forwarded:  # perhaps at `alone` only, so that `shared` does not know it yet
             await self.mark_accepted()
         await self._shared.close()
         await self._alone.close()
 
     async def _ask(self, question: Callable[[GuardSession], Awaitable[T]]) -> T:
-        """Ask `shared`; from the first time on that it is unavailable, `alone`."""
+        """Query `shared`; after it was unavailable once, query `alone`."""
         if not self._is_alone:
             try:
                 return await question(self._shared)

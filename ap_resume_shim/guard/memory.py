@@ -12,13 +12,14 @@ from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 
 DAY = 24 * 3600.0
+"""Seconds of a day: how long a response is stored under its `Idempotency-Key`, by default."""
 
 
 class MemoryGuard:
     """The guard of one process, in bounded memory.
 
-    It remembers threads that a resume is under way for, the last few thousand whose resume may still be running, the
-    interrupt ids of the last few thousand threads, and the answers to the last few thousand keys.
+    It remembers threads with a resume in progress, the last few thousand threads whose run may still be in progress,
+    the interrupt ids of the last few thousand threads, and the responses for the last few thousand keys.
     """
 
     def __init__(
@@ -30,12 +31,12 @@ class MemoryGuard:
         duplicate_window: float = 0.0,
         clock: Callable[[], float] = boottime,
     ) -> None:
-        """Bounds of what is remembered.
+        """Limits of the guard.
 
-        - `remembered`: how many threads are kept after their resumes were answered, how many of which interrupt ids
-          are, and how many keys.
-        - `keep`: seconds that an answer is kept under its `Idempotency-Key`.
-        - `keep_bytes`: of all answers together; the oldest go first.
+        - `remembered`: maximum number of threads after their resumes have ended, of threads with interrupt ids, and of
+          keys.
+        - `keep`: seconds for which a response is stored under its `Idempotency-Key`.
+        - `keep_bytes`: maximum size of all responses together; the oldest are removed first.
         - `duplicate_window`: seconds in which the same body from the same caller on the same thread is refused.
         """
         self.clock = clock
@@ -49,7 +50,7 @@ class MemoryGuard:
         self._remembered = remembered
 
     def begin(self, ticket: ResumeKey) -> GuardSession:
-        """Note the arrival, with the thread's version at this moment."""
+        """Register the arrival, with the thread's version at this moment."""
         self._forget_what_expired()
         thread = self._threads.setdefault(ticket.thread, _Thread())
         thread.arrivals += 1
@@ -57,14 +58,14 @@ class MemoryGuard:
         return _MemorySession(self, ticket, thread)
 
     async def check(self) -> tuple[str, ...]:
-        """There is no store that could be away."""
+        """Return no warnings: there is no store that could be unavailable."""
         return ()
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing: there are no open resources."""
 
     def left(self, key: str) -> None:
-        """The last arrival at a thread has left."""
+        """The last session of a thread has ended."""
         if self._threads[key].unsettled:
             self._resting[key] = None
             if len(self._resting) <= self._remembered:
@@ -100,7 +101,7 @@ class _ThreadIds:
 
 
 class _Ids:
-    """Interrupt ids by thread; the threads of which nothing new was remembered for longest go first."""
+    """Interrupt ids by thread. The threads without a new id for longest are removed first."""
 
     def __init__(self, most: int) -> None:
         self._threads: dict[str, _ThreadIds] = {}
@@ -140,7 +141,7 @@ class _Entry:
 
 
 class _Answers:
-    """What is kept under keys; the oldest goes when there are too many, but none that is under way."""
+    """Records by `Idempotency-Key`. If there are too many, the oldest is removed, except for resumes in progress."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
         self._entries: dict[str, _Entry] = {}
@@ -154,7 +155,7 @@ class _Answers:
         return None if entry is None else entry.kept
 
     def put(self, key: str, owner: object, kept: Kept, expires: float) -> None:
-        """What an owner has put is its own: nobody else may change it."""
+        """Store a record. Only its owner may change it."""
         old = self._entries.get(key)
         if old is not None and old.owner is not owner:
             return

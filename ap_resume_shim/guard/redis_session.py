@@ -1,4 +1,4 @@
-"""One resume at the guard in Redis."""
+"""The session of one resume at the guard in Redis."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ LAPSED = (
     "This resume was held up for longer than its hold on the thread lasts, and was not sent. "
     "Read the thread before you answer again."
 )
+"""The message of `HoldLapsed`."""
 _DAY = 24 * 3600.0
 
 
 class RedisSession:
-    """Reads the thread's state at once, and waits for the answer when somebody asks for it."""
+    """Reads the thread's state from the store at the arrival, and waits for the response when a method needs it."""
 
     def __init__(self, guard: RedisGuard, ticket: ResumeKey) -> None:
         self._guard, self._ticket = guard, ticket
         self._token = secrets.token_hex(8)
         self._here = guard.clock()
-        # The store's state at the arrival.
+        # The store's state as of the arrival.
         self._read_at, self._store_clock = 0.0, 0
         self._version = ""
         self._late = self._unsettled = self._repeated = self._to_settle = False
@@ -40,7 +41,7 @@ class RedisSession:
         self._known_ids: frozenset[str] = frozenset()
         self._kept: Kept | None = None
         self._reading = guard.in_background(self._read())
-        # What became of this resume since.
+        # The progress of this resume since.
         self._answered: tuple[str, ...] = ()
         self._safe_until = 0.0
         self._renewing: asyncio.Task[Any] | None = None
@@ -81,7 +82,7 @@ class RedisSession:
             version, held = await self._call("rival")
         except GuardUnavailable:
             if self._forwarded or self._accepted:
-                return "accepted"  # perhaps
+                return "accepted"  # unknown: this resume was sent, and another may have been accepted since
             raise
         if version.decode() != self._version:
             return "accepted"
@@ -92,11 +93,11 @@ class RedisSession:
         if self._late:
             return "accepted"
         guard, before = self._guard, self._guard.clock()
-        self._held, self._answered = True, answered  # perhaps: what fails now may have reached the store
+        self._held, self._answered = True, answered  # a call that fails now may still have reached the store
         outcome = await self._call(
             "claim",
             self._version,
-            # A store that answers too late has not let it hold the thread: nobody would renew or release it.
+            # The deadline: a late claim must not hold the thread, since nothing would renew or release it.
             self._store_clock + _micro(before - self._read_at + guard.timeout),
             _micro(guard.lease),
             _list(answered),
@@ -105,7 +106,10 @@ class RedisSession:
             _milli(guard.duplicate_window) if self._ticket.repeat is not None else 0,
             _milli(IDS_LIFETIME),
         )
-        self._held = outcome in (b"held", b"late")  # of a first attempt, the answer may be lost
+        self._held = outcome in (
+            b"held",
+            b"late",
+        )  # after "late", an earlier attempt whose response was lost may hold it
         match outcome:
             case b"accepted":
                 return "accepted"
@@ -125,7 +129,7 @@ class RedisSession:
             try:
                 await self._renew()
             except GuardUnavailable:
-                pass  # what is left of the lease may do
+                pass  # the rest of the lease may be long enough
         if self._guard.clock() >= self._safe_until:
             raise HoldLapsed(LAPSED)
         self._forwarded = True
@@ -169,7 +173,7 @@ class RedisSession:
             await self._tell(lambda: self._call("keep", written), len(written))
 
     async def mark_idle(self) -> None:
-        """Nobody waits for this one: it is told while the answer is on its way."""
+        """Stored in the background: no method waits for it, and the response to the client is not delayed."""
         if self._to_settle:
             self._to_settle = False
             self._guard.in_background(self._call("settled", self._version))
@@ -183,7 +187,7 @@ class RedisSession:
         elif self._held:
             await self.mark_rejected()
         elif self._holds_on:
-            await self._tell(lambda: self._call("committed", ""))  # released; what is uncommitted stays so
+            await self._tell(lambda: self._call("committed", ""))  # releases the thread, which stays uncommitted
         self._stop_renewing()
         if self._accepted and self._ticket.key is not None and not self._kept_reply:
             await self._tell(lambda: self._call("keep", b""))
@@ -192,12 +196,12 @@ class RedisSession:
         told = await self._call("arrive")
         self._read_at = self._guard.clock()
         now, version, accepted, rested, unsettled, answered, committed, repeated, ids, *kept = told
-        # The store was asked after the arrival, by as long as the answer took at most: what happened in that time
-        # counts as after the arrival.
+        # The store received the query after the arrival, at most this much later: an event in that time counts as
+        # later than the arrival.
         took = _micro(self._read_at - self._here)
         self._store_clock, self._version = int(now), version.decode()
         self._late = _within(accepted, took)
-        self._to_settle = bool(unsettled) and not self._late  # else it saw the rest before that run
+        self._to_settle = bool(unsettled) and not self._late  # if late, an idle thread is one from before that run
         self._unsettled = bool(unsettled) or _within(rested, took)
         self._repeated = bool(repeated)
         self._known_ids = frozenset(each.decode() for each in ids)
@@ -224,7 +228,7 @@ class RedisSession:
             try:
                 await self._renew()
             except GuardUnavailable:
-                pass  # said in the log; tried again until the lease is over
+                pass  # logged by the guard; retried until the lease is over
 
     async def _renew(self) -> None:
         before = self._guard.clock()
@@ -234,7 +238,7 @@ class RedisSession:
             self._safe_until = 0.0
 
     def _stop_renewing_unless_needed(self) -> None:
-        """Beside the hold, what is renewed is the key: that its answer is still to come."""
+        """Besides the hold, a key is renewed while its response is outstanding."""
         if self._ticket.key is None and not self._holds_on:
             self._stop_renewing()
 
@@ -244,7 +248,7 @@ class RedisSession:
             self._guard.renewing.discard(self._renewing)
 
     async def _tell(self, deliver: Callable[[], Awaitable[object]], size: int = 0) -> None:
-        """Tell the store what happened: now, or as soon as it is back."""
+        """Store a change: now, or as soon as the store is available again."""
         if not (self._away or self in self._guard.outbox):
             try:
                 await deliver()
@@ -263,12 +267,15 @@ class RedisSession:
         return told
 
     def _key(self) -> tuple[str, int]:
-        """Fingerprint, and for how many milliseconds the key is kept; 0: there is none."""
+        """Return the fingerprint, and for how many milliseconds the key is stored; 0 if there is no key."""
         return self._ticket.fingerprint, 0 if self._ticket.key is None else _milli(self._guard.keep)
 
 
 def _within(ago: bytes, took: int) -> bool:
-    """Whether something was so many microseconds ago at most; a clock that was set back a little is no excuse."""
+    """True if an event was at most `took` microseconds ago.
+
+    It may also lie ahead by as much, since the store's clock may be set back a little.
+    """
     return ago != b"" and abs(int(ago)) <= took
 
 
