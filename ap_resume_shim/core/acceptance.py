@@ -57,7 +57,7 @@ class Case(Generic[C]):
         return self.dialect.look_again(self.resume, self.found, agent=agent)
 
 
-class Taken(Protocol[C]):
+class Acceptance(Protocol[C]):
     """The facts about the run that are read from the backend's response."""
 
     started: Started[C] | None
@@ -66,7 +66,7 @@ class Taken(Protocol[C]):
         """Read the whole response, or the beginning of its stream. Raises `ResumeError`."""
 
 
-def take(case: Case[C], run: Taken[C], response: Response, step: ReadBody | ReadEvents | None) -> Flow:
+def read_acceptance(case: Case[C], run: Acceptance[C], response: Response, step: ReadBody | ReadEvents | None) -> Flow:
     """Read the head of the response, and the part that `step` reads, to see whether the backend took the resume.
 
     Marks the resume as rejected or accepted if the response is a failure; a response that is unreadable or breaks off
@@ -81,10 +81,10 @@ def take(case: Case[C], run: Taken[C], response: Response, step: ReadBody | Read
             if body is None:
                 raise UpstreamUnrecognised("The backend's stream ended before its first event.")
             response = replace(response, body=body)
-            _refuse(case, response)
+            _raise_refusal(case, response)
             run.understand(response)
     except ResumeError as failure:
-        state = failure.metadata.setdefault("resume_state", _state(case, failure))
+        state = failure.metadata.setdefault("resume_state", _resume_state(case, failure))
         yield from (guard.mark_rejected() if state == "not_sent" else accepted(case, run.started))
         raise
     except Exception:
@@ -92,7 +92,7 @@ def take(case: Case[C], run: Taken[C], response: Response, step: ReadBody | Read
         raise
 
 
-def _refuse(case: Case[C], response: Response) -> None:
+def _raise_refusal(case: Case[C], response: Response) -> None:
     """Raise the refusal that a 2xx response contains, if there is one."""
     refusal = case.dialect.refused(case.resume, response)
     if isinstance(refusal, UpstreamFailure):
@@ -112,7 +112,7 @@ def read_started(case: Case[C], response: Response) -> Started[C] | None:
     return case.dialect.started(response, response.body, case.resume, case.found)
 
 
-def _state(case: Case[C], failure: ResumeError) -> str:
+def _resume_state(case: Case[C], failure: ResumeError) -> str:
     """Return the `resume_state` for a failed response. Only a refusal with a known reason means `not_sent`."""
     if not isinstance(failure, UpstreamFailure):
         return "not_sent"
@@ -136,7 +136,7 @@ def accepted(case: Case[C], started: Started[C] | None = None, *, proven: bool =
     If the thread's state may lag behind the acceptance, the step carries the lookups that end when the state shows it.
     `proven` skips them.
     """
-    commit = None if proven or case.dialect.commit == "with_answer" else _commit(case, started)
+    commit = None if proven or case.dialect.commit == "with_answer" else _wait_for_commit(case, started)
     if started is None:
         return MarkAccepted(commit=commit)
     return MarkAccepted(started.run_id, headers(case, started) if case.resume.mode is Mode.WAIT else (), commit)
@@ -149,25 +149,25 @@ def accept(case: Case[C], started: Started[C] | None) -> Flow:
 
     Raises the dialect's error if the backend lost the answer.
     """
-    lost: ResumeError | None = None
+    error: ResumeError | None = None
     proven = False
     if case.dialect.acceptance_unproven:
         try:
-            proven, lost = yield from _prove(case)
+            proven, error = yield from _wait_for_proof(case)
         except ClientGone:
             yield from accepted(case, started)
             raise
-    yield from (guard.mark_rejected() if _is_lost(lost) else accepted(case, started, proven=proven))
-    if lost is not None:
-        raise lost
+    yield from (guard.mark_rejected() if _is_lost(error) else accepted(case, started, proven=proven))
+    if error is not None:
+        raise error
 
 
-def _prove(case: Case[C]) -> Steps[tuple[bool, ResumeError | None]]:
+def _wait_for_proof(case: Case[C]) -> Steps[tuple[bool, ResumeError | None]]:
     """Wait until the thread's state shows the resume.
 
     Returns whether it does; if not, also the dialect's error, if any.
     """
-    lost: ResumeError | None = None
+    error: ResumeError | None = None
     waited = 0.0
     while waited < case.settings.settle:
         try:
@@ -176,21 +176,21 @@ def _prove(case: Case[C]) -> Steps[tuple[bool, ResumeError | None]]:
             return False, None
         if _shows_resume(case, now):
             return True, None
-        lost = case.dialect.explain_unconsumed(case.found, now)
-        if _is_lost(lost):
-            return False, lost
+        error = case.dialect.explain_unconsumed(case.found, now)
+        if _is_lost(error):
+            return False, error
         yield from Pause(case.settings.settle_step)
         waited = round(waited + case.settings.settle_step, 6)
-    return False, lost
+    return False, error
 
 
-def _commit(case: Case[C], started: Started[C] | None) -> Flow:
+def _wait_for_commit(case: Case[C], started: Started[C] | None) -> Flow:
     """Poll the thread until its state shows the resume, with growing pauses, since a server may commit late."""
     pause = case.settings.settle_step
     while True:
         try:
             now = yield from case.look_again()
-            if _shows_resume(case, now) or (yield from _nameless_has_ended(case, started)):
+            if _shows_resume(case, now) or (yield from _new_run_has_ended(case, started)):
                 return
         except NotFound:
             return
@@ -206,27 +206,27 @@ def _shows_resume(case: Case[C], now: Found[C]) -> bool:
         return True
     if not case.answered:
         return not now.breakpoint
-    left = now.interrupts if case.found.interrupts else now.answered
-    return set(case.answered).isdisjoint(interrupt.name for interrupt in left)
+    pending = now.interrupts if case.found.interrupts else now.answered
+    return set(case.answered).isdisjoint(interrupt.name for interrupt in pending)
 
 
-def _nameless_has_ended(case: Case[C], started: Started[C] | None) -> Steps[bool]:
+def _new_run_has_ended(case: Case[C], started: Started[C] | None) -> Steps[bool]:
     """True if a new run has ended on a backend without interrupt ids.
 
     There, the same question may be pending again, so the thread's state alone proves nothing.
     """
     if started is None or started.run_id == case.found.run_id or all(i.id is not None for i in case.found.interrupts):
         return False
-    reading = case.dialect.run(case.resume, started)
-    if reading is None:
+    request = case.dialect.run(case.resume, started)
+    if request is None:
         return False
-    (read,) = yield from Ask((reading,))
-    return read.ok and case.dialect.has_ended(read)
+    (response,) = yield from Ask((request,))
+    return response.ok and case.dialect.has_ended(response)
 
 
-def _is_lost(lost: ResumeError | None) -> bool:
+def _is_lost(error: ResumeError | None) -> bool:
     """True if the dialect is certain that the agent will never receive the answer."""
-    return lost is not None and lost.metadata.get("resume_state") == "not_sent"
+    return error is not None and error.metadata.get("resume_state") == "not_sent"
 
 
 def has_ended(case: Case[C], started: Started[C]) -> Steps[bool]:
@@ -234,13 +234,13 @@ def has_ended(case: Case[C], started: Started[C]) -> Steps[bool]:
 
     If the run cannot be read, return True if the thread is not busy.
     """
-    reading = case.dialect.run(case.resume, started)
-    if reading is not None:
-        (read,) = yield from Ask((reading,))
-        if read.ok:
-            check_head(read, JSON)
-            check_run(read)
-        return not read.ok or case.dialect.has_ended(read)
+    request = case.dialect.run(case.resume, started)
+    if request is not None:
+        (response,) = yield from Ask((request,))
+        if response.ok:
+            check_head(response, JSON)
+            check_run(response)
+        return not response.ok or case.dialect.has_ended(response)
     yield from AwaitCommit()  # until the commit, a run that has just begun looks like one that has ended
     try:
         found = yield from case.look_again()

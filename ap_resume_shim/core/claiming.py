@@ -91,7 +91,7 @@ class _Claim(Generic[C]):
         """
         verdict = judge(self._resume, found, self._dialect, remembered)
         named = addressed(self._resume, found, self._dialect, remembered) is not None
-        if not (yield from self._was_asked(found, named=named)):
+        if not (yield from self._was_pending(found, named=named)):
             raise ResumeInProgress(
                 "The thread was running when this resume arrived, and asked its question later. "
                 "Read the question before you answer it."
@@ -102,7 +102,7 @@ class _Claim(Generic[C]):
             check_answers(verdict, found)
         return verdict
 
-    def _was_asked(self, now: Found[C], *, named: bool) -> Steps[bool]:
+    def _was_pending(self, now: Found[C], *, named: bool) -> Steps[bool]:
         """Return True if the pending questions are those that were pending when the resume arrived.
 
         If the first lookup showed no question, or a busy thread, the resume may be meant for an earlier question.
@@ -112,8 +112,8 @@ class _Claim(Generic[C]):
         at_rest = first.status != "busy" and not first.moving
         if at_rest and now is first:
             return True
-        shown = {interrupt.name for interrupt in first.interrupts if at_rest or interrupt.id is not None}
-        if shown and not (now.interrupts and {interrupt.name for interrupt in now.interrupts} <= shown):
+        visible = {interrupt.name for interrupt in first.interrupts if at_rest or interrupt.id is not None}
+        if visible and not (now.interrupts and {interrupt.name for interrupt in now.interrupts} <= visible):
             return False
         if at_rest or named:
             return True

@@ -60,6 +60,7 @@ _REFUSED = {
     403: "Ask for permission, or send other credentials.",
     429: "Try again later.",
 }
+_FORWARDED = ("www-authenticate", "retry-after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +104,14 @@ def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
     """Return the error for a response with a status of 300 or more."""
     text = error_text(response)
     if response.status in (401, 403, 429):
-        kept = tuple((k.lower(), v) for k, v in response.headers if k.lower() in ("www-authenticate", "retry-after"))
-        refused = partial(UpstreamRefused, response.status, headers=kept)
-        means = f"The backend refused the request with {response.status}"
-        return quoting(refused, means, text, _REFUSED[response.status])
+        headers = tuple((k.lower(), v) for k, v in response.headers if k.lower() in _FORWARDED)
+        refused = partial(UpstreamRefused, response.status, headers=headers)
+        message = f"The backend refused the request with {response.status}"
+        return quoting(refused, message, text, _REFUSED[response.status])
     for rule in (*rules, *_COMMON):
         if rule.fits(response.status, text):
-            kind, means, advice = RAISES[rule.raises]
-            return quoting(kind, means, text, advice)
+            kind, message, advice = RAISES[rule.raises]
+            return quoting(kind, message, text, advice)
     if response.status >= 500:
         failed = partial(UpstreamError, metadata={"upstream_status": response.status})
         return quoting(failed, f"The backend failed with {response.status}", text, "Look into its log.")
@@ -133,21 +134,21 @@ class Redirect:
     @property
     def message(self) -> str:
         """The error message for clients."""
-        return f"{self._means(self.path)} The log of the shim has the whole address."
+        return f"{self._message_for(self.path)} The log of the shim has the whole address."
 
     @property
     def detail(self) -> str:
         """The error message for logs."""
-        return self._means(self.address)
+        return self._message_for(self.address)
 
-    def _means(self, where: str) -> str:
+    def _message_for(self, target: str) -> str:
         advice = (
             "Let the backend take paths without a slash at their end (Django: APPEND_SLASH), or write its paths with "
             "one in a profile."
             if self.path[1:].endswith("/")
             else "Check the prefix and the address of the backend (its host, http or https), and the credentials."
         )
-        return f"The backend redirects ({self.status}) to {where}, and the shim follows no redirects. {advice}"
+        return f"The backend redirects ({self.status}) to {target}, and the shim follows no redirects. {advice}"
 
 
 def read_redirect(response: Response) -> Redirect | None:
@@ -167,14 +168,14 @@ def read_redirect(response: Response) -> Redirect | None:
 _NO_ADDRESS = "an address that is none"
 
 
-def quoting(kind: Callable[..., E], means: str, text: str, advice: str = "") -> E:
+def quoting(kind: Callable[..., E], message: str, text: str, advice: str = "") -> E:
     """Return an error whose message quotes the backend.
 
     Logs get no quotation, since it may repeat the client's answer.
     """
     text = text.strip().rstrip(".")
-    detail = f"{means}. {advice}".rstrip()
-    return kind(f"{means}: {text}. {advice}".rstrip() if text else detail, detail=detail)
+    detail = f"{message}. {advice}".rstrip()
+    return kind(f"{message}: {text}. {advice}".rstrip() if text else detail, detail=detail)
 
 
 def _unrecognised(response: Response) -> UpstreamUnrecognised:

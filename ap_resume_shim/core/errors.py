@@ -208,32 +208,32 @@ class AnswerLost(ResumeInProgress):
     retry_after = None
 
 
-class _OfInterrupts(Conflict):
+class _InterruptConflict(Conflict):
     """A conflict whose metadata lists the pending questions."""
 
     def __init__(self, message: str, interrupts: Iterable[Interrupt], *, detail: str | None = None) -> None:
         super().__init__(message, {"interrupts": [interrupt.as_json() for interrupt in interrupts]}, detail=detail)
 
 
-class MultipleInterrupts(_OfInterrupts):
+class MultipleInterrupts(_InterruptConflict):
     """Several questions are pending, and the input does not identify the one that it answers."""
 
     code = "multiple_interrupts"
 
 
-class InterruptNotPending(_OfInterrupts):
+class InterruptNotPending(_InterruptConflict):
     """The question that the client pinned is not pending, or no longer pending."""
 
     code = "interrupt_not_pending"
 
 
-class InterruptAlreadyAnswered(_OfInterrupts):
+class InterruptAlreadyAnswered(_InterruptConflict):
     """The question was answered, and its step failed afterwards: the agent would not receive another answer."""
 
     code = "interrupt_already_answered"
 
 
-class AmbiguousInterrupt(_OfInterrupts):
+class AmbiguousInterrupt(_InterruptConflict):
     """Two pending questions share an id, so an answer cannot be assigned to one of them."""
 
     code = "ambiguous_interrupt"
@@ -257,7 +257,7 @@ class GuardMisconfigured(GuardUnavailable):
     """The guard's store responds, but refuses commands: only an operator can fix that."""
 
 
-_PASSED_ON = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
+_REFUSAL_CODES = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
 
 
 class UpstreamRefused(ResumeError):
@@ -265,7 +265,7 @@ class UpstreamRefused(ResumeError):
 
     def __init__(self, status: int, message: str, headers: Headers = (), *, detail: str | None = None) -> None:
         super().__init__(message, detail=detail)
-        self.code = _PASSED_ON[status]
+        self.code = _REFUSAL_CODES[status]
         self._status, self._headers = status, headers
 
     @property
@@ -279,7 +279,7 @@ class UpstreamRefused(ResumeError):
         return self._headers
 
 
-_WHAT_NEXT = {
+_ADVICE = {
     "not_sent": "The answer was not sent: try again.",
     "unknown": "It is not known whether the answer was taken: read the thread before you answer again.",
     "consumed": "The answer was taken: read the thread to see what came of it.",
@@ -297,7 +297,7 @@ class UpstreamFailure(ResumeError):
     @property
     def message(self) -> str:
         """A description of the failure, and what to do next by `resume_state`."""
-        advice = _WHAT_NEXT.get(self.metadata.get("resume_state", ""))
+        advice = _ADVICE.get(self.metadata.get("resume_state", ""))
         return self._message if advice is None else f"{self._message} {advice}"
 
 

@@ -29,9 +29,9 @@ class Emitter:
         """Encode the whole state."""
         return self._event("values", values)
 
-    def message(self, role: str, content: Any, **about: Any) -> bytes:
+    def message(self, role: str, content: Any, **metadata: Any) -> bytes:
         """Encode a message, or the next chunk of one; `about` is its metadata, such as `id` and the step's name."""
-        return self._event("messages", [{"role": role, "content": content}, about])
+        return self._event("messages", [{"role": role, "content": content}, metadata])
 
     def update(self, step: str, value: Any) -> bytes:
         """Encode the output of a finished step."""
@@ -43,8 +43,8 @@ class Emitter:
 
     def interrupted(self, interrupts: Iterable[Interrupt]) -> bytes:
         """Encode the questions at which the run was interrupted."""
-        asked = {"__interrupt__": [interrupt.as_json() for interrupt in interrupts]}
-        return self._event("values", asked) + self._event("updates", asked)
+        payload = {"__interrupt__": [interrupt.as_json() for interrupt in interrupts]}
+        return self._event("values", payload) + self._event("updates", payload)
 
     def error(self, error: Any) -> bytes:
         """Encode an error of the agent or of the backend."""

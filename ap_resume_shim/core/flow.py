@@ -43,9 +43,9 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
     resume = admit(resume, dialect, lenient=settings.lenient)
     # A caller who cannot read the thread is refused here, before the guard recalls a stored response.
     found = yield from _unsent(dialect.lookup(resume))
-    kept = yield from guard.recall()
-    if kept is not None:
-        yield from _answer_again(Case(resume, dialect, settings, found), kept)
+    stored = yield from guard.recall()
+    if stored is not None:
+        yield from _replay(Case(resume, dialect, settings, found), stored)
         return
     if (yield from guard.repeated()):
         raise ResumeInProgress(
@@ -90,8 +90,8 @@ def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
         raise InvalidRequest("`input` and `messages` are two answers: send one of them.")
     for name in sorted(dialect.reserved & set(body.extra)):
         raise UnsupportedField(f"`{name}` is set by the shim itself on this backend: leave it out.", {"field": name})
-    given = {name for name in dialect.unsupported if getattr(body, name) not in (None, _DEFAULTS.get(name))}
-    for name in sorted(given):
+    unsupported = {name for name in dialect.unsupported if getattr(body, name) not in (None, _DEFAULTS.get(name))}
+    for name in sorted(unsupported):
         if not lenient:
             raise UnsupportedField(
                 f"The {dialect.name} backend cannot honour `{name}`. Leave it out, or let the operator set "
@@ -101,32 +101,32 @@ def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
         resume.ignored.append(name)
     forwarded = dialect.forwarded(resume)
     resume.ignored[:] = tokens([*resume.ignored, *(name for name in body.extra if name not in forwarded)])
-    dropped = {name: _DEFAULTS.get(name) for name in given}
-    return resume if not given else resume.with_body(body.model_copy(update=dropped))
+    dropped = {name: _DEFAULTS.get(name) for name in unsupported}
+    return resume if not unsupported else resume.with_body(body.model_copy(update=dropped))
 
 
 _DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
 
 
-def _answer_again(case: Case[C], kept: Kept) -> Flow:
+def _replay(case: Case[C], stored: Kept) -> Flow:
     """Replay the response of the first resume with this `Idempotency-Key`. The backend receives no answer."""
-    if kept.fingerprint != case.resume.fingerprint:
+    if stored.fingerprint != case.resume.fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key came before, with another body. Send a new key with a new answer."
         )
-    if kept.reply is not None:
-        yield from Answer(replace(kept.reply, headers=(*kept.reply.headers, REPLAYED)))
+    if stored.reply is not None:
+        yield from Answer(replace(stored.reply, headers=(*stored.reply.headers, REPLAYED)))
         return
-    if case.resume.mode is Mode.STREAM and kept.run_id is not None:
-        joined = yield from rejoin_stream(case, Started(kept.run_id, context=case.found.context))
+    if case.resume.mode is Mode.STREAM and stored.run_id is not None:
+        joined = yield from rejoin_stream(case, Started(stored.run_id, context=case.found.context))
         if joined:
             return
-    run = {} if kept.run_id is None else {"run_id": kept.run_id}
-    if kept.live:
+    run = {} if stored.run_id is None else {"run_id": stored.run_id}
+    if stored.live:
         raise ResumeInProgress(
             "A resume with this Idempotency-Key is under way: ask again later, with the same key and body.", run
         )
-    if kept.accepted and run:
+    if stored.accepted and run:
         raise AnswerLost(
             "A resume with this Idempotency-Key was taken, and its answer cannot be given again. "
             "Read the run, or the thread, to see what came of it.",

@@ -63,5 +63,5 @@ def digest(*parts: str) -> str:
 
 def caller(headers: Iterable[tuple[str, str]], credentials: Iterable[str] = CREDENTIALS) -> str:
     """Return a digest of the fields that distinguish callers: no credential is ever stored."""
-    wanted = {name.lower() for name in credentials}
-    return digest(*(f"{name.lower()}: {value}" for name, value in sorted(headers) if name.lower() in wanted))
+    names = {name.lower() for name in credentials}
+    return digest(*(f"{name.lower()}: {value}" for name, value in sorted(headers) if name.lower() in names))

@@ -31,15 +31,15 @@ def walk(document: Any, keys: Iterable[str]) -> Any:
 
 def place(document: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
     """Return a copy of the document with a value set at a pointer; missing objects on the path are created."""
-    return _placed(document, parts(pointer), value)
+    return _set_at(document, parts(pointer), value)
 
 
-def _placed(document: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+def _set_at(document: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
     first, *rest = keys
     if not rest:
         return {**document, first: value}
     inner = document.get(first)
-    return {**document, first: _placed(inner if isinstance(inner, dict) else {}, rest, value)}
+    return {**document, first: _set_at(inner if isinstance(inner, dict) else {}, rest, value)}
 
 
 def parts(pointer: str) -> list[str]:

@@ -34,14 +34,14 @@ def is_uuid(text: str) -> bool:
 
 def everything_in(value: Any) -> Iterator[Any]:
     """Yield a value and all keys and values inside it, at any depth and in no particular order."""
-    left = [value]
-    while left:
-        item = left.pop()
+    stack = [value]
+    while stack:
+        item = stack.pop()
         yield item
         if isinstance(item, dict):
-            left += (*item, *item.values())
+            stack += (*item, *item.values())
         elif isinstance(item, list | tuple):
-            left += item
+            stack += item
 
 
 def integers_in(value: Any) -> Iterator[int]:

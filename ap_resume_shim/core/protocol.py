@@ -63,7 +63,7 @@ REFUSED = {
 """Fields of create-run vocabularies that would contradict the routes, each with the reason."""
 
 
-_SLIP = frozenset({"run_id", "created_at", "updated_at", "status"})
+_REQUIRED_BY_DRAFT = frozenset({"run_id", "created_at", "updated_at", "status"})
 """Fields that clients generated from the draft must send on the stream route."""
 
 _ALIASES = dict.fromkeys(
@@ -148,7 +148,7 @@ class RunResume(_Model):
     @property
     def extra(self) -> dict[str, Any]:
         """Fields that the draft does not define, without those that it requires by mistake (`run_id` and others)."""
-        return {name: value for name, value in (self.model_extra or {}).items() if name not in _SLIP}
+        return {name: value for name, value in (self.model_extra or {}).items() if name not in _REQUIRED_BY_DRAFT}
 
 
 @dataclass(frozen=True)
@@ -211,12 +211,12 @@ def parse(
     for name, reason in REFUSED.items():
         if value.get(name) is not None:
             raise UnsupportedField(f"`{name}` is not a field of a resume. {reason}", {"field": name})
-    _refuse_misspelt(value, RunResume, _SLIP | vocabulary, _ALIASES)
+    _refuse_misspelt(value, RunResume, _REQUIRED_BY_DRAFT | vocabulary, _ALIASES)
     if isinstance(value.get("config"), dict):
         _refuse_misspelt(value["config"], Config, frozenset(), {}, within="config.")
     if mode is not Mode.STREAM and value.get("stream_mode") is not None:
         raise UnsupportedField(f"`stream_mode` belongs to PATCH {Mode.STREAM.route} alone.", {"field": "stream_mode"})
-    if "messages-tuple" in _listed(value.get("stream_mode")):
+    if "messages-tuple" in _as_list(value.get("stream_mode")):
         raise InvalidRequest(
             "`stream_mode`: the draft's name of LangGraph's `messages-tuple` is `messages`, with the same events.",
             {"field": "stream_mode"},
@@ -237,52 +237,52 @@ def parse(
     return Resume(body, mode, now, value, nonce)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
 def _refuse_misspelt(
-    given: dict[str, Any], model: type[_Model], exempt: frozenset[str], aliases: dict[str, str], within: str = ""
+    fields: dict[str, Any], model: type[_Model], exempt: frozenset[str], aliases: dict[str, str], within: str = ""
 ) -> None:
     """Refuse names that are close to a known name.
 
     A misspelt answer must not become null, and a misspelt pin must not be ignored.
     """
     known = model.model_fields
-    unknown = [name for name, value in given.items() if value is not None and name not in known and name not in exempt]
+    unknown = [name for name, value in fields.items() if value is not None and name not in known and name not in exempt]
     if len(unknown) > _MAX_UNKNOWN:
         raise InvalidRequest(f"The body has {len(unknown)} unknown fields, more than {_MAX_UNKNOWN}: leave them out.")
     for name in unknown:
-        right = field_names.meant(name, known, aliases)
-        if right is not None:
+        suggestion = field_names.meant(name, known, aliases)
+        if suggestion is not None:
             raise InvalidRequest(
-                f"`{within}{name}` is not a field of a resume: did you mean `{within}{right}`?",
-                {"field": within + name, "did_you_mean": within + right},
+                f"`{within}{name}` is not a field of a resume: did you mean `{within}{suggestion}`?",
+                {"field": within + name, "did_you_mean": within + suggestion},
             )
 
 
 def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     problems = [
-        {"field": ".".join(_place(item["loc"], body)), "problem": item["msg"]}
+        {"field": ".".join(_path(item["loc"], body)), "problem": item["msg"]}
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     first = problems[0]
     return f"`{first['field']}`: {first['problem']}.", {"problems": problems[:20]}
 
 
-def _place(loc: tuple[str | int, ...], value: Any) -> list[str]:
+def _path(loc: tuple[str | int, ...], value: Any) -> list[str]:
     """Return the keys that lead to a problem.
 
     Pydantic's own location continues with the branch of the union that it tried.
     """
-    place = []
+    path = []
     for part in loc:
-        place.append(str(part))
+        path.append(str(part))
         try:
             value = value[part]
         except (KeyError, TypeError):
-            return place if isinstance(value, dict) else place[:-1]
-    return place
+            return path if isinstance(value, dict) else path[:-1]
+    return path
 
 
 def _check_segment(name: str, value: str) -> None:

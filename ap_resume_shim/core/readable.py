@@ -42,20 +42,20 @@ def check_json(response: Response) -> Any:
     try:
         return strictjson.read(response.body)
     except ValueError:
-        if _is_cut(response.text):
+        if _is_truncated(response.text):
             raise UpstreamError("The backend's answer is cut short.", {"upstream_status": response.status}) from None
         raise _unreadable(response, "is not JSON, or holds a value that JSON cannot carry") from None
 
 
-def _is_cut(text: str) -> bool:
+def _is_truncated(text: str) -> bool:
     """True for a text that begins as JSON does, and ends within a string, an array or an object."""
     rest = _TEXT.sub("", text)
     opened, closed = (sum(map(rest.count, brackets)) for brackets in ("[{", "]}"))
     return text.lstrip().startswith(("{", "[", '"')) and ('"' in rest or opened > closed)
 
 
-def _unreadable(response: Response, what: str) -> UpstreamUnrecognised:
+def _unreadable(response: Response, problem: str) -> UpstreamUnrecognised:
     return UpstreamUnrecognised(
-        f"The backend's answer {what}. Is there a login page, a proxy or another server in front of it?",
+        f"The backend's answer {problem}. Is there a login page, a proxy or another server in front of it?",
         {"upstream_status": response.status},
     )

@@ -84,11 +84,11 @@ class EventReframer:
 
     def feed(self, chunk: bytes) -> bytes:
         """Process the next bytes. Returns the client's events for the events that are complete."""
-        written = b""
+        output = b""
         for event in self._decoder.feed(chunk):
             if event.data is not None and not self.over:
-                written += self._reframe(event)
-        return written
+                output += self._reframe(event)
+        return output
 
     def finish(self) -> bytes:
         """Return no bytes."""
@@ -154,15 +154,15 @@ class WithRunId(Wrapped):
             return self._inner.feed(chunk)
         self._held += chunk
         if not isinstance(self._inner, Relay):
-            return self._begin(named=False)
+            return self._begin(has_metadata=False)
         first = first_event(self._held)
-        return b"" if first is None else self._begin(named=first.name == "metadata")
+        return b"" if first is None else self._begin(has_metadata=first.name == "metadata")
 
     def finish(self) -> bytes:
         """Return the bytes that were held back, and the inner reframer's remaining bytes."""
-        rest = b"" if self._held is None else self._begin(named=False)
+        rest = b"" if self._held is None else self._begin(has_metadata=False)
         return rest + self._inner.finish()
 
-    def _begin(self, *, named: bool) -> bytes:
+    def _begin(self, *, has_metadata: bool) -> bytes:
         held, self._held = self._held or b"", None
-        return (b"" if named else self._metadata) + self._inner.feed(held)
+        return (b"" if has_metadata else self._metadata) + self._inner.feed(held)

@@ -59,8 +59,8 @@ def _background(case: Case[C], run: RunTracker[C]) -> Flow:
     yield from run.accept()
     started = yield from name(case, run)
     failed = {} if started.error is None else {"error": started.error}
-    told = _run(case, started, started.status, failed)
-    yield from Answer(Reply(200, told.as_json(), headers(case, started)))
+    draft_run = _run(case, started, started.status, failed)
+    yield from Answer(Reply(200, draft_run.as_json(), headers(case, started)))
     if run.held:
         yield from run.end()
         yield from MarkIdle()
@@ -81,9 +81,9 @@ def _wait(case: Case[C], run: RunTracker[C]) -> Flow:
     if ids := set(after.ids) - set(case.found.ids):  # the others were stored with the claim
         yield from guard.remember(tuple(sorted(ids)))
     status, metadata = _outcome(ended, after)
-    told = _run(case, started, status, metadata, started.updated_at or after.updated_at)
+    draft_run = _run(case, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values
-    yield from Answer(Reply(200, wait_response(told, values), headers(case, started)))
+    yield from Answer(Reply(200, wait_response(draft_run, values), headers(case, started)))
     yield from _complete(case, started)
 
 
@@ -102,22 +102,22 @@ def _stream(case: Case[C], run: RunTracker[C]) -> Flow:
     yield from _complete(case, started)
 
 
-def _relay(case: Case[C], started: Started[C], head: bytes, *more: tuple[str, str]) -> Flow:
+def _relay(case: Case[C], started: Started[C], head: bytes, *extra_headers: tuple[str, str]) -> Flow:
     """Send the backend's stream through the reframer.
 
     `head` is the part that was already read; `more` are response headers.
     """
     reframer = WithRunId(case.dialect.reframer(case.resume, started), started.run_id)
-    yield from Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *more)))
+    yield from Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *extra_headers)))
 
 
-def _relay_joined(case: Case[C], started: Started[C], *more: tuple[str, str]) -> Steps[bool]:
+def _relay_joined(case: Case[C], started: Started[C], *extra_headers: tuple[str, str]) -> Steps[bool]:
     """Relay the stream of a run in progress. Returns False if the backend cannot provide it."""
     response = yield from open_join(case.dialect.join(case.resume, started), case.dialect.event_types)
     if response is None:
         return False
     head = yield from ReadEvents(case.settings.stream_grace, case.dialect.begun)
-    yield from _relay(case, started, head or b"", *more)
+    yield from _relay(case, started, head or b"", *extra_headers)
     return True
 
 
@@ -126,11 +126,11 @@ def rejoin_stream(case: Case[C], started: Started[C]) -> Steps[bool]:
 
     Returns False if the run has ended or the backend cannot provide its stream.
     """
-    reading = case.dialect.run(case.resume, started)
-    if reading is None or case.dialect.join(case.resume, started) is None:
+    request = case.dialect.run(case.resume, started)
+    if request is None or case.dialect.join(case.resume, started) is None:
         return False
-    (read,) = yield from Ask((reading,))
-    if not read.ok or case.dialect.has_ended(read):
+    (response,) = yield from Ask((request,))
+    if not response.ok or case.dialect.has_ended(response):
         return False
     try:
         joined = yield from _relay_joined(case, started, REPLAYED)

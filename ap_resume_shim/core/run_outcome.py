@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Generic, Protocol
 
 from ap_resume_shim.core.acceptance import (
+    Acceptance,
     Case,
-    Taken,
     accept,
     check_run,
     has_ended,
+    read_acceptance,
     read_started,
-    take,
     unknown_if_unreadable,
 )
 from ap_resume_shim.core.dialect import C, Started
@@ -28,7 +28,7 @@ from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Drain, Flow, Join, Poll, ReadBody, ReadEvents, ReadHead, Steps, guard
 
 
-class RunTracker(Taken[C], Protocol[C]):
+class RunTracker(Acceptance[C], Protocol[C]):
     """Follows a resumed run from the backend's response to the run's end."""
 
     held: bool
@@ -52,7 +52,7 @@ class RunReference(Generic[C]):
 
     def accept(self) -> Flow:
         """Read the acceptance from the whole response. Raises the backend's refusal."""
-        yield from take(self._case, self, self._response, ReadBody())
+        yield from read_acceptance(self._case, self, self._response, ReadBody())
         yield from accept(self._case, self.started)
 
     def understand(self, response: Response) -> None:
@@ -99,7 +99,7 @@ class RunResult(Generic[C]):
         """
         case, response = self._case, self._response
         if response is not None:
-            yield from take(case, self, response, None if case.dialect.accepts_at_head else ReadBody())
+            yield from read_acceptance(case, self, response, None if case.dialect.accepts_at_head else ReadBody())
         yield from accept(case, self.started)
 
     def understand(self, response: Response) -> None:
@@ -140,7 +140,7 @@ class RunStream(Generic[C]):
         """
         case = self._case
         grace = case.settings.stream_grace if case.dialect.accept_after_silent_grace else None
-        yield from take(case, self, self._response, ReadEvents(grace, case.dialect.begun))
+        yield from read_acceptance(case, self, self._response, ReadEvents(grace, case.dialect.begun))
         yield from accept(case, self.started)
 
     def understand(self, response: Response) -> None:

@@ -24,10 +24,10 @@ def recognising(dialect: Dialect[C]) -> Dialect[C]:
 
     This covers its methods, and the generators and reframers that they return.
     """
-    return cast("Dialect[C]", _Recognising(dialect))
+    return cast("Dialect[C]", _RecognisingDialect(dialect))
 
 
-class _Recognising:
+class _RecognisingDialect:
     def __init__(self, dialect: Dialect[Any]) -> None:
         self._dialect = dialect
 
@@ -38,7 +38,7 @@ class _Recognising:
     def refusal(self, response: Response) -> ResumeError:
         """Return the refusal; `UpstreamUnrecognised` if the dialect cannot read it."""
         try:
-            with _slips():
+            with _shape_errors():
                 return self._dialect.refusal(response)
         except ResumeError as error:
             return error
@@ -46,12 +46,12 @@ class _Recognising:
 
 def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
-        with _slips():
+        with _shape_errors():
             value = method(*args, **options)
             if isinstance(value, Generator):
                 return _steps(value)
             if hasattr(value, "feed") and not isinstance(value, Relay):
-                return _Reframing(value)
+                return _RecognisingReframer(value)
             return _checked(value)
 
     return call
@@ -66,10 +66,10 @@ def _steps(steps: Steps[Any]) -> Steps[Any]:
     thrown: Exception | None = None
     while True:
         try:
-            with _slips(but=thrown):
+            with _shape_errors(unless=thrown):
                 step = steps.send(result) if thrown is None else steps.throw(thrown)
         except StopIteration as ended:
-            with _slips():
+            with _shape_errors():
                 return _checked(ended.value)
         result, thrown = None, None
         if isinstance(step, ReadUntilIdle):
@@ -80,28 +80,28 @@ def _steps(steps: Steps[Any]) -> Steps[Any]:
             thrown = failure
 
 
-class _Reframing(Wrapped):
+class _RecognisingReframer(Wrapped):
     def feed(self, chunk: bytes) -> bytes:
-        with _slips():
+        with _shape_errors():
             return self._inner.feed(chunk)
 
     def finish(self) -> bytes:
-        with _slips():
+        with _shape_errors():
             return self._inner.finish()
 
     def ended(self) -> Ended:
-        with _slips():
+        with _shape_errors():
             return self._inner.ended()
 
 
 @contextmanager
-def _slips(but: Exception | None = None) -> Iterator[None]:
+def _shape_errors(unless: Exception | None = None) -> Iterator[None]:
     try:
         yield
     except (ResumeError, ClientGone, StopIteration):
         raise
     except Exception as error:
-        if error is but:
+        if error is unless:
             raise
         raise UpstreamUnrecognised(
             "The backend's answer has a shape that its dialect does not know. The log of the shim has the details."

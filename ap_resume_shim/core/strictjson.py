@@ -34,7 +34,7 @@ def loads(raw: bytes) -> Any:
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
             parse_float=_finite,
-            parse_int=_whole,
+            parse_int=_integer,
         )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
@@ -57,7 +57,7 @@ def read(raw: bytes | str) -> Any:
     is refused, since it could not be written again.
     """
     # For a long text, call a Python function for each object: only then can the interpreter switch to other threads.
-    hook = _same if len(raw) >= _LONG else None
+    hook = _identity if len(raw) >= _LONG else None
     try:
         return json.loads(raw, parse_constant=lambda _: None, parse_float=_finite, object_hook=hook)
     except RecursionError:
@@ -67,7 +67,7 @@ def read(raw: bytes | str) -> Any:
 _LONG = 64 * 1024
 
 
-def _same(value: dict[str, Any]) -> dict[str, Any]:
+def _identity(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
@@ -106,7 +106,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     if len(text) > _MAX_DIGITS:
         raise ValueError(f"The number {text[:40]}… has more than {_MAX_DIGITS} digits.")
     return int(text)

@@ -43,7 +43,7 @@ def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[
     if found.interrupts:
         if answer is _NOTHING:
             _refuse_unknown(resume, dialect)
-        return _of_pending(by_id, answer, found, now=resume.now, partial=dialect.partial)
+        return _match_answers(by_id, answer, found, now=resume.now, partial=dialect.partial)
     if found.answered:
         if answer is _NOTHING:
             return Continue()
@@ -114,12 +114,12 @@ def _check_pending(ids: set[str | None], found: Found[C], dialect: Dialect[C], n
     """Refuse ids that are not pending; an answer that was committed before its step failed has its own error."""
     pending = {interrupt.id for interrupt in found.interrupts if not _is_expired(interrupt, now)}
     answered = {interrupt.id for interrupt in found.answered}
-    gone = ids - pending
-    if not gone or (gone <= answered and not found.interrupts):
+    not_pending = ids - pending
+    if not not_pending or (not_pending <= answered and not found.interrupts):
         return
-    if gone <= answered:
+    if not_pending <= answered:
         raise _already_answered(found, dialect)
-    names = ", ".join(sorted(map(str, gone)))
+    names = ", ".join(sorted(map(str, not_pending)))
     raise InterruptNotPending(
         f"Interrupt {names} is not, or not any longer, pending. Read the thread, and answer what it asks now.",
         found.interrupts,
@@ -136,7 +136,7 @@ def _is_expired(interrupt: Interrupt, now: str) -> bool:
         return False
 
 
-def _of_pending(
+def _match_answers(
     by_id: dict[str | None, Any] | None, answer: Any, found: Found[C], *, now: str, partial: bool
 ) -> Answers:
     """Match the answer to the questions. Without an answer, a single question is answered with null."""
@@ -148,7 +148,7 @@ def _of_pending(
         )
     if by_id is None:
         if len(pending) > 1:
-            raise _several(found, "Send `input` as an object {interrupt id: answer} with ids of these only.")
+            raise _several_pending(found, "Send `input` as an object {interrupt id: answer} with ids of these only.")
         if _is_expired(pending[0], now):
             raise InterruptNotPending(
                 f"Interrupt {pending[0].id} expired at {pending[0].expires_at}. Read the thread, and answer what it "
@@ -157,11 +157,13 @@ def _of_pending(
             )
         return Answers({pending[0].id: None if answer is _NOTHING else answer})
     if not partial and set(by_id) != set(ids):
-        raise _several(found, "This backend takes the answers to all of them at once: send {interrupt id: answer}.")
+        raise _several_pending(
+            found, "This backend takes the answers to all of them at once: send {interrupt id: answer}."
+        )
     return Answers(by_id)
 
 
-def _several(found: Found[C], advice: str) -> MultipleInterrupts:
+def _several_pending(found: Found[C], advice: str) -> MultipleInterrupts:
     return MultipleInterrupts(f"{len(found.interrupts)} interrupts are pending. {advice}", found.interrupts)
 
 
