@@ -10,7 +10,7 @@ from ap_resume_shim.core.json_values import SAFE, Carries, is_hex32
 from ap_resume_shim.profiles.schema import Profile, ResumeTable, Type
 
 
-def placed(table: ResumeTable, verdict: Answers, found: Found[None]) -> Any:
+def answer_value(table: ResumeTable, verdict: Answers, found: Found[None]) -> Any:
     """Return the value for the place of the answer.
 
     This is the object of answers by interrupt id, if the server accepts one here, else the only answer.
@@ -21,7 +21,7 @@ def placed(table: ResumeTable, verdict: Answers, found: Found[None]) -> Any:
     return next(iter(verdict.by_id.values()))
 
 
-def check_one_is_meant(table: ResumeTable, found: Found[None]) -> None:
+def check_recipient(table: ResumeTable, found: Found[None]) -> None:
     """Raise `MultipleInterrupts` if several interrupts are pending and the server cannot tell their answers apart."""
     if table.keyed == "never" and len(found.interrupts) > 1:
         raise MultipleInterrupts(
@@ -33,20 +33,20 @@ def check_one_is_meant(table: ResumeTable, found: Found[None]) -> None:
 
 def check_carried(profile: Profile, verdict: Answers, found: Found[None]) -> None:
     """Raise `UnsupportedInput` for an answer that would not reach the agent unchanged."""
-    value = placed(profile.resume, verdict, found)
+    value = answer_value(profile.resume, verdict, found)
     if value is not verdict.by_id:
-        _check_whole(profile, value)
+        _check_type(profile, value)
     loses = profile.resume.loses
     integers, nul = SAFE if "large_integers" in loses else None, "nul_characters" not in loses
     Carries(f"The {profile.name} backend", integers, nul=nul).check(verdict.values)
 
 
-def _check_whole(profile: Profile, value: Any) -> None:
+def _check_type(profile: Profile, value: Any) -> None:
     table = profile.resume
     if _type_of(value) not in table.types:
         raise UnsupportedInput(
             f"The {profile.name} backend does not carry the {_type_of(value)} of this answer unchanged: "
-            f"send {_or(table.types)}."
+            f"send {_join_types(table.types)}."
         )
     if table.reads_maps and isinstance(value, dict) and all(map(is_hex32, value)):
         raise UnsupportedInput(
@@ -68,6 +68,6 @@ def _type_of(value: Any) -> Type:
     return next(name for kind, name in kinds if isinstance(value, kind))
 
 
-def _or(types: list[Type]) -> str:
-    named = [name for name in get_args(Type) if name in types]
-    return " or ".join(f"an {name}" if name[0] in "ao" else "null" if name == "null" else f"a {name}" for name in named)
+def _join_types(types: list[Type]) -> str:
+    names = [name for name in get_args(Type) if name in types]
+    return " or ".join(f"an {name}" if name[0] in "ao" else "null" if name == "null" else f"a {name}" for name in names)

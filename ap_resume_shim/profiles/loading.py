@@ -67,11 +67,11 @@ def _extended(tables: dict[str, Any], source: str, others: Mapping[str, str]) ->
 def _explain(item: Any, text: str) -> str:
     path = [str(part) for part in item["loc"]]
     number = _line_of(path, text)
-    where = f"line {number}: " * bool(number) + f"{'.'.join(path)}: " * bool(path)
+    location = f"line {number}: " * bool(number) + f"{'.'.join(path)}: " * bool(path)
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], _keys_beside(path), n=1)
-        return f"{where}unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    return f"{where}{item['msg'].removeprefix('Value error, ')}"
+        return f"{location}unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{location}{item['msg'].removeprefix('Value error, ')}"
 
 
 def _line_of(path: list[str], text: str) -> int:

@@ -286,21 +286,21 @@ class Profile(Table):
     error: list[ErrorTable] = []
 
     @model_validator(mode="after")
-    def _pointers_begin_with_what_was_told(self) -> Profile:
-        told = tuple(self.lookup)
+    def _pointers_have_a_known_root(self) -> Profile:
+        roots = tuple(self.lookup)
         for name, pick in self.pick.items():
-            _begins_with(f"[pick.{name}] of", pick.of, told)
-            told = (*told, name)
+            _check_root(f"[pick.{name}] of", pick.of, roots)
+            roots = (*roots, name)
         for name, lookup in self.lookup.items():
             for of, pointer in lookup.names.items():
-                _begins_with(f"[lookup.{name}] with.{of}", pointer, told)
+                _check_root(f"[lookup.{name}] with.{of}", pointer, roots)
         for field, pointers in self.found:
             for pointer in every(pointers):
-                _begins_with(f"[found] {field}", pointer, told)
+                _check_root(f"[found] {field}", pointer, roots)
         return self
 
     @model_validator(mode="after")
-    def _the_run_that_waits_is_found(self) -> Profile:
+    def _the_interrupted_run_is_found(self) -> Profile:
         """Refuse a profile that needs `{run_id}` and cannot find it: every resume would be refused."""
         lines = (self.resume.background, self.resume.wait, self.resume.stream)
         if self.found.run_id is None and any(line and "run_id" in names_in(line) for line in lines):
@@ -308,9 +308,9 @@ class Profile(Table):
         return self
 
 
-def _begins_with(what: str, pointer: str, told: tuple[str, ...]) -> None:
-    if not parts(pointer) or parts(pointer)[0] not in told:
-        raise ValueError(f"{what} begins with none of what was told: /{', /'.join(told)}")
+def _check_root(place: str, pointer: str, roots: tuple[str, ...]) -> None:
+    if not parts(pointer) or parts(pointer)[0] not in roots:
+        raise ValueError(f"{place} begins with none of what was told: /{', /'.join(roots)}")
 
 
 def every(pointers: str | list[str] | None) -> list[str]:

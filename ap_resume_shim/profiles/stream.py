@@ -18,15 +18,15 @@ class ProfileStream(EventReframer):
 
     def __init__(self, table: StreamTable, modes: Iterable[StreamMode]) -> None:
         """`modes` are the stream modes that the client requested."""
-        named: dict[StreamMode, list[str]] = {
+        names_by_mode: dict[StreamMode, list[str]] = {
             "values": table.values,
             "messages": table.messages,
             "updates": table.updates,
             "custom": table.custom,
         }
-        self._modes = {name: mode for mode, names in named.items() for name in names}
-        self._table, self._asked = table, frozenset(modes)
-        super().__init__(Emitter(self._asked))
+        self._modes = {name: mode for mode, names in names_by_mode.items() for name in names}
+        self._table, self._requested = table, frozenset(modes)
+        super().__init__(Emitter(self._requested))
 
     def _reframe(self, event: sse.Event) -> bytes:
         name = event.name or "message"
@@ -34,9 +34,9 @@ class ProfileStream(EventReframer):
             self._ended = Ended(self._ended.values, event.json)
             return self._emit.error(event.json)
         if name == self._table.interrupt:
-            asked = point(event.json, self._table.question)
-            return self._emit.interrupted((Interrupt(None, None if asked is MISSING else asked),))
+            question = point(event.json, self._table.question)
+            return self._emit.interrupted((Interrupt(None, None if question is MISSING else question),))
         mode = self._modes.get(name)
         if mode == "values":
             self._ended = Ended(event.json, self._ended.error)
-        return sse.encode(mode, event.json) if mode in self._asked else b""
+        return sse.encode(mode, event.json) if mode in self._requested else b""
