@@ -48,7 +48,7 @@ class Assumed:
     def __init__(self, resume: Resume, dialect: Dialect[Any]) -> None:
         self._resume, self._dialect = resume, dialect
         self.assumes = False
-        self._rest = Uncontested()
+        self._uncontested = Uncontested()
         self._found = _assumed(resume, dialect)
 
     def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
@@ -79,7 +79,7 @@ class Assumed:
             case ReadBody() | ReadEvents():
                 return _answer(self._resume, self._dialect)
             case _:
-                return self._rest.answer(step)
+                return self._uncontested.answer(step)
 
 
 class Live(Assumed):
@@ -120,7 +120,7 @@ class Live(Assumed):
         """Return the server's response to a lookup; an assumed one for a request that may change something."""
         match step:
             case Ask(requests) if not self.assumes and (self._looking or all(map(_reads, requests))):
-                return self._runner.run(self._ask(requests))
+                return self._runner.run(self._send(requests))
             case ReadUntilIdle() if self._looking:
                 return self._runner.run(peek(self._app, self._scope, self._prefix, step, _TIMEOUT))
             case Pause(seconds) if not self.assumes:
@@ -128,29 +128,29 @@ class Live(Assumed):
             case _:
                 return super().answer(step)
 
-    async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
-        asked = (ask(self._app, self._scope, self._prefix, request, _TIMEOUT) for request in requests)
-        return tuple(await asyncio.gather(*asked))
+    async def _send(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
+        responses = (ask(self._app, self._scope, self._prefix, request, _TIMEOUT) for request in requests)
+        return tuple(await asyncio.gather(*responses))
 
 
 def _assumed(resume: Resume, dialect: Dialect[Any]) -> Found[Any]:
     """Return the assumed state. For a profile, it has only the values that `[found]` has pointers for."""
-    where = dialect.profile.found if isinstance(dialect, ProfileDialect) else None
-    ids = where is None or where.interrupts is not None
+    table = dialect.profile.found if isinstance(dialect, ProfileDialect) else None
+    ids = table is None or table.interrupts is not None
     return Found(
         "interrupted",
         (Interrupt(resume.body.interrupt_id or "INTERRUPT_ID" if ids else None),),
-        agent_id=resume.body.agent_id or (None if where and where.agent_id is None else "AGENT_ID"),
-        run_id=None if where and where.run_id is None else "RUN_ID",
+        agent_id=resume.body.agent_id or (None if table and table.agent_id is None else "AGENT_ID"),
+        run_id=None if table and table.run_id is None else "RUN_ID",
     )
 
 
 def _lookups(resume: Resume, dialect: ProfileDialect, *, again: bool) -> tuple[Request, ...]:
     """Return the requests of a profile's lookups. Values that only responses contain are their names in capitals."""
     profile, agent = dialect.profile, resume.body.agent_id
-    about = about_the_thread(profile)
+    about_thread = about_the_thread(profile)
     tables: list[LookupTable | AgentTable] = [
-        table for name, table in profile.lookup.items() if not again or name in about
+        table for name, table in profile.lookup.items() if not again or name in about_thread
     ]
     if profile.agent is not None and agent is not None and not again:
         tables.append(profile.agent)

@@ -40,19 +40,19 @@ class Description:
         yield f"{self.name}: {self.family}" if self.family else self.name
         rows = [("thread_id", self.thread_is), *self.modes.items()]
         rows += [("no", ", ".join(self.unsupported))] if self.unsupported else []
-        rows += [(f"option {name}", about) for name, about in self.options.items()]
+        rows += [(f"option {name}", description) for name, description in self.options.items()]
         rows += [("limit", limit) for limit in self.limits]
-        for what, text in rows:
-            yield f"  {what:<12} {text}"
+        for label, text in rows:
+            yield f"  {label:<12} {text}"
 
 
 def describe(dialect: Dialect[Any]) -> Description:
     """Return the description of a dialect's backend."""
     modes = {
-        word: "native"
+        label: "native"
         if dialect.response_kinds[mode] == DEFAULT_KINDS[mode]
         else DERIVED[mode, dialect.response_kinds[mode]]
-        for mode, word in MODES.items()
+        for mode, label in MODES.items()
     }
     return Description(
         dialect.name,

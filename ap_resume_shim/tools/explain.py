@@ -112,7 +112,7 @@ def explain(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | St
     stage = _stage(resume, dialect, answers)
     played = copy(dialect)
     for name in ("lookup", "look_again"):
-        setattr(played, name, _on(stage, getattr(dialect, name)))
+        setattr(played, name, _staged(stage, getattr(dialect, name)))
     try:
         yield from _dry_run(resume_flow(resume, played, FlowSettings()), stage, "look")
     except Exception:
@@ -126,27 +126,27 @@ def _stage(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | Sta
     return RecordedBackend(resume, answers) if isinstance(answers, Sequence) else answers
 
 
-def _on(stage: Stage, lookup: Callable[..., Lookup[Any]]) -> Callable[..., Lookup[Any]]:
-    return lambda *given, **named: stage.lookup(lookup(*given, **named))
+def _staged(stage: Stage, lookup: Callable[..., Lookup[Any]]) -> Callable[..., Lookup[Any]]:
+    return lambda *args, **kwargs: stage.lookup(lookup(*args, **kwargs))
 
 
-def _dry_run(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
+def _dry_run(flow: Flow, stage: Stage, kind: str) -> Iterator[Sent]:
     """Yield the requests of a flow. Polling stops after `_POLLS` pauses."""
     step: Step = next(flow)
-    left = _POLLS
-    while left:
+    pauses_left = _POLLS
+    while pauses_left:
         match step:
             case Ask(requests):
-                yield from (Sent(what, request) for request in requests)
+                yield from (Sent(kind, request) for request in requests)
             case ReadUntilIdle(request) | Join(request):
-                yield Sent(what, request)
+                yield Sent(kind, request)
             case Send(request):
                 yield Sent("resume", request)
-                what = "follow"
+                kind = "follow"
             case Pause() | Poll():
-                left -= 1
+                pauses_left -= 1
             case MarkAccepted(commit=commit) if commit is not None:
-                yield from _dry_run(_first_look(commit), stage, what)
+                yield from _dry_run(_first_lookups(commit), stage, kind)
             case _:
                 pass
         try:
@@ -156,7 +156,7 @@ def _dry_run(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
     flow.close()
 
 
-def _first_look(commit: Flow) -> Flow:
+def _first_lookups(commit: Flow) -> Flow:
     """Yield the steps of `commit`, the lookups until the state shows the resume, up to the first pause."""
     result = None
     with suppress(StopIteration):
@@ -178,17 +178,17 @@ class RecordedBackend:
         self._answers = [answer for answer in answers if answer.get("mode", mode) == mode]
         self._thread = resume.thread_id
         self._body = b""
-        self._rest = Uncontested()
+        self._uncontested = Uncontested()
         self._sent = False
-        self._asked: tuple[Interrupt, ...] = ()
-        self._given: list[dict[str, Any]] = []
+        self._pending: tuple[Interrupt, ...] = ()
+        self._used: list[dict[str, Any]] = []
 
     def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
         """Run a lookup on the rehearsal. A thread without responses for the time after the resume becomes idle."""
         found = yield from flow
         if not self._sent:
-            self._asked = found.interrupts
-        elif found.interrupts == self._asked:
+            self._pending = found.interrupts
+        elif found.interrupts == self._pending:
             return replace(found, status="idle", interrupts=(), answered=(), breakpoint=False)
         return found
 
@@ -211,24 +211,24 @@ class RecordedBackend:
                 reframer.finish()
                 return None
             case ReadLedger():
-                kept: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
-                return [Entry(entry["facts"], entry.get("contents")) for entry in self._named(kept)]
+                entries: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
+                return [Entry(entry["facts"], entry.get("contents")) for entry in self._filled(entries)]
             case _:
-                return self._rest.answer(step)
+                return self._uncontested.answer(step)
 
     def to(self, request: Request) -> Response:
         """Return the response to a request. Raises `ConfigurationError` if there is none."""
         line = f"{request.method} {request.target}"
         for exact in (True, False):
-            fitting = [
+            matching = [
                 answer
                 for answer in self._answers
-                if _same(self._named(answer.get("request", ""), in_path=True), line, exact=exact)
+                if _matches(self._filled(answer.get("request", ""), in_path=True), line, exact=exact)
             ]
-            if fitting:
-                answer = next((answer for answer in fitting if answer not in self._given), fitting[-1])
-                self._given.append(answer)
-                body = self._named(answer.get("body"))
+            if matching:
+                answer = next((answer for answer in matching if answer not in self._used), matching[-1])
+                self._used.append(answer)
+                body = self._filled(answer.get("body"))
                 raw = body if isinstance(body, str) else json.dumps(body)
                 headers = tuple((name.lower(), value) for name, value in answer.get("headers", {}).items())
                 return Response(answer.get("status", 200), headers, raw.encode())
@@ -239,18 +239,18 @@ class RecordedBackend:
             f"The rehearsal has no answer to {line}: give the answers of your server with --answers FILE."
         )
 
-    def _named(self, value: Any, *, in_path: bool = False) -> Any:
+    def _filled(self, value: Any, *, in_path: bool = False) -> Any:
         """Return a value with `{thread_id}` replaced by this thread's id."""
         thread = quote(self._thread, safe="") if in_path else self._thread
         if isinstance(value, str):
             return value.replace("{thread_id}", thread)
         if isinstance(value, list):
-            return [self._named(item) for item in value]
+            return [self._filled(item) for item in value]
         if isinstance(value, dict):
-            return {self._named(key): self._named(item) for key, item in value.items()}
+            return {self._filled(key): self._filled(item) for key, item in value.items()}
         return value
 
 
-def _same(wanted: str, line: str, *, exact: bool) -> bool:
+def _matches(recorded: str, line: str, *, exact: bool) -> bool:
     """True if a request line equals the recorded one; without `exact`, the query may differ."""
-    return wanted == line if exact else wanted.partition("?")[0] == line.partition("?")[0]
+    return recorded == line if exact else recorded.partition("?")[0] == line.partition("?")[0]
