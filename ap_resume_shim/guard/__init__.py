@@ -36,6 +36,6 @@ def load_guard(name: str, **options: Any) -> Guard:
         shared = RedisGuard(name, **options)
         if required:
             return shared
-        ours = {name: options[name] for name in ("keep", "duplicate_window") if name in options}
-        return FallbackGuard(shared, MemoryGuard(**ours))
+        own_options = {name: options[name] for name in ("keep", "duplicate_window") if name in options}
+        return FallbackGuard(shared, MemoryGuard(**own_options))
     raise ConfigurationError(f"There is no guard {name!r}: there is memory, and redis://host:port/0.")

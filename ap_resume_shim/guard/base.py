@@ -125,7 +125,7 @@ class Guard(Protocol):
     def ledger(self) -> Ledger:
         """The ledger, in the same store as the guard."""
 
-    def begin(self, ticket: ResumeKey) -> GuardSession:
+    def begin(self, resume_key: ResumeKey) -> GuardSession:
         """Register the arrival of a resume.
 
         Holds nothing yet, so a caller who cannot read a thread can never hold it.

@@ -23,19 +23,19 @@ def owned(entry: Entry, owner: str) -> dict[str, Any]:
     return {"facts": entry.facts, "owner": owner, "contents": entry.contents}
 
 
-def sealed(kept: Any) -> Any:
+def sealed(stored: Any) -> Any:
     """Return a stored entry with its contents encrypted, as a shared store has it. `kept` is the result of `owned`."""
     from ap_resume_shim.guard.sealing import seal
 
-    match kept:
+    match stored:
         case {"facts": facts, "owner": str(owner), "contents": contents}:
             return {"facts": facts, "sealed": b64encode(seal(strictjson.dumps(contents), owner)).decode()}
-    return kept
+    return stored
 
 
-def seen_by(owner: str, kept: Any) -> Entry | None:
+def seen_by(owner: str, stored: Any) -> Entry | None:
     """Return an entry with the contents that this caller may see; None for one that cannot be read."""
-    match kept:
+    match stored:
         case {"facts": dict() as facts, "sealed": str(text)}:
             return Entry(facts, _unsealed(text, owner))
         case {"facts": dict() as facts, "owner": str(other), "contents": contents}:

@@ -30,9 +30,9 @@ class FallbackGuard:
         self.duplicate_window = shared.duplicate_window
         self.ledger: Ledger = FallbackLedger(shared.ledger, alone.ledger)
 
-    def begin(self, ticket: ResumeKey) -> GuardSession:
+    def begin(self, resume_key: ResumeKey) -> GuardSession:
         """Register the arrival at both guards."""
-        return _FallbackSession(self._shared.begin(ticket), self._alone.begin(ticket))
+        return _FallbackSession(self._shared.begin(resume_key), self._alone.begin(resume_key))
 
     async def check(self) -> tuple[str, ...]:
         """Check the shared store. Returns warnings, also for an unavailable store."""
@@ -59,13 +59,13 @@ class _FallbackSession:
         return self._shared.run_id or self._alone.run_id
 
     async def recall(self) -> Kept | None:
-        return await self._ask(lambda arrival: arrival.recall()) or await self._alone.recall()
+        return await self._query(lambda session: session.recall()) or await self._alone.recall()
 
     async def repeated(self) -> bool:
-        return await self._ask(lambda arrival: arrival.repeated()) or await self._alone.repeated()
+        return await self._query(lambda session: session.repeated()) or await self._alone.repeated()
 
     async def known_ids(self) -> frozenset[str]:
-        return await self._ask(lambda arrival: arrival.known_ids()) | await self._alone.known_ids()
+        return await self._query(lambda session: session.known_ids()) | await self._alone.known_ids()
 
     async def remember(self, ids: Iterable[str]) -> None:
         new = tuple(ids)
@@ -73,18 +73,18 @@ class _FallbackSession:
         await self._shared.remember(new)
 
     async def rival(self) -> Contention | None:
-        return await self._alone.rival() or await self._ask(lambda arrival: arrival.rival())
+        return await self._alone.rival() or await self._query(lambda session: session.rival())
 
     async def had_run_in_flight(self) -> bool:
-        return await self._ask(lambda arrival: arrival.had_run_in_flight())
+        return await self._query(lambda session: session.had_run_in_flight())
 
     async def uncommitted(self) -> UncommittedResume:
-        return await self._ask(lambda arrival: arrival.uncommitted())
+        return await self._query(lambda session: session.uncommitted())
 
     async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> Contention | None:
         if rival := await self._alone.claim(answered, seen):
             return rival
-        rival = await self._ask(lambda arrival: arrival.claim(answered, seen))
+        rival = await self._query(lambda session: session.claim(answered, seen))
         if rival is not None:
             await self._alone.mark_rejected()
         return rival
@@ -130,12 +130,12 @@ class _FallbackSession:
         await self._shared.close()
         await self._alone.close()
 
-    async def _ask(self, question: Callable[[GuardSession], Awaitable[T]]) -> T:
+    async def _query(self, call: Callable[[GuardSession], Awaitable[T]]) -> T:
         """Query `shared`; after it was unavailable once, query `alone`."""
         if not self._is_alone:
             try:
-                return await question(self._shared)
+                return await call(self._shared)
             except GuardUnavailable:
                 logger.warning("this resume is guarded by this process alone")
                 self._is_alone = True
-        return await question(self._alone)
+        return await call(self._alone)

@@ -65,12 +65,12 @@ class MemoryLedger:
 
     async def note(self, thread: str, entry: Any) -> bool:
         """Store an entry. Its thread becomes the last one to be removed."""
-        written = write(entry, self._entry_bytes)
-        if written is None:
+        encoded = write(entry, self._entry_bytes)
+        if encoded is None:
             return False
         page = self._pages.pop(thread, None) or _Page()
         self._pages[thread] = page
-        self._bytes += page.add(written, self._entries)
+        self._bytes += page.add(encoded, self._entries)
         page.expires = self._clock() + self._lifetime
         self._forget()
         return True
@@ -95,12 +95,12 @@ class _Page:
     entries: dict[bytes, None] = field(default_factory=dict)
     expires: float = 0.0
 
-    def add(self, written: bytes, most: int) -> int:
+    def add(self, encoded: bytes, max_entries: int) -> int:
         """Append an entry. Returns the change of the page's size in bytes."""
         before = sum(map(len, self.entries))
-        self.entries.pop(written, None)
-        self.entries[written] = None
-        if len(self.entries) > most:
+        self.entries.pop(encoded, None)
+        self.entries[encoded] = None
+        if len(self.entries) > max_entries:
             del self.entries[next(iter(self.entries))]
         return sum(map(len, self.entries)) - before
 
@@ -119,12 +119,12 @@ class FallbackLedger:
 
     async def note(self, thread: str, entry: Any) -> bool:
         """Store an entry in at least one ledger. Returns True if it was stored."""
-        kept = await self._alone.note(thread, entry)
-        if kept and not (await self._catch_up(thread) and await self._shared.note(thread, entry)):
+        stored = await self._alone.note(thread, entry)
+        if stored and not (await self._catch_up(thread) and await self._shared.note(thread, entry)):
             self._missed[thread] = None
             if len(self._missed) > self._threads:
                 del self._missed[next(iter(self._missed))]
-        return kept
+        return stored
 
     async def recall(self, thread: str) -> list[Any]:
         """Return the entries in the shared ledger, or those of this process while it is unavailable."""
@@ -148,26 +148,26 @@ class FallbackLedger:
         return True
 
 
-def write(entry: Any, most: int) -> bytes | None:
+def write(entry: Any, max_bytes: int) -> bytes | None:
     """Return an entry as bytes; None, with a log message, for one that is too large."""
-    written = strictjson.dumps(entry)
-    if len(written) <= most:
-        return written
-    logger.warning("an entry of %d bytes is too large for the ledger, and was not noted", len(written))
+    encoded = strictjson.dumps(entry)
+    if len(encoded) <= max_bytes:
+        return encoded
+    logger.warning("an entry of %d bytes is too large for the ledger, and was not noted", len(encoded))
     return None
 
 
 def read(entries: list[bytes]) -> list[Any]:
     """Return the stored entries; those that cannot be read are skipped, with a log message."""
-    return [value for written in entries if (value := _value(written)) is not _UNREADABLE]
+    return [value for encoded in entries if (value := _value(encoded)) is not _UNREADABLE]
 
 
 _UNREADABLE = object()
 
 
-def _value(written: bytes) -> Any:
+def _value(encoded: bytes) -> Any:
     try:
-        return json.loads(written)
+        return json.loads(encoded)
     except ValueError:
         logger.warning("an entry of the ledger cannot be read, and is skipped")
         return _UNREADABLE

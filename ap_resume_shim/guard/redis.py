@@ -76,7 +76,7 @@ class RedisGuard:
         self.outbox = Outbox(timeout)
         self._url = re.sub("^valkey", "redis", url)
         self._client: Redis | None = None
-        self._away = False
+        self._unavailable = False
         self._scripts: dict[str, AsyncScript] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: AsyncIterator[None] | None = None
@@ -84,9 +84,9 @@ class RedisGuard:
         self.renewing: set[asyncio.Task[Any]] = set()
         _refuse_wrong_address(self._url)
 
-    def begin(self, ticket: ResumeKey) -> GuardSession:
+    def begin(self, resume_key: ResumeKey) -> GuardSession:
         """Send a query for the thread's state to the store. Does not wait for the response."""
-        return RedisSession(self, ticket)
+        return RedisSession(self, resume_key)
 
     async def check(self) -> tuple[str, ...]:
         """Claim and release an unused thread, and read the store's configuration.
@@ -124,24 +124,24 @@ class RedisGuard:
         if client is not None:
             await client.aclose()
 
-    async def call(self, script: str, ticket: ResumeKey, *arguments: Any) -> Any:
+    async def call(self, script: str, resume_key: ResumeKey, *arguments: Any) -> Any:
         """Run a script on the keys of a resume. Logs the first failure and the recovery. Raises `GuardUnavailable`."""
         # The braces are a hash tag: in a cluster, all keys of a thread must be in one slot.
-        names = "hold", ticket.key or "-", ticket.repeat or "=", "ids"
-        keys = [f"{FORMAT}:{{{ticket.thread}}}:{name}" for name in names]
+        names = "hold", resume_key.key or "-", resume_key.repeat or "=", "ids"
+        keys = [f"{FORMAT}:{{{resume_key.thread}}}:{name}" for name in names]
         try:
-            told = await self.run(script, keys, *arguments)
+            result = await self.run(script, keys, *arguments)
         except GuardUnavailable as failure:
-            if not self._away:
+            if not self._unavailable:
                 level = logging.ERROR if isinstance(failure, GuardMisconfigured) else logging.WARNING
                 cause = failure.__cause__
                 logger.log(level, "%s (%s: %s)", failure.message, type(cause).__name__, cause)
-            self._away = True
+            self._unavailable = True
             raise
-        if self._away:
+        if self._unavailable:
             logger.warning("the guard's store can be used again")
-        self._away = False
-        return told
+        self._unavailable = False
+        return result
 
     async def run(self, script: str, keys: list[str], *arguments: Any) -> Any:
         """Run a script without logging. Raises `GuardUnavailable`, with the reason as its cause."""

@@ -31,31 +31,31 @@ class RedisLedger:
         """`run` is the guard's method that runs scripts; the limits are those of `MemoryLedger`."""
         self._run = run
         self._entries, self._lifetime, self._entry_bytes = entries, lifetime, entry_bytes
-        self._away = False
+        self._unavailable = False
 
     async def note(self, thread: str, entry: Any) -> bool:
         """Put an entry at the head of the list. Returns False if it is too large or the store is unavailable."""
-        written = write(sealed(entry), self._entry_bytes)
-        if written is None:
+        encoded = write(sealed(entry), self._entry_bytes)
+        if encoded is None:
             return False
         try:
-            await self._ask("note", thread, written, self._entries, int(self._lifetime * 1000))
+            await self._run_script("note", thread, encoded, self._entries, int(self._lifetime * 1000))
         except GuardUnavailable:
             return False
         return True
 
     async def recall(self, thread: str) -> list[Any]:
         """Return the whole list. Raises `GuardUnavailable`."""
-        return read(await self._ask("recall", thread))
+        return read(await self._run_script("recall", thread))
 
-    async def _ask(self, script: str, thread: str, *arguments: Any) -> Any:
+    async def _run_script(self, script: str, thread: str, *arguments: Any) -> Any:
         """Run a script. An unavailable store is logged once, not for every request."""
         try:
-            told = await self._run(script, [f"ap_resume_shim:{{{thread}}}:{FORMAT}"], *arguments)
+            result = await self._run(script, [f"ap_resume_shim:{{{thread}}}:{FORMAT}"], *arguments)
         except GuardUnavailable as failure:
-            if not self._away:
+            if not self._unavailable:
                 logger.warning("what passes is not noted in the guard's store: %r", failure.__cause__)
-            self._away = True
+            self._unavailable = True
             raise
-        self._away = False
-        return told
+        self._unavailable = False
+        return result
