@@ -36,7 +36,7 @@ class Case(Generic[C]):
     settings: FlowSettings
     found: Found[C]
     answered: tuple[str, ...] = ()
-    """`Interrupt.name` of each question that the resume answers."""
+    """`Interrupt.name` of each question that this resume answers."""
 
     @property
     def grace(self) -> float | None:

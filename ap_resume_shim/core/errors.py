@@ -270,7 +270,7 @@ class UpstreamRefused(ResumeError):
 
     @property
     def http_status(self) -> int:
-        """401, 403 or 429."""
+        """The backend's status: 401, 403 or 429."""
         return self._status
 
     @property

@@ -17,10 +17,9 @@ from ap_resume_shim.core.json_pointer import MISSING, point
 from ap_resume_shim.core.json_values import equal
 
 MAX_DEPTH = 100
+MAX_CHECKS = 20_000
 """Limits of the check, in levels and in places. The server decides about anything beyond, in larger or endless
 schemas."""
-MAX_CHECKS = 20_000
-"""Levels and places that are checked; what a larger or an endless schema requires beyond them is left to the server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ _DAY = 24 * 3600.0
 
 
 class RedisSession:
-    """Reads the thread's state from the store at the arrival, and waits for the response when a method needs it."""
+    """A `GuardSession` in Redis: reads the thread's state from the store at the arrival.
+
+    A method that needs the state waits for the store's response.
+    """
 
     def __init__(self, guard: RedisGuard, resume_key: ResumeKey) -> None:
         self._guard, self._resume_key = guard, resume_key
