@@ -262,7 +262,7 @@ class Dialect(Generic[C]):
         return extra if self.forwards_extra else {name: extra[name] for name in extra if name in self.vocabulary}
 
     def refusal(self, response: Response) -> ResumeError:
-        """Return the error for a response to that request with a status of 400 or more."""
+        """Return the error for a response to `resume` with a status of 400 or more."""
         raise NotImplementedError
 
     def begun(self, head: bytes) -> bool:
