@@ -1,1 +1,1 @@
-"""Backends that are described by TOML: the schema, and the dialect that is made from it."""
+"""Backends described by TOML: the schema of profiles, and the dialect that is built from one. Pure."""

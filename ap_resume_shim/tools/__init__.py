@@ -1,1 +1,1 @@
-"""`explain` and `backends`: what a resume would send, and what a backend can do."""
+"""The commands `explain`, which shows the requests of a resume, and `backends`, which describes a backend."""
