@@ -1,8 +1,8 @@
-"""The registry of backends: dialects in Python, one package a family, and profiles in `toml/`; found by scanning.
+"""The registry of backends: dialects in Python, one package for each family, and profiles in `toml/`.
 
-A family's package exports its dialects in `__all__`. Beside a dialect or a profile stands `<name>.example.json`, its
-recorded example for `explain`. Other packages register a subclass of `Dialect` under the entry point
-`ap_resume_shim.backends`, by the name that `backend=` takes.
+The registry scans the folder. A family's package exports its dialects in `__all__`. The folder of a dialect or profile
+contains `<name>.example.json`, its recorded example for `explain`. Other packages register a subclass of `Dialect`
+under the entry point group `ap_resume_shim.backends`, with the name for `backend=`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ ENTRY_POINTS = "ap_resume_shim.backends"
 
 
 def backend_names() -> tuple[str, ...]:
-    """The names of the backends of this package, which `backend=` takes besides "auto", "native" and installed ones."""
+    """Return the names of this package's backends. `backend=` also accepts "auto", "native" and installed backends."""
     return tuple(sorted((*_dialects(), *_profiles())))
 
 
 def load_backend(name: str, *, resume_at: str | None = None, options: Mapping[str, str] | None = None) -> Dialect[Any]:
-    """Return the dialect of that name.
+    """Return the dialect with that name.
 
-    `resume_at` is the place of the answer in the body, as a JSON pointer such as `/command/resume`; only profiles take
-    it. `options` are arguments of the dialect's `__init__`. Raises `ConfigurationError`.
+    `resume_at` is the place of the answer in the body, as a JSON pointer such as `/command/resume`; only profiles
+    support it. `options` are arguments of the dialect's `__init__`. Raises `ConfigurationError` for an unknown name, an
+    unknown option, or a package that cannot be loaded.
     """
     if name in _profiles():
         return _profile(_profiles()[name], f"{name}.toml", resume_at, options)
@@ -50,7 +51,10 @@ def load_backend(name: str, *, resume_at: str | None = None, options: Mapping[st
 
 
 def read_profile(path: str | os.PathLike[str], *, resume_at: str | None = None) -> Dialect[Any]:
-    """Return the dialect that a file describes (`docs/reference/profile.md`). Raises `ConfigurationError`."""
+    """Return the dialect for a profile (`docs/reference/profile.md`).
+
+    `resume_at` is as for `load_backend`. Raises `ConfigurationError` for a file that is unreadable or invalid.
+    """
     try:
         text = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -59,14 +63,15 @@ def read_profile(path: str | os.PathLike[str], *, resume_at: str | None = None) 
 
 
 def installed() -> dict[str, Any]:
-    """The entry points of backends in other packages, by name; not loaded yet."""
+    """Return the entry points of backends in other packages, by name, without loading them."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def known_fingerprints() -> dict[str, tuple[Fingerprint, ...]]:
-    """The fingerprints of all backends by name, in the order in which detection compares them.
+    """Return the fingerprints of all backends by name, in the order in which detection compares them.
 
-    The highest `Dialect.specificity` comes first; of equal ones those of other packages, then by name.
+    The highest `Dialect.specificity` comes first. Among equals, backends of other packages come first, then names in
+    alphabetical order.
     """
     found: dict[str, Dialect[Any]] = {}
     for name in (*installed(), *backend_names()):
@@ -80,7 +85,7 @@ def known_fingerprints() -> dict[str, tuple[Fingerprint, ...]]:
 
 
 def recorded_example(name: str) -> Traversable | None:
-    """The file with the recorded example of a backend of this package; None for other backends."""
+    """Return the file with the recorded example of a backend of this package; None for other backends."""
     return next((file for file in _files() if file.name == f"{name}.example.json"), None)
 
 
@@ -93,14 +98,14 @@ def _dialects() -> dict[str, type[Dialect[Any]]]:
 
 @cache
 def _profiles() -> dict[str, str]:
-    """The text of each profile, by name."""
+    """Return the text of each profile, by name."""
     return {
         file.name.removesuffix(".toml"): file.read_text("utf-8") for file in _files() if file.name.endswith(".toml")
     }
 
 
 def _files() -> Iterator[Traversable]:
-    """The files of all folders beside this module."""
+    """Yield the files of all folders in this package."""
     for folder in files(__name__).iterdir():
         if folder.is_dir():
             yield from folder.iterdir()
@@ -113,7 +118,7 @@ def _dialect(name: str) -> Any:
     if name in added:
         try:
             return added[name].load()
-        except Exception as error:  # whatever another package raises when it is imported
+        except Exception as error:  # importing another package may raise anything
             raise ConfigurationError(f"The backend {name!r} cannot be loaded: {error!r}") from None
     names = (*backend_names(), *added)
     near = difflib.get_close_matches(name, names, n=1)

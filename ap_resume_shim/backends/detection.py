@@ -1,7 +1,7 @@
-"""Detection: which kind of backend is this? Decided by what the server says of itself, never guessed.
+"""Detects the kind of backend from the server's own documents, without guessing.
 
-A kind is ruled out only by documents that were answered: one that is protected, or that failed, may hold the marks of
-a more particular kind than the others do.
+Only a document that the server sent, or does not have, rules a kind out. A document that is protected or unavailable
+might match a more specific kind, so detection fails in that case.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ap_resume_shim.core.steps import Ask, Steps
 from ap_resume_shim.profiles.schema import ANOTHER_KIND
 
 NATIVE = "native"
-"""The backend answers the resume routes itself: nothing is left to do but to pass requests on."""
+"""Name of a backend that implements the resume routes itself, so that the shim only passes requests on."""
 
 KnownFingerprints = Mapping[str, tuple[Fingerprint, ...]]
-"""The backends that can be told from others, by name, the more particular first."""
+"""Fingerprints by the name of the backend, the most specific first."""
 
 INFO, OPENAPI, CARD = "/info", "/openapi.json", "/.well-known/agent-card.json"
 _NATIVE = {NATIVE: (Fingerprint(openapi=frozenset(f"PATCH {mode.route}" for mode in Mode)),)}
@@ -38,24 +38,24 @@ _NAME_IT = (
 
 @dataclass(frozen=True)
 class ServerMetadata:
-    """What a server says of itself."""
+    """The documents that describe a server: the responses to `/info`, `/openapi.json` and the agent card."""
 
     info: Response
     openapi: Response
     card: Response
     below: str = ""
-    """Where the backend's routes are in `openapi`: a path that stands before them."""
+    """Prefix of the backend's routes in `openapi`."""
 
     @cached_property
     def bodies(self) -> dict[str, frozenset[str] | None]:
-        """By route, such as `POST /runs/{}`, the fields that its body knows; None where they are not described."""
+        """The fields of each route's body, by route such as `POST /runs/{}`; None if they are not described."""
         return {
             f"{method.upper()} {plain_path(path)}": _fields(route, self._spec) for path, method, route in self._routes
         }
 
     @cached_property
     def routes(self) -> frozenset[str]:
-        """Its paths, as `/runs/{}` and as `POST /runs/{}`; and what its routes take, as `POST <RunAgentInput>`."""
+        """The paths, as `/runs/{}` and as `POST /runs/{}`; and the schemas of bodies, as `POST <RunAgentInput>`."""
         takes = {f"{method.upper()} <{_schema_name(route)}>" for _, method, route in self._routes}
         return frozenset({*(plain_path(path) for path, _ in self._paths), *self.bodies, *takes})
 
@@ -77,29 +77,29 @@ class ServerMetadata:
 
 
 def detect_flow(known: KnownFingerprints, prefix: str = "") -> Steps[str]:
-    """The name of the backend, whose routes are below `prefix`.
+    """Detect the backend whose routes are below `prefix`, and return its name.
 
-    FastAPI describes the routes of a router with a prefix in the one `/openapi.json` at the root, which is read where
-    there is none below the prefix. Raises `UpstreamUnrecognised` where no kind fits, and what a refusal means where a
-    kind cannot be ruled out.
+    If there is no `/openapi.json` below the prefix, the one at the root is read, in which FastAPI describes a router
+    with a prefix. Raises `UpstreamUnrecognised` if no kind matches, and another `ResumeError` if a document was refused
+    or failed, so that a kind cannot be ruled out.
     """
     info, openapi, card = yield from Ask(tuple(Request.get(path) for path in (INFO, OPENAPI, CARD)))
-    told = ServerMetadata(info, openapi, card)
-    if not prefix or not _is_absent(OPENAPI, told.openapi):
-        return recognise(told, known)
+    server = ServerMetadata(info, openapi, card)
+    if not prefix or not _is_absent(OPENAPI, server.openapi):
+        return recognise(server, known)
     (root,) = yield from Ask((Request("GET", OPENAPI, below_prefix=False),))
     try:
-        return recognise(replace(told, openapi=root, below=prefix) if root.ok else told, known)
+        return recognise(replace(server, openapi=root, below=prefix) if root.ok else server, known)
     except UpstreamUnrecognised:
         if root.ok or _is_absent(OPENAPI, root):
             raise
         raise _refusal(OPENAPI, root) from None
 
 
-def recognise(told: ServerMetadata, known: KnownFingerprints) -> str:
-    """The backend, from what the server says of itself: the first whose marks it bears."""
+def recognise(server: ServerMetadata, known: KnownFingerprints) -> str:
+    """Return the first backend whose fingerprint matches the server. Raises like `detect_flow`."""
     for name, fingerprints in {**_NATIVE, **known}.items():
-        verdicts = [_matches(told, mark) for mark in fingerprints]
+        verdicts = [_matches(server, fingerprint) for fingerprint in fingerprints]
         if True in verdicts:
             return name
         for verdict in verdicts:
@@ -108,48 +108,55 @@ def recognise(told: ServerMetadata, known: KnownFingerprints) -> str:
     unknown = (
         "The kind of backend could not be detected: neither its /info nor its /openapi.json nor an agent card tells."
     )
-    redirect = next(filter(None, map(read_redirect, (told.info, told.openapi, told.card))), None)
+    redirect = next(filter(None, map(read_redirect, (server.info, server.openapi, server.card))), None)
     raise UpstreamUnrecognised(
         f"{unknown} {redirect.message + ' ' if redirect else ''}{_NAME_IT} {ANOTHER_KIND}",
-        {"info_status": told.info.status, "openapi_status": told.openapi.status, "card_status": told.card.status},
+        {
+            "info_status": server.info.status,
+            "openapi_status": server.openapi.status,
+            "card_status": server.card.status,
+        },
         detail=f"{unknown} {redirect.detail + ' ' if redirect else ''}{_NAME_IT}",
     )
 
 
-def _matches(told: ServerMetadata, mark: Fingerprint) -> bool | ResumeError:
-    """Whether a server bears a mark; the refusal of a document that had to say so, where the others do not deny it."""
+def _matches(server: ServerMetadata, fingerprint: Fingerprint) -> bool | ResumeError:
+    """True if the server matches every condition of `fingerprint`. An empty one matches no server.
+
+    Returns an error if a document that the fingerprint needs is unavailable, and no other document rules it out.
+    """
     refusal: ResumeError | None = None
     for path, answer, wanted, matches in (
-        (INFO, told.info, bool(mark.info), _in_info),
-        (OPENAPI, told.openapi, bool(mark.openapi), _in_routes),
-        (CARD, told.card, mark.card, _in_card),
+        (INFO, server.info, bool(fingerprint.info), _in_info),
+        (OPENAPI, server.openapi, bool(fingerprint.openapi), _in_routes),
+        (CARD, server.card, fingerprint.card, _in_card),
     ):
         if wanted and not (answer.ok or _is_absent(path, answer)):
             refusal = refusal or _refusal(path, answer)
-        elif wanted and not matches(told, mark):
+        elif wanted and not matches(server, fingerprint):
             return False
-    return refusal or bool(mark.info or mark.openapi or mark.card)
+    return refusal or bool(fingerprint.info or fingerprint.openapi or fingerprint.card)
 
 
 def _is_absent(path: str, answer: Response) -> bool:
-    """Whether the server has no such document; Starlette's mounts send to a folder of its name, which is none."""
+    """True if the server has no such document. Starlette's mounts redirect to a folder with its name, which counts."""
     folder = answer.status in (301, 302, 307, 308) and urlsplit(answer.header("location") or "").path
     return answer.status in _ABSENT or bool(folder and folder.endswith(f"{path}/"))
 
 
-def _in_info(told: ServerMetadata, mark: Fingerprint) -> bool:
-    info = told.info.json if told.info.ok else None
-    found = [(point(info, pointer), wanted) for pointer, wanted in mark.info.items()]
+def _in_info(server: ServerMetadata, fingerprint: Fingerprint) -> bool:
+    info = server.info.json if server.info.ok else None
+    found = [(point(info, pointer), wanted) for pointer, wanted in fingerprint.info.items()]
     return all(value is not MISSING and wanted in (None, value) for value, wanted in found)
 
 
-def _in_routes(told: ServerMetadata, mark: Fingerprint) -> bool:
-    described = ((told.bodies.get(route), names) for route, names in mark.takes.items())
-    return mark.openapi <= told.routes and all(body is None or names <= body for body, names in described)
+def _in_routes(server: ServerMetadata, fingerprint: Fingerprint) -> bool:
+    described = ((server.bodies.get(route), names) for route, names in fingerprint.takes.items())
+    return fingerprint.openapi <= server.routes and all(body is None or names <= body for body, names in described)
 
 
-def _in_card(told: ServerMetadata, mark: Fingerprint) -> bool:
-    return told.card.ok and "name" in _dict(told.card.json)
+def _in_card(server: ServerMetadata, fingerprint: Fingerprint) -> bool:
+    return server.card.ok and "name" in _dict(server.card.json)
 
 
 def _refusal(path: str, answer: Response) -> ResumeError:
@@ -171,21 +178,21 @@ def _schema(route: Any) -> dict[str, Any]:
 
 
 def _schema_name(route: Any) -> str:
-    """The name of the schema of a route's body: FastAPI refers to it, or writes it out."""
+    """Return the name of the schema of a route's body, from its `$ref` or its title."""
     schema = _schema(route)
     return str(schema.get("$ref") or schema.get("title") or "").rpartition("/")[2]
 
 
 def _fields(route: Any, spec: dict[str, Any]) -> frozenset[str] | None:
-    """The fields that the body of a route knows, through references, and all that it is made of."""
+    """Return the fields of a route's body, through references and `allOf`, `anyOf` and `oneOf`; None if unknown."""
     fields: set[str] = set()
     left, seen = [_schema(route)], set[str]()
     while left:
         schema = left.pop()
         fields |= {*_dict(schema.get("properties"))}
         for word in ("allOf", "anyOf", "oneOf"):
-            several = schema.get(word)
-            left += map(_dict, several) if isinstance(several, list) else ()
+            parts = schema.get(word)
+            left += map(_dict, parts) if isinstance(parts, list) else ()
         reference = str(schema.get("$ref") or "")
         if reference.startswith("#/") and reference not in seen:
             seen.add(reference)

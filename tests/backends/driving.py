@@ -1,4 +1,4 @@
-"""Driving a dialect by hand, with small answers as real servers give them."""
+"""Drives a dialect step by step, with short responses like those of real servers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ THREAD = "6a1b2c3d-0000-4000-8000-000000000001"
 
 
 def resume(mode: Mode = Mode.WAIT, **fields: Any) -> Resume:
-    """A client's resume."""
+    """Return a parsed resume of `THREAD`."""
     return parse(strictjson.dumps({"thread_id": THREAD, **fields}), mode, now="2026-11-24T12:00:00+00:00")
 
 
 def answer(value: Any, status: int = 200, *headers: tuple[str, str]) -> Response:
-    """A backend's answer; text is not JSON."""
+    """Return a backend's response: a `str` is the body itself, any other value is encoded as JSON."""
     return Response(status, headers, value.encode() if isinstance(value, str) else strictjson.dumps(value))
 
 
 class Changing(dict[str, Any]):
-    """What stands at each target is a list: an answer for each time, of which the last one stays."""
+    """A server whose targets have lists of responses, one for each request; the last one is repeated."""
 
     def __getitem__(self, name: str) -> Any:
         values = super().__getitem__(name)
@@ -36,37 +36,38 @@ class Changing(dict[str, Any]):
 
 
 def follow(flow: Generator[Step, Any, Any], server: dict[str, Any]) -> tuple[list[str], Any]:
-    """Answer what a dialect asks: `server` is what stands at "METHOD target", below the thread's path as `…`.
+    """Run a dialect's flow against `server`, and return its requests and its result.
 
-    An iterator stands for a state that changes: each request takes its next item.
+    `server` has the response for each "METHOD target", with `…` for the path of the thread. An iterator is a state
+    that changes: each request gets its next item.
     """
-    asked: list[str] = []
+    requests: list[str] = []
     answers = None
     try:
         while True:
             step = flow.send(answers)
             if isinstance(step, Pause):
-                asked.append("pause")
+                requests.append("pause")
                 answers = None
                 continue
             assert isinstance(step, Ask)
             names = [f"{r.method} {r.target}".replace(f"/threads/{THREAD}", "…") for r in step.requests]
-            asked.append(" + ".join(names))
-            told = [next(item) if isinstance(item := server[name], Iterator) else item for name in names]
-            answers = tuple(item if isinstance(item, Response) else answer(item) for item in told)
+            requests.append(" + ".join(names))
+            found = [next(item) if isinstance(item := server[name], Iterator) else item for name in names]
+            answers = tuple(item if isinstance(item, Response) else answer(item) for item in found)
     except StopIteration as ended:
-        return asked, ended.value
+        return requests, ended.value
 
 
 def look(
     dialect: Dialect[Any], server: dict[str, Any], *, agent: bool = True, **fields: Any
 ) -> tuple[list[str], Found[Any]]:
-    """What a lookup asks, and what it finds."""
+    """Run a lookup, and return its requests and its result."""
     return follow(dialect.lookup(resume(**fields), agent=agent), server)
 
 
 def refused(dialect: Dialect[Any], server: dict[str, Any], **fields: Any) -> ResumeError:
-    """The error that a lookup ends with."""
+    """Run a lookup, and return the error that it raises."""
     with pytest.raises(ResumeError) as error:
         look(dialect, server, **fields)
     return error.value

@@ -1,4 +1,4 @@
-"""Playing a resume against recorded answers, one of which is changed."""
+"""Plays a resume against recorded responses, one of which is changed."""
 
 from __future__ import annotations
 
@@ -43,39 +43,42 @@ ANSWERS: dict[str, Any] = {
     "agntcy": {"approved": True},
     "run-resume-body": {"answer": "yes"},
 }
-"""What the question of a rehearsal takes, where text is no answer to it."""
+"""Answers to the questions of the recorded examples that do not accept text."""
 
 Change = Callable[[int, Response], Response]
-"""Takes the number of an answer, counted from 0, and the answer as it was recorded."""
+"""A function of the number of a response, counted from 0, and of the recorded response; returns the changed one."""
 
 
 @dataclass
 class Played:
-    """How a resume ended."""
+    """The outcome of a resume."""
 
     answers: int = 0
+    """The number of responses that were read."""
     sent_at: int | None = None
-    """The number of the answer to the resume."""
+    """The number of the response to the resume."""
     reply: Reply | None = None
     stream: bytes | None = None
     error: Exception | None = None
     taken: bool | None = None
-    """What the guard was told: accepted, or certainly not; None: nothing."""
+    """True if the flow marked the resume as accepted, False if as rejected, None if neither."""
     steps: list[str] = field(default_factory=list)
 
     @property
     def refused(self) -> ResumeError:
+        """The error in the response to the client."""
         assert isinstance(self.error, ResumeError), repr(self.error)
         return self.error
 
     @property
     def state(self) -> Any:
+        """The error's `metadata.resume_state`."""
         return self.refused.metadata.get("resume_state")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A resume, and what its backend answered."""
+    """A resume, and the recorded responses of its backend."""
 
     name: str
     dialect: Dialect[Any]
@@ -89,7 +92,7 @@ class Case:
 
 @cache
 def recorded_case(backend: str, mode: Mode) -> Case:
-    """The backend's rehearsal."""
+    """Return the recorded example of a backend."""
     answers = recorded_answers(backend)
     assert answers is not None
     body = strictjson.dumps({"thread_id": THREAD, "input": ANSWERS.get(backend, "yes")})
@@ -97,7 +100,7 @@ def recorded_case(backend: str, mode: Mode) -> Case:
 
 
 def recorded(recording: Recording) -> Case:
-    """A recording that is answered with 200."""
+    """Return the case of a recording."""
     answers = [
         {
             "request": f"{exchange['request']['method']} {exchange['request']['target']}",
@@ -111,9 +114,9 @@ def recorded(recording: Recording) -> Case:
 
 
 def play(case: Case, change: Change) -> Played:
-    """The resume from its first look to its end."""
+    """Run the resume from its first lookup to its end. `change` changes the recorded responses."""
     resume = parse(case.body, case.mode, now="2026-11-24T12:00:00+00:00", nonce="n" * 32)
-    stage, played = _Changed(RecordedBackend(resume, case.answers), change), Played()
+    backend, played = _Changed(RecordedBackend(resume, case.answers), change), Played()
     flow = resume_flow(resume, case.dialect, FlowSettings(settle=0.2))
     result: Any = None
     try:
@@ -121,7 +124,7 @@ def play(case: Case, change: Change) -> Played:
             step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
             played.steps.append(type(step).__name__)
             try:
-                result = stage.do(step, played)
+                result = backend.do(step, played)
             except Exception as failure:
                 result = failure
         raise AssertionError("the flow does not end")
@@ -133,10 +136,10 @@ def play(case: Case, change: Change) -> Played:
 
 
 class _Changed:
-    """The backend that is played, with the changed answer."""
+    """The recorded backend, with the changed response."""
 
-    def __init__(self, stage: Any, change: Change) -> None:
-        self._stage, self._change = stage, change
+    def __init__(self, backend: Any, change: Change) -> None:
+        self._backend, self._change = backend, change
         self._body = b""
 
     def do(self, step: Step, played: Played) -> Any:
@@ -175,19 +178,19 @@ class _Changed:
                 played.taken = isinstance(step, MarkAccepted)
             case Poll():
                 raise _TooLong
-        return self._stage.answer(step)
+        return self._backend.answer(step)
 
     def _answer(self, request: Request, played: Played) -> Response:
         try:
-            response = self._stage.to(request)
-        except ConfigurationError:  # an address that a changed answer led to
+            response = self._backend.to(request)
+        except ConfigurationError:  # a request that follows from a changed response
             response = Response(404, (), b'{"detail": "Not Found"}')
         played.answers += 1
         return self._change(played.answers - 1, response)
 
 
 class _TooLong(ResumeError):
-    """A run that does not end: the shell's limit."""
+    """The shell's time limit, for a run that does not end."""
 
     def __init__(self) -> None:
         super().__init__("The run takes longer than a resume may.", {"resume_state": "consumed"})

@@ -1,4 +1,4 @@
-"""Driving a flow by hand: a dialect that says what a test tells it to, and a transcript that reads like a story."""
+"""Drives a flow step by step: a configurable dialect, and a readable transcript of the steps."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ GONE = ClientGone()
 
 @dataclass
 class Plain(Dialect[None]):
-    """A dialect as plain as can be: lookups are answered with a `Found`, all else with what a test gives it."""
+    """A minimal dialect: the result of a lookup's request is a `Found`; the fields of the class configure the rest."""
 
     unsupported: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset({"agent"})
@@ -101,8 +101,8 @@ class Plain(Dialect[None]):
         if location := response.header("content-location"):
             return Started(location, found.agent_id)
         first = sse.first_event(body)
-        told = first.json if first is not None else Response(200, (), body).json
-        run_id = told.get("run_id") if isinstance(told, dict) else None
+        value = first.json if first is not None else Response(200, (), body).json
+        run_id = value.get("run_id") if isinstance(value, dict) else None
         return (
             None if run_id is None else Started(run_id, found.agent_id, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z")
         )
@@ -123,8 +123,8 @@ class Plain(Dialect[None]):
         return bool(response.json)
 
     def ended(self, body: bytes) -> Ended:
-        told = Response(200, (), body).json or {}
-        return Ended(told.get("values"), told.get("error"))
+        value = Response(200, (), body).json or {}
+        return Ended(value.get("values"), value.get("error"))
 
     def delete(self, resume: Resume) -> Request | None:
         return Request("DELETE", "thread") if self.can_delete else None
@@ -144,16 +144,16 @@ USUAL: dict[str, Any] = {
     "read events": b'event: metadata\ndata: {"run_id": "r1"}\n\n',
     "GET run r1": RUN_ENDED,
 }
-"""What comes of each step of a resume that goes well; what is not named here comes to nothing."""
+"""The result of each step of a successful resume; the result of other steps is None."""
 
 
 QUIET = ("recall", "repeated", "known ids", "uncommitted", "remember")
-"""Steps that are no part of the story, unless something comes of them."""
+"""Steps that the transcript omits, unless they have a result."""
 
 
 @dataclass
 class Transcript:
-    """What a flow did, step by step, and how it ended."""
+    """The steps of a flow, and how it ended."""
 
     steps: list[str] = field(default_factory=list)
     reply: Reply | StreamReply | None = None
@@ -166,29 +166,29 @@ class Transcript:
 
     @property
     def after_send(self) -> list[str]:
-        """The steps behind the one that resumes."""
+        """The steps after `send`."""
         return self.steps[self.steps.index("send") + 1 :] if "send" in self.steps else []
 
     @property
     def value(self) -> Any:
-        """The JSON of the answer."""
+        """The JSON of the response."""
         assert isinstance(self.reply, Reply)
         return self.reply.value
 
     @property
     def refused(self) -> ResumeError:
-        """The error that the client is answered with."""
+        """The error in the response to the client."""
         assert isinstance(self.error, ResumeError), self.steps
         return self.error
 
     @property
     def code(self) -> str:
-        """That error's code."""
+        """The error's code."""
         return self.refused.code
 
     @property
     def resume_state(self) -> Any:
-        """What became of the resume, as that error tells."""
+        """The error's `metadata.resume_state`."""
         return self.refused.metadata.get("resume_state")
 
 
@@ -205,51 +205,51 @@ def drive(
 ) -> Transcript:
     """Run a flow to its end.
 
-    `comes` tells what comes of a step, where that is not the usual: a list gives one thing after the other, its last
-    for ever; an exception is thrown into the flow. `go_on` leaves the input out.
+    `comes` gives results of steps that differ from `USUAL`. A list gives its items one after the other, and repeats the
+    last one; an exception is thrown into the flow. `go_on` omits the input.
     """
     answer = {} if go_on else {"input": "yes"}
     raw = strictjson.dumps({"thread_id": "t", **answer, **fields})
     settings = FlowSettings(lenient=lenient, stream_grace=stream_grace, typed_answers=typed_answers)
     resume = parse(raw, mode, now=NOW)
-    told = follow(resume_flow(resume, dialect or Plain(), settings), {**USUAL, **(comes or {})})
-    told.fingerprint = resume.fingerprint
-    return told
+    transcript = follow(resume_flow(resume, dialect or Plain(), settings), {**USUAL, **(comes or {})})
+    transcript.fingerprint = resume.fingerprint
+    return transcript
 
 
 def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
-    """Answer each step of a flow with what comes of it."""
-    told, result = Transcript(), None
-    comes = {step: list(come) if isinstance(come, list) else [come] for step, come in comes.items()}
+    """Run a flow with the given result of each step, as for `drive`."""
+    transcript, result = Transcript(), None
+    comes = {step: list(results) if isinstance(results, list) else [results] for step, results in comes.items()}
     try:
         while True:
             step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
             name = words(step)
             if isinstance(step, Answer):
-                told.reply = step.reply
+                transcript.reply = step.reply
             elif isinstance(step, Send | Join):
-                told.request = step.request
+                transcript.request = step.request
             elif isinstance(step, MarkAccepted):
-                told.run_id, told.commit = step.run_id, step.commit
+                transcript.run_id, transcript.commit = step.run_id, step.commit
             elif isinstance(step, CallGuard) and step.method == "mark_run_id":
-                (told.run_id,) = step.arguments
+                (transcript.run_id,) = step.arguments
             elif isinstance(step, ReadEvents):
-                told.grace = step.grace
-            come = comes.get(name, [None])
-            result = come.pop(0) if len(come) > 1 else come[0]
+                transcript.grace = step.grace
+            results = comes.get(name, [None])
+            result = results.pop(0) if len(results) > 1 else results[0]
             if result or name not in QUIET:
-                told.steps.append(name)
+                transcript.steps.append(name)
             if isinstance(step, Ask) and not isinstance(result, Exception):
                 result = (result,)
     except StopIteration:
         pass
     except Exception as error:
-        told.error = error
-    return told
+        transcript.error = error
+    return transcript
 
 
 def words(step: Step) -> str:
-    """A step in a few words: its name, and what it is about."""
+    """Return a short description of a step: its name, and its subject."""
     match step:
         case Ask(requests):
             return " + ".join(f"{request.method} {request.target}" for request in requests)

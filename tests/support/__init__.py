@@ -1,1 +1,1 @@
-"""What several folders of tests use: agents, servers, sockets and clients made for tests."""
+"""Helpers for tests: servers, clients, faults and processes."""

@@ -1,4 +1,4 @@
-"""A server of the Agent Protocol, as an ASGI app: one thread that asks, and a run that answers as the test says."""
+"""A server of the Agent Protocol as an ASGI app, with one interrupted thread; a test sets the response to a resume."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ WAITED = json.dumps({"run": RUN, "values": {"n": 2}}).encode()
 JSON = "application/json"
 PROTOCOL = load_backend("agent-protocol")
 PROTOCOL.commit = "with_answer"
-"""Its dialect: the thread of this server is busy before it answers, and asks the same question for ever."""
+"""The server's dialect: its thread is busy before it responds, and it always asks the same question."""
 UNTIL_LEFT = None
-"""In a script: silence until the client has left."""
+"""In a script: send nothing until the client disconnects."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A request that reached the agent server."""
+    """A request that the agent server received."""
 
     method: str
     path: str
@@ -44,12 +44,14 @@ class Seen:
 
     @property
     def names(self) -> set[bytes]:
+        """The names of its headers."""
         return {name for name, _ in self.headers}
 
 
 @dataclass
 class Agent:
-    """The server. `answering` is how a resume is answered."""
+    """The server. `answering` responds to a resume; `seen` are the requests, `left` is set when the client disconnects,
+    and `sent` counts the chunks that were sent."""
 
     answering: Answering | None = None
     status: str = "interrupted"
@@ -61,11 +63,12 @@ class Agent:
 
     @property
     def resumes(self) -> list[Seen]:
-        """What would start a run."""
+        """The requests that start a run."""
         return [seen for seen in self.seen if seen.path in ("/runs", "/runs/wait", "/runs/stream")]
 
     @property
     def cancelled(self) -> bool:
+        """True if a request to cancel the run was received."""
         return any(seen.path == "/runs/r2/cancel" for seen in self.seen)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,12 +95,13 @@ class Agent:
 
     @property
     def thread(self) -> dict[str, Any]:
+        """The thread, as `GET /threads/{thread_id}` returns it."""
         asks = [{"id": "q1", "value": "sure?"}] if self.status == "interrupted" else []
         return {"thread_id": "t", "status": self.status, "interrupts": asks, "values": {"n": 1}, "updated_at": "now"}
 
 
 async def at_once(agent: Agent, receive: Receive, send: Send) -> None:
-    """Answer each route as it should be."""
+    """Respond at once, as the route requires."""
     path = agent.resumes[-1].path
     if path == "/runs/stream":
         await says(METADATA, VALUES)(agent, receive, send)
@@ -106,7 +110,7 @@ async def at_once(agent: Agent, receive: Receive, send: Send) -> None:
 
 
 async def held(agent: Agent, receive: Receive, send: Send) -> None:
-    """Answer when the test says go."""
+    """Respond when the test sets `agent.go`."""
     await asyncio.to_thread(agent.go.wait, 20)
     await at_once(agent, receive, send)
 
@@ -114,7 +118,10 @@ async def held(agent: Agent, receive: Receive, send: Send) -> None:
 def says(
     *parts: bytes | float | Exception | None, kind: str = "text/event-stream", status: int = 200, late: float = 0
 ) -> Answering:
-    """A script: bytes are sent, numbers are seconds, exceptions are raised, None is silence until the client leaves."""
+    """Return a script for the response: it sends bytes, sleeps for numbers (in seconds), and raises exceptions.
+
+    None waits until the client disconnects. `late` is the delay before the head, in seconds.
+    """
 
     async def answering(agent: Agent, receive: Receive, send: Send) -> None:
         await asyncio.sleep(late)
@@ -137,12 +144,12 @@ def says(
 
 
 def waits(*parts: bytes | float | Exception | None, late: float = 0) -> Answering:
-    """A script for a wait: JSON."""
+    """Return a script for a wait, whose response is JSON."""
     return says(*parts, kind=JSON, late=late)
 
 
 async def floods(agent: Agent, receive: Receive, send: Send) -> None:
-    """A stream that never pauses and never ends, but for the client's leaving."""
+    """Stream without a pause until the client disconnects."""
     leaving = asyncio.create_task(_until_left(receive))
     await start(send, 200, "text/event-stream")
     await send({"type": "http.response.body", "body": METADATA, "more_body": True})
@@ -159,15 +166,18 @@ async def _until_left(receive: Receive) -> None:
 
 
 async def start(send: Send, status: int, kind: str) -> None:
+    """Send a head with the content type `kind`."""
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind.encode())]})
 
 
 async def reply(send: Send, value: Any, status: int = 200) -> None:
+    """Send a whole JSON response."""
     await start(send, status, JSON)
     await send({"type": "http.response.body", "body": json.dumps(value).encode()})
 
 
 async def read(receive: Receive) -> bytes:
+    """Return the whole body of a request."""
     body = b""
     while True:
         message = await receive()
@@ -193,21 +203,21 @@ def shimmed(
     guard: Guard | str = "memory",
     **options: Any,
 ) -> Iterator[str]:
-    """The address of a shim around the agent server, on a real socket."""
+    """Serve a shim around the agent server on a real socket; yield its URL."""
     limits = Limits(keepalive=keepalive, lookup=lookup, commit=commit)
     with serving(ResumeShim(agent, PROTOCOL, guard=guard, limits=limits, settle=0.2), **options) as url:
         yield url
 
 
 def resume(url: str, route: str = "", headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
-    """A client's resume."""
+    """Send a resume, and return the whole response."""
     body = {"thread_id": "t", "input": "yes", **body}
     return CLIENT.patch(f"{url}/runs/resume{route}", json=body, headers=headers, timeout=10)
 
 
 @contextmanager
 def streamed(url: str, route: str = "/stream", **body: Any) -> Iterator[httpx.Response]:
-    """A client's resume, whose answer is read as it comes; leaving the block is leaving the server."""
+    """Send a resume, and yield the response before its body; the client disconnects at the end of the block."""
     body = {"thread_id": "t", "input": "yes", **body}
     with CLIENT.stream("PATCH", f"{url}/runs/resume{route}", json=body, timeout=10) as response:
         yield response

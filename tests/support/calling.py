@@ -1,4 +1,4 @@
-"""Calling an ASGI app by hand."""
+"""Calls an ASGI app directly, without a server."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Message, Scope
 
 PATIENCE = 10.0
 CLIENT = httpx.Client(timeout=30, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
-"""A client that keeps no connections; one for each request would read all certificates each time."""
+"""A client without idle connections. It is shared, since each new client would read all certificates."""
 
 
 def http(method: str = "GET", path: str = "/", **more: Any) -> Scope:
-    """A request's scope, as uvicorn makes it."""
+    """Return the scope of a request, like uvicorn's; `more` replaces its keys."""
     return {
         "type": "http",
         "http_version": "1.1",
@@ -35,21 +35,23 @@ def http(method: str = "GET", path: str = "/", **more: Any) -> Scope:
 
 @dataclass
 class Call:
-    """One call of an app: what it is sent, and what it sends."""
+    """One call of an app: the request `body`, and the messages that it `sent`. Set `gone` to disconnect the client."""
 
     body: bytes = b""
     sent: list[Message] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    _asked: bool = False
+    _received: bool = False
 
     async def receive(self) -> Message:
-        if not self._asked:
-            self._asked = True
+        """ASGI `receive`: the whole body, then the disconnect once `gone` is set."""
+        if not self._received:
+            self._received = True
             return {"type": "http.request", "body": self.body, "more_body": False}
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
+        """ASGI `send`: record the message."""
         self.sent.append(message)
 
     async def __call__(self, app: ASGIApp, scope: Scope) -> None:
@@ -57,15 +59,17 @@ class Call:
 
     @property
     def status(self) -> int:
+        """The status of the response."""
         return int(self.sent[0]["status"])
 
     @property
     def answer(self) -> bytes:
+        """The body of the response."""
         return b"".join(message.get("body", b"") for message in self.sent[1:])
 
 
 class Recorder:
-    """An app that remembers with what it was called."""
+    """An app that records the arguments of its calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, Any, Any]] = []
@@ -75,7 +79,7 @@ class Recorder:
 
 
 def eventually(happened: Callable[[], Any], patience: float = PATIENCE) -> bool:
-    """Whether it happens within generous time."""
+    """Poll until `happened()` is true. Return False if it is not within `patience` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if happened():

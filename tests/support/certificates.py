@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and what it signs. Made by openssl."""
+"""Certificates for tests: an authority and the certificates that it signs, made by the `openssl` command."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ authorityKeyIdentifier=keyid
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate and its key, as files."""
+    """The files of a certificate and its key."""
 
     certificate: Path
     key: Path
 
 
 class Authority:
-    """One who signs certificates, all of them for 127.0.0.1."""
+    """A certificate authority; its certificates are for 127.0.0.1 and localhost."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder, self._name = folder, name
@@ -31,14 +31,14 @@ class Authority:
         _openssl("req", "-x509", *_new(self._key), "-subj", f"/CN={name}", *use, "-days", "2", "-out", self.certificate)
 
     def pair(self, name: str, password: str | None = None) -> Pair:
-        """A certificate that it signs."""
-        made = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        """Make a key and a signed certificate; with `password`, the key is encrypted."""
+        files = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
         extensions.write_text(_EXTENSIONS)
-        _openssl("req", *_new(made.key, password), "-subj", f"/CN={name}", "-out", request)
+        _openssl("req", *_new(files.key, password), "-subj", f"/CN={name}", "-out", request)
         signing = ("-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial", "-days", "2")
-        _openssl("x509", "-req", "-in", request, *signing, "-extfile", extensions, "-out", made.certificate)
-        return made
+        _openssl("x509", "-req", "-in", request, *signing, "-extfile", extensions, "-out", files.certificate)
+        return files
 
 
 def _new(key: Path, password: str | None = None) -> tuple[str | Path, ...]:
@@ -46,6 +46,6 @@ def _new(key: Path, password: str | None = None) -> tuple[str | Path, ...]:
     return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", *secrecy, "-keyout", key)
 
 
-def _openssl(*words: str | Path) -> None:
-    ended = subprocess.run(["openssl", *words], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+def _openssl(*arguments: str | Path) -> None:
+    process = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr

@@ -1,7 +1,7 @@
-"""A TCP proxy that does to a resume what networks do: Toxiproxy's toxics, by their names, in a thread.
+"""A TCP proxy between the shim and a server that injects network faults into a resume; it runs in a thread.
 
-It stands between the shim and a server. Only a resume is harmed, never a lookup: on each connection it reads the
-requests one by one, and lets a `Fault` begin where the fault says.
+The faults have the names of Toxiproxy's toxics. Lookups are never affected: the proxy reads the requests of each
+connection one by one, and starts a `Fault` only in a resume, at the place that the fault defines.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 Way = Literal["to", "from"]
-"""To the server: the resume. From it: the answer."""
+"""The direction of bytes: `to` the server (the resume) or `from` it (the response)."""
 Toxic = Callable[["Line", Way, bytes], Awaitable[None]]
 
 HEAD = b"\r\n\r\n"
@@ -31,7 +31,7 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Fault:
-    """A toxic for the bytes that go one way, from where `after` has gone by: nothing stands for the first byte."""
+    """A toxic for the bytes in one direction. It starts after the bytes `after`; if empty, at the first byte."""
 
     toxic: Toxic
     way: Way
@@ -39,66 +39,66 @@ class Fault:
 
 
 async def latency(line: Line, way: Way, data: bytes) -> None:
-    """All data comes late."""
+    """Delay all data."""
     await asyncio.sleep(_BRIEFLY)
     line.start(way, data)
 
 
 async def bandwidth(line: Line, way: Way, data: bytes) -> None:
-    """So many bytes in so much time."""
+    """Limit the data rate."""
     for at in range(0, len(data), 100):
         line.start(way, data[at : at + 100])
         await asyncio.sleep(_BRIEFLY / 10)
 
 
 async def slicer(line: Line, way: Way, data: bytes) -> None:
-    """Every byte on its own."""
+    """Send each byte separately."""
     for at in range(len(data)):
         line.start(way, data[at : at + 1])
         await asyncio.sleep(0)
 
 
 async def slow_close(line: Line, way: Way, data: bytes) -> None:
-    """The end of the connection comes late; the data does not."""
+    """Delay the end of the connection, but not the data."""
     line.start(way, data)
     line.lingers = _BRIEFLY
 
 
 async def held(line: Line, way: Way, data: bytes) -> None:
-    """All data comes when the fault is mended."""
+    """Hold all data until the fault is mended."""
     await line.proxy.mended.wait()
     line.start(way, data)
 
 
 async def timeout(line: Line, way: Way, data: bytes) -> None:
-    """No data comes, and the connection stays open, until the fault is mended."""
+    """Drop all data, and keep the connection open until the fault is mended."""
     line.proxy.silenced.append(line)
     await line.proxy.mended.wait()
 
 
 async def timeout_closing(line: Line, way: Way, data: bytes) -> None:
-    """No data comes, and then the connection is closed."""
+    """Drop all data, then close the connection."""
     await asyncio.sleep(_BRIEFLY)
     line.close()
 
 
 async def reset_peer(line: Line, way: Way, data: bytes) -> None:
-    """The connection is reset."""
+    """Reset the connection."""
     line.reset()
 
 
 async def limit_data(line: Line, way: Way, data: bytes) -> None:
-    """The connection is closed after so many bytes."""
+    """Close the connection at the place of the fault."""
     line.close()
 
 
 async def down(line: Line, way: Way, data: bytes) -> None:
-    """All connections are closed, and new ones are refused."""
+    """Close all connections, and refuse new ones."""
     await line.proxy.go_down()
 
 
 class Line:
-    """A connection that the shim made, with the one to the server that belongs to it."""
+    """A connection from the shim, and the proxy's connection to the server for it."""
 
     def __init__(
         self,
@@ -110,11 +110,11 @@ class Line:
         self._from_shim, self._from_server = shim[0], server[0]
         self._writers: dict[Way, asyncio.StreamWriter] = {"to": server[1], "from": shim[1]}
         self._is_resume = False
-        self._gone_by: dict[Way, bytes] = {"to": b"", "from": b""}
+        self._passed: dict[Way, bytes] = {"to": b"", "from": b""}
 
     async def carry(self) -> None:
-        """Until one side closes."""
-        both = [asyncio.create_task(self._requests()), asyncio.create_task(self._answers())]
+        """Pass bytes on until one side closes."""
+        both = [asyncio.create_task(self._requests()), asyncio.create_task(self._responses())]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(self.lingers)
@@ -126,14 +126,14 @@ class Line:
             await self.closed()
 
     def start(self, way: Way, data: bytes) -> None:
-        """Let bytes through."""
+        """Pass bytes on."""
         if not self._writers[way].is_closing():
             self._writers[way].write(data)
             if self._is_resume and way == "to":
                 self.proxy.passed[-1] += len(data)
 
     def close(self) -> None:
-        """Close both connections; what was passed on arrives."""
+        """Close both connections; bytes that were passed on still arrive."""
         for writer in self._writers.values():
             writer.close()
 
@@ -145,7 +145,7 @@ class Line:
                 writer.transport.abort()
 
     async def closed(self) -> None:
-        """Wait until both are."""
+        """Wait until both connections are closed."""
         for writer in self._writers.values():
             with suppress(OSError):
                 await writer.wait_closed()
@@ -157,50 +157,50 @@ class Line:
                 self._is_resume = _RESUME.match(head) is not None
                 if self._is_resume:
                     self.proxy.passed.append(0)
-                    self._gone_by = {"to": b"", "from": b""}
-                await self._through("to", head)
+                    self._passed = {"to": b"", "from": b""}
+                await self._pass("to", head)
                 length = _LENGTH.search(head)
                 left = 0 if length is None else int(length[1])
                 while left and (data := await self._from_shim.read(left)):
                     left -= len(data)
-                    await self._through("to", data)
+                    await self._pass("to", data)
 
-    async def _answers(self) -> None:
+    async def _responses(self) -> None:
         with suppress(OSError):
             while data := await self._from_server.read(65536):
-                await self._through("from", data)
+                await self._pass("from", data)
 
-    async def _through(self, way: Way, data: bytes) -> None:
+    async def _pass(self, way: Way, data: bytes) -> None:
         fault = self.proxy.fault
         if not self._is_resume or fault is None or fault.way != way:
             self.start(way, data)
             return
-        before = len(self._gone_by[way])
-        self._gone_by[way] += data
-        begins = self._gone_by[way].find(fault.after)
-        if begins < 0:
+        before = len(self._passed[way])
+        self._passed[way] += data
+        start = self._passed[way].find(fault.after)
+        if start < 0:
             self.start(way, data)
             return
-        unharmed = max(0, begins + len(fault.after) - before)
-        self.start(way, data[:unharmed])
+        intact = max(0, start + len(fault.after) - before)
+        self.start(way, data[:intact])
         self.proxy.hit.set()
-        await fault.toxic(self, way, data[unharmed:])
+        await fault.toxic(self, way, data[intact:])
 
 
 class FaultProxy:
-    """The proxy. `fault` may be set at any time; `passed` has a number for each resume that came."""
+    """The proxy. `fault` may be set at any time."""
 
     def __init__(self, server: str, fault: Fault | None = None) -> None:
         address = urlsplit(server)
         self._server = (address.hostname or "", address.port or 80)
         self.fault = fault
         self.passed: list[int] = []
-        """For each resume of which bytes came here: how many of them were passed on to the server."""
+        """The number of bytes that were passed on to the server, for each resume."""
         self.hit = threading.Event()
-        """Set when a fault has begun."""
+        """Set when a fault has started."""
         self.mended = asyncio.Event()
         self.silenced: list[Line] = []
-        self._reserved = bound(0)  # never listens: while the proxy is down, nobody else gets its port
+        self._reserved = bound(0)  # never listens; reserves the port while the proxy is down
         self._port: int = self._reserved.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self._lines: dict[Line, asyncio.Task[None]] = {}
@@ -209,26 +209,26 @@ class FaultProxy:
         self._thread = threading.Thread(target=asyncio.run, args=(self._run(),), daemon=True)
 
     def start(self) -> None:
-        """Return when it listens."""
+        """Start the proxy, and wait until it listens."""
         self._thread.start()
         assert self._ready.wait(PATIENCE)
 
     def stop(self) -> None:
-        """Return when everything is closed."""
+        """Stop the proxy, and wait until everything is closed."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(PATIENCE)
         self._reserved.close()
 
     def mend(self) -> None:
-        """No fault any more: it listens, what was held comes, and connections that were silenced are closed."""
+        """Remove the fault: listen again, pass on the data that was held, and close the silenced connections."""
         self._do(self._mend())
 
     def break_down(self) -> None:
-        """Return when all connections are closed, and new ones are refused."""
+        """Close all connections and refuse new ones; return when that is done."""
         self._do(self.go_down())
 
     async def go_down(self) -> None:
-        """The same, for a toxic."""
+        """Like `break_down`, for a toxic in the proxy's event loop."""
         if self._listening is not None:
             self._listening.close()
             self._listening = None
@@ -277,19 +277,20 @@ async def _close(lines: Iterable[Line]) -> None:
 
 
 def bound(port: int = 0) -> socket.socket:
-    """A socket on a loopback port, without Nagle: asyncio leaves that on where a socket does not name its protocol.
+    """Return a socket bound to a loopback port.
 
-    With it, a reset would lose what was passed on before, and answers in two parts would be late by a tenth.
+    It names its protocol, so that asyncio turns Nagle's algorithm off. Otherwise a reset would lose bytes that were
+    passed on, and a response in two parts would be a tenth of a second late.
     """
-    made = socket.socket(proto=socket.IPPROTO_TCP)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    made.bind(("127.0.0.1", port))
-    return made
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
 
 
 @contextmanager
 def faulty(server: str, fault: Fault | None = None) -> Iterator[FaultProxy]:
-    """A proxy in front of a server."""
+    """Run a proxy in front of a server."""
     proxy = FaultProxy(server, fault)
     proxy.start()
     try:

@@ -1,4 +1,4 @@
-"""A client that resumes, and leaves before its answer is whole."""
+"""A client that resumes, and disconnects before the response is complete."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ap_resume_shim.core.protocol import Mode
 
 @contextmanager
 def leaving(url: str, mode: Mode, body: dict[str, Any]) -> Iterator[None]:
-    """Resume by a connection that is closed when the block ends: what has to happen first decides when, not a clock.
+    """Send a resume, and disconnect at the end of the block.
 
-    A stream has begun when the block begins; a wait is still without an answer when it ends.
+    When the block starts, a stream has started; when the block ends, a wait has no response yet.
     """
     address = urlsplit(url)
     connection = HTTPConnection(address.hostname or "", address.port, timeout=60)
-    answer: HTTPResponse | None = None
+    response: HTTPResponse | None = None
     try:
         content = {"content-type": "application/json"}
         connection.request("PATCH", address.path.rstrip("/") + mode.route, json.dumps(body), content)
         if mode is Mode.STREAM:
-            answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
-            assert answer.read1(), "the stream begins"
+            response = connection.getresponse()
+            assert response.status == 200, response.read()
+            assert response.read1(), "the stream begins"
         yield
         if mode is Mode.WAIT:
             assert not select.select([connection.sock], [], [], 0)[0], connection.getresponse().read()
     finally:
-        if answer is not None:
-            answer.close()  # holds the socket, where it is to be closed with the connection
+        if response is not None:
+            response.close()  # it would keep the socket open
         connection.close()

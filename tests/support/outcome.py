@@ -1,4 +1,4 @@
-"""What a client gets for a resume, and how the suites against real servers connect."""
+"""The response to a resume, and the connection limits for the suites against real servers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from ap_resume_shim.core.sse import Decoder
 from tests import draft
 
 KEPT = httpx.Limits(keepalive_expiry=1.0)
-"""Servers close idle connections after 5 seconds, as httpx does: a request on a closing one fails on a busy machine."""
+"""Connection limits. Servers and httpx close idle connections after 5 seconds; on a busy machine, a request on a
+connection that the server is closing would fail."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a client got for a resume, in whichever mode: what the draft says that it gets."""
+    """The response to a resume in any mode. Checks that its body conforms to the draft."""
 
     response: httpx.Response
     mode: Mode
@@ -30,24 +31,28 @@ class Outcome:
 
     @property
     def status(self) -> int:
+        """The status of the response."""
         return self.response.status_code
 
     @property
     def text(self) -> str:
+        """The body as text."""
         return self.response.text
 
     @property
     def code(self) -> str | None:
+        """The code of an error; None for a success."""
         return None if self.response.is_success else str(self.response.json()["code"])
 
     @property
     def metadata(self) -> dict[str, Any]:
+        """The metadata of an error."""
         metadata: dict[str, Any] = self.response.json()["metadata"]
         return metadata
 
     @property
     def events(self) -> list[tuple[str | None, Any]]:
-        """The events of a stream, comments left out."""
+        """Name and JSON of each event of the stream, without comments."""
         decoded = Decoder().feed(self.response.content)
         return [(event.name, event.json) for event in decoded if event.data is not None]
 
@@ -58,10 +63,11 @@ class Outcome:
 
     @property
     def run(self) -> dict[str, Any]:
-        """The run of a background or wait answer."""
+        """The run in a background or wait response."""
         value: dict[str, Any] = self.response.json()
         return value["run"] if self.mode is Mode.WAIT else value
 
     @property
     def run_id(self) -> str:
+        """The id of the run, in any mode."""
         return str(self.events[0][1]["run_id"] if self.mode is Mode.STREAM else self.run["run_id"])

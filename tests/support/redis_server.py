@@ -1,4 +1,4 @@
-"""A real Redis server of a test's own: started on a free port, stopped with it."""
+"""A real Redis server for one test, on a free port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BINARY = shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 def need_redis() -> str:
-    """The server's program. Where it is missing the test is skipped, unless AP_TEST_REDIS=required."""
+    """Return the path of the server's program. If it is missing, skip the test, or fail with AP_TEST_REDIS=required."""
     if BINARY is None:
         reason = "redis-server is not installed (apt-get install redis-server)"
         if os.environ.get("AP_TEST_REDIS") == "required":
@@ -28,24 +28,27 @@ def need_redis() -> str:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
+    """Return a loopback port that is free now."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return int(bound.getsockname()[1])
 
 
 class RedisServer:
-    """A server that can be stopped and started again, empty, at the same address; `options` are its program's."""
+    """A server that can be stopped and restarted at the same address. It is empty after a restart.
+
+    `options` are arguments of the program.
+    """
 
     def __init__(self, *options: str) -> None:
         self._binary, self.port, self._options = need_redis(), free_port(), options
-        if "--cluster-enabled" in options:  # its other port would be 10,000 above the first, where there may be none
+        if "--cluster-enabled" in options:  # the default, 10,000 above the first port, may be invalid
             self._options = (*options, "--cluster-port", str(free_port()))
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it responds."""
         self._folder = tempfile.TemporaryDirectory(prefix="redis-")
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options]
         self._process = subprocess.Popen([*command, "--dir", self._folder.name], stdout=subprocess.DEVNULL)
@@ -63,7 +66,7 @@ class RedisServer:
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
-        """The server takes connections and bytes, and does nothing with them as long as the block lasts."""
+        """Suspend the process during the block: connections and bytes are accepted, but nothing is processed."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -72,7 +75,7 @@ class RedisServer:
             self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Kill it."""
+        """Kill the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -82,7 +85,7 @@ class RedisServer:
 
 @contextmanager
 def redis_server(*options: str) -> Iterator[RedisServer]:
-    """A server for as long as the block lasts."""
+    """Run a server during the block."""
     server = RedisServer(*options)
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""Seeds of random tests: the same every time, many where that is asked for, or the one that is to be replayed."""
+"""Seeds of random tests: a few fixed ones by default, many on request, or a single one to replay."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from random import SystemRandom
 
 
 def seeds(variable: str, first: int, few: int, many: int) -> list[int]:
-    """The seeds of a run, by an environment variable: `full` gives many, `random` as many new ones, a number itself."""
+    """Return the seeds of a run, as an environment variable selects them.
+
+    `full` gives `many` seeds from `first`, `random` as many new ones, a number only that seed; the default is `few`.
+    """
     wanted = os.environ.get(variable, "")
     if wanted.isdecimal():
         return [int(wanted)]

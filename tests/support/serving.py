@@ -1,4 +1,4 @@
-"""Serving an ASGI app on real sockets, for tests: uvicorn in a thread, on a free port."""
+"""Serves an ASGI app on a real socket: uvicorn in a thread, on a free port."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from starlette.types import ASGIApp
 
 
 def listening() -> socket.socket:
-    """A socket on a free loopback port."""
-    bound = socket.socket(proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle's algorithm on
+    """Return a socket bound to a free loopback port."""
+    bound = socket.socket(proto=socket.IPPROTO_TCP)  # otherwise asyncio leaves Nagle's algorithm on
     bound.bind(("127.0.0.1", 0))
     return bound
 
 
 class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
-        """Look more often whether it is time to stop: a suite starts hundreds of servers."""
+        """Check more often than uvicorn whether to stop, because a suite starts hundreds of servers."""
         await self.on_tick(0)
         while not self.should_exit:
             await asyncio.sleep(0.01)
@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def serving(app: ASGIApp, *, at: socket.socket | None = None, **options: Any) -> Iterator[str]:
-    """Serve an app, `at` a socket that is bound already; gives its address, and stops it."""
+    """Serve an app during the block, and yield its URL. `at` is a bound socket, `options` are uvicorn's."""
     bound = at or listening()
     config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, **{"loop": "asyncio", **options})
     server = _Server(config)

@@ -1,4 +1,4 @@
-"""The sidecar in a process of its own, for tests."""
+"""Runs the sidecar in a separate process."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from tests.support.calling import eventually
 
 COMMAND = [sys.executable, "-m", "ap_resume_shim"]
 START = 60.0
-"""Seconds that a process may take to start."""
+"""Maximum start time of a process, in seconds."""
 
 
 @dataclass
 class Sidecar:
-    """The process, where it listens, and what it has said so far."""
+    """The process, its addresses and its log."""
 
     process: subprocess.Popen[bytes]
     _log: Path
 
     @property
     def log(self) -> str:
+        """The output of the process so far."""
         return self._log.read_text()
 
     @property
     def url(self) -> str:
-        """For clients: an address, or `unix:` and a path."""
-        return self._said(r"listening on ([^\s,]+),")
+        """The address for clients: a URL, or `unix:` and a path."""
+        return self._logged(r"listening on ([^\s,]+),")
 
     @property
     def health(self) -> str:
-        """Where its healthz and readyz are, when that is a port of their own."""
-        return self._said(r"healthz and readyz are at (\S+)/")
+        """The URL of healthz and readyz, if they have a separate port."""
+        return self._logged(r"healthz and readyz are at (\S+)/")
 
-    def _said(self, pattern: str) -> str:
+    def _logged(self, pattern: str) -> str:
         found = re.search(pattern, self.log)
         assert found, self.log
         return found[1]
@@ -48,7 +49,7 @@ class Sidecar:
 
 @contextmanager
 def sidecar(*options: str, **env: str) -> Iterator[Sidecar]:
-    """Start it, and wait until it listens; in the end it is gone, and so are its workers."""
+    """Run a sidecar during the block, and wait until it listens. At the end, the process and its workers have ended."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AP_RESUME_SHIM_")}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
@@ -61,5 +62,5 @@ def sidecar(*options: str, **env: str) -> Iterator[Sidecar]:
             )
             yield Sidecar(process, log)
         finally:
-            process.kill()  # workers end by themselves when their parent is gone
+            process.kill()  # workers end when their parent has ended
             process.wait(timeout=20)

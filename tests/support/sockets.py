@@ -1,4 +1,4 @@
-"""Bytes on sockets: a server and a client that do what no HTTP library would."""
+"""Raw sockets: a server and a client that can send invalid HTTP."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 
 @dataclass
 class Upstream:
-    """A server made of one function, which is called when a request's head has come."""
+    """A server that calls one function for each connection, after it has read a request's head.
+
+    `heads` are the heads of the requests, without the blank line.
+    """
 
     url: str
     heads: list[bytes] = field(default_factory=list)
 
     @property
     def lines(self) -> list[bytes]:
-        """The first request's head, line by line."""
+        """The lines of the first request's head."""
         return self.heads[0].split(b"\r\n")
 
 
 @contextmanager
 def upstream(script: Script | bytes = OK) -> Iterator[Upstream]:
-    """Run such a server."""
+    """Run such a server during the block. `script` is the function, or the bytes of the response."""
     listening = socket.create_server(("127.0.0.1", 0))
-    made = Upstream(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    server = Upstream(f"http://127.0.0.1:{listening.getsockname()[1]}")
     threads: list[threading.Thread] = []
 
     def serve(connection: socket.socket) -> None:
         with connection, suppress(OSError):
             connection.settimeout(10)
-            made.heads.append(read_head(connection).removesuffix(b"\r\n\r\n"))
+            server.heads.append(read_head(connection).removesuffix(b"\r\n\r\n"))
             connection.sendall(script) if isinstance(script, bytes) else script(connection)
 
     def accept() -> None:
@@ -50,7 +53,7 @@ def upstream(script: Script | bytes = OK) -> Iterator[Upstream]:
     accepting = threading.Thread(target=accept, daemon=True)
     accepting.start()
     try:
-        yield made
+        yield server
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
@@ -59,31 +62,31 @@ def upstream(script: Script | bytes = OK) -> Iterator[Upstream]:
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """A head, to its blank line, and nothing that comes after it."""
-    got = b""
-    while not got.endswith(b"\r\n\r\n") and (more := connection.recv(1)):
-        got += more
-    return got
+    """Read a head up to its blank line, and nothing after it."""
+    received = b""
+    while not received.endswith(b"\r\n\r\n") and (more := connection.recv(1)):
+        received += more
+    return received
 
 
 def connect(url: str) -> socket.socket:
-    """A connection to the server at an address."""
+    """Open a connection to the server at a URL."""
     parsed = urlsplit(url)
     return socket.create_connection((parsed.hostname or "", parsed.port or 80), timeout=10)
 
 
 def talk(url: str, request: bytes) -> bytes:
-    """Send bytes, and read until the server closes (or resets) the connection."""
-    got = b""
+    """Send bytes, and return everything until the server closes or resets the connection."""
+    received = b""
     with connect(url) as connection, suppress(ConnectionResetError):
         connection.sendall(request)
         while more := connection.recv(65536):
-            got += more
-    return got
+            received += more
+    return received
 
 
 def until_closed(connection: socket.socket) -> bool:
-    """Read until the other side closes; False when it does not within the connection's time limit."""
+    """Read until the peer closes. Return False if it does not within the connection's timeout."""
     try:
         while connection.recv(65536):
             pass

@@ -1,4 +1,4 @@
-"""A2A: agents behind a card, with three bindings."""
+"""A2A (Agent2Agent protocol): agents that publish an agent card, reached through one of three bindings."""
 
 from ap_resume_shim.backends.a2a.dialect import A2A
 

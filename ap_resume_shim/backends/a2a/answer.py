@@ -1,4 +1,4 @@
-"""What an answer becomes in a message to a task, and which values would arrive in another form."""
+"""Converts an answer to the parts of an A2A message, and refuses values that A2A would change on the way."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from ap_resume_shim.core.json_values import DOUBLE, depth, integers_in
 from ap_resume_shim.core.protocol import Resume
 
 _DEPTH = 30
-"""Levels of a value. Protocol Buffers nest 100 messages, of which an object takes three, and a task has some itself."""
+"""Maximum nesting depth of a value. Protocol Buffers allow 100 nested messages; an object takes three of them, and the
+task around the value takes some as well."""
 
 
-def said(resume: Resume, value: Any) -> list[Any]:
-    """What the parts of the message hold: the answer, or what the client's own message says."""
+def contents_of(resume: Resume, value: Any) -> list[Any]:
+    """Return the content of each part of the message: the answer, or the blocks of the client's own message.
+
+    Raises `UnsupportedInput` unless `messages` is a single message with role `user`.
+    """
     body = resume.body
     if body.has_input or body.messages is None:
         return [value]
@@ -27,7 +31,7 @@ def said(resume: Resume, value: Any) -> list[Any]:
 
 
 def check(value: Any, agent: wire.Agent) -> None:
-    """Refuse what the agent would hear in another form."""
+    """Raise `UnsupportedInput` for a value that the agent would receive in another form."""
     old = isinstance(agent.binding, wire.OldRpc)
     if old and not isinstance(value, str | dict):
         raise UnsupportedInput("A2A 0.3 carries text and objects alone: wrap the answer in an object.")

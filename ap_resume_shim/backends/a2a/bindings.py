@@ -1,6 +1,6 @@
-"""The ways to speak to an A2A agent: REST 1.0, JSON-RPC 1.0 and JSON-RPC 0.3, and what all of them tell of a task.
+"""The bindings of A2A: REST 1.0, JSON-RPC 1.0 and JSON-RPC 0.3, with their requests and their errors.
 
-They differ in paths, methods and envelopes. States, roles and parts differ in spelling alone.
+The bindings differ in paths, methods and envelopes. States, roles and parts differ only in spelling.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ CARD = "/.well-known/agent-card.json"
 EVENTS = "text/event-stream"
 
 _PAGE = 100
-"""Tasks of one page: more are refused by the SDK."""
+"""Page size for the list of tasks: the maximum that the SDK accepts."""
 
 _HISTORY = 50
-"""Messages of a task's history: the last two show whether its question was answered, all of them what was asked."""
+"""Number of history messages to request for each task. The last two show whether the task's question was answered; all
+of them give the ids of past questions."""
 
 INTERNAL = -32603
-"""The code with which JSON-RPC tells that the agent's own code failed."""
+"""JSON-RPC's code for an internal error: the agent's own code failed."""
 
 _HTTP = {-32001: 404, -32002: 409, -32601: 501, INTERNAL: 500}
-"""The specification's HTTP statuses of JSON-RPC's codes, where they are not 400."""
+"""HTTP status for each JSON-RPC code, from the specification, where it is not 400."""
 
 _BUSY = "execution is already in progress"
-"""Go's SDK refuses a message so, with the code of agents that fail: for a moment also where a task waits already."""
+"""Text with which the Go SDK rejects a message to a busy task. The code is the one of a failed agent. For a moment the
+SDK sends it for a task that already waits, too."""
 
 _RULES = (
     Rule(400, "thread_not_interrupted", "terminal state"),
@@ -45,56 +47,62 @@ _RULES = (
 
 
 class Binding(ABC):
-    """One way to speak to an agent, at a path."""
+    """Base class of bindings. Each method returns the request for one operation, below the agent's path."""
 
     name: ClassVar[str]
     headers: ClassVar[tuple[tuple[str, str], ...]] = (("a2a-version", "1.0"),)
-    """Without a version, servers take a request for one of 0.3."""
+    """Headers of each request. Servers treat a request without a version as a request of 0.3."""
     lists: ClassVar[bool] = True
-    """Whether an agent can be asked for the tasks of a context."""
+    """True if the binding has a request that lists the tasks of a context."""
 
     def __init__(self, path: str, tenant: str = "") -> None:
         self._path, self._tenant = path, tenant
 
     @abstractmethod
     def send(self, message: Json, metadata: Json | None, *, wait: bool) -> Request:
-        """A message; the answer is its task, when it is at rest or (without `wait`) at its first event."""
+        """Send a message. The response is its task: when it stops, or without `wait` at its first event."""
 
     @abstractmethod
     def stream(self, message: Json, metadata: Json | None) -> Request:
-        """A message; the answer is the events of its task, until that is at rest."""
+        """Send a message. The response is a stream of the task's events, until the task stops."""
 
     @abstractmethod
     def task(self, task_id: str) -> Request:
-        """A task, with all that it has."""
+        """Read a task, with its history and artifacts."""
 
     @abstractmethod
     def tasks(self, context_id: str, page: str) -> Request:
-        """The tasks of a context: a page of them, without artifacts, and with the end of their history."""
+        """List one page of the tasks of a context, without artifacts and with the last messages of their history.
+
+        `page` is the token of the page; the empty string is the first page.
+        """
 
     @abstractmethod
     def cancel(self, task_id: str) -> Request:
-        """Stop a task."""
+        """Cancel a task."""
 
     @abstractmethod
     def subscribe(self, task_id: str) -> Request:
-        """The events of a task that goes on."""
+        """Stream the events of a running task."""
 
     def location(self, task_id: str) -> str | None:
-        """The task's own address."""
+        """Return the path of a task; None if the binding has no path for tasks."""
         return None
 
     def message(self, message_id: str, parts: list[Json], task_id: str, context_id: str) -> Json:
-        """A message to a task. With the task's id alone, the SDK gives the second answer a context of its own."""
+        """Build a message to a task.
+
+        It names the context as well: with the task's id alone, the SDK puts the second answer into a new context.
+        """
         ids = {"messageId": message_id, "taskId": task_id, "contextId": context_id}
         return {**ids, "role": "ROLE_USER", "parts": parts}
 
     def part(self, value: Any) -> Json:
-        """A JSON value as a part of a message."""
+        """Convert a JSON value to a part of a message."""
         return {"text": value} if isinstance(value, str) else {"data": value}
 
     def result(self, response: Response) -> Json:
-        """What the answer holds. Raises what a refusal means."""
+        """Return the response's result, without its envelope. Raises a `ResumeError` for an error response."""
         if (failure := problem(response)) is not None:
             raise failure.error()
         read = read_lookup(response)
@@ -104,7 +112,7 @@ class Binding(ABC):
 
 
 class Rest(Binding):
-    """REST 1.0. Tenants stand in the path."""
+    """REST 1.0. The tenant is part of the path."""
 
     name = "rest"
 
@@ -148,7 +156,7 @@ class Rest(Binding):
 
 
 class Rpc(Binding):
-    """JSON-RPC 1.0."""
+    """JSON-RPC 1.0. The tenant is a parameter."""
 
     name = "jsonrpc"
     methods: ClassVar[Mapping[str, str]] = {
@@ -185,14 +193,14 @@ class Rpc(Binding):
         """`SubscribeToTask`."""
         return self._call("subscribe", {"id": task_id}, EVENTS)
 
-    def _call(self, what: str, params: Json, accept: str = "application/json") -> Request:
+    def _call(self, operation: str, params: Json, accept: str = "application/json") -> Request:
         params = {**params, "tenant": self._tenant} if self._tenant else params
-        body = {"jsonrpc": "2.0", "id": 1, "method": self.methods[what], "params": params}
+        body = {"jsonrpc": "2.0", "id": 1, "method": self.methods[operation], "params": params}
         return replace(Request.post(self._path or "/", body, accept), headers=self.headers)
 
 
 class OldRpc(Rpc):
-    """JSON-RPC 0.3, which has no list of tasks."""
+    """JSON-RPC 0.3. It cannot list tasks."""
 
     name = "jsonrpc-0.3"
     headers = (("a2a-version", "0.3"),)
@@ -210,11 +218,11 @@ class OldRpc(Rpc):
         return self._call("send", _sending(message, metadata, blocking=wait))
 
     def message(self, message_id: str, parts: list[Json], task_id: str, context_id: str) -> Json:
-        """A message to a task."""
+        """Build a message to a task, with the `kind` and the role that 0.3 requires."""
         return {**super().message(message_id, parts, task_id, context_id), "kind": "message", "role": "user"}
 
     def part(self, value: Any) -> Json:
-        """A JSON value as a part of a message."""
+        """Convert a JSON value to a part of a message, with its `kind`."""
         return {"kind": "text" if isinstance(value, str) else "data", **super().part(value)}
 
 
@@ -230,24 +238,30 @@ def _sending(message: Json, metadata: Json | None, **configuration: bool) -> Jso
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent, by its card."""
+    """An agent, as its card describes it."""
 
     binding: Binding
     name: str | None = None
     streams: bool = True
     doubles: bool = True
-    """Whether numbers go through Protocol Buffers, which know doubles alone: in all of 1.0, and where it stands behind
-    0.3 as well."""
+    """True if numbers pass through Protocol Buffers, which have only doubles: always in 1.0, and in 0.3 if the agent
+    offers 1.0 as well."""
 
     @property
     def response_kinds(self) -> Mapping[Mode, ResponseKind]:
-        """What it answers. REST's wait tells an agent that failed by a status of 500, so that it is not used."""
+        """The kind of response for each mode.
+
+        The wait of REST is not used, because it reports a failed agent with status 500.
+        """
         stream: ResponseKind = "events" if self.streams else "run"
         return {**DEFAULT_KINDS, Mode.WAIT: stream if isinstance(self.binding, Rest) else "result", Mode.STREAM: stream}
 
 
 def read_card(response: Response, wanted: str | None, path: str | None) -> Agent:
-    """The agent that a card describes, spoken to in the `wanted` binding, else in the first one that is known here."""
+    """Read an agent card; use the `wanted` binding, or else the first one that the shim implements.
+
+    `path` replaces the path of the card's URL. Raises `UpstreamUnrecognised` if there is no card or no usable binding.
+    """
     card: Any = response.json if response.ok else None
     if not isinstance(card, dict):
         if response.status in (401, 403, 429):
@@ -271,7 +285,7 @@ def read_card(response: Response, wanted: str | None, path: str | None) -> Agent
 
 
 def _interfaces(card: Json) -> Iterator[tuple[str, str, str]]:
-    """Name, URL and tenant of each interface, the agent's favourite first."""
+    """Yield the name, URL and tenant of each interface, in the agent's order of preference."""
     for entry in card.get("supportedInterfaces") or ():
         version = entry.get("protocolVersion")
         yield _spelled(entry.get("protocolBinding"), version), str(entry.get("url") or ""), entry.get("tenant") or ""
@@ -289,22 +303,25 @@ def _spelled(binding: Any, version: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error that an answer tells, whatever its status line says."""
+    """An error in a response, whatever its status line."""
 
     response: Response
-    """As HTTP would have said it."""
+    """The response with the HTTP status of the error, and its message as the body."""
     text: str
-    """What it says."""
+    """The error's message."""
     failed: bool
-    """Whether the agent's own code failed."""
+    """True if the agent's own code failed."""
 
     def error(self) -> ResumeError:
-        """What it means for a resume."""
+        """Return the `ResumeError` for the client."""
         return read_refusal(self.response, _RULES)
 
 
 def problem(response: Response) -> Problem | None:
-    """The error in an answer: JSON-RPC's come with 200, also as the one event of a stream."""
+    """Return the error in a response, or None.
+
+    JSON-RPC sends errors with status 200, in a stream as its only event.
+    """
     read: Any = response.json
     error: Any = read.get("error") if isinstance(read, dict) else None
     if not isinstance(error, dict):
@@ -312,20 +329,20 @@ def problem(response: Response) -> Problem | None:
     code, status = error.get("code"), response.status
     if isinstance(code, int) and response.ok:
         status = code if code >= 300 else _HTTP.get(code, 400)
-    text = _said(error)
+    text = _error_text(error)
     body = strictjson.dumps({"message": text})
     failed = code in (INTERNAL, 500) and _BUSY not in text
     return Problem(replace(response, status=status, body=body), text, failed)
 
 
 def refusal(response: Response) -> ResumeError:
-    """What an answer of 300 or more means."""
+    """Return the `ResumeError` for a response with a status of 300 or more."""
     failure = problem(response)
     return read_refusal(response, _RULES) if failure is None else failure.error()
 
 
-def _said(error: Json) -> str:
-    """The error's message; JSON-RPC's "Invalid params" has the reason beside it."""
+def _error_text(error: Json) -> str:
+    """Return the error's message, and for JSON-RPC's "Invalid params" the reason from `data`."""
     message = str(error.get("message") or "")
     details = error.get("data")
     entry: Any = details[0] if isinstance(details, list) and details else None
@@ -334,13 +351,16 @@ def _said(error: Json) -> str:
 
 
 def unwrapped(body: Json) -> Json:
-    """What stands in JSON-RPC's envelope."""
+    """Return the content of the JSON-RPC envelope; a body without an envelope is returned unchanged."""
     inner: Any = body.get("result", body) if "jsonrpc" in body else body
     return inner if isinstance(inner, dict) else {}
 
 
-def told(result: Json) -> tuple[str, Json]:
-    """What a result or an event is: "task", "message", "status" or "artifact", and that itself."""
+def kind_and_content(result: Json) -> tuple[str, Json]:
+    """Return the kind of a result or an event ("task", "message", "status" or "artifact"), and its content.
+
+    The kind of an unknown result is the empty string.
+    """
     if "kind" in result:
         return str(result["kind"]).removesuffix("-update"), result
     for key in ("task", "message", "statusUpdate", "artifactUpdate"):

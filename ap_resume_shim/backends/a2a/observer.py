@@ -1,11 +1,11 @@
-"""What the ledger keeps of an A2A agent's traffic: the tasks of a context, which no server lists."""
+"""Observes JSON-RPC 0.3 traffic, which cannot list tasks: the ledger stores the tasks of each context."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from ap_resume_shim.backends.a2a.bindings import OldRpc, told, unwrapped
+from ap_resume_shim.backends.a2a.bindings import OldRpc, kind_and_content, unwrapped
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Note
 from ap_resume_shim.core.observers import JsonObserver
@@ -13,14 +13,14 @@ from ap_resume_shim.core.steps import Entry
 
 
 class A2aObserver(JsonObserver):
-    """Notes the task and its context of each answer to a message sent, or a task read, by JSON-RPC 0.3."""
+    """Notes the task and the context in each response to a method of JSON-RPC 0.3."""
 
     def __init__(self) -> None:
         super().__init__()
         self._noted: set[tuple[str, str]] = set()
 
     def request(self, body: bytes) -> None:
-        """The answers to other methods are not read."""
+        """Read the method; responses to other methods are ignored."""
         try:
             value = strictjson.read(body)
         except ValueError:
@@ -28,7 +28,7 @@ class A2aObserver(JsonObserver):
         self._reads = isinstance(value, dict) and value.get("method") in OldRpc.methods.values()
 
     def _note(self, value: dict[str, Any]) -> Iterator[Note]:
-        kind, body = told(unwrapped(value))
+        kind, body = kind_and_content(unwrapped(value))
         context, task = body.get("contextId"), body.get("id" if kind == "task" else "taskId")
         if isinstance(context, str) and isinstance(task, str) and (context, task) not in self._noted:
             self._noted.add((context, task))

@@ -1,10 +1,10 @@
-"""An A2A agent's events: as the draft has them for the client."""
+"""Converts the event stream of an A2A agent to the draft's events."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ap_resume_shim.backends.a2a.bindings import told, unwrapped
+from ap_resume_shim.backends.a2a.bindings import kind_and_content, unwrapped
 from ap_resume_shim.backends.a2a.task import Json, Task, message, text_of
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.event_emitter import Emitter
@@ -13,28 +13,28 @@ from ap_resume_shim.core.reframer import Ended, EventReframer
 
 
 class A2aStream(EventReframer):
-    """Messages as they are said, updates for what was made, values when the task is at rest.
+    """Sends messages as they arrive, an update for each artifact, and the values when the task stops.
 
-    It ends there, since agents may hold a stream open that has told a question.
+    The stream ends when the task stops, since an agent may keep it open after a question.
     """
 
     def __init__(self, emitter: Emitter, before: Task, answer: Json) -> None:
-        """`before`: the task as it asked; `answer`: the message that it is sent."""
+        """`before` is the task with its question; `answer` is the message that is sent to it."""
         super().__init__(emitter)
         self._answered = before.question.id
         self._task = before.answered_by(answer)
-        self._made: dict[str, str] = {}
+        self._pending_artifacts: dict[str, str] = {}
         self._error: Any = None
 
     def finish(self) -> bytes:
-        """JSON-RPC tells an agent that failed at once in no event, but in a body of its own."""
+        """Send the final events. If an agent fails at once, JSON-RPC sends a JSON body instead of events."""
         if self.over:
             return b""
         body = Response(200, (), self._decoder.rest).json
-        return self._failed(body["error"]) if isinstance(body, dict) and "error" in body else self._rest()
+        return self._fail(body["error"]) if isinstance(body, dict) and "error" in body else self._send_rest()
 
     def ended(self) -> Ended:
-        """What the events have told."""
+        """Return the task's values and error, as collected from the events."""
         error = self._error if self._error is not None else self._task.error
         return Ended(self._task.values, error)
 
@@ -43,19 +43,19 @@ class A2aStream(EventReframer):
         if not isinstance(value, dict):
             return b""
         if event.name == "error" or "error" in value:
-            return self._failed(value.get("error", value))
-        kind, body = told(unwrapped(value))
+            return self._fail(value.get("error", value))
+        kind, body = kind_and_content(unwrapped(value))
         match kind:
             case "task":
                 self._task = Task(body)
-                return self._rest() if self._is_at_rest else b""
+                return self._send_rest() if self._is_at_rest else b""
             case "status":
                 return self._status(body)
             case "artifact":
                 return self._artifact(body)
             case "message":
                 self._add("history", body)
-                return self._say(body) + self._rest()
+                return self._send_message(body) + self._send_rest()
         return b""
 
     def _status(self, update: Json) -> bytes:
@@ -63,46 +63,49 @@ class A2aStream(EventReframer):
         if before.get("message"):
             self._add("history", before["message"])
         self._task = Task({**self._task.value, "status": now})
-        said = self._say(now["message"]) if now.get("message") else b""
-        return said + self._emit.custom({"status": now}) + (self._rest() if self._is_at_rest else b"")
+        output = self._send_message(now["message"]) if now.get("message") else b""
+        return output + self._emit.custom({"status": now}) + (self._send_rest() if self._is_at_rest else b"")
 
     def _artifact(self, update: Json) -> bytes:
         artifact = update.get("artifact") or {}
         key, name = str(artifact.get("artifactId")), str(artifact.get("name") or artifact.get("artifactId"))
-        there = {str(item.get("artifactId")): item for item in self._task.value.get("artifacts") or ()}
-        if update.get("append") and key in there:
-            artifact = {**there[key], "parts": [*there[key].get("parts", ()), *artifact.get("parts", ())]}
-        self._task = Task({**self._task.value, "artifacts": list({**there, key: artifact}.values())})
-        self._made[key] = name
+        known = {str(item.get("artifactId")): item for item in self._task.value.get("artifacts") or ()}
+        if update.get("append") and key in known:
+            artifact = {**known[key], "parts": [*known[key].get("parts", ()), *artifact.get("parts", ())]}
+        self._task = Task({**self._task.value, "artifacts": list({**known, key: artifact}.values())})
+        self._pending_artifacts[key] = name
         text = text_of(update.get("artifact") or {})
-        said = self._emit.message("assistant", text, id=key, artifact=name) if text else b""
-        return said + (self._made_of(key) if update.get("lastChunk") else b"")
+        output = self._emit.message("assistant", text, id=key, artifact=name) if text else b""
+        return output + (self._artifact_update(key) if update.get("lastChunk") else b"")
 
-    def _made_of(self, key: str) -> bytes:
+    def _artifact_update(self, key: str) -> bytes:
         artifacts = {str(item.get("artifactId")): item for item in self._task.value.get("artifacts") or ()}
-        return self._emit.update(self._made.pop(key), artifacts[key])
+        return self._emit.update(self._pending_artifacts.pop(key), artifacts[key])
 
-    def _rest(self) -> bytes:
-        """The task is at rest: all that is left to tell."""
+    def _send_rest(self) -> bytes:
+        """End the stream: send the remaining artifacts, the values, and the error or the question."""
         self.over = True
-        made = b"".join([self._made_of(key) for key in list(self._made)])
+        artifacts = b"".join([self._artifact_update(key) for key in list(self._pending_artifacts)])
         values = self._emit.values(self._task.values)
         if self._task.error is not None:
-            return made + values + self._emit.error(self._task.error)
-        return made + values + (self._emit.interrupted([self._task.question]) if self._task.waits else b"")
+            return artifacts + values + self._emit.error(self._task.error)
+        return artifacts + values + (self._emit.interrupted([self._task.question]) if self._task.waits else b"")
 
-    def _failed(self, error: Any) -> bytes:
+    def _fail(self, error: Any) -> bytes:
         self.over, self._error = True, error
         return self._emit.error(error)
 
-    def _say(self, said: Json) -> bytes:
-        spoken = message(said)
-        return self._emit.message(spoken["role"], spoken["content"], id=spoken["id"])
+    def _send_message(self, value: Json) -> bytes:
+        converted = message(value)
+        return self._emit.message(converted["role"], converted["content"], id=converted["id"])
 
     def _add(self, where: str, item: Json) -> None:
         self._task = Task({**self._task.value, where: [*(self._task.value.get(where) or ()), item]})
 
     @property
     def _is_at_rest(self) -> bool:
-        """Servers may tell the task as it was first, with the question that was answered."""
+        """True if the task stopped.
+
+        A server may first send the task as it was, with the question that has been answered.
+        """
         return not self._task.works and not (self._task.waits and self._task.question.id == self._answered)

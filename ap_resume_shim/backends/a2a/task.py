@@ -1,4 +1,4 @@
-"""A task of an A2A agent: how it stands, what it asks, and what it has said."""
+"""A task of an A2A agent: its state, its question and its messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FAILED = ("failed", "rejected", "canceled")
 
 
 class Task:
-    """A task as any of the bindings tells it; their spellings are one here."""
+    """A task, from any of the bindings. Properties use one spelling for all bindings."""
 
     def __init__(self, value: Json) -> None:
         self.value = value
@@ -29,72 +29,76 @@ class Task:
 
     @property
     def context_id(self) -> str:
-        """The context that it is in."""
+        """The id of the task's context."""
         return str(self.value.get("contextId"))
 
     @property
     def state(self) -> str:
-        """In the words of 0.3: `input-required`."""
+        """The task's state in the spelling of 0.3, such as `input-required`."""
         return str(self._status.get("state")).removeprefix("TASK_STATE_").replace("_", "-").lower()
 
     @property
     def updated_at(self) -> str | None:
-        """When it came into this state."""
+        """The time of the last change of state."""
         return self._status.get("timestamp")
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for an answer, or for a login.
+        """True if the task waits for an answer or for a login.
 
-        An agent that goes on without saying so still looks as if it waited. But once it has the answer, the question
-        is no longer its status, and stands in the history before the answer (a2a-sdk 0.3.26).
+        An agent that continues without a new status still looks as if it waited. But once it has the answer, the
+        question moves from the status to the history, before the answer (a2a-sdk 0.3.26).
         """
         return self.state in _WAITING and not self._has_answer
 
     @property
     def works(self) -> bool:
-        """Whether it goes on."""
+        """True if the task is submitted or working."""
         return self.state in _ACTIVE or (self.state in _WAITING and self._has_answer)
 
     @property
     def failed(self) -> bool:
-        """Whether it ended, and not well."""
+        """True if the task failed, or was rejected or cancelled."""
         return self.state in _FAILED
 
     @property
     def error(self) -> Json | None:
-        """What is known of its failure."""
+        """The state and the message of a failed task; None for other tasks."""
         if not self.failed:
             return None
-        return {"state": self.state, "message": text_of(self._said) or f"The task is {self.state}."}
+        return {"state": self.state, "message": text_of(self._status_message) or f"The task is {self.state}."}
 
     @property
     def question(self) -> Interrupt:
-        """What it waits for. The question has an id of its own, so that it is not taken for the task's next one."""
-        value = {"task_id": self.id, "state": self.state, "message": message(self._said) if self._said else None}
-        return Interrupt(str(self._said.get("messageId") or self.id), value)
+        """The question that the task waits for.
+
+        Its id is the message's id, so that it differs from the task's next question.
+        """
+        current = self._status_message
+        value = {"task_id": self.id, "state": self.state, "message": message(current) if current else None}
+        return Interrupt(str(current.get("messageId") or self.id), value)
 
     @property
     def question_ids(self) -> set[str]:
-        """Ids of all its questions, past ones too: of what the agent has said. One without an id has the task's."""
-        said = [self._said, *(item for item in self._history if _role(item) == "assistant")]
-        return {self.id, *(str(item["messageId"]) for item in said if item.get("messageId"))}
+        """Ids of all questions, past ones too: the ids of the agent's messages, and the task's id for one without."""
+        messages = [self._status_message, *(item for item in self._history if _role(item) == "assistant")]
+        return {self.id, *(str(item["messageId"]) for item in messages if item.get("messageId"))}
 
     @property
     def values(self) -> Json:
-        """What it has made, and what was said, as the draft has messages."""
-        said = [*self._history, *([self._said] if self._said else [])]
-        return {"artifacts": self.value.get("artifacts") or [], "messages": [message(item) for item in said]}
+        """The task's artifacts, and its messages in the draft's format."""
+        messages = [*self._history, *([self._status_message] if self._status_message else [])]
+        return {"artifacts": self.value.get("artifacts") or [], "messages": [message(item) for item in messages]}
 
     def answered_by(self, answer: Json) -> Task:
-        """The task with an answer to what it asked."""
-        said = [item for item in (self._said, answer) if item]
-        return Task({**self.value, "status": {}, "history": [*self._history, *said]})
+        """Return the task with its question and `answer` in the history."""
+        messages = [item for item in (self._status_message, answer) if item]
+        return Task({**self.value, "status": {}, "history": [*self._history, *messages]})
 
     @property
-    def _said(self) -> Json:
-        said = self._status.get("message")
-        return said if isinstance(said, dict) else {}
+    def _status_message(self) -> Json:
+        status_message = self._status.get("message")
+        return status_message if isinstance(status_message, dict) else {}
 
     @property
     def _history(self) -> list[Json]:
@@ -102,16 +106,16 @@ class Task:
 
     @property
     def _has_answer(self) -> bool:
-        return not self._said and [_role(item) for item in self._history[-2:]] == ["assistant", "user"]
+        return not self._status_message and [_role(item) for item in self._history[-2:]] == ["assistant", "user"]
 
 
 def newest(tasks: Iterable[Task]) -> Task:
-    """The task that goes on, or changed last."""
+    """Return the working task, or else the task that changed last."""
     return max(tasks, key=lambda task: (task.works, task.updated_at or ""))
 
 
 def message(value: Json) -> Json:
-    """A message in the draft's words."""
+    """Convert a message to the draft's format."""
     parts = [part for part in value.get("parts") or () if isinstance(part, dict)]
     text = text_of(value) if all("text" in part for part in parts) else None
     content: Any = [_block(part) for part in parts] if text is None else text
@@ -119,14 +123,14 @@ def message(value: Json) -> Json:
 
 
 def text_of(value: Json) -> str:
-    """The text in a message or an artifact."""
+    """Return the text of a message or an artifact; its parts are joined by newlines."""
     parts = [part for part in value.get("parts") or () if isinstance(part, dict)]
     return "\n".join(str(part["text"]) for part in parts if "text" in part)
 
 
 def _block(part: Json) -> Json:
     kind = next((kind for kind in ("text", "data") if kind in part), "file")
-    # The list of tasks shows fields that are not there as well, as "".
+    # The list of tasks contains absent fields as "".
     about = {key: value for key, value in part.items() if value != "" and key != "kind"}
     return {"type": kind, **about, **({kind: part[kind]} if kind in part else {})}
 

@@ -1,4 +1,4 @@
-"""ACP, the Agent Communication Protocol."""
+"""ACP: the Agent Communication Protocol of IBM and BeeAI."""
 
 from ap_resume_shim.backends.acp.dialect import Acp
 

@@ -1,10 +1,11 @@
-"""ACP, the Agent Communication Protocol of IBM and BeeAI: a run that waits is resumed with a message.
+"""ACP, the Agent Communication Protocol of IBM and BeeAI: a waiting run is resumed with a message.
 
-Its server checks next to nothing. `await_request` stays on a run that was answered, and a resume of a run that does
-not wait is taken: it answers the next question instead, or hangs for ever (acp-sdk 1.0.3). So the
-status alone decides here.
+The server checks almost nothing (acp-sdk 1.0.3). `await_request` stays on a run that was answered. The server accepts
+a resume of a run that does not wait: it answers the next question instead, or hangs for ever. So the shim relies on
+the run's status alone.
 
-A run belongs to a session, and a session does not tell its runs: they are known from the traffic that passed.
+A run belongs to a session, but the server does not list the runs of a session. The ledger stores them from the traffic
+through the shim.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from ap_resume_shim.backends.acp import messages as wire
 from ap_resume_shim.backends.acp.messages import AcpContext
-from ap_resume_shim.backends.acp.observer import AcpObserver, seen_runs
+from ap_resume_shim.backends.acp.observer import AcpObserver, runs_in_ledger
 from ap_resume_shim.backends.acp.stream import AcpStream
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Fingerprint, Found, Lookup, Observer, Started
@@ -43,50 +44,56 @@ class Acp(Dialect[AcpContext]):
     """`POST /runs/{run_id}` with `await_resume`."""
 
     name = "acp"
-    family = "a message to the run that waits"
+    family = "a message to the waiting run"
     thread_is = "The session's id, a UUID; with the option `thread=run`, the id of the run itself."
     fingerprints = (Fingerprint(openapi=frozenset({"POST /runs/{}", "/runs/{}/events", "/sessions/{}", "/agents/{}"})),)
-    options = {"thread": "what `thread_id` names: `session`, or `run`"}
+    options = {"thread": "meaning of `thread_id`: `session` or `run`; default: `session`"}
     limits = (
-        "A session does not tell its runs: by session, only those can be resumed that were started through the shim.",
-        "Of several runs of a session that wait, one is answered by each resume.",
-        "`on_disconnect: cancel` ends the run, but the agent's own code goes on to what it says next.",
+        "The server does not list the runs of a session: only runs that were started through the shim can be resumed.",
+        "If several runs of a session wait, a resume answers one of them.",
+        "`on_disconnect: cancel` ends the run, but the agent's code continues until its next message.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     interrupt_id_form = wire.QUESTION_ID
     commit = "with_answer"
-    """The server stores `in-progress` before it answers, in every mode (acp-sdk 1.0.3, `app.py`, `resume_run`)."""
+    """The server stores `in-progress` before it responds, in every mode (acp-sdk 1.0.3, `app.py`, `resume_run`)."""
 
     def __init__(self, *, thread: str = "session") -> None:
-        """`thread`: what `thread_id` names. Not both at once, since a run must not be held under two names."""
+        """`thread` is the meaning of `thread_id`. It has one meaning, so that a run is not held under two ids.
+
+        Raises `ConfigurationError` for another value than `session` and `run`.
+        """
         if thread not in ("session", "run"):
             raise ConfigurationError(f"The option `thread` of the backend 'acp' is session or run, not {thread!r}.")
         self._by_session = thread == "session"
 
     def thread_key(self, thread_id: str) -> str:
-        """The server takes upper case and missing dashes for the same id."""
+        """Return the id in lower case and without dashes; the server treats all spellings of a UUID alike.
+
+        Raises `InvalidRequest` for an id that is not a UUID.
+        """
         if not is_uuid(thread_id):
             raise InvalidRequest("`thread_id` is not a UUID, which sessions and runs are named by.")
         return thread_id.replace("-", "").lower()
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AcpContext]:
-        """The run; or all runs of the session that were seen, and not seen to end."""
-        wanted = resume.body.agent_id if agent else None
+        """Read the run; or all runs of the session that the ledger has, except those that have ended."""
+        requested = resume.body.agent_id if agent else None
         entries = (yield from ReadLedger()) if self._by_session else [Entry({"run_id": resume.thread_id})]
-        seen = seen_runs(entries)
-        paths = [wire.run_path(run_id) for run_id, over in seen.items() if not over]
+        known = runs_in_ledger(entries)
+        paths = [wire.run_path(run_id) for run_id, over in known.items() if not over]
         requests = [Request.get(path) for path in paths or [f"/sessions/{segment(resume.thread_id)}"]]
-        if wanted is not None:
-            requests.append(Request.get(f"/agents/{segment(wanted)}"))
+        if requested is not None:
+            requests.append(Request.get(f"/agents/{segment(requested)}"))
         answers = yield from Ask(tuple(requests))
-        told = answers[: len(paths) or 1]
-        there = [answer for answer in told if answer.status != 404]  # runs are forgotten after an hour
-        runs = [read_lookup(answer) for answer in there or told[:1]]
-        if wanted is not None:
-            _know_agent(answers[-1], wanted)
+        responses = answers[: len(paths) or 1]
+        found = [answer for answer in responses if answer.status != 404]  # the server drops runs after an hour
+        runs = [read_lookup(answer) for answer in found or responses[:1]]
+        if requested is not None:
+            _check_agent(answers[-1], requested)
         if paths:
             return wire.find(runs) if agent else wire.at_rest(runs)
-        if agent and not seen:
+        if agent and not known:
             raise ThreadNotInterrupted(
                 f"No run of session {resume.thread_id} that could wait for an answer has passed the shim, and the "
                 "backend does not tell which runs a session has: start them through the shim.",
@@ -95,15 +102,15 @@ class Acp(Dialect[AcpContext]):
         return Found("idle", context=AcpContext())
 
     def check(self, resume: Resume, found: Found[AcpContext], verdict: Decision) -> None:
-        """One answer, for a run of the agent that was named, in a message."""
+        """Refuse several answers, another agent, and messages that ACP cannot carry."""
         if len(_answers(verdict)) > 1:
             raise MultipleInterrupts(
                 "Each of these questions is one of a run of its own: answer one of them at a time.", found.interrupts
             )
-        agent, wanted = _run_of(found, verdict)["agent_name"], resume.body.agent_id
-        if wanted not in (None, agent):
+        agent, requested = _run_of(found, verdict)["agent_name"], resume.body.agent_id
+        if requested not in (None, agent):
             raise InvalidRequest(
-                f"The question is one of agent {agent!r}, not of {wanted!r}. Leave `agent_id` out.",
+                f"The question is one of agent {agent!r}, not of {requested!r}. Leave `agent_id` out.",
                 {"field": "agent_id"},
             )
         _parts(resume, verdict)
@@ -111,7 +118,7 @@ class Acp(Dialect[AcpContext]):
     def prepare(
         self, resume: Resume, found: Found[AcpContext], verdict: Decision
     ) -> Steps[tuple[Found[AcpContext], Decision]]:
-        """From here on it is about one run."""
+        """Select the run that is resumed."""
         yield from ()
         run = _run_of(found, verdict)
         return replace(
@@ -119,7 +126,7 @@ class Acp(Dialect[AcpContext]):
         ), verdict
 
     def resume(self, resume: Resume, found: Found[AcpContext], verdict: Decision) -> Request:
-        """The specification wants `run_id` in the body as well; the server of acp-sdk reads that of the path."""
+        """Build the request. The specification requires `run_id` in the body, too; acp-sdk reads it from the path."""
         run_id = found.context.resumed["run_id"]
         message = {"role": "user", "parts": _parts(resume, verdict)}
         body = {"run_id": run_id, "await_resume": {"type": "message", "message": message}, "mode": _MODES[resume.mode]}
@@ -127,31 +134,31 @@ class Acp(Dialect[AcpContext]):
         return Request.post(wire.run_path(run_id), body, accept)
 
     def refusal(self, response: Response) -> ResumeError:
-        """403 is said of a run that never waited, which has nothing to do with credentials."""
+        """Read an error status. A 403 with a text about the await means a run that never waited, not credentials."""
         text = error_text(response)
         if response.status == 403 and ("await request" in text or "expecting resume" in text):
             return quoting(ThreadNotInterrupted, "The backend says that nothing is asked", text, "Read the thread.")
         return read_refusal(response)
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """Events have no names: their `type` is in the data."""
+        """Return the error if the first event is one. Events have no names; their `type` is in the data."""
         first = sse.first_event(response.body) if resume.mode is Mode.STREAM else None
-        told = first.json if first is not None else None
-        if not isinstance(told, dict) or told.get("type") != "error":
+        event = first.json if first is not None else None
+        if not isinstance(event, dict) or event.get("type") != "error":
             return None
-        return UpstreamError("The backend refused the resume in its stream.", {"upstream": told.get("error")})
+        return UpstreamError("The backend refused the resume in its stream.", {"upstream": event.get("error")})
 
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[AcpContext]
     ) -> Started[AcpContext] | None:
-        """The run that waited goes on, under its own name."""
+        """Return the run that waited; its id does not change."""
         run = found.context.resumed
-        told = Response(200, (), body).json or {}
+        upstream_run = Response(200, (), body).json or {}
         ids = run["run_id"], run["agent_name"]
-        return Started(*ids, run.get("created_at"), told.get("finished_at"), context=found.context)
+        return Started(*ids, run.get("created_at"), upstream_run.get("finished_at"), context=found.context)
 
     def cancel(self, resume: Resume, started: Started[AcpContext]) -> Request | None:
-        """Leaving a wait or a stream stops nothing."""
+        """Cancel the run; the run continues when its client disconnects."""
         return Request.post(wire.run_path(started.run_id) + "/cancel")
 
     def location(self, resume: Resume, started: Started[AcpContext]) -> str | None:
@@ -159,36 +166,36 @@ class Acp(Dialect[AcpContext]):
         return wire.run_path(started.run_id)
 
     def run(self, resume: Resume, started: Started[AcpContext]) -> Request | None:
-        """The run itself."""
+        """Read the run."""
         return Request.get(wire.run_path(started.run_id))
 
     def has_ended(self, response: Response) -> bool:
-        """Over, or waiting again."""
+        """True if the run is over or waits again."""
         return wire.status_of(response.json) != "busy"
 
     def ended(self, body: bytes) -> Ended:
-        """The answer to a resume that is waited for is the run, as it stopped."""
+        """Read the response of a wait, which is the run."""
         return wire.ended(Response(200, (), body).json)
 
     def reframer(self, resume: Resume, started: Started[AcpContext]) -> Reframer:
-        """Its events are of its own kind."""
+        """Convert ACP's events to the draft's events."""
         return AcpStream(Emitter(resume.body.stream_modes), started.agent_id or "")
 
     def watch(self, method: str, path: str) -> Observer | None:
-        """Who starts or resumes a run is told its id and its session's."""
+        """Observe requests that start or resume a run; their responses contain the ids of run and session."""
         if not self._by_session or method != "POST" or not re.fullmatch("/runs(/[^/]+)?", path):
             return None
         return AcpObserver(resumed=path != "/runs")
 
 
-def _know_agent(answer: Response, wanted: str) -> None:
+def _check_agent(answer: Response, wanted: str) -> None:
     if answer.status == 404:
         raise AgentNotFound(f"The backend knows no agent {wanted!r}: leave `agent_id` out to use the run's own.")
     read_lookup(answer)
 
 
 def _answers(verdict: Decision) -> dict[str | None, Any]:
-    assert not isinstance(verdict, Continue), "there are neither breakpoints nor steps that could be retried"
+    assert not isinstance(verdict, Continue), "ACP has neither breakpoints nor retries"
     return verdict.by_id
 
 

@@ -1,4 +1,4 @@
-"""ACP's runs and messages: what they tell of a thread, and how an answer becomes one of them."""
+"""ACP's runs and messages: derives a thread's state from its runs, and converts an answer to a message."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _STATUS: dict[str, ThreadStatus] = {
     "cancelled": "error",
 }
 QUESTION_ID = re.compile(UUID.pattern + "@.+")
-"""The id of a question: its run's, and the time of its message."""
+"""The form of a question's id: the id of its run, and the time of its message."""
 
 
 def run_path(run_id: str) -> str:
-    """A run's address."""
+    """Return the path of a run."""
     return f"/runs/{segment(run_id)}"
 
 
-# What runs tell
+# Reading runs
 
 
 def status_of(run: Any) -> ThreadStatus:
-    """How a run stands. Raises `UpstreamUnrecognised`."""
+    """Return the thread status for a run's status. Raises `UpstreamUnrecognised` for an unknown status."""
     status = run.get("status") if isinstance(run, dict) else None
     if status not in _STATUS:
         raise UpstreamUnrecognised(f"The backend knows a run status {status!r}, which the shim does not.")
@@ -44,7 +44,7 @@ def status_of(run: Any) -> ThreadStatus:
 
 
 def question(run: dict[str, Any]) -> Interrupt:
-    """What a run asks. Questions have no ids there: the run and the moment are one."""
+    """Return the question of a run. ACP's questions have no ids, so the id is made from the run and the time."""
     message = (run.get("await_request") or {}).get("message") or {}
     return Interrupt(f"{run['run_id']}@{message.get('created_at')}", message)
 
@@ -54,15 +54,15 @@ class AcpContext:
     """The runs that a lookup found."""
 
     asking: dict[str | None, dict[str, Any]] = field(default_factory=dict)
-    """Those that wait, by the ids of their questions."""
+    """Waiting runs, by the ids of their questions."""
     resumed: dict[str, Any] = field(default_factory=dict)
-    """The one that is resumed."""
+    """The run that is resumed."""
 
 
 def find(runs: list[dict[str, Any]]) -> Found[AcpContext]:
-    """How a thread stands, by its runs.
+    """Return the thread, from its runs.
 
-    It is busy as long as any of them is: else an answer that comes late would find the question of another run.
+    It is busy while any of them is: otherwise a late answer could reach the question of another run.
     """
     busy = [run for run in runs if status_of(run) == "busy"]
     if busy:
@@ -79,15 +79,18 @@ def find(runs: list[dict[str, Any]]) -> Found[AcpContext]:
 
 
 def at_rest(runs: list[dict[str, Any]]) -> Found[AcpContext]:
-    """What a thread still asks when one of its runs has stopped; that run itself tells what came of it."""
-    asked = tuple(question(run) for run in runs if status_of(run) == "interrupted")
+    """Return the thread after one of its runs has stopped: the open questions, and the time of the last end.
+
+    The result comes from the run itself.
+    """
+    questions = tuple(question(run) for run in runs if status_of(run) == "interrupted")
     times = [str(run["finished_at"]) for run in runs if run.get("finished_at")]
     updated_at = max(times, default=None)
-    return Found("interrupted" if asked else "idle", asked, updated_at=updated_at, context=AcpContext())
+    return Found("interrupted" if questions else "idle", questions, updated_at=updated_at, context=AcpContext())
 
 
 def ended(run: Any) -> Ended:
-    """How a run stopped: what it has said so far, and why it failed if it did."""
+    """Return a run's output so far, and its error if it failed."""
     status = status_of(run)
     output = run.get("output") or []
     values = {"output": output, "messages": [message_of(message) for message in output]}
@@ -97,12 +100,12 @@ def ended(run: Any) -> Ended:
 
 
 def message_of(message: dict[str, Any]) -> dict[str, Any]:
-    """A message in the draft's words."""
+    """Convert a message to the draft's format."""
     return {"role": message.get("role"), "content": content_of(message.get("parts") or [])}
 
 
 def content_of(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Texts as one, as the SDK itself joins them; with anything else among them, as blocks."""
+    """Return the content of a message: text parts as one text, joined as in the SDK; other parts as blocks."""
     if all(map(_is_text, parts)):
         return "".join(part["content"] for part in parts)
     return [_block(part) for part in parts]
@@ -118,18 +121,21 @@ def _block(part: dict[str, Any]) -> dict[str, Any]:
     return {"type": part.get("content_type"), **{name: value for name, value in part.items() if value is not None}}
 
 
-# What an answer becomes
+# Writing answers
 
 
 def part(value: Any) -> dict[str, Any]:
-    """An answer as a part of a message. Its content is a string, and `content_type` says of what."""
+    """Convert an answer to a part of a message: text as `text/plain`, other values as `application/json`."""
     if isinstance(value, str):
         return {"content_type": "text/plain", "content": value}
     return {"content_type": "application/json", "content": strictjson.dumps(value).decode()}
 
 
 def parts_of_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The client's messages as parts of the one that a resume is. Raises `UnsupportedInput`."""
+    """Convert the client's messages to the parts of the one message that resumes a run.
+
+    Raises `UnsupportedInput` unless there is one message, of role `user`, with only text.
+    """
     if len(messages) != 1 or messages[0]["role"] != "user" or set(messages[0]) != {"role", "content"}:
         raise UnsupportedInput("This backend takes one message, of role `user`, that has a content and nothing else.")
     content = messages[0]["content"]

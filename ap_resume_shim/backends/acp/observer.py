@@ -1,4 +1,4 @@
-"""What the ledger keeps of ACP's traffic: the runs of a session, which the server does not list."""
+"""Observes ACP traffic: the ledger stores the runs of a session, which the server does not list."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ap_resume_shim.core.steps import Entry
 
 
 class AcpObserver(JsonObserver):
-    """Notes, of a run that is started or resumed, that it may ask, and that it is over."""
+    """Notes a run when it starts, and when it is over."""
 
     def __init__(self, *, resumed: bool) -> None:
         super().__init__()
         self._known = resumed
-        """Whether the run has been noted."""
+        """True if the ledger has the run."""
 
     def _note(self, value: dict[str, Any]) -> Iterator[Note]:
-        run = value.get("run", value)  # of an event, or the body itself
+        run = value.get("run", value)  # from an event, or the body itself
         if not isinstance(run, dict) or not {"run_id", "session_id"} <= set(run):
             return
         over = run.get("status") in ("completed", "failed", "cancelled")
@@ -30,8 +30,8 @@ class AcpObserver(JsonObserver):
             yield str(run["session_id"]), Entry({"run_id": run["run_id"]})
 
 
-def seen_runs(entries: Iterable[Entry]) -> dict[str, bool]:
-    """Whether each run that was seen is over, the newest first; entries that cannot be read are skipped."""
+def runs_in_ledger(entries: Iterable[Entry]) -> dict[str, bool]:
+    """Return the runs in the ledger, newest first, with True for those that are over. Skips unreadable entries."""
     over: dict[str, bool] = {}
     for entry in entries:
         match entry.facts:

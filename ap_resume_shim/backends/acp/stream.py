@@ -1,4 +1,4 @@
-"""ACP's events as the draft's."""
+"""Converts ACP's events to the draft's events."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ap_resume_shim.core.reframer import Ended, EventReframer
 
 
 class AcpStream(EventReframer):
-    """What the agent says goes to `messages` and `updates`, the run at its end to `values`."""
+    """Sends parts of messages as `messages`, complete messages as `updates`, and the run at its end as `values`."""
 
     def __init__(self, emitter: Emitter, agent: str) -> None:
         super().__init__(emitter)
         self._agent = agent
 
     def _reframe_object(self, event: dict[str, Any]) -> bytes:
-        """Each event has its own name for what it is about."""
+        """Convert an event; each type has its content in another field."""
         match event:
             case {"type": "message.part", "part": part}:
                 return self._emit.message(f"agent/{self._agent}", wire.content_of([part]))
             case {"type": "message.completed", "message": message}:
                 return self._emit.update(self._agent, {"messages": [wire.message_of(message)]})
-            case {"type": "generic", "generic": told}:
-                return self._emit.custom(told)
+            case {"type": "generic", "generic": payload}:
+                return self._emit.custom(payload)
             case {"type": "error", "error": error}:
                 self._ended = Ended(error=error)
                 return self._emit.error(error)
@@ -34,7 +34,7 @@ class AcpStream(EventReframer):
 
     def _stop(self, run: dict[str, Any]) -> bytes:
         self.over, self._ended = True, wire.ended(run)
-        told = self._emit.values(self._ended.values)
+        output = self._emit.values(self._ended.values)
         if wire.status_of(run) == "interrupted":
-            return told + self._emit.interrupted([wire.question(run)])
-        return told if self._ended.error is None else told + self._emit.error(self._ended.error)
+            return output + self._emit.interrupted([wire.question(run)])
+        return output if self._ended.error is None else output + self._emit.error(self._ended.error)

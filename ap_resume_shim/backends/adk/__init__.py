@@ -1,4 +1,4 @@
-"""Google's Agent Development Kit: `adk api_server`."""
+"""Google's Agent Development Kit (ADK): `adk api_server`."""
 
 from ap_resume_shim.backends.adk.dialect import Adk
 

@@ -1,8 +1,8 @@
-"""An answer as ADK takes it: the response of a function, which is an object always.
+"""Converts an answer to the response of a function, which in ADK is always an object.
 
-What a tool of the agent's own returns, ADK hands to the model as it is where it is an object, and as
-`{"result": value}` where it is not. An answer goes the same way, as ADK's own command line sends it. A workflow takes
-`result` out again, and reads text that is JSON as JSON.
+ADK passes the return value of a tool to the model unchanged if it is an object, and as `{"result": value}` otherwise.
+The shim sends an answer in the same form, as ADK's command line does. A workflow unwraps `result`, and parses a text
+that is JSON.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from ap_resume_shim.core.typed_answers import check_answer
 
 _KINDS = ("integer", "number", "string", "boolean", "array", "object")
 _ENFORCED = Strictness(scalar_types=True, extra_properties=True)
-"""ADK makes 1 of true, and drops keys that it does not know."""
+"""The parts of a schema that the shim enforces, because ADK converts true to 1 and drops unknown keys."""
 
 
 def response_of(question: AdkQuestion, value: Any) -> dict[str, Any]:
-    """The response that carries an answer. Raises `UnsupportedInput` for what would not arrive unchanged."""
+    """Return the function response that carries an answer.
+
+    Raises `UnsupportedInput` or `InvalidAnswer` for a value that would not arrive unchanged.
+    """
     if _wants_confirmation(question):
         return _confirmation(value)
     if question.name == CREDENTIAL:
@@ -33,12 +36,12 @@ def response_of(question: AdkQuestion, value: Any) -> dict[str, Any]:
 
 
 def _wants_confirmation(question: AdkQuestion) -> bool:
-    """Of a tool, or of a workflow's node, which asks for it as input."""
+    """True if the question is a confirmation: of a tool, or of a workflow's node, which asks for it as input."""
     return question.name == CONFIRMATION or question.id.startswith("wf_tool_confirmation:")
 
 
 def _confirmation(value: Any) -> dict[str, Any]:
-    """ADK takes `{}` for a no, and `"yes"` for true: a decision is a decision only where it is true or false."""
+    """Return the confirmation. Only true and false are accepted: ADK would treat `{}` as no, and `"yes"` as true."""
     if isinstance(value, bool):
         return {"confirmed": value}
     if (
@@ -59,7 +62,10 @@ def _credential(value: Any) -> dict[str, Any]:
 
 
 def _workflow_input(question: AdkQuestion, value: Any) -> dict[str, Any]:
-    """One that does not fit is an error in the workflow, for that answer and all that follow it."""
+    """Return the response for a workflow's node.
+
+    An answer that violates the schema would be an error in the workflow, for this answer and all later ones.
+    """
     schema = question.arguments.get("response_schema")
     if isinstance(schema, dict):
         check_answer(question.interrupt, value, _ENFORCED, _enforced(schema))
@@ -76,7 +82,7 @@ def _reads_as_json(text: str) -> bool:
 
 
 def _enforced(schema: dict[str, Any]) -> dict[str, Any]:
-    """What ADK looks at in a schema: the types of the value and of its fields."""
+    """Return the part of a schema that ADK enforces: the types of the value and of its fields."""
     fields = schema.get("properties")
     if schema.get("type") != "object" or not isinstance(fields, dict):
         return _type(schema)
@@ -91,7 +97,7 @@ def _type(schema: Any, *others: str) -> dict[str, Any]:
 
 
 def _check_floats(schema: dict[str, Any], value: Any) -> None:
-    """A number is a float there."""
+    """Raise `UnsupportedInput` for an integer that ADK would change, since it converts a `number` to a float."""
     fields = schema.get("properties")
     parts = [(schema, value)]
     if isinstance(fields, dict) and isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Google ADK's api server: a session goes on with the response of a function that was called and runs long.
+"""Google ADK's API server: a session continues with the response of a long-running function that was called.
 
-The server refuses nothing: a question that was answered is answered again, two answers at once run twice, and an
-answer that it cannot read stays in the session. A run ends when its client leaves, so that the shim stays.
+The server refuses nothing: it accepts a second answer to a question, runs two simultaneous answers, and stores an
+answer that it cannot read in the session. A run ends when its client disconnects, so the shim stays connected.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _USER_ID = "user_id"
 
 @dataclass(frozen=True, slots=True)
 class AdkContext:
-    """What a lookup leaves for the resume."""
+    """The session that a lookup found, its app, and the ids of the questions that are answered."""
 
     app: str
     session: Session
@@ -48,68 +48,71 @@ class AdkContext:
 
     @property
     def left(self) -> dict[str, AdkQuestion]:
-        """The questions that stay open."""
+        """The questions that stay open after the resume."""
         return {key: question for key, question in self.session.open.items() if question.id not in self.answering}
 
 
 class Adk(Dialect[AdkContext]):
-    """`POST /run_sse` with a `functionResponse`, in all modes: alone it tells why it failed, and that it began."""
+    """`POST /run_sse` with a `functionResponse`, in all modes: only this route shows the start and errors of a run."""
 
     name = "adk"
     family = "a message with the response of a function"
     thread_is = (
-        "The session's id, any string; of the app that `agent_id` names, else of the one app that has it, and of the "
-        "user that `config.configurable.user_id` names, else the option `user_id`."
+        "The session's id, any string. The app is the one in `agent_id`, or else the only app with that session; the "
+        "user is the one in `config.configurable.user_id`, or else in the option `user_id`."
     )
     response_kinds = {Mode.BACKGROUND: "events", Mode.WAIT: "events", Mode.STREAM: "events"}
-    options = {"user_id": "the user of the sessions, where `config.configurable.user_id` names none; `user` by default"}
+    options = {"user_id": "user of the sessions if `config.configurable.user_id` is absent; default: `user`"}
     limits = (
-        "Whether a session is running is read from its newest event. One whose server died in the midst of a run looks "
-        "busy until its next message; one of several agents that work side by side may look at rest.",
-        'What is no object is sent as {"result": …}, as ADK does with what tools return: an agent cannot tell 5 from '
-        '{"result": 5}.',
-        'A confirmation is answered with true, false or {"confirmed", "payload"}, a request for a credential with '
-        "an object, a workflow's request for input with what fits its schema.",
-        "Answers that the server would lose are refused: those of agents side by side are sent one by one, those of a "
-        "workflow's nodes all at once, a confirmation before other answers.",
+        "The newest event shows whether a session is running. If the server stops in the middle of a run, the session "
+        "looks busy until its next message; a running session with parallel agents may look idle.",
+        'A value that is no object is sent as {"result": …}, like the return value of a tool in ADK: an agent cannot '
+        'distinguish 5 from {"result": 5}.',
+        'The answer to a confirmation is true, false or {"confirmed", "payload"}, to a request for a credential an '
+        "object, to a workflow's request for input a value that fits its schema.",
+        "Answers that the server would lose are refused. Send the answers for parallel agents one by one, those for a "
+        "workflow's nodes all at once, and a confirmation before other answers.",
         "With `ResumabilityConfig`, a retry does not call a tool again that failed after the answer: ADK ends the run.",
     )
     fingerprints = (Fingerprint(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
     unsupported = frozenset({"webhook"})
 
     def __init__(self, user_id: str = "user") -> None:
-        """`user_id`: whose sessions they are, where the body does not say it."""
+        """`user_id` is the user of the sessions, unless the body names one."""
         self._user_id = user_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AdkContext]:
-        """The session, in the app that is named; else in all apps, side by side."""
-        wanted = resume.body.agent_id
-        apps: list[str] = [wanted] if wanted is not None else (yield from _list_apps())
+        """Read the session, in the app that `agent_id` names or in all apps in parallel.
+
+        Raises `InvalidRequest` if several apps have a session with this id.
+        """
+        requested = resume.body.agent_id
+        apps: list[str] = [requested] if requested is not None else (yield from _list_apps())
         answers = yield from Ask(tuple(Request.get(self._path(app, resume)) for app in apps))
-        there = [(app, _read(answer)) for app, answer in zip(apps, answers, strict=True) if answer.status != 404]
-        if not there and wanted is not None and wanted not in (yield from _list_apps()):
-            raise AgentNotFound(f"The backend has no app {wanted!r}: leave `agent_id` out to use the session's own.")
-        if not there:
+        found = [(app, _read(answer)) for app, answer in zip(apps, answers, strict=True) if answer.status != 404]
+        if not found and requested is not None and requested not in (yield from _list_apps()):
+            raise AgentNotFound(f"The backend has no app {requested!r}: leave `agent_id` out to use the session's own.")
+        if not found:
             raise ThreadNotFound(
                 f"User {self._user(resume)!r} has no session {resume.thread_id}. Check `thread_id`, and "
                 "`config.configurable.user_id`."
             )
-        if len(there) > 1:
+        if len(found) > 1:
             raise InvalidRequest(
-                f"Several apps have a session {resume.thread_id}: {', '.join(app for app, _ in there)}. Name one as "
+                f"Several apps have a session {resume.thread_id}: {', '.join(app for app, _ in found)}. Name one as "
                 "`agent_id`.",
                 {"field": "agent_id"},
             )
-        return _found(*there[0])
+        return _found(*found[0])
 
     def look_again(self, resume: Resume, before: Found[AdkContext], *, agent: bool = False) -> Lookup[AdkContext]:
-        """The session, in the app that had it."""
+        """Read the session again, in the app that had it."""
         app = before.context.app
         (answer,) = yield from Ask((Request.get(self._path(app, resume)),))
         return _found(app, _read(answer))
 
     def check(self, resume: Resume, found: Found[AdkContext], verdict: Decision) -> None:
-        """Answers of one run, each as its question takes it."""
+        """Refuse answers to several runs, combinations that ADK would lose, and values that their questions refuse."""
         _check_config(resume)
         if resume.body.on_completion == "delete" and resume.body.agent_id is None:
             raise UnsupportedField(
@@ -127,7 +130,7 @@ class Adk(Dialect[AdkContext]):
     def prepare(
         self, resume: Resume, found: Found[AdkContext], verdict: Decision
     ) -> Steps[tuple[Found[AdkContext], Decision]]:
-        """From here on it is about the questions that are answered."""
+        """Select the questions that are answered, and their run."""
         yield from ()
         questions = _questions(found, verdict)
         return replace(
@@ -138,7 +141,10 @@ class Adk(Dialect[AdkContext]):
         ), verdict
 
     def resume(self, resume: Resume, found: Found[AdkContext], verdict: Decision) -> Request:
-        """A run without a message goes on with what the session holds; its change of the state shows there."""
+        """Build the request.
+
+        A retry without a message continues with the contents of the session; its change of the state is an event there.
+        """
         body: dict[str, Any] = {
             "appName": found.context.app,
             "userId": self._user(resume),
@@ -149,22 +155,22 @@ class Adk(Dialect[AdkContext]):
         if parts := _parts(found, verdict) or found.context.session.to_repeat:
             body["newMessage"] = {"role": "user", "parts": parts}
         else:
-            body["stateDelta"] = {"temp:went_on": True}  # which the server does not keep
+            body["stateDelta"] = {"temp:went_on": True}  # the server does not store `temp:` keys
         if resume.body.metadata is not None:
             body["customMetadata"] = resume.body.metadata
         return Request.post("/run_sse", body, "text/event-stream")
 
     def refusal(self, response: Response) -> ResumeError:
-        """404 for a session that is gone."""
+        """Read an error status, such as 404 for a deleted session."""
         return read_refusal(response)
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """An error before any event. One of the agent's is told by an event first."""
+        """Return the error if it comes before any event; an error of the agent comes after an event."""
         first = sse.first_event(response.body)
-        told = first.json if first is not None else None
-        if not isinstance(told, dict) or "error" not in told or "author" in told:
+        event = first.json if first is not None else None
+        if not isinstance(event, dict) or "error" not in event or "author" in event:
             return None
-        text = str(told["error"])
+        text = str(event["error"])
         if "Function call not found" in text:
             return quoting(
                 partial(InterruptNotPending, interrupts=()), "The backend says that the question is gone", text
@@ -174,15 +180,15 @@ class Adk(Dialect[AdkContext]):
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[AdkContext]
     ) -> Started[AdkContext] | None:
-        """The invocation that asked goes on."""
+        """Return the run: the invocation that asked, which continues."""
         return Started(str(found.run_id), found.agent_id, context=found.context)
 
     def delete(self, resume: Resume) -> Request | None:
-        """Known where the app is."""
+        """Delete the session. `check` has refused this without `agent_id`, which names the app."""
         return Request("DELETE", self._path(str(resume.body.agent_id), resume))
 
     def reframer(self, resume: Resume, started: Started[AdkContext]) -> Reframer:
-        """Its events are those of the session."""
+        """Convert the stream, which consists of the session's events."""
         context = started.context
         return AdkStream(Emitter(resume.body.stream_modes), context.session, context.left)
 
@@ -205,12 +211,12 @@ def _list_apps() -> Steps[list[str]]:
 
 
 def _read(answer: Response) -> Session:
-    told = read_lookup(answer)
-    if not isinstance(told, dict) or not isinstance(told.get("events"), list):
+    value = read_lookup(answer)
+    if not isinstance(value, dict) or not isinstance(value.get("events"), list):
         raise UpstreamUnrecognised(
             "The backend's answer is not a session of ADK's. Is it the kind of server that it says?"
         )
-    return Session(told)
+    return Session(value)
 
 
 def _found(app: str, session: Session) -> Found[AdkContext]:
@@ -218,7 +224,7 @@ def _found(app: str, session: Session) -> Found[AdkContext]:
     return Found(
         status,
         interrupts=tuple(question.interrupt for question in session.open.values()),
-        answered=tuple(question.interrupt for question in session.taken.values()) if status == "error" else (),
+        answered=tuple(question.interrupt for question in session.answered.values()) if status == "error" else (),
         past_ids=session.question_ids,
         agent_id=app,
         values=session.values,
@@ -230,13 +236,13 @@ def _found(app: str, session: Session) -> Found[AdkContext]:
 
 
 def _questions(found: Found[AdkContext], verdict: Decision) -> list[AdkQuestion]:
-    """Those that are answered."""
+    """Return the questions that the verdict answers."""
     answers = {} if isinstance(verdict, Continue) else verdict.by_id
     return [question for question in found.context.session.open.values() if question.id in answers]
 
 
 def _parts(found: Found[AdkContext], verdict: Decision) -> list[dict[str, Any]]:
-    """The answers, each as the response of the function that was called."""
+    """Return the parts of the message: each answer as the response of the function that was called."""
     answers = {} if isinstance(verdict, Continue) else verdict.by_id
     return [
         {
@@ -251,12 +257,12 @@ def _parts(found: Found[AdkContext], verdict: Decision) -> list[dict[str, Any]]:
 
 
 def _check_config(resume: Resume) -> None:
-    """Of the draft's configuration the server has the user alone."""
+    """Raise `UnsupportedField` for any other part of `config` than the user."""
     config = resume.body.config
     if config is None:
         return
-    given = set(config.model_dump(exclude_none=True)) - {"configurable"} | set(config.configurable or {}) - {_USER_ID}
-    if given:
+    names = set(config.model_dump(exclude_none=True)) - {"configurable"} | set(config.configurable or {}) - {_USER_ID}
+    if names:
         raise UnsupportedField(
-            f"The adk backend cannot honour `{min(given)}` in `config`: leave it out.", {"field": "config"}
+            f"The adk backend cannot honour `{min(names)}` in `config`: leave it out.", {"field": "config"}
         )

@@ -1,11 +1,11 @@
-"""Which answers one message to ADK carries. The server answers 200 to every combination, and loses some answers.
+"""Checks which answers one message to ADK can carry. The server responds 200 to every combination, but loses some.
 
-- A user's event belongs to one branch, that of one of the calls that it answers, and an agent reads the events of its
-  own branch: agents that work side by side (`ParallelAgent`, or as nodes of a workflow) are answered one by one.
-- Beside a confirmation, an agent loses every other answer of the message. Before a confirmation, it waits with them.
-- With resumability, an agent waits until it has an answer to each of its calls that have no result yet; so does a
-  workflow for its own nodes, with or without. It waits without any event, so that the session looks busy for ever.
-- With resumability, an agent of a sequence or of a parallel group ends with the first answers, and hears no others.
+- A user's event belongs to one branch, which is the branch of one of the calls that it answers. An agent reads only the
+  events of its branch, so parallel agents (in a `ParallelAgent`, or as nodes of a workflow) are answered one by one.
+- An agent loses all other answers in a message with a confirmation. It uses answers only after the confirmation.
+- With resumability, an agent waits for an answer to each of its calls that has no result yet. A workflow does the same
+  for its nodes, with or without resumability. They wait without an event, so the session looks busy for ever.
+- With resumability, an agent in a sequence or in a parallel group ends with the first answers, and gets no others.
 
 Each combination was tried on the real server (google-adk 2.13.0).
 """
@@ -19,7 +19,7 @@ from ap_resume_shim.core.errors import MultipleInterrupts
 
 
 def check_together(answered: Sequence[AdkQuestion], session: Session) -> None:
-    """Raise `MultipleInterrupts` for answers that one message cannot carry, or that must not come without others."""
+    """Raise `MultipleInterrupts` for answers that one message cannot carry, or that need other answers as well."""
     ids = {question.id for question in answered}
     runs = {question.invocation_id for question in answered}
     left = [question for question in session.open.values() if question.invocation_id in runs and question.id not in ids]
@@ -45,8 +45,8 @@ def _problem(answered: Sequence[AdkQuestion], left: Sequence[AdkQuestion], sessi
     alike = [question for question in beside if question not in others] if confirmations else others
     if session.in_group(first):
         return _ALL if alike else None
-    waits = not confirmations and not all(question.call_id in session.first_news for question in answered)
-    return _ALL if waits and any(question.call_id not in session.first_news for question in alike) else None
+    waits = not confirmations and not all(question.call_id in session.provisional for question in answered)
+    return _ALL if waits and any(question.call_id not in session.provisional for question in alike) else None
 
 
 _ALL = "The agent takes the answers to all of these at once: send `input` as an object {interrupt id: answer}."

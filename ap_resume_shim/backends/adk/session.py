@@ -1,6 +1,6 @@
-"""What an ADK session tells. It has no status: what it asks, and whether it is at rest, is read from its events.
+"""Derives the state of an ADK session from its events, since it has no status.
 
-The rules are those by which ADK itself finds its open questions (`events/_interrupts.py`) and the end of a turn
+The rules are ADK's own: those for open questions (`events/_interrupts.py`) and for the end of a turn
 (`Event.is_final_response`).
 """
 
@@ -19,87 +19,88 @@ CONFIRMATION = "adk_request_confirmation"
 INPUT = "adk_request_input"
 CREDENTIAL = "adk_request_credential"
 _STATE_CHANGE = "p-"
-"""How the id of what changes the state alone begins; what else the user does without a message goes on with a run."""
+"""Prefix of the invocation id of an event that only changes the state. Other events of the user without a message
+continue a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdkQuestion:
-    """A call of a function that runs long: its result is the answer."""
+    """A call of a long-running function; its response is the answer."""
 
     call: dict[str, Any]
     invocation_id: str
     times: int
-    """How often it was asked by now: a workflow may ask again under the same id, in a loop."""
+    """How often a question with this call id was asked so far: a workflow may repeat an id in a loop."""
     branch: str | None = None
-    """Of the agents that work side by side, the one that asks."""
+    """The branch of the agent that asks, among parallel agents."""
     author: str | None = None
     """The agent that asks."""
 
     @property
     def id(self) -> str:
-        """The call's, as long as no other question has had it."""
+        """The question's id: the call's id, with a number if it was used before."""
         return id_of(self.call_id, self.times)
 
     @property
     def call_id(self) -> str:
-        """Of the call."""
+        """The id of the call."""
         return str(self.call["id"])
 
     @property
     def name(self) -> str:
-        """Of the function."""
+        """The name of the function."""
         return str(self.call.get("name"))
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the function was called with."""
+        """The arguments of the call."""
         return self.call.get("args") or {}
 
     @property
     def confirms(self) -> str | None:
-        """The id of the call that is to be confirmed."""
+        """The id of the call that needs the confirmation; None if this is no confirmation."""
         return (self.arguments.get("originalFunctionCall") or {}).get("id")
 
     @property
     def of_workflow(self) -> bool:
-        """Whether a node of a workflow asks, not a tool of an agent."""
+        """True if a node of a workflow asks; False for a tool of an agent."""
         return self.name == INPUT and "interruptId" in self.arguments
 
     @property
     def interrupt(self) -> Interrupt:
-        """As the client sees it."""
+        """The question as an `Interrupt`."""
         schema = self.arguments.get("response_schema") if self.name == INPUT else None
         return Interrupt(self.id, {"name": self.name, "args": self.arguments}, schema)
 
 
 class Session:
-    """A session, as `GET /apps/{app}/users/{user}/sessions/{session}` tells it."""
+    """A session, from the response to `GET /apps/{app}/users/{user}/sessions/{session}`."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self.state: dict[str, Any] = told.get("state") or {}
-        self.updated = told.get("lastUpdateTime")
-        self.events = _without_rewound(told["events"])
-        self.asked: Counter[str] = Counter()
-        """How often each id was asked with."""
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.state: dict[str, Any] = value.get("state") or {}
+        self.updated = value.get("lastUpdateTime")
+        self.events = _without_rewound(value["events"])
+        self.times_asked: Counter[str] = Counter()
+        """Number of questions for each call id."""
         self.open: dict[str, AdkQuestion] = {}
-        """Questions without an answer, by the ids of their calls."""
-        self.taken: dict[str, AdkQuestion] = {}
-        """Those that the user's newest message has answered."""
+        """Questions without an answer, by call id."""
+        self.answered: dict[str, AdkQuestion] = {}
+        """Questions that the user's newest message has answered, by call id."""
         self._message: list[dict[str, Any]] = []
-        """The parts of that message."""
+        """The parts of the user's newest message."""
         self._unused: dict[str, AdkQuestion] = {}
-        """Confirmations that were given, for calls that have no result since."""
+        """Answered confirmations whose calls have no result yet."""
         self._newest: SessionEvent | None = None
-        self.first_news: set[str] = set()
-        """Calls to which the agent itself has put a result, as a function that runs long may at once."""
+        self.provisional: set[str] = set()
+        """Ids of calls with a provisional result from the agent, which a long-running function may return at once."""
         self._groups: dict[str, set[str | None]] = {}
-        """By run, the agents that others are a part of. They say so with resumability alone; workflows have nodes."""
+        """Agents that contain other agents, by run. Only events with resumability show them; workflows have `nodes`."""
         for event in self.events:
-            self._follow(event)
+            self._add(event)
 
     @property
     def status(self) -> ThreadStatus:
-        """By the newest event."""
+        """The session's status, from its newest event."""
         if self.error is not None:
             return "error"
         if self._newest is not None and not self._ends_turn(self._newest):
@@ -108,64 +109,64 @@ class Session:
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """What the newest run failed with."""
+        """The error of the newest event, or None."""
         return None if self._newest is None else error_of(self._newest)
 
     @property
     def invocation_id(self) -> str | None:
-        """Of the newest run."""
+        """The id of the newest run."""
         return None if self._newest is None else self._newest.get("invocationId")
 
     @property
     def to_repeat(self) -> list[dict[str, Any]]:
-        """The message with which a run goes on: ADK finds a confirmation in the user's newest message alone."""
-        return self._message if self.taken.keys() & self._unused.keys() else []
+        """The message that a retry has to repeat: ADK finds a confirmation only in the user's newest message."""
+        return self._message if self.answered.keys() & self._unused.keys() else []
 
     @property
     def question_ids(self) -> frozenset[str]:
         """Ids of all questions, past ones too."""
-        return frozenset(id_of(call, n) for call, times in self.asked.items() for n in range(1, times + 1))
+        return frozenset(id_of(call, n) for call, times in self.times_asked.items() for n in range(1, times + 1))
 
     @property
     def values(self) -> dict[str, Any]:
-        """The state, and what was said."""
+        """The session's state, and its messages."""
         return values_of(self.state, self.events)
 
-    def _follow(self, event: SessionEvent) -> None:
+    def _add(self, event: SessionEvent) -> None:
         if event.get("author") == "user" and not _parts(event):
             if str(event.get("invocationId")).startswith(_STATE_CHANGE):
                 return
         elif event.get("author") == "user":
             ids = {response.get("id") for response in _responses(event)}
-            taken = {key: self.open.pop(key) for key in list(self.open) if key in ids}
+            answered = {key: self.open.pop(key) for key in list(self.open) if key in ids}
             again = {key: question for key, question in self._unused.items() if key in ids}
-            if not taken and not again and _only_confirms(event):  # nothing runs (google-adk 2.13.0)
+            if not answered and not again and _only_confirms(event):  # starts no run (google-adk 2.13.0)
                 return
-            self.taken, self._message = taken | again, _parts(event)
-            self._unused |= {key: question for key, question in taken.items() if question.name == CONFIRMATION}
+            self.answered, self._message = answered | again, _parts(event)
+            self._unused |= {key: question for key, question in answered.items() if question.name == CONFIRMATION}
         elif _was_unreadable(event):
-            self.open |= self.taken
-            self._unused = {key: question for key, question in self._unused.items() if key not in self.taken}
-            self.taken = {}
+            self.open |= self.answered
+            self._unused = {key: question for key, question in self._unused.items() if key not in self.answered}
+            self.answered = {}
         else:
             self._note_results(event)
             self._note_end(event)
-        self.open |= questions_of(event, self.asked)
+        self.open |= questions_of(event, self.times_asked)
         self._newest = event
 
     def _note_results(self, event: SessionEvent) -> None:
-        """Of the agent: first news of a function that runs long, under the id of its answer.
+        """Store the agent's provisional results of long-running functions, which have the call id of the answer.
 
-        An error with them is what a run that was aborted leaves behind, in place of answers that will not come.
+        If the event has an error, the run was aborted, and these results replace the answers.
         """
         ids = {str(response.get("id")) for response in _responses(event)}
-        self.first_news |= ids
+        self.provisional |= ids
         self._unused = {key: question for key, question in self._unused.items() if question.confirms not in ids}
         if event.get("errorCode"):
             self.open = {key: question for key, question in self.open.items() if key not in ids}
 
     def _note_end(self, event: SessionEvent) -> None:
-        """An agent of a group that has ended is not run again: nothing of this run would hear an answer to it."""
+        """Remove the questions of an agent in a group that has ended: it does not run again, and gets no answer."""
         actions, run, author = event.get("actions") or {}, str(event.get("invocationId")), event.get("author")
         state = actions.get("agentState")
         if isinstance(state, dict) and "nodes" not in state:
@@ -178,57 +179,58 @@ class Session:
             }
 
     def in_group(self, question: AdkQuestion) -> bool:
-        """Whether an agent asks that stands in a sequence, or in parallel to others, in an app with resumability."""
+        """True if the agent that asks is part of a sequence or of a parallel group, in an app with resumability."""
         return bool(self._groups.get(question.invocation_id, set()) - {question.author})
 
     def _ends_turn(self, event: SessionEvent) -> bool:
-        """Whether the agent waits for the user after this event."""
+        """True if the agent waits for the user after this event."""
         if event.get("author") == "user":
             return False
         if event.get("longRunningToolIds") or (event.get("actions") or {}).get("skipSummarization"):
             return True
-        if _responses(event):  # the model is told next, unless a call beside them has no result yet
-            beside = [key for key, question in self.open.items() if question.invocation_id == event.get("invocationId")]
-            return not self.first_news.issuperset(beside)
+        if _responses(event):  # the model runs next, unless another call has no result yet
+            run = event.get("invocationId")
+            pending = [key for key, question in self.open.items() if question.invocation_id == run]
+            return not self.provisional.issuperset(pending)
         return not _calls(event)
 
 
 def id_of(call_id: str, times: int) -> str:
-    """The id of a question that is asked under this call's id for the n-th time."""
+    """Return the id of the n-th question with this call id."""
     return call_id if times == 1 else f"{call_id}#{times}"
 
 
-def questions_of(event: SessionEvent, asked: Counter[str]) -> dict[str, AdkQuestion]:
-    """What an event asks, by the ids of the calls; `asked` counts on."""
+def questions_of(event: SessionEvent, times_asked: Counter[str]) -> dict[str, AdkQuestion]:
+    """Return the questions in an event, by call id. Increments `times_asked` for each."""
     found = {}
     for call in _calls(event):
         if call.get("id") and _runs_long(call, event):
-            asked[call["id"]] += 1
+            times_asked[call["id"]] += 1
             found[call["id"]] = AdkQuestion(
-                call, str(event.get("invocationId")), asked[call["id"]], event.get("branch"), event.get("author")
+                call, str(event.get("invocationId")), times_asked[call["id"]], event.get("branch"), event.get("author")
             )
     return found
 
 
 def _runs_long(call: dict[str, Any], event: SessionEvent) -> bool:
-    """Older sessions do not mark all of them (`extract_event_interrupt_ids`)."""
+    """True for a long-running call. Older sessions do not mark all of them (`extract_event_interrupt_ids`)."""
     return call["id"] in (event.get("longRunningToolIds") or ()) or call.get("name") in (INPUT, CREDENTIAL)
 
 
 def error_of(event: SessionEvent) -> dict[str, Any] | None:
-    """What an event says of a failure."""
+    """Return the error in an event, with `code` and `message`, or None."""
     if not event.get("errorCode"):
         return None
     return {"code": event["errorCode"], "message": event.get("errorMessage")}
 
 
 def values_of(state: dict[str, Any], events: list[SessionEvent]) -> dict[str, Any]:
-    """A state, and the messages of events."""
+    """Return the state, with the messages of the events."""
     return {**state, "messages": [message for event in events if (message := message_of(event))]}
 
 
 def message_of(event: SessionEvent) -> dict[str, Any] | None:
-    """What an event says to a person; not what the model thinks, and not calls and results."""
+    """Return the text of an event as a message, or None. Thoughts, calls and results are left out."""
     text = "".join(part["text"] for part in _parts(event) if part.get("text") and not part.get("thought"))
     if not text:
         return None
@@ -242,21 +244,21 @@ def _only_confirms(event: SessionEvent) -> bool:
 
 
 def _was_unreadable(event: SessionEvent) -> bool:
-    """Whether the answer had another shape than a confirmation has: it is in the session, but counts for nothing."""
+    """True if ADK could not read the last answer as a confirmation: the session has it, but it answers nothing."""
     return event.get("errorCode") == "ValidationError" and "ToolConfirmation" in str(event.get("errorMessage"))
 
 
 def _without_rewound(events: list[SessionEvent]) -> list[SessionEvent]:
-    """What a rewind has undone is over (`events/_rewind_events.py`)."""
-    kept: list[SessionEvent] = []
+    """Drop the events that a rewind has undone (`events/_rewind_events.py`)."""
+    result: list[SessionEvent] = []
     for event in events:
         target = (event.get("actions") or {}).get("rewindBeforeInvocationId")
         if target is None:
-            kept.append(event)
+            result.append(event)
             continue
-        first = next((index for index, old in enumerate(kept) if old.get("invocationId") == target), len(kept))
-        del kept[first:]
-    return kept
+        first = next((index for index, old in enumerate(result) if old.get("invocationId") == target), len(result))
+        del result[first:]
+    return result
 
 
 def _parts(event: SessionEvent) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""ADK's stream, whose events are those of the session, as the draft's."""
+"""Converts ADK's stream, which consists of the session's events, to the draft's events."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from ap_resume_shim.core.reframer import EventReframer
 
 
 class AdkStream(EventReframer):
-    """It goes on from the session as it was found, so that it can tell the whole state.
+    """Starts with the session as the lookup found it, so that `values` contains the whole state.
 
-    The stream ends by itself; a client that leaves it earlier aborts the run.
+    The server ends the stream; a client that disconnects earlier aborts the run.
     """
 
     def __init__(self, emitter: Emitter, session: Session, pending: dict[str, AdkQuestion]) -> None:
-        """`pending`: the questions that this run leaves as they are."""
+        """`pending` are the questions that this run does not answer."""
         super().__init__(emitter)
         self._state, self._events, self._open = dict(session.state), list(session.events), dict(pending)
-        self._asked = session.asked.copy()
-        self._spoken = False
-        """Whether the message that comes next has been told in parts."""
+        self._times_asked = session.times_asked.copy()
+        self._sent_parts = False
+        """True if the next complete message was already sent in parts."""
 
     def finish(self) -> bytes:
-        """What the run has come to, if it has not failed."""
+        """Send the values and the open questions, unless the run failed."""
         if self._ended.error is not None:
             return b""
-        told = self._emit.values(values_of(self._state, self._events))
+        output = self._emit.values(values_of(self._state, self._events))
         if self._open:
-            told += self._emit.interrupted(question.interrupt for question in self._open.values())
-        return told
+            output += self._emit.interrupted(question.interrupt for question in self._open.values())
+        return output
 
     def _reframe_object(self, event: SessionEvent) -> bytes:
-        if "author" not in event:  # a failure, which an event has told before where it was the agent's
+        if "author" not in event:  # an error; if it is the agent's, an event preceded it
             return self._fail({"message": event.get("error")}) if "error" in event else b""
-        told = self._said(event)
+        output = self._message(event)
         if event.get("partial"):
-            return told
+            return output
         self._events.append(event)
         self._state |= (event.get("actions") or {}).get("stateDelta") or {}
-        self._open |= questions_of(event, self._asked)
+        self._open |= questions_of(event, self._times_asked)
         error = error_of(event)
-        told += self._emit.update(str(event["author"]), event)
-        return told if error is None else told + self._fail(error)
+        output += self._emit.update(str(event["author"]), event)
+        return output if error is None else output + self._fail(error)
 
-    def _said(self, event: SessionEvent) -> bytes:
-        """A message; after its parts it comes once more, whole."""
-        message, told_before = message_of(event), self._spoken
-        self._spoken = bool(event.get("partial"))
-        if message is None or (told_before and not self._spoken):
+    def _message(self, event: SessionEvent) -> bytes:
+        """Send the event's message, unless it repeats the parts that were sent."""
+        message, sent_before = message_of(event), self._sent_parts
+        self._sent_parts = bool(event.get("partial"))
+        if message is None or (sent_before and not self._sent_parts):
             return b""
         return self._emit.message(message.pop("role"), message.pop("content"), **message)

@@ -1,4 +1,4 @@
-"""AG-UI: one endpoint that runs an agent and streams its events."""
+"""AG-UI: a single endpoint that runs an agent and streams its events."""
 
 from ap_resume_shim.backends.ag_ui.dialect import AgUi
 

@@ -1,7 +1,7 @@
-"""AG-UI: an endpoint that runs an agent and answers with events, and nothing else.
+"""AG-UI: a single endpoint that runs an agent and responds with events.
 
-The protocol has no thread to look at, so that all that is known of one was seen when its runs passed
-(`ag_ui_seen`). A run that resumes is a run like any other: its request says what it answers.
+The protocol has no request that reads a thread, so the shim knows a thread only from the runs that passed through it
+(`observer.py`). A resume is a run like any other, whose request contains the answers.
 """
 
 from __future__ import annotations
@@ -53,60 +53,63 @@ _NOT_ADMITTED = (*_REFUSED, 404, 405)
 
 
 class AgUi(Dialect[Thread]):
-    """`POST` to the agent's endpoint: `resume` with an entry per question, or `forwardedProps.command`."""
+    """`POST` to the agent's endpoint, with a `resume` entry for each question or with `forwardedProps.command`."""
 
     name = "ag-ui"
-    family = "a run's own request, which says what it answers"
-    thread_is = "`threadId`: any text, made by the client that started the first run."
+    family = "a new run, whose request contains the answer"
+    thread_is = "`threadId`: any text, chosen by the client that started the first run."
     response_kinds = dict.fromkeys(Mode, "events")
     fingerprints = (
         Fingerprint(openapi=frozenset({"POST <RunAgentInput>"})),
         Fingerprint(openapi=frozenset({"POST <AGUIRequest>"})),
     )
-    options = {"path": "the endpoint of the agent, where others may not be resumed; without it, every one that passes"}
+    options = {"path": "path of the agent's endpoint, the only one that is resumed; default: every endpoint in use"}
     limits = (
         "Only threads whose runs passed through the shim can be resumed: the protocol has no lookup.",
-        "Whose thread it is cannot be asked: a question is answered with the credentials of the run that asked it.",
-        "A run is stopped when its stream is left, and cannot be joined again.",
+        "The protocol has no owner of a thread: only the credentials of the run that asked can answer its question.",
+        "A run stops when its client disconnects, and its stream cannot be rejoined.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     reserved = frozenset({"threadId", "runId", "resume"})
     commit = "with_answer"
-    """The state is the ledger's, which notes a run that resumes before anybody gets the head of its answer."""
+    """The thread's state comes from the ledger, which stores a resuming run before the client receives the head of
+    its response."""
     vocabulary = frozenset(SENT)
 
     def __init__(self, *, path: str = "") -> None:
-        """`path`: of the agent's endpoint, such as `/agent`."""
+        """`path` is the path of the agent's endpoint, such as `/agent`."""
         self._path = f"/{path.strip('/')}" if path else None
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Thread]:
-        """What the ledger has for this caller, if the server lets it in."""
+        """Read the thread from the ledger, after the server has accepted the caller's credentials.
+
+        Raises `ThreadNotInterrupted` if the ledger has nothing for this caller.
+        """
         entries = yield from ReadLedger()
         thread = Thread.of(entries)
         path = thread.path if thread.is_known else (yield from self._endpoint())
         if agent and path is not None:
-            # An empty body is no run: 422. Who may not run the agent is refused before anybody looks at the body.
-            (admitted,) = yield from Ask((Request.post(_target(path), {}),))
-            if admitted.status in (_NOT_ADMITTED if thread.is_known else _REFUSED):
-                raise read_refusal(admitted, _RULES)
+            # An empty body starts no run: the server responds 422, or rejects the credentials before it reads the body.
+            (response,) = yield from Ask((Request.post(_target(path), {}),))
+            if response.status in (_NOT_ADMITTED if thread.is_known else _REFUSED):
+                raise read_refusal(response, _RULES)
         if not (thread.is_known or agent):
-            return Found(
-                "busy" if thread.busy else "idle", context=thread
-            )  # after a run, another caller's may have begun or asked
+            # After a run, another caller may have started one or may own the question.
+            return Found("busy" if thread.busy else "idle", context=thread)
         if not thread.is_known:
             raise ThreadNotInterrupted(
                 f"No run of thread {resume.thread_id} was seen passing here with these credentials, or it is long ago, "
                 "and a server of this kind cannot be asked: start its runs through the shim, and answer with the "
                 "credentials of the run that asked."
             )
-        wanted = resume.body.agent_id if agent else None
-        if wanted is not None and wanted != thread.path.strip("/"):
+        agent_id = resume.body.agent_id if agent else None
+        if agent_id is not None and agent_id != thread.path.strip("/"):
             raise AgentNotFound(
-                f"The thread's runs are those of the endpoint {thread.path}, not of {wanted!r}: leave `agent_id` out."
+                f"The thread's runs are those of the endpoint {thread.path}, not of {agent_id!r}: leave `agent_id` out."
             )
         return Found(
             status=_status(thread),
-            interrupts=_shown(thread),
+            interrupts=_visible_interrupts(thread),
             answered=tuple(question.interrupt for question in thread.answered),
             past_ids=frozenset(thread.past_ids),
             agent_id=thread.path.strip("/") or None,
@@ -116,16 +119,16 @@ class AgUi(Dialect[Thread]):
         )
 
     def _endpoint(self) -> Steps[str | None]:
-        """Where the server runs an agent, whichever: who is not let in there is refused, whatever the thread is."""
+        """Return the path of any agent's endpoint, to check the credentials there; None if the shim knows none."""
         entries = yield from ReadLedger(SERVER)
-        seen = (entry.facts.get("path") for entry in entries)
-        return self._path or next((path for path in seen if isinstance(path, str)), None)
+        paths = (entry.facts.get("path") for entry in entries)
+        return self._path or next((path for path in paths if isinstance(path, str)), None)
 
     def check(self, resume: Resume, found: Found[Thread], verdict: Decision) -> None:
-        """Refuse what the adapter would not take, or not deliver unchanged."""
+        """Refuse answers that the adapter would reject or change."""
         thread = found.context
-        given = resume.body.extra.get("forwardedProps")
-        if given is not None and (not isinstance(given, dict) or "command" in given):
+        props = resume.body.extra.get("forwardedProps")
+        if props is not None and (not isinstance(props, dict) or "command" in props):
             raise UnsupportedField(
                 "`forwardedProps` is an object, whose `command` is set by the shim itself: leave it out.",
                 {"field": "forwardedProps"},
@@ -140,47 +143,47 @@ class AgUi(Dialect[Thread]):
             )
 
     def resume(self, resume: Resume, found: Found[Thread], verdict: Decision) -> Request:
-        """A new run, which has what the run that asked had."""
+        """Start a run with the answers, and with the state, tools and context of the run that asked."""
         thread = found.context
         answers = wire.NO_ANSWER if isinstance(verdict, Continue) else wire.answer_fields(thread.pending, verdict.by_id)
-        given = self.forwarded(resume)
-        run = {"state": {}, "tools": [], "context": [], "forwardedProps": {}, **thread.sent, **given, **answers}
-        props = [fields.get("forwardedProps") for fields in (thread.sent, given, answers)]
+        forwarded = self.forwarded(resume)
+        run = {"state": {}, "tools": [], "context": [], "forwardedProps": {}, **thread.sent, **forwarded, **answers}
+        props = [fields.get("forwardedProps") for fields in (thread.sent, forwarded, answers)]
         run["forwardedProps"] = {name: item for each in props if each for name, item in each.items()}
         ids = {"threadId": resume.thread_id, "runId": resume.nonce}
         body = {**ids, "messages": thread.history or [], **run}
         return Request.post(_target(thread.path), body, "text/event-stream")
 
     def refusal(self, response: Response) -> ResumeError:
-        """A body of the wrong shape is 422; all else is told in the stream."""
+        """Read an error status, such as 422 for an invalid body; other errors are in the stream."""
         return read_refusal(response, _RULES)
 
     def begun(self, head: bytes) -> bool:
-        """Whether there is an event behind RUN_STARTED: that is the one that tells."""
+        """True if there is an event after RUN_STARTED: that event shows whether the server accepted the resume."""
         return _second(head) is not None
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """RUN_ERROR, where nothing came of the run before: an agent that fails has begun a step."""
+        """Return the error if RUN_ERROR comes directly after RUN_STARTED; an agent that fails starts a step first."""
         second = _second(response.body)
         if second is None or second.get("type") != "RUN_ERROR" or not wire.refuses(second):
             return None
-        said = str(second.get("message") or "").rstrip(".")
+        text = str(second.get("message") or "").rstrip(".")
         code = str(second.get("code") or "")
         kind, advice = _REFUSALS.get(code, (UpstreamError, "Look into its log."))
-        told = {"upstream": {"code": code, "message": said}}
-        more = {"interrupts": ()} if issubclass(kind, InterruptNotPending) else {"metadata": told}
-        return quoting(partial(kind, **more), "The server refused the resume", said or code, advice)
+        metadata = {"upstream": {"code": code, "message": text}}
+        more = {"interrupts": ()} if issubclass(kind, InterruptNotPending) else {"metadata": metadata}
+        return quoting(partial(kind, **more), "The server refused the resume", text or code, advice)
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found[Thread]) -> Started[Thread] | None:
-        """The client names its runs."""
+        """Return the run; its id is the one in the request."""
         return Started(resume.nonce, found.agent_id, context=found.context)
 
     def reframer(self, resume: Resume, started: Started[Thread]) -> Reframer:
-        """The draft's events."""
+        """Convert AG-UI's events to the draft's events."""
         return AgUiStream(resume.body.stream_modes)
 
     def watch(self, method: str, path: str) -> Observer | None:
-        """Whatever may be a run."""
+        """Observe each POST that may start a run."""
         return AgUiObserver(path) if method == "POST" and self._path in (None, path) else None
 
 
@@ -224,7 +227,7 @@ _REFUSALS: dict[str, tuple[type[ResumeError], str]] = {
     )
     for code in codes
 }
-"""Codes of the adapters, none of which the protocol fixes."""
+"""The error and the advice for each error code of the adapters; the protocol defines no codes."""
 
 
 def _target(path: str) -> str:
@@ -237,10 +240,10 @@ def _status(thread: Thread) -> ThreadStatus:
     return "interrupted" if thread.pending else "idle" if thread.error is None else "error"
 
 
-def _shown(thread: Thread) -> tuple[Interrupt, ...]:
-    """What a run asks is known when it ends; until then a name of its own stands for it, which no question has.
+def _visible_interrupts(thread: Thread) -> tuple[Interrupt, ...]:
+    """Return the thread's questions; while a run is active, a placeholder whose id no question has.
 
-    LangGraph's ids are those of steps: the second question of a step has the id of the first, which was answered.
+    The placeholder distinguishes two questions of one step: LangGraph gives both the id of the step.
     """
     if thread.running:
         return (Interrupt(f"of run {thread.run_id}"),)
@@ -248,6 +251,6 @@ def _shown(thread: Thread) -> tuple[Interrupt, ...]:
 
 
 def _second(head: bytes) -> dict[str, Any] | None:
-    """The first event but RUN_STARTED."""
-    told = (event.json for event in sse.Decoder().feed(head) if event.data is not None)
-    return next((one for one in told if isinstance(one, dict) and one.get("type") != "RUN_STARTED"), None)
+    """Return the first event other than RUN_STARTED."""
+    payloads = (event.json for event in sse.Decoder().feed(head) if event.data is not None)
+    return next((item for item in payloads if isinstance(item, dict) and item.get("type") != "RUN_STARTED"), None)

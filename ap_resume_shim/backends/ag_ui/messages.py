@@ -1,6 +1,6 @@
-"""AG-UI on the wire: what a run is sent, what its questions carry, and in which of three ways each is answered.
+"""AG-UI on the wire: requests that start runs, questions, and the three formats of an answer.
 
-Facts are from the adapters as they ran; `docs/backends/ag-ui.md` has the table.
+The facts come from recordings of the adapters; `docs/backends/ag-ui.md` has the table.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from ap_resume_shim.core.json_values import is_hex32
 from ap_resume_shim.core.typed_answers import check_answer
 
 Way = Literal["entries", "map", "command"]
-"""How a question is answered: `resume` with an entry for each; `command.resume` by LangGraph's ids; or with the bare
-answer, where the question came without an id."""
+"""The format of an answer: an entry in `resume`; a value in `command.resume`, by LangGraph's ids; or the bare answer as
+`command.resume`, for a question without an id."""
 
 ENFORCED = Strictness(scalar_types=True)
-"""What the adapters of Strands and Agent Framework refuse or convert; LangGraph's looks at no schema."""
+"""The parts of a schema that the adapters of Strands and Agent Framework enforce; LangGraph's ignores schemas."""
 QUESTION_BYTES = 16 * 1024
-"""Of all questions of a thread together, as JSON: what they say beyond that is not remembered."""
+"""Maximum size of all questions of a thread as JSON, in bytes. The ledger stores no contents of larger ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgUiQuestion:
-    """A question, as the ledger remembers it."""
+    """A question, as the ledger stores it."""
 
     id: str | None
     value: Any
     way: Way
     texts: int = 0
-    """How many times the adapter reads an answer that is text as JSON, on its way to the agent."""
+    """How many times the adapter parses a text answer as JSON before the agent receives it."""
     keeps_history: bool = True
-    """Whether the server keeps the conversation, so that a resume need not bring it along."""
+    """True if the server stores the conversation; otherwise a resume has to send it."""
     schema: Any = None
-    """Of the answer."""
+    """JSON schema of the answer."""
     expires_at: str | None = None
 
     @classmethod
     def read(cls, facts: Any, value: Any, schema: Any) -> Self | None:
-        """From the ledger; None where it cannot be read."""
+        """Read a question from the ledger; None if the entry is unreadable."""
         match facts:
             case {
                 "id": str() | None as id_,
@@ -59,53 +59,56 @@ class AgUiQuestion:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the ledger keeps of it beside what it says."""
+        """The question's facts for the ledger, without its contents."""
         facts = {"id": self.id, "way": self.way, "texts": self.texts, "keeps_history": self.keeps_history}
         return facts if self.expires_at is None else {**facts, "expires_at": self.expires_at}
 
     @property
     def is_approval(self) -> bool:
-        """Whether it asks for the approval of a tool call, in Agent Framework."""
+        """True if the question is Agent Framework's request to approve a tool call."""
         return not self.keeps_history
 
     @property
     def interrupt(self) -> Interrupt:
-        """As the flow knows it."""
+        """The question as an `Interrupt`."""
         return Interrupt(self.id, self.value, self.schema, self.expires_at)
 
 
-def asked(customs: Iterable[Mapping[str, Any]], finished: Mapping[str, Any]) -> tuple[AgUiQuestion, ...]:
-    """The questions at which a run stopped: those of its outcome, else those of its `on_interrupt` events."""
+def pending_questions(customs: Iterable[Mapping[str, Any]], finished: Mapping[str, Any]) -> tuple[AgUiQuestion, ...]:
+    """Return the questions at which a run stopped: from its outcome, or else from its `on_interrupt` events."""
     outcome = finished.get("outcome")
     entries = outcome.get("interrupts") if isinstance(outcome, dict) else None
-    of_events = [_of_custom(event) for event in customs]
+    from_events = [_from_event(event) for event in customs]
     if not isinstance(entries, list) or not entries:
-        return _fitting(tuple(of_events))
-    schemas = {question.id: question.schema for question in of_events}  # LangGraph's own stand in the events alone
-    return _fitting(tuple(_of_entry(entry, schemas) for entry in entries if isinstance(entry, dict)))
+        return _bounded(tuple(from_events))
+    schemas = {question.id: question.schema for question in from_events}  # only LangGraph's events have its schemas
+    return _bounded(tuple(_from_entry(entry, schemas) for entry in entries if isinstance(entry, dict)))
 
 
-def _of_entry(entry: dict[str, Any], schemas: Mapping[str | None, Any]) -> AgUiQuestion:
-    """LangGraph's adapter takes no entry of `resume` for several questions, nor null: its own ids carry both."""
+def _from_entry(entry: dict[str, Any], schemas: Mapping[str | None, Any]) -> AgUiQuestion:
+    """Read an entry of the outcome.
+
+    LangGraph's adapter accepts neither several entries in `resume` nor null; `command.resume` by its ids carries both.
+    """
     typed = _typed(entry)
     metadata = entry.get("metadata")
     about: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
-    own, framework = about.get("langgraph"), about.get("agent_framework")
-    if isinstance(own, dict) and is_hex32(entry.get("id")):
+    langgraph, framework = about.get("langgraph"), about.get("agent_framework")
+    if isinstance(langgraph, dict) and is_hex32(entry.get("id")):
         if typed["schema"] is None:
             typed["schema"] = schemas.get(entry["id"])
-        return AgUiQuestion(entry["id"], own.get("raw"), "map", **typed)
+        return AgUiQuestion(entry["id"], langgraph.get("raw"), "map", **typed)
     value = {name: item for name, item in entry.items() if name != "id"}
     if not isinstance(framework, dict):
         return AgUiQuestion(entry.get("id"), value, "entries", **typed)
-    # Read as JSON when the request comes, and once more unless the question takes text.
+    # The adapter parses a text as JSON when the request arrives, and again unless the question takes text.
     texts = 1 if framework.get("response_type") == "str" else 2
     keeps_history = framework.get("type") != "function_approval_request"
     return AgUiQuestion(entry.get("id"), value, "entries", texts, keeps_history, **typed)
 
 
 def _typed(entry: dict[str, Any]) -> dict[str, Any]:
-    """The schema of the answer, and the end of the question's time."""
+    """Return the schema of the answer, and the time at which the question expires."""
     schema, expires_at = entry.get("responseSchema"), entry.get("expiresAt")
     return {
         "schema": schema if isinstance(schema, dict) else None,
@@ -113,8 +116,11 @@ def _typed(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_custom(event: Mapping[str, Any]) -> AgUiQuestion:
-    """The event has no id of its own; the Python and the JavaScript adapter add LangGraph's interrupt as it was."""
+def _from_event(event: Mapping[str, Any]) -> AgUiQuestion:
+    """Read an `on_interrupt` event.
+
+    The event itself has no id; the Python and the JavaScript adapter add LangGraph's interrupt as `rawEvent`.
+    """
     raw = event.get("rawEvent")
     if not isinstance(raw, dict):
         raw = {}
@@ -127,7 +133,7 @@ def _of_custom(event: Mapping[str, Any]) -> AgUiQuestion:
 
 
 def _parsed(value: Any) -> Any:
-    """What is not text is sent as JSON text."""
+    """Parse a text as JSON, since the adapter sends other values as JSON text; return it unchanged if that fails."""
     if not isinstance(value, str):
         return value
     try:
@@ -136,26 +142,28 @@ def _parsed(value: Any) -> Any:
         return value
 
 
-def _fitting(questions: tuple[AgUiQuestion, ...]) -> tuple[AgUiQuestion, ...]:
-    """What questions say, as long as all of it has a place in the ledger."""
+def _bounded(questions: tuple[AgUiQuestion, ...]) -> tuple[AgUiQuestion, ...]:
+    """Return the questions, without their contents if these are larger than `QUESTION_BYTES`."""
     if len(strictjson.dumps([(question.value, question.schema) for question in questions])) <= QUESTION_BYTES:
         return questions
     return tuple(replace(question, value=None, schema=None) for question in questions)
 
 
-def error_of(told: dict[str, Any]) -> dict[str, Any]:
-    """What RUN_ERROR says."""
-    return {name: told[name] for name in ("code", "message") if told.get(name) is not None}
+def error_of(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the code and the message of a RUN_ERROR event."""
+    return {name: event[name] for name in ("code", "message") if event.get(name) is not None}
 
 
-def refuses(told: Mapping[str, Any]) -> bool:
-    """Whether RUN_ERROR, where nothing came of the run before, refuses it. An agent of Agent Framework whose model
-    fails at once says nothing before either."""
-    return told.get("message") != "An internal error has occurred while streaming events."
+def refuses(event: Mapping[str, Any]) -> bool:
+    """True if a RUN_ERROR without earlier events means that the server refused the run.
+
+    Agent Framework sends such an event for a model that fails at once, too; it has a fixed message.
+    """
+    return event.get("message") != "An internal error has occurred while streaming events."
 
 
 def answers_of(body: Mapping[str, Any]) -> tuple[bool, list[str] | None]:
-    """Whether a run's request resumes, and which questions it answers; None for the one there is."""
+    """Return whether a run's request resumes, and the ids of the questions that it answers; None for the only one."""
     entries = body.get("resume")
     if isinstance(entries, list) and entries:
         return True, [str(entry.get("interruptId", "")) for entry in entries if isinstance(entry, dict)]
@@ -168,7 +176,10 @@ def answers_of(body: Mapping[str, Any]) -> tuple[bool, list[str] | None]:
 
 
 def check_answers(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, Any]) -> None:
-    """Refuse what the adapter would not take, or not deliver unchanged."""
+    """Refuse answers that the adapter would reject, lose or change.
+
+    Raises `MultipleInterrupts`, `UnsupportedInput` or `InvalidAnswer`.
+    """
     if len(by_id) < len(pending) and any(question.way == "entries" for question in pending):
         raise MultipleInterrupts(
             f"{len(pending)} interrupts are pending, and this server takes the answers to all of them at once: send "
@@ -188,7 +199,7 @@ def check_answers(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, 
 
 
 def _approves(answer: Any) -> bool:
-    """The decision on a tool call; `accepted` is its older name."""
+    """Return the decision on a tool call; `accepted` is the older name of `approved`."""
     return isinstance(answer, dict) and answer.get("approved", answer.get("accepted")) is True
 
 
@@ -212,7 +223,7 @@ def _is_no_bare_answer(answer: Any) -> bool:
 
 
 def answer_fields(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, Any]) -> dict[str, Any]:
-    """The fields of a run's request that carry the answers, beside others in `forwardedProps`."""
+    """Return the fields of a run's request that carry the answers. The caller merges `forwardedProps`."""
     answered = [question for question in pending if question.id in by_id]
     if answered[0].way == "entries":
         return {"resume": [_entry(question, by_id[question.id]) for question in answered]}
@@ -222,7 +233,7 @@ def answer_fields(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, 
 
 
 NO_ANSWER: dict[str, Any] = {"forwardedProps": {"command": {"resume": {}}}}
-"""Lets LangGraph go on with the answers that it has: the map of ids is empty."""
+"""Makes LangGraph continue with the answers that it has: the map of ids is empty."""
 
 
 def _entry(question: AgUiQuestion, answer: Any) -> dict[str, Any]:
@@ -230,7 +241,7 @@ def _entry(question: AgUiQuestion, answer: Any) -> dict[str, Any]:
 
 
 def _text(answer: Any, times: int) -> Any:
-    """A text for an adapter that reads texts as JSON that many times; any other value needs nothing."""
+    """Encode a text as JSON `times` times, for an adapter that parses it as often; return other values unchanged."""
     if isinstance(answer, str):
         for _ in range(times):
             answer = json.dumps(answer, ensure_ascii=False)

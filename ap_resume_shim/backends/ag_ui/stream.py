@@ -1,8 +1,9 @@
-"""AG-UI's events as the draft's, and what a run has said by its end.
+"""Converts AG-UI's events to the draft's events, and collects the values of a run.
 
-`values` is the shared state with the messages beside it; a snapshot of LangGraph's adapter that was taken in the
-middle of a run holds what one step gave, and becomes that step's update. `messages` is what the agent says and what
-its tools give; `custom` is every other event as it came, but for RAW ones, in which a server repeats itself.
+- `values`: the shared state, with the messages added to it. A snapshot that LangGraph's adapter takes in the middle of
+  a run holds the output of one step, and becomes that step's update.
+- `messages`: the agent's messages and the results of its tools.
+- `custom`: every other event, unchanged, except for RAW events, which repeat the others.
 """
 
 from __future__ import annotations
@@ -19,110 +20,110 @@ from ap_resume_shim.core.reframer import Ended, EventReframer
 
 BROKE_OFF = {"code": "incomplete", "message": "The stream ended without telling how the run ended."}
 _RAW = '{"type":"RAW"'
-"""How most events of LangGraph's adapter begin: they need not be decoded to be left out."""
+"""Prefix of most events of LangGraph's adapter: they are dropped without decoding."""
 _SILENT = ("RAW", "RUN_STARTED", "STEP_STARTED", "TEXT_MESSAGE_END", "TOOL_CALL_END")
 
 
 class AgUiStream(EventReframer):
-    """Turns the stream of a run into the client's events."""
+    """Converts the stream of one run to the client's events."""
 
     def __init__(self, modes: Iterable[StreamMode]) -> None:
         super().__init__(Emitter(modes))
-        self._said = Transcript()
+        self._transcript = Transcript()
         self._state: dict[str, Any] = {}
         self._result: Any = None
-        self._gave: dict[str, Any] = {}
+        self._step_outputs: dict[str, Any] = {}
         self._customs: list[dict[str, Any]] = []
         self._error: Any = None
         self._run_over = False
 
     def finish(self) -> bytes:
-        """The stream is over; if its run had not ended, nobody knows how it did."""
+        """Send an error if the stream ended before its run did."""
         if self._run_over:
             return b""
         self._error, self._run_over = BROKE_OFF, True
         return self._emit.error(BROKE_OFF)
 
     def ended(self) -> Ended:
-        """What the run has left, and its error."""
+        """Return the run's values and its error."""
         return Ended(self._values(), self._error)
 
     def _values(self) -> Any:
-        if not self._state and not self._said.messages:
+        if not self._state and not self._transcript.messages:
             return {} if self._result is None else self._result
-        return {**self._state, **({"messages": self._said.messages} if self._said.messages else {})}
+        return {**self._state, **({"messages": self._transcript.messages} if self._transcript.messages else {})}
 
-    def _become(self, state: Any) -> bytes:
-        """Take a state, and tell it if it is another; the messages in LangGraph's have events of their own."""
-        before, told = self._state, state if isinstance(state, dict) else {"state": state}
-        self._state = {name: item for name, item in told.items() if name != "messages"}
+    def _set_state(self, state: Any) -> bytes:
+        """Replace the state, and send the values if it changed. Messages in LangGraph's state have separate events."""
+        before, fields = self._state, state if isinstance(state, dict) else {"state": state}
+        self._state = {name: item for name, item in fields.items() if name != "messages"}
         return b"" if self._state == before else self._emit.values(self._values())
 
     def _reframe(self, event: sse.Event) -> bytes:
         return b"" if str(event.data).startswith(_RAW) else super()._reframe(event)
 
-    def _reframe_object(self, told: dict[str, Any]) -> bytes:
-        if told.get("type") in _SILENT:
+    def _reframe_object(self, event: dict[str, Any]) -> bytes:
+        if event.get("type") in _SILENT:
             return b""
-        match told.get("type"):
+        match event.get("type"):
             case "STATE_SNAPSHOT":
-                return self._snapshot(told)
+                return self._snapshot(event)
             case "STATE_DELTA":
-                return self._become(patched(self._state, told.get("delta")))
+                return self._set_state(patched(self._state, event.get("delta")))
             case "MESSAGES_SNAPSHOT":
-                self._said.replace(told.get("messages"))
+                self._transcript.replace(event.get("messages"))
                 return b""
             case "STEP_FINISHED":
-                step = str(told.get("stepName"))
-                return self._emit.update(step, self._gave.pop(step, None))
-            case "CUSTOM" if told.get("name") == "on_interrupt":
-                self._customs.append(told)
+                step = str(event.get("stepName"))
+                return self._emit.update(step, self._step_outputs.pop(step, None))
+            case "CUSTOM" if event.get("name") == "on_interrupt":
+                self._customs.append(event)
                 return b""
             case "RUN_FINISHED":
-                return self._finish(told)
+                return self._finish(event)
             case "RUN_ERROR":
                 self._run_over = True
-                self._error = wire.error_of(told)
+                self._error = wire.error_of(event)
                 return self._emit.error(self._error)
-        part = self._said.hear(told)
+        part = self._transcript.add(event)
         if part is not None:
             return self._emit.message(part["role"], part["content"], id=part["id"])
-        return b"" if self._said.knows(told) else self._emit.custom(_as_it_came(told))
+        return b"" if self._transcript.describes_message(event) else self._emit.custom(_without_raw(event))
 
-    def _snapshot(self, told: dict[str, Any]) -> bytes:
-        raw = told.get("rawEvent")
+    def _snapshot(self, event: dict[str, Any]) -> bytes:
+        raw = event.get("rawEvent")
         if isinstance(raw, dict) and isinstance(raw.get("data"), dict):
-            self._gave[str(raw.get("name"))] = raw["data"].get("output")
+            self._step_outputs[str(raw.get("name"))] = raw["data"].get("output")
             return b""
-        return self._become(told.get("snapshot"))
+        return self._set_state(event.get("snapshot"))
 
-    def _finish(self, told: dict[str, Any]) -> bytes:
+    def _finish(self, event: dict[str, Any]) -> bytes:
         self._run_over = True
-        self._result = told.get("result")
-        questions = wire.asked(self._customs, told)
+        self._result = event.get("result")
+        questions = wire.pending_questions(self._customs, event)
         end = self._emit.values(self._values())
         return end + (self._emit.interrupted(question.interrupt for question in questions) if questions else b"")
 
 
 class Transcript:
-    """The messages of a run: a snapshot, and what was said since."""
+    """The messages of a run: the last snapshot, and the messages since."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
 
     def replace(self, messages: Any) -> None:
-        """A snapshot holds all of them."""
-        told = messages if isinstance(messages, list) else []
-        # An assistant's message that only calls tools may lack its content, which the draft requires.
-        self.messages = [{**one, "content": one.get("content") or ""} for one in told if isinstance(one, dict)]
+        """Replace all messages with those of a snapshot; anything but a list leaves none."""
+        items = messages if isinstance(messages, list) else []
+        # An assistant message that only calls tools may lack its content, which the draft requires.
+        self.messages = [{**one, "content": one.get("content") or ""} for one in items if isinstance(one, dict)]
 
-    def hear(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        """Take an event; the part of a message that it adds, with role, content and id, if it adds any."""
+    def add(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """Add an event. Return the part of a message that it adds, with role, content and id, or None."""
         match event.get("type"):
             case "TEXT_MESSAGE_START":
                 self._message(event)
             case "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_CHUNK":
-                return self._more(self._message(event), event.get("delta"))
+                return self._append(self._message(event), event.get("delta"))
             case "TOOL_CALL_START" | "TOOL_CALL_ARGS" | "TOOL_CALL_CHUNK":
                 self._call(event)
             case "TOOL_CALL_RESULT":
@@ -132,35 +133,35 @@ class Transcript:
         return None
 
     @staticmethod
-    def _more(message: dict[str, Any], delta: Any) -> dict[str, Any] | None:
+    def _append(message: dict[str, Any], delta: Any) -> dict[str, Any] | None:
         if not isinstance(delta, str):
             return None
         message["content"] = (message.get("content") or "") + delta
         return {"role": message.get("role"), "content": delta, "id": message.get("id")}
 
-    def knows(self, event: dict[str, Any]) -> bool:
-        """Whether an event tells of messages alone."""
+    def describes_message(self, event: dict[str, Any]) -> bool:
+        """True if the event only describes a message."""
         return str(event.get("type")).startswith("TEXT_MESSAGE_")
 
     def _message(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The message that is spoken of, made if need be; a chunk without an id goes on with the last one."""
-        named = event.get("messageId")
-        spoken_of = self.messages[-1:] if named is None else [one for one in self.messages if one.get("id") == named]
-        if not spoken_of:
-            spoken_of = [{"id": named, "role": event.get("role") or "assistant", "content": ""}]
-            self.messages += spoken_of
-        return spoken_of[-1]
+        """Return the event's message; create it if necessary. A chunk without an id continues the last message."""
+        message_id = event.get("messageId")
+        found = self.messages[-1:] if message_id is None else [m for m in self.messages if m.get("id") == message_id]
+        if not found:
+            found = [{"id": message_id, "role": event.get("role") or "assistant", "content": ""}]
+            self.messages += found
+        return found[-1]
 
     def _call(self, event: dict[str, Any]) -> None:
         calls = [call for message in self.messages for call in message.get("toolCalls") or ()]
-        named = event.get("toolCallId") or (calls[-1]["id"] if calls else None)
-        call = next((call for call in calls if call.get("id") == named), None)
+        call_id = event.get("toolCallId") or (calls[-1]["id"] if calls else None)
+        call = next((call for call in calls if call.get("id") == call_id), None)
         if call is None:
-            call = {"id": named, "type": "function", "function": {"name": event.get("toolCallName"), "arguments": ""}}
-            parent = self._message({"messageId": event.get("parentMessageId") or named})
+            call = {"id": call_id, "type": "function", "function": {"name": event.get("toolCallName"), "arguments": ""}}
+            parent = self._message({"messageId": event.get("parentMessageId") or call_id})
             parent.setdefault("toolCalls", []).append(call)
         call["function"]["arguments"] += event.get("delta") or ""
 
 
-def _as_it_came(event: dict[str, Any]) -> dict[str, Any]:
+def _without_raw(event: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in event.items() if name != "rawEvent"}

@@ -1,4 +1,4 @@
-"""Agno's AgentOS."""
+"""AgentOS, Agno's server."""
 
 from ap_resume_shim.backends.agno.dialect import Agno
 

@@ -1,7 +1,7 @@
-"""How an answer is written into a question of AgentOS.
+"""Writes an answer into a question of AgentOS, and checks it first, because the server checks little.
 
-The server checks little. To a tool's confirmation everything but true is a rejection, to a step's everything but false
-a confirmation; what does not fit a form is converted, or makes the tool fail, or the run. So it is checked here.
+In the confirmation of a tool, every value but true is a rejection; in that of a step, every value but false is a
+confirmation. The server converts a value that does not fit a form, or the tool or the run fails.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from ap_resume_shim.core.errors import UnsupportedInput
 
 Part = dict[str, Any]
-"""A part of a run as the server tells it: the execution of a tool, or what a step requires."""
+"""A part of the server's run: the execution of a tool, a requirement, or a step requirement."""
 
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
-"""Of the fields of a form. Others, such as `str | None`, tell too little to check."""
+"""Types of a form's fields. The shim does not check other types, such as `str | None`."""
 _WORDS = ("none", "null", "true", "false")
 
 
@@ -34,7 +34,7 @@ def _confirm(tool: Part, value: Any) -> Part:
 
 
 def _return(tool: Part, value: Any) -> Part:
-    """With any other value the run fails, and says nothing."""
+    """Return the change for a tool that is executed elsewhere; with any other value the run fails without a message."""
     if isinstance(value, str | list):
         return {"result": value}
     raise UnsupportedInput(
@@ -44,29 +44,29 @@ def _return(tool: Part, value: Any) -> Part:
 
 
 def _fill_in(tool: Part, value: Any) -> Part:
-    """`get_user_input` is not executed: its form is told to the model as it is."""
+    """Return the change for a form. AgentOS passes the form of `get_user_input` to the model, so it is not checked."""
     fields: list[Part] = tool.get("user_input_schema") or []
-    given = _form(value, [field["name"] for field in fields])
+    answers = _form(value, [field["name"] for field in fields])
     for field in fields:
         name = field["name"]
-        if name not in given:
+        if name not in answers:
             _require(field.get("value") is not None, f"The field {name!r} of the form is missing.")
         elif tool.get("tool_name") != "get_user_input":
-            _check_type(field, given[name])
-            _check_words(name, given[name])
-    filled = [{**field, "value": given.get(field["name"], field["value"])} for field in fields]
+            _check_type(field, answers[name])
+            _check_words(name, answers[name])
+    filled = [{**field, "value": answers.get(field["name"], field["value"])} for field in fields]
     return {"user_input_schema": filled, "answered": True}
 
 
 def _select(tool: Part, value: Any) -> Part:
     questions: list[Part] = tool["user_feedback_schema"]
-    given = _form(value, [question["question"] for question in questions])
+    answers = _form(value, [question["question"] for question in questions])
     for question in questions:
-        name, labels = question["question"], given.get(question["question"])
+        name, labels = question["question"], answers.get(question["question"])
         several = bool(question.get("multi_select"))
         fits = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
         _require(fits and (several or len(labels or []) < 2), f"The answer to {name!r} is a list of labels of options.")
-    chosen = [{**each, "selected_options": given[each["question"]]} for each in questions]
+    chosen = [{**each, "selected_options": answers[each["question"]]} for each in questions]
     return {"user_feedback_schema": chosen, "answered": True}
 
 
@@ -76,7 +76,10 @@ TOOLS: dict[str, Callable[[Part, Any], Part]] = {
     "user_input": _fill_in,
     "user_feedback": _select,
 }
-"""What an answer changes in the execution of a tool, by what the tool waits for."""
+"""Functions that return the change in a tool's execution, by the kind of question.
+
+Each raises `UnsupportedInput` for an answer that does not fit.
+"""
 
 
 # --- steps ------------------------------------------------------------------------------------------------------
@@ -87,17 +90,20 @@ _ASKS_FOR = {
     "requires_user_input": "user_input",
     "requires_route_selection": "selected_choices",
 }
-"""What a step waits for, by what it says of itself."""
+"""The field that a step waits for, by the flag that the step sets."""
 
 
 def needs_of(step: Part) -> list[str]:
-    """What a step waits for: mostly one thing, and nothing where it has been answered."""
+    """Return the fields that a step waits for: mostly one, and none after it was answered."""
     asks = dict.fromkeys(name for flag, name in _ASKS_FOR.items() if step.get(flag))
     return [name for name in asks if step.get(name) in (None, {}, [])]
 
 
 def write_step(step: Part, value: Any) -> Part:
-    """What an answer changes in a step: bare where it waits for one thing, else by AgentOS's own names."""
+    """Return the change in a step. Raises `UnsupportedInput` for an answer that does not fit.
+
+    The answer is the bare value if the step waits for one field, or else an object with AgentOS's names.
+    """
     needs = needs_of(step)
     named = len(needs) > 1 or (needs == ["confirmed"] and isinstance(value, dict))
     change: Any = value if named else {needs[0]: value}
@@ -106,8 +112,8 @@ def write_step(step: Part, value: Any) -> Part:
         isinstance(change, dict) and set(needs) <= set(change) <= may,
         f"The step {step.get('step_name')!r} asks for {' and '.join(needs)}.",
     )
-    for name, given in change.items():
-        _STEPS[name](step, given)
+    for name, item in change.items():
+        _STEPS[name](step, item)
     _require(
         change.get("confirmed") is not True or "rejection_feedback" not in change,
         "A `rejection_feedback` goes with `confirmed: false`.",
@@ -120,7 +126,7 @@ def write_step(step: Part, value: Any) -> Part:
 
 
 def _beside(step: Part, needs: list[str]) -> list[str]:
-    """What may go with a confirmation, where somebody hears it."""
+    """Return the optional fields of a confirmation that AgentOS uses."""
     if "confirmed" not in needs:
         return []
     feedback = ["rejection_feedback"] if step.get("on_reject") == "retry" else []
@@ -139,17 +145,17 @@ def _filled_in(step: Part, value: Any) -> None:
         f"The step {step.get('step_name')!r} asks for a form: answer an object that is not empty.",
     )
     for field in step.get("user_input_schema") or []:
-        given = value.get(field["name"])
-        missing = field.get("required", True) and given in (None, "")
+        answer = value.get(field["name"])
+        missing = field.get("required", True) and answer in (None, "")
         _require(not missing, f"The field {field['name']!r} of the form is missing.")
-        if given is not None:
-            _check_type(field, given, lax=True)
+        if answer is not None:
+            _check_type(field, answer, lax=True)
             allowed = field.get("allowed_values")
-            _require(not allowed or given in allowed, f"The field {field['name']!r} takes one of {allowed}.")
+            _require(not allowed or answer in allowed, f"The field {field['name']!r} takes one of {allowed}.")
 
 
 def _chosen(step: Part, value: Any) -> None:
-    """Of a name that it does not know, a router says nothing, and goes no way."""
+    """Check the choices of a router, which silently ignores an unknown name and takes no route."""
     choices: list[Any] = step.get("available_choices") or []
     _require(
         isinstance(value, list) and bool(value) and all(choice in choices for choice in value),
@@ -178,7 +184,11 @@ def _form(value: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _check_type(field: Part, value: Any, *, lax: bool = False) -> None:
-    """A tool's arguments are converted where that can be done: true becomes 1, and 1 becomes 1.0. A step's are not."""
+    """Check the type of a field's value.
+
+    AgentOS converts the arguments of a tool if it can: true becomes 1, and 1 becomes 1.0. It does not convert the
+    values of a step, for which `lax` is set.
+    """
     wanted = _TYPES.get(field["field_type"])
     if wanted is None or (lax and wanted in (list, dict)):
         return
@@ -188,7 +198,7 @@ def _check_type(field: Part, value: Any, *, lax: bool = False) -> None:
 
 
 def _check_words(name: str, value: Any) -> None:
-    """A text that is one of these words, in whatever case, comes to the tool as what it says."""
+    """Refuse the texts in `_WORDS`, in any case: AgentOS converts them to the values null, true and false."""
     _require(
         not isinstance(value, str) or value.strip().lower() not in _WORDS,
         f"AgentOS turns the text {value!r} in the field {name!r} into what it says: send other words.",

@@ -1,8 +1,8 @@
-"""AgentOS, Agno's server: agents, teams and workflows, told apart by the runs of the session.
+"""AgentOS, Agno's server: agents, teams and workflows, which the runs of the session identify.
 
-An agent or a team takes a resume at any time: it runs an approved tool again, in a copy of the run if that has ended
-(agno 3.1.10), and for as long as it does so the run looks paused. With `background` it says first that it is
-running; so that is how every resume is sent. Workflows say so in any case, and know no other way.
+An agent or a team accepts a resume at any time: it runs an approved tool again, in a copy of the run if that has ended
+(agno 3.1.10). Meanwhile the run looks paused. With `background` the server first stores that the run is running, so
+the shim always sets it. Workflows store this in any case, and have no `background`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NOT_PAUSED = ("no runs found", "could not find run", "run is cancelled", "not p
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run is."""
+    """The location of a run: its component and its id."""
 
     kind: str
     component: str
@@ -61,22 +61,25 @@ class Place:
 
     @property
     def path(self) -> str:
-        """Of the run."""
+        """The path of the run."""
         return f"/{self.kind}/{segment(self.component)}/runs/{segment(self.run_id)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """A run that is paused, and what it asks."""
+    """A paused run, and its questions."""
 
     place: Place
     run: dict[str, Any]
     questions: tuple[AgnoQuestion, ...]
     expired: bool
-    """Whether its question has come to its time: the server goes on as the step says, whatever the answer is."""
+    """True if its question has expired: the server continues with the step's `on_timeout`, whatever the answer is."""
 
     def fields(self, answers: Mapping[str | None, Any]) -> dict[str, str]:
-        """The questions as the server told them, with the answers in them; all of them, for what lacks is rejected."""
+        """Return the form fields: the server's questions with the answers in them.
+
+        All questions need an answer, because the server rejects the others.
+        """
         answered = {each.id: each.answered(answers[each.id]) for each in self.questions if each.id in answers}
         if not answered:
             return {}
@@ -86,8 +89,8 @@ class Paused:
             return {"requirements": _text(list(answered.values()))}
         step = current_step(self.run)
         if step.get("requires_executor_input"):
-            asked = [answered.get(each["id"], each) for each in step["executor_requirements"]]
-            step = {**step, "executor_requirements": asked}
+            requirements = [answered.get(each["id"], each) for each in step["executor_requirements"]]
+            step = {**step, "executor_requirements": requirements}
         else:
             (step,) = answered.values()
         return {"step_requirements": _text([*self.run["step_requirements"][:-1], step])}
@@ -98,69 +101,69 @@ class AgnoContext:
     """The runs that a lookup found."""
 
     paused: tuple[Paused, ...] = ()
-    """Those whose questions show; of a resume that was prepared, the one that it answers."""
+    """The paused runs; after `prepare`, only the one that is resumed."""
     place: Place | None = None
-    """Where the thread's run is, once it is known which one that is."""
+    """The location of the thread's run, if it is known."""
 
 
 class Agno(Dialect[AgnoContext]):
     """`POST /{agents|teams|workflows}/{id}/runs/{run_id}/continue`, a form: the questions, with the answers in them."""
 
     name = "agno"
-    family = "a form to the run that is paused"
+    family = "a form to the paused run"
     thread_is = "The session's id, any string."
     response_kinds = {Mode.BACKGROUND: "events", Mode.WAIT: "events", Mode.STREAM: "events"}
     fingerprints = (
         Fingerprint(info={"/agno_version": None}),
         Fingerprint(openapi=frozenset({f"POST /{kind}/{{}}/runs/{{}}/continue" for kind in ("agents", "teams")})),
     )
-    options = {"db_id": "the database of the sessions, where AgentOS has several of them"}
+    options = {"db_id": "database of the sessions, if AgentOS has several databases"}
     limits = (
-        "A run of an agent or a team that another client continues without `background=true` looks paused while it "
-        "runs: a resume in that moment would run its tools a second time.",
-        "A workflow lives no longer than the request that resumes it: it is cancelled when the shim is stopped.",
-        "What waits for an administrator's approval, or for what to do about a step that failed, is 409: AgentOS takes "
-        "such a decision at a place of its own.",
-        "Of the runs in its durable queue, AgentOS lets only those of agents and teams be resumed, and only those that "
-        "were started as a stream; the others are 422.",
+        "If another client continues a run of an agent or a team without `background=true`, the run looks paused while "
+        "it runs: a resume at that time would run its tools a second time.",
+        "A workflow ends with the request that resumes it: it is cancelled when the shim is stopped.",
+        "A run that waits for an administrator's approval, or for a decision about a failed step, is 409: AgentOS has "
+        "separate routes for such decisions.",
+        "AgentOS resumes a run in its durable queue only if it is a run of an agent or a team that was started as a "
+        "stream; others are 422.",
     )
     unsupported = frozenset({"webhook", "config"})
     interrupt_id_form = QUESTION_ID
     partial = False
-    """What is not answered is rejected."""
+    """The server rejects each question that has no answer."""
 
     def __init__(self, *, db_id: str = "") -> None:
-        """`db_id`: which of several databases has the sessions."""
+        """`db_id` is the database of the sessions, if AgentOS has several."""
         self._db = f"db_id={segment(db_id)}" if db_id else ""
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AgnoContext]:
-        """The session's runs that are not over; then those that are paused, each with what it asks."""
-        (listed,) = yield from Ask((Request.get(self._session(resume, "/runs", _OPEN)),))
-        if listed.status == 400 and "db_id" in listed.text:
+        """Read the list of the session's active and paused runs; then each paused run, with its questions."""
+        (response,) = yield from Ask((Request.get(self._session(resume, "/runs", _OPEN)),))
+        if response.status == 400 and "db_id" in response.text:
             raise UpstreamUnrecognised(
                 "AgentOS has several databases: tell the shim with the option `db_id` which one has the sessions."
             )
-        running, paused = _places(read_lookup(listed))
+        running, paused = _places(read_lookup(response))
         if running:
             return _busy(running[-1])
-        wanted = resume.body.agent_id if agent else None
-        places = [place for place in paused if wanted in (None, place.component)]
+        requested = resume.body.agent_id if agent else None
+        places = [place for place in paused if requested in (None, place.component)]
         if paused and not places:
-            yield from _refuse_agent(str(wanted), paused)
+            yield from _refuse_agent(str(requested), paused)
         if not places:
             return Found("idle", context=AgnoContext())
         answers = yield from Ask(tuple(Request.get(_run(resume, place)) for place in places))
         runs = []
         for place, answer in zip(places, answers, strict=True):
             run = read_lookup(answer)
-            if run.get("status") in _RUNNING:  # it was paused when the runs were listed
+            if run.get("status") in _RUNNING:  # it was paused in the list
                 return _busy(place)
             expired = has_expired(current_step(run), resume.now)
             runs.append(Paused(place, run, questions_of(run, resume.now), expired))
-        return _found(_named(resume, runs) if agent else runs, agent=agent)
+        return _found(_runs_named_by(resume, runs) if agent else runs, agent=agent)
 
     def check(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> None:
-        """Answers of one run, each as its question takes it."""
+        """Refuse answers to several runs, and answers that do not fit their questions."""
         runs = _answered(found, verdict)
         if len(runs) > 1:
             raise MultipleInterrupts(
@@ -171,20 +174,24 @@ class Agno(Dialect[AgnoContext]):
     def prepare(
         self, resume: Resume, found: Found[AgnoContext], verdict: Decision
     ) -> Steps[tuple[Found[AgnoContext], Decision]]:
-        """From here on it is about one run."""
+        """Select the run that is resumed."""
         yield from ()
         (run,) = _answered(found, verdict)
-        asked = tuple(question.interrupt for question in run.questions)
+        interrupts = tuple(question.interrupt for question in run.questions)
         return replace(
             found,
-            interrupts=asked,
+            interrupts=interrupts,
             agent_id=run.place.component,
             run_id=run.place.run_id,
             context=AgnoContext((run,), run.place),
         ), verdict
 
     def resume(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> Request:
-        """Agents and teams in the background: the run is recorded as running before its first event, and goes on."""
+        """Build the form.
+
+        With `background`, agents and teams store the run as running before its first event, and continue it when the
+        client disconnects.
+        """
         (run,) = found.context.paused
         fields = {"session_id": resume.thread_id, "stream": "true"}
         if run.place.kind != "workflows":
@@ -193,16 +200,16 @@ class Agno(Dialect[AgnoContext]):
         return Request.form(f"{run.place.path}/continue", fields, "text/event-stream")
 
     def refusal(self, response: Response) -> ResumeError:
-        """Workflows say 409 for a run that is not paused; agents and teams nothing at all."""
+        """Read an error status. Only workflows respond 409 for a run that is not paused."""
         return read_refusal(response, _RULES)
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """A failure before any other event."""
+        """Return the error if the first event is a failure."""
         first = sse.first_event(response.body)
-        told = first.json if first is not None else None
-        if not isinstance(told, dict) or plain_name(told) not in ("RunError", "WorkflowError"):
+        event = first.json if first is not None else None
+        if not isinstance(event, dict) or plain_name(event) not in ("RunError", "WorkflowError"):
             return None
-        text = text_of(told)
+        text = text_of(event)
         if any(phrase in text.lower() for phrase in _NOT_PAUSED):
             return quoting(ThreadNotInterrupted, "The backend says that the run is not paused", text)
         if "unresolved" in text.lower():
@@ -212,17 +219,17 @@ class Agno(Dialect[AgnoContext]):
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[AgnoContext]
     ) -> Started[AgnoContext] | None:
-        """The run that was paused goes on."""
+        """Return the run that was paused; its id does not change."""
         (run,) = found.context.paused
         return Started(run.place.run_id, run.place.component, run.place.created_at, context=found.context)
 
     def cancel(self, resume: Resume, started: Started[AgnoContext]) -> Request | None:
-        """Leaving its stream stops a workflow alone."""
+        """Cancel the run: when the client disconnects, only a workflow stops."""
         place = started.context.place
         return None if place is None else Request("POST", f"{place.path}/cancel")
 
     def join(self, resume: Resume, started: Started[AgnoContext]) -> Request | None:
-        """What AgentOS calls to resume: all the run's events again, then those to come."""
+        """Join the stream (AgentOS calls this `resume`): all events of the run again, then the new ones."""
         place = _place(started)
         fields = {"session_id": resume.thread_id}
         return None if place is None else Request.form(f"{place.path}/resume", fields, "text/event-stream")
@@ -233,21 +240,21 @@ class Agno(Dialect[AgnoContext]):
         return None if place is None else _run(resume, place)
 
     def run(self, resume: Resume, started: Started[AgnoContext]) -> Request | None:
-        """The run itself."""
+        """Read the run."""
         place = _place(started)
         return None if place is None else Request.get(_run(resume, place))
 
     def has_ended(self, response: Response) -> bool:
-        """Neither running nor waiting for its turn."""
+        """True if the run is neither running nor pending."""
         run = response.json
         return not isinstance(run, dict) or run.get("status") not in _RUNNING
 
     def delete(self, resume: Resume) -> Request | None:
-        """The session, with all its runs."""
+        """Delete the session, with all its runs."""
         return Request("DELETE", self._session(resume))
 
     def reframer(self, resume: Resume, started: Started[AgnoContext]) -> Reframer:
-        """Its events are of its own kind."""
+        """Convert AgentOS's events to the draft's events."""
         return AgnoStream(Emitter(resume.body.stream_modes), started.run_id, resume.now)
 
     def _session(self, resume: Resume, below: str = "", query: str = "") -> str:
@@ -261,20 +268,23 @@ def _run(resume: Resume, place: Place) -> str:
 
 
 def _place(started: Started[AgnoContext]) -> Place | None:
-    """Where a run is; of one that is known by its id alone, it cannot be told."""
+    """Return the location of a run; None if only its id is known."""
     place = started.context.place
     return place if place is not None and place.run_id == started.run_id else None
 
 
-def _places(listed: Any) -> tuple[list[Place], list[Place]]:
-    """Runs that are running, and runs that are paused; without those that are part of another."""
+def _places(runs: Any) -> tuple[list[Place], list[Place]]:
+    """Return the running and the paused runs, oldest first, without those that are part of another run.
+
+    Raises `UpstreamUnrecognised` for a run of no agent, team or workflow.
+    """
     running: list[Place] = []
     paused: list[Place] = []
-    for run in sorted(listed, key=lambda run: str(run.get("created_at"))):
-        named = next((name for name in _COMPONENTS if run.get(name)), None)
-        if named is None:
+    for run in sorted(runs, key=lambda run: str(run.get("created_at"))):
+        key = next((name for name in _COMPONENTS if run.get(name)), None)
+        if key is None:
             raise UpstreamUnrecognised("A run of the session is one of no agent, team or workflow.")
-        place = Place(_COMPONENTS[named], str(run[named]), str(run["run_id"]), run.get("created_at"))
+        place = Place(_COMPONENTS[key], str(run[key]), str(run["run_id"]), run.get("created_at"))
         if not run.get("parent_run_id"):
             (running if run.get("status") in _RUNNING else paused).append(place)
     return running, paused
@@ -284,19 +294,19 @@ def _busy(place: Place) -> Found[AgnoContext]:
     return Found("busy", agent_id=place.component, run_id=place.run_id, context=AgnoContext(place=place))
 
 
-def _named(resume: Resume, runs: list[Paused]) -> list[Paused]:
-    """Of several runs the one whose questions the client names."""
+def _runs_named_by(resume: Resume, runs: list[Paused]) -> list[Paused]:
+    """Return the runs whose questions the client names, or else all runs."""
     body = resume.body
     pinned = body.interrupt_id
     names = {pinned} if pinned is not None else set(body.input) if isinstance(body.input, dict) else set()
-    named = [run for run in runs if names and names <= {question.id for question in run.questions}]
-    return named or runs
+    matching = [run for run in runs if names and names <= {question.id for question in run.questions}]
+    return matching or runs
 
 
 def _found(runs: list[Paused], *, agent: bool) -> Found[AgnoContext]:
-    asked = tuple(question.interrupt for run in runs for question in run.questions)
+    interrupts = tuple(question.interrupt for run in runs for question in run.questions)
     expired = any(run.expired for run in runs)
-    if agent and not asked and not expired:
+    if agent and not interrupts and not expired:
         raise ThreadNotInterrupted(
             f"Run {runs[0].place.run_id} is paused, but asks nothing that a resume could answer: it waits for an "
             "administrator's approval, or for what to do about a step that failed. AgentOS takes such a decision at a "
@@ -305,8 +315,8 @@ def _found(runs: list[Paused], *, agent: bool) -> Found[AgnoContext]:
         )
     return Found(
         "interrupted",
-        asked,
-        breakpoint=not asked,
+        interrupts,
+        breakpoint=not interrupts,
         agent_id=runs[-1].place.component,
         run_id=runs[-1].place.run_id,
         context=AgnoContext(tuple(runs)),
@@ -318,7 +328,7 @@ def _answers(verdict: Decision) -> Mapping[str | None, Any]:
 
 
 def _answered(found: Found[AgnoContext], verdict: Decision) -> list[Paused]:
-    """The runs whose questions are answered; or whose question has expired."""
+    """Return the runs that the verdict answers; without answers, those whose question has expired."""
     answers = _answers(verdict)
     return [
         run
@@ -328,7 +338,7 @@ def _answered(found: Found[AgnoContext], verdict: Decision) -> list[Paused]:
 
 
 def _refuse_agent(wanted: str, paused: list[Place]) -> Steps[None]:
-    """Another agent than the one that asks cannot go on with its run."""
+    """Raise an error for `agent_id`: `AgentNotFound`, or `InvalidRequest` for another agent than the one that asks."""
     answers = yield from Ask(tuple(Request.get(f"/{kind}/{segment(wanted)}") for kind in _COMPONENTS.values()))
     if all(answer.status == 404 for answer in answers):
         raise AgentNotFound(f"The backend has no agent, team or workflow {wanted!r}: leave `agent_id` out.")

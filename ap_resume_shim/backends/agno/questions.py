@@ -1,4 +1,4 @@
-"""What a paused run of AgentOS asks: the tools of its agents, or the step that comes next."""
+"""Reads the questions of a paused AgentOS run: those of its agents' tools, or of the next step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ap_resume_shim.core.json_values import UUID
 from ap_resume_shim.core.typed_answers import check_answer
 
 QUESTION_ID = re.compile(UUID.pattern + r"(:\d+\.\d+)?")
-"""The id of a question: that of a tool's requirement, or of a step with its number and its retries."""
-_TOLD_OF_TOOLS = ("tool_name", "tool_args", "user_input_schema", "user_feedback_schema")
-_TOLD_OF_STEPS = (
+"""The form of a question's id: the id of a tool's requirement, or of a step with its number and its retries."""
+_TOOL_FIELDS = ("tool_name", "tool_args", "user_input_schema", "user_feedback_schema")
+_STEP_FIELDS = (
     "step_name",
     "confirmation_message",
     "user_input_message",
@@ -30,27 +30,27 @@ _TOLD_OF_STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class AgnoQuestion:
-    """A question of a run that is paused."""
+    """A question of a paused run."""
 
     interrupt: Interrupt
     part: Part
-    """Where the answer goes."""
+    """The part of the run that the answer changes."""
     write: Callable[[Part, Any], Part]
-    """What an answer changes there. Raises `UnsupportedInput` where it does not fit."""
+    """Returns the change for an answer. Raises `UnsupportedInput` if the answer does not fit."""
 
     @property
     def id(self) -> str:
-        """Another for each question."""
+        """The question's id, which is unique."""
         return str(self.interrupt.id)
 
     def answered(self, value: Any) -> Part:
-        """The part, with the answer in it. Raises `InvalidAnswer` or `UnsupportedInput`."""
+        """Return the part with the answer in it. Raises `InvalidAnswer` or `UnsupportedInput`."""
         check_answer(self.interrupt, value)
         return {**self.part, **self.write(self.part, value)}
 
 
 def questions_of(run: Mapping[str, Any], now: str) -> tuple[AgnoQuestion, ...]:
-    """What a run asks, as the run itself tells it, or the event of its pause."""
+    """Return the questions in a run, or in the event of its pause."""
     if "step_requirements" not in run:
         return _of_tools(run.get("requirements"))
     step = current_step(run)
@@ -58,45 +58,51 @@ def questions_of(run: Mapping[str, Any], now: str) -> tuple[AgnoQuestion, ...]:
         return _of_tools(step.get("executor_requirements"))
     if not needs_of(step) or has_expired(step, now):
         return ()
-    about = {"kind": _kind_of_step(step), **_shown(step, _TOLD_OF_STEPS)}
-    asked = f"{step['step_id']}:{len(run['step_requirements'])}.{step.get('retry_count') or 0}"
-    return (AgnoQuestion(Interrupt(asked, about, of_step(step), step.get("timeout_at")), step, write_step),)
+    about = {"kind": _kind_of_step(step), **_visible(step, _STEP_FIELDS)}
+    question_id = f"{step['step_id']}:{len(run['step_requirements'])}.{step.get('retry_count') or 0}"
+    return (AgnoQuestion(Interrupt(question_id, about, of_step(step), step.get("timeout_at")), step, write_step),)
 
 
 def current_step(run: Mapping[str, Any]) -> Part:
-    """What a workflow requires now: those before are history, and have the same id where a step comes again."""
+    """Return the current step requirement of a workflow.
+
+    Earlier requirements are history; a repeated step has the same id.
+    """
     required: list[Part] = run.get("step_requirements") or []
     return required[-1] if required else {}
 
 
 def has_expired(step: Part, now: str) -> bool:
-    """Whether the server would do as `on_timeout` says, whatever the answer is."""
+    """True if the step has timed out: the server continues with its `on_timeout`, whatever the answer is."""
     until = step.get("timeout_at")
     return until is not None and datetime.fromisoformat(until) <= datetime.fromisoformat(now)
 
 
 def _of_tools(requirements: Iterable[Part] | None) -> tuple[AgnoQuestion, ...]:
-    """By the ids of the requirements: those of tool calls come from the model, and may repeat."""
-    asked = []
+    """Return the questions of tools. Their ids are those of the requirements, since ids of tool calls may repeat."""
+    questions = []
     for requirement in requirements or []:
         tool = requirement.get("tool_execution") or {}
         kind = _kind_of_tool(tool)
         if kind is not None:
-            about = {"kind": kind, **_shown(tool, _TOLD_OF_TOOLS), **_shown(requirement, ("member_agent_id",))}
-            asked.append(
+            about = {"kind": kind, **_visible(tool, _TOOL_FIELDS), **_visible(requirement, ("member_agent_id",))}
+            questions.append(
                 AgnoQuestion(Interrupt(requirement["id"], about, of_tool(kind, tool)), requirement, _into(kind))
             )
-    return tuple(asked)
+    return tuple(questions)
 
 
 def _into(kind: str) -> Callable[[Part, Any], Part]:
-    """The answer stands in the requirement as well as in its tool; teams read either, agents the tool's alone."""
+    """Return a function that writes the answer into the requirement and into its tool.
+
+    Teams read either of them, agents only the tool.
+    """
 
     def write(requirement: Part, value: Any) -> Part:
         tool: Part = requirement["tool_execution"]
         change = TOOLS[kind](tool, value)
-        beside = {_BESIDE[name]: change[name] for name in _BESIDE if name in change}
-        return {"tool_execution": {**tool, **change}, **beside}
+        in_requirement = {_BESIDE[name]: change[name] for name in _BESIDE if name in change}
+        return {"tool_execution": {**tool, **change}, **in_requirement}
 
     return write
 
@@ -108,11 +114,11 @@ _BESIDE = {
     "user_input_schema": "user_input_schema",
     "user_feedback_schema": "user_feedback_schema",
 }
-"""What the parts of an answer are called in a requirement, by what they are called in the execution of its tool."""
+"""Names of the parts of an answer in a requirement, by their names in the execution of its tool."""
 
 
 def _kind_of_tool(tool: Part) -> str | None:
-    """What it waits for; None where it waits for nothing, or for an administrator."""
+    """Return what a tool waits for; None if it waits for nothing, or for an administrator."""
     if tool.get("approval_type") == "required":
         return None
     if tool.get("requires_confirmation") and tool.get("confirmed") is None:
@@ -130,5 +136,5 @@ def _kind_of_step(step: Part) -> str:
     return {"confirmed": "confirmation", "selected_choices": "route_selection"}.get(needs_of(step)[0], "user_input")
 
 
-def _shown(part: Part, names: tuple[str, ...]) -> Part:
+def _visible(part: Part, names: tuple[str, ...]) -> Part:
     return {name: part[name] for name in names if part.get(name)}

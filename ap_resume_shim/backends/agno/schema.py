@@ -1,7 +1,7 @@
-"""What AgentOS takes as an answer, as a JSON Schema for clients.
+"""JSON schemas of the answers, for clients.
 
-The server has no schemas of its own: forms, options and choices stand in the question, in words of its own.
-`agno_answer` refuses what the server would convert or misunderstand beyond that.
+AgentOS has no schemas: a question contains its form, options and choices in AgentOS's format. `answer.py` additionally
+refuses values that the server would convert or misread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DECISION: Schema = {"type": "boolean"}
 
 
 def of_tool(kind: str, tool: Part) -> Schema:
-    """Of the answer to a tool, by what the tool waits for."""
+    """Return the schema of the answer to a tool; `kind` is what the tool waits for."""
     match kind:
         case "confirmation":
             note = {"confirmed": {"const": False}, "confirmation_note": {"type": "string"}}
@@ -30,12 +30,12 @@ def of_tool(kind: str, tool: Part) -> Schema:
             return _object({q["question"]: _labels(q) for q in questions}, [q["question"] for q in questions])
     fields: list[Part] = tool.get("user_input_schema") or []
     typed = tool.get("tool_name") != "get_user_input"
-    known = {field["name"]: _field(field) if typed else {} for field in fields}
-    return _object(known, [field["name"] for field in fields if field.get("value") is None])
+    properties = {field["name"]: _field(field) if typed else {} for field in fields}
+    return _object(properties, [field["name"] for field in fields if field.get("value") is None])
 
 
 def of_step(step: Part) -> Schema | None:
-    """Of the answer to a step; None where it waits for several things at once, which have names of their own."""
+    """Return the schema of the answer to a step; None if it waits for several fields at once."""
     match needs_of(step):
         case ["confirmed"]:
             return {"type": ["boolean", "object"]}
@@ -54,7 +54,7 @@ def _object(properties: dict[str, Schema], required: Iterable[str]) -> Schema:
 
 
 def _field(field: Part, *, null: bool = False) -> Schema:
-    """A field of a form; types such as `str | None` are told in the question alone."""
+    """Return the schema of a form's field; types such as `str | None` are only in the question."""
     name = _TYPES.get(field.get("field_type") or "")
     kind: Schema = {} if name is None else {"type": [name, "null"] if null else name}
     allowed = field.get("allowed_values")
@@ -63,6 +63,6 @@ def _field(field: Part, *, null: bool = False) -> Schema:
 
 
 def _labels(question: Part) -> Schema:
-    """The labels that a person selects; others are taken as well."""
+    """Return the schema of the selected labels; AgentOS accepts other texts as well."""
     most = {} if question.get("multi_select") else {"maxItems": 1}
     return {"type": "array", "items": {"type": "string"}, **most}

@@ -1,7 +1,7 @@
-"""AgentOS's events, as the draft's.
+"""Converts AgentOS's events to the draft's events.
 
-A run's stream has the events of those below it as well, of a team's members and the agents of a workflow's steps: what
-they say and do is passed on, but how the run ends is told by its own events alone.
+A run's stream contains the events of the runs below it as well (a team's members, the agents of a workflow's steps).
+They are passed on, but only the run's own events show how it ends.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ _ENDS = {
     "error": "failed",
 }
 _FRAMES = frozenset({"catch_up", "subscribed", "replay", "WorkflowRunOutput"})
-"""Of the stream of a run that goes on already; and the run itself, which older clients wait for after a pause."""
+"""Events that are dropped: those of a joined stream, and the run itself, which older clients expect after a pause."""
 
 
 class AgnoStream(EventReframer):
-    """The events of one run, which tell by the last of them how it ended."""
+    """Converts the events of one run; its last event shows how it ended."""
 
     def __init__(self, emitter: Emitter, run_id: str, now: str) -> None:
         super().__init__(emitter)
         self._run_id, self._now = run_id, now
         self._last: dict[str, Any] = {}
-        """The event that told last how the run ended: a run that is joined tells its earlier questions, too."""
+        """The last event that showed how the run ended; a joined stream repeats earlier pauses."""
 
     def finish(self) -> bytes:
-        """What the run has come to."""
-        if self._how == "completed":
+        """Send the values, the questions, or an error if the stream ended before the run."""
+        if self._outcome == "completed":
             return self._emit.values(_values(self._last))
-        if self._how == "paused":
+        if self._outcome == "paused":
             return self._emit.interrupted(question.interrupt for question in questions_of(self._last, self._now))
-        return b"" if self._how == "failed" else self._emit.error(_SILENT)
+        return b"" if self._outcome == "failed" else self._emit.error(_SILENT)
 
     def ended(self) -> Ended:
-        """A run that is paused has no values yet."""
-        if self._how == "completed":
+        """Return the run's values or error; a paused run has no values yet."""
+        if self._outcome == "completed":
             return Ended(_values(self._last))
-        if self._how == "paused":
+        if self._outcome == "paused":
             return Ended()
-        return Ended(error=_error(self._last) if self._how == "failed" else _SILENT)
+        return Ended(error=_error(self._last) if self._outcome == "failed" else _SILENT)
 
     @property
-    def _how(self) -> str | None:
+    def _outcome(self) -> str | None:
         return _ENDS.get(plain_name(self._last))
 
     def _reframe_object(self, event: dict[str, Any]) -> bytes:
@@ -63,7 +63,7 @@ class AgnoStream(EventReframer):
         if name in _FRAMES:
             return b""
         if name == "RunContent":
-            return self._said(event)
+            return self._send_content(event)
         if name == "ToolCallCompleted":
             tool = event.get("tool") or {}
             return self._emit.update(str(tool.get("tool_name")), tool.get("result"))
@@ -72,29 +72,29 @@ class AgnoStream(EventReframer):
         return self._emit.custom(event)
 
     def _end(self, event: dict[str, Any]) -> bytes:
-        """After a failure, a workflow tells it again, or that it has completed."""
-        if self._how == "failed":
+        """Store the end of the run. A workflow repeats its failure, or reports success after it; both are dropped."""
+        if self._outcome == "failed":
             return b""
         self._last = event
-        if self._how == "completed":
-            return self._emit.update(str(_who(event)), _values(event))
-        return self._emit.error(_error(event)) if self._how == "failed" else b""
+        if self._outcome == "completed":
+            return self._emit.update(str(_component(event)), _values(event))
+        return self._emit.error(_error(event)) if self._outcome == "failed" else b""
 
-    def _said(self, event: dict[str, Any]) -> bytes:
-        """A message comes word by word; a call of a tool is one without any."""
+    def _send_content(self, event: dict[str, Any]) -> bytes:
+        """Send a part of a message; the event of a tool call has no content."""
         content = event.get("content")
         if content in (None, ""):
             return b""
-        return self._emit.message("assistant", content, id=event.get("run_id"), name=_who(event))
+        return self._emit.message("assistant", content, id=event.get("run_id"), name=_component(event))
 
 
 def plain_name(event: dict[str, Any]) -> str:
-    """An event's name; a team's are those of an agent with a prefix."""
+    """Return an event's name without the prefix of a team's events."""
     return str(event.get("event", "")).removeprefix("Team")
 
 
 def text_of(event: dict[str, Any]) -> str:
-    """What an event of a failure says."""
+    """Return the text of a failure event."""
     return str(event.get("error") or event.get("content") or event.get("reason") or "The run was cancelled.")
 
 
@@ -108,7 +108,7 @@ def _values(event: dict[str, Any]) -> dict[str, Any]:
     return {"content": event.get("content"), **({"session_state": state} if state else {})}
 
 
-def _who(event: dict[str, Any]) -> Any:
+def _component(event: dict[str, Any]) -> Any:
     return event.get("agent_id") or event.get("team_id") or event.get("workflow_id")
 
 

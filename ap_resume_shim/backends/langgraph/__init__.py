@@ -1,4 +1,4 @@
-"""LangGraph's servers, and Aegra, which has the same API."""
+"""LangGraph's API servers, and Aegra, which has the same API."""
 
 from ap_resume_shim.backends.langgraph.aegra import Aegra
 from ap_resume_shim.backends.langgraph.dialect import LangGraph

@@ -1,10 +1,14 @@
-"""Aegra: LangGraph's vocabulary on PostgreSQL, with other habits.
+"""Aegra: LangGraph's API on PostgreSQL.
 
-It has no mutual exclusion (two resumes that pass its check both run), answers 400 for "not interrupted", and does not
-take a resume at all once a run was cancelled or failed: such a thread is armed again first.
+It differs from LangGraph's servers in three ways:
 
-The newest run tells the status here: it is committed together with the thread's, before the answer's first byte, so
-that a lookup made after the acceptance of a resume sees it.
+- It has no mutual exclusion: two resumes that pass its check both run.
+- It responds 400 for "not interrupted".
+- It accepts no resume after a run was cancelled or failed. The shim arms such a thread first: it runs the thread from
+  its checkpoint, so that the question is asked again.
+
+The status comes from the newest run. Aegra commits the run together with the thread, before the first byte of the
+response, so a lookup after an accepted resume sees it.
 """
 
 from __future__ import annotations
@@ -39,70 +43,76 @@ _STATUS: dict[str, ThreadStatus] = {
     "error": "error",
     "timeout": "error",
 }
-_GO_ON: dict[str, Any] = {"checkpoint": {}}
-"""The latest checkpoint: continues a breakpoint, retries a failed step with its first answer."""
-_SETTLES = 10
-"""How often an armed thread is looked at again that still looks busy."""
+_CONTINUE: dict[str, Any] = {"checkpoint": {}}
+"""Fields that run from the latest checkpoint: they continue a breakpoint, or retry a failed step with its first answer.
+"""
+_SETTLE_LOOKUPS = 10
+"""Maximum number of lookups while an armed thread still looks busy."""
 _CARRIES = Carries("Aegra", UINT64, nul=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AegraContext:
-    """What a lookup saw beside the questions: how the newest run left the thread."""
+    """The state in which the newest run left the thread."""
 
     announced: bool
-    """Whether the newest run stopped at a question, so that Aegra takes an answer."""
+    """True if the newest run stopped at a question, so that Aegra accepts an answer."""
     checkpoint: Any
-    """The head of the thread's state."""
+    """The latest checkpoint of the thread."""
     unsafe: bool
-    """Whether the thread cannot be armed from its checkpoint: steps that ended beside the question would run again, or
-    the checkpoint is a fork or an update itself, from which Aegra goes on with the answer that was cancelled."""
+    """True if the thread cannot be armed from its checkpoint. Either parallel steps that have ended would run again, or
+    the checkpoint is a fork or an update, from which Aegra would continue with the answer of the cancelled run."""
 
 
 class Aegra(LangGraphFamily[AegraContext]):
-    """Aegra: arms a thread again where its last run was cancelled or failed."""
+    """Aegra. A thread whose last run was cancelled or failed is armed before the resume."""
 
     name = "aegra"
     thread_is = "The thread's own id: any string, case-sensitive."
-    unsupported = frozenset({"webhook"})  # accepted by the server, and never called
+    unsupported = frozenset({"webhook"})  # the server accepts it, but never calls it
     fingerprints = (Fingerprint(info={"/name": "Aegra"}),)
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AegraContext]:
-        """State and newest runs, side by side: the thread itself shows neither interrupts nor values.
+        """Read the state and the newest runs in parallel; the thread itself has neither interrupts nor values.
 
-        Once more where their answers are not of one moment. After a run the state is enough.
+        Both are read again if they disagree. After a run the state is enough.
         """
-        wanted = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if agent else None
         path = wire.thread_path(resume)
         requests: tuple[Request, ...] = (Request.get(path + "/state?subgraphs=true"),)
         if agent:
             requests += (Request.get(path + "/runs?limit=10"),)
-        assistant = () if wanted is None else (wire.assistant_lookup(wanted),)
+        assistant = () if requested is None else (wire.assistant_lookup(requested),)
         answers = yield from Ask(requests + assistant)
-        look = _Look(answers[: len(requests)])
+        snapshot = _Snapshot(answers[: len(requests)])
         moving = False
-        if not look.is_of_one_moment:
-            again = _Look((yield from Ask(requests)))
-            look, moving = again, not again.equals(look)
-        questions = Questions(look.state)
+        if not snapshot.is_consistent:
+            again = _Snapshot((yield from Ask(requests)))
+            snapshot, moving = again, not again.equals(snapshot)
+        questions = Questions(snapshot.state)
         if questions.errors and not questions.answered and not questions.open:
-            questions.answered.extend((yield from wire.answered_beside(resume, look.state)))
+            questions.answered.extend((yield from wire.answered_beside(resume, snapshot.state)))
         agent_id = None
         if agent:
-            agent_id = yield from wire.choose_agent(wanted, answers[-1], look.last.get("assistant_id"), None)
-        return look.found(questions, agent_id=agent_id, moving=moving)
+            agent_id = yield from wire.choose_agent(requested, answers[-1], snapshot.last.get("assistant_id"), None)
+        return snapshot.found(questions, agent_id=agent_id, moving=moving)
 
     def check(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> None:
-        """PostgreSQL refuses NUL characters after the agent ran, and integers of more than 64 bits."""
+        """Refuse values that PostgreSQL cannot store: NUL characters and integers of more than 64 bits.
+
+        PostgreSQL rejects NUL characters only after the agent has run.
+        """
         wire.check_agent(found)
         _CARRIES.check(verdict.values if isinstance(verdict, Answers) else ())
 
     def prepare(
         self, resume: Resume, found: Found[AegraContext], verdict: Decision
     ) -> Steps[tuple[Found[AegraContext], Decision]]:
-        """Arm a thread again that a cancelled or failed run left behind: its question is asked again, with a new id.
+        """Arm a thread whose last run was cancelled or failed: its question is asked again, with a new id.
 
-        From its whole checkpoint, since Aegra goes on with the answer of the cancelled run from an empty one.
+        The request names the whole checkpoint: with an empty one, Aegra would continue with the answer of the cancelled
+        run. Raises `InterruptAlreadyAnswered` for an unsafe checkpoint, `UpstreamError` if arming fails, and
+        `InterruptNotPending` if the thread asks something else now.
         """
         context = found.context
         if isinstance(verdict, Continue) or context.announced:
@@ -121,7 +131,7 @@ class Aegra(LangGraphFamily[AegraContext]):
         if not answer.ok:
             raise _not_armed(error_text(answer))
         armed = yield from self.lookup(resume)
-        for _ in range(_SETTLES):  # the run's row is written a moment after the answer to its wait
+        for _ in range(_SETTLE_LOOKUPS):  # Aegra writes the run's row a moment after it has responded
             if armed.status != "busy":
                 break
             yield from Pause(0.1)
@@ -131,12 +141,12 @@ class Aegra(LangGraphFamily[AegraContext]):
         return armed, _readdressed(verdict, found, armed)
 
     def resume(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> Request:
-        """`input: null` is 422 there; the empty checkpoint is what it is elsewhere."""
-        return wire.create_request(resume, found, wire.answer(verdict, go_on=_GO_ON))
+        """Build the create-run request. Aegra rejects `input: null` with 422; an empty checkpoint has its effect."""
+        return wire.create_request(resume, found, wire.answer(verdict, go_on=_CONTINUE))
 
 
-class _Look:
-    """The answers of one look at a thread: its state and, before a resume, its newest runs."""
+class _Snapshot:
+    """The responses of one lookup: the thread's state and, before a resume, its newest runs."""
 
     def __init__(self, answers: tuple[Response, ...]) -> None:
         self._raw = [read_lookup(answer) for answer in answers]
@@ -144,18 +154,18 @@ class _Look:
         self.runs: list[dict[str, Any]] | None = self._raw[1] if len(self._raw) > 1 else None
         self.last: dict[str, Any] = wire.newest(self.runs or []) or {}
 
-    def equals(self, other: _Look) -> bool:
-        """Whether nothing changed between two looks."""
+    def equals(self, other: _Snapshot) -> bool:
+        """True if nothing changed between two lookups."""
         return self._raw == other._raw
 
     @property
-    def is_of_one_moment(self) -> bool:
-        """Whether the state lists what the newest run has announced."""
+    def is_consistent(self) -> bool:
+        """True if the responses agree: the state lists the questions at which the newest run stopped."""
         announced = interrupts_of(_announced(self.last))
         return wire.is_active(self.last) or names_of(announced) <= names_of(Questions(self.state).open)
 
     def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found[AegraContext]:
-        """The thread. Without runs, the state alone tells whether it is at rest."""
+        """Return the thread. Without runs, the status comes from the state alone."""
         error = next(iter(questions.errors), None)
         status: ThreadStatus = "interrupted" if questions.pending else "idle" if error is None else "error"
         at_breakpoint = bool(self.state.get("next")) and error is None
@@ -164,12 +174,12 @@ class _Look:
             status = "busy" if busy else _STATUS.get(str(self.last.get("status")), "idle")
             at_breakpoint = at_breakpoint and self.last.get("status") == "success"
         stopped = questions.stopped
-        asked = questions.pending or questions.answered
+        answerable = questions.pending or questions.answered
         return Found(
             status=status,
             interrupts=questions.pending,
             answered=tuple(questions.answered),
-            breakpoint=not asked and (stopped is not None or at_breakpoint),
+            breakpoint=not answerable and (stopped is not None or at_breakpoint),
             stopped=stopped or AT_BREAKPOINT,
             moving=moving,
             place=wire.place(self.state),
@@ -188,7 +198,10 @@ class _Look:
 
 
 def _announced(run: dict[str, Any]) -> Any:
-    """The questions at which a run stopped; a cancelled one is `interrupted` too (recording `cancelled`)."""
+    """Return the questions at which a run stopped.
+
+    The status alone is not enough: a cancelled run is `interrupted` too (recording `cancelled`).
+    """
     output = run.get("output")
     stopped = run.get("status") == "interrupted" and isinstance(output, dict)
     return output.get("__interrupt__") if stopped and isinstance(output, dict) else None
@@ -200,7 +213,10 @@ def _not_armed(why: Any) -> UpstreamError:
 
 
 def _readdressed(verdict: Answers, found: Found[AegraContext], armed: Found[AegraContext]) -> Answers:
-    """The answers under the ids with which their questions were asked again; raises where a question is not there."""
+    """Return the answers under the new ids of their questions.
+
+    Raises `InterruptNotPending` if a question is not asked again, or cannot be told from another one.
+    """
     by_id: dict[str | None, Any] = {}
     for old in found.interrupts:
         if old.id not in verdict.by_id:

@@ -1,7 +1,7 @@
-"""LangGraph's API servers: the current one, older ones, and the JavaScript one.
+"""LangGraph's API servers: the current one, older ones, and the JavaScript server.
 
-They are told apart by what they answer: the current server's thread has `state_updated_at`, older ones have `error`
-without it, and JavaScript's has neither.
+The fields of a thread identify the server: the current one has `state_updated_at`, older ones have `error` without
+`state_updated_at`, and the JavaScript server has neither.
 """
 
 from __future__ import annotations
@@ -46,17 +46,19 @@ _RUNS_AGAIN = (
 
 @dataclass(frozen=True, slots=True)
 class LangGraphContext:
+    """The server's flavour, and the checkpoint from which it would run."""
+
     flavour: Flavour
     to_head: Mapping[str, Any]
-    """What overrides the place that an earlier run left in the thread's row."""
+    """Fields of `config.configurable` that override the checkpoint of an earlier run in the thread's row."""
     runs_again: bool
-    """Whether the server runs steps again that have ended beside a question."""
+    """True if the server would repeat steps that have ended in parallel to the question."""
     ended: bool
-    """Whether there are such steps."""
+    """True if there are such steps."""
 
 
 class LangGraph(LangGraphFamily[LangGraphContext]):
-    """LangGraph's API servers: the current one, older ones, and the JavaScript one."""
+    """LangGraph's API servers: the current one, older ones, and the JavaScript server."""
 
     name = "langgraph"
     thread_is = "The thread's own id: a UUID of `/threads`."
@@ -67,37 +69,40 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
     )
 
     def thread_key(self, thread_id: str) -> str:
-        """The servers take upper case and missing dashes for the same thread, so they are one key."""
+        """Return the id in lower case and without dashes; the servers treat all spellings of a UUID alike.
+
+        Raises `InvalidRequest` for an id that is not a UUID.
+        """
         if not is_uuid(thread_id):
             raise InvalidRequest("`thread_id` is not a UUID, which LangGraph's threads are named by.")
         return thread_id.replace("-", "").lower()
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LangGraphContext]:
-        """Thread, state and runs, side by side; once more where their answers are not of one moment."""
-        wanted = resume.body.agent_id if agent else None
+        """Read the thread, its state and its runs in parallel; read them again if they disagree."""
+        requested = resume.body.agent_id if agent else None
         path = wire.thread_path(resume)
         requests = (
             Request.get(path),
             Request.get(path + "/state?subgraphs=true"),
-            Request.get(path + f"/runs?limit=1000{_SELECTED}"),
+            Request.get(path + f"/runs?limit=1000{_RUN_FIELDS}"),
         )
-        assistant = () if wanted is None else (wire.assistant_lookup(wanted),)
+        assistant = () if requested is None else (wire.assistant_lookup(requested),)
         answers = yield from Ask(requests + assistant)
-        look = _Look(answers)
+        snapshot = _Snapshot(answers)
         moving = False
-        if not look.is_of_one_moment:
-            again = _Look((yield from Ask(requests)))
-            look, moving = again, not again.equals(look)
-        questions = yield from _questions(resume, look)
+        if not snapshot.is_consistent:
+            again = _Snapshot((yield from Ask(requests)))
+            snapshot, moving = again, not again.equals(snapshot)
+        questions = yield from _questions(resume, snapshot)
         agent_id: str | None = None
         if agent:
-            own = look.last.get("assistant_id") or look.metadata.get("assistant_id")
-            graph = (look.state.get("metadata") or {}).get("graph_id")
-            agent_id = yield from wire.choose_agent(wanted, answers[-1], own, graph)
-        return look.found(questions, agent_id=agent_id, moving=moving)
+            own = snapshot.last.get("assistant_id") or snapshot.metadata.get("assistant_id")
+            graph = (snapshot.state.get("metadata") or {}).get("graph_id")
+            agent_id = yield from wire.choose_agent(requested, answers[-1], own, graph)
+        return snapshot.found(questions, agent_id=agent_id, moving=moving)
 
     def check(self, resume: Resume, found: Found[LangGraphContext], verdict: Decision) -> None:
-        """Each of the servers changes other values."""
+        """Refuse values that this server would change, and a resume that would repeat steps that have ended."""
         wire.check_agent(found)
         context = found.context
         if context.runs_again and context.ended:
@@ -107,18 +112,24 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
         _CARRIES[context.flavour].check(verdict.values if isinstance(verdict, Answers) else ())
 
     def resume(self, resume: Resume, found: Found[LangGraphContext], verdict: Decision) -> Request:
-        """`reject` makes the server itself refuse a second run: atomic, whoever else talks to it."""
+        """Build the create-run request.
+
+        With `multitask_strategy: reject` the server refuses a second run atomically, whichever client sends it.
+        """
         answer = wire.answer(verdict, go_on={"input": None})
-        given = {**answer, "multitask_strategy": "reject"}
-        return wire.create_request(resume, found, given, to_head=found.context.to_head)
+        fields = {**answer, "multitask_strategy": "reject"}
+        return wire.create_request(resume, found, fields, to_head=found.context.to_head)
 
 
-_SELECTED = "".join(f"&select={name}" for name in ("run_id", "assistant_id", "status", "created_at"))
-"""What is read of a run; servers that do not know `select` answer with all of it."""
+_RUN_FIELDS = "".join(f"&select={name}" for name in ("run_id", "assistant_id", "status", "created_at"))
+"""Query for the fields of a run that the shim reads; servers without `select` respond with all fields."""
 
 
-class _Look:
-    """The answers of one look at a thread: its row (`GET /threads/{thread_id}`), its state, its runs."""
+class _Snapshot:
+    """The responses of one lookup: the thread's row (`GET /threads/{thread_id}`), its state and its runs.
+
+    Raises `UpstreamUnrecognised` for an unknown thread status.
+    """
 
     def __init__(self, answers: tuple[Response, ...]) -> None:
         row, self.state, self.runs = self._raw = [read_lookup(answer) for answer in answers[:3]]
@@ -128,25 +139,25 @@ class _Look:
             )
         self._row: dict[str, Any] = row
         self.metadata: dict[str, Any] = row.get("metadata") or {}
-        self.asked: dict[str, Any] = row.get("interrupts") or {}
+        self.row_interrupts: dict[str, Any] = row.get("interrupts") or {}
         self.last: dict[str, Any] = wire.newest(self.runs) or {}
         self._active = any(wire.is_active(run) for run in self.runs)
 
-    def equals(self, other: _Look) -> bool:
-        """Whether nothing at all changed between two looks."""
+    def equals(self, other: _Snapshot) -> bool:
+        """True if nothing changed between two lookups."""
         return self._raw == other._raw
 
     @property
-    def is_of_one_moment(self) -> bool:
-        """Whether the answers agree; a row that lags behind its state, or stays `busy`, never agrees with it."""
+    def is_consistent(self) -> bool:
+        """True if the responses agree. A row that lags behind the state, or stays `busy`, does not agree with it."""
         if self._active or self._row["status"] == "busy":
             return self._active and self._row["status"] == "busy"
-        asked = (interrupt for raw in self.asked.values() for interrupt in interrupts_of(raw))
-        return names_of(asked) == names_of(Questions(self.state).open)
+        interrupts = (interrupt for raw in self.row_interrupts.values() for interrupt in interrupts_of(raw))
+        return names_of(interrupts) == names_of(Questions(self.state).open)
 
     @property
     def flavour(self) -> Flavour:
-        """Which of the servers this is."""
+        """The kind of server, from the fields of the thread's row."""
         if "state_updated_at" in self._row:
             return "current"
         return "old" if "error" in self._row else "js"
@@ -158,14 +169,18 @@ class _Look:
         return LangGraphContext(self.flavour, to_head, "checkpoint_id" in to_head and self.flavour != "js", ended)
 
     def questions(self) -> Questions:
-        """What is asked. While a run goes on, the row still shows what was asked before it."""
+        """Return the questions. While a run is active, the row is ignored, since it lists earlier questions."""
         questions = Questions(self.state)
         if not self._active:
-            questions.fill_in(self.asked)
+            questions.fill_in(self.row_interrupts)
         return questions
 
     def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found[LangGraphContext]:
-        """The thread. Its row stays `busy` after a run that was rolled back, which is seen by nothing moving."""
+        """Return the thread.
+
+        A row stays `busy` after a run was rolled back. Such a thread is idle: no run is active, and nothing changes
+        between two lookups.
+        """
         status: ThreadStatus = self._row["status"]
         if self._active or (status == "busy" and moving):
             status = "busy"
@@ -193,18 +208,18 @@ class _Look:
         )
 
 
-def _questions(resume: Resume, look: _Look) -> Steps[Questions]:
-    """The questions, with what a failed step makes unclear: was its answer saved, and what was answered beside it."""
-    questions = look.questions()
+def _questions(resume: Resume, snapshot: _Snapshot) -> Steps[Questions]:
+    """Return the questions. After a failed step, find out whether its answer was saved, and which others were."""
+    questions = snapshot.questions()
     for interrupt, error in questions.refusals:
-        if look.flavour == "js" or (yield from _was_refused(resume, look, interrupt, error)):
+        if snapshot.flavour == "js" or (yield from _was_refused(resume, snapshot, interrupt, error)):
             questions.reopen(interrupt)
     if questions.errors and not questions.answered and not questions.open:
-        questions.answered.extend((yield from wire.answered_beside(resume, look.state)))
+        questions.answered.extend((yield from wire.answered_beside(resume, snapshot.state)))
     return questions
 
 
-def _was_refused(resume: Resume, look: _Look, interrupt: Interrupt, error: str) -> Steps[bool]:
-    """The run that failed shows the answer that it brought."""
-    (answer,) = yield from Ask((Request.get(wire.run_path(resume, str(look.last.get("run_id")))),))
+def _was_refused(resume: Resume, snapshot: _Snapshot, interrupt: Interrupt, error: str) -> Steps[bool]:
+    """Read the failed run, and return True if the server refused the answer in it."""
+    (answer,) = yield from Ask((Request.get(wire.run_path(resume, str(snapshot.last.get("run_id")))),))
     return answer.ok and was_refused(interrupt, error, answer.json)

@@ -1,4 +1,4 @@
-"""What LangGraph's servers and Aegra share as dialects: everything about a run that was resumed."""
+"""Base class of the dialects for LangGraph's servers and Aegra: everything after the resume was accepted."""
 
 from __future__ import annotations
 
@@ -27,19 +27,25 @@ class LangGraphFamily(Dialect[C]):
     interrupt_id_form = INTERRUPT_ID
 
     def refusal(self, response: Response) -> ResumeError:
-        """Busy is 422 on JavaScript's server and 409 elsewhere; "not in interrupted state" is 400 on Aegra."""
+        """Read an error status.
+
+        A busy thread is 422 on the JavaScript server and 409 on the others; "not in interrupted state" is 400 on Aegra.
+        """
         return read_refusal(response, wire.RULES)
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found[C]) -> Started[C] | None:
-        """Wait and stream name the run in `Content-Location`, background in its body."""
+        """Read the run: from `Content-Location` in wait and stream mode, from the body in background mode."""
         return wire.read_started(response, body, resume, found)
 
     def cancel(self, resume: Resume, started: Started[C]) -> Request | None:
-        """JavaScript's server and Aegra ignore `on_disconnect` on a wait, so that the run is cancelled by name."""
+        """Cancel the run by its id, since the JavaScript server and Aegra ignore `on_disconnect` on a wait."""
         return Request.post(wire.run_path(resume, started.run_id) + "/cancel")
 
     def join(self, resume: Resume, started: Started[C]) -> Request | None:
-        """Aegra sends the events from the beginning; LangGraph's servers, unless the run is resumable, the new ones."""
+        """Join the run's stream.
+
+        Aegra sends all events from the beginning; LangGraph's servers send only new ones, unless the run is resumable.
+        """
         return Request("GET", wire.run_path(resume, started.run_id) + "/stream", accept="text/event-stream")
 
     def location(self, resume: Resume, started: Started[C]) -> str:
@@ -47,17 +53,17 @@ class LangGraphFamily(Dialect[C]):
         return wire.run_path(resume, started.run_id)
 
     def run(self, resume: Resume, started: Started[C]) -> Request:
-        """The run itself; LangGraph's `join` would answer with the thread's values, not the run's."""
+        """Read the run. LangGraph's `join` would respond with the thread's values instead of the run's."""
         return Request.get(wire.run_path(resume, started.run_id))
 
     def has_ended(self, response: Response) -> bool:
-        """Neither pending nor running."""
+        """True if the run is neither pending nor running."""
         return wire.run_has_ended(response)
 
     def ended(self, body: bytes) -> Ended:
-        """Values, and `__interrupt__` or `__error__` beside them; older servers omit the values of a run that asks."""
+        """Read the values and the error. Older servers omit the values of a run that stopped at a question."""
         return wire.read_ended(body)
 
     def delete(self, resume: Resume) -> Request | None:
-        """LangGraph's servers ignore `on_completion`."""
+        """Delete the thread, since LangGraph's servers ignore `on_completion`."""
         return Request("DELETE", wire.thread_path(resume))

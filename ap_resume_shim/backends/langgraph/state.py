@@ -1,8 +1,8 @@
-"""The questions of a thread of LangGraph's family: its state decides, a row that summarises the state fills in.
+"""Reads the questions of a LangGraph thread from its state, and adds those that only the thread's row lists.
 
-A task that the state lists is judged by the state. A question that only a summary lists (the thread's row, or the task
-of a subgraph's parent) counts only if the state below it was written by a run (`metadata.source` is `loop`): a fork, a
-state update or a deleted run leaves the summary as it was.
+The state decides about each task that it lists. A question that only a summary lists (the thread's row, or the parent
+task of a subgraph) counts only if a run wrote the state below it (`metadata.source` is `loop`): a fork, a state update
+or a deleted run leaves the summary unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ap_resume_shim.core.json_schema import violations
 from ap_resume_shim.core.json_values import HEX32
 
 INTERRUPT_ID = HEX32
-"""The form of ids that `interrupt()` makes; `NodeInterrupt` and a `GraphInterrupt` raised by hand have others."""
+"""The form of the ids of `interrupt()`; a `NodeInterrupt`, and a `GraphInterrupt` raised by hand, have other ids."""
 
 EDITED = "was edited or forked after its last step, and asks nothing now"
 UNANSWERABLE = (
@@ -27,21 +27,21 @@ UNANSWERABLE = (
 
 
 class Questions:
-    """What a state with its subgraphs (`?subgraphs=true`) lists, by what became of it."""
+    """The questions in a state with its subgraphs (`?subgraphs=true`), grouped by their outcome."""
 
     def __init__(self, state: Mapping[str, Any]) -> None:
         self.done: list[Interrupt] = []
-        """Answered, by a step that has ended."""
+        """Answered, and their step has ended."""
         self.answered: list[Interrupt] = []
-        """Answered, by a step that failed."""
+        """Answered, and their step failed."""
         self.errors: list[Any] = []
         self._open: list[Interrupt] = []
         self._refused: dict[str | None, str] = {}
         self._tasks: set[Any] = set()
         self._listed: set[str | None] = set()
-        self._goes_on = bool(state.get("next"))
+        self._has_next = bool(state.get("next"))
         source = (state.get("metadata") or {}).get("source")
-        self._of_a_run = source == "loop"
+        self._from_run = source == "loop"
         self.edited = source in ("update", "fork")
         tasks = state.get("tasks") or ()
         unfinished = Counter(task.get("name") for task in tasks if task.get("result") is None)
@@ -58,7 +58,7 @@ class Questions:
         if isinstance(inner, dict) and "tasks" in inner:
             below = Questions(inner)
             self._add(below)
-            if not below._of_a_run:  # what the parent's task lists is older than the subgraph's state
+            if not below._from_run:  # the parent's task is older than the subgraph's state
                 return
             own = tuple(interrupt for interrupt in own if interrupt.id not in below._listed)
         self._listed.update(interrupt.id for interrupt in own)
@@ -83,66 +83,66 @@ class Questions:
         self._refused.update(below._refused)
         self._tasks |= below._tasks
         self._listed |= below._listed
-        self._of_a_run = self._of_a_run and below._of_a_run
+        self._from_run = self._from_run and below._from_run
         self.edited = self.edited or below.edited
 
     def fill_in(self, row: Mapping[str, Any]) -> None:
-        """Add the questions of tasks that only the row, `{task id: interrupts}`, lists.
+        """Add the questions of tasks that only the row lists. `row` is `{task id: interrupts}`.
 
-        The row is right where somebody else's `command.goto` started a task beside a pending question.
+        Such a task exists if another client's `command.goto` started it in parallel to a pending question.
         """
-        if self._of_a_run:
-            beside = (
+        if self._from_run:
+            missing = (
                 interrupt for task, raw in row.items() if task not in self._tasks for interrupt in interrupts_of(raw)
             )
-            self._open.extend(interrupt for interrupt in beside if interrupt.id not in self._listed)
+            self._open.extend(interrupt for interrupt in missing if interrupt.id not in self._listed)
 
     def reopen(self, interrupt: Interrupt) -> None:
-        """Count a question as pending whose answer the server refused and did not save."""
+        """Mark a question as pending again, whose answer the server refused and did not save."""
         self.answered.remove(interrupt)
         self._open.append(interrupt)
 
     @property
     def open(self) -> tuple[Interrupt, ...]:
-        """Asked, and not answered."""
+        """Questions without an answer."""
         return tuple(self._open)
 
     @property
     def pending(self) -> tuple[Interrupt, ...]:
-        """Those of `open` that an answer can reach."""
+        """The questions of `open` that an answer can reach."""
         return tuple(interrupt for interrupt in self._open if INTERRUPT_ID.fullmatch(interrupt.id or ""))
 
     @property
     def stopped(self) -> str | None:
-        """Why nothing can be answered though the thread is to go on; None where that is not so."""
+        """Why the thread has nothing to answer although it has not ended; None if that is not the case."""
         if self.pending or self.answered:
             return None
         if self._open:
             return UNANSWERABLE
-        return EDITED if self.edited and self._goes_on and not self.errors else None
+        return EDITED if self.edited and self._has_next and not self.errors else None
 
     @property
     def refusals(self) -> tuple[tuple[Interrupt, str], ...]:
-        """Typed questions whose step failed and is to run again, each with the error: perhaps a refused answer."""
+        """Typed questions whose step failed and will run again, with the error. Their answer may have been refused."""
         typed = (interrupt for interrupt in self.answered if interrupt.response_schema is not None)
         return tuple((interrupt, self._refused[interrupt.id]) for interrupt in typed if interrupt.id in self._refused)
 
 
 def interrupts_of(raw: Iterable[Mapping[str, Any]] | None) -> tuple[Interrupt, ...]:
-    """Interrupts, from a list of `{id, value, response_schema?}`."""
+    """Convert a list of `{id, value, response_schema?}` to interrupts."""
     return tuple(Interrupt(item.get("id"), item.get("value"), item.get("response_schema")) for item in raw or ())
 
 
 def names_of(interrupts: Iterable[Interrupt]) -> frozenset[str]:
-    """What tells questions apart, with an id or without."""
+    """Return names that identify the questions, with or without an id."""
     return frozenset(interrupt.name for interrupt in interrupts)
 
 
 def was_refused(interrupt: Interrupt, error: str, run: Mapping[str, Any]) -> bool:
-    """Whether `interrupt()` itself certainly refused the answer that the run brought, so that none was saved.
+    """True if `interrupt()` certainly refused the run's answer, so that no answer was saved.
 
-    It validates an answer before it saves it, and raises a `pydantic.ValidationError` (langgraph from 1.2.12 on). The
-    error has to be one of the schema's type, and the answer has to violate the schema.
+    `interrupt()` validates an answer before it saves it, and raises a `pydantic.ValidationError` (since langgraph
+    1.2.12). The error has to name the schema's type, and the answer has to violate the schema.
     """
     schema = interrupt.response_schema
     raised = re.match(r"\d+ validation errors? for (.+)", error)

@@ -1,4 +1,4 @@
-"""LlamaIndex' workflow server."""
+"""LlamaIndex's workflow server."""
 
 from ap_resume_shim.backends.llamaindex.dialect import LlamaIndex
 

@@ -1,10 +1,11 @@
-"""LlamaIndex's workflow server: an answer is an event that is posted to the run.
+"""LlamaIndex's workflow server: the answer is an event that is posted to the run.
 
-The server has no status for a run that waits, takes an event at any time, and says 200 before anything has become of
-it: to a run that does not wait for it, an event is lost; two of them are taken twice. So the run's log decides, before
-the event is sent and after.
+The server has no status for a waiting run. It accepts an event at any time, and responds 200 before any step has
+received it. An event for a run that does not wait for it is lost, and a second event is received as well. So the shim
+reads the run's log before it sends the event, and again afterwards.
 
-The log stays open as long as the run does. What it holds comes at once: it is read until nothing more comes.
+The server keeps the log's stream open as long as the run is active, and sends all existing entries at once. The shim
+reads until no more bytes arrive.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ap_resume_shim.backends.llamaindex.answer import AnswerClasses, Kind, taken
+from ap_resume_shim.backends.llamaindex.answer import AnswerClasses, Kind, accepted_kinds
 from ap_resume_shim.backends.llamaindex.event_log import QUESTION_ID, LlamaIndexQuestion, Log, id_of, read
 from ap_resume_shim.backends.llamaindex.stream import CANCELLED, LlamaIndexStream, values
 from ap_resume_shim.core import sse
@@ -40,55 +41,55 @@ _RULES = (
     Rule(422, "upstream_error"),  # "Stored handler result cannot be decoded"
 )
 _GLANCE, _QUIET = 0.05, 0.1
-"""Seconds without a byte: after which nothing is logged just now, and after which the log is taken to be read."""
+"""Seconds without a byte after which the run counts as not writing (`_GLANCE`), and the log as complete (`_QUIET`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LlamaIndexContext:
-    """What a lookup saw of a run that goes on; of others there is none."""
+    """The handler, the log and the accepted events of an active run. A run that has ended has no context."""
 
     handler: dict[str, Any]
     log: Log
     kinds: list[Kind]
-    """The classes of events that the workflow takes from outside."""
+    """The classes of events that the workflow accepts from outside."""
 
 
 class LlamaIndex(Dialect[LlamaIndexContext | None]):
     """`POST /events/{handler_id}`."""
 
     name = "llamaindex"
-    family = "an event to the run that waits"
+    family = "an event to the waiting run"
     thread_is = "The handler's id: any string, case-sensitive."
     response_kinds = dict.fromkeys(Mode, "run")
     options = {
-        "event": "the class of the event that is the answer, or one for each class of questions: "
-        "`Question:Answer, ...`; by default the only one that the workflow takes from outside",
-        "field": "the field of that event for the answer; with `*` the answer is an object of all fields; by default "
-        "its only field, `response` where it declares none, and `*` where it declares several",
-        "echo": "fields that the answer takes from its question: `name, ...`",
+        "event": "class of the event that carries the answer, or one for each class of questions: "
+        "`Question:Answer, ...`; default: the only class that the workflow accepts from outside",
+        "field": "field of that event for the answer; with `*` the answer is an object of all fields; default: "
+        "its only field, `response` if it declares none, and `*` if it declares several",
+        "echo": "fields that are copied from the question to the answer: `name, ...`",
     }
     limits = (
-        "Of several questions, one is answered at a time, and only if no other waits for an event of the same class.",
+        "A resume answers one question, and only if no other question waits for an event of the same class.",
         "While any step of a run works, its questions cannot be answered.",
-        "Who asks again for the stream of a run gets what comes from then on.",
-        "Streams have no `messages`: what a workflow writes is told as `custom`.",
+        "A client that rejoins the stream of a run receives only new events.",
+        "Streams have no `messages`: events that a workflow writes are sent as `custom`.",
     )
     unsupported = frozenset({"webhook", "config"})
     acceptance_unproven = True
     interrupt_id_form = QUESTION_ID
 
     def __init__(self, event: str = "", field: str = "", echo: str = "") -> None:
-        """See `options`."""
-        self._named, self._field = AnswerClasses(event), field.strip()
+        """Read the options; `options` describes them. Raises `ConfigurationError` for an invalid `event`."""
+        self._answer_classes, self._field = AnswerClasses(event), field.strip()
         self._echo = [name.strip() for name in echo.split(",") if name.strip()]
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LlamaIndexContext | None]:
-        """The handler; its log while it runs; and where it waits, which events its workflow takes."""
-        wanted = resume.body.agent_id if agent else None
+        """Read the handler, the log of an active run, and for a waiting run the events that its workflow accepts."""
+        requested = resume.body.agent_id if agent else None
         handler = yield from _handler(resume)
         workflow = handler["workflow_name"]
-        if wanted not in (None, workflow):
-            yield from _refuse_agent(wanted, workflow)
+        if requested not in (None, workflow):
+            yield from _refuse_agent(requested, workflow)
         if handler["status"] != "running":
             return _found(handler)
         log = yield from self._log(resume)
@@ -98,35 +99,35 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         moving = False
         if agent and log.waits:
             kinds, now = yield from _kinds(resume, workflow, log)
-            moving = now != handler  # its `updated_at` is the moment at which the run began to wait
+            moving = now != handler  # its `updated_at` is the time at which the run started to wait
         return replace(
             _found(handler),
             status="interrupted" if log.waits else "busy",
             moving=moving,
             past_ids=frozenset(id_of(handler["run_id"], number) for number in log.numbers),
-            interrupts=tuple(question.interrupt(handler["run_id"]) for question in log.asked),
+            interrupts=tuple(question.interrupt(handler["run_id"]) for question in log.open_questions),
             context=LlamaIndexContext(handler, log, kinds),
         )
 
     def _log(self, resume: Resume) -> Steps[Log]:
-        """All of it, unless the run writes just now: it might go on without a pause.
+        """Read the whole log, unless the run is writing to it: such a run might write without a pause.
 
-        A server that is busy may pause in the midst of a log. So it is read on, until a request brings nothing more.
+        A busy server may pause in the middle of a log, so the shim repeats the request until it returns nothing new.
         """
-        log = Log(self._named.of)
-        yield from _read_on(resume, log, "now", _GLANCE)
+        log = Log(self._answer_classes.of)
+        yield from _read_log(resume, log, "now", _GLANCE)
         if log.last >= 0 and not log.waits and not log.over:
             return log
-        log, known = Log(self._named.of), None
-        while known != log.last and not log.over:
-            known = log.last
-            yield from _read_on(resume, log, known, _QUIET)
+        log, previous = Log(self._answer_classes.of), None
+        while previous != log.last and not log.over:
+            previous = log.last
+            yield from _read_log(resume, log, previous, _QUIET)
         return log
 
     def check(self, resume: Resume, found: Found[LlamaIndexContext | None], verdict: Decision) -> None:
-        """One answer, of a class that is known, and that no other question waits for."""
+        """Refuse several answers, an unknown class, and a class for which another question waits, too."""
         name = self._event(found, verdict)["type"]
-        if [self._class(found, question) for question in _waiting(found).log.asked].count(name) > 1:
+        if [self._class(found, question) for question in _waiting(found).log.open_questions].count(name) > 1:
             raise AmbiguousInterrupt(
                 f"Several questions wait for events of the class {name!r}, and the server may give one event to all of "
                 "them: when it puts a run away, it forgets what else they require. Let each wait for a class of its "
@@ -137,26 +138,26 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
     def prepare(
         self, resume: Resume, found: Found[LlamaIndexContext | None], verdict: Decision
     ) -> Steps[tuple[Found[LlamaIndexContext | None], Decision]]:
-        """From here on it is about one question."""
+        """Select the question that is answered."""
         yield from ()
         answered = _answered(found, verdict).interrupt(str(found.run_id))
         return replace(found, interrupts=(answered,)), verdict
 
     def resume(self, resume: Resume, found: Found[LlamaIndexContext | None], verdict: Decision) -> Request:
-        """The event, by its class and its fields."""
+        """Build the request that posts the event, with its class and its fields."""
         return Request.post(f"/events/{segment(resume.thread_id)}", {"event": self._event(found, verdict)})
 
     def refusal(self, response: Response) -> ResumeError:
-        """400 for an event that its class refuses."""
+        """Read an error status, such as 400 for an event that its class rejects."""
         return read_refusal(response, _RULES)
 
     def explain_unconsumed(
         self, found: Found[LlamaIndexContext | None], now: Found[LlamaIndexContext | None]
     ) -> ResumeError | None:
-        """The log says that nothing took the event; or it says nothing, and the run itself may be lost.
+        """Explain a lost event: the log reports that no step accepted it, or the run itself may be lost.
 
-        The server holds a run that waits so weakly that Python's garbage collector may take it, and says 200 to an
-        event for it all the same; so it does where it cannot read what it has stored of a run that it put away.
+        Python's garbage collector may remove a waiting run from the server's memory. The server still responds 200 to
+        an event for such a run, and for a released run whose stored state it cannot read.
         """
         if _waiting(now).log.unhandled > _waiting(found).log.last:
             return ResumeNotConsumed(
@@ -173,38 +174,38 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[LlamaIndexContext | None]
     ) -> Started[LlamaIndexContext | None] | None:
-        """The run that waited goes on."""
+        """Return the run that waited; its id does not change."""
         handler = _waiting(found).handler
         return Started(handler["run_id"], handler["workflow_name"], handler["started_at"], context=found.context)
 
     def cancel(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Request | None:
-        """Ends the run; what is known of it stays."""
+        """Cancel the run; the server keeps its handler."""
         return Request.post(_path(resume) + "/cancel")
 
     def join(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Request | None:
-        """What is logged behind the question; where that is not known, what is logged from now on."""
+        """Stream the log after the question; if the log was not read, only new entries."""
         return _events(resume, "now" if started.context is None else started.context.log.last)
 
     def location(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> str | None:
-        """The handler."""
+        """`/handlers/{handler_id}`."""
         return _path(resume)
 
     def run(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Request | None:
-        """The handler."""
+        """Read the handler."""
         return Request.get(_path(resume))
 
     def has_ended(self, response: Response) -> bool:
-        """Over; that it waits is not told."""
+        """True unless `status` is `running`. A run that waits for input also reports `running`."""
         handler = response.json
         return not isinstance(handler, dict) or handler.get("status") != "running"
 
     def delete(self, resume: Resume) -> Request | None:
-        """The handler is all that is kept of a thread."""
+        """Delete the handler, which is everything that the server stores of a thread."""
         return Request.post(_path(resume) + "/cancel?purge=true")
 
     def reframer(self, resume: Resume, started: Started[LlamaIndexContext | None]) -> Reframer:
-        """The log goes on from where it was read."""
-        log = Log(self._named.of) if started.context is None else deepcopy(started.context.log)
+        """Return a reframer that continues the log from the last entry that was read."""
+        log = Log(self._answer_classes.of) if started.context is None else deepcopy(started.context.log)
         return LlamaIndexStream(Emitter(resume.body.stream_modes), log, started.run_id)
 
     def _event(self, found: Found[LlamaIndexContext | None], verdict: Decision) -> dict[str, Any]:
@@ -217,10 +218,13 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         return {"type": name, "value": {**echo, **kind.fields(answer, self._field, echo)}}
 
     def _class(self, found: Found[LlamaIndexContext | None], question: LlamaIndexQuestion) -> str:
-        """The class of the event that answers a question."""
-        named = self._named.of(question.kind)
-        if named is not None:
-            return named
+        """Return the class of the event that answers a question.
+
+        Raises `UpstreamUnrecognised` if the option does not name it and the workflow accepts none, or several.
+        """
+        configured = self._answer_classes.of(question.kind)
+        if configured is not None:
+            return configured
         names = [kind.name for kind in _waiting(found).kinds]
         if len(names) == 1:
             return names[0]
@@ -233,8 +237,8 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
 
 
 def _waiting(found: Found[LlamaIndexContext | None]) -> LlamaIndexContext:
-    """What is known of a run that goes on; one that waits does."""
-    assert found.context is not None, "only a run that goes on waits"
+    """Return the context of an active run. A waiting run is active."""
+    assert found.context is not None, "a waiting run has a context"
     return found.context
 
 
@@ -243,23 +247,26 @@ def _path(resume: Resume) -> str:
 
 
 def _events(resume: Resume, after: int | str) -> Request:
-    """The log behind an entry. As SSE, since only there the entries have numbers."""
+    """Return the request for the log after an entry, as SSE, because only SSE includes the numbers of entries."""
     query = f"after_sequence={after}&include_internal=true&include_qualified_name=false"
     return Request("GET", f"/events/{segment(resume.thread_id)}?{query}", accept="text/event-stream")
 
 
-def _read_on(resume: Resume, log: Log, after: int | str, quiet: float) -> Steps[None]:
-    """Read what the server sends at once; from now on, the first entry alone."""
+def _read_log(resume: Resume, log: Log, after: int | str, quiet: float) -> Steps[None]:
+    """Add the entries that the server sends until `quiet` seconds pass without a byte.
+
+    With `after="now"`, only the first new entry.
+    """
     answer = yield from ReadUntilIdle(_events(resume, after), quiet, lambda read: after == "now" and b"data:" in read)
     if not answer.ok:
         raise read_refusal(answer, _RULES)
     for event in sse.Decoder().feed(answer.body):
         if event.data is not None:  # ": heartbeat"
-            log.take(*read(event))
+            log.add(*read(event))
 
 
 def _handler(resume: Resume) -> Steps[dict[str, Any]]:
-    """The handler, which comes with 500 where its run failed or was cancelled."""
+    """Read the handler. The server sends it with status 500 if its run failed or was cancelled."""
     (answer,) = yield from Ask((Request.get(_path(resume)),))
     handler = answer.json
     if isinstance(handler, dict) and handler.get("status") in _STATUS:
@@ -281,19 +288,19 @@ def _found(handler: dict[str, Any]) -> Found[LlamaIndexContext | None]:
 
 
 def _kinds(resume: Resume, workflow: str, log: Log) -> Steps[tuple[list[Kind], Any]]:
-    """The classes of events that a workflow takes, and the handler once more."""
+    """Return the classes of events that a workflow accepts, and read the handler again."""
     paths = [f"/workflows/{segment(workflow)}/{name}" for name in ("representation", "events")]
     graph, events, handler = yield from Ask(tuple(Request.get(path) for path in (*paths, _path(resume))))
-    return taken(read_lookup(graph)["graph"], read_lookup(events)["events"], log.kinds), handler.json
+    return accepted_kinds(read_lookup(graph)["graph"], read_lookup(events)["events"], log.kinds), handler.json
 
 
 def _answered(found: Found[LlamaIndexContext | None], verdict: Decision) -> LlamaIndexQuestion:
-    """The one question that is answered."""
+    """Return the question that is answered. Raises `MultipleInterrupts` for several answers."""
     assert isinstance(verdict, Answers), "there are neither breakpoints nor steps that are retried"
     if len(verdict.by_id) > 1:
         raise MultipleInterrupts("An event answers one question: answer one of them at a time.", found.interrupts)
     (answered,) = verdict.by_id
-    questions = _waiting(found).log.asked
+    questions = _waiting(found).log.open_questions
     return next(question for question in questions if question.interrupt(str(found.run_id)).id == answered)
 
 

@@ -1,4 +1,4 @@
-"""LlamaIndex's log of a run as the draft's events, and what a run has given."""
+"""Converts the log of a LlamaIndex run to the draft's events, and collects the run's values."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.reframer import Ended, EventReframer
 
 CANCELLED = "The run was cancelled."
-"""Of which the server says nothing more."""
+"""The error of a cancelled run; the server gives no reason."""
 
 
 class LlamaIndexStream(EventReframer):
-    """The log's new entries, until the run waits again or is over."""
+    """Sends the log's new entries, until the run waits again or is over."""
 
     def __init__(self, emitter: Emitter, log: Log, run_id: str) -> None:
-        """`log`: as it stood when the answer was sent."""
+        """`log` is the log as it was when the answer was sent."""
         super().__init__(emitter)
-        self._log, self._run_id, self._heard = log, run_id, False
+        self._log, self._run_id, self._received = log, run_id, False
         self.over = log.over
 
     def _reframe(self, event: sse.Event) -> bytes:
         number, value = read(event)
-        self._log.take(number, value)
-        self._heard = self._heard or value["type"] in ("StepStateChanged", "UnhandledEvent")
-        self.over = self._log.over or (self._log.waits and self._heard)  # the log does not end with a question
+        self._log.add(number, value)
+        self._received = self._received or value["type"] in ("StepStateChanged", "UnhandledEvent")
+        self.over = self._log.over or (self._log.waits and self._received)  # the log does not end with a question
         return self._reframe_object(value)
 
     def _reframe_object(self, event: dict[str, Any]) -> bytes:
         if self._log.over:
             return self._stopped(event)
         if event["type"] == "WorkflowIdleEvent":
-            return self._emit.interrupted([question.interrupt(self._run_id) for question in self._log.asked])
+            return self._emit.interrupted([question.interrupt(self._run_id) for question in self._log.open_questions])
         if event["type"] == "StepStateChanged":
             return self._step(event["value"])
         if is_a(event, "InternalDispatchEvent") or is_a(event, "InputRequiredEvent"):
@@ -41,11 +41,11 @@ class LlamaIndexStream(EventReframer):
         return self._emit.custom({"type": event["type"], "value": fields(event)})
 
     def _step(self, change: dict[str, Any]) -> bytes:
-        """A step that has ended, with the class of what it gave: the event itself is not in the log."""
+        """Send an update for a step that has ended, with the class of its output; the log omits the event itself."""
         if change["step_state"] != "not_running":
             return b""
-        gave = str(change["output_event_name"] or "").rstrip("'>").rpartition(".")[2]  # "<class 'module.Class'>"
-        return self._emit.update(change["name"], {"event": gave or None})
+        output = str(change["output_event_name"] or "").rstrip("'>").rpartition(".")[2]  # "<class 'module.Class'>"
+        return self._emit.update(change["name"], {"event": output or None})
 
     def _stopped(self, event: dict[str, Any]) -> bytes:
         error = _error(event)
@@ -57,16 +57,16 @@ class LlamaIndexStream(EventReframer):
 
 
 def values(event: dict[str, Any]) -> dict[str, Any]:
-    """What the last event of a run holds: the framework's own is put around any value, others have fields."""
-    given = fields(event)
+    """Return the values in the last event of a run: the result of a `StopEvent`, or the fields of a subclass."""
+    event_fields = fields(event)
     if event["type"] != "StopEvent":
-        return given
-    result = given.get("result")
+        return event_fields
+    result = event_fields.get("result")
     return result if isinstance(result, dict) else {"result": result}
 
 
 def _error(event: dict[str, Any]) -> str | None:
-    """In the words that the handler has for it."""
+    """Return the error in the last event, with the text that the handler has; None if the run did not fail."""
     match event["type"]:
         case "WorkflowFailedEvent":
             return str(event["value"]["exception"]["exception_message"])

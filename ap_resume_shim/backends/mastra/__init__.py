@@ -1,4 +1,4 @@
-"""Mastra's workflows and its agents."""
+"""Mastra's workflows and agents."""
 
 from ap_resume_shim.backends.mastra.agent import MastraAgent
 from ap_resume_shim.backends.mastra.workflow import Mastra

@@ -1,8 +1,8 @@
-"""Mastra's agents: a run stops at a tool call that has to be approved, or that asks for a value.
+"""Mastra's agents: a run stops at a tool call that needs an approval or asks for a value.
 
-The server takes a second resume while the first is at work, and runs the tool twice; a run that was resumed stays in
-its list of suspended runs until it ends. What keeps a tool from running twice is the mark that its call has in the
-thread's messages (`mastra_thread`), and the shim, until the mark is gone.
+The server accepts a second resume while the first one runs, and runs the tool twice. A resumed run stays in the list of
+suspended runs until it ends. To prevent a second execution, the shim reads the mark of the waiting call in the thread's
+messages (`agent_thread.py`), and holds the thread until the mark is gone.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ap_resume_shim.backends.mastra.agent_thread import (
     AgentQuestion,
     Mark,
     calls_of,
+    draft_messages,
     error_in,
     marks_of,
     question_of,
-    said,
 )
 from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import error_text
@@ -35,59 +35,59 @@ from ap_resume_shim.core.steps import Ask, Steps
 from ap_resume_shim.core.typed_answers import check_answer
 
 _NEWEST = "perPage=100&orderBy=%7B%22field%22%3A%22createdAt%22%2C%22direction%22%3A%22DESC%22%7D"
-"""The newest 100 messages: in them is the question, unless so much was said since."""
+"""Query for the newest 100 messages. A question in older messages is not found."""
 
 _DECISION = {
     "properties": {"approved": {"type": "boolean"}, "reason": {"type": "string"}},
     "required": ["approved"],
     "additionalProperties": False,
 }
-"""The schema of the server's own."""
+"""The server's schema of an approval."""
 
 
 @dataclass(frozen=True, slots=True)
 class MastraAgentContext:
-    """What the lookup leaves for the resume."""
+    """The questions of a thread, and the agents that have runs in it."""
 
     resource: str
-    """Whose thread it is."""
+    """Id of the thread's resource, which owns the thread."""
     questions: tuple[AgentQuestion, ...] = ()
-    """Those that are pending; of a run that was resumed, those that it leaves as they are."""
+    """Pending questions; after the resume, those that it did not answer."""
     answering: AgentQuestion | None = None
     wanted: str | None = None
-    """The agent that the client names, by the name that it is registered by."""
+    """The agent that the client names in `agent_id`, under its registered name."""
     agents: tuple[str, ...] = ()
-    """Those that have runs in the thread."""
+    """The agents that have suspended runs in the thread."""
     elsewhere: bool = False
-    """Whether a call waits, by the messages, that is in none of these runs."""
+    """True if the messages mark a waiting call that is in none of these runs."""
 
 
 class MastraAgent(Dialect[MastraAgentContext]):
     """`POST /agents/{agent}/resume-stream`, and `send-tool-approval` in the background."""
 
     name = "mastra-agent"
-    family = "a request to the agent, which names the run and its tool call"
+    family = "a request to the agent that names the run and its tool call"
     thread_is = "The id of a thread of the agent's memory: any string, case-sensitive."
     response_kinds: dict[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "events", Mode.STREAM: "events"}
     options = {"prefix": wire.PREFIX}
     limits = (
-        "The agent needs a memory, and the server a storage.",
-        "A run is known to the server once it has stopped at a question: before that its thread looks at rest.",
-        "A question is found among the newest 100 messages of its thread.",
-        'An approval is answered with true, false or {"approved", "reason"}.',
-        "null is no answer: the server would not keep in mind that the call was answered.",
-        "Of several questions, one is answered at a time.",
-        "A run in the background cannot be stopped; a tool that works goes on until it ends.",
+        "The agent needs a memory, and the server needs a storage.",
+        "The server lists a run only once it has stopped at a question: before that, its thread looks idle.",
+        "A question must be among the newest 100 messages of its thread.",
+        'The answer to an approval is true, false or {"approved", "reason"}.',
+        "null is refused: the server would not record that the call was answered.",
+        "A resume answers one question.",
+        "A run in the background cannot be stopped; a running tool continues until it ends.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     interrupt_id_form = QUESTION_ID
 
     def __init__(self, prefix: str = "/api") -> None:
-        """See `options`."""
+        """`prefix` is the path below which the server's API is."""
         self._prefix = wire.prefix(prefix)
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[MastraAgentContext]:
-        """The thread and its messages; then the suspended runs that the agents have in it, side by side."""
+        """Read the thread, its messages and the list of agents; then the suspended runs of all agents, in parallel."""
         paths = (*self._thread(resume), f"{self._prefix}/agents?partial=true")
         thread, listed, agents = map(wire.read, (yield from Ask(tuple(map(Request.get, paths)))))
         wanted = _name(resume.body.agent_id, agents) if agent else None
@@ -98,7 +98,10 @@ class MastraAgent(Dialect[MastraAgentContext]):
     def look_again(
         self, resume: Resume, before: Found[MastraAgentContext], *, agent: bool = False
     ) -> Lookup[MastraAgentContext]:
-        """The same of the agents that had runs in the thread; of all, where the messages tell of a call of another."""
+        """Read the thread again, with the runs of the agents that had some.
+
+        The runs of all agents are read if the messages mark a waiting call of another agent.
+        """
         context = before.context
         if context.agents:
             requests = [Request.get(path) for path in self._thread(resume)]
@@ -112,7 +115,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
         return (yield from self.lookup(resume, agent=agent))
 
     def check(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> None:
-        """One answer: a decision where a decision is asked, else what the tool takes as it is."""
+        """Refuse several answers, an approval that is none, and values that the tool would not receive unchanged."""
         answer = wire.one(verdict, found)
         question = wire.answered(found.context.questions, verdict)
         if question.approval:
@@ -129,7 +132,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
     def prepare(
         self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision
     ) -> Steps[tuple[Found[MastraAgentContext], Decision]]:
-        """From here on it is about the one question."""
+        """Select the question that is answered."""
         yield from ()
         question = wire.answered(found.context.questions, verdict)
         left = tuple(other for other in found.context.questions if other != question)
@@ -142,38 +145,41 @@ class MastraAgent(Dialect[MastraAgentContext]):
         ), verdict
 
     def resume(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> Request:
-        """In the background by the thread, since who leaves the other way's stream stops the run."""
+        """Build the request: `resume-stream`, or in the background `send-tool-approval`.
+
+        A client that disconnects from `resume-stream` stops the run.
+        """
         question = found.context.answering
         assert question is not None, "prepared for one question"
         answer = wire.one(verdict, found)
         value = _decision(answer) if question.approval else answer
-        given = {"toolCallId": question.call, "resumeData": value}
+        fields = {"toolCallId": question.call, "resumeData": value}
         path = f"{self._prefix}/agents/{segment(question.agent)}"
         if resume.mode is Mode.BACKGROUND:
-            whose = {"resourceId": found.context.resource, "threadId": resume.thread_id}
-            return Request.post(f"{path}/send-tool-approval", {**whose, "approved": True, **given})
-        return Request.post(f"{path}/resume-stream", {"runId": question.run, **given}, "text/event-stream")
+            owner = {"resourceId": found.context.resource, "threadId": resume.thread_id}
+            return Request.post(f"{path}/send-tool-approval", {**owner, "approved": True, **fields})
+        return Request.post(f"{path}/resume-stream", {"runId": question.run, **fields}, "text/event-stream")
 
     def refusal(self, response: Response) -> ResumeError:
-        """500 for a run, or a call, that does not wait."""
+        """Read an error status, such as 500 for a run or a call that does not wait."""
         return wire.refusal(response)
 
     def begun(self, head: bytes) -> bool:
-        """All refusals come before the stream: its head says that the run goes on."""
+        """True: the server sends refusals before a stream, so its head proves the acceptance."""
         return True
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """What a stream tells of errors is the agent's own."""
+        """None: errors in a stream are the agent's errors."""
         return None
 
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[MastraAgentContext]
     ) -> Started[MastraAgentContext] | None:
-        """The run that waited goes on under its own name."""
+        """Return the run that waited; its id does not change."""
         return Started(str(found.run_id), found.agent_id, context=found.context)
 
     def reframer(self, resume: Resume, started: Started[MastraAgentContext]) -> Reframer:
-        """Chunks of a model's stream."""
+        """Convert the chunks of the agent's stream."""
         left = (question.interrupt for question in started.context.questions)
         return AgentStream(Emitter(resume.body.stream_modes), left)
 
@@ -190,7 +196,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
 def _found(
     thread: dict[str, Any], listed: dict[str, Any], answers: dict[str, Response], wanted: str | None
 ) -> Found[MastraAgentContext]:
-    """`answers`: the suspended runs, by agent."""
+    """Return the thread. `answers` are the responses with the suspended runs, by agent."""
     messages: list[dict[str, Any]] = listed["messages"][::-1]
     marks = marks_of(messages)
     runs = [(name, run) for name, answer in answers.items() for run in _runs(answer)]
@@ -202,7 +208,7 @@ def _found(
         tuple(question.interrupt for question in questions),
         past_ids=calls_of(messages),
         agent_id=questions[0].agent if questions else wanted,
-        values={"messages": said(messages)},
+        values={"messages": draft_messages(messages)},
         error=error,
         updated_at=thread.get("updatedAt"),
         run_id=questions[0].run if questions else None,
@@ -211,18 +217,18 @@ def _found(
             questions,
             wanted=wanted,
             agents=tuple(dict.fromkeys(name for name, _ in runs)),
-            elsewhere=not set(marks) <= _listed(runs),
+            elsewhere=not set(marks) <= _listed_calls(runs),
         ),
     )
 
 
 def _name(wanted: str | None, agents: dict[str, Any]) -> str | None:
-    """The server takes an agent's id for the name that it is registered by."""
+    """Return the registered name of an agent; the server accepts its id as well."""
     return next((name for name, agent in agents.items() if wanted is not None and agent.get("id") == wanted), wanted)
 
 
 def _runs(answer: Response) -> list[dict[str, Any]]:
-    """Of an agent without memory: none."""
+    """Return the suspended runs in a response; an agent without memory has none."""
     if answer.status == 403 and "no memory configured" in error_text(answer):
         return []
     runs: list[dict[str, Any]] = wire.read(answer)["runs"]
@@ -230,7 +236,7 @@ def _runs(answer: Response) -> list[dict[str, Any]]:
 
 
 def _questions(runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark]) -> Iterator[AgentQuestion]:
-    """The calls that wait by both accounts."""
+    """Yield the calls that wait according to both the suspended runs and the messages."""
     for agent, run in runs:
         for call in run["toolCalls"]:
             mark, approval = marks.get(call.get("toolCallId")), bool(call.get("requiresApproval"))
@@ -242,31 +248,37 @@ def _questions(runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark]) -
 def _status(
     runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark], questions: tuple[AgentQuestion, ...], error: Any
 ) -> ThreadStatus:
-    """A call that waits by one account alone has been answered, or is about to be asked."""
-    waiting, listed = {question.call for question in questions}, _listed(runs)
+    """Return the thread's status.
+
+    It is busy while runs and messages disagree: a call in only one of them has been answered, or is about to be asked.
+    """
+    waiting, listed = {question.call for question in questions}, _listed_calls(runs)
     if waiting != listed or waiting != set(marks):
         return "busy"
     return "interrupted" if questions else "idle" if error is None else "error"
 
 
-def _listed(runs: list[tuple[str, dict[str, Any]]]) -> set[Any]:
-    """The calls that wait by the account of the suspended runs."""
+def _listed_calls(runs: list[tuple[str, dict[str, Any]]]) -> set[Any]:
+    """Return the ids of the waiting calls in the suspended runs."""
     return {call.get("toolCallId") for _, run in runs for call in run["toolCalls"]}
 
 
 def _same_agent_or_refuse(wanted: str | None, questions: tuple[AgentQuestion, ...]) -> None:
-    """Another agent would go on with the run, with tools of its own."""
-    whose = {question.agent for question in questions}
-    if wanted is not None and whose and wanted not in whose:
+    """Raise `InvalidRequest` for another agent, which would continue the run with its own tools."""
+    names = {question.agent for question in questions}
+    if wanted is not None and names and wanted not in names:
         raise InvalidRequest(
-            f"The question is one of {', '.join(map(repr, sorted(whose)))}, not of {wanted!r}. Leave `agent_id` out to "
+            f"The question is one of {', '.join(map(repr, sorted(names)))}, not of {wanted!r}. Leave `agent_id` out to "
             "use the thread's own agent.",
             {"field": "agent_id"},
         )
 
 
 def _decision(answer: Any) -> dict[str, Any]:
-    """Whether a tool may run. What is none would make the server ask again, and say that the run went on."""
+    """Return the approval as an object. Raises `UnsupportedInput` for any other value.
+
+    With another value the server would ask again, and report that the run continued.
+    """
     value = {"approved": answer} if isinstance(answer, bool) else answer
     if isinstance(value, dict) and not violations(_DECISION, value, wire.ENFORCED):
         return value

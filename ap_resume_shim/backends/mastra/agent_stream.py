@@ -1,11 +1,11 @@
-"""An agent's stream, which is chunks of its model's and of its own under `data:` alone, as the draft's events."""
+"""Converts the stream of a Mastra agent to the draft's events. Its chunks are SSE events with `data:` fields alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from ap_resume_shim.backends.mastra.agent_thread import asked, question_of, schema_of
+from ap_resume_shim.backends.mastra.agent_thread import interrupt_of, question_of, schema_of
 from ap_resume_shim.backends.mastra.messages import plain
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.interrupt import Interrupt
@@ -13,27 +13,27 @@ from ap_resume_shim.core.reframer import Ended, EventReframer
 
 
 class AgentStream(EventReframer):
-    """Text is told as messages, what tools gave as updates, a model's failure as the run's error.
+    """Sends text as messages, the results of tools as updates, and a failure of the model as the run's error.
 
-    The stream ends by itself; a client that leaves it earlier stops the run.
+    The server ends the stream; a client that disconnects earlier stops the run.
     """
 
     def __init__(self, emitter: Emitter, left: Iterable[Interrupt]) -> None:
-        """`left`: the questions of other runs of the thread."""
+        """`left` are the questions that this resume does not answer."""
         super().__init__(emitter)
         self._open = list(left)
         self._message: Any = None
 
     def finish(self) -> bytes:
-        """What the run has come to; a run that failed has told it."""
+        """Send the values and the open questions, unless the run failed."""
         if self._ended.error is not None:
             return b""
         values = self._emit.values(self._ended.values) if self._ended.values is not None else b""
         return values + (self._emit.interrupted(self._open) if self._open else b"")
 
     def _reframe_object(self, chunk: dict[str, Any]) -> bytes:
-        told = chunk.get("payload")
-        payload: dict[str, Any] = told if isinstance(told, dict) else {}
+        content = chunk.get("payload")
+        payload: dict[str, Any] = content if isinstance(content, dict) else {}
         match chunk.get("type"):
             case "step-start":
                 self._message = payload.get("messageId")
@@ -59,7 +59,7 @@ class AgentStream(EventReframer):
 
     def _ask(self, call: dict[str, Any], *, approval: bool) -> None:
         value = question_of(call, approval=approval)
-        self._open.append(asked(str(call.get("toolCallId")), value, schema_of(call), approval=approval))
+        self._open.append(interrupt_of(str(call.get("toolCallId")), value, schema_of(call), approval=approval))
 
     def _finish(self, payload: dict[str, Any]) -> None:
         output, messages = payload.get("output") or {}, payload.get("messages") or {}

@@ -1,7 +1,7 @@
-"""A thread of an agent's memory: what its messages tell of the tool calls that wait, and what was said.
+"""Reads a thread of an agent's memory: waiting tool calls and messages.
 
-The list of suspended runs does not tell whether a run that waited has been resumed: it is in that list until it ends.
-The messages do: the mark of a tool call that waits is taken away before the tool runs.
+A resumed run stays in the list of suspended runs until it ends, so that list does not show whether a run waits. The
+messages do: the server removes the mark of a waiting tool call before the tool runs.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.interrupt import Interrupt
 
 QUESTION_ID = re.compile(r".+:[0-9a-f]{12}", re.DOTALL)
-"""The id of a question that asks for a value: its tool call, and a digest of what it asks."""
+"""The form of the id of a question for a value: its tool call, and a digest of the question's contents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A tool call that waits, as its message has it."""
+    """The mark of a waiting tool call in a message."""
 
     call: str
     approval: bool
@@ -32,7 +32,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class AgentQuestion:
-    """A tool call of a run that waits."""
+    """A tool call of a waiting run."""
 
     agent: str
     run: str
@@ -43,45 +43,51 @@ class AgentQuestion:
 
     @property
     def interrupt(self) -> Interrupt:
-        """As the client sees it."""
-        return asked(self.call, self.value, self.schema, approval=self.approval)
+        """The question as an `Interrupt`."""
+        return interrupt_of(self.call, self.value, self.schema, approval=self.approval)
 
 
-def asked(call: str, value: Any, schema: Any = None, *, approval: bool) -> Interrupt:
-    """The question. A call is approved once, but may ask for values again and again: what it asks tells them apart."""
+def interrupt_of(call: str, value: Any, schema: Any = None, *, approval: bool) -> Interrupt:
+    """Return the question of a tool call.
+
+    A call is approved once, but may ask for several values: the id of such a question has a digest of its contents.
+    """
     if approval:
         return Interrupt(call, value)
-    written = json.dumps(value, sort_keys=True)  # storages may keep the keys in another order
-    digest = hashlib.sha256(written.encode()).hexdigest()[:12]
+    canonical = json.dumps(value, sort_keys=True)  # storages may reorder the keys
+    digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     return Interrupt(f"{call}:{digest}", value, schema)
 
 
 def question_of(tool: dict[str, Any], *, approval: bool) -> Any:
-    """What a call asks: whether it may run, told by its name and arguments, or what its tool says."""
+    """Return the contents of a question: name and arguments of a call to approve, or the tool's `suspendPayload`."""
     if approval:
         return {"toolName": tool.get("toolName"), "args": tool.get("args")}
     return tool.get("suspendPayload")
 
 
 def marks_of(messages: Iterable[dict[str, Any]]) -> dict[str, Mark]:
-    """The calls that wait. A mark stays where the answer was null: not at a call that has its result (`state`)."""
+    """Return the marks of waiting calls, by call id.
+
+    A mark stays after a null answer, so a mark of a call that has its result (`state`) is ignored.
+    """
     return {mark.call: mark for message in messages for mark in _marks(message)}
 
 
 def calls_of(messages: Iterable[dict[str, Any]]) -> frozenset[str]:
-    """The ids of all tool calls: each may have asked whether it may run."""
+    """Return the ids of all tool calls: each may have asked for an approval."""
     calls = (part.get("toolInvocation") or {} for message in messages for part in _parts(message))
     return frozenset(str(call["toolCallId"]) for call in calls if call.get("toolCallId"))
 
 
 def error_in(messages: list[dict[str, Any]]) -> Any:
-    """Why the last run failed, where it did: the last part of the last message."""
+    """Return the error of the last run: the last part of the last message, if that is an error."""
     parts = _parts(messages[-1]) if messages else []
     return plain(parts[-1].get("error")) if parts and parts[-1].get("type") == "error" else None
 
 
-def said(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages as the draft has them: role and content, which are the server's own parts."""
+def draft_messages(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Convert messages to the draft's format. The content is the server's list of parts."""
     return [{"id": message.get("id"), "role": message.get("role"), "content": _parts(message)} for message in messages]
 
 
@@ -96,10 +102,10 @@ def _marks(message: dict[str, Any]) -> Iterator[Mark]:
                 yield Mark(call, approval, schema_of(mark))
 
 
-def schema_of(told: dict[str, Any]) -> Any:
-    """The schema of the answer, which is written as JSON in JSON."""
+def schema_of(mark: dict[str, Any]) -> Any:
+    """Return the schema of the answer, which is a JSON text within the JSON; None if it is unreadable."""
     try:
-        return strictjson.read(told.get("resumeSchema") or "null")
+        return strictjson.read(mark.get("resumeSchema") or "null")
     except (TypeError, ValueError):
         return None
 

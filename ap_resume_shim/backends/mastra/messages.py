@@ -1,4 +1,4 @@
-"""What Mastra's workflows and agents share: refusals, errors, and what an answer may be."""
+"""Shared by Mastra's workflows and agents: refusals, errors and the limits of an answer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ap_resume_shim.core.json_schema import Strictness
 from ap_resume_shim.core.json_values import SAFE, Carries
 
 ENFORCED = Strictness(scalar_types=True, bounds=True, extra_properties=True)
-"""What the server refuses of an answer: it would not be heard by its step, and an agent's tool would not run again. A
-key that an object's schema does not know is dropped on its way to the step."""
+"""The parts of a schema that the server enforces. Its step would not receive an invalid answer, and an agent's tool
+would not run again. The server drops keys that an object's schema does not have."""
 CARRIES = Carries("A Mastra server", SAFE)
-"""A JavaScript server reads every number as a double."""
-PREFIX = "where the server's API is; by default /api"
-"""The option `prefix`."""
+"""A JavaScript server parses every number as a double."""
+PREFIX = "path below which the server's API is; default: `/api`"
+"""Description of the option `prefix`."""
 
 _NOT_WAITING = (
     "was not suspended",
@@ -37,29 +37,29 @@ _RULES = (
 
 
 def prefix(option: str) -> str:
-    """The option, as the beginning of a path."""
+    """Return the option as the start of a path, such as `/api`; the empty string for an empty option."""
     path = option.strip("/")
     return f"/{path}" if path else ""
 
 
 def refusal(response: Response) -> ResumeError:
-    """What an error means: a run that does not wait is 500 there, with a text that tells."""
+    """Return the `ResumeError` for an error response. A run that does not wait is 500, with a text that explains it."""
     return read_refusal(response, _RULES)
 
 
 def read(response: Response) -> Any:
-    """The JSON of a lookup."""
+    """Return the JSON of a lookup's response. Raises a `ResumeError` for an error response."""
     return read_lookup(response, _RULES)
 
 
 def in_band(text: str) -> ResumeError:
-    """The same text in a stream, which has no status: an answer that its schema refuses would have been 400."""
+    """Return the `ResumeError` for an error text in a stream; an answer that its schema rejects counts as 400."""
     status = 400 if text.startswith("Invalid resume data") else 500
     return refusal(Response(status, (), strictjson.dumps({"error": text})))
 
 
 def plain(value: Any) -> Any:
-    """The value without the stack traces of the errors in it, which stay on the server."""
+    """Return the value without the stack traces of its errors, which must not reach the client."""
     if isinstance(value, list):
         return [plain(item) for item in value]
     if not isinstance(value, dict):
@@ -68,30 +68,30 @@ def plain(value: Any) -> Any:
 
 
 def answers(verdict: Decision) -> dict[str | None, Any]:
-    """By interrupt. There is nothing to go on with without one: the server has no breakpoints that others pass."""
+    """Return the answers by interrupt id; empty for `Continue`, since the server has no breakpoints to continue."""
     return verdict.by_id if isinstance(verdict, Answers) else {}
 
 
 def one(verdict: Decision, found: Found[C]) -> Any:
-    """The answer: the server takes one with each request."""
-    given = answers(verdict)
-    if len(given) != 1:
+    """Return the answer. Raises `MultipleInterrupts` unless there is exactly one, as the server requires."""
+    by_id = answers(verdict)
+    if len(by_id) != 1:
         raise MultipleInterrupts("Mastra takes the answers one at a time: name one interrupt.", found.interrupts)
-    (answer,) = given.values()
+    (answer,) = by_id.values()
     return answer
 
 
-class Asks(Protocol):
-    """A question of a workflow's or an agent's."""
+class HasInterrupt(Protocol):
+    """A question of a workflow or an agent."""
 
     @property
     def interrupt(self) -> Interrupt:
-        """As the client sees it."""
+        """The question as an `Interrupt`."""
 
 
-Q = TypeVar("Q", bound=Asks)
+Q = TypeVar("Q", bound=HasInterrupt)
 
 
 def answered(questions: Iterable[Q], verdict: Decision) -> Q:
-    """The question that is answered."""
+    """Return the question that is answered."""
     return next(question for question in questions if question.interrupt.id in answers(verdict))

@@ -1,9 +1,9 @@
 """Mastra's workflows: a run stops in a step, and the step is resumed with its answer.
 
-The server lets one resume of several through, atomically (its `claimResume`): a run's status leaves `suspended` before
-the step goes on. What it says about that is another matter. `resume-no-wait` answers 200 whatever becomes of
-the answer (@mastra/server 1.67.0), so that a resume in the background reads the beginning of `resume-stream`, which
-tells; who leaves that stream does not stop the run.
+The server accepts one of several resumes, atomically (its `claimResume`): the run's status leaves `suspended` before
+the step continues. But `resume-no-wait` responds 200 to a refused resume as well (@mastra/server 1.67.0). So in
+background mode the shim reads the start of `resume-stream`, which shows the acceptance; the run continues when the
+shim disconnects.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from ap_resume_shim.core.typed_answers import check_answer
 
 _STATUS: dict[str, ThreadStatus] = {
     "running": "busy",
-    "waiting": "busy",  # asleep, until a time or an event
+    "waiting": "busy",  # sleeps until a time or an event
     "suspended": "interrupted",
     "failed": "error",
     "tripwire": "error",
     "canceled": "error",
 }
-"""Others (pending, success, bailed, paused, skipped) are at rest. `pending` was created and never started."""
+"""Other statuses (pending, success, bailed, paused, skipped) are idle. `pending` was created but never started."""
 
 
 @dataclass(frozen=True, slots=True)
 class MastraContext:
-    """What the lookup leaves for the resume."""
+    """The questions of a run, and its workflow."""
 
     workflow: str
     created_at: str | None
     questions: tuple[StepQuestion, ...] = ()
-    """Those that are pending; of a run that was resumed, those that it leaves as they are."""
+    """Pending questions; after the resume, those that it did not answer."""
     schemas: dict[str, Any] = field(default_factory=dict)
-    """Of the answers, by step."""
+    """Schemas of the answers, by step."""
     answering: StepQuestion | None = None
 
 
@@ -53,33 +53,33 @@ class Mastra(Dialect[MastraContext]):
     """`POST /workflows/{workflow}/resume-async` and `resume-stream`, with the step that is answered."""
 
     name = "mastra"
-    family = "a request to the run, which names the step"
+    family = "a request to the run that names the step"
     thread_is = "The run's id: any string, case-sensitive."
     event_types = frozenset({"text/plain", "text/event-stream"})
     response_kinds: dict[Mode, ResponseKind] = {Mode.BACKGROUND: "events", Mode.WAIT: "result", Mode.STREAM: "events"}
     options = {"prefix": wire.PREFIX}
     limits = (
-        "Of several questions, one is answered at a time.",
-        "A run that is stopped goes on until its step ends, or looks at its `abortSignal`.",
-        "Of the questions that a `foreach` asks at once, a stream tells the first.",
+        "A resume answers one question.",
+        "A cancelled run continues until its step ends, or checks its `abortSignal`.",
+        "If a `foreach` asks several questions at once, a stream contains only the first.",
         "A step that failed after its answer cannot be retried.",
     )
     unsupported = frozenset({"webhook", "config", "on_completion"})
     interrupt_id_form = QUESTION_ID
     commit = "with_answer"
-    """The status leaves `suspended` before the step goes on, atomically: the server refuses a second resume itself."""
+    """The status leaves `suspended` atomically before the step continues, so the server refuses a second resume."""
 
     def __init__(self, prefix: str = "/api") -> None:
-        """See `options`."""
+        """`prefix` is the path below which the server's API is."""
         self._prefix = wire.prefix(prefix)
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[MastraContext]:
-        """The run, in the workflow that is named, else in all of them, side by side; and what its steps take."""
+        """Read the run, in the workflow that `agent_id` names or in all in parallel, and the schemas of the answers."""
         workflow, run = yield from self._find(resume)
         return (yield from self._found(resume, workflow, run, {}, agent=agent))
 
     def look_again(self, resume: Resume, before: Found[MastraContext], *, agent: bool = False) -> Lookup[MastraContext]:
-        """The run, in the workflow that had it."""
+        """Read the run again, in the workflow that had it. Raises `ThreadNotFound` if it is gone."""
         context = before.context
         (answer,) = yield from Ask((Request.get(self._run_path(context.workflow, resume)),))
         if _has_no_run(answer):
@@ -109,35 +109,35 @@ class Mastra(Dialect[MastraContext]):
     def _find(self, resume: Resume) -> Steps[tuple[str, dict[str, Any]]]:
         names = [resume.body.agent_id] if resume.body.agent_id is not None else (yield from self._workflows())
         answers = (yield from Ask(tuple(Request.get(self._run_path(name, resume)) for name in names))) if names else ()
-        there = {name: wire.read(told) for name, told in zip(names, answers, strict=True) if not _has_no_run(told)}
-        if len(there) > 1:
+        found = {name: wire.read(item) for name, item in zip(names, answers, strict=True) if not _has_no_run(item)}
+        if len(found) > 1:
             raise InvalidRequest(
-                f"Several workflows have a run {resume.thread_id}: {', '.join(there)}. Name one as `agent_id`.",
+                f"Several workflows have a run {resume.thread_id}: {', '.join(found)}. Name one as `agent_id`.",
                 {"field": "agent_id"},
             )
-        if not there:
-            whose = f"The workflow {names[0]!r}" if resume.body.agent_id is not None else "The backend"
+        if not found:
+            subject = f"The workflow {names[0]!r}" if resume.body.agent_id is not None else "The backend"
             raise ThreadNotFound(
-                f"{whose} has no run {resume.thread_id}. Check `thread_id`, and whose credentials you send."
+                f"{subject} has no run {resume.thread_id}. Check `thread_id`, and whose credentials you send."
             )
-        return next(iter(there.items()))
+        return next(iter(found.items()))
 
     def _workflows(self) -> Steps[list[str]]:
         (answer,) = yield from Ask((Request.get(f"{self._prefix}/workflows?partial=true"),))
         return list(wire.read(answer))
 
     def _schemas(self, workflow: str) -> Steps[dict[str, Any]]:
-        """They are told as JSON in JSON, in the envelope of superjson."""
+        """Read the schemas of the answers, by step; each is a JSON text in the format of superjson."""
         (answer,) = yield from Ask((Request.get(self._path(workflow)),))
-        told = wire.read(answer)
-        if not (told.get("options") or {}).get("validateInputs", True):
+        workflow_info = wire.read(answer)
+        if not (workflow_info.get("options") or {}).get("validateInputs", True):
             return {}
-        steps: dict[str, Any] = told.get("allSteps") or {}
+        steps: dict[str, Any] = workflow_info.get("allSteps") or {}
         schemas = {name: step["resumeSchema"] for name, step in steps.items() if step.get("resumeSchema")}
         return {name: strictjson.read(schema).get("json") for name, schema in schemas.items()}
 
     def check(self, resume: Resume, found: Found[MastraContext], verdict: Decision) -> None:
-        """One answer, which its step takes as it is."""
+        """Refuse several answers, and values that the step would not receive unchanged."""
         answer = wire.one(verdict, found)
         wire.CARRIES.check(answer)
         check_answer(wire.answered(found.context.questions, verdict).interrupt, answer, wire.ENFORCED)
@@ -145,7 +145,7 @@ class Mastra(Dialect[MastraContext]):
     def prepare(
         self, resume: Resume, found: Found[MastraContext], verdict: Decision
     ) -> Steps[tuple[Found[MastraContext], Decision]]:
-        """From here on it is about the one question."""
+        """Select the question that is answered."""
         yield from ()
         question = wire.answered(found.context.questions, verdict)
         left = tuple(other for other in found.context.questions if other != question)
@@ -153,39 +153,42 @@ class Mastra(Dialect[MastraContext]):
         return replace(found, interrupts=(question.interrupt,), context=context), verdict
 
     def resume(self, resume: Resume, found: Found[MastraContext], verdict: Decision) -> Request:
-        """A `foreach` that is not told which of its items is meant would give the answer to all of them."""
+        """Build the request for the step that is answered.
+
+        Without `forEachIndex`, a `foreach` would pass the answer to all of its items.
+        """
         question = found.context.answering
         assert question is not None, "prepared for one question"
         body: dict[str, Any] = {"step": list(question.path), "resumeData": wire.one(verdict, found)}
         if question.item is not None:
             body["forEachIndex"] = question.item
-        way = "resume-async" if resume.mode is Mode.WAIT else "resume-stream"
-        return Request.post(f"{self._path(found.context.workflow)}/{way}?runId={segment(resume.thread_id)}", body)
+        operation = "resume-async" if resume.mode is Mode.WAIT else "resume-stream"
+        return Request.post(f"{self._path(found.context.workflow)}/{operation}?runId={segment(resume.thread_id)}", body)
 
     def refusal(self, response: Response) -> ResumeError:
-        """400 for an answer that its schema refuses, 500 for a run that does not wait."""
+        """Read an error status: 400 for an answer that its schema rejects, 500 for a run that does not wait."""
         return wire.refusal(response)
 
     def begun(self, head: bytes) -> bool:
-        """The first record says nothing: it comes before the server looks at the run."""
+        """True once a record other than `workflow-start` has arrived, which precedes the server's check of the run."""
         return any(record.get("type") != "workflow-start" for record in Records().feed(head))
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """A stream that ends without a step. The same text as without a stream."""
+        """Return the error of a stream that ends without a step; its text is the one of an error response."""
         if self.response_kinds[resume.mode] != "events":
             return None
-        told = next(filter(None, map(refusal_in, Records().feed(response.body))), None)
-        return None if told is None else wire.in_band(told)
+        text = next(filter(None, map(refusal_in, Records().feed(response.body))), None)
+        return None if text is None else wire.in_band(text)
 
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[MastraContext]
     ) -> Started[MastraContext] | None:
-        """The run that waited goes on under its own name."""
+        """Return the run that waited; its id does not change."""
         context = found.context
         return Started(resume.thread_id, context.workflow, context.created_at, context=context)
 
     def cancel(self, resume: Resume, started: Started[MastraContext]) -> Request | None:
-        """The status is `canceled` at once; a step that works hears of it by its `abortSignal`."""
+        """Cancel the run. Its status is `canceled` at once; a working step is notified by its `abortSignal`."""
         return Request.post(self._run_path(started.context.workflow, resume) + "/cancel")
 
     def location(self, resume: Resume, started: Started[MastraContext]) -> str | None:
@@ -193,11 +196,11 @@ class Mastra(Dialect[MastraContext]):
         return self._run_path(started.context.workflow, resume)
 
     def ended(self, body: bytes) -> Ended:
-        """The run, as it is told to who waits for it."""
+        """Read the result of a wait, which is the run."""
         return outcome(Response(200, (), body).json)
 
     def reframer(self, resume: Resume, started: Started[MastraContext]) -> Reframer:
-        """Records that are no Server-Sent Events."""
+        """Convert the records of the stream, which are no Server-Sent Events."""
         context = started.context
         return WorkflowStream(Emitter(resume.body.stream_modes), context.questions, context.schemas)
 
@@ -209,5 +212,5 @@ class Mastra(Dialect[MastraContext]):
 
 
 def _has_no_run(response: Response) -> bool:
-    """Not so of an unknown workflow, which is 404 as well."""
+    """True if the workflow has no such run; an unknown workflow is 404 as well, with another text."""
     return response.status == 404 and "run not found" in error_text(response)

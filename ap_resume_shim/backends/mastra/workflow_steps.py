@@ -1,4 +1,4 @@
-"""A workflow's run, as Mastra's server tells it: which of its steps ask, and what has come of it."""
+"""Reads a workflow's run: the steps that wait for an answer, and the run's result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.reframer import Ended
 
 QUESTION_ID = re.compile(r".+@\d{13}", re.DOTALL)
-"""The id of a question: its step, and the time in milliseconds at which the step asked."""
+"""The form of a question's id: its step, and the time in milliseconds at which the step asked."""
 _META = "__workflow_meta"
 
 
@@ -20,46 +20,46 @@ _META = "__workflow_meta"
 class StepQuestion:
     """A step that waits for its answer.
 
-    A step may ask again, so that the time belongs to its question's id.
+    A step may ask several times, so the question's id includes the time.
     """
 
     path: tuple[str, ...]
-    """The step's name, below those of the workflows that it is nested in."""
+    """The names of the workflows that contain the step, and the name of the step."""
     value: Any
     asked_at: Any
     item: int | None = None
-    """Which of its items a `foreach` asks about."""
+    """Index of the item that a `foreach` asks about."""
     schema: Any = None
-    """Of its answer."""
+    """JSON schema of the answer."""
 
     @property
     def step(self) -> str:
-        """The step, as the server calls it where it tells of it."""
+        """The step's name in the server's responses: the path, joined by dots."""
         return ".".join(self.path)
 
     @property
     def interrupt(self) -> Interrupt:
-        """As the client sees it."""
+        """The question as an `Interrupt`."""
         item = "" if self.item is None else f"[{self.item}]"
         return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value, self.schema)
 
 
 def questions_of(steps: dict[str, Any]) -> tuple[StepQuestion, ...]:
-    """The questions that are pending. Steps of nested workflows stand beside the others, under dotted names."""
+    """Return the pending questions. `steps` contains the steps of nested workflows as well, under dotted names."""
     asking = {name: step for name, step in steps.items() if step.get("status") == "suspended"}
     leaves = (name for name in asking if not any(other.startswith(f"{name}.") for other in asking))
     return tuple(question for name in leaves for question in _questions(_path(name, steps), asking[name]))
 
 
 def without_meta(payload: Any) -> Any:
-    """What the step asked with, without what the server keeps there."""
+    """Return the payload of a step's question without the server's metadata; None if nothing is left."""
     if not isinstance(payload, dict) or _META not in payload:
         return payload
     return {key: value for key, value in payload.items() if key != _META} or None
 
 
 def outcome(run: dict[str, Any]) -> Ended:
-    """What has come of a run: its result, or why there is none."""
+    """Return the result of a run, or the error of a run that has none."""
     match run.get("status"):
         case "failed":
             return Ended(error=plain(run.get("error")) or {"message": "The workflow failed."})
@@ -84,6 +84,6 @@ def _questions(path: tuple[str, ...], step: dict[str, Any]) -> Iterator[StepQues
 
 
 def _path(name: str, steps: dict[str, Any]) -> tuple[str, ...]:
-    """What stands before a dot is a workflow if there is a step of that name: a step's own name may have dots too."""
+    """Split a dotted name into a path. A prefix is a workflow only if a step has that name: names may contain dots."""
     above = max((other for other in steps if name.startswith(f"{other}.")), key=len, default=None)
     return (name,) if above is None else (*_path(above, steps), name.removeprefix(f"{above}."))

@@ -1,4 +1,4 @@
-"""A workflow's stream, which is records of JSON with 0x1E between them under `text/plain`, as the draft's events."""
+"""Converts a workflow's stream to the draft's events. It is `text/plain`: JSON records, separated by the byte 0x1E."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _BETWEEN = b"\x1e"
 
 
 class Records:
-    """Bytes in, in any split; complete records out."""
+    """Decoder for the records: takes bytes in any chunks, and returns complete records."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> list[dict[str, Any]]:
-        """Take the next bytes."""
+        """Add the next bytes. Return the records that they complete. Raises `UpstreamError` for an oversized record."""
         *whole, self._rest = (self._rest + chunk).split(_BETWEEN)
         if len(self._rest) > MAX_EVENT:
             raise UpstreamError(f"The backend's stream holds a record of more than {MAX_EVENT} bytes.")
@@ -32,7 +32,7 @@ class Records:
 
 
 def refusal_in(record: dict[str, Any]) -> str | None:
-    """Why the server did not resume the run: the last record of a run that failed in no step."""
+    """Return why the server did not resume the run: the error in the last record of a run that failed in no step."""
     if record.get("type") != "workflow-finish":
         return None
     text = (_payload(record).get("metadata") or {}).get("errorMessage")
@@ -40,13 +40,13 @@ def refusal_in(record: dict[str, Any]) -> str | None:
 
 
 class WorkflowStream(EventReframer):
-    """Each step that ends is an update, and what belongs to no step of the draft is custom.
+    """Sends an update for each step that ends, and records without a counterpart in the draft as custom.
 
-    Its last record calls a run a success whose other questions are still open, so that these are kept in mind here.
+    The last record reports success even if other questions are open, so this class stores the open questions.
     """
 
     def __init__(self, emitter: Emitter, left: Iterable[StepQuestion], schemas: Mapping[str, Any]) -> None:
-        """`left`: the questions that this resume leaves as they are; `schemas`: of the answers, by step."""
+        """`left` are the questions that this resume does not answer; `schemas` are the answers' schemas, by step."""
         super().__init__(emitter)
         self._records, self._schemas = Records(), schemas
         self._open: dict[str, list[Interrupt]] = {}
@@ -56,7 +56,7 @@ class WorkflowStream(EventReframer):
         self._error: Any = None
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take the next bytes; give the events that they complete."""
+        """Add the next bytes. Return the events that they complete."""
         return b"".join(map(self._reframe_object, self._records.feed(chunk)))
 
     def _reframe_object(self, record: dict[str, Any]) -> bytes:
@@ -82,7 +82,7 @@ class WorkflowStream(EventReframer):
         return self._emit.update(str(step.get("id")), step.get("output"))
 
     def _ask(self, step: dict[str, Any]) -> None:
-        """A workflow within the workflow asks what its own step has asked; a `foreach`, what it had asked before."""
+        """Add a question. Skip the repetition of one by a nested workflow (its step's) or a `foreach` (its first)."""
         name = str(step.get("id"))
         if name in self._open or any(other.startswith(f"{name}.") for other in self._open):
             return
@@ -91,14 +91,14 @@ class WorkflowStream(EventReframer):
         self._open[name] = [question.interrupt]
 
     def _finish(self, payload: dict[str, Any]) -> bytes:
-        told = (payload.get("metadata") or {}).get("errorMessage")
-        error = self._error if told is None else {"message": told}
+        message = (payload.get("metadata") or {}).get("errorMessage")
+        error = self._error if message is None else {"message": message}
         result = payload.get("finalWorkflowResult")
         self._ended = outcome({"status": payload.get("workflowStatus"), "error": error, "result": result})
         if self._ended.error is not None:
             return self._emit.error(self._ended.error)
         if self._open:
-            return self._emit.interrupted(asked for step in self._open.values() for asked in step)
+            return self._emit.interrupted(interrupt for step in self._open.values() for interrupt in step)
         return self._emit.values({} if result is None else result)
 
 
