@@ -1,0 +1,4 @@
+"""The pure core: the flow of a resume, the base class of dialects, the protocol and its errors.
+
+No I/O, clock or randomness.
+"""

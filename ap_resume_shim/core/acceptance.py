@@ -1,4 +1,4 @@
-"""Whether the backend took a resume, by what it answers first and by the state that its thread has from then on."""
+"""Acceptance: whether the backend took a resume, by its first response and by the thread's later state."""
 
 from __future__ import annotations
 
@@ -29,44 +29,48 @@ from ap_resume_shim.core.steps import (
 
 @dataclass(frozen=True, slots=True)
 class Case(Generic[C]):
-    """One resume: what was asked, of which kind of backend, and how its thread was found."""
+    """The data of one resume: the client's request, the dialect, the settings, and the thread as it was found."""
 
     resume: Resume
     dialect: Dialect[C]
     settings: FlowSettings
     found: Found[C]
     answered: tuple[str, ...] = ()
-    """`Interrupt.name` of each question that the resume answers."""
+    """`Interrupt.name` of each question that this resume answers."""
 
     @property
     def grace(self) -> float | None:
-        """How long a client that does not wait for the result waits for a refusal; None: for the backend's answer."""
+        """Seconds that a client in background or stream mode waits for a refusal; None: until the backend responds.
+
+        Applies where the backend responds only when the run has ended.
+        """
         made = self.response_kind == "result" and self.resume.mode is not Mode.WAIT
         return self.settings.stream_grace if made else None
 
     @property
     def response_kind(self) -> ResponseKind:
-        """What the backend's answer is, in the client's mode."""
+        """The kind of the backend's response to the request that resumes, in the client's mode."""
         return (self.found.response_kinds or self.dialect.response_kinds)[self.resume.mode]
 
     def look_again(self, *, agent: bool = False) -> Lookup[C]:
-        """Read the thread's state once more; with `agent`, also who ran and which run it was."""
+        """Read the thread's state again; with `agent`, also the agent and the id of the newest run."""
         return self.dialect.look_again(self.resume, self.found, agent=agent)
 
 
-class Taken(Protocol[C]):
-    """What the backend's answer says of the run."""
+class Acceptance(Protocol[C]):
+    """The facts about the run that are read from the backend's response."""
 
     started: Started[C] | None
 
     def understand(self, response: Response) -> None:
-        """Take what the whole answer says, or the beginning of its stream. Raises `ResumeError`."""
+        """Read the whole response, or the beginning of its stream. Raises `ResumeError`."""
 
 
-def take(case: Case[C], run: Taken[C], response: Response, step: ReadBody | ReadEvents | None) -> Flow:
-    """Read what shows whether the backend took the resume: its head, and what `step` reads. Raises its refusal.
+def read_acceptance(case: Case[C], run: Acceptance[C], response: Response, step: ReadBody | ReadEvents | None) -> Flow:
+    """Read the head of the response, and the part that `step` reads, to see whether the backend took the resume.
 
-    What cannot be read, or breaks off, may have been taken, and counts as taken.
+    Marks the resume as rejected or accepted if the response is a failure; a response that is unreadable or breaks off
+    counts as accepted, since the backend may have taken the resume. Raises the backend's refusal as a `ResumeError`.
     """
     try:
         check_head(response, case.dialect.event_types if case.response_kind == "events" else JSON)
@@ -77,10 +81,10 @@ def take(case: Case[C], run: Taken[C], response: Response, step: ReadBody | Read
             if body is None:
                 raise UpstreamUnrecognised("The backend's stream ended before its first event.")
             response = replace(response, body=body)
-            _refuse(case, response)
+            _raise_refusal(case, response)
             run.understand(response)
     except ResumeError as failure:
-        state = failure.metadata.setdefault("resume_state", _state(case, failure))
+        state = failure.metadata.setdefault("resume_state", _resume_state(case, failure))
         yield from (guard.mark_rejected() if state == "not_sent" else accepted(case, run.started))
         raise
     except Exception:
@@ -88,8 +92,8 @@ def take(case: Case[C], run: Taken[C], response: Response, step: ReadBody | Read
         raise
 
 
-def _refuse(case: Case[C], response: Response) -> None:
-    """Raise the refusal that an answer of 2xx holds, if it does."""
+def _raise_refusal(case: Case[C], response: Response) -> None:
+    """Raise the refusal that a 2xx response contains, if there is one."""
     refusal = case.dialect.refused(case.resume, response)
     if isinstance(refusal, UpstreamFailure):
         refusal.metadata.setdefault("resume_state", "unknown")
@@ -98,16 +102,18 @@ def _refuse(case: Case[C], response: Response) -> None:
 
 
 def check_run(response: Response) -> None:
+    """Check that the body is a JSON object. Raises `UpstreamUnrecognised`, or `UpstreamError` if it is cut short."""
     if not isinstance(check_json(response), dict):
         raise UpstreamUnrecognised("The backend's answer is not a run.", {"upstream_status": response.status})
 
 
 def read_started(case: Case[C], response: Response) -> Started[C] | None:
+    """Return the run that the response identifies; None if it identifies none."""
     return case.dialect.started(response, response.body, case.resume, case.found)
 
 
-def _state(case: Case[C], failure: ResumeError) -> str:
-    """What became of a resume whose answer is this failure. Only a refusal that names a reason says: not taken."""
+def _resume_state(case: Case[C], failure: ResumeError) -> str:
+    """Return the `resume_state` for a failed response. Only a refusal with a known reason means `not_sent`."""
     if not isinstance(failure, UpstreamFailure):
         return "not_sent"
     by_head = case.dialect.accepts_at_head and not isinstance(failure, UpstreamUnrecognised)
@@ -116,6 +122,7 @@ def _state(case: Case[C], failure: ResumeError) -> str:
 
 @contextmanager
 def unknown_if_unreadable() -> Iterator[None]:
+    """Context manager: set `resume_state` to `unknown` on an `UpstreamUnrecognised` that passes through."""
     try:
         yield
     except UpstreamUnrecognised as failure:
@@ -124,98 +131,117 @@ def unknown_if_unreadable() -> Iterator[None]:
 
 
 def accepted(case: Case[C], started: Started[C] | None = None, *, proven: bool = False) -> MarkAccepted:
-    """The acceptance; where the state may lag behind it, with the lookups that end when the state shows the resume."""
-    commit = None if proven or case.dialect.commit == "with_answer" else _commit(case, started)
+    """Return the step that marks the resume as accepted.
+
+    If the thread's state may lag behind the acceptance, the step carries the lookups that end when the state shows it.
+    `proven` skips them.
+    """
+    commit = None if proven or case.dialect.commit == "with_answer" else _wait_for_commit(case, started)
     if started is None:
         return MarkAccepted(commit=commit)
     return MarkAccepted(started.run_id, headers(case, started) if case.resume.mode is Mode.WAIT else (), commit)
 
 
 def accept(case: Case[C], started: Started[C] | None) -> Flow:
-    """The backend took the resume. Where its 2xx does not prove that, wait until the thread's state does."""
-    lost: ResumeError | None = None
+    """Mark the resume as accepted.
+
+    Where a 2xx proves nothing (`acceptance_unproven`), first wait for the thread's state.
+
+    Raises the dialect's error if the backend lost the answer.
+    """
+    error: ResumeError | None = None
     proven = False
     if case.dialect.acceptance_unproven:
         try:
-            proven, lost = yield from _prove(case)
+            proven, error = yield from _wait_for_proof(case)
         except ClientGone:
             yield from accepted(case, started)
             raise
-    yield from (guard.mark_rejected() if _is_lost(lost) else accepted(case, started, proven=proven))
-    if lost is not None:
-        raise lost
+    yield from (guard.mark_rejected() if _is_lost(error) else accepted(case, started, proven=proven))
+    if error is not None:
+        raise error
 
 
-def _prove(case: Case[C]) -> Steps[tuple[bool, ResumeError | None]]:
-    """Wait until the thread's state shows the resume: whether it does, and else why the dialect calls it lost."""
-    lost: ResumeError | None = None
+def _wait_for_proof(case: Case[C]) -> Steps[tuple[bool, ResumeError | None]]:
+    """Wait until the thread's state shows the resume.
+
+    Returns whether it does; if not, also the dialect's error, if any.
+    """
+    error: ResumeError | None = None
     waited = 0.0
     while waited < case.settings.settle:
         try:
             now = yield from case.look_again()
-        except ResumeError:  # the run's end will show what the thread does not
+        except ResumeError:  # the run's outcome decides instead
             return False, None
         if _shows_resume(case, now):
             return True, None
-        lost = case.dialect.explain_unconsumed(case.found, now)
-        if _is_lost(lost):
-            return False, lost
+        error = case.dialect.explain_unconsumed(case.found, now)
+        if _is_lost(error):
+            return False, error
         yield from Pause(case.settings.settle_step)
         waited = round(waited + case.settings.settle_step, 6)
-    return False, lost
+    return False, error
 
 
-def _commit(case: Case[C], started: Started[C] | None) -> Flow:
-    """Look at the thread until its state shows the resume; ever less often, since a server may take its time."""
+def _wait_for_commit(case: Case[C], started: Started[C] | None) -> Flow:
+    """Poll the thread until its state shows the resume, with growing pauses, since a server may commit late."""
     pause = case.settings.settle_step
     while True:
         try:
             now = yield from case.look_again()
-            if _shows_resume(case, now) or (yield from _nameless_has_ended(case, started)):
+            if _shows_resume(case, now) or (yield from _new_run_has_ended(case, started)):
                 return
         except NotFound:
             return
-        except Exception:  # an app in the same process raises anything; the next lookup may show it
+        except Exception:  # an app in the same process may raise anything; the next lookup may succeed
             pass
         yield from Pause(pause)
         pause = min(pause * 1.5, case.settings.completion_poll)
 
 
 def _shows_resume(case: Case[C], now: Found[C]) -> bool:
-    """Whether the thread has moved on: it is busy, or no longer stands where the resume found it."""
+    """True if the thread has moved on: it is busy, or the interrupts that the resume answered are no longer pending."""
     if now.status == "busy":
         return True
     if not case.answered:
         return not now.breakpoint
-    left = now.interrupts if case.found.interrupts else now.answered
-    return set(case.answered).isdisjoint(interrupt.name for interrupt in left)
+    pending = now.interrupts if case.found.interrupts else now.answered
+    return set(case.answered).isdisjoint(interrupt.name for interrupt in pending)
 
 
-def _nameless_has_ended(case: Case[C], started: Started[C] | None) -> Steps[bool]:
-    """Where questions have no ids, the same one may be asked again: then the end of a new run shows the resume."""
+def _new_run_has_ended(case: Case[C], started: Started[C] | None) -> Steps[bool]:
+    """True if a new run has ended on a backend without interrupt ids.
+
+    There, the same question may be pending again, so the thread's state alone proves nothing.
+    """
     if started is None or started.run_id == case.found.run_id or all(i.id is not None for i in case.found.interrupts):
         return False
-    reading = case.dialect.run(case.resume, started)
-    if reading is None:
+    request = case.dialect.run(case.resume, started)
+    if request is None:
         return False
-    (read,) = yield from Ask((reading,))
-    return read.ok and case.dialect.has_ended(read)
+    (response,) = yield from Ask((request,))
+    return response.ok and case.dialect.has_ended(response)
 
 
-def _is_lost(lost: ResumeError | None) -> bool:
-    return lost is not None and lost.metadata.get("resume_state") == "not_sent"
+def _is_lost(error: ResumeError | None) -> bool:
+    """True if the dialect is certain that the agent will never receive the answer."""
+    return error is not None and error.metadata.get("resume_state") == "not_sent"
 
 
 def has_ended(case: Case[C], started: Started[C]) -> Steps[bool]:
-    """Whether the run is over, or stopped at a question; where it cannot be read, whether the thread is at rest."""
-    reading = case.dialect.run(case.resume, started)
-    if reading is not None:
-        (read,) = yield from Ask((reading,))
-        if read.ok:
-            check_head(read, JSON)
-            check_run(read)
-        return not read.ok or case.dialect.has_ended(read)
-    yield from AwaitCommit()  # before its commit a run that has just begun looks like one that is over
+    """Return True if the run has ended or is interrupted.
+
+    If the run cannot be read, return True if the thread is not busy.
+    """
+    request = case.dialect.run(case.resume, started)
+    if request is not None:
+        (response,) = yield from Ask((request,))
+        if response.ok:
+            check_head(response, JSON)
+            check_run(response)
+        return not response.ok or case.dialect.has_ended(response)
+    yield from AwaitCommit()  # until the commit, a run that has just begun looks like one that has ended
     try:
         found = yield from case.look_again()
     except NotFound:
@@ -224,7 +250,7 @@ def has_ended(case: Case[C], started: Started[C]) -> Steps[bool]:
 
 
 def headers(case: Case[C], started: Started[C]) -> Headers:
-    """What an answer's head says of the run, and of fields that were dropped."""
+    """Return the response headers about the run (`Content-Location`) and about dropped fields (`AP-Resume-Ignored`)."""
     location = case.dialect.location(case.resume, started)
     located: Headers = () if location is None else (("content-location", location),)
     ignored: Headers = (("ap-resume-ignored", ", ".join(case.resume.ignored)),) if case.resume.ignored else ()

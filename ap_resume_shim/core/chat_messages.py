@@ -1,7 +1,7 @@
-"""The draft's `Message` objects, made from the messages in a server's state.
+"""Converts the messages in a server's state to the draft's `Message` objects.
 
-A `Message` has a `role` and a `content`: text, or a list of blocks that have a `type`. LangChain's messages have a
-`type` in place of the role.
+A `Message` has a `role` and a `content`: text, or a list of blocks with a `type`. LangChain's messages have a `type` in
+place of the role.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ _ROLES = {
     **{kind: kind for kind in ("human", "ai", "system", "tool", "function", "remove")},
     **{f"{kind}MessageChunk": kind.lower() for kind in ("Human", "AI", "System", "Tool", "Function")},
 }
-"""LangChain's types of messages, and of the parts of streamed ones."""
+"""LangChain's message types, and the types of streamed message chunks, with the role of each."""
 
 
 def as_messages(value: Any) -> list[dict[str, Any]] | None:
-    """The draft's messages; None for what is no list of messages."""
+    """Return the draft's messages; None if `value` is not a list of messages."""
     if not isinstance(value, list):
         return None
     messages = [message for item in value if (message := _message(item)) is not None]
@@ -24,7 +24,10 @@ def as_messages(value: Any) -> list[dict[str, Any]] | None:
 
 
 def _message(item: Any) -> dict[str, Any] | None:
-    """One message; fields that the draft does not know are kept, and those of its own that are null are left out."""
+    """Convert one message.
+
+    Keeps fields that the draft does not define; drops optional fields of the draft that are null.
+    """
     if not isinstance(item, dict):
         return None
     rest = {name: field for name, field in item.items() if field is not None or name not in ("role", "id", "metadata")}
@@ -36,7 +39,7 @@ def _message(item: Any) -> dict[str, Any] | None:
 
 
 def _content(content: Any) -> Any:
-    """Text, or blocks, of which plain strings are made text blocks; None for anything else."""
+    """Return text, or blocks (plain strings become text blocks); None for anything else."""
     if not isinstance(content, list):
         return content
     blocks = [{"type": "text", "text": block} if isinstance(block, str) else block for block in content]

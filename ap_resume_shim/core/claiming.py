@@ -1,7 +1,7 @@
-"""From the first lookup to the claim: judge by the state of the moment, and hold the thread.
+"""From the first lookup to the claim: judge the resume by the thread's current state, and hold the thread.
 
-A busy or held thread is given time to settle, since servers announce an interrupt before they record it, and a hold
-may end without a resume. But a resume belongs to the moment it arrived: a question that came later is not answered.
+A busy or held thread gets time to settle, since servers announce an interrupt before they store it, and a hold may end
+without a resume. A resume belongs to the moment it arrived: it never answers a question that came later.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _HELD = "Another resume of this thread is under way. Read the thread before you 
 def claim(
     resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C]
 ) -> Steps[tuple[Found[C], Decision]]:
-    """Hold the thread for an answer that is right for its state; raises the `ResumeError` that says why not.
+    """Hold the thread for an answer that fits its state. Returns the thread as found and the verdict.
 
-    Waits at most `settings.settle` seconds while the thread is busy, or another resume holds it.
+    Waits at most `settings.settle` seconds while the thread is busy or another resume holds it. Raises the
+    `ResumeError` that explains the refusal.
     """
     case = _Claim(resume, dialect, settings, found)
     uncommitted = UncommittedResume()
@@ -54,7 +55,7 @@ def claim(
                 waited = round(waited + settings.claim_step, 6)
                 rival = yield from attempt
             refusal: Conflict = ResumeInProgress(_HELD)
-            holds = rival is None  # what was judged may have changed since: look again
+            holds = rival is None  # the thread may have changed since the lookup: look again
         except Conflict as conflict:
             if holds:
                 yield from guard.mark_rejected()
@@ -78,16 +79,19 @@ def claim(
 
 
 class _Claim(Generic[C]):
-    """What does not change while a resume waits for its thread."""
+    """The parts of a claim that stay the same while the resume waits for its thread."""
 
     def __init__(self, resume: Resume, dialect: Dialect[C], settings: FlowSettings, first: Found[C]) -> None:
         self._resume, self._dialect, self._settings, self._first = resume, dialect, settings, first
 
     def judge(self, found: Found[C], remembered: frozenset[str]) -> Steps[Decision]:
-        """The verdict on this look at the thread, with everything that can be refused before the thread is held."""
+        """Return the verdict on the current state.
+
+        Runs every check that can refuse the resume before the thread is held.
+        """
         verdict = judge(self._resume, found, self._dialect, remembered)
         named = addressed(self._resume, found, self._dialect, remembered) is not None
-        if not (yield from self._was_asked(found, named=named)):
+        if not (yield from self._was_pending(found, named=named)):
             raise ResumeInProgress(
                 "The thread was running when this resume arrived, and asked its question later. "
                 "Read the question before you answer it."
@@ -98,25 +102,25 @@ class _Claim(Generic[C]):
             check_answers(verdict, found)
         return verdict
 
-    def _was_asked(self, now: Found[C], *, named: bool) -> Steps[bool]:
-        """Whether the pending questions are those of the moment at which the resume arrived.
+    def _was_pending(self, now: Found[C], *, named: bool) -> Steps[bool]:
+        """Return True if the pending questions are those that were pending when the resume arrived.
 
-        Where the first look showed none, or showed a busy thread, the resume may have been meant for the question
-        before: unless it names its question, it passes only if no accepted resume is still running.
+        If the first lookup showed no question, or a busy thread, the resume may be meant for an earlier question.
+        Unless it names its question, it is allowed only if no accepted resume is still running.
         """
         first = self._first
         at_rest = first.status != "busy" and not first.moving
         if at_rest and now is first:
             return True
-        shown = {interrupt.name for interrupt in first.interrupts if at_rest or interrupt.id is not None}
-        if shown and not (now.interrupts and {interrupt.name for interrupt in now.interrupts} <= shown):
+        visible = {interrupt.name for interrupt in first.interrupts if at_rest or interrupt.id is not None}
+        if visible and not (now.interrupts and {interrupt.name for interrupt in now.interrupts} <= visible):
             return False
         if at_rest or named:
             return True
         return not (yield from guard.had_run_in_flight())
 
     def as_busy_while_uncommitted(self, found: Found[C], last: UncommittedResume) -> Found[C]:
-        """A thread that still shows a question which the last accepted resume answered counts as busy."""
+        """Return `found` as busy if it still shows a question that the last accepted resume answered."""
         names = {interrupt.name for interrupt in found.interrupts}
         if last.age >= self._settings.commit_timeout or names.isdisjoint(last.names):
             return found

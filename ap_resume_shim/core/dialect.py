@@ -1,6 +1,6 @@
-"""A dialect: how one kind of backend is asked about a thread and given an answer.
+"""A dialect describes how to read a thread of one kind of backend, and how to resume it.
 
-The flow (`ap_resume_shim.core.flow`) is the same for every backend; a dialect supplies its requests and reads its
+The flow (`ap_resume_shim.core.flow`) is the same for every backend; a dialect builds its requests and reads its
 responses. Pure: no await, clock, random number or environment.
 """
 
@@ -30,33 +30,35 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[C]):
-    """What a lookup learned about a thread."""
+    """The state of a thread, as a lookup found it."""
 
     status: ThreadStatus
     interrupts: tuple[Interrupt, ...] = ()
-    """Questions that are pending: asked, and not answered yet. On a busy thread: those that show, stale ones too."""
+    """Pending questions. On a busy thread: every question that the backend reports, stale ones too."""
     answered: tuple[Interrupt, ...] = ()
-    """Questions whose answer was taken by a step that failed afterwards."""
+    """Questions whose answer was committed by a step that failed afterwards."""
     breakpoint: bool = False
-    """Stopped without a question that an answer can reach; `stopped` says why."""
+    """True if the thread stopped without a question that an answer can reach; `stopped` gives the reason."""
     stopped: str = AT_BREAKPOINT
-    """With `breakpoint`: what happened, as the predicate of a sentence about the thread."""
+    """With `breakpoint`: the reason, as the predicate of a sentence about the thread."""
     moving: bool = False
-    """The lookup's answers disagree whether the thread is busy: it was at some moment of the lookup."""
+    """True if the responses of the lookup disagree whether the thread is busy: it was busy during a part of the
+    lookup."""
     past_ids: frozenset[str] = frozenset()
-    """Ids of interrupts in the thread's history, where the lookup has it."""
+    """Ids of interrupts in the thread's history, if the lookup reads it."""
     place: Mapping[str, Any] = field(default_factory=dict)
-    """What names of `Dialect.redirecting` may say, beside the thread's own id: where the thread is anyway."""
+    """Values of names in `Dialect.redirecting` that point to the thread's current place, and are therefore harmless.
+    The thread's own id is always harmless."""
     agent_id: str | None = None
     values: Any = None
     error: Any = None
     updated_at: str | None = None
     run_id: str | None = None
-    """The thread's newest run, where the lookup tells."""
+    """The thread's newest run, if the lookup reports it."""
     response_kinds: Mapping[Mode, ResponseKind] | None = None
-    """In place of `Dialect.response_kinds`, where the thread's agent decides what it answers."""
-    context: C = None  # type: ignore[assignment]  # a dialect whose context is not None always gives one
-    """What the dialect itself needs of this resume in its other methods and later lookups."""
+    """Overrides `Dialect.response_kinds`, where the kind depends on the thread's agent."""
+    context: C = None  # type: ignore[assignment]  # a dialect whose context is not None always sets it
+    """Data of the dialect for its other methods and later lookups, for this resume."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ class Found(Generic[C]):
         return tuple(interrupt.id for interrupt in (*self.interrupts, *self.answered) if interrupt.id is not None)
 
     def names(self, verdict: Decision) -> tuple[str, ...]:
-        """`Interrupt.name` of each question that the verdict answers, or retries with its first answer."""
+        """Return `Interrupt.name` of each question that the verdict answers, or retries with its first answer."""
         if isinstance(verdict, Continue):
             return tuple(interrupt.name for interrupt in self.answered)
         return tuple(interrupt.name for interrupt in self.interrupts if interrupt.id in verdict.by_id)
@@ -72,18 +74,18 @@ class Found(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """No answer: continue a breakpoint, or retry a failed step with the answer it already has."""
+    """No answer: continue from a breakpoint, or retry a failed step with the answer that is already committed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Answers, by interrupt: `by_id` for backends that have ids, else the one answer stands under None."""
+    """Answers by interrupt id. On a backend without ids, the only answer has the key None."""
 
     by_id: dict[str | None, Any]
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """The answers alone."""
+        """The answers without their ids."""
         return tuple(self.by_id.values())
 
 
@@ -92,7 +94,7 @@ Decision = Continue | Answers
 
 @dataclass(frozen=True, slots=True)
 class Started(Generic[C]):
-    """The run that a resume started, as far as the acceptance tells."""
+    """The run that a resume started, as far as the backend's response shows it."""
 
     run_id: str
     agent_id: str | None = None
@@ -100,216 +102,230 @@ class Started(Generic[C]):
     updated_at: str | None = None
     status: RunStatus = "pending"
     error: Any = None
-    """Why the run failed, where the acceptance tells that already."""
+    """The reason of the failure, if the response already reports one."""
     context: C = None  # type: ignore[assignment]  # as in `Found`
-    """What the dialect itself needs of the lookup that came before."""
+    """Data of the dialect from the lookup before."""
 
 
 ResponseKind = Literal["run", "result", "events"]
-"""What the answer to the request that resumes is: the run, which goes on; its result, when it has ended; its events."""
+"""The kind of response to the request that resumes: `run`, a reference to a run in progress; `result`, the outcome of
+the finished run; `events`, the run's event stream."""
 
 DEFAULT_KINDS: Mapping[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
-"""A backend that has all three modes. What differs is derived by the flow."""
+"""The kinds of a backend that supports all three modes. The flow derives modes that a backend lacks."""
 
 Note = tuple[str, Entry]
-"""A thread's id, and what the ledger shall keep of it."""
+"""A thread's id, and an entry for the ledger."""
 
 
 class Observer(Protocol):
-    """One exchange of a client with the backend, looked on at. Pure; what it returns goes into the ledger.
+    """Observes one exchange between a client and the backend. Pure; returns notes for the ledger.
 
-    What is noted of a part of the answer is kept before the client gets that part.
+    Notes about a part of the response are stored before the client receives that part.
     """
 
     def request(self, body: bytes) -> None:
-        """The whole body of the request."""
+        """Called with the whole request body."""
 
     def head(self, status: int, headers: Headers) -> Iterable[Note]:
-        """The answer's head."""
+        """Called with the status and the headers of the response. Returns notes for the ledger."""
 
     def feed(self, chunk: bytes) -> Iterable[Note]:
-        """The next bytes of the answer."""
+        """Called with the next bytes of the response body. Returns notes for the ledger."""
 
     def end(self, *, complete: bool) -> Iterable[Note]:
-        """The answer's end; not `complete` when it broke off, or the client left."""
+        """Called at the end of the response; not `complete` if it broke off or the client disconnected.
+
+        Returns notes.
+        """
 
 
 def plain_path(path: str) -> str:
-    """A path of an OpenAPI document without the names of its parameters: `/runs/{}`."""
+    """Return a path of an OpenAPI document without its parameter names: `/runs/{}`."""
     return re.sub(r"\{[^}]*\}", "{}", path)
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a server says of itself that others do not: all that is given has to be there."""
+    """Conditions that identify a kind of server; a server matches if it fulfils all of them."""
 
     openapi: frozenset[str] = frozenset()
-    """Paths of its `/openapi.json`, whatever their parameters are called: `/runs/{}`; or what a route takes, wherever
-    it is: `POST <RunAgentInput>`."""
+    """Paths in its `/openapi.json`, without parameter names: `/runs/{}`; or the schema of a request body, on any path:
+    `POST <RunAgentInput>`."""
     info: Mapping[str, Any] = field(default_factory=dict)
-    """Pointers into its `/info`, and the values there; None is any value."""
+    """JSON pointers into its `/info`, and the expected values; None matches any value."""
     takes: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Fields that the body of a route has to know, such as `thread_id` of `POST /runs`; a route whose body is not
-    described in `/openapi.json` is given the benefit of the doubt."""
+    """Fields that the request body of a route must define, such as `thread_id` for `POST /runs`. A route whose body
+    `/openapi.json` does not describe matches."""
     card: bool = False
-    """It has an agent card of A2A."""
+    """True if the server must have an A2A agent card."""
 
 
 Lookup = Steps[Found[C]]
-"""A lookup yields the requests that it needs, and returns what they show."""
+"""A lookup yields the requests that it needs, and returns the thread's state as a `Found`."""
 
 
 class Dialect(Generic[C]):
-    """Base class of dialects. Methods are pure; the defaults describe a server that has all three modes.
+    """Base class of dialects. Methods are pure; the defaults describe a server that supports all three modes.
 
-    One instance serves all resumes at once: it does not change after construction. What belongs to one resume travels
+    One instance serves all resumes concurrently, so it does not change after construction. Data of one resume belongs
     in `Found.context` and `Started.context`, which are a `C`; a dialect without a context is a `Dialect[None]`. Every
     method may raise a `ResumeError`.
     """
 
     name: str
     family: str = ""
-    """In a few words: how the backends of this kind are resumed."""
+    """A few words: how backends of this kind are resumed."""
     thread_is: str
-    """In one sentence: what the draft's `thread_id` is on this backend."""
+    """One sentence: the meaning of the draft's `thread_id` on this backend."""
     fingerprints: tuple[Fingerprint, ...] = ()
-    """How `auto` tells such a server from others: by any of these."""
+    """How `auto` detects such a server: it matches any of these."""
     specificity: int = 0
-    """Which backend `auto` takes where a server matches several: the one with the highest."""
+    """If a server matches several backends, `auto` chooses the one with the highest specificity."""
     response_kinds: Mapping[Mode, ResponseKind] = DEFAULT_KINDS
-    """What the answer to the request that resumes is, in each mode of the client, unless `Found` says otherwise."""
+    """The kind of response to the request that resumes, by the client's mode, unless `Found.response_kinds` is set."""
     options: Mapping[str, str] = {}
-    """What `__init__` takes, all of it text with a default: name, and what it is, for a person."""
+    """Arguments of `__init__`, each a string with a default: name and description."""
     limits: tuple[str, ...] = ()
-    """What this backend cannot do, each in a sentence."""
+    """Limitations of this backend, each as a sentence."""
     unsupported: frozenset[str] = frozenset()
     """Optional fields of the draft that this backend cannot honour."""
     reserved: frozenset[str] = frozenset()
     """Names in the backend's create-run body that the dialect sets itself."""
     carries_both: bool = False
-    """Whether `input` and `messages` may come together."""
+    """True if a resume may have both `input` and `messages`."""
     partial: bool = True
-    """Whether some of several pending interrupts may be answered."""
+    """True if a resume may answer only some of several pending interrupts."""
     forwards_extra: bool = False
-    """Whether the backend's create-run body has the draft's vocabulary, so that unknown fields go on to it."""
+    """True if the backend's create-run body uses the draft's vocabulary, so that unknown fields are forwarded."""
     vocabulary: frozenset[str] = frozenset()
-    """Fields of the backend's own create-run body: they are forwarded, and never taken for a misspelt field."""
+    """Fields of the backend's own create-run body: they are forwarded, and never reported as misspelt."""
     accepts_at_head: bool = False
-    """Whether the head of a result comes when the run begins, and says that the resume was taken."""
+    """True if the backend sends the head of a result when the run begins, so that it proves the acceptance."""
     accept_after_silent_grace: bool = True
-    """Whether a stream that begins with silence has taken the resume; else nothing but its first event tells."""
+    """True if a stream without an event within the grace counts as accepted; otherwise only its first event decides."""
     event_types: frozenset[str] = frozenset({"text/event-stream"})
-    """Media types in which the backend's events, or a refusal in their place, may come."""
+    """Media types of the backend's event stream, or of a refusal in its place."""
     commit: Literal["late", "with_answer"] = "late"
     """`late`: after an accepted resume, a lookup may still show the old interrupt, and the server would accept a second
     answer; the thread stays held until the state shows the resume. `with_answer`: a real server proved that its 2xx
     comes after the commit."""
     acceptance_unproven: bool = False
-    """A 2xx does not prove that the agent receives the answer: the client's answer waits until the state proves it."""
+    """True if a 2xx does not prove that the agent receives the answer: the response to the client waits until the
+    thread's state proves it."""
     makes_run_ids: bool = False
-    """Where neither the answer nor the thread tells the run's id, the run is named by `Resume.nonce`: the backend knows
-    no such id, and no request may contain it."""
+    """True if `Resume.nonce` names the run where neither the response nor the thread reports its id. The backend does
+    not know that id, so no request may contain it."""
     starts_runs: bool = False
-    """Each resume is a run of its own: an answer that does not name it is never taken for one of the run before."""
+    """True if each resume starts a new run: a response without a run id is never matched to the previous run."""
     interrupt_id_form: re.Pattern[str] | None = None
-    """The form of the backend's interrupt ids, where no key of an ordinary answer has it."""
+    """The form of the backend's interrupt ids, if no key of an ordinary answer has that form."""
     redirecting: frozenset[str] = frozenset()
     """Names in `config` and in forwarded fields that could move the resume elsewhere (`core.redirection`); a trailing
-    `*` stands for any ending."""
+    `*` matches any suffix."""
     way_out: str = ""
-    """In a sentence: how a client gets out of a step that fails because of the answer that was committed."""
+    """One sentence: how a client recovers from a step that fails because of the answer that was committed."""
 
     def thread_key(self, thread_id: str) -> str:
-        """One spelling for a thread: what holds it. Raises `InvalidRequest` for an id that cannot be one."""
+        """Return the canonical spelling of a thread id, under which the guard holds the thread.
+
+        Raises `InvalidRequest` for an id that the backend cannot have.
+        """
         return thread_id
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[C]:
-        """Read the thread's state; with `agent=False`, after a run, no matter who ran and which run it was."""
+        """Read the thread's state. With `agent=False` (after a run), the agent and the run id are not needed."""
         raise NotImplementedError
 
     def look_again(self, resume: Resume, before: Found[C], *, agent: bool = False) -> Lookup[C]:
-        """Read the thread's state once more; what cannot have changed since `before` need not be requested again."""
+        """Read the thread's state again. Facts that cannot have changed since `before` need no new request."""
         return self.lookup(resume, agent=agent)
 
     def check(self, resume: Resume, found: Found[C], verdict: Decision) -> None:
-        """Refuse, before anything is sent, what the backend cannot carry."""
+        """Refuse an answer that the backend cannot carry, before anything is sent. Raises `ResumeError`."""
 
     def prepare(self, resume: Resume, found: Found[C], verdict: Decision) -> Steps[tuple[Found[C], Decision]]:
-        """Bring the thread into a state in which the backend takes a resume, where that is needed."""
+        """Bring the thread into a state in which the backend accepts a resume, where that is needed.
+
+        Returns the thread's state and the verdict, changed or not.
+        """
         yield from ()
         return found, verdict
 
     def resume(self, resume: Resume, found: Found[C], verdict: Decision) -> Request:
-        """The request that resumes, in the client's mode."""
+        """Return the request that resumes the thread, in the client's mode."""
         raise NotImplementedError
 
     def forwarded(self, resume: Resume) -> dict[str, Any]:
-        """The client's fields that the draft does not know and the backend does, or may."""
+        """Return the client's fields that the draft does not define and the backend does, or may."""
         extra = resume.body.extra
         return extra if self.forwards_extra else {name: extra[name] for name in extra if name in self.vocabulary}
 
     def refusal(self, response: Response) -> ResumeError:
-        """What a status of 400 or more, in answer to that request, means."""
+        """Return the error for a response to `resume` with a status of 400 or more."""
         raise NotImplementedError
 
     def begun(self, head: bytes) -> bool:
-        """Whether the beginning of a stream tells if the backend took the resume."""
+        """Return True if `head`, the beginning of a stream, is enough to see whether the backend took the resume."""
         return sse.first_event(head) is not None
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """The refusal that an answer of 2xx holds: its body is whole, or (in a stream) what `begun` waited for."""
+        """Return the refusal that a 2xx response contains; None if it contains none.
+
+        The body is complete or, for a stream, ends where `begun` returned True.
+        """
         first = sse.first_event(response.body) if self.response_kinds[resume.mode] == "events" else None
         if first is None or first.name != "error":
             return None
         return UpstreamError("The backend refused the resume in its stream.", {"upstream": first.json})
 
     def explain_unconsumed(self, found: Found[C], now: Found[C]) -> ResumeError | None:
-        """Why an accepted answer was lost, with `acceptance_unproven`, from a thread that looks as before.
+        """With `acceptance_unproven`: return the error for an accepted answer that the unchanged thread shows as lost.
 
-        `metadata.resume_state` is `not_sent` where the agent will certainly never hear it, else `unknown`.
+        `metadata.resume_state` is `not_sent` if the agent will certainly never receive the answer, else `unknown`.
         """
         return None
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found[C]) -> Started[C] | None:
-        """The run, from head and (in background mode) body of the answer; None when they do not tell."""
+        """Return the run, from the response's head and (in background mode) `body`; None if they do not identify it."""
         raise NotImplementedError
 
     def cancel(self, resume: Resume, started: Started[C]) -> Request | None:
-        """The request that stops the run; None where there is none, or where leaving its stream stops it."""
+        """Return the request that stops the run; None if there is none, or if closing its stream stops it."""
         return None
 
     def join(self, resume: Resume, started: Started[C]) -> Request | None:
-        """The request that opens the stream of a run that goes on already; None where there is none."""
+        """Return the request that opens the stream of a run in progress; None if there is none."""
         return None
 
     def location(self, resume: Resume, started: Started[C]) -> str | None:
-        """The run's own address on the backend, for `Content-Location`; None where it has none."""
+        """Return the run's path on the backend, for `Content-Location`; None if it has none."""
         return None
 
     def run(self, resume: Resume, started: Started[C]) -> Request | None:
-        """The request that reads the run; None where there is none."""
+        """Return the request that reads the run; None if there is none."""
         return None
 
     def awaited(self, resume: Resume, started: Started[C]) -> Request | None:
-        """The request that is answered with the result when the run has ended; None where it has to be polled."""
+        """Return the request whose response is the result of the finished run; None if the run has to be polled."""
         return None
 
     def has_ended(self, response: Response) -> bool:
-        """Whether that run is over, or stopped at a question, from the answer to `run`."""
+        """Return True if the run has ended or is interrupted. `response` is the response to `run`."""
         raise NotImplementedError
 
     def ended(self, body: bytes) -> Ended:
-        """The result, from the body of the backend's wait, or of what `awaited` asked for."""
+        """Return the result. `body` is the response of the backend's wait, or the response to `awaited`."""
         raise NotImplementedError
 
     def delete(self, resume: Resume) -> Request | None:
-        """The request that deletes the thread; None where the backend has none."""
+        """Return the request that deletes the thread; None if the backend has none."""
         return None
 
     def reframer(self, resume: Resume, started: Started[C]) -> Reframer:
-        """How the backend's stream becomes the client's."""
+        """Return the reframer that converts the backend's stream to the client's."""
         return Relay()
 
     def watch(self, method: str, path: str) -> Observer | None:
-        """Who looks on at a client's own request, for the ledger; None for those that tell nothing."""
+        """Return an observer of a client's own request, for the ledger; None if the request is not relevant."""
         return None

@@ -1,4 +1,4 @@
-"""Reading a backend's answers: what every dialect does alike, and the rules in which they differ."""
+"""Helpers for reading a backend's responses: the parts that all dialects share, and rules for the differences."""
 
 from __future__ import annotations
 
@@ -53,18 +53,19 @@ RAISES: dict[str, tuple[type[ResumeError], str, str]] = {
     "request_too_large": (RequestTooLarge, "The backend does not take a body of this size", "Send a smaller one."),
     "upstream_error": (UpstreamError, "The backend failed", "Look into its log."),
 }
-"""What a rule can make of an answer: the error, what it says, and what to do next."""
+"""The outcomes of a rule: the error class, its message, and advice on what to do next."""
 
 _REFUSED = {
     401: "Send credentials that it accepts.",
     403: "Ask for permission, or send other credentials.",
     429: "Try again later.",
 }
+_FORWARDED = ("www-authenticate", "retry-after")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A refusal that says more, or something else, than its status: the first rule that fits counts."""
+    """Maps a refusal to an error by its status and text; the first rule that matches applies."""
 
     status: int
     raises: str
@@ -72,7 +73,7 @@ class Rule:
     """A part of the error's text, compared without case."""
 
     def fits(self, status: int, text: str) -> bool:
-        """Whether the rule is about this answer."""
+        """Return True if the rule matches a response with this status and error text."""
         return status == self.status and self.contains.lower() in text.lower()
 
 
@@ -86,7 +87,11 @@ _COMMON = (
 
 
 def read_lookup(response: Response, rules: Iterable[Rule] = ()) -> Any:
-    """The JSON of a lookup; raises what a refusal means."""
+    """Return the JSON body of a lookup's response.
+
+    Raises the `ResumeError` for a refusal (`read_refusal`), and `UpstreamUnrecognised` for a body that is not an object
+    or an array.
+    """
     if response.ok:
         value = response.json
         if isinstance(value, dict | list):
@@ -96,17 +101,17 @@ def read_lookup(response: Response, rules: Iterable[Rule] = ()) -> Any:
 
 
 def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
-    """What a status of 300 or more means."""
+    """Return the error for a response with a status of 300 or more."""
     text = error_text(response)
     if response.status in (401, 403, 429):
-        kept = tuple((k.lower(), v) for k, v in response.headers if k.lower() in ("www-authenticate", "retry-after"))
-        refused = partial(UpstreamRefused, response.status, headers=kept)
-        means = f"The backend refused the request with {response.status}"
-        return quoting(refused, means, text, _REFUSED[response.status])
+        headers = tuple((k.lower(), v) for k, v in response.headers if k.lower() in _FORWARDED)
+        refused = partial(UpstreamRefused, response.status, headers=headers)
+        message = f"The backend refused the request with {response.status}"
+        return quoting(refused, message, text, _REFUSED[response.status])
     for rule in (*rules, *_COMMON):
         if rule.fits(response.status, text):
-            kind, means, advice = RAISES[rule.raises]
-            return quoting(kind, means, text, advice)
+            kind, message, advice = RAISES[rule.raises]
+            return quoting(kind, message, text, advice)
     if response.status >= 500:
         failed = partial(UpstreamError, metadata={"upstream_status": response.status})
         return quoting(failed, f"The backend failed with {response.status}", text, "Look into its log.")
@@ -118,36 +123,36 @@ def read_refusal(response: Response, rules: Iterable[Rule] = ()) -> ResumeError:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A redirect of the backend, which the shim does not follow: credentials would go where nobody sent them."""
+    """A redirect of the backend. The shim does not follow it, since that would send credentials to another address."""
 
     status: int
     path: str
-    """Where it leads, for clients, who must not learn of addresses inside."""
+    """The target for clients, without the internal address."""
     address: str
-    """Where it leads, for logs: without credentials and query."""
+    """The target for logs, without credentials and query."""
 
     @property
     def message(self) -> str:
-        """For clients."""
-        return f"{self._means(self.path)} The log of the shim has the whole address."
+        """The error message for clients."""
+        return f"{self._message_for(self.path)} The log of the shim has the whole address."
 
     @property
     def detail(self) -> str:
-        """For logs."""
-        return self._means(self.address)
+        """The error message for logs."""
+        return self._message_for(self.address)
 
-    def _means(self, where: str) -> str:
+    def _message_for(self, target: str) -> str:
         advice = (
             "Let the backend take paths without a slash at their end (Django: APPEND_SLASH), or write its paths with "
             "one in a profile."
             if self.path[1:].endswith("/")
             else "Check the prefix and the address of the backend (its host, http or https), and the credentials."
         )
-        return f"The backend redirects ({self.status}) to {where}, and the shim follows no redirects. {advice}"
+        return f"The backend redirects ({self.status}) to {target}, and the shim follows no redirects. {advice}"
 
 
 def read_redirect(response: Response) -> Redirect | None:
-    """Where an answer redirects to; None for any other answer."""
+    """Return the redirect; None for any other response."""
     location = response.header("location")
     if not location or response.status not in (301, 302, 303, 307, 308):
         return None
@@ -163,11 +168,14 @@ def read_redirect(response: Response) -> Redirect | None:
 _NO_ADDRESS = "an address that is none"
 
 
-def quoting(kind: Callable[..., E], means: str, text: str, advice: str = "") -> E:
-    """An error with the backend's own words, which logs do not get: they may repeat what the client answered."""
+def quoting(kind: Callable[..., E], message: str, text: str, advice: str = "") -> E:
+    """Return an error whose message quotes the backend.
+
+    Logs get no quotation, since it may repeat the client's answer.
+    """
     text = text.strip().rstrip(".")
-    detail = f"{means}. {advice}".rstrip()
-    return kind(f"{means}: {text}. {advice}".rstrip() if text else detail, detail=detail)
+    detail = f"{message}. {advice}".rstrip()
+    return kind(f"{message}: {text}. {advice}".rstrip() if text else detail, detail=detail)
 
 
 def _unrecognised(response: Response) -> UpstreamUnrecognised:
@@ -179,7 +187,7 @@ def _unrecognised(response: Response) -> UpstreamUnrecognised:
 
 
 def error_text(response: Response) -> str:
-    """What an error answer says: FastAPI's `detail`, a `message`, or the plain text of older servers."""
+    """Return the text of an error response: FastAPI's `detail`, a `message`, or the plain text of older servers."""
     value = response.json
     if isinstance(value, dict):
         value = value.get("detail") or value.get("message") or value.get("error") or value
@@ -189,5 +197,5 @@ def error_text(response: Response) -> str:
 
 
 def _harmless(text: str) -> str:
-    """The beginning of a text, unless it is a stack trace: those stay on the server."""
+    """Return the first 500 characters of a text; a stack trace is replaced, since it must not leave the server."""
     return "(a stack trace, see the backend's own log)" if "Traceback (most recent call" in text else text[:500]

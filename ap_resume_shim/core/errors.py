@@ -1,4 +1,4 @@
-"""Every error that a client can be answered with: a closed list.
+"""Every error that a client can receive: a closed list.
 
     ResumeError
     ├── InvalidRequest            422 invalid_request
@@ -30,8 +30,8 @@
         ├── UpstreamTimeout       504 upstream_timeout
         └── ShutDown              504 shutting_down
 
-The body is the draft's `ErrorResponse`; `code` is what a program reads, `message` tells a person what happened
-and what to do next, `metadata` carries what both need for it.
+The body is the draft's `ErrorResponse`: `code` is for programs, `message` describes for a person what happened and
+what to do next, and `metadata` holds the details for both.
 """
 
 from __future__ import annotations
@@ -52,89 +52,89 @@ class ResumeError(Exception):
     status: ClassVar[int] = 500
     code: str = "internal_error"
     retry_after: ClassVar[int | None] = None
-    """Seconds for `Retry-After`; only where trying again can help."""
+    """Seconds for `Retry-After`; set only if a retry can succeed."""
 
     def __init__(self, message: str, metadata: Mapping[str, Any] | None = None, *, detail: str | None = None) -> None:
-        """`detail` is the message for operators, with addresses and system errors: `str()` of the error, for logs."""
+        """`detail` is the message for logs, with addresses and system errors: it becomes `str()` of the error."""
         super().__init__(detail or message)
         self._message = message
         self.metadata: dict[str, Any] = dict(metadata or {})
 
     @property
     def message(self) -> str:
-        """What happened and what to do next, for a person."""
+        """A description for a person: what happened, and what to do next."""
         return self._message
 
     @property
     def reason(self) -> str:
-        """What happened, for logs: without anything that the client answered, or that the backend may repeat of it."""
+        """A description for logs: never contains the client's answer, nor text of the backend that may repeat it."""
         return str(self)
 
     @property
     def http_status(self) -> int:
-        """The status line's number."""
+        """The HTTP status code."""
         return self.status
 
     @property
     def headers(self) -> Headers:
-        """Header fields that belong to this error."""
+        """Response headers of this error."""
         return () if self.retry_after is None else (("retry-after", str(self.retry_after)),)
 
     def body(self) -> dict[str, Any]:
-        """The draft's `ErrorResponse`."""
+        """Return the draft's `ErrorResponse`."""
         return {"code": self.code, "message": self.message, "metadata": self.metadata}
 
 
 class InvalidRequest(ResumeError):
-    """The request itself is wrong: send another one."""
+    """The request is invalid: the client has to change it."""
 
     status = 422
     code = "invalid_request"
 
 
 class UnsupportedField(InvalidRequest):
-    """A field of the draft that this backend cannot honour."""
+    """The backend cannot honour a field of the draft."""
 
     code = "unsupported_field"
 
 
 class UnsupportedInput(InvalidRequest):
-    """An answer that this backend cannot carry unchanged, or has no use for."""
+    """The backend cannot carry this answer unchanged, or does not accept one now."""
 
     code = "unsupported_input"
 
     @property
     def reason(self) -> str:
-        """Without the part of the answer that the message names."""
+        """Omits the part of the answer that the message quotes."""
         return "The backend cannot carry this answer unchanged, or has no use for it."
 
 
 class InvalidAnswer(InvalidRequest):
-    """An answer that certainly violates the schema of its question."""
+    """The answer certainly violates the schema of its question."""
 
     code = "invalid_answer"
 
     @property
     def reason(self) -> str:
-        """Without the part of the answer that the message names."""
+        """Omits the part of the answer that the message quotes."""
         return "The answer violates the schema of its question."
 
 
 class IdempotencyKeyReused(InvalidRequest):
-    """The `Idempotency-Key` came before, with another body."""
+    """The same `Idempotency-Key` was used before with another body."""
 
     code = "idempotency_key_reused"
 
 
 class RequestTooLarge(ResumeError):
-    """The body is larger than the shim reads."""
+    """The body exceeds the shim's limit."""
 
     status = 413
     code = "request_too_large"
 
 
 class Overloaded(ResumeError):
-    """The bodies that are held at this moment are as large together as they may be."""
+    """The bodies that the shim holds in memory have reached their total limit."""
 
     status = 503
     code = "overloaded"
@@ -142,7 +142,7 @@ class Overloaded(ResumeError):
 
 
 class ShuttingDown(ResumeError):
-    """The process ends, and the resume was not sent."""
+    """The process is shutting down, and the resume was not sent."""
 
     status = 503
     code = "shutting_down"
@@ -155,7 +155,7 @@ class ShuttingDown(ResumeError):
 
 
 class NotFound(ResumeError):
-    """Something that the request names does not exist."""
+    """A resource that the request names does not exist."""
 
     status = 404
 
@@ -173,19 +173,19 @@ class AgentNotFound(NotFound):
 
 
 class Conflict(ResumeError):
-    """The thread is not in a state in which this resume makes sense."""
+    """The thread's state does not allow this resume."""
 
     status = 409
 
 
 class ThreadNotInterrupted(Conflict):
-    """No question is pending, so nothing can be answered."""
+    """No question is pending, so there is nothing to answer."""
 
     code = "thread_not_interrupted"
 
 
 class ThreadBusy(Conflict):
-    """The thread is running, and went on running for the settle time."""
+    """The thread is running, and was still running after the settle time."""
 
     code = "thread_busy"
     retry_after = 1
@@ -203,50 +203,50 @@ class HoldLapsed(ResumeInProgress):
 
 
 class AnswerLost(ResumeInProgress):
-    """A resume with this `Idempotency-Key` came before, and its answer cannot be given again."""
+    """An earlier resume used this `Idempotency-Key`, and its response is not available for replay."""
 
     retry_after = None
 
 
-class _OfInterrupts(Conflict):
-    """A conflict whose metadata lists the questions that are pending."""
+class _InterruptConflict(Conflict):
+    """A conflict whose metadata lists the pending questions."""
 
     def __init__(self, message: str, interrupts: Iterable[Interrupt], *, detail: str | None = None) -> None:
         super().__init__(message, {"interrupts": [interrupt.as_json() for interrupt in interrupts]}, detail=detail)
 
 
-class MultipleInterrupts(_OfInterrupts):
-    """Several questions are pending and the input does not say which one it answers."""
+class MultipleInterrupts(_InterruptConflict):
+    """Several questions are pending, and the input does not identify the one that it answers."""
 
     code = "multiple_interrupts"
 
 
-class InterruptNotPending(_OfInterrupts):
-    """The question that the client pinned is not pending, or not any longer."""
+class InterruptNotPending(_InterruptConflict):
+    """The question that the client pinned is not pending, or no longer pending."""
 
     code = "interrupt_not_pending"
 
 
-class InterruptAlreadyAnswered(_OfInterrupts):
-    """The question was answered and the step failed afterwards: another answer would not be heard."""
+class InterruptAlreadyAnswered(_InterruptConflict):
+    """The question was answered, and its step failed afterwards: the agent would not receive another answer."""
 
     code = "interrupt_already_answered"
 
 
-class AmbiguousInterrupt(_OfInterrupts):
-    """Two pending questions share an id, so that no answer can be meant for one of them."""
+class AmbiguousInterrupt(_InterruptConflict):
+    """Two pending questions share an id, so an answer cannot be assigned to one of them."""
 
     code = "ambiguous_interrupt"
 
 
 class ResumeNotConsumed(Conflict):
-    """The backend took the answer, and the agent never heard it."""
+    """The backend accepted the answer, and the agent never received it."""
 
     code = "resume_not_consumed"
 
 
 class GuardUnavailable(ResumeError):
-    """The store that the guard shares with other processes cannot be reached: nothing goes on unguarded."""
+    """The guard's shared store cannot be reached: the shim forwards no resume without the guard."""
 
     status = 503
     code = "guard_unavailable"
@@ -254,23 +254,23 @@ class GuardUnavailable(ResumeError):
 
 
 class GuardMisconfigured(GuardUnavailable):
-    """The guard's store is there, and refuses: nothing but an operator can change that."""
+    """The guard's store responds, but refuses commands: only an operator can fix that."""
 
 
-_PASSED_ON = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
+_REFUSAL_CODES = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
 
 
 class UpstreamRefused(ResumeError):
-    """The backend refused the client itself (401, 403, 429): its answer, in the draft's body."""
+    """The backend refused the client itself (401, 403, 429): its response, with the draft's body."""
 
     def __init__(self, status: int, message: str, headers: Headers = (), *, detail: str | None = None) -> None:
         super().__init__(message, detail=detail)
-        self.code = _PASSED_ON[status]
+        self.code = _REFUSAL_CODES[status]
         self._status, self._headers = status, headers
 
     @property
     def http_status(self) -> int:
-        """401, 403 or 429."""
+        """The backend's status: 401, 403 or 429."""
         return self._status
 
     @property
@@ -279,7 +279,7 @@ class UpstreamRefused(ResumeError):
         return self._headers
 
 
-_WHAT_NEXT = {
+_ADVICE = {
     "not_sent": "The answer was not sent: try again.",
     "unknown": "It is not known whether the answer was taken: read the thread before you answer again.",
     "consumed": "The answer was taken: read the thread to see what came of it.",
@@ -287,47 +287,47 @@ _WHAT_NEXT = {
 
 
 class UpstreamFailure(ResumeError):
-    """The backend failed, or could not be understood.
+    """The backend failed, or its response could not be understood.
 
-    Once the resume was on its way, `metadata.resume_state` tells what became of it.
+    If the resume was being sent, `metadata.resume_state` gives its state: `not_sent`, `unknown` or `consumed`.
     """
 
     status = 502
 
     @property
     def message(self) -> str:
-        """What happened, and what to do next by `resume_state`."""
-        advice = _WHAT_NEXT.get(self.metadata.get("resume_state", ""))
+        """A description of the failure, and what to do next by `resume_state`."""
+        advice = _ADVICE.get(self.metadata.get("resume_state", ""))
         return self._message if advice is None else f"{self._message} {advice}"
 
 
 class UpstreamError(UpstreamFailure):
-    """The backend answered with an error, or broke off."""
+    """The backend responded with an error, or broke off."""
 
     code = "upstream_error"
 
 
 class UpstreamUnreachable(UpstreamFailure):
-    """No connection to the backend: nothing was sent."""
+    """No connection to the backend could be made: nothing was sent."""
 
     code = "upstream_unreachable"
 
 
 class UpstreamUnrecognised(UpstreamFailure):
-    """The backend answered something that its dialect does not know."""
+    """The backend's response has a form that its dialect does not know."""
 
     code = "upstream_unrecognised"
 
 
 class UpstreamTimeout(UpstreamFailure):
-    """The backend did not answer in time."""
+    """The backend did not respond in time."""
 
     status = 504
     code = "upstream_timeout"
 
 
 class ShutDown(UpstreamFailure):
-    """The process ends, and the backend has not answered the resume that was sent."""
+    """The process is shutting down before the backend responded to the resume that was sent."""
 
     status = 504
     code = "shutting_down"
@@ -337,11 +337,14 @@ class ShutDown(UpstreamFailure):
 
 
 class ConfigurationError(ValueError):
-    """The shim was set up wrongly: raised where it is set up, never an answer to a client."""
+    """The configuration of the shim is wrong: raised during setup, never sent to a client."""
 
 
 class Broken(Exception):
-    """An answer had begun and cannot be completed: it has to look broken, so this is raised through the server."""
+    """A response has begun and cannot be completed.
+
+    It is raised through the server, so that the client sees it break off.
+    """
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(f"the answer was broken off: {cause}")

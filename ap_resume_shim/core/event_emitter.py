@@ -1,4 +1,4 @@
-"""The draft's stream events, for backends that have others: what a reframer writes."""
+"""Writes the draft's stream events, for reframers of backends whose own events differ."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from ap_resume_shim.core.protocol import StreamMode
 
 
 class Emitter:
-    """Writes events in the modes that the client asked for; what belongs to another mode is nothing, b"".
+    """Encodes events in the stream modes that the client requested; returns b"" for an event of another mode.
 
-    - `values`: the whole state, when it is known.
-    - `messages`: what an agent says, as it says it: a message, or a part of one, and what is known about it.
-    - `updates`: a step that has ended, by its name, with what it gave.
-    - `custom`: whatever else the backend tells.
-    - `error`: always.
+    - `values`: the whole state, once it is known.
+    - `messages`: a message of the agent, or a chunk of one, with its metadata.
+    - `updates`: a finished step, by its name, with its output.
+    - `custom`: any other event of the backend.
+    - `error`: always sent.
 
-    Questions are told as LangGraph's servers tell them: under `__interrupt__`, in `values` and `updates`.
+    Questions are encoded as LangGraph's servers encode them: under `__interrupt__`, in `values` and `updates`.
     """
 
     def __init__(self, modes: Iterable[StreamMode]) -> None:
         self._modes = frozenset(modes)
 
     def values(self, values: Any) -> bytes:
-        """The whole state."""
+        """Encode the whole state."""
         return self._event("values", values)
 
-    def message(self, role: str, content: Any, **about: Any) -> bytes:
-        """A message, or the next part of one; `about` is what is known of it: `id`, the step that says it."""
-        return self._event("messages", [{"role": role, "content": content}, about])
+    def message(self, role: str, content: Any, **metadata: Any) -> bytes:
+        """Encode a message, or the next chunk of one; `about` is its metadata, such as `id` and the step's name."""
+        return self._event("messages", [{"role": role, "content": content}, metadata])
 
     def update(self, step: str, value: Any) -> bytes:
-        """A step has ended."""
+        """Encode the output of a finished step."""
         return self._event("updates", {step: value})
 
     def custom(self, value: Any) -> bytes:
-        """Whatever else the backend tells."""
+        """Encode any other event of the backend."""
         return self._event("custom", value)
 
     def interrupted(self, interrupts: Iterable[Interrupt]) -> bytes:
-        """The run has stopped at questions."""
-        asked = {"__interrupt__": [interrupt.as_json() for interrupt in interrupts]}
-        return self._event("values", asked) + self._event("updates", asked)
+        """Encode the questions at which the run was interrupted."""
+        payload = {"__interrupt__": [interrupt.as_json() for interrupt in interrupts]}
+        return self._event("values", payload) + self._event("updates", payload)
 
     def error(self, error: Any) -> bytes:
-        """The agent, or the backend, has failed."""
+        """Encode an error of the agent or of the backend."""
         return sse.encode("error", error)
 
     def _event(self, name: StreamMode, value: Any) -> bytes:

@@ -1,7 +1,7 @@
-"""Misspelt field names: which known name a client most likely meant.
+"""Misspelt field names: finds the known name that a client most likely meant.
 
-A field that nobody reads is worse than a refused one: a misspelt `input` would resume the agent with null, and a
-misspelt `interrupt_id` would answer whatever is pending.
+Ignoring an unknown field is worse than refusing it: a misspelt `input` would resume the agent with null, and a misspelt
+`interrupt_id` would answer any pending question.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from itertools import islice
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _TWO_EDITS = 8
-"""Letters from which on a name may differ in two places."""
+"""Minimum length of a known name that may differ in two places."""
 
 
 def meant(name: str, known: Iterable[str], aliases: Mapping[str, str]) -> str | None:
-    """The known name that `name` is near to, or an alias of; None where it is near to none.
+    """Return the known name that `name` is close to or an alias of; None if there is none.
 
-    Near: equal when case, `_` and `-` are ignored, or one edit apart (two from eight letters of the known name on). An
-    edit inserts, removes or replaces a letter, or swaps two neighbours (restricted Damerau-Levenshtein distance).
+    Close means: equal if case, `_` and `-` are ignored, or one edit apart (two if the known name has eight letters or
+    more). An edit inserts, removes or replaces a letter, or swaps two neighbours (restricted Damerau-Levenshtein
+    distance).
     """
     folded = _fold(name)
     if folded in aliases:
@@ -32,7 +33,7 @@ def meant(name: str, known: Iterable[str], aliases: Mapping[str, str]) -> str | 
 
 
 def tokens(names: Iterable[str]) -> list[str]:
-    """The names that may stand in a header field: tokens (RFC 9110, section 5.6.2), the first 20 of them."""
+    """Return the first 20 names that are valid in a header field: tokens (RFC 9110, section 5.6.2)."""
     return list(islice((name for name in names if _TOKEN.fullmatch(name)), 20))
 
 
@@ -41,7 +42,7 @@ def _fold(name: str) -> str:
 
 
 def _within(one: str, other: str, edits: int) -> bool:
-    """Whether `one` becomes `other` by at most that many edits."""
+    """Return True if at most `edits` edits turn `one` into `other`."""
     if abs(len(one) - len(other)) > edits:
         return False
     same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,7 +1,7 @@
-"""The resume flow: look, judge, hold, forward once, answer.
+"""The resume flow: look up the thread, judge, hold, forward once, respond.
 
-The one order of things for every backend. Reads top to bottom as the contract does; a test drives it with `next()`
-and `send()`.
+Every backend uses this one sequence. It reads top to bottom in the order of the contract; a test drives it with
+`next()` and `send()`.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ T = TypeVar("T")
 
 
 def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> Flow:
-    """Find the interrupt; refuse, or resume exactly once; answer in the form that was asked for."""
+    """Find the interrupt; refuse, or resume exactly once; respond in the client's mode. Raises `ResumeError`."""
     dialect = recognising(dialect)
     resume = admit(resume, dialect, lenient=settings.lenient)
-    # A caller who may not read the thread is refused here, before anything is recalled.
+    # A caller who cannot read the thread is refused here, before the guard recalls a stored response.
     found = yield from _unsent(dialect.lookup(resume))
-    kept = yield from guard.recall()
-    if kept is not None:
-        yield from _answer_again(Case(resume, dialect, settings, found), kept)
+    stored = yield from guard.recall()
+    if stored is not None:
+        yield from _replay(Case(resume, dialect, settings, found), stored)
         return
     if (yield from guard.repeated()):
         raise ResumeInProgress(
@@ -64,7 +64,7 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
 def _prepare(
     resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C]
 ) -> Steps[tuple[Case[C], Request]]:
-    """Everything between the first look and the sending."""
+    """Run every step between the first lookup and the send. Returns the case and the request that resumes."""
     found, verdict = yield from claim(resume, dialect, settings, found)
     resume = stay(resume, found, dialect)
     found, verdict = yield from dialect.prepare(resume, found, verdict)
@@ -72,7 +72,7 @@ def _prepare(
 
 
 def _unsent(steps: Steps[T]) -> Steps[T]:
-    """Steps before the resume is sent: where the backend fails, it was not."""
+    """Run steps that precede the send: a failure of the backend gets the `resume_state` `not_sent`."""
     try:
         return (yield from steps)
     except UpstreamFailure as failure:
@@ -81,14 +81,17 @@ def _unsent(steps: Steps[T]) -> Steps[T]:
 
 
 def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
-    """Refuse what the backend cannot honour; with `lenient`, drop it and say so."""
+    """Refuse fields that the backend cannot honour; with `lenient`, drop them and list them in `Resume.ignored`.
+
+    Raises `InvalidRequest` or `UnsupportedField`.
+    """
     body = resume.body
     if body.has_input and body.messages is not None and not dialect.carries_both:
         raise InvalidRequest("`input` and `messages` are two answers: send one of them.")
     for name in sorted(dialect.reserved & set(body.extra)):
         raise UnsupportedField(f"`{name}` is set by the shim itself on this backend: leave it out.", {"field": name})
-    given = {name for name in dialect.unsupported if getattr(body, name) not in (None, _DEFAULTS.get(name))}
-    for name in sorted(given):
+    unsupported = {name for name in dialect.unsupported if getattr(body, name) not in (None, _DEFAULTS.get(name))}
+    for name in sorted(unsupported):
         if not lenient:
             raise UnsupportedField(
                 f"The {dialect.name} backend cannot honour `{name}`. Leave it out, or let the operator set "
@@ -98,32 +101,32 @@ def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
         resume.ignored.append(name)
     forwarded = dialect.forwarded(resume)
     resume.ignored[:] = tokens([*resume.ignored, *(name for name in body.extra if name not in forwarded)])
-    dropped = {name: _DEFAULTS.get(name) for name in given}
-    return resume if not given else resume.with_body(body.model_copy(update=dropped))
+    dropped = {name: _DEFAULTS.get(name) for name in unsupported}
+    return resume if not unsupported else resume.with_body(body.model_copy(update=dropped))
 
 
 _DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
 
 
-def _answer_again(case: Case[C], kept: Kept) -> Flow:
-    """Give a retry the answer of the resume that came first with its `Idempotency-Key`; the agent hears nothing."""
-    if kept.fingerprint != case.resume.fingerprint:
+def _replay(case: Case[C], stored: Kept) -> Flow:
+    """Replay the response of the first resume with this `Idempotency-Key`. The backend receives no answer."""
+    if stored.fingerprint != case.resume.fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key came before, with another body. Send a new key with a new answer."
         )
-    if kept.reply is not None:
-        yield from Answer(replace(kept.reply, headers=(*kept.reply.headers, REPLAYED)))
+    if stored.reply is not None:
+        yield from Answer(replace(stored.reply, headers=(*stored.reply.headers, REPLAYED)))
         return
-    if case.resume.mode is Mode.STREAM and kept.run_id is not None:
-        joined = yield from rejoin_stream(case, Started(kept.run_id, context=case.found.context))
+    if case.resume.mode is Mode.STREAM and stored.run_id is not None:
+        joined = yield from rejoin_stream(case, Started(stored.run_id, context=case.found.context))
         if joined:
             return
-    run = {} if kept.run_id is None else {"run_id": kept.run_id}
-    if kept.live:
+    run = {} if stored.run_id is None else {"run_id": stored.run_id}
+    if stored.live:
         raise ResumeInProgress(
             "A resume with this Idempotency-Key is under way: ask again later, with the same key and body.", run
         )
-    if kept.accepted and run:
+    if stored.accepted and run:
         raise AnswerLost(
             "A resume with this Idempotency-Key was taken, and its answer cannot be given again. "
             "Read the run, or the thread, to see what came of it.",
@@ -137,7 +140,7 @@ def _answer_again(case: Case[C], kept: Kept) -> Flow:
 
 
 def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
-    """Send the resume, once. What becomes of it when that fails is said in `metadata.resume_state`."""
+    """Send the resume once. On failure, set `metadata.resume_state`."""
     try:
         response = yield from _send(Send(request, case.grace), case.settings)
     except (UpstreamUnreachable, HoldLapsed, ShuttingDown) as failure:
@@ -145,7 +148,7 @@ def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
         yield from guard.mark_rejected()
         raise
     except ClientGone:
-        try:  # while the thread is held: once it is let go, its newest run may be another's
+        try:  # while the thread is held: once it is released, its newest run may belong to another resume
             yield from cancel_run(case, None)
         except ResumeError as failure:
             failure.metadata["resume_state"] = "unknown"
@@ -153,7 +156,7 @@ def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
             raise
         yield from accepted(case)
         raise
-    except Exception as failure:  # an app in the same process raises anything, perhaps after it took the resume
+    except Exception as failure:  # an app in the same process may raise anything, even after it took the resume
         if isinstance(failure, ResumeError):
             failure.metadata["resume_state"] = "unknown"
         yield from accepted(case)
@@ -170,7 +173,7 @@ def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
 
 
 def _send(step: Send, settings: FlowSettings) -> Steps[Response | None]:
-    """Where no connection could be made no byte was sent: try once more."""
+    """Send the resume; retry once if no connection could be made, since no byte was sent then."""
     try:
         return (yield from step)
     except UpstreamUnreachable as failure:

@@ -7,23 +7,27 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class FlowSettings:
-    """Times, in seconds, and options of the operator."""
+    """Times in seconds, and options of the operator."""
 
     settle: float = 1.0
-    """How long a busy thread is polled before 409: real servers announce an interrupt before they record it."""
+    """Maximum time to poll a busy thread before the shim responds with 409: servers announce an interrupt before they
+    store it."""
     settle_step: float = 0.1
+    """Interval between two lookups of a busy thread."""
     claim_step: float = 0.02
-    """How often a claim that met another resume's hold is tried again; no lookup is made for it."""
+    """Interval between two attempts to claim a thread that another resume holds; needs no lookup."""
     stream_grace: float = 1.0
-    """How long a stream's first event is waited for before the status line is sent."""
+    """Maximum time to wait for a stream's first event before the status line is sent."""
     completion_poll: float = 1.0
+    """Interval between two reads of a run before its thread is deleted on completion, and the longest between two
+    lookups of an uncommitted resume."""
     run_poll: float = 0.25
-    """How often a run is read whose end nothing announces."""
+    """Interval between two reads of a run whose end is not announced."""
     connect_again: float = 0.2
-    """After how long a resume that found no connection is sent once more: no byte of it was."""
+    """Delay before a resume is sent again after no connection could be made; no byte of it was sent."""
     commit_timeout: float = 30.0
-    """How long an accepted resume may stay invisible in the thread's state, at most."""
+    """Maximum time that an accepted resume may stay invisible in the thread's state."""
     typed_answers: bool = True
-    """Whether an answer that certainly violates its question's schema is refused."""
+    """Refuse an answer that certainly violates its question's schema."""
     lenient: bool = False
-    """Whether fields that the backend cannot honour are dropped instead of refused."""
+    """Drop fields that the backend cannot honour, instead of refusing them."""

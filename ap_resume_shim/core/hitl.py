@@ -1,9 +1,9 @@
-"""LangChain's human-in-the-loop questions, which say by their shape what an answer looks like.
+"""LangChain's human-in-the-loop questions, whose shape defines the shape of an answer.
 
-In its mode `batched` one question lists `action_requests`, each with the `allowed_decisions` of its action in
-`review_configs`, and is answered by `{"decisions": [...]}`, one for each request, in order. In its mode `per_call` a
-question is `{"type": "tool_approval", "name": ..., "args": ...}` and is answered by one decision. A decision that the
-middleware does not expect fails the step after its answer was saved, and an edit may name any tool of the agent.
+In its mode `batched`, one question lists `action_requests`, and `review_configs` lists the `allowed_decisions` of each
+action; the answer is `{"decisions": [...]}`, one for each request, in order. In its mode `per_call`, a question is
+`{"type": "tool_approval", "name": ..., "args": ...}`, and the answer is one decision. A decision that the middleware
+does not expect fails the step after its answer was stored, and an edit may name any tool of the agent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _TYPES = ("approve", "edit", "reject", "respond")
 
 
 def violations(question: Any, answer: Any) -> list[Violation]:
-    """Everything in an answer that the middleware certainly refuses, or that would run another tool than was asked."""
+    """Return the parts of an answer that the middleware certainly refuses, or that would run a tool not asked about.
+
+    An empty list for a question of another shape.
+    """
     if not isinstance(question, dict):
         return []
     requests, configs = question.get("action_requests"), question.get("review_configs")
@@ -45,7 +48,10 @@ def _batched(requests: list[dict[str, Any]], configs: list[dict[str, Any]], answ
 
 
 def _decision(decision: Any, types: Sequence[Any], names: set[Any], path: str) -> Iterator[Violation]:
-    """One decision, of an allowed type, about one of these actions; `path` ends with a dot."""
+    """Check one decision: its type is allowed, and it concerns one of the named actions.
+
+    `path` is empty or ends with a dot.
+    """
     if not isinstance(decision, dict) or decision.get("type") not in types:
         yield Violation(f"{path}type", f"has to be one of {', '.join(map(str, types))}")
     elif decision["type"] == "respond" and "message" not in decision:
@@ -59,7 +65,7 @@ def _decision(decision: Any, types: Sequence[Any], names: set[Any], path: str) -
 
 
 def _are_named(items: Any, name: str) -> TypeGuard[list[dict[str, Any]]]:
-    """Whether these are objects, at least one, each with text under that name."""
+    """True for a list of objects, at least one, each with a string under `name`."""
     return (
         isinstance(items, list)
         and bool(items)

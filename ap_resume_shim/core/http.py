@@ -14,13 +14,16 @@ Headers = tuple[tuple[str, str], ...]
 
 
 def segment(value: str) -> str:
-    """An id as one segment of a path: everything but unreserved characters is escaped."""
+    """Escape an id for use as one path segment: everything but unreserved characters."""
     return quote(value, safe="")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to the backend. `target` is path and query, escaped; `body` is what `media_type` says, or None."""
+    """A request to the backend.
+
+    `target` is the escaped path and query; `body` has the type `media_type`, or is None.
+    """
 
     method: str
     target: str
@@ -28,34 +31,35 @@ class Request:
     accept: str = "application/json"
     media_type: str = "application/json"
     headers: Headers = ()
-    """Beside the client's own, in whose place they go; such as the version of a protocol."""
+    """Sent in addition to the client's headers, and in place of those with the same name; such as a protocol
+    version."""
     below_prefix: bool = True
-    """Whether the option `prefix` stands before the target."""
+    """True if the option `prefix` is prepended to the target."""
 
     @classmethod
     def get(cls, target: str) -> Request:
-        """A lookup."""
+        """Return a GET request."""
         return cls("GET", target)
 
     @classmethod
     def post(cls, target: str, value: Any = None, accept: str = "application/json") -> Request:
-        """A POST of a JSON value; None means no body."""
+        """Return a POST of a JSON value; None means no body."""
         return cls("POST", target, None if value is None else strictjson.dumps(value), accept)
 
     @classmethod
     def form(cls, target: str, fields: Mapping[str, str], accept: str = "application/json") -> Request:
-        """A POST of a form."""
+        """Return a POST of a URL-encoded form."""
         return cls("POST", target, urlencode(fields).encode(), accept, "application/x-www-form-urlencoded")
 
     @property
     def json(self) -> Any:
-        """The body, decoded."""
+        """The decoded body. Raises `ValueError` if it is not JSON."""
         return None if self.body is None else json.loads(self.body)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The backend's answer. For a `Send` that succeeded the body is empty: it is read by a later step."""
+    """The backend's response. After a successful `Send`, the body is empty: a later step reads it."""
 
     status: int
     headers: Headers = ()
@@ -63,16 +67,16 @@ class Response:
 
     @property
     def ok(self) -> bool:
-        """2xx."""
+        """True for a status of 2xx."""
         return 200 <= self.status < 300
 
     def header(self, name: str) -> str | None:
-        """The first field of that name; names are compared without case."""
+        """Return the first field with that name; `name` is in lower case. None if there is none."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
     @property
     def json(self) -> Any:
-        """The body, decoded; None where it is not JSON. Some servers answer errors as plain text."""
+        """The decoded body; None if it is not JSON. Some servers send errors as plain text."""
         try:
             return strictjson.read(self.body)
         except ValueError:
@@ -80,5 +84,5 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text, for a person or a comparison of phrases."""
+        """The body as text, for error messages and comparisons."""
         return self.body.decode("utf-8", "replace")

@@ -1,6 +1,6 @@
-"""`Idempotency-Key`: which requests are the same, and whose.
+"""`Idempotency-Key`: reading the header, and digests that identify requests and callers.
 
-The header is that of the IETF draft (draft-ietf-httpapi-idempotency-key-header-07): a structured-field string,
+The header follows the IETF draft (draft-ietf-httpapi-idempotency-key-header-07): a structured-field string,
 `"8e03978e"`. The bare form, which most clients send, is the same key.
 """
 
@@ -16,7 +16,7 @@ from ap_resume_shim.core.errors import InvalidRequest
 from ap_resume_shim.core.json_values import HEX32
 
 CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token")
-"""Header fields that tell callers apart, unless the operator names others."""
+"""Header fields that distinguish callers, unless the operator configures others."""
 
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(r"[!#-~]+")
@@ -24,7 +24,7 @@ _MAX = 255
 
 
 def read_key(fields: Sequence[str]) -> str | None:
-    """The key in the fields of that name; None where there are none. Raises `InvalidRequest`."""
+    """Return the key; None if `fields`, the values of the header, is empty. Raises `InvalidRequest`."""
     if not fields:
         return None
     if len(fields) > 1:
@@ -42,14 +42,14 @@ def read_key(fields: Sequence[str]) -> str | None:
 
 
 def fingerprint(value: Any) -> str:
-    """A digest of a JSON value: white space, escapes and the order of keys make no difference."""
+    """Return the SHA-256 of a JSON value, in hex. White space, escapes and the order of keys do not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def one_spelling(thread_id: str) -> str:
-    """One spelling for all that are read as the same UUID: in any case, without dashes, in braces, as `urn:uuid:`.
+    """Return one spelling for all spellings of a UUID: any case, without dashes, in braces, as `urn:uuid:`.
 
-    Any other id stays as it is.
+    Any other id is returned unchanged.
     """
     text = thread_id.lower().replace("urn:", "").replace("uuid:", "")
     digits = text.strip("{}").replace("-", "")
@@ -57,11 +57,11 @@ def one_spelling(thread_id: str) -> str:
 
 
 def digest(*parts: str) -> str:
-    """One name for several strings: unequal lists have unequal names."""
+    """Return one SHA-256, in hex, for several strings: different lists have different digests."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def caller(headers: Iterable[tuple[str, str]], credentials: Iterable[str] = CREDENTIALS) -> str:
-    """A digest of whatever tells callers apart: no credential is ever kept."""
-    wanted = {name.lower() for name in credentials}
-    return digest(*(f"{name.lower()}: {value}" for name, value in sorted(headers) if name.lower() in wanted))
+    """Return a digest of the fields that distinguish callers: no credential is ever stored."""
+    names = {name.lower() for name in credentials}
+    return digest(*(f"{name.lower()}: {value}" for name, value in sorted(headers) if name.lower() in names))

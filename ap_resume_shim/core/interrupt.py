@@ -1,4 +1,4 @@
-"""A question that waits for an answer."""
+"""An interrupt: a question that waits for an answer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ap_resume_shim.core.idempotency import fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """A question that waits for an answer. Ids are opaque: passed back as they came; None where there are none."""
+    """A question that waits for an answer. Ids are opaque, and are returned unchanged; None if the backend has none."""
 
     id: str | None
     value: Any = None
     response_schema: Any = None
-    """A JSON Schema of the answer, where the question carries one."""
+    """The JSON Schema of the answer, if the question has one."""
     expires_at: str | None = None
-    """RFC 3339; after that moment the question is no longer pending."""
+    """RFC 3339; after that time the question is no longer pending."""
 
     @property
     def name(self) -> str:
-        """The id; without one, a digest of the question, the same for a question that is repeated word for word."""
+        """The id; without one, a digest of the question, so that an identical question has the same name."""
         return fingerprint(self.value) if self.id is None else self.id
 
     def as_json(self) -> dict[str, Any]:
-        """As the client sees it, in metadata: `{id, value}`, and `response_schema` where there is one."""
+        """Return the form that clients see in metadata: `{id, value}`, and `response_schema` if there is one."""
         schema = {} if self.response_schema is None else {"response_schema": self.response_schema}
         return {"id": self.id, "value": self.value, **schema}

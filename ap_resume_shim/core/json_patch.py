@@ -10,7 +10,7 @@ from ap_resume_shim.core.json_values import equal
 
 
 def patched(document: Any, patch: Any) -> Any:
-    """The document after a patch: a new one, or the same unchanged if an operation of the patch fails (section 5)."""
+    """Return the document after a patch; the unchanged document if an operation of the patch fails (section 5)."""
     new = copy.deepcopy(document)
     try:
         for operation in patch:

@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from typing import Any
 
 MISSING = object()
-"""What a pointer finds where nothing is. Not None, which is a value."""
+"""The result for a pointer that finds nothing. It is not None, which is a valid value."""
 
 _INDEX = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def point(document: Any, pointer: str) -> Any:
-    """What a pointer finds, or `MISSING`. Raises `ValueError` for text that is no pointer."""
+    """Return the value that a pointer refers to, or `MISSING`. Raises `ValueError` for an invalid pointer."""
     return walk(document, parts(pointer))
 
 
 def walk(document: Any, keys: Iterable[str]) -> Any:
-    """What the keys of a pointer find, or `MISSING`."""
+    """Return the value that the keys of a pointer lead to, or `MISSING`."""
     for key in keys:
         if isinstance(document, dict) and key in document:
             document = document[key]
@@ -30,20 +30,23 @@ def walk(document: Any, keys: Iterable[str]) -> Any:
 
 
 def place(document: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
-    """The document with a value put where a pointer points; objects on the way are made."""
-    return _placed(document, parts(pointer), value)
+    """Return a copy of the document with a value set at a pointer; missing objects on the path are created."""
+    return _set_at(document, parts(pointer), value)
 
 
-def _placed(document: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+def _set_at(document: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
     first, *rest = keys
     if not rest:
         return {**document, first: value}
     inner = document.get(first)
-    return {**document, first: _placed(inner if isinstance(inner, dict) else {}, rest, value)}
+    return {**document, first: _set_at(inner if isinstance(inner, dict) else {}, rest, value)}
 
 
 def parts(pointer: str) -> list[str]:
-    """The keys of a pointer; the empty pointer is the whole document. Raises `ValueError`."""
+    """Return the keys of a pointer; the empty pointer, which means the whole document, has none.
+
+    Raises `ValueError`.
+    """
     if not pointer:
         return []
     if not pointer.startswith("/"):
@@ -52,5 +55,5 @@ def parts(pointer: str) -> list[str]:
 
 
 def index_of(key: str) -> int | None:
-    """The index in an array that a key stands for; None for a key that is no index, such as `-` or `01`."""
+    """Return the array index for a key; None for a key that is not an index, such as `-` or `01`."""
     return int(key) if _INDEX.fullmatch(key) else None

@@ -1,8 +1,8 @@
-"""One checker for the JSON Schemas that questions carry: it reports certain violations only.
+"""A checker for the JSON Schemas of questions: it reports only certain violations.
 
-A violation is certain if no reading of the schema allows the value, even by a server that converts or does not check:
-a missing required property, a value outside `enum` or `const`, and an object, an array or a scalar where another of
-the three is required. Scalars that a server may convert (`"5"` for 5), `pattern`, `format`, extra properties, unknown
+A violation is certain if no reading of the schema allows the value, even by a server that converts or does not check: a
+missing required property, a value outside `enum` or `const`, and an object, an array or a scalar where another of the
+three is required. Scalars that a server may convert (`"5"` for 5), `pattern`, `format`, extra properties, unknown
 keywords and malformed schemas never count, unless the server is known to enforce more (`Strictness`).
 """
 
@@ -18,30 +18,31 @@ from ap_resume_shim.core.json_values import equal
 
 MAX_DEPTH = 100
 MAX_CHECKS = 20_000
-"""Levels and places that are checked; what a larger or an endless schema requires beyond them is left to the server."""
+"""Limits of the check, in levels and in places. The server decides about anything beyond, in larger or endless
+schemas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strictness:
-    """What a server enforces beyond what is certain, as recordings of it show."""
+    """Checks that a server enforces beyond the certain ones, as its recordings show."""
 
     scalar_types: bool = False
     bounds: bool = False
-    """`minimum`, `maxLength` and the like; lengths in UTF-16 code units."""
+    """`minimum`, `maxLength` and similar; lengths in UTF-16 code units."""
     extra_properties: bool = False
     """`additionalProperties`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Why a schema refuses a value."""
+    """A reason why a schema refuses a value."""
 
     path: str
-    """Keys and indexes on the way to the place, joined with dots; empty for the value itself."""
+    """Keys and indexes that lead to the place, joined with dots; empty for the value itself."""
     problem: str
 
     def as_json(self) -> dict[str, str]:
-        """`{path, problem}`."""
+        """Return `{path, problem}`."""
         return {"path": self.path, "problem": self.problem}
 
 
@@ -49,44 +50,46 @@ LAX = Strictness()
 
 
 def violations(schema: Any, value: Any, strictness: Strictness = LAX) -> list[Violation]:
-    """Everything in `value` that `schema` certainly refuses."""
+    """Return every certain violation of `schema` in `value`; an empty list if there is none."""
     return list(dict.fromkeys(_Checker(schema, strictness).check(schema, value, "")))
 
 
 class _Checker:
     def __init__(self, root: Any, strictness: Strictness) -> None:
-        self._root, self._strict, self._left = root, strictness, MAX_CHECKS
+        self._root, self._strict, self._checks_left = root, strictness, MAX_CHECKS
 
     def check(self, schema: Any, value: Any, path: str, depth: int = 0) -> Iterator[Violation]:
         if schema is False:
             yield Violation(path, "no value is allowed here")
-        self._left -= 1
-        if not isinstance(schema, dict) or self._left < 0 or depth > MAX_DEPTH:
+        self._checks_left -= 1
+        if not isinstance(schema, dict) or self._checks_left < 0 or depth > MAX_DEPTH:
             return
         if value is None and schema.get("nullable") is True:  # OpenAPI 3.0
             return
         if "$ref" in schema:
             yield from self.check(self._resolve(schema["$ref"]), value, path, depth + 1)
         yield from self._type(schema, value, path)
-        yield from self._listed(schema, value, path)
+        yield from self._enum(schema, value, path)
         if self._strict.bounds:
             yield from _bounds(schema, value, path)
         if isinstance(value, dict):
             yield from self._properties(schema, value, path, depth)
         if isinstance(value, list):
             yield from self._items(schema, value, path, depth)
-        yield from self._combined(schema, value, path, depth)
+        yield from self._combinators(schema, value, path, depth)
 
     def _resolve(self, ref: Any) -> Any:
-        """The schema that a local JSON pointer names; True, which allows everything, for any other reference."""
+        """Return the schema that a local JSON pointer refers to; for any other reference, True, which allows
+        everything.
+        """
         if not isinstance(ref, str) or (ref != "#" and not ref.startswith("#/")):
             return True
         found = point(self._root, ref[1:])
         return True if found is MISSING else found
 
     def _type(self, schema: dict[str, Any], value: Any, path: str) -> Iterator[Violation]:
-        given = schema.get("type")
-        types: list[Any] = given if isinstance(given, list) else [given]
+        declared = schema.get("type")
+        types: list[Any] = declared if isinstance(declared, list) else [declared]
         if not types or any(not isinstance(name, str) or name not in _TYPES for name in types):
             return
         fits = any(_TYPES[name](value) for name in types)
@@ -94,10 +97,10 @@ class _Checker:
             yield Violation(path, f"has to be of type {' or '.join(types)}")
 
     @staticmethod
-    def _listed(schema: dict[str, Any], value: Any, path: str) -> Iterator[Violation]:
-        listed = [schema["const"]] if "const" in schema else schema.get("enum")
-        if isinstance(listed, list) and not any(equal(item, value) for item in listed):
-            yield Violation(path, f"has to be one of {strictjson.dumps(listed).decode()[:200]}")
+    def _enum(schema: dict[str, Any], value: Any, path: str) -> Iterator[Violation]:
+        allowed = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(allowed, list) and not any(equal(item, value) for item in allowed):
+            yield Violation(path, f"has to be one of {strictjson.dumps(allowed).decode()[:200]}")
 
     def _properties(self, schema: dict[str, Any], value: dict[str, Any], path: str, depth: int) -> Iterator[Violation]:
         known = schema.get("properties")
@@ -108,19 +111,19 @@ class _Checker:
                 continue
             rule = known.get(name)
             if not (isinstance(rule, dict) and "default" in rule):
-                yield Violation(_below(path, name), "is missing")
+                yield Violation(_join(path, name), "is missing")
         rest = schema.get("additionalProperties", True) if self._strict.extra_properties else True
         for name, item in value.items():
-            yield from self.check(known.get(name, rest), item, _below(path, name), depth + 1)
+            yield from self.check(known.get(name, rest), item, _join(path, name), depth + 1)
 
     def _items(self, schema: dict[str, Any], value: list[Any], path: str, depth: int) -> Iterator[Violation]:
         first, rest = schema.get("prefixItems"), schema.get("items")
         first = first if isinstance(first, list) else []
         for index, item in enumerate(value):
             rule = first[index] if index < len(first) else rest if isinstance(rest, dict) else True
-            yield from self.check(rule, item, _below(path, index), depth + 1)
+            yield from self.check(rule, item, _join(path, index), depth + 1)
 
-    def _combined(self, schema: dict[str, Any], value: Any, path: str, depth: int) -> Iterator[Violation]:
+    def _combinators(self, schema: dict[str, Any], value: Any, path: str, depth: int) -> Iterator[Violation]:
         for name in ("anyOf", "oneOf"):
             choices = schema.get(name)
             if not isinstance(choices, list) or not choices:
@@ -133,12 +136,12 @@ class _Checker:
             yield from self.check(part, value, path, depth + 1)
 
 
-def _below(path: str, key: str | int) -> str:
+def _join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
 def _shape(value: Any) -> str:
-    """`object`, `array` or `scalar`: no server converts one of the three to another."""
+    """Return `object`, `array` or `scalar`: no server converts one of the three to another."""
     return "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "scalar"
 
 

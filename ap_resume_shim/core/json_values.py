@@ -1,4 +1,4 @@
-"""JSON values: their parts, equality and depth, the integers that servers carry exactly, and the forms of ids."""
+"""JSON values: traversal, equality and depth, the integers that servers carry exactly, and the forms of ids."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from ap_resume_shim.core.errors import UnsupportedInput
 
 DOUBLE = range(-(2**53), 2**53 + 1)
-"""Integers that a double holds exactly, without a gap."""
+"""Integers that a double represents exactly, without a gap."""
 SAFE = DOUBLE[1:-1]
-"""Of these, the ones that no other integer becomes when it is read as a double: JavaScript's safe integers."""
+"""Integers that no other integer is rounded to as a double: JavaScript's safe integers."""
 INT64, UINT64 = range(-(2**63), 2**63), range(-(2**63), 2**64)
-"""Integers of JSON libraries that read 64 bits: signed, or the unsigned ones too."""
+"""Integers of JSON libraries with 64 bits: signed only, or unsigned as well."""
 
 HEX32 = re.compile("[0-9a-f]{32}")
-"""A UUID without its dashes, in lower case; ids that are half a SHA-256 or an MD5 have the same form."""
+"""A UUID without dashes, in lower case. Ids that are half of a SHA-256, or an MD5, have the same form."""
 UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""A UUID with its dashes, in lower case."""
+"""A UUID with dashes, in lower case."""
 
 
 def is_hex32(value: Any) -> bool:
-    """True for text of 32 hexadecimal digits in lower case."""
+    """True for a string of 32 hexadecimal digits in lower case."""
     return isinstance(value, str) and HEX32.fullmatch(value) is not None
 
 
@@ -33,24 +33,24 @@ def is_uuid(text: str) -> bool:
 
 
 def everything_in(value: Any) -> Iterator[Any]:
-    """A value, and all keys and values that it holds, at any depth and in no particular order."""
-    left = [value]
-    while left:
-        item = left.pop()
+    """Yield a value and all keys and values inside it, at any depth and in no particular order."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
         yield item
         if isinstance(item, dict):
-            left += (*item, *item.values())
+            stack += (*item, *item.values())
         elif isinstance(item, list | tuple):
-            left += item
+            stack += item
 
 
 def integers_in(value: Any) -> Iterator[int]:
-    """All integers in a value; `True` and `False` are none."""
+    """Yield all integers in a value; booleans are not integers."""
     return (item for item in everything_in(value) if isinstance(item, int) and not isinstance(item, bool))
 
 
 def equal(one: Any, other: Any) -> bool:
-    """JSON's equality: 1 is 1.0 and is not true."""
+    """Return True if two values are equal in JSON: 1 equals 1.0, and does not equal true."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(equal(item, other[key]) for key, item in one.items())
     if isinstance(one, list) and isinstance(other, list):
@@ -59,7 +59,7 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def depth(value: Any) -> int:
-    """How deep arrays and objects are nested: 0 for a scalar. Walks level by level, so depth costs no stack."""
+    """Return the nesting depth of arrays and objects: 0 for a scalar. Works level by level, without recursion."""
     levels, level = 0, [value]
     while level := [inner for outer in level for inner in _children(outer)]:
         levels += 1
@@ -76,19 +76,21 @@ def _children(value: Any) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Carries:
-    """Which values a server delivers to its agent unchanged. Defaults: all values."""
+    """The values that a server delivers to its agent unchanged. By default, all values."""
 
     server: str
-    """The server, as the subject of a sentence."""
+    """The server's name, as the subject of a sentence."""
     integers: range | None = None
-    """The only integers that arrive unchanged; None for all."""
+    """The integers that arrive unchanged; None for all."""
     nul: bool = True
-    """Strings with U+0000: otherwise replaced, removed, or refused by a database after the agent ran."""
+    """Strings with U+0000 arrive unchanged. Otherwise the server replaces or removes it, or its database refuses it
+    after the agent ran."""
     serialised: bool = True
-    """Objects that look like serialised LangChain ones: otherwise revived as code, as JavaScript's server does."""
+    """Objects that look like serialised LangChain objects arrive unchanged. Otherwise they are revived as code, as
+    JavaScript's server does."""
 
     def check(self, answers: Any) -> None:
-        """Refuse values that the server would change. Raises `UnsupportedInput`."""
+        """Raise `UnsupportedInput` for a value that the server would change."""
         for integer in integers_in(answers):
             if self.integers is not None and integer not in self.integers:
                 raise UnsupportedInput(

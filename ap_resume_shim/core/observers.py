@@ -1,4 +1,4 @@
-"""Observers of a client's own exchanges with the backend: what they share is how an answer is read."""
+"""Base for observers of a client's own exchanges with the backend: reads JSON from responses and event streams."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from ap_resume_shim.core.dialect import Note
 
 LARGEST = 4 * 1024 * 1024
-"""Bytes of an answer that is no stream; a larger one is not read."""
+"""Maximum size in bytes of a response body that is read, if it is not a stream."""
 
 
 def is_event_stream(headers: Headers) -> bool:
-    """Whether an answer is a stream of events, by its media type."""
+    """Return True if the media type is `text/event-stream`."""
     return (Response(200, headers).header("content-type") or "").startswith("text/event-stream")
 
 
 class JsonObserver:
-    """Base class of observers that read objects: those in the events of a stream, or the one that is the body."""
+    """Base class of observers that read JSON objects: those in the events of a stream, or the one that is the body."""
 
     def __init__(self) -> None:
         self._reads = True
@@ -29,15 +29,15 @@ class JsonObserver:
         self._body = b""
 
     def request(self, body: bytes) -> None:
-        """Not read."""
+        """Ignores the request."""
 
     def head(self, status: int, headers: Headers) -> Iterable[Note]:
-        """Nothing but whether a stream comes."""
+        """Detect whether the response is an event stream. Returns no notes."""
         self._decoder = Decoder() if is_event_stream(headers) else None
         return ()
 
     def feed(self, chunk: bytes) -> Iterator[Note]:
-        """A body may be whole before the server says so."""
+        """Read the next bytes. A body may be complete before the server ends the response."""
         if not self._reads:
             return
         if self._decoder is not None:
@@ -49,7 +49,7 @@ class JsonObserver:
                 yield from self._note_body()
 
     def end(self, *, complete: bool) -> Iterator[Note]:
-        """A body may end with white space."""
+        """Read a body that ends with white space."""
         if self._reads and self._decoder is None:
             yield from self._note_body()
 
@@ -62,5 +62,5 @@ class JsonObserver:
         return self._note(value) if isinstance(value, dict) else ()
 
     def _note(self, value: dict[str, Any]) -> Iterable[Note]:
-        """What the ledger keeps of an object that the backend answered."""
+        """Return the notes about one JSON object of a response."""
         raise NotImplementedError

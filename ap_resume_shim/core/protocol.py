@@ -1,14 +1,14 @@
-"""The Agent Protocol draft's words for a resume: `RunResume`, `Run`, `RunWaitResponse`.
+"""The Agent Protocol draft's schemas for a resume: `RunResume`, `Run`, `RunWaitResponse`.
 
 Where this differs from the draft's OpenAPI file, and why:
 
 - `RunResumeStream` there requires `run_id, created_at, updated_at, status, metadata`, copied from `Run`: taken
-  literally, every stream request would be refused. Here they are not required.
-- The text calls the new run "queued or in_progress"; the enumeration has `pending`, which is what is answered.
-- `input: null` is an answer, `input` absent means "go on"; other fields given as null count as absent, and so does an
-  empty list of `messages`.
-- `interrupt_id` is ours: it pins the answer to one question.
-- `thread_id` has `format: uuid` there. Which ids are well formed is the backend's to say (`Dialect.thread_key`).
+  literally, every stream request would be refused. Here they are optional.
+- The text calls the new run "queued or in_progress"; the enumeration has `pending`, which the shim returns.
+- `input: null` is an answer; without `input`, the resume continues the run. Other fields with null count as absent, and
+  so does an empty list of `messages`.
+- `interrupt_id` is the shim's own field: it pins the answer to one question.
+- `thread_id` has `format: uuid` there. Here the backend decides which ids are valid (`Dialect.thread_key`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ROUTE = "/runs/resume"
 
 
 class Mode(StrEnum):
-    """How the client wants its answer; the value is the tail of the route."""
+    """The form of the response that the client wants; the value is the tail of the route."""
 
     BACKGROUND = ""
     WAIT = "/wait"
@@ -63,25 +63,25 @@ REFUSED = {
 """Fields of create-run vocabularies that would contradict the routes, each with the reason."""
 
 
-_SLIP = frozenset({"run_id", "created_at", "updated_at", "status"})
-"""What clients generated from the draft have to send on the stream route."""
+_REQUIRED_BY_DRAFT = frozenset({"run_id", "created_at", "updated_at", "status"})
+"""Fields that clients generated from the draft must send on the stream route."""
 
 _ALIASES = dict.fromkeys(
     ("answer", "answers", "resume", "value", "inputs", "response", "reply", "decision", "decisions"), "input"
 )
-"""What other APIs call the answer."""
+"""Names of the answer in other APIs."""
 
 _MAX_UNKNOWN = 100
-"""Fields of one body that neither the draft nor the backend knows."""
+"""Maximum number of fields in one body that neither the draft nor the backend defines."""
 
 
 T = TypeVar("T")
 
 Json = SkipValidation[JsonValue]
-"""What was read as JSON is JSON: checking it again would take as long as reading it."""
+"""A value that was parsed as JSON is not validated again, which would take as long as parsing it."""
 
 Listed = Annotated[list[T], Field(fail_fast=True)]
-"""The first problem of a list is enough: a body may hold a million of them, and each takes its time."""
+"""A list whose validation stops at the first problem: a body may hold a million of them, and each takes time."""
 
 
 class _Model(BaseModel):
@@ -89,21 +89,21 @@ class _Model(BaseModel):
 
 
 class Message(_Model):
-    """A message of the draft: a role and a content; what else it holds is kept."""
+    """A message of the draft: a role and a content; other fields are kept."""
 
     role: str
     content: str | Listed[dict[str, Json]]
 
 
 def _without_nulls(value: Any) -> Any:
-    """Null means absent, but for `input`: generated clients send optional fields as null."""
+    """Drop fields that are null, except `input`: generated clients send optional fields as null."""
     if isinstance(value, dict):
         return {key: item for key, item in value.items() if item is not None or key == "input"}
     return value
 
 
 class Config(_Model):
-    """The draft's run configuration; further keys go on to backends of the same vocabulary."""
+    """The draft's run configuration; other keys are forwarded to backends with the same vocabulary."""
 
     tags: Listed[str] | None = None
     recursion_limit: int | None = None
@@ -113,7 +113,7 @@ class Config(_Model):
 
 
 class RunResume(_Model):
-    """The body of the three routes."""
+    """The request body of the three routes."""
 
     thread_id: Annotated[str, Field(min_length=1, max_length=512)]
     agent_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
@@ -136,41 +136,44 @@ class RunResume(_Model):
 
     @property
     def has_input(self) -> bool:
-        """Whether `input` was given; null counts."""
+        """True if `input` is present; null counts."""
         return "input" in self.model_fields_set
 
     @property
     def stream_modes(self) -> tuple[StreamMode, ...]:
-        """The requested modes, at least one, each once."""
+        """The requested modes without duplicates, at least one."""
         modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
         return tuple(dict.fromkeys(modes)) or ("values",)
 
     @property
     def extra(self) -> dict[str, Any]:
-        """Fields that the draft does not know: those that it demands by its slip mean nothing."""
-        return {name: value for name, value in (self.model_extra or {}).items() if name not in _SLIP}
+        """Fields that the draft does not define, without those that it requires by mistake (`run_id` and others)."""
+        return {name: value for name, value in (self.model_extra or {}).items() if name not in _REQUIRED_BY_DRAFT}
 
 
 @dataclass(frozen=True)
 class Resume:
-    """One request to resume: what was asked, in which mode, and when.
+    """One request to resume: its body, its mode, and the time of its arrival.
 
-    `now` (RFC 3339) comes from the shell, since the core has no clock.
+    `now` (RFC 3339) comes from the caller, since the core has no clock.
     """
 
     body: RunResume
     mode: Mode
     now: str
     value: dict[str, Any] = field(repr=False)
-    """The body as it came, with the pinned interrupt."""
+    """The body as received, with the pinned interrupt."""
     nonce: str = ""
-    """A UUID of this request alone (from the shell), for backends whose clients name runs and messages."""
+    """A UUID for this request, created by the caller, for backends whose clients name runs and messages."""
     ignored: list[str] = field(default_factory=list)
-    """Fields that the backend does not get, named in `AP-Resume-Ignored`: at most 20, all of them tokens."""
+    """Fields that are not forwarded, listed in `AP-Resume-Ignored`: at most 20, all of them tokens."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the body, with the pinned interrupt: the same for the same JSON, however it and a UUID are spelled."""
+        """A digest of the body with the pinned interrupt.
+
+        It does not depend on the spelling of the JSON or of a UUID.
+        """
         return fingerprint({**self.value, "thread_id": one_spelling(self.thread_id)})
 
     @property
@@ -179,7 +182,7 @@ class Resume:
         return self.body.thread_id
 
     def with_body(self, body: RunResume) -> Resume:
-        """The same request with another body."""
+        """Return the same request with another body."""
         return replace(self, body=body)
 
 
@@ -192,7 +195,7 @@ def parse(
     interrupt_id: str | None = None,
     vocabulary: frozenset[str] = frozenset(),
 ) -> Resume:
-    """Read a client's body.
+    """Parse a client's request body.
 
     `interrupt_id` is the header `AP-Interrupt-Id`, for clients generated from the draft; `vocabulary` has the names of
     the backend's own fields (`Dialect.vocabulary`). Raises `InvalidRequest` or `UnsupportedField`.
@@ -208,12 +211,12 @@ def parse(
     for name, reason in REFUSED.items():
         if value.get(name) is not None:
             raise UnsupportedField(f"`{name}` is not a field of a resume. {reason}", {"field": name})
-    _refuse_misspelt(value, RunResume, _SLIP | vocabulary, _ALIASES)
+    _refuse_misspelt(value, RunResume, _REQUIRED_BY_DRAFT | vocabulary, _ALIASES)
     if isinstance(value.get("config"), dict):
         _refuse_misspelt(value["config"], Config, frozenset(), {}, within="config.")
     if mode is not Mode.STREAM and value.get("stream_mode") is not None:
         raise UnsupportedField(f"`stream_mode` belongs to PATCH {Mode.STREAM.route} alone.", {"field": "stream_mode"})
-    if "messages-tuple" in _listed(value.get("stream_mode")):
+    if "messages-tuple" in _as_list(value.get("stream_mode")):
         raise InvalidRequest(
             "`stream_mode`: the draft's name of LangGraph's `messages-tuple` is `messages`, with the same events.",
             {"field": "stream_mode"},
@@ -234,57 +237,63 @@ def parse(
     return Resume(body, mode, now, value, nonce)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
 def _refuse_misspelt(
-    given: dict[str, Any], model: type[_Model], exempt: frozenset[str], aliases: dict[str, str], within: str = ""
+    fields: dict[str, Any], model: type[_Model], exempt: frozenset[str], aliases: dict[str, str], within: str = ""
 ) -> None:
-    """Refuse names that are near to one of ours: a misspelt answer must not become null, nor a misspelt pin none."""
+    """Refuse names that are close to a known name.
+
+    A misspelt answer must not become null, and a misspelt pin must not be ignored.
+    """
     known = model.model_fields
-    unknown = [name for name, value in given.items() if value is not None and name not in known and name not in exempt]
+    unknown = [name for name, value in fields.items() if value is not None and name not in known and name not in exempt]
     if len(unknown) > _MAX_UNKNOWN:
         raise InvalidRequest(f"The body has {len(unknown)} unknown fields, more than {_MAX_UNKNOWN}: leave them out.")
     for name in unknown:
-        right = field_names.meant(name, known, aliases)
-        if right is not None:
+        suggestion = field_names.meant(name, known, aliases)
+        if suggestion is not None:
             raise InvalidRequest(
-                f"`{within}{name}` is not a field of a resume: did you mean `{within}{right}`?",
-                {"field": within + name, "did_you_mean": within + right},
+                f"`{within}{name}` is not a field of a resume: did you mean `{within}{suggestion}`?",
+                {"field": within + name, "did_you_mean": within + suggestion},
             )
 
 
 def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     problems = [
-        {"field": ".".join(_place(item["loc"], body)), "problem": item["msg"]}
+        {"field": ".".join(_path(item["loc"], body)), "problem": item["msg"]}
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     first = problems[0]
     return f"`{first['field']}`: {first['problem']}.", {"problems": problems[:20]}
 
 
-def _place(loc: tuple[str | int, ...], value: Any) -> list[str]:
-    """The keys on the way to a problem. Pydantic's own places go on with the branch of the union that it tried."""
-    place = []
+def _path(loc: tuple[str | int, ...], value: Any) -> list[str]:
+    """Return the keys that lead to a problem.
+
+    Pydantic's own location continues with the branch of the union that it tried.
+    """
+    path = []
     for part in loc:
-        place.append(str(part))
+        path.append(str(part))
         try:
             value = value[part]
         except (KeyError, TypeError):
-            return place if isinstance(value, dict) else place[:-1]
-    return place
+            return path if isinstance(value, dict) else path[:-1]
+    return path
 
 
 def _check_segment(name: str, value: str) -> None:
-    """An id becomes one segment of an upstream path: it may not be able to leave it."""
+    """Refuse an id that could leave its segment of an upstream path."""
     if value in {".", ".."} or any(char in "/\\" or not char.isprintable() for char in value):
         raise InvalidRequest(f"`{name}` holds characters that an id cannot have (/, \\, control characters).")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The draft's `Run`, with every field that it requires."""
+    """The draft's `Run`, with every required field."""
 
     run_id: str
     thread_id: str
@@ -295,7 +304,7 @@ class Run:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The JSON object; `agent_id` only where it is known."""
+        """Return the JSON object; `agent_id` only if it is known."""
         agent = {} if self.agent_id is None else {"agent_id": self.agent_id}
         return {
             "run_id": self.run_id,
@@ -309,14 +318,17 @@ class Run:
 
 
 def as_values(result: Any) -> dict[str, Any]:
-    """A result as the draft's `values`, which are an object: any other result is `{"value": ...}`."""
+    """Return a result as the draft's `values`, which is an object.
+
+    Any other result becomes `{"value": ...}`; None becomes `{}`.
+    """
     if isinstance(result, dict):
         return result
     return {} if result is None else {"value": result}
 
 
 def wait_response(run: Run, result: Any) -> dict[str, Any]:
-    """The draft's `RunWaitResponse`: `values` is an object, and a list of messages in it stands beside it."""
+    """Return the draft's `RunWaitResponse`: `values` is an object, and its list of messages becomes `messages`."""
     values = as_values(result)
     messages = as_messages(values.get("messages"))
     if messages is None:

@@ -1,7 +1,7 @@
-"""Whether an answer of 2xx can be read at all, before a dialect looks into it.
+"""Checks that a 2xx response is readable at all, before a dialect reads it.
 
-A login page, a compressed body that nobody asked for and an empty answer say nothing about the resume: they are told
-apart here, once for all dialects, and nothing is guessed in their place.
+A login page, a compressed body that the request did not allow, and an empty response show nothing about the resume.
+They are detected here for all dialects.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ap_resume_shim.core.errors import UpstreamError, UpstreamUnrecognised
 from ap_resume_shim.core.http import Response
 
 JSON = ("application/json", "text/json", "text/plain")
-"""Media types of JSON, beside `…+json`; LangGraph's JavaScript server calls its results plain text."""
+"""Media types of JSON, besides `…+json`; LangGraph's JavaScript server labels its results as plain text."""
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def check_head(response: Response, media_types: Collection[str]) -> None:
-    """Raises `UpstreamUnrecognised` for an answer whose head says that it is something else."""
+    """Raise `UpstreamUnrecognised` if the status or the headers show another kind of response."""
     coding = (response.header("content-encoding") or "identity").strip().lower()
     media_type = (response.header("content-type") or "").partition(";")[0].strip().lower()
     if response.status in (204, 205):
@@ -33,7 +33,7 @@ def check_head(response: Response, media_types: Collection[str]) -> None:
 
 
 def check_json(response: Response) -> Any:
-    """The value of a body that was read whole.
+    """Return the JSON value of a complete body.
 
     Raises `UpstreamError` for JSON that is cut short, `UpstreamUnrecognised` for anything else that is not JSON.
     """
@@ -42,20 +42,20 @@ def check_json(response: Response) -> Any:
     try:
         return strictjson.read(response.body)
     except ValueError:
-        if _is_cut(response.text):
+        if _is_truncated(response.text):
             raise UpstreamError("The backend's answer is cut short.", {"upstream_status": response.status}) from None
         raise _unreadable(response, "is not JSON, or holds a value that JSON cannot carry") from None
 
 
-def _is_cut(text: str) -> bool:
-    """Whether a text begins as JSON does, and ends within a string, an array or an object."""
+def _is_truncated(text: str) -> bool:
+    """True for a text that begins as JSON does, and ends within a string, an array or an object."""
     rest = _TEXT.sub("", text)
     opened, closed = (sum(map(rest.count, brackets)) for brackets in ("[{", "]}"))
     return text.lstrip().startswith(("{", "[", '"')) and ('"' in rest or opened > closed)
 
 
-def _unreadable(response: Response, what: str) -> UpstreamUnrecognised:
+def _unreadable(response: Response, problem: str) -> UpstreamUnrecognised:
     return UpstreamUnrecognised(
-        f"The backend's answer {what}. Is there a login page, a proxy or another server in front of it?",
+        f"The backend's answer {problem}. Is there a login page, a proxy or another server in front of it?",
         {"upstream_status": response.status},
     )

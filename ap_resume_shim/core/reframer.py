@@ -1,4 +1,4 @@
-"""Reframers: how a backend's stream becomes the client's. `Relay` passes it on; others derive from `EventReframer`."""
+"""Reframers convert a backend's stream to the client's. `Relay` forwards it; others derive from `EventReframer`."""
 
 from __future__ import annotations
 
@@ -11,103 +11,104 @@ from ap_resume_shim.core.sse import Decoder, Event, encode, first_event
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended, as far as the backend's own answer shows."""
+    """The outcome of a run, as far as the backend's response shows it."""
 
     values: Any = None
     error: Any = None
 
 
 class Reframer(Protocol):
-    """Turns the backend's stream into the client's. Pure: bytes in, bytes out."""
+    """Converts the backend's stream to the client's. Pure: bytes in, bytes out."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take the next bytes, split anywhere; return what is ready for the client."""
+        """Process the next bytes, split anywhere. Returns the bytes that are ready for the client."""
 
     def finish(self) -> bytes:
-        """The upstream stream ended well: return the rest."""
+        """Called when the upstream stream has ended normally. Returns the remaining bytes."""
 
     @property
     def between_events(self) -> bool:
-        """Whether a comment may be inserted here without breaking an event."""
+        """True if a comment can be inserted here without breaking an event."""
 
     @property
     def over(self) -> bool:
-        """Whether the run has ended, so that no more is read, though the backend holds the stream open."""
+        """True if the run has ended: the driver stops reading, although the backend keeps the stream open."""
 
     def ended(self) -> Ended:
-        """How the run ended, as far as the stream has shown."""
+        """Return the outcome of the run, as far as the stream has shown it."""
 
 
 class Relay:
-    """A `Reframer` that passes every byte on as it came."""
+    """A `Reframer` that forwards every byte unchanged."""
 
     over = False
-    """The stream ends by itself."""
+    """The backend ends the stream."""
 
     def __init__(self) -> None:
         self._tail = b"\n\n"
 
     def feed(self, chunk: bytes) -> bytes:
-        """The same bytes."""
+        """Return the same bytes."""
         self._tail = (self._tail + chunk)[-4:]
         return chunk
 
     def finish(self) -> bytes:
-        """Nothing is left."""
+        """Return no bytes."""
         return b""
 
     @property
     def between_events(self) -> bool:
-        """Whether the last bytes are a blank line."""
+        """True if the last bytes are a blank line."""
         return self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
 
     def ended(self) -> Ended:
-        """Nothing: a relay does not read the events. The thread's state shows how the run ended."""
+        """Return an empty outcome: a relay does not read the events. The thread's state shows how the run ended."""
         return Ended()
 
 
 class EventReframer:
-    """Base class of reframers that read Server-Sent Events; by itself it drops all of them.
+    """Base class of reframers that read Server-Sent Events; without overrides it drops all of them.
 
-    A subclass overrides `_reframe_object`, or `_reframe` where names or ids of events matter, and sets `over` when the
-    run is at rest: later events are dropped. What the run has left it writes in `finish` and keeps in `_ended`.
+    A subclass overrides `_reframe_object`, or `_reframe` where names or ids of events matter. It sets `over` once the
+    run has ended; later events are dropped. It returns remaining output from `finish`, and stores the outcome in
+    `_ended`.
     """
 
     between_events = True
     """Events are written whole."""
     over = False
-    """Whether the run is at rest; else the stream ends by itself."""
+    """True once the run has ended; if it stays False, the backend ends the stream."""
 
     def __init__(self, emitter: Emitter) -> None:
         self._emit, self._decoder, self._ended = emitter, Decoder(), Ended()
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take the next bytes; give the client's events for those that are complete."""
-        written = b""
+        """Process the next bytes. Returns the client's events for the events that are complete."""
+        output = b""
         for event in self._decoder.feed(chunk):
             if event.data is not None and not self.over:
-                written += self._reframe(event)
-        return written
+                output += self._reframe(event)
+        return output
 
     def finish(self) -> bytes:
-        """Nothing is left."""
+        """Return no bytes."""
         return b""
 
     def ended(self) -> Ended:
-        """The run's values and its error, as far as the events have told."""
+        """Return the run's values and its error, as far as the events have shown them."""
         return self._ended
 
     def _reframe(self, event: Event) -> bytes:
-        """The client's events for one of the backend's, which has data."""
+        """Return the client's events for one event of the backend that has data."""
         value = event.json
         return self._reframe_object(value) if isinstance(value, dict) else b""
 
     def _reframe_object(self, value: dict[str, Any]) -> bytes:
-        """The client's events for one of the backend's, whose data is an object."""
+        """Return the client's events for one event of the backend whose data is an object."""
         return b""
 
     def _fail(self, error: Any) -> bytes:
-        """The run has failed: write the error, unless there was one before."""
+        """Record that the run has failed. Returns an `error` event, unless there was one before."""
         if self._ended.error is not None:
             return b""
         self._ended = Ended(error=error)
@@ -115,31 +116,31 @@ class EventReframer:
 
 
 class Wrapped:
-    """Base class of a `Reframer` in front of another; a subclass has `feed` and `finish`."""
+    """Base class of a `Reframer` in front of another; a subclass adds `feed` and `finish`."""
 
     def __init__(self, inner: Reframer) -> None:
         self._inner = inner
 
     @property
     def between_events(self) -> bool:
-        """As the inner reframer."""
+        """The inner reframer's value."""
         return self._inner.between_events
 
     @property
     def over(self) -> bool:
-        """As the inner reframer."""
+        """The inner reframer's value."""
         return self._inner.over
 
     def ended(self) -> Ended:
-        """As the inner reframer."""
+        """Return the inner reframer's outcome."""
         return self._inner.ended()
 
 
 class WithRunId(Wrapped):
-    """The first event names the run, by the backend's `metadata` or by ours.
+    """Ensures that the first event names the run: the backend's `metadata` event, or one of the shim's.
 
-    What is relayed is held back until its first event is complete, since only then it shows which of the two. What is
-    reframed has no `metadata`.
+    A relayed stream is held back until its first event is complete, which shows whether the backend sends `metadata`. A
+    reframed stream never has that event.
     """
 
     def __init__(self, inner: Reframer, run_id: str) -> None:
@@ -148,20 +149,20 @@ class WithRunId(Wrapped):
         self._held: bytes | None = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """The same bytes, behind our own event where the backend has none."""
+        """Return the same bytes, after the shim's `metadata` event if the backend sends none."""
         if self._held is None:
             return self._inner.feed(chunk)
         self._held += chunk
         if not isinstance(self._inner, Relay):
-            return self._begin(named=False)
+            return self._begin(has_metadata=False)
         first = first_event(self._held)
-        return b"" if first is None else self._begin(named=first.name == "metadata")
+        return b"" if first is None else self._begin(has_metadata=first.name == "metadata")
 
     def finish(self) -> bytes:
-        """What was held back, and what the inner reframer has left."""
-        rest = b"" if self._held is None else self._begin(named=False)
+        """Return the bytes that were held back, and the inner reframer's remaining bytes."""
+        rest = b"" if self._held is None else self._begin(has_metadata=False)
         return rest + self._inner.finish()
 
-    def _begin(self, *, named: bool) -> bytes:
+    def _begin(self, *, has_metadata: bool) -> bytes:
         held, self._held = self._held or b"", None
-        return (b"" if named else self._metadata) + self._inner.feed(held)
+        return (b"" if has_metadata else self._metadata) + self._inner.feed(held)

@@ -1,7 +1,7 @@
-"""The response to the client, in its mode, from the backend's response in its own.
+"""Builds the response to the client, in its mode, from the backend's response, whatever its kind.
 
-A `RunTracker` (`core.run_outcome`) shows whether the resume was accepted, and how the run ends. With these, a mode that
-the backend lacks is derived from what it has: by polling, draining a stream, or holding the backend's request open.
+A `RunTracker` (`core.run_outcome`) shows whether the resume was accepted, and how the run ends. With it, a mode that
+the backend lacks is derived: by polling, by draining a stream, or by holding the backend's request open.
 """
 
 from __future__ import annotations
@@ -35,16 +35,21 @@ from ap_resume_shim.core.steps import (
 )
 
 REPLAYED = ("idempotency-replayed", "true")
+"""Response header of a replay under an `Idempotency-Key`."""
 
 STREAM_HEADERS: Headers = (
     ("cache-control", "no-store, no-transform"),
     ("x-accel-buffering", "no"),
     ("incremental", "?1"),  # RFC 10036
 )
+"""Response headers of every event stream."""
 
 
 def respond(case: Case[C], response: Response | None) -> Flow:
-    """Answer the client; `response` is the backend's at its head, None where it was not there within the grace."""
+    """Respond to the client.
+
+    `response` is the head of the backend's response; None if it did not come within the grace.
+    """
     run = track_run(case, response)
     answers = {Mode.BACKGROUND: _background, Mode.WAIT: _wait, Mode.STREAM: _stream}
     yield from answers[case.resume.mode](case, run)
@@ -54,8 +59,8 @@ def _background(case: Case[C], run: RunTracker[C]) -> Flow:
     yield from run.accept()
     started = yield from name(case, run)
     failed = {} if started.error is None else {"error": started.error}
-    told = _run(case, started, started.status, failed)
-    yield from Answer(Reply(200, told.as_json(), headers(case, started)))
+    draft_run = _run(case, started, started.status, failed)
+    yield from Answer(Reply(200, draft_run.as_json(), headers(case, started)))
     if run.held:
         yield from run.end()
         yield from MarkIdle()
@@ -76,9 +81,9 @@ def _wait(case: Case[C], run: RunTracker[C]) -> Flow:
     if ids := set(after.ids) - set(case.found.ids):  # the others were stored with the claim
         yield from guard.remember(tuple(sorted(ids)))
     status, metadata = _outcome(ended, after)
-    told = _run(case, started, status, metadata, started.updated_at or after.updated_at)
+    draft_run = _run(case, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values
-    yield from Answer(Reply(200, wait_response(told, values), headers(case, started)))
+    yield from Answer(Reply(200, wait_response(draft_run, values), headers(case, started)))
     yield from _complete(case, started)
 
 
@@ -97,29 +102,35 @@ def _stream(case: Case[C], run: RunTracker[C]) -> Flow:
     yield from _complete(case, started)
 
 
-def _relay(case: Case[C], started: Started[C], head: bytes, *more: tuple[str, str]) -> Flow:
-    """Pass on the backend's stream, of which `head` was read, in the client's events."""
+def _relay(case: Case[C], started: Started[C], head: bytes, *extra_headers: tuple[str, str]) -> Flow:
+    """Send the backend's stream through the reframer.
+
+    `head` is the part that was already read; `more` are response headers.
+    """
     reframer = WithRunId(case.dialect.reframer(case.resume, started), started.run_id)
-    yield from Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *more)))
+    yield from Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *extra_headers)))
 
 
-def _relay_joined(case: Case[C], started: Started[C], *more: tuple[str, str]) -> Steps[bool]:
-    """Pass on the stream of a run that goes on already; False where that cannot be had."""
+def _relay_joined(case: Case[C], started: Started[C], *extra_headers: tuple[str, str]) -> Steps[bool]:
+    """Relay the stream of a run in progress. Returns False if the backend cannot provide it."""
     response = yield from open_join(case.dialect.join(case.resume, started), case.dialect.event_types)
     if response is None:
         return False
     head = yield from ReadEvents(case.settings.stream_grace, case.dialect.begun)
-    yield from _relay(case, started, head or b"", *more)
+    yield from _relay(case, started, head or b"", *extra_headers)
     return True
 
 
 def rejoin_stream(case: Case[C], started: Started[C]) -> Steps[bool]:
-    """Give who asks again the rest of the stream of a run that has not ended; False where that cannot be had."""
-    reading = case.dialect.run(case.resume, started)
-    if reading is None or case.dialect.join(case.resume, started) is None:
+    """Send a retrying client the rest of the stream of a run in progress.
+
+    Returns False if the run has ended or the backend cannot provide its stream.
+    """
+    request = case.dialect.run(case.resume, started)
+    if request is None or case.dialect.join(case.resume, started) is None:
         return False
-    (read,) = yield from Ask((reading,))
-    if not read.ok or case.dialect.has_ended(read):
+    (response,) = yield from Ask((request,))
+    if not response.ok or case.dialect.has_ended(response):
         return False
     try:
         joined = yield from _relay_joined(case, started, REPLAYED)
@@ -130,7 +141,7 @@ def rejoin_stream(case: Case[C], started: Started[C]) -> Steps[bool]:
 
 
 def _make_stream(case: Case[C], started: Started[C], run: RunTracker[C]) -> Flow:
-    """Events of what the backend tells without any: which run it is, and what came of it."""
+    """Build a stream for a backend that sends none: a `metadata` event with the run's id, and the run's outcome."""
     emitter = Emitter(case.resume.body.stream_modes)
     yield from StartStream((*headers(case, started), *STREAM_HEADERS))
     yield from SendChunk(sse.encode("metadata", {"run_id": started.run_id}))
@@ -151,7 +162,10 @@ def _make_stream(case: Case[C], started: Started[C], run: RunTracker[C]) -> Flow
 
 
 def cancel_run(case: Case[C], started: Started[C] | None) -> Flow:
-    """`on_disconnect: cancel`. A run whose name is not known yet is the newest of its thread, if none came after it."""
+    """Carry out `on_disconnect: cancel`.
+
+    A run without a known id is the thread's newest, unless another resume followed.
+    """
     if started is None:
         found = yield from case.look_again(agent=True)
         if found.run_id is None or found.status != "busy" or (yield from guard.rival()):
@@ -163,7 +177,7 @@ def cancel_run(case: Case[C], started: Started[C] | None) -> Flow:
 
 
 def _look_again(case: Case[C]) -> Lookup[C]:
-    """How the thread stands after the run; a thread that is gone was deleted on completion."""
+    """Look up the thread after the run. A missing thread was deleted on completion, and counts as idle."""
     waited = 0.0
     while True:
         try:
@@ -177,7 +191,10 @@ def _look_again(case: Case[C]) -> Lookup[C]:
 
 
 def _outcome(ended: Ended, after: Found[C]) -> tuple[RunStatus, dict[str, Any]]:
-    """The run's status by the thread's state: most servers call a run that stopped at a question `success`."""
+    """Return the run's status and metadata by the thread's state.
+
+    The run's own status is not enough: most servers report an interrupted run as `success`.
+    """
     error = ended.error if ended.error is not None else after.error
     if ended.error is not None or after.answered or (after.status == "error" and not after.interrupts):
         return "error", {"error": error} if error is not None else {}
@@ -203,14 +220,17 @@ def _run(
         agent_id=started.agent_id,
         status=status,
         created_at=created_at,
-        # Where only the thread tells a time, it may not have moved since: RFC 3339 sorts as text.
+        # A time from the thread may be older than the run. RFC 3339 sorts as text.
         updated_at=max(created_at, updated_at or started.updated_at or resume.now),
         metadata={**(resume.body.metadata or {}), **metadata},
     )
 
 
 def _complete(case: Case[C], started: Started[C]) -> Flow:
-    """`on_completion: delete`, which recorded servers ignore: after the run, unless it asks again."""
+    """Carry out `on_completion: delete`, which recorded servers ignore.
+
+    Deletes the thread after the run, unless it is interrupted again.
+    """
     request = case.dialect.delete(case.resume)
     if case.resume.body.on_completion != "delete" or request is None:
         return

@@ -1,7 +1,7 @@
-"""Tracking a resumed run: how its acceptance is read, and how its end is found.
+"""Tracks a resumed run: reads its acceptance, and finds its outcome.
 
-What the backend answers is the run, which goes on; or the result, when the run has ended; or the run's events
-(`Dialect.response_kinds`). There is a tracker for each.
+The backend responds with a reference to a run in progress, with the result of the finished run, or with the run's
+events (`Dialect.response_kinds`). There is one tracker for each kind.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Generic, Protocol
 
 from ap_resume_shim.core.acceptance import (
+    Acceptance,
     Case,
-    Taken,
     accept,
     check_run,
     has_ended,
+    read_acceptance,
     read_started,
-    take,
     unknown_if_unreadable,
 )
 from ap_resume_shim.core.dialect import C, Started
@@ -28,21 +28,21 @@ from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Drain, Flow, Join, Poll, ReadBody, ReadEvents, ReadHead, Steps, guard
 
 
-class RunTracker(Taken[C], Protocol[C]):
+class RunTracker(Acceptance[C], Protocol[C]):
     """Follows a resumed run from the backend's response to the run's end."""
 
     held: bool
-    """Whether the backend's answer has to be read to its end, whoever waits for it."""
+    """True if the backend's response must be read to its end, even if the client does not wait for it."""
 
     def accept(self) -> Flow:
-        """See whether the backend took the resume. Raises its refusal."""
+        """Read whether the backend took the resume. Raises its refusal."""
 
     def end(self) -> Steps[Ended]:
-        """Wait for the run's end."""
+        """Wait for the run's end. Returns its outcome."""
 
 
 class RunReference(Generic[C]):
-    """The backend names the run, and lets it go on."""
+    """The backend responds with a reference to the run, which continues."""
 
     held = False
 
@@ -51,15 +51,20 @@ class RunReference(Generic[C]):
         self._case, self._response = case, response or Response(200)
 
     def accept(self) -> Flow:
-        yield from take(self._case, self, self._response, ReadBody())
+        """Read the acceptance from the whole response. Raises the backend's refusal."""
+        yield from read_acceptance(self._case, self, self._response, ReadBody())
         yield from accept(self._case, self.started)
 
     def understand(self, response: Response) -> None:
+        """Read the run from the response. Raises `UpstreamUnrecognised` for a body that is not a run."""
         check_run(response)
         self.started = read_started(self._case, response)
 
     def end(self) -> Steps[Ended]:
-        """By its result, else its stream; else it is polled, and the thread tells the rest."""
+        """Read the outcome from the run's result, else from its stream.
+
+        If the backend has neither, poll the run; the thread's state then shows the outcome.
+        """
         case = self._case
         started = yield from name(case, self)
         response = yield from open_join(case.dialect.awaited(case.resume, started), JSON)
@@ -78,7 +83,7 @@ class RunReference(Generic[C]):
 
 
 class RunResult(Generic[C]):
-    """The backend answers when the run has ended."""
+    """The backend responds when the run has ended."""
 
     held = True
 
@@ -88,18 +93,23 @@ class RunResult(Generic[C]):
         self._ended: Ended | None = None
 
     def accept(self) -> Flow:
-        """By its head where that comes at once; by silence where it took longer than a refusal does."""
+        """Read the acceptance from the response, if it came within the grace.
+
+        A longer silence counts as acceptance, since a refusal comes sooner.
+        """
         case, response = self._case, self._response
         if response is not None:
-            yield from take(case, self, response, None if case.dialect.accepts_at_head else ReadBody())
+            yield from read_acceptance(case, self, response, None if case.dialect.accepts_at_head else ReadBody())
         yield from accept(case, self.started)
 
     def understand(self, response: Response) -> None:
+        """Read the run and its result from the response. Raises `UpstreamFailure`."""
         check_json(response)
         self.started = read_started(self._case, response) or self.started
         self._ended = self._case.dialect.ended(response.body)
 
     def end(self) -> Steps[Ended]:
+        """Wait for the response, if it has not come. Returns the result."""
         response = self._response
         if response is None:
             response = yield from ReadHead()
@@ -114,7 +124,7 @@ class RunResult(Generic[C]):
 
 
 class RunStream(Generic[C]):
-    """The backend answers with the run's events."""
+    """The backend responds with the run's events."""
 
     held = True
 
@@ -124,17 +134,22 @@ class RunStream(Generic[C]):
         self._case, self._response = case, response or Response(200)
 
     def accept(self) -> Flow:
-        """By the first events; a stream that is silent for longer than a refusal takes has taken it."""
+        """Read the acceptance from the first events.
+
+        A longer silence counts as acceptance, since a refusal comes sooner.
+        """
         case = self._case
         grace = case.settings.stream_grace if case.dialect.accept_after_silent_grace else None
-        yield from take(case, self, self._response, ReadEvents(grace, case.dialect.begun))
+        yield from read_acceptance(case, self, self._response, ReadEvents(grace, case.dialect.begun))
         yield from accept(case, self.started)
 
     def understand(self, response: Response) -> None:
+        """Read the run from the first events, and store them for the relay."""
         self.head = response.body
         self.started = read_started(self._case, response) or self.started
 
     def end(self) -> Steps[Ended]:
+        """Drain the stream. Returns the outcome that its events showed."""
         started = yield from name(self._case, self)
         reframer = self._case.dialect.reframer(self._case.resume, started)
         reframer.feed(self.head)
@@ -143,7 +158,10 @@ class RunStream(Generic[C]):
 
 
 def track_run(case: Case[C], response: Response | None) -> RunTracker[C]:
-    """The tracker for the kind of the backend's response; `response` is None if it did not come within the grace."""
+    """Return the tracker for the kind of the backend's response.
+
+    `response` is None if it did not come within the grace.
+    """
     match case.response_kind:
         case "run":
             return RunReference(case, response)
@@ -154,7 +172,7 @@ def track_run(case: Case[C], response: Response | None) -> RunTracker[C]:
 
 
 def open_join(request: Request | None, media_types: Collection[str]) -> Steps[Response | None]:
-    """Open the answer of a run that goes on already; None where that cannot be had."""
+    """Send a request for a run in progress. Returns its response at the head; None if the backend cannot provide it."""
     if request is None:
         return None
     response = yield from Join(request)
@@ -165,7 +183,10 @@ def open_join(request: Request | None, media_types: Collection[str]) -> Steps[Re
 
 
 def name(case: Case[C], run: RunTracker[C]) -> Steps[Started[C]]:
-    """The run, by what the answer told, else by what the thread says is its newest run."""
+    """Return the run: the one in the backend's response, else the thread's newest run.
+
+    Raises `UpstreamUnrecognised` if neither identifies it.
+    """
     if run.started is None:
         found = yield from case.look_again(agent=True)
         run_id = found.run_id or (case.resume.nonce if case.dialect.makes_run_ids else None)

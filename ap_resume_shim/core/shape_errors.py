@@ -1,7 +1,7 @@
-"""A dialect whose slips are errors that a client can be answered with.
+"""Wraps a dialect so that its exceptions become errors for the client.
 
-Dialects read answers as servers were recorded to write them. Where an answer has another shape, the exception that
-this ends in becomes `UpstreamUnrecognised`, here and nowhere else; the flow knows whether the resume was sent by then.
+Dialects read responses in the shapes that servers were recorded to send. If a response has another shape, the resulting
+exception becomes `UpstreamUnrecognised`, here and nowhere else; the flow knows whether the resume was sent by then.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from ap_resume_shim.core.steps import ClientGone, ReadUntilIdle, Steps
 
 
 def recognising(dialect: Dialect[C]) -> Dialect[C]:
-    """The same dialect; its methods, the generators and reframers that they return raise `UpstreamUnrecognised`."""
-    return cast("Dialect[C]", _Recognising(dialect))
+    """Return a wrapper of the dialect whose unexpected exceptions are `UpstreamUnrecognised`.
+
+    This covers its methods, and the generators and reframers that they return.
+    """
+    return cast("Dialect[C]", _RecognisingDialect(dialect))
 
 
-class _Recognising:
+class _RecognisingDialect:
     def __init__(self, dialect: Dialect[Any]) -> None:
         self._dialect = dialect
 
@@ -33,9 +36,9 @@ class _Recognising:
         return _wrapped(attribute) if inspect.ismethod(attribute) else attribute
 
     def refusal(self, response: Response) -> ResumeError:
-        """A refusal that cannot be read is one all the same."""
+        """Return the refusal; `UpstreamUnrecognised` if the dialect cannot read it."""
         try:
-            with _slips():
+            with _shape_errors():
                 return self._dialect.refusal(response)
         except ResumeError as error:
             return error
@@ -43,27 +46,30 @@ class _Recognising:
 
 def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
-        with _slips():
+        with _shape_errors():
             value = method(*args, **options)
             if isinstance(value, Generator):
                 return _steps(value)
             if hasattr(value, "feed") and not isinstance(value, Relay):
-                return _Reframing(value)
+                return _RecognisingReframer(value)
             return _checked(value)
 
     return call
 
 
 def _steps(steps: Steps[Any]) -> Steps[Any]:
-    """The same steps. What a step raises, such as an app in the same process, is no slip of the dialect."""
+    """Run the same steps.
+
+    Exceptions from a step, such as those of an app in the same process, pass through unchanged.
+    """
     result: Any = None
     thrown: Exception | None = None
     while True:
         try:
-            with _slips(but=thrown):
+            with _shape_errors(unless=thrown):
                 step = steps.send(result) if thrown is None else steps.throw(thrown)
         except StopIteration as ended:
-            with _slips():
+            with _shape_errors():
                 return _checked(ended.value)
         result, thrown = None, None
         if isinstance(step, ReadUntilIdle):
@@ -74,28 +80,28 @@ def _steps(steps: Steps[Any]) -> Steps[Any]:
             thrown = failure
 
 
-class _Reframing(Wrapped):
+class _RecognisingReframer(Wrapped):
     def feed(self, chunk: bytes) -> bytes:
-        with _slips():
+        with _shape_errors():
             return self._inner.feed(chunk)
 
     def finish(self) -> bytes:
-        with _slips():
+        with _shape_errors():
             return self._inner.finish()
 
     def ended(self) -> Ended:
-        with _slips():
+        with _shape_errors():
             return self._inner.ended()
 
 
 @contextmanager
-def _slips(but: Exception | None = None) -> Iterator[None]:
+def _shape_errors(unless: Exception | None = None) -> Iterator[None]:
     try:
         yield
     except (ResumeError, ClientGone, StopIteration):
         raise
     except Exception as error:
-        if error is but:
+        if error is unless:
             raise
         raise UpstreamUnrecognised(
             "The backend's answer has a shape that its dialect does not know. The log of the shim has the details."
@@ -103,7 +109,7 @@ def _slips(but: Exception | None = None) -> Iterator[None]:
 
 
 def _checked(value: Any) -> Any:
-    """What the dialect made of an answer. Ids and times are text that can be sent and stored; raises `TypeError`."""
+    """Return a dialect's result. Raises `TypeError` for ids and times that are not text that can be sent and stored."""
     if isinstance(value, Found):
         _check_text(value.run_id, value.agent_id, value.updated_at, *(interrupt.id for interrupt in value.interrupts))
     elif isinstance(value, Started):

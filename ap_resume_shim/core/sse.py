@@ -1,7 +1,7 @@
 """Server-Sent Events, as bytes (WHATWG HTML, section 9.2).
 
-LangGraph's servers end lines with CRLF, others with LF; chunks end anywhere, also between CR and LF or inside a
-character. So events are found in the bytes and decoded when they are complete.
+LangGraph's servers end lines with CRLF, others with LF. Chunks may end anywhere, even between CR and LF or inside a
+character, so events are found in the bytes and decoded when they are complete.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamError
 
 MAX_EVENT = 16 * 1024 * 1024
-"""Bytes of one unfinished event that are kept, at most."""
+"""Maximum size in bytes of an unfinished event."""
 
 _END = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
 _LINE = re.compile(rb"\r\n|\r|\n")
@@ -22,7 +22,10 @@ _LINE = re.compile(rb"\r\n|\r|\n")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One block of a stream: `raw` with its blank line, and its fields. `data` is None for a comment alone."""
+    """One block of a stream: `raw` with its blank line, and its fields.
+
+    `data` is None if the block has only comments.
+    """
 
     raw: bytes
     name: str | None
@@ -31,7 +34,7 @@ class Event:
 
     @property
     def json(self) -> Any:
-        """The data, decoded; the text itself where it is not JSON."""
+        """The decoded data; the text itself if it is not JSON."""
         try:
             return strictjson.read(self.data or "null")
         except ValueError:
@@ -39,14 +42,20 @@ class Event:
 
 
 class Decoder:
-    """Bytes in, in any split; complete events out. A half event at the end of a stream is dropped, as HTML says."""
+    """Splits bytes into events.
+
+    Chunks may end anywhere; an unfinished event at the end of a stream is dropped, as HTML requires.
+    """
 
     def __init__(self) -> None:
         self.rest = b""
-        """The bytes of the event that is not complete yet."""
+        """The bytes of the unfinished event."""
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """Take the next bytes; raises `UpstreamError` for an event without end."""
+        """Process the next bytes.
+
+        Returns the complete events. Raises `UpstreamError` for an event larger than `MAX_EVENT`.
+        """
         rest = self.rest + chunk
         events, start = [], 0
         # A CR at the very end may be half of a CRLF: wait for the next byte.
@@ -61,12 +70,12 @@ class Decoder:
 
 
 def encode(name: str, value: Any) -> bytes:
-    """One event of a JSON value."""
+    """Return one event with a JSON value as its data."""
     return b"event: " + name.encode() + b"\ndata: " + strictjson.dumps(value) + b"\n\n"
 
 
 def first_event(raw: bytes) -> Event | None:
-    """The first complete event that is more than a comment."""
+    """Return the first complete event that has data; None if there is none."""
     return next((event for event in Decoder().feed(raw) if event.data is not None), None)
 
 

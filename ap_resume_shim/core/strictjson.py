@@ -1,7 +1,7 @@
-"""JSON as RFC 8259 means it: what `json` lets through and servers disagree on is refused.
+"""Strict JSON (RFC 8259): refuses input that `json` accepts and servers interpret differently.
 
-Refused are NaN and the infinities, numbers too large for a double, repeated keys (two parsers would read two
-different requests), lone surrogates, other encodings than UTF-8, and nesting deeper than backends take.
+Refused are NaN and the infinities, numbers too large for a double, duplicate keys (two parsers would read two different
+requests), lone surrogates, encodings other than UTF-8, and nesting deeper than backends accept.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import Any, NoReturn
 from ap_resume_shim.core.json_values import depth
 
 _MAY_BE_HALF = re.compile(r"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F])")
-"""An escape of half a surrogate pair without the other half, or what looks like one: most texts hold neither."""
+"""Matches an escaped half of a surrogate pair without the other half; may match others too. Most texts have no
+match."""
 
 MAX_DEPTH = 200
-"""Levels of arrays and objects. The encoder of LangGraph's servers stops at 254, and wraps what it is given."""
+"""Maximum nesting of arrays and objects. The encoder of LangGraph's servers stops at 254 levels, and wraps the value in
+further ones."""
 
 
 def loads(raw: bytes) -> Any:
-    """Read a JSON text; raises `ValueError` with a message for the sender."""
+    """Parse a JSON text. Raises `ValueError` with a message for the sender."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -32,7 +34,7 @@ def loads(raw: bytes) -> Any:
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
             parse_float=_finite,
-            parse_int=_whole,
+            parse_int=_integer,
         )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
@@ -49,13 +51,13 @@ def loads(raw: bytes) -> Any:
 
 
 def read(raw: bytes | str) -> Any:
-    """Read what a backend wrote, as far as it can be passed on; raises `ValueError`.
+    """Parse JSON that a backend wrote, as far as it can be forwarded. Raises `ValueError`.
 
     NaN and the infinities, which Python's servers write, become null, as in a browser. A number too large for a double
     is refused, since it could not be written again.
     """
-    # In a long text, a call into Python for each object: only there does the interpreter let other threads run.
-    hook = _same if len(raw) >= _LONG else None
+    # For a long text, call a Python function for each object: only then can the interpreter switch to other threads.
+    hook = _identity if len(raw) >= _LONG else None
     try:
         return json.loads(raw, parse_constant=lambda _: None, parse_float=_finite, object_hook=hook)
     except RecursionError:
@@ -65,12 +67,15 @@ def read(raw: bytes | str) -> Any:
 _LONG = 64 * 1024
 
 
-def _same(value: dict[str, Any]) -> dict[str, Any]:
+def _identity(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
 def dumps(value: Any) -> bytes:
-    """Write a value as compact UTF-8; no NaN. Half of a surrogate pair, as JavaScript cuts them, stays an escape."""
+    """Write a value as compact UTF-8, without NaN.
+
+    Half of a surrogate pair, which JavaScript can produce, stays escaped.
+    """
     return _write(value).encode("utf-8", "backslashreplace")
 
 
@@ -101,7 +106,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     if len(text) > _MAX_DIGITS:
         raise ValueError(f"The number {text[:40]}… has more than {_MAX_DIGITS} digits.")
     return int(text)

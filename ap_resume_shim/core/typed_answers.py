@@ -1,6 +1,6 @@
-"""Questions that say what an answer looks like, by a schema or by a known shape.
+"""Checks answers against questions that define their shape, by a schema or by a known form.
 
-What violates it is refused before anything is sent.
+A violation is refused before anything is sent.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from ap_resume_shim.core.json_schema import LAX, Strictness, violations
 
 
 def check_answers(verdict: Answers, found: Found[C]) -> None:
-    """Compare each answer with the shape and the `response_schema` of its question. Raises `InvalidAnswer`."""
+    """Check each answer against the shape and the `response_schema` of its question. Raises `InvalidAnswer`."""
     for interrupt in found.interrupts:
         if interrupt.id in verdict.by_id:
             check_answer(interrupt, verdict.by_id[interrupt.id])
 
 
 def check_answer(interrupt: Interrupt, answer: Any, strictness: Strictness = LAX, schema: Any = None) -> None:
-    """Compare an answer with the shape of its question, and with its `response_schema`, or `schema` in place of that.
+    """Check an answer against the shape and the `response_schema` of its question.
 
-    `schema` is what the server enforces of the `response_schema`. Raises `InvalidAnswer`, which shows the latter.
+    `schema` replaces the `response_schema`: it is the part that the server enforces. Raises `InvalidAnswer`, whose
+    metadata has the `response_schema`.
     """
     schema = interrupt.response_schema if schema is None else schema
     problems = hitl.violations(interrupt.value, answer) or violations(schema, answer, strictness)

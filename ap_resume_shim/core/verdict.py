@@ -1,4 +1,4 @@
-"""The verdict: does this resume answer a question that is pending? Pending interrupts decide first, status second."""
+"""The verdict: does this resume answer a pending question? Pending interrupts decide first, the status second."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from ap_resume_shim.core.protocol import Resume
 
 _NOTHING = object()
 _GENERATED = (HEX32, UUID)
-"""Forms of ids that servers generate. Where a pending interrupt's id has one, every key of that form is an id."""
+"""Forms of ids that servers generate. If a pending interrupt's id has one of them, every key of that form is an id."""
 
 
 def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[str] = frozenset()) -> Decision:
-    """Decide what is sent, or raise the `ResumeError` that says why nothing is.
+    """Return the decision: the answers to send, or `Continue`.
 
-    `remembered` are interrupt ids that the guard knows of this thread.
+    `remembered` are interrupt ids of this thread that the guard has stored. Raises the `ResumeError` that explains the
+    refusal.
     """
     answer = _answer(resume)
     if found.status == "busy":
@@ -42,7 +43,7 @@ def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[
     if found.interrupts:
         if answer is _NOTHING:
             _refuse_unknown(resume, dialect)
-        return _of_pending(by_id, answer, found, now=resume.now, partial=dialect.partial)
+        return _match_answers(by_id, answer, found, now=resume.now, partial=dialect.partial)
     if found.answered:
         if answer is _NOTHING:
             return Continue()
@@ -61,12 +62,11 @@ def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[
 def addressed(
     resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[str] = frozenset()
 ) -> dict[str | None, Any] | None:
-    """The answers by interrupt id, where the resume names them by a pin or by the keys of `input`; else None.
+    """Return the answers by interrupt id, if the resume names them by a pin or by the keys of `input`; else None.
 
-    An object is keyed if every key is an interrupt id of this thread: pending, in its history, remembered by the
-    guard, or of the form that only the backend's ids have (declared by the dialect, or generated ids as the pending
-    ones are). Raises `InterruptNotPending` for an object that mixes ids
-    of the thread with other keys.
+    An object is keyed if every key is an interrupt id of this thread: pending, in its history, remembered by the guard,
+    or of the form that only the backend's ids have (declared by the dialect, or generated ids as the pending ones are).
+    Raises `InterruptNotPending` for an object that mixes ids of the thread with other keys.
     """
     answer, pin = _answer(resume), resume.body.interrupt_id
     if pin is not None:
@@ -90,7 +90,7 @@ def addressed(
 
 
 def _answer(resume: Resume) -> Any:
-    """The answer: `input`, else the list of messages, else nothing (which is not null)."""
+    """Return the answer: `input`, else the list of messages, else `_NOTHING` (which is not null)."""
     body = resume.body
     if body.has_input:
         return body.input
@@ -100,7 +100,7 @@ def _answer(resume: Resume) -> Any:
 
 
 def _refuse_unknown(resume: Resume, dialect: Dialect[C]) -> None:
-    """Refuse an unknown field where nothing answers a pending question: it may be the answer, misspelt."""
+    """Refuse an unknown field if a question is pending and has no answer: the field may be a misspelt answer."""
     unknown = sorted(set(resume.body.extra) - dialect.vocabulary)
     if unknown:
         raise InvalidRequest(
@@ -111,15 +111,15 @@ def _refuse_unknown(resume: Resume, dialect: Dialect[C]) -> None:
 
 
 def _check_pending(ids: set[str | None], found: Found[C], dialect: Dialect[C], now: str) -> None:
-    """Refuse ids that are not pending; one whose answer was committed before its step failed is reported as that."""
+    """Refuse ids that are not pending; an answer that was committed before its step failed has its own error."""
     pending = {interrupt.id for interrupt in found.interrupts if not _is_expired(interrupt, now)}
     answered = {interrupt.id for interrupt in found.answered}
-    gone = ids - pending
-    if not gone or (gone <= answered and not found.interrupts):
+    not_pending = ids - pending
+    if not not_pending or (not_pending <= answered and not found.interrupts):
         return
-    if gone <= answered:
+    if not_pending <= answered:
         raise _already_answered(found, dialect)
-    names = ", ".join(sorted(map(str, gone)))
+    names = ", ".join(sorted(map(str, not_pending)))
     raise InterruptNotPending(
         f"Interrupt {names} is not, or not any longer, pending. Read the thread, and answer what it asks now.",
         found.interrupts,
@@ -127,7 +127,7 @@ def _check_pending(ids: set[str | None], found: Found[C], dialect: Dialect[C], n
 
 
 def _is_expired(interrupt: Interrupt, now: str) -> bool:
-    """Whether the question's time is over; a time that cannot be read never ends."""
+    """True if the question has expired; a question with an unreadable time never expires."""
     if interrupt.expires_at is None:
         return False
     try:
@@ -136,7 +136,7 @@ def _is_expired(interrupt: Interrupt, now: str) -> bool:
         return False
 
 
-def _of_pending(
+def _match_answers(
     by_id: dict[str | None, Any] | None, answer: Any, found: Found[C], *, now: str, partial: bool
 ) -> Answers:
     """Match the answer to the questions. Without an answer, a single question is answered with null."""
@@ -148,7 +148,7 @@ def _of_pending(
         )
     if by_id is None:
         if len(pending) > 1:
-            raise _several(found, "Send `input` as an object {interrupt id: answer} with ids of these only.")
+            raise _several_pending(found, "Send `input` as an object {interrupt id: answer} with ids of these only.")
         if _is_expired(pending[0], now):
             raise InterruptNotPending(
                 f"Interrupt {pending[0].id} expired at {pending[0].expires_at}. Read the thread, and answer what it "
@@ -157,11 +157,13 @@ def _of_pending(
             )
         return Answers({pending[0].id: None if answer is _NOTHING else answer})
     if not partial and set(by_id) != set(ids):
-        raise _several(found, "This backend takes the answers to all of them at once: send {interrupt id: answer}.")
+        raise _several_pending(
+            found, "This backend takes the answers to all of them at once: send {interrupt id: answer}."
+        )
     return Answers(by_id)
 
 
-def _several(found: Found[C], advice: str) -> MultipleInterrupts:
+def _several_pending(found: Found[C], advice: str) -> MultipleInterrupts:
     return MultipleInterrupts(f"{len(found.interrupts)} interrupts are pending. {advice}", found.interrupts)
 
 

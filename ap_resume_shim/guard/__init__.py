@@ -1,6 +1,6 @@
 """The guard: one resume of a thread at a time, and none that arrived before another was accepted.
 
-Beside it the ledger, which remembers what passed where the backend cannot be asked.
+The ledger, beside it, stores facts from observed traffic for backends that cannot report them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ _REDIS = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 
 
 def load_guard(name: str, **options: Any) -> Guard:
-    """A guard by its name: "memory", or the URL of a Redis or Valkey server.
+    """Return a guard by its name: "memory", or the URL of a Redis or Valkey server.
 
-    `options` are those of `MemoryGuard` or `RedisGuard`, which needs the extra `redis`. With `required=False`, what
-    would be refused while the server cannot be reached is guarded by this process alone. Raises `ConfigurationError`.
+    `options` are those of `MemoryGuard` or `RedisGuard`, which needs the extra `redis`. With `required=False`, this
+    process alone guards its resumes while the server is unavailable, instead of refusing them. Raises
+    `ConfigurationError`.
     """
     if name == "memory":
         return MemoryGuard(**options)
@@ -35,6 +36,6 @@ def load_guard(name: str, **options: Any) -> Guard:
         shared = RedisGuard(name, **options)
         if required:
             return shared
-        ours = {name: options[name] for name in ("keep", "duplicate_window") if name in options}
-        return FallbackGuard(shared, MemoryGuard(**ours))
+        own_options = {name: options[name] for name in ("keep", "duplicate_window") if name in options}
+        return FallbackGuard(shared, MemoryGuard(**own_options))
     raise ConfigurationError(f"There is no guard {name!r}: there is memory, and redis://host:port/0.")

@@ -1,4 +1,4 @@
-"""The clock that guards measure durations with."""
+"""The clock with which guards measure durations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import time
 
 
 def boottime() -> float:
-    """Seconds since some moment; the time for which the machine was suspended is part of them where the system says it.
+    """Return the seconds since a fixed moment.
 
-    Linux has `CLOCK_BOOTTIME`. Elsewhere it is the monotonic clock, which may stand still during a suspension.
+    The time in which the machine was suspended counts, if the system reports it: Linux has `CLOCK_BOOTTIME`. Elsewhere
+    this is the monotonic clock, which may stop during a suspension.
     """
     boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)

@@ -1,8 +1,9 @@
-"""Whose contents an entry of the ledger has.
+"""Access to the contents of ledger entries.
 
-Facts of a thread (ids, what was answered, what goes on) are for all who may resume it. Contents (questions, state,
-properties, answers) are for the caller whose traffic held them. The owner is a digest of that caller's credentials and
-the thread's id, neither of which is in a store; contents in a shared store are sealed under it.
+Facts of a thread (ids, which questions were answered, whether a run is in progress) are for every caller who may resume
+it. Contents (questions, state, properties, answers) are for the caller whose traffic they came from. The owner is a
+digest of that caller's credentials and the thread's id, neither of which is in a store; contents in a shared store are
+encrypted with it.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from ap_resume_shim.core.steps import Entry
 
 
 def owned(entry: Entry, owner: str) -> dict[str, Any]:
-    """An entry as a ledger of this process keeps it."""
+    """Return an entry as the ledger of one process stores it."""
     if entry.contents is None:
         return {"facts": entry.facts}
     return {"facts": entry.facts, "owner": owner, "contents": entry.contents}
 
 
-def sealed(kept: Any) -> Any:
-    """What `owned` made, as a shared store keeps it."""
+def sealed(stored: Any) -> Any:
+    """Return a stored entry with its contents encrypted, as a shared store has it. `kept` is the result of `owned`."""
     from ap_resume_shim.guard.sealing import seal
 
-    match kept:
+    match stored:
         case {"facts": facts, "owner": str(owner), "contents": contents}:
             return {"facts": facts, "sealed": b64encode(seal(strictjson.dumps(contents), owner)).decode()}
-    return kept
+    return stored
 
 
-def seen_by(owner: str, kept: Any) -> Entry | None:
-    """An entry as this caller may see it; None for one that cannot be read."""
-    match kept:
+def seen_by(owner: str, stored: Any) -> Entry | None:
+    """Return an entry with the contents that this caller may see; None for one that cannot be read."""
+    match stored:
         case {"facts": dict() as facts, "sealed": str(text)}:
             return Entry(facts, _unsealed(text, owner))
         case {"facts": dict() as facts, "owner": str(other), "contents": contents}:

@@ -1,4 +1,4 @@
-"""A guard for those who would rather go on guarded by one process than stop when the shared store is away."""
+"""A guard that continues within one process while the shared store is unavailable."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ T = TypeVar("T")
 
 
 class FallbackGuard:
-    """Asks `shared`; while that is unavailable, `alone`. What was accepted meanwhile, `shared` stores when it is back.
+    """Uses `shared`; while that is unavailable, `alone`.
 
-    Two processes that are both cut off from the store do not see each other: a thread may be resumed twice then.
+    Resumes accepted meanwhile are stored in `shared` once it is available.
+
+    Two processes without access to the store do not see each other: a thread may then be resumed twice.
     """
 
     def __init__(self, shared: Guard, alone: Guard) -> None:
@@ -28,25 +30,25 @@ class FallbackGuard:
         self.duplicate_window = shared.duplicate_window
         self.ledger: Ledger = FallbackLedger(shared.ledger, alone.ledger)
 
-    def begin(self, ticket: ResumeKey) -> GuardSession:
-        """Arrive at both."""
-        return _FallbackArrival(self._shared.begin(ticket), self._alone.begin(ticket))
+    def begin(self, resume_key: ResumeKey) -> GuardSession:
+        """Register the arrival at both guards."""
+        return _FallbackSession(self._shared.begin(resume_key), self._alone.begin(resume_key))
 
     async def check(self) -> tuple[str, ...]:
-        """Warnings; that the store is away is one of them."""
+        """Check the shared store. Returns warnings, also for an unavailable store."""
         try:
             return await self._shared.check()
         except GuardUnavailable as failure:
             return (f"{failure.message} Until then each process guards its resumes alone.",)
 
     async def aclose(self) -> None:
-        """Close both."""
+        """Close both guards."""
         await self._shared.aclose()
         await self._alone.aclose()
 
 
-class _FallbackArrival:
-    """Does everything at both; what it asks, it asks `shared` as long as that answers."""
+class _FallbackSession:
+    """Writes to both sessions; reads from `shared`, until that is unavailable."""
 
     def __init__(self, shared: GuardSession, alone: GuardSession) -> None:
         self._shared, self._alone = shared, alone
@@ -57,13 +59,13 @@ class _FallbackArrival:
         return self._shared.run_id or self._alone.run_id
 
     async def recall(self) -> Kept | None:
-        return await self._ask(lambda arrival: arrival.recall()) or await self._alone.recall()
+        return await self._query(lambda session: session.recall()) or await self._alone.recall()
 
     async def repeated(self) -> bool:
-        return await self._ask(lambda arrival: arrival.repeated()) or await self._alone.repeated()
+        return await self._query(lambda session: session.repeated()) or await self._alone.repeated()
 
     async def known_ids(self) -> frozenset[str]:
-        return await self._ask(lambda arrival: arrival.known_ids()) | await self._alone.known_ids()
+        return await self._query(lambda session: session.known_ids()) | await self._alone.known_ids()
 
     async def remember(self, ids: Iterable[str]) -> None:
         new = tuple(ids)
@@ -71,18 +73,18 @@ class _FallbackArrival:
         await self._shared.remember(new)
 
     async def rival(self) -> Contention | None:
-        return await self._alone.rival() or await self._ask(lambda arrival: arrival.rival())
+        return await self._alone.rival() or await self._query(lambda session: session.rival())
 
     async def had_run_in_flight(self) -> bool:
-        return await self._ask(lambda arrival: arrival.had_run_in_flight())
+        return await self._query(lambda session: session.had_run_in_flight())
 
     async def uncommitted(self) -> UncommittedResume:
-        return await self._ask(lambda arrival: arrival.uncommitted())
+        return await self._query(lambda session: session.uncommitted())
 
     async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> Contention | None:
         if rival := await self._alone.claim(answered, seen):
             return rival
-        rival = await self._ask(lambda arrival: arrival.claim(answered, seen))
+        rival = await self._query(lambda session: session.claim(answered, seen))
         if rival is not None:
             await self._alone.mark_rejected()
         return rival
@@ -123,17 +125,17 @@ class _FallbackArrival:
         await self._shared.mark_idle()
 
     async def close(self) -> None:
-        if self._forwarded:  # alone perhaps, of which `shared` knows nothing yet
+        if self._forwarded:  # perhaps at `alone` only, so that `shared` does not know it yet
             await self.mark_accepted()
         await self._shared.close()
         await self._alone.close()
 
-    async def _ask(self, question: Callable[[GuardSession], Awaitable[T]]) -> T:
-        """Ask `shared`; from the first time on that it is unavailable, `alone`."""
+    async def _query(self, call: Callable[[GuardSession], Awaitable[T]]) -> T:
+        """Query `shared`; after it was unavailable once, query `alone`."""
         if not self._is_alone:
             try:
-                return await question(self._shared)
+                return await call(self._shared)
             except GuardUnavailable:
                 logger.warning("this resume is guarded by this process alone")
                 self._is_alone = True
-        return await question(self._alone)
+        return await call(self._alone)

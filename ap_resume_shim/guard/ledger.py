@@ -1,7 +1,7 @@
-"""The ledger: what was seen of threads in the traffic that passes, for backends that cannot be asked.
+"""The ledger: facts about threads from observed traffic, for backends that cannot report them.
 
-Beside the guard, since both are about threads that several processes may see. Bounded, and with a lifetime: what is
-not in it was forgotten or never passed here, and nobody may guess.
+It is part of the guard, since several processes may see a thread. Entries are bounded and expire. A missing entry was
+forgotten or never observed; the shim does not guess.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ logger = logging.getLogger("ap_resume_shim")
 
 
 class Ledger(Protocol):
-    """What was seen of threads. `thread` is a digest, as in a ticket."""
+    """Entries about threads. `thread` is a digest, as in a `ResumeKey`."""
 
     async def note(self, thread: str, entry: Any) -> bool:
-        """Keep a JSON value; one that is there already becomes the newest. Whether it is kept: this never raises."""
+        """Store a JSON value; one that exists already becomes the newest.
+
+        Returns True if it was stored. Never raises.
+        """
 
     async def recall(self, thread: str) -> list[Any]:
-        """All that is kept of a thread, the newest first. Raises `GuardUnavailable`."""
+        """Return all entries of a thread, the newest first. Raises `GuardUnavailable`."""
 
 
 class MemoryLedger:
-    """What one process has seen."""
+    """The ledger of one process."""
 
     def __init__(
         self,
@@ -46,13 +49,13 @@ class MemoryLedger:
         all_bytes: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Bounds of what is kept; the threads of which nothing new was noted for longest go first.
+        """Limits of the ledger. The threads without a new entry for longest are removed first.
 
-        - `threads`: how many.
-        - `entries`: how many of each, the newest.
-        - `lifetime`: seconds from a thread's last entry to its end.
-        - `entry_bytes`: the largest entry that is kept.
-        - `all_bytes`: of all entries together.
+        - `threads`: maximum number of threads.
+        - `entries`: maximum number of entries for each thread; the newest stay.
+        - `lifetime`: seconds until a thread is removed after its last entry.
+        - `entry_bytes`: maximum size of an entry.
+        - `all_bytes`: maximum size of all entries together.
         """
         self._pages: dict[str, _Page] = {}
         self._bytes = 0
@@ -61,19 +64,19 @@ class MemoryLedger:
         self._clock = clock
 
     async def note(self, thread: str, entry: Any) -> bool:
-        """Keep it on the thread's page, which becomes the last one to go."""
-        written = write(entry, self._entry_bytes)
-        if written is None:
+        """Store an entry. Its thread becomes the last one to be removed."""
+        encoded = write(entry, self._entry_bytes)
+        if encoded is None:
             return False
         page = self._pages.pop(thread, None) or _Page()
         self._pages[thread] = page
-        self._bytes += page.add(written, self._entries)
+        self._bytes += page.add(encoded, self._entries)
         page.expires = self._clock() + self._lifetime
         self._forget()
         return True
 
     async def recall(self, thread: str) -> list[Any]:
-        """What is on the thread's page."""
+        """Return the thread's entries, the newest first."""
         self._forget()
         page = self._pages.get(thread)
         return [] if page is None else read(list(reversed(page.entries)))
@@ -92,39 +95,39 @@ class _Page:
     entries: dict[bytes, None] = field(default_factory=dict)
     expires: float = 0.0
 
-    def add(self, written: bytes, most: int) -> int:
-        """Put an entry last; by how many bytes the page has grown."""
+    def add(self, encoded: bytes, max_entries: int) -> int:
+        """Append an entry. Returns the change of the page's size in bytes."""
         before = sum(map(len, self.entries))
-        self.entries.pop(written, None)
-        self.entries[written] = None
-        if len(self.entries) > most:
+        self.entries.pop(encoded, None)
+        self.entries[encoded] = None
+        if len(self.entries) > max_entries:
             del self.entries[next(iter(self.entries))]
         return sum(map(len, self.entries)) - before
 
 
 class FallbackLedger:
-    """Notes in both, and recalls from `shared`; while that is unavailable, from `alone`.
+    """Stores entries in both ledgers, and reads from `shared`; while that is unavailable, from `alone`.
 
-    What `shared` has missed meanwhile is told to it, thread by thread, when it is there again.
+    Entries that `shared` missed are copied to it, thread by thread, once it is available again.
     """
 
     def __init__(self, shared: Ledger, alone: Ledger, *, threads: int = 10_000) -> None:
-        """`threads`: of how many it is remembered that `shared` has missed something."""
+        """`threads`: maximum number of threads whose missed entries are remembered."""
         self._shared, self._alone = shared, alone
         self._missed: dict[str, None] = {}
         self._threads = threads
 
     async def note(self, thread: str, entry: Any) -> bool:
-        """Keep it in one of them at least."""
-        kept = await self._alone.note(thread, entry)
-        if kept and not (await self._catch_up(thread) and await self._shared.note(thread, entry)):
+        """Store an entry in at least one ledger. Returns True if it was stored."""
+        stored = await self._alone.note(thread, entry)
+        if stored and not (await self._catch_up(thread) and await self._shared.note(thread, entry)):
             self._missed[thread] = None
             if len(self._missed) > self._threads:
                 del self._missed[next(iter(self._missed))]
-        return kept
+        return stored
 
     async def recall(self, thread: str) -> list[Any]:
-        """What is known to all, else what is known here."""
+        """Return the entries in the shared ledger, or those of this process while it is unavailable."""
         try:
             await self._catch_up(thread)
             return await self._shared.recall(thread)
@@ -132,7 +135,11 @@ class FallbackLedger:
             return await self._alone.recall(thread)
 
     async def _catch_up(self, thread: str) -> bool:
-        """Tell `shared` what it missed of a thread. What it knew before becomes older than that: so it was noted."""
+        """Copy a thread's missed entries to `shared`.
+
+        Returns False if it is unavailable. Its earlier entries become the older ones, which is the order in which they
+        were noted.
+        """
         if thread in self._missed:
             for entry in reversed(await self._alone.recall(thread)):
                 if not await self._shared.note(thread, entry):
@@ -141,26 +148,26 @@ class FallbackLedger:
         return True
 
 
-def write(entry: Any, most: int) -> bytes | None:
-    """An entry as it is kept; None, with a line in the log, for one that is too large."""
-    written = strictjson.dumps(entry)
-    if len(written) <= most:
-        return written
-    logger.warning("an entry of %d bytes is too large for the ledger, and was not noted", len(written))
+def write(entry: Any, max_bytes: int) -> bytes | None:
+    """Return an entry as bytes; None, with a log message, for one that is too large."""
+    encoded = strictjson.dumps(entry)
+    if len(encoded) <= max_bytes:
+        return encoded
+    logger.warning("an entry of %d bytes is too large for the ledger, and was not noted", len(encoded))
     return None
 
 
 def read(entries: list[bytes]) -> list[Any]:
-    """Entries that were kept; those that cannot be read are skipped."""
-    return [value for written in entries if (value := _value(written)) is not _UNREADABLE]
+    """Return the stored entries; those that cannot be read are skipped, with a log message."""
+    return [value for encoded in entries if (value := _value(encoded)) is not _UNREADABLE]
 
 
 _UNREADABLE = object()
 
 
-def _value(written: bytes) -> Any:
+def _value(encoded: bytes) -> Any:
     try:
-        return json.loads(written)
+        return json.loads(encoded)
     except ValueError:
         logger.warning("an entry of the ledger cannot be read, and is skipped")
         return _UNREADABLE

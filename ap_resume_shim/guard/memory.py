@@ -12,13 +12,14 @@ from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 
 DAY = 24 * 3600.0
+"""Seconds of a day: how long a response is stored under its `Idempotency-Key`, by default."""
 
 
 class MemoryGuard:
     """The guard of one process, in bounded memory.
 
-    It remembers threads that a resume is under way for, the last few thousand whose resume may still be running, the
-    interrupt ids of the last few thousand threads, and the answers to the last few thousand keys.
+    It remembers threads with a resume in progress, the last few thousand threads whose run may still be in progress,
+    the interrupt ids of the last few thousand threads, and the responses for the last few thousand keys.
     """
 
     def __init__(
@@ -30,41 +31,41 @@ class MemoryGuard:
         duplicate_window: float = 0.0,
         clock: Callable[[], float] = boottime,
     ) -> None:
-        """Bounds of what is remembered.
+        """Limits of the guard.
 
-        - `remembered`: how many threads are kept after their resumes were answered, how many of which interrupt ids
-          are, and how many keys.
-        - `keep`: seconds that an answer is kept under its `Idempotency-Key`.
-        - `keep_bytes`: of all answers together; the oldest go first.
+        - `remembered`: maximum number of threads after their resumes have ended, of threads with interrupt ids, and of
+          keys.
+        - `keep`: seconds for which a response is stored under its `Idempotency-Key`.
+        - `keep_bytes`: maximum size of all responses together; the oldest are removed first.
         - `duplicate_window`: seconds in which the same body from the same caller on the same thread is refused.
         """
         self.clock = clock
         self.ledger: Ledger = MemoryLedger(clock=clock)
         self.keep, self.duplicate_window = keep, duplicate_window
-        self.answers = _Answers(remembered, keep_bytes)
+        self.answers = _Records(remembered, keep_bytes)
         self.ids = _Ids(remembered)
         self.repeats: dict[str, float] = {}
         self._threads: dict[str, _Thread] = {}
         self._resting: dict[str, None] = {}
         self._remembered = remembered
 
-    def begin(self, ticket: ResumeKey) -> GuardSession:
-        """Note the arrival, with the thread's version at this moment."""
+    def begin(self, resume_key: ResumeKey) -> GuardSession:
+        """Register the arrival, with the thread's version at this moment."""
         self._forget_what_expired()
-        thread = self._threads.setdefault(ticket.thread, _Thread())
+        thread = self._threads.setdefault(resume_key.thread, _Thread())
         thread.arrivals += 1
-        self._resting.pop(ticket.thread, None)
-        return _MemoryArrival(self, ticket, thread)
+        self._resting.pop(resume_key.thread, None)
+        return _MemorySession(self, resume_key, thread)
 
     async def check(self) -> tuple[str, ...]:
-        """There is no store that could be away."""
+        """Return no warnings: there is no store that could be unavailable."""
         return ()
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing: there are no open resources."""
 
-    def left(self, key: str) -> None:
-        """The last arrival at a thread has left."""
+    def last_session_closed(self, key: str) -> None:
+        """The last session of a thread has ended."""
         if self._threads[key].unsettled:
             self._resting[key] = None
             if len(self._resting) <= self._remembered:
@@ -100,11 +101,11 @@ class _ThreadIds:
 
 
 class _Ids:
-    """Interrupt ids by thread; the threads of which nothing new was remembered for longest go first."""
+    """Interrupt ids by thread. The threads without a new id for longest are removed first."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_entries: int) -> None:
         self._threads: dict[str, _ThreadIds] = {}
-        self._most = most
+        self._max_entries = max_entries
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -116,9 +117,9 @@ class _Ids:
     def add(self, thread: str, ids: Iterable[str], now: float) -> None:
         known = self._threads.pop(thread, None) or _ThreadIds()
         known.expires = now + IDS_LIFETIME
-        for each in ids:
-            known.ids.pop(each, None)
-            known.ids[each] = None
+        for interrupt_id in ids:
+            known.ids.pop(interrupt_id, None)
+            known.ids[interrupt_id] = None
         while len(known.ids) > IDS:
             del known.ids[next(iter(known.ids))]
         self._threads[thread] = known
@@ -126,7 +127,7 @@ class _Ids:
 
     def expire(self, now: float) -> None:
         while self._threads and (oldest := next(iter(self._threads))):
-            if len(self._threads) <= self._most and self._threads[oldest].expires > now:
+            if len(self._threads) <= self._max_entries and self._threads[oldest].expires > now:
                 return
             del self._threads[oldest]
 
@@ -134,35 +135,35 @@ class _Ids:
 @dataclass(slots=True)
 class _Entry:
     owner: object
-    kept: Kept
+    record: Kept
     expires: float
     size: int = 0
 
 
-class _Answers:
-    """What is kept under keys; the oldest goes when there are too many, but none that is under way."""
+class _Records:
+    """Records by `Idempotency-Key`. If there are too many, the oldest is removed, except for resumes in progress."""
 
-    def __init__(self, most: int, most_bytes: int) -> None:
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
         self._entries: dict[str, _Entry] = {}
-        self._most, self._most_bytes, self._bytes = most, most_bytes, 0
+        self._max_entries, self._max_bytes, self._bytes = max_entries, max_bytes, 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: str) -> Kept | None:
         entry = self._entries.get(key)
-        return None if entry is None else entry.kept
+        return None if entry is None else entry.record
 
-    def put(self, key: str, owner: object, kept: Kept, expires: float) -> None:
-        """What an owner has put is its own: nobody else may change it."""
+    def put(self, key: str, owner: object, record: Kept, expires: float) -> None:
+        """Store a record. Only its owner may change it."""
         old = self._entries.get(key)
         if old is not None and old.owner is not owner:
             return
         self.drop(key, owner)
-        size = 0 if kept.reply is None else len(kept.reply.body)
-        if size > self._most_bytes:
-            size, kept = 0, Kept(kept.fingerprint, kept.live, kept.accepted, kept.run_id)
-        self._entries[key] = _Entry(owner, kept, expires, size)
+        size = 0 if record.reply is None else len(record.reply.body)
+        if size > self._max_bytes:
+            size, record = 0, Kept(record.fingerprint, record.live, record.accepted, record.run_id)
+        self._entries[key] = _Entry(owner, record, expires, size)
         self._bytes += size
         self._shrink()
 
@@ -177,32 +178,32 @@ class _Answers:
 
     def _shrink(self) -> None:
         while self._is_too_much():
-            oldest = next((key for key, entry in self._entries.items() if not entry.kept.live), None)
+            oldest = next((key for key, entry in self._entries.items() if not entry.record.live), None)
             if oldest is None:
                 return
             self._bytes -= self._entries.pop(oldest).size
 
     def _is_too_much(self) -> bool:
-        return len(self._entries) > self._most or self._bytes > self._most_bytes
+        return len(self._entries) > self._max_entries or self._bytes > self._max_bytes
 
 
-class _MemoryArrival:
-    def __init__(self, guard: MemoryGuard, ticket: ResumeKey, thread: _Thread) -> None:
-        self._guard, self._ticket, self._thread = guard, ticket, thread
+class _MemorySession:
+    def __init__(self, guard: MemoryGuard, resume_key: ResumeKey, thread: _Thread) -> None:
+        self._guard, self._resume_key, self._thread = guard, resume_key, thread
         self._version, self._unsettled = thread.version, thread.unsettled
         self._uncommitted = UncommittedResume()
         if thread.uncommitted:
             self._uncommitted = UncommittedResume(thread.uncommitted, guard.clock() - thread.accepted_at)
-        self._kept = None if ticket.key is None else guard.answers.get(ticket.key)
-        self._known_ids = guard.ids.get(ticket.thread)
-        self._repeated = ticket.repeat in guard.repeats
-        self._here, self._forwarded, self._accepted = True, False, False
+        self._record = None if resume_key.key is None else guard.answers.get(resume_key.key)
+        self._known_ids = guard.ids.get(resume_key.thread)
+        self._repeated = resume_key.repeat in guard.repeats
+        self._open, self._forwarded, self._accepted = True, False, False
         self.run_id: str | None = None
         self._answered: tuple[str, ...] = ()
 
     async def recall(self) -> Kept | None:
-        self.run_id = None if self._kept is None else self._kept.run_id
-        return self._kept
+        self.run_id = None if self._record is None else self._record.run_id
+        return self._record
 
     async def repeated(self) -> bool:
         return self._repeated
@@ -211,7 +212,7 @@ class _MemoryArrival:
         return self._known_ids
 
     async def remember(self, ids: Iterable[str]) -> None:
-        self._guard.ids.add(self._ticket.thread, ids, self._guard.clock())
+        self._guard.ids.add(self._resume_key.thread, ids, self._guard.clock())
 
     async def rival(self) -> Contention | None:
         if self._thread.version != self._version:
@@ -231,8 +232,8 @@ class _MemoryArrival:
         self._put(live=True)
         if seen:
             await self.remember(seen)
-        if self._ticket.repeat is not None and self._guard.duplicate_window:
-            self._guard.repeats[self._ticket.repeat] = self._guard.clock() + self._guard.duplicate_window
+        if self._resume_key.repeat is not None and self._guard.duplicate_window:
+            self._guard.repeats[self._resume_key.repeat] = self._guard.clock() + self._guard.duplicate_window
         return None
 
     async def forward(self) -> None:
@@ -262,11 +263,11 @@ class _MemoryArrival:
 
     async def mark_rejected(self) -> None:
         self._forwarded = False
-        if self._thread.holder is self and self._ticket.repeat is not None:
-            self._guard.repeats.pop(self._ticket.repeat, None)
+        if self._thread.holder is self and self._resume_key.repeat is not None:
+            self._guard.repeats.pop(self._resume_key.repeat, None)
         self._release()
-        if self._ticket.key is not None:
-            self._guard.answers.drop(self._ticket.key, self)
+        if self._resume_key.key is not None:
+            self._guard.answers.drop(self._resume_key.key, self)
 
     async def keep(self, reply: Reply) -> None:
         self._put(live=False, accepted=True, reply=reply)
@@ -276,26 +277,26 @@ class _MemoryArrival:
             self._thread.unsettled, self._thread.uncommitted = False, frozenset()
 
     async def close(self) -> None:
-        if not self._here:
+        if not self._open:
             return
-        self._here = False
+        self._open = False
         if self._forwarded:
             await self.mark_accepted()
         elif self._thread.holder is self and not self._accepted:
             await self.mark_rejected()
         self._release()
-        kept = None if self._ticket.key is None else self._guard.answers.get(self._ticket.key)
-        if kept is not None and kept.reply is None:
-            self._put(live=False, accepted=kept.accepted)
+        record = None if self._resume_key.key is None else self._guard.answers.get(self._resume_key.key)
+        if record is not None and record.reply is None:
+            self._put(live=False, accepted=record.accepted)
         self._thread.arrivals -= 1
         if not self._thread.arrivals:
-            self._guard.left(self._ticket.thread)
+            self._guard.last_session_closed(self._resume_key.thread)
 
     def _release(self) -> None:
         if self._thread.holder is self:
             self._thread.holder = None
 
     def _put(self, *, live: bool, accepted: bool = False, reply: Reply | None = None) -> None:
-        if self._ticket.key is not None:
-            kept = Kept(self._ticket.fingerprint, live, accepted, self.run_id, reply)
-            self._guard.answers.put(self._ticket.key, self, kept, self._guard.clock() + self._guard.keep)
+        if self._resume_key.key is not None:
+            record = Kept(self._resume_key.fingerprint, live, accepted, self.run_id, reply)
+            self._guard.answers.put(self._resume_key.key, self, record, self._guard.clock() + self._guard.keep)

@@ -1,4 +1,4 @@
-"""The outbox of a guard: what happened to resumes while the store was away, delivered when it is back."""
+"""The outbox of a guard: changes that could not be stored while the store was unavailable, to be delivered later."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from ap_resume_shim.core.errors import GuardUnavailable
 logger = logging.getLogger("ap_resume_shim")
 
 Delivery = Callable[[], Awaitable[object]]
+"""A change to deliver. Raises `GuardUnavailable` if that fails."""
 
 
 class Outbox:
-    """Deliveries by sender: in order for each of them, one attempt every `pause` seconds while they fail."""
+    """Deliveries by sender: in order for each sender, with one attempt every `pause` seconds while they fail."""
 
     def __init__(self, pause: float, *, most: int = 10_000, most_bytes: int = 64 * 1024 * 1024) -> None:
-        """`most` senders are remembered, the newest; `most_bytes` is what `has_room_for` allows, of all deliveries."""
+        """`most`: maximum number of senders; the newest stay.
+
+        `most_bytes`: the total size that `has_room_for` allows.
+        """
         self._pause, self._most, self._most_bytes = pause, most, most_bytes
         self._waiting: dict[object, deque[tuple[Delivery, int]]] = {}
         self._bytes = 0
@@ -28,15 +32,15 @@ class Outbox:
         return len(self._waiting)
 
     def __contains__(self, sender: object) -> bool:
-        """Whether something of a sender has not been delivered yet."""
+        """Return True if a delivery of the sender is pending."""
         return sender in self._waiting
 
     def has_room_for(self, size: int) -> bool:
-        """Whether so many bytes may be put into it."""
+        """Return True if a delivery of `size` bytes may be added."""
         return self._bytes + size <= self._most_bytes
 
     def put(self, sender: object, delivery: Delivery, size: int = 0) -> None:
-        """Deliver it after what its sender has put in before. A delivery fails by raising `GuardUnavailable`."""
+        """Deliver it after the earlier deliveries of its sender. A delivery fails by raising `GuardUnavailable`."""
         self._waiting.setdefault(sender, deque()).append((delivery, size))
         self._bytes += size
         if len(self._waiting) > self._most:
@@ -45,7 +49,7 @@ class Outbox:
         self._start()
 
     async def aclose(self, patience: float) -> None:
-        """Stop; what is due is tried for so many seconds."""
+        """Stop. Pending deliveries are attempted for `patience` seconds."""
         if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
             await asyncio.wait({self._task}, timeout=patience)
             self._task.cancel()
@@ -63,7 +67,7 @@ class Outbox:
                 await delivery()
             except GuardUnavailable:
                 await asyncio.sleep(self._pause)
-                if sender in self._waiting:  # the others next: the store may refuse this one alone
+                if sender in self._waiting:  # try the other senders next: the store may refuse only this delivery
                     self._waiting[sender] = self._waiting.pop(sender)
                 continue
             if deliveries:

@@ -1,8 +1,8 @@
 """The guard that processes share, in Redis or Valkey (needs the extra `redis`).
 
-A hold is a lease. While its process lives it is renewed; when the process dies the thread is free within the lease,
-and the resume counts as accepted at that moment, since nobody knows. Leases are measured by the store's clock, and
-by the process's own for what may still be sent; the two need not agree.
+A hold is a lease. The process renews it while it lives. If the process dies, the thread is free when the lease ends,
+and the resume counts as accepted at that moment, since its outcome is unknown. The store's clock measures leases; the
+process's own clock decides whether a resume may still be sent. The two clocks need not agree.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger
 from ap_resume_shim.guard.memory import DAY
 from ap_resume_shim.guard.outbox import Outbox
-from ap_resume_shim.guard.redis_arrival import RedisArrival
 from ap_resume_shim.guard.redis_faults import CLUSTER, unavailable
 from ap_resume_shim.guard.redis_ledger import RedisLedger
 from ap_resume_shim.guard.redis_scripts import PRELUDE, SCRIPTS
+from ap_resume_shim.guard.redis_session import RedisSession
 
 FORMAT = "ap_resume_shim:2"
-"""How the names of the guard's keys begin; the number changes with what they hold."""
+"""Prefix of the guard's keys; the number changes with the format of their values."""
 
 logger = logging.getLogger("ap_resume_shim")
 
 
 class RedisGuard:
-    """One resume of a thread at a time over all processes that share a Redis or Valkey server.
+    """One resume of a thread at a time, over all processes that share a Redis or Valkey server.
 
-    One primary, no cluster; a failover that loses writes loses holds, acceptances and keys with them.
+    One primary, no cluster. A failover that loses writes loses holds, acceptances and keys with them.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class RedisGuard:
         timeout: float = 1.0,
         clock: Callable[[], float] = boottime,
     ) -> None:
-        """Connects when it is first used.
+        """Connects on first use.
 
         - `lease`: seconds after which the thread of a process that died is free.
-        - `keep`: seconds that an answer is kept under its `Idempotency-Key`.
-        - `keep_bytes`: the largest answer that is kept; of a larger one only the run's id is.
+        - `keep`: seconds for which a response is stored under its `Idempotency-Key`.
+        - `keep_bytes`: maximum size of a stored response; for a larger one, only the run's id is stored.
         - `duplicate_window`: seconds in which the same body from the same caller on the same thread is refused.
         - `timeout`: seconds for each round trip to the store.
 
@@ -76,7 +76,7 @@ class RedisGuard:
         self.outbox = Outbox(timeout)
         self._url = re.sub("^valkey", "redis", url)
         self._client: Redis | None = None
-        self._away = False
+        self._unavailable = False
         self._scripts: dict[str, AsyncScript] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: AsyncIterator[None] | None = None
@@ -84,14 +84,14 @@ class RedisGuard:
         self.renewing: set[asyncio.Task[Any]] = set()
         _refuse_wrong_address(self._url)
 
-    def begin(self, ticket: ResumeKey) -> GuardSession:
-        """Ask the store how the thread stands now, without waiting for its answer."""
-        return RedisArrival(self, ticket)
+    def begin(self, resume_key: ResumeKey) -> GuardSession:
+        """Send a query for the thread's state to the store. Does not wait for the response."""
+        return RedisSession(self, resume_key)
 
     async def check(self) -> tuple[str, ...]:
-        """Claim and release a thread that nobody knows, and read how the store is set up.
+        """Claim and release an unused thread, and read the store's configuration.
 
-        Returns warnings. Raises `GuardUnavailable`: `GuardMisconfigured` for a fault that does not pass by itself.
+        Returns warnings. Raises `GuardUnavailable`, or `GuardMisconfigured` for a permanent fault.
         """
         token, second = secrets.token_hex(8), 1_000_000
         keys = [f"{FORMAT}:{{check {token}}}:{name}" for name in ("hold", "key", "repeat", "ids")]
@@ -101,7 +101,7 @@ class RedisGuard:
         try:
             client = await self._connect()
             memory, cluster = await client.info("memory"), await client.info("cluster")
-        except (RedisError, OSError):  # not everybody may ask
+        except (RedisError, OSError):  # the user may lack permission for INFO
             return ()
         if cluster.get("cluster_enabled"):
             raise GuardMisconfigured(f"The store that keeps resumes apart cannot be used: {CLUSTER}.")
@@ -114,7 +114,7 @@ class RedisGuard:
         )
 
     async def aclose(self) -> None:
-        """Let what is on its way end, renew nothing any longer, and close the connections."""
+        """Wait for calls in progress, stop renewing leases, and close the connections."""
         for renewing in list(self.renewing):
             renewing.cancel()
         if self._tasks:
@@ -124,27 +124,27 @@ class RedisGuard:
         if client is not None:
             await client.aclose()
 
-    async def call(self, script: str, ticket: ResumeKey, *arguments: Any) -> Any:
-        """Run a script on the keys of a ticket. Raises `GuardUnavailable`."""
-        # In braces: in a cluster, the keys of a thread have to live in one place.
-        names = "hold", ticket.key or "-", ticket.repeat or "=", "ids"
-        keys = [f"{FORMAT}:{{{ticket.thread}}}:{name}" for name in names]
+    async def call(self, script: str, resume_key: ResumeKey, *arguments: Any) -> Any:
+        """Run a script on the keys of a resume. Logs the first failure and the recovery. Raises `GuardUnavailable`."""
+        # The braces are a hash tag: in a cluster, all keys of a thread must be in one slot.
+        names = "hold", resume_key.key or "-", resume_key.repeat or "=", "ids"
+        keys = [f"{FORMAT}:{{{resume_key.thread}}}:{name}" for name in names]
         try:
-            told = await self.run(script, keys, *arguments)
+            result = await self.run(script, keys, *arguments)
         except GuardUnavailable as failure:
-            if not self._away:
+            if not self._unavailable:
                 level = logging.ERROR if isinstance(failure, GuardMisconfigured) else logging.WARNING
                 cause = failure.__cause__
                 logger.log(level, "%s (%s: %s)", failure.message, type(cause).__name__, cause)
-            self._away = True
+            self._unavailable = True
             raise
-        if self._away:
+        if self._unavailable:
             logger.warning("the guard's store can be used again")
-        self._away = False
-        return told
+        self._unavailable = False
+        return result
 
     async def run(self, script: str, keys: list[str], *arguments: Any) -> Any:
-        """Run a script; nothing is logged. Raises `GuardUnavailable`, and says in its cause why."""
+        """Run a script without logging. Raises `GuardUnavailable`, with the reason as its cause."""
         try:
             await self._connect()
             return await self._scripts[script](keys, arguments)
@@ -152,7 +152,10 @@ class RedisGuard:
             raise unavailable(error) from error
 
     def in_background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """A task that the guard holds on to; what it raises is for whoever asks for its result."""
+        """Start a task and keep a reference to it.
+
+        Its exception is available to callers that await it, and is not logged.
+        """
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -164,7 +167,7 @@ class RedisGuard:
             task.exception()
 
     async def _connect(self) -> Redis:
-        """A client of the loop that runs now, with the scripts registered."""
+        """Return a client for the running event loop, with the scripts registered."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             self._loop, self._closing = loop, close_with_the_loop(self.aclose)
@@ -172,7 +175,7 @@ class RedisGuard:
                 self._url,
                 socket_timeout=self.timeout,
                 socket_connect_timeout=self.timeout,
-                # Once: every script may be run twice, and a kept connection may have been closed meanwhile.
+                # One retry: an idle connection may have been closed, and every script may run twice.
                 retry=Retry(ConstantBackoff(0.01), 1),
             )
             self._scripts = {name: self._client.register_script(PRELUDE + text) for name, text in SCRIPTS.items()}
@@ -181,12 +184,12 @@ class RedisGuard:
 
 
 def _refuse_wrong_address(url: str) -> None:
-    """Raises `ConfigurationError`. Nothing of the address is quoted: any part of it may be one of the password."""
+    """Check the URL. Raises `ConfigurationError`, which quotes no part of it: any part may belong to the password."""
     try:
         parts = urlsplit(url)
         misread = not url.startswith("unix") and "@" in f"{parts.path}{parts.query}{parts.fragment}"
         Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError):  # TypeError: an option that there is not
+    except (ValueError, TypeError):  # TypeError: an unknown option
         misread = True
     if misread:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""What is wrong with a store in Redis, where trying again does not help."""
+"""Permanent faults of a store in Redis, which a retry does not fix."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from redis.exceptions import (
 from ap_resume_shim.core.errors import GuardMisconfigured, GuardUnavailable
 
 CLUSTER = "it is a Redis Cluster, which is not supported: give the guard a single primary"
+"""The fault of a Redis Cluster."""
 _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (
         (AuthenticationError, AuthenticationWrongNumberOfArgsError),
@@ -40,7 +41,7 @@ _BY_TEXT = (
 
 
 def unavailable(error: Exception) -> GuardUnavailable:
-    """The error for a failed call to the store; a permanent fault is named."""
+    """Return the error for a failed call to the store; it names a permanent fault."""
     fault = permanent_fault(error)
     if fault is None:
         return GuardUnavailable(
@@ -50,7 +51,7 @@ def unavailable(error: Exception) -> GuardUnavailable:
 
 
 def permanent_fault(error: Exception) -> str | None:
-    """What an operator has to change; None for a fault that may pass."""
+    """Return the fault and what the operator has to change; None for a fault that may be temporary."""
     if isinstance(error, ClusterDownError) and not isinstance(error, MasterDownError):
         return CLUSTER
     for kind, fault in _BY_TYPE:

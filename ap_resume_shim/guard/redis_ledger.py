@@ -13,12 +13,12 @@ from ap_resume_shim.guard.ledger import ENTRIES, ENTRY_BYTES, LIFETIME, read, wr
 logger = logging.getLogger("ap_resume_shim")
 
 FORMAT = "ledger:2"
-"""In the name of each list: what its entries are. A release that reads them otherwise counts it up; fields that are
-added do not need that, since readers ignore those that they do not know."""
+"""Part of each list's key: the version of the entries' format. It changes if a release reads entries differently. New
+fields need no change, since readers ignore unknown fields."""
 
 
 class RedisLedger:
-    """What all processes have seen that share a Redis or Valkey server: a list for each thread, the newest first."""
+    """The ledger of all processes that share a Redis or Valkey server: one list for each thread, newest first."""
 
     def __init__(
         self,
@@ -28,34 +28,34 @@ class RedisLedger:
         lifetime: float = LIFETIME,
         entry_bytes: int = ENTRY_BYTES,
     ) -> None:
-        """`run` is the guard's way to its store; the bounds are those of `MemoryLedger`."""
+        """`run` is the guard's method that runs scripts; the limits are those of `MemoryLedger`."""
         self._run = run
         self._entries, self._lifetime, self._entry_bytes = entries, lifetime, entry_bytes
-        self._away = False
+        self._unavailable = False
 
     async def note(self, thread: str, entry: Any) -> bool:
-        """Put it before the others."""
-        written = write(sealed(entry), self._entry_bytes)
-        if written is None:
+        """Put an entry at the head of the list. Returns False if it is too large or the store is unavailable."""
+        encoded = write(sealed(entry), self._entry_bytes)
+        if encoded is None:
             return False
         try:
-            await self._ask("note", thread, written, self._entries, int(self._lifetime * 1000))
+            await self._run_script("note", thread, encoded, self._entries, int(self._lifetime * 1000))
         except GuardUnavailable:
             return False
         return True
 
     async def recall(self, thread: str) -> list[Any]:
-        """The whole list. Raises `GuardUnavailable`."""
-        return read(await self._ask("recall", thread))
+        """Return the whole list. Raises `GuardUnavailable`."""
+        return read(await self._run_script("recall", thread))
 
-    async def _ask(self, script: str, thread: str, *arguments: Any) -> Any:
-        """Run a script. That the store is away is said once, not for every request that passes."""
+    async def _run_script(self, script: str, thread: str, *arguments: Any) -> Any:
+        """Run a script. An unavailable store is logged once, not for every request."""
         try:
-            told = await self._run(script, [f"ap_resume_shim:{{{thread}}}:{FORMAT}"], *arguments)
+            result = await self._run(script, [f"ap_resume_shim:{{{thread}}}:{FORMAT}"], *arguments)
         except GuardUnavailable as failure:
-            if not self._away:
+            if not self._unavailable:
                 logger.warning("what passes is not noted in the guard's store: %r", failure.__cause__)
-            self._away = True
+            self._unavailable = True
             raise
-        self._away = False
-        return told
+        self._unavailable = False
+        return result

@@ -1,20 +1,20 @@
-"""What the guard in Redis does in the store, each as one step: Lua.
+"""The Lua scripts of the guard in Redis. Each runs as one atomic step.
 
-Keys: the thread, what is kept under an `Idempotency-Key`, the mark of a body that came, and the thread's interrupt ids.
-The first argument is the token of the resume. Times are microseconds. Every script may be run twice.
+Keys: the thread, the record under an `Idempotency-Key`, the mark of a recent body, and the thread's interrupt ids. The
+first argument is the token of the resume. Times are in microseconds. Every script may run twice.
 
 The fields of a thread:
-- `version`: the name of its last acceptance. Names are only compared: no clock is behind them.
-- `at`: when that was, by the store's clock; only its distance from now is used.
-- `unsettled`: whether its run was not seen at rest since; `rested`: when it was.
+- `version`: the name of its last acceptance. Names are only compared: they do not depend on a clock.
+- `at`: the time of that acceptance, by the store's clock; only its distance from now is used.
+- `unsettled`: whether its run has not been seen idle since; `rested`: when it was.
 - `answered`: the questions that it answered (JSON); `committed`: when the thread's state was seen to show it.
 - `holder`, `until`, `lease`: the resume that holds the thread, the end of its lease, and the lease's length.
 - `answers`: the questions that the holder is about to answer (JSON), until it is accepted.
 
-The store's clock may be set. A lease never has more left than its length: if it has, the clock went back, and the
-lease starts anew. A clock that goes ahead ends leases early.
+The store's clock may be set. A lease never has more time left than its length: if it has, the clock was set back, and
+the lease starts anew. A clock that is set ahead ends leases early.
 
-The ledger's scripts, which are the last two, have one key: the thread's list.
+The ledger's scripts, the last two, have one key: the thread's list.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ local function write(...)
   redis.call('PEXPIRE', thread, 86400000)
 end
 local function release() redis.call('HDEL', thread, 'holder', 'until', 'lease', 'answers') end
--- What is left of the lease in a hash.
+-- Returns the time left of the lease in a hash.
 local function left(key)
   local s = redis.call('HMGET', key, 'until', 'lease')
   local left, lease = tonumber(s[1] or 0) - now, tonumber(s[2] or 0)
@@ -43,7 +43,7 @@ local function accept(version, at, answers)
   write('version', version, 'at', at, 'unsettled', '1', 'answered', answers)
   redis.call('HDEL', thread, 'committed')
 end
--- The thread's version, and another resume that holds it. A lease that is over counts as accepted when it was over.
+-- Returns the thread's version, and another resume that holds it. An expired lease counts as accepted at its end.
 local function state()
   local s = redis.call('HMGET', thread, 'version', 'holder', 'until', 'answers')
   local version, holder = s[1] or '', s[2]
@@ -56,7 +56,7 @@ local function state()
   release()
   return version, false
 end
--- Microseconds since a moment; none where there was none.
+-- Returns the microseconds since a moment; an empty string if there was none.
 local function since(moment) return moment and whole(now - moment) or '' end
 local function owned() return redis.call('HGET', answer, 'owner') == token end
 local function keep(fingerprint, lease, milliseconds)

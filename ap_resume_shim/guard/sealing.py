@@ -1,4 +1,4 @@
-"""Sealing: what others may not read of it lies in a shared store encrypted, under a key that is not in the store.
+"""Encryption of data in a shared store, with a key that is not in the store.
 
 AES-SIV (RFC 5297) from `cryptography`: authenticated, and deterministic, so that an entry that is written twice is the
 same entry, and no nonce can be repeated.
@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 
 def seal(plain: bytes, secret: str) -> bytes:
-    """What `unseal` reads with the same secret, a digest of what only the reader knows."""
+    """Encrypt `plain`. `secret` is a digest of facts that only the reader knows."""
     return _cipher(secret).encrypt(plain, None)
 
 
 def unseal(sealed: bytes, secret: str) -> bytes | None:
-    """What was sealed; None where the secret is another one, or `sealed` is nothing that `seal` made."""
+    """Return the decrypted bytes; None if the secret differs, or `seal` did not produce `sealed`."""
     try:
         return _cipher(secret).decrypt(sealed, None)
     except InvalidTag:

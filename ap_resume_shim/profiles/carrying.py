@@ -1,4 +1,4 @@
-"""What an answer may be: values that the server of a profile does not carry unchanged are refused."""
+"""Checks of answers: refuses values that the server of a profile does not carry unchanged."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from ap_resume_shim.core.json_values import SAFE, Carries, is_hex32
 from ap_resume_shim.profiles.schema import Profile, ResumeTable, Type
 
 
-def placed(table: ResumeTable, verdict: Answers, found: Found[None]) -> Any:
-    """What is put in the place of the answer: the answers by interrupt id, where the server takes them so, or one."""
+def answer_value(table: ResumeTable, verdict: Answers, found: Found[None]) -> Any:
+    """Return the value for the place of the answer.
+
+    This is the object of answers by interrupt id, if the server accepts one here, else the only answer.
+    """
     several = len(found.interrupts) > 1
     if None not in verdict.by_id and (table.keyed == "always" or (table.keyed == "several" and several)):
         return verdict.by_id
     return next(iter(verdict.by_id.values()))
 
 
-def check_one_is_meant(table: ResumeTable, found: Found[None]) -> None:
-    """Raises `MultipleInterrupts` where the server cannot be told which question an answer is for."""
+def check_recipient(table: ResumeTable, found: Found[None]) -> None:
+    """Raise `MultipleInterrupts` if several interrupts are pending and the server cannot tell their answers apart."""
     if table.keyed == "never" and len(found.interrupts) > 1:
         raise MultipleInterrupts(
             f"{len(found.interrupts)} interrupts are pending, and this backend cannot be told which one an answer "
@@ -29,21 +32,21 @@ def check_one_is_meant(table: ResumeTable, found: Found[None]) -> None:
 
 
 def check_carried(profile: Profile, verdict: Answers, found: Found[None]) -> None:
-    """Raises `UnsupportedInput` for an answer that would not reach the agent unchanged."""
-    value = placed(profile.resume, verdict, found)
+    """Raise `UnsupportedInput` for an answer that would not reach the agent unchanged."""
+    value = answer_value(profile.resume, verdict, found)
     if value is not verdict.by_id:
-        _check_whole(profile, value)
+        _check_type(profile, value)
     loses = profile.resume.loses
     integers, nul = SAFE if "large_integers" in loses else None, "nul_characters" not in loses
     Carries(f"The {profile.name} backend", integers, nul=nul).check(verdict.values)
 
 
-def _check_whole(profile: Profile, value: Any) -> None:
+def _check_type(profile: Profile, value: Any) -> None:
     table = profile.resume
     if _type_of(value) not in table.types:
         raise UnsupportedInput(
             f"The {profile.name} backend does not carry the {_type_of(value)} of this answer unchanged: "
-            f"send {_or(table.types)}."
+            f"send {_join_types(table.types)}."
         )
     if table.reads_maps and isinstance(value, dict) and all(map(is_hex32, value)):
         raise UnsupportedInput(
@@ -53,7 +56,7 @@ def _check_whole(profile: Profile, value: Any) -> None:
 
 
 def _type_of(value: Any) -> Type:
-    """A value's type, as JSON calls it."""
+    """Return the JSON type of a value."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else "boolean"
     kinds: tuple[tuple[type | tuple[type, ...], Type], ...] = (
@@ -65,6 +68,6 @@ def _type_of(value: Any) -> Type:
     return next(name for kind, name in kinds if isinstance(value, kind))
 
 
-def _or(types: list[Type]) -> str:
-    named = [name for name in get_args(Type) if name in types]
-    return " or ".join(f"an {name}" if name[0] in "ao" else "null" if name == "null" else f"a {name}" for name in named)
+def _join_types(types: list[Type]) -> str:
+    names = [name for name in get_args(Type) if name in types]
+    return " or ".join(f"an {name}" if name[0] in "ao" else "null" if name == "null" else f"a {name}" for name in names)

@@ -1,4 +1,4 @@
-"""The dialect that a profile describes: its tables, filled in and read."""
+"""The dialect of a profile: fills in its templates and reads responses by its pointers."""
 
 from __future__ import annotations
 
@@ -31,29 +31,32 @@ from ap_resume_shim.core.json_pointer import MISSING, parts, place, point
 from ap_resume_shim.core.json_values import equal
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer, Relay
-from ap_resume_shim.profiles.carrying import check_carried, check_one_is_meant, placed
+from ap_resume_shim.profiles.carrying import answer_value, check_carried, check_recipient
 from ap_resume_shim.profiles.lookup import ThreadReader, client_names, with_headers
 from ap_resume_shim.profiles.schema import Profile, answer_pointer
 from ap_resume_shim.profiles.stream import ProfileStream
 from ap_resume_shim.profiles.template import fill, fill_path, names_in
 from ap_resume_shim.profiles.values import moment, with_messages
 
-_INSTEAD: dict[Mode, tuple[Mode, ...]] = {
+_DERIVED_FROM: dict[Mode, tuple[Mode, ...]] = {
     Mode.BACKGROUND: (Mode.STREAM, Mode.WAIT),
     Mode.WAIT: (Mode.BACKGROUND, Mode.STREAM),
     Mode.STREAM: (Mode.BACKGROUND, Mode.WAIT),
 }
-"""What a mode that a profile leaves out is made from, the better first."""
+"""The modes that a missing mode is derived from, in order of preference."""
 
 
 class ProfileDialect(Dialect[None]):
-    """The dialect that a profile describes."""
+    """The dialect of a profile."""
 
     accepts_at_head = True
     makes_run_ids = True
 
     def __init__(self, profile: Profile, *, resume_at: str | None = None) -> None:
-        """`resume_at` moves the answer: a JSON pointer into the body; "" is the whole of it."""
+        """`resume_at` overrides the place of the answer: a JSON pointer into the body; "" is the whole body.
+
+        Raises `ConfigurationError` for an invalid pointer.
+        """
         try:
             self._answer_at = answer_pointer(profile.resume.answer if resume_at is None else resume_at)
         except ValueError as error:
@@ -62,9 +65,9 @@ class ProfileDialect(Dialect[None]):
         self._rules = tuple(Rule(e.status, e.raises, e.contains) for e in profile.error)
         self.reader = ThreadReader(profile, self._rules)
         table = profile.resume
-        given = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
-        sources = {mode: next(m for m in (mode, *_INSTEAD[mode]) if given[m] is not None) for mode in Mode}
-        self._lines = {mode: str(given[source]) for mode, source in sources.items()}
+        lines = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
+        sources = {mode: next(m for m in (mode, *_DERIVED_FROM[mode]) if lines[m] is not None) for mode in Mode}
+        self._lines = {mode: str(lines[source]) for mode, source in sources.items()}
         self.response_kinds = {mode: DEFAULT_KINDS[source] for mode, source in sources.items()}
         self.starts_runs = not any("run_id" in names_in(line) for line in self._lines.values())
         self.name, self.family, self.thread_is = profile.name, profile.family, profile.thread_is
@@ -87,22 +90,28 @@ class ProfileDialect(Dialect[None]):
             )
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
-        """The profile's lookups, side by side, and the named agent; after a run, those about the thread."""
+        """Send the profile's lookups concurrently, and the request for the agent that the client names.
+
+        After a run, only the lookups about the thread are sent.
+        """
         return self.reader.look(resume, agent=agent)
 
     def check(self, resume: Resume, found: Found[None], verdict: Decision) -> None:
-        """Whether it can be said what it is the answer to, and whether the value arrives as it is."""
+        """Check that the request can be filled in, has one recipient, and delivers the value unchanged.
+
+        Raises `InvalidRequest`, `MultipleInterrupts` or `UnsupportedInput`.
+        """
         table = self.profile.resume
         names = {"agent_id": found.agent_id, "run_id": found.run_id}
-        for name, what in (("agent_id", "agent"), ("run_id", "run")):
+        for name, label in (("agent_id", "agent"), ("run_id", "run")):
             if names[name] is None and name in names_in(self._lines[resume.mode]):
-                raise InvalidRequest(f"The thread does not tell its {what}, which this backend needs{_NAME_IT[name]}.")
-        check_one_is_meant(table, found)
+                raise InvalidRequest(f"The thread does not tell its {label}, which this backend needs{_ADVICE[name]}.")
+        check_recipient(table, found)
         if not isinstance(verdict, Continue):
             check_carried(self.profile, verdict, found)
 
     def resume(self, resume: Resume, found: Found[None], verdict: Decision) -> Request:
-        """The template, with the answer put in its place."""
+        """Return the request from the profile's template, with the answer in its place."""
         table, body = self.profile.resume, resume.body
         names = {
             **client_names(resume),
@@ -118,38 +127,41 @@ class ProfileDialect(Dialect[None]):
         if forwarded := self.forwarded(resume):
             value = {**forwarded, **value}
         if not isinstance(verdict, Continue):
-            answer = placed(table, verdict, found)
+            answer = answer_value(table, verdict, found)
             value = place(value, self._answer_at, answer) if self._answer_at else answer
         method, _, path = self._lines[resume.mode].partition(" ")
         accept = "text/event-stream" if self.response_kinds[resume.mode] == "events" else "application/json"
-        sent = b"null" if value is None else Request.post("", value).body
-        return with_headers(self.profile, Request(method, fill_path(path, names), sent, accept))
+        payload = b"null" if value is None else Request.post("", value).body
+        return with_headers(self.profile, Request(method, fill_path(path, names), payload, accept))
 
     def refusal(self, response: Response) -> ResumeError:
-        """By the profile's rules, then by status."""
+        """Return the error by the profile's rules, else by status."""
         return read_refusal(response, self._rules)
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
-        """Its stream's first event; or that the run is one of another thread."""
-        return super().refused(resume, response) or self._elsewhere(resume, response.body)
+        """Return the refusal in the stream's first event, or the error for a run of another thread; else None."""
+        return super().refused(resume, response) or self._other_thread_error(resume, response.body)
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found[None]) -> Started[None] | None:
-        """By `Content-Location`, by the run in the body, or by the stream's first event; else the run that waited."""
-        elsewhere = self._elsewhere(resume, body)
-        if elsewhere is not None:
-            raise elsewhere
-        where = self.profile.run
+        """Return the run by `Content-Location`, by the body, or by the stream's first event; else the interrupted run.
+
+        Raises `UpstreamUnrecognised` if the run belongs to another thread.
+        """
+        error = self._other_thread_error(resume, body)
+        if error is not None:
+            raise error
+        table = self.profile.run
         location = response.header("content-location")
         run = self._run_in(body, self.response_kinds[resume.mode])
-        run_id = point(run, where.id)
+        run_id = point(run, table.id)
         if location and run_id is MISSING:
             run_id = location.rstrip("/").rpartition("/")[2]
         if not isinstance(run_id, str):
-            goes_on = "run_id" in names_in(self._lines[resume.mode])
-            return Started(found.run_id, found.agent_id) if goes_on and found.run_id is not None else None
+            continues = "run_id" in names_in(self._lines[resume.mode])
+            return Started(found.run_id, found.agent_id) if continues and found.run_id is not None else None
         created, updated = (
             None if (value := point(run, at)) is MISSING else moment(value)
-            for at in (where.created_at, where.updated_at)
+            for at in (table.created_at, table.updated_at)
         )
         return Started(run_id, found.agent_id, created, updated)
 
@@ -160,10 +172,10 @@ class ProfileDialect(Dialect[None]):
         run = Response(200, (), body).json
         return point(run, self.profile.wait.run) if response_kinds == "result" else run
 
-    def _elsewhere(self, resume: Resume, body: bytes) -> ResumeError | None:
-        """The error where an answer names a thread, and another one than the resume does: no agent asked there."""
+    def _other_thread_error(self, resume: Resume, body: bytes) -> ResumeError | None:
+        """Return the error for a response that names another thread than the resume; None for any other response."""
         thread_id = point(self._run_in(body, self.response_kinds[resume.mode]), "/thread_id")
-        if not isinstance(thread_id, str) or _unspelled(thread_id) == _unspelled(resume.thread_id):
+        if not isinstance(thread_id, str) or _normalised(thread_id) == _normalised(resume.thread_id):
             return None
         return UpstreamUnrecognised(
             f"The backend started a run of another thread, {thread_id}: it does not take the thread where the "
@@ -172,40 +184,40 @@ class ProfileDialect(Dialect[None]):
         )
 
     def cancel(self, resume: Resume, started: Started[None]) -> Request | None:
-        """The profile's `cancel`."""
-        return self._of_run(self.profile.run.cancel, resume, started)
+        """Return the profile's `cancel` request."""
+        return self._run_request(self.profile.run.cancel, resume, started)
 
     def join(self, resume: Resume, started: Started[None]) -> Request | None:
-        """The profile's `join`."""
-        request = self._of_run(self.profile.run.join, resume, started)
+        """Return the profile's `join` request."""
+        request = self._run_request(self.profile.run.join, resume, started)
         return None if request is None else replace(request, accept="text/event-stream")
 
     def location(self, resume: Resume, started: Started[None]) -> str | None:
-        """The profile's `location`."""
+        """Return the profile's `location` path."""
         path = self.profile.run.location
         names = _names_of_run(resume, started)
         return None if path is None or not names_in(path) <= set(names) else fill_path(path, names)
 
     def run(self, resume: Resume, started: Started[None]) -> Request | None:
-        """The profile's `read`."""
-        return self._of_run(self.profile.run.read, resume, started)
+        """Return the profile's `read` request."""
+        return self._run_request(self.profile.run.read, resume, started)
 
     def awaited(self, resume: Resume, started: Started[None]) -> Request | None:
-        """The profile's `wait`, of a run."""
-        return self._of_run(self.profile.run.wait, resume, started)
+        """Return the profile's `wait` request for a run."""
+        return self._run_request(self.profile.run.wait, resume, started)
 
     def has_ended(self, response: Response) -> bool:
-        """Whether the run's status is none of the active ones."""
+        """Return True if the run's status is not one of the active ones."""
         status = point(response.json, self.profile.run.status)
-        return not any(equal(status, word) for word in self.profile.run.active)
+        return not any(equal(status, active) for active in self.profile.run.active)
 
     def ended(self, body: bytes) -> Ended:
-        """By the profile's `[wait]`."""
-        answer, where = Response(200, (), body.strip()).json, self.profile.wait
-        if where.values and not isinstance(answer, dict):
+        """Return the result by the profile's `[wait]`. Raises `UpstreamUnrecognised`."""
+        result, table = Response(200, (), body.strip()).json, self.profile.wait
+        if table.values and not isinstance(result, dict):
             raise UpstreamUnrecognised(f"The profile {self.name!r} knows no result but objects.")
         values, messages, error = (
-            MISSING if at is None else point(answer, at) for at in (where.values, where.messages, where.error)
+            MISSING if at is None else point(result, at) for at in (table.values, table.messages, table.error)
         )
         return Ended(
             with_messages(None if values is MISSING else values, None if messages is MISSING else messages),
@@ -213,15 +225,15 @@ class ProfileDialect(Dialect[None]):
         )
 
     def reframer(self, resume: Resume, started: Started[None]) -> Reframer:
-        """By the profile's `[stream]`; without one, every byte is passed on."""
+        """Return a reframer for the profile's `[stream]`; without that table, a relay."""
         table = self.profile.stream
         return Relay() if table is None else ProfileStream(table, resume.body.stream_modes)
 
     def delete(self, resume: Resume) -> Request | None:
-        """The profile's `delete`."""
-        return self._of_run(self.profile.delete, resume, None)
+        """Return the profile's `delete` request."""
+        return self._run_request(self.profile.delete, resume, None)
 
-    def _of_run(self, line: str | None, resume: Resume, started: Started[None] | None) -> Request | None:
+    def _run_request(self, line: str | None, resume: Resume, started: Started[None] | None) -> Request | None:
         if line is None:
             return None
         method, _, path = line.partition(" ")
@@ -238,15 +250,18 @@ _FIELDS = frozenset({"thread_id", "agent_id", "input", "messages", "metadata", "
     "on_disconnect",
     "stream_mode",
 }
-_NAME_IT = {"agent_id": ": name it in `agent_id`", "run_id": ""}
+_ADVICE = {"agent_id": ": name it in `agent_id`", "run_id": ""}
 
 
 def _names_of_run(resume: Resume, started: Started[None] | None) -> dict[str, Any]:
-    """The server does not know a run by an id that the shim has made."""
-    known = started is not None and started.run_id != resume.nonce
-    return {**client_names(resume), "run_id": started.run_id} if started is not None and known else client_names(resume)
+    """Return the names for a request about a run.
+
+    A run id that the shim created is left out: the server does not know it.
+    """
+    names = client_names(resume)
+    return names if started is None or started.run_id == resume.nonce else {**names, "run_id": started.run_id}
 
 
-def _unspelled(thread_id: str) -> str:
-    """An id without what the spellings of a UUID differ in."""
+def _normalised(thread_id: str) -> str:
+    """Return a thread id without the parts in which spellings of a UUID differ."""
     return re.sub(r"^urn:uuid:|[{}-]", "", thread_id.lower())

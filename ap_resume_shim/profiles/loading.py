@@ -1,4 +1,4 @@
-"""Loading a profile from its file, with the place of every mistake; and the JSON schema of profiles."""
+"""Loads a profile from its file, reports the line of every mistake, and returns the JSON schema of profiles."""
 
 from __future__ import annotations
 
@@ -30,15 +30,18 @@ from ap_resume_shim.profiles.schema import (
 
 
 def profile_schema() -> dict[str, Any]:
-    """The JSON schema of profiles, for editors; what it cannot say is said when a profile is loaded."""
+    """Return the JSON schema of profiles, for editors.
+
+    Rules that a schema cannot express are checked when a profile is loaded.
+    """
     schema = Profile.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ap-resume-shim profile"}
 
 
 def load_profile(text: str, *, source: str = "profile", others: Mapping[str, str] = MappingProxyType({})) -> Profile:
-    """Read a profile. `others` are the texts of the profiles that it may extend, by name.
+    """Parse and validate a profile. `others` are the texts of the profiles that it may extend, by name.
 
-    Raises `ConfigurationError` with the place of every mistake, and the nearest valid key.
+    Raises `ConfigurationError` with the line of every mistake, and the nearest valid key.
     """
     try:
         return Profile.model_validate(_extended(tomllib.loads(text), source, others))
@@ -50,7 +53,7 @@ def load_profile(text: str, *, source: str = "profile", others: Mapping[str, str
 
 
 def _extended(tables: dict[str, Any], source: str, others: Mapping[str, str]) -> dict[str, Any]:
-    """A profile with the keys and tables of the one that it extends; its own ones replace those of the same name."""
+    """Merge a profile into the one that it extends; its keys and tables replace those with the same name."""
     base = tables.get("extends")
     if not isinstance(base, str):
         return tables
@@ -64,15 +67,15 @@ def _extended(tables: dict[str, Any], source: str, others: Mapping[str, str]) ->
 def _explain(item: Any, text: str) -> str:
     path = [str(part) for part in item["loc"]]
     number = _line_of(path, text)
-    where = f"line {number}: " * bool(number) + f"{'.'.join(path)}: " * bool(path)
+    location = f"line {number}: " * bool(number) + f"{'.'.join(path)}: " * bool(path)
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], _keys_beside(path), n=1)
-        return f"{where}unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    return f"{where}{item['msg'].removeprefix('Value error, ')}"
+        return f"{location}unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{location}{item['msg'].removeprefix('Value error, ')}"
 
 
 def _line_of(path: list[str], text: str) -> int:
-    """The line that a mistake is in: the key's own, else its table's; 0 where neither is there."""
+    """Return the line of a mistake: the line of the key, else that of its table; 0 if neither is in the file."""
     table: list[str] = []
     nearest = 0
     for number, line in enumerate(text.splitlines(), 1):
@@ -101,6 +104,6 @@ _TABLES: dict[str, type[Table]] = {
 
 
 def _keys_beside(path: list[str]) -> list[str]:
-    """The keys of the table that a mistake is in."""
+    """Return the valid keys of the table that contains a mistake."""
     table = Profile if len(path) == 1 else _TABLES[path[0]]
     return sorted(field.alias or name for name, field in table.model_fields.items())

@@ -1,4 +1,4 @@
-"""A profile: a backend described by data, in TOML, where data is enough.
+"""The schema of profiles: a backend described by data, in TOML, where data is enough.
 
 `docs/reference/profile.md` documents the language. A profile is validated when it is loaded.
 """
@@ -20,7 +20,7 @@ ANOTHER_KIND = (
     'profile="my.toml" for the middleware, --profile my.toml for the sidecar. '
     "How to write one: docs/how-to/write-a-profile.md; its JSON schema: `ap-resume-shim schema profile`."
 )
-"""For those whose backend is not known."""
+"""Advice for operators whose backend is unknown."""
 
 
 def _pointer(text: str) -> str:
@@ -29,7 +29,7 @@ def _pointer(text: str) -> str:
 
 
 def answer_pointer(text: str) -> str:
-    """The place of the answer; the empty pointer is the whole body. Raises `ValueError`."""
+    """Return the place of the answer; the empty pointer is the whole body. Raises `ValueError`."""
     return _pointer(text)
 
 
@@ -71,14 +71,14 @@ def _regular_expression(text: str) -> str:
 
 Pointer = Annotated[str, AfterValidator(_pointer)]
 Pointers = Pointer | Annotated[list[Pointer], Field(min_length=1)]
-"""A place, or several: the first where something else than null is."""
+"""One pointer, or several: the first that finds a value other than null applies."""
 ThreadRequestLine = Annotated[str, _request_line("thread_id")]
 AgentRequestLine = Annotated[str, _request_line("thread_id", "agent_id")]
 ResumeRequestLine = Annotated[str, _request_line("thread_id", "agent_id", "run_id")]
 RunRequestLine = Annotated[str, _request_line("thread_id", "run_id")]
 RunPath = Annotated[str, AfterValidator(_run_path)]
 Scalar = str | int | float | bool
-"""A value that answers are compared with; TOML has no null."""
+"""A value that responses are compared with; TOML has no null."""
 Type = Literal["null", "boolean", "number", "string", "array", "object"]
 
 
@@ -89,12 +89,13 @@ class Table(BaseModel):
 
 
 class LookupTable(Table):
-    """A request on the thread; its answer is known to `[found]` by the table's name."""
+    """A request about the thread. Pointers in `[found]` begin with the table's name to read its response."""
 
     request: Annotated[str, _request_line()]
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
     names: Annotated[dict[str, Pointer], Field(alias="with")] = {}
-    """Further names for the request, from what other lookups told. It is left out where one of them is not there."""
+    """Further names for the request, with pointers into the responses of other lookups. If one of them finds nothing,
+    the request is not sent."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> LookupTable:
@@ -103,30 +104,33 @@ class LookupTable(Table):
 
 
 class PickTable(Table):
-    """An item of a list that a lookup found, or of a pick before; known to `[found]` by the table's name."""
+    """An item of a list in the response of a lookup, or of an earlier pick.
+
+    Pointers in `[found]` begin with the table's name.
+    """
 
     of: Pointer
     where: dict[str, Scalar | list[Scalar]] = {}
-    """What the item has: a pointer into it, and the value there, or one of several."""
+    """The conditions for the item: a pointer into it, and the expected value, or several."""
     which: Literal["only", "first", "last"] = "only"
-    """Which one, of several that fit; with `only`, several are one too many (409 `ambiguous_interrupt`)."""
+    """Which item to pick if several match; with `only`, several are an error (409 `ambiguous_interrupt`)."""
 
 
 class AgentTable(Table):
-    """A request on the agent that a client names."""
+    """A request about the agent that a client names."""
 
     request: AgentRequestLine
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
 
 
 class FoundTable(Table):
-    """Where the lookups' answers tell what: pointers that begin with the name of a lookup or a pick."""
+    """The thread's state: pointers into the lookups' responses, each beginning with the name of a lookup or a pick."""
 
     status: Pointers
     interrupts: Pointers | None = None
-    """A list of questions."""
+    """The list of questions."""
     interrupt: Pointers | None = None
-    """The one question's value, where there is no list."""
+    """The value of the only question, if there is no list."""
     values: Pointers | None = None
     messages: Pointers | None = None
     agent_id: Pointers | None = None
@@ -136,12 +140,12 @@ class FoundTable(Table):
 
 
 class InterruptTable(Table):
-    """Where an item of `[found] interrupts` has its id and its value; the empty pointer is the item itself."""
+    """Pointers to the id and the value of an item of `[found] interrupts`; the empty pointer is the item itself."""
 
     id: Pointer = "/id"
     value: Pointer = "/value"
     id_form: Annotated[str, AfterValidator(_regular_expression)] | None = None
-    """What every id matches as a whole, and no key of an ordinary answer: a regular expression."""
+    """A regular expression that matches every whole id, and no key of an ordinary answer."""
 
 
 class StatusTable(Table):
@@ -152,31 +156,32 @@ class StatusTable(Table):
     interrupted: list[Scalar] = ["interrupted"]
     error: list[Scalar] = ["error"]
     unset: Literal["idle", "busy", "interrupted", "error"] | None = None
-    """What a thread is that tells no status, such as one that never ran."""
+    """The state of a thread without a status, such as one that never ran."""
 
 
 class ResumeTable(Table):
-    """The request that resumes, and where in its body the answer goes. Modes that are left out are derived."""
+    """The request that resumes, and the place of the answer in its body. Modes that are left out are derived."""
 
     background: ResumeRequestLine | None = None
-    """Answered with the run, which goes on."""
+    """The response is a reference to the run, which continues."""
     wait: ResumeRequestLine | None = None
-    """Answered when the run has ended."""
+    """The response comes when the run has ended."""
     stream: ResumeRequestLine | None = None
-    """Answered with the run's events, those of the Agent Protocol."""
+    """The response is the run's event stream, with the Agent Protocol's events."""
     answer: Annotated[str, AfterValidator(answer_pointer)]
     json_: Annotated[dict[str, Any], Field(alias="json")] = {}
     keyed: Literal["never", "several", "always"] = "several"
     types: list[Type] = ["null", "boolean", "number", "string", "array", "object"]
-    """The JSON values that arrive at the agent as they are, where the answer is not keyed by interrupt id."""
+    """The JSON types that reach the agent unchanged, where the answer is not keyed by interrupt id."""
     reads_maps: bool = False
-    """Whether an object that is empty, or all of whose keys look like interrupt ids, is taken for answers by id."""
+    """True if the server reads an object that is empty, or whose keys all look like interrupt ids, as answers by id."""
     loses: list[Literal["large_integers", "nul_characters"]] = []
-    """What does not arrive as it is, anywhere in an answer: integers beyond ±(2⁵³-1), U+0000 in text."""
+    """Values that do not arrive unchanged, anywhere in an answer: integers beyond ±(2⁵³-1), U+0000 in text."""
     commit: Literal["late", "with_answer"] = "late"
-    """`with_answer` where the server was proved to show the resume in the thread's state before it answers it."""
+    """`with_answer` if the server was proved to show the resume in the thread's state before it responds."""
     redirecting: list[str] = []
-    """Names in `config` by which the server would run another thread or checkpoint; a trailing `*` is any ending."""
+    """Names in `config` that would make the server run another thread or checkpoint; a trailing `*` matches any
+    suffix."""
 
     @model_validator(mode="after")
     def _one_mode_is_there(self) -> ResumeTable:
@@ -186,7 +191,7 @@ class ResumeTable(Table):
 
 
 class RunTable(Table):
-    """The run: where answers tell it, and what can be done with it."""
+    """The run: pointers into the responses that describe it, and requests about it."""
 
     id: Pointer = "/run_id"
     status: Pointer = "/status"
@@ -195,15 +200,15 @@ class RunTable(Table):
     updated_at: Pointer = "/updated_at"
     read: RunRequestLine | None = None
     wait: RunRequestLine | None = None
-    """Answered, as `[wait]` says, when the run has ended."""
+    """The response comes when the run has ended, in the form of `[wait]`."""
     location: RunPath | None = None
     cancel: RunRequestLine | None = None
     join: RunRequestLine | None = None
-    """Answered with the events of a run that goes on already."""
+    """The response is the event stream of a run in progress."""
 
 
 class WaitTable(Table):
-    """Where the wait's answer tells the result."""
+    """Pointers to the result in the response of `wait`."""
 
     run: Pointer = "/run"
     values: Pointer = "/values"
@@ -212,7 +217,7 @@ class WaitTable(Table):
 
 
 class StreamTable(Table):
-    """The names of the backend's events, where they are not the draft's; what has no name here is left out."""
+    """The names of the backend's events, if they are not the draft's; an event without a name here is dropped."""
 
     values: list[str] = []
     messages: list[str] = []
@@ -220,9 +225,9 @@ class StreamTable(Table):
     custom: list[str] = []
     error: str = "error"
     interrupt: str | None = None
-    """The event of a question."""
+    """The event that carries a question."""
     question: Pointer = ""
-    """Where in its data the question is."""
+    """The pointer to the question in that event's data."""
 
 
 class ErrorTable(Table):
@@ -234,18 +239,18 @@ class ErrorTable(Table):
 
 
 class DetectTable(Table):
-    """How `auto` can tell the server from others: all that is given has to be there."""
+    """How `auto` detects the server: it must fulfil every condition."""
 
     openapi: list[str] = []
-    """Paths of `/openapi.json`, whatever their parameters are called."""
+    """Paths in `/openapi.json`; parameter names do not matter."""
     info: dict[str, str | int | bool] = {}
-    """Pointers into `/info`, and the values there."""
+    """JSON pointers into `/info`, and the expected values."""
     info_has: list[Pointer] = []
-    """Pointers into `/info` where anything is."""
+    """JSON pointers into `/info` that must find a value."""
     takes: dict[str, list[str]] = {}
-    """Fields that the body of a route has to know, such as `thread_id` of `POST /runs`."""
+    """Fields that the request body of a route must define, such as `thread_id` for `POST /runs`."""
     specificity: int = 0
-    """Which backend `auto` takes where a server matches several: the one with the highest."""
+    """If a server matches several backends, `auto` chooses the one with the highest specificity."""
 
 
 class Profile(Table):
@@ -253,7 +258,7 @@ class Profile(Table):
 
     name: str
     extends: str | None = None
-    """The name of a profile of this package. Its keys and tables hold where this file has none of that name."""
+    """The name of a profile of this package. Its keys and tables apply where this file has none with that name."""
     family: str = "described by a profile"
     thread_is: str
     limits: list[str] = []
@@ -261,11 +266,11 @@ class Profile(Table):
     partial: bool = True
     forwards_extra: bool = False
     vocabulary: list[str] = []
-    """Fields of the server's own create-run body, which go on to it and are never taken for misspelt ones."""
+    """Fields of the server's own create-run body: they are forwarded, and never reported as misspelt."""
     breakpoints: bool = True
-    """Whether a thread that is interrupted and has an empty list of questions stopped at a breakpoint."""
+    """True if an interrupted thread with an empty list of questions stopped at a breakpoint."""
     headers: dict[str, str] = {}
-    """Of every request, beside the client's own."""
+    """Header fields of every request, in addition to the client's own."""
     detect: DetectTable | None = None
     lookup: Annotated[dict[str, LookupTable], Field(min_length=1)]
     pick: dict[str, PickTable] = {}
@@ -281,33 +286,33 @@ class Profile(Table):
     error: list[ErrorTable] = []
 
     @model_validator(mode="after")
-    def _pointers_begin_with_what_was_told(self) -> Profile:
-        told = tuple(self.lookup)
+    def _pointers_have_a_known_root(self) -> Profile:
+        roots = tuple(self.lookup)
         for name, pick in self.pick.items():
-            _begins_with(f"[pick.{name}] of", pick.of, told)
-            told = (*told, name)
+            _check_root(f"[pick.{name}] of", pick.of, roots)
+            roots = (*roots, name)
         for name, lookup in self.lookup.items():
             for of, pointer in lookup.names.items():
-                _begins_with(f"[lookup.{name}] with.{of}", pointer, told)
+                _check_root(f"[lookup.{name}] with.{of}", pointer, roots)
         for field, pointers in self.found:
             for pointer in every(pointers):
-                _begins_with(f"[found] {field}", pointer, told)
+                _check_root(f"[found] {field}", pointer, roots)
         return self
 
     @model_validator(mode="after")
-    def _the_run_that_waits_is_found(self) -> Profile:
-        """Else every resume would be refused."""
+    def _the_interrupted_run_is_found(self) -> Profile:
+        """Refuse a profile that needs `{run_id}` and cannot find it: every resume would be refused."""
         lines = (self.resume.background, self.resume.wait, self.resume.stream)
         if self.found.run_id is None and any(line and "run_id" in names_in(line) for line in lines):
             raise ValueError("[resume] needs {run_id}: give the place of the run that waits as run_id of [found]")
         return self
 
 
-def _begins_with(what: str, pointer: str, told: tuple[str, ...]) -> None:
-    if not parts(pointer) or parts(pointer)[0] not in told:
-        raise ValueError(f"{what} begins with none of what was told: /{', /'.join(told)}")
+def _check_root(place: str, pointer: str, roots: tuple[str, ...]) -> None:
+    if not parts(pointer) or parts(pointer)[0] not in roots:
+        raise ValueError(f"{place} begins with none of what was told: /{', /'.join(roots)}")
 
 
 def every(pointers: str | list[str] | None) -> list[str]:
-    """The pointers that stand in a place of a profile."""
+    """Return the pointers of one place of a profile as a list."""
     return [] if pointers is None else [pointers] if isinstance(pointers, str) else pointers

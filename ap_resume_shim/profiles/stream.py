@@ -1,4 +1,4 @@
-"""The stream of a backend that a profile describes, whose events have names of their own."""
+"""The reframer of a profile, for backends whose events have other names than the draft's."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ap_resume_shim.profiles.schema import StreamTable
 
 
 class ProfileStream(EventReframer):
-    """Events that the profile names become the draft's, in the modes asked for; others are left out."""
+    """Converts the events that the profile names to the draft's, in the requested modes; drops other events."""
 
     def __init__(self, table: StreamTable, modes: Iterable[StreamMode]) -> None:
-        """`modes` are the client's."""
-        named: dict[StreamMode, list[str]] = {
+        """`modes` are the stream modes that the client requested."""
+        names_by_mode: dict[StreamMode, list[str]] = {
             "values": table.values,
             "messages": table.messages,
             "updates": table.updates,
             "custom": table.custom,
         }
-        self._modes = {name: mode for mode, names in named.items() for name in names}
-        self._table, self._asked = table, frozenset(modes)
-        super().__init__(Emitter(self._asked))
+        self._modes = {name: mode for mode, names in names_by_mode.items() for name in names}
+        self._table, self._requested = table, frozenset(modes)
+        super().__init__(Emitter(self._requested))
 
     def _reframe(self, event: sse.Event) -> bytes:
         name = event.name or "message"
@@ -34,9 +34,9 @@ class ProfileStream(EventReframer):
             self._ended = Ended(self._ended.values, event.json)
             return self._emit.error(event.json)
         if name == self._table.interrupt:
-            asked = point(event.json, self._table.question)
-            return self._emit.interrupted((Interrupt(None, None if asked is MISSING else asked),))
+            question = point(event.json, self._table.question)
+            return self._emit.interrupted((Interrupt(None, None if question is MISSING else question),))
         mode = self._modes.get(name)
         if mode == "values":
             self._ended = Ended(event.json, self._ended.error)
-        return sse.encode(mode, event.json) if mode in self._asked else b""
+        return sse.encode(mode, event.json) if mode in self._requested else b""

@@ -1,6 +1,6 @@
-"""The three things a profile can say with data: `{name}` in a path, `$name` for a whole value, and JSON pointers.
+"""The three constructs of a profile: `{name}` in a path, `$name` for a whole value, and JSON pointers.
 
-No expressions, conditions or loops: what needs them is a dialect in Python.
+There are no expressions, conditions or loops: a backend that needs them has a dialect in Python.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _NAME = re.compile(r"\{(\w+)\}")
 
 
 def names_in(path: str) -> set[str]:
-    """The names that a path refers to."""
+    """Return the names in a path."""
     return set(_NAME.findall(path))
 
 
 def fill_path(path: str, names: Mapping[str, Any]) -> str:
-    """Put values into a path, each escaped as one segment: a profile cannot opt out."""
+    """Fill values into a path, each escaped as one segment; a profile cannot turn that off."""
     return _NAME.sub(lambda match: segment(str(names[match[1]])), path)
 
 
 def fill(template: Any, names: Mapping[str, Any]) -> Any:
-    """Put whole values into a template of JSON; a member whose value is missing is left out."""
+    """Fill whole values into a JSON template; a member whose value is missing is left out."""
     if isinstance(template, str) and template.startswith("$"):
         return names.get(template[1:], MISSING)
     if isinstance(template, dict):

@@ -1,4 +1,4 @@
-"""Values of a backend, in the draft's forms."""
+"""Converts a backend's values to the draft's forms."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from ap_resume_shim.core.protocol import as_values
 
 
 def with_messages(values: Any, messages: Any) -> Any:
-    """Values as the draft's `RunWaitResponse` is made from them: with the messages in them."""
+    """Return the values with the messages in them, as the draft's `RunWaitResponse` is built from."""
     if messages is None:
         return values
     return {**as_values(values), "messages": messages}
 
 
 def moment(value: Any) -> str | None:
-    """A time as RFC 3339 has it, from text that may lack its zone, or seconds since 1970."""
+    """Return a time in RFC 3339; None for other values.
+
+    `value` is text, with or without a zone, or seconds since 1970.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC).isoformat()
     if not isinstance(value, str):

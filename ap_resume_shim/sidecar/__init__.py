@@ -1,1 +1,1 @@
-"""sidecar."""
+"""The command line: settings, sockets, the server process, health."""

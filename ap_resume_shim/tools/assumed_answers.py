@@ -1,6 +1,6 @@
-"""Stages for `explain` without recorded answers: a thread that is assumed, and one that a real server shows.
+"""Stages for `explain` without recorded answers: an assumed thread, and a real server's thread.
 
-Neither sends the resume. What comes after it is played against assumed answers.
+Neither sends the resume. The steps after it receive assumed responses.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ _TIMEOUT = 30.0
 
 
 class Assumed:
-    """A thread that waits for one answer, with names such as RUN_ID in place of what only the server knows."""
+    """A thread with one pending question, and placeholders such as RUN_ID for values that only the server knows."""
 
     assumes = False
 
     def __init__(self, resume: Resume, dialect: Dialect[Any]) -> None:
         self._resume, self._dialect = resume, dialect
         self.assumes = False
-        self._rest = Uncontested()
+        self._uncontested = Uncontested()
         self._found = _assumed(resume, dialect)
 
     def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
-        """Every request of it, answered by the assumption."""
+        """Yield the requests of the lookup, and return the assumed state."""
         if isinstance(self._dialect, ProfileDialect):
             yield from Ask(_lookups(self._resume, self._dialect, again=self.assumes))
         else:
@@ -61,11 +61,11 @@ class Assumed:
         return self._state()
 
     def _state(self) -> Found[Any]:
-        """At rest, once the resume was sent."""
+        """Return the assumed state: idle once the resume was sent."""
         return self._found if not self.assumes else replace(self._found, status="idle", interrupts=(), answered=())
 
     def answer(self, step: Step) -> Any:
-        """As little as an answer can be; the run is named where a profile says how."""
+        """Return a minimal result for a step; it names the run where a profile has a place for it."""
         match step:
             case Ask(requests):
                 return tuple(Response(200, (), b"{}") for _ in requests)
@@ -79,11 +79,11 @@ class Assumed:
             case ReadBody() | ReadEvents():
                 return _answer(self._resume, self._dialect)
             case _:
-                return self._rest.answer(step)
+                return self._uncontested.answer(step)
 
 
 class Live(Assumed):
-    """A thread as a server shows it: requests that only read, up to the resume, are sent, and nothing else."""
+    """A thread on a real server: requests before the resume that only read are sent, and no others."""
 
     def __init__(
         self,
@@ -102,13 +102,13 @@ class Live(Assumed):
         self._runner = asyncio.Runner()
 
     def close(self) -> None:
-        """Leave no connection open."""
+        """Close all connections."""
         if aclose := getattr(self._app, "aclose", None):
             self._runner.run(aclose())
         self._runner.close()
 
     def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
-        """As the server answers it; after the resume, which was not sent, by assumption."""
+        """Run the lookup on the server; after the resume, which is not sent, return the assumed state."""
         if self.assumes:
             return (yield from super().lookup(flow))
         self._looking = True
@@ -117,10 +117,10 @@ class Live(Assumed):
         return self._found
 
     def answer(self, step: Step) -> Any:
-        """The server's, of a lookup; of what may change something, an assumed one."""
+        """Return the server's response to a lookup; an assumed one for a request that may change something."""
         match step:
             case Ask(requests) if not self.assumes and (self._looking or all(map(_reads, requests))):
-                return self._runner.run(self._ask(requests))
+                return self._runner.run(self._send(requests))
             case ReadUntilIdle() if self._looking:
                 return self._runner.run(peek(self._app, self._scope, self._prefix, step, _TIMEOUT))
             case Pause(seconds) if not self.assumes:
@@ -128,29 +128,29 @@ class Live(Assumed):
             case _:
                 return super().answer(step)
 
-    async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
-        asked = (ask(self._app, self._scope, self._prefix, request, _TIMEOUT) for request in requests)
-        return tuple(await asyncio.gather(*asked))
+    async def _send(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
+        responses = (ask(self._app, self._scope, self._prefix, request, _TIMEOUT) for request in requests)
+        return tuple(await asyncio.gather(*responses))
 
 
 def _assumed(resume: Resume, dialect: Dialect[Any]) -> Found[Any]:
-    """What is found: of a profile, what it has a place for."""
-    where = dialect.profile.found if isinstance(dialect, ProfileDialect) else None
-    ids = where is None or where.interrupts is not None
+    """Return the assumed state. For a profile, it has only the values that `[found]` has pointers for."""
+    table = dialect.profile.found if isinstance(dialect, ProfileDialect) else None
+    ids = table is None or table.interrupts is not None
     return Found(
         "interrupted",
         (Interrupt(resume.body.interrupt_id or "INTERRUPT_ID" if ids else None),),
-        agent_id=resume.body.agent_id or (None if where and where.agent_id is None else "AGENT_ID"),
-        run_id=None if where and where.run_id is None else "RUN_ID",
+        agent_id=resume.body.agent_id or (None if table and table.agent_id is None else "AGENT_ID"),
+        run_id=None if table and table.run_id is None else "RUN_ID",
     )
 
 
 def _lookups(resume: Resume, dialect: ProfileDialect, *, again: bool) -> tuple[Request, ...]:
-    """Every lookup that a profile names; what only answers tell has its name in capitals."""
+    """Return the requests of a profile's lookups. Values that only responses contain are their names in capitals."""
     profile, agent = dialect.profile, resume.body.agent_id
-    about = about_the_thread(profile)
+    about_thread = about_the_thread(profile)
     tables: list[LookupTable | AgentTable] = [
-        table for name, table in profile.lookup.items() if not again or name in about
+        table for name, table in profile.lookup.items() if not again or name in about_thread
     ]
     if profile.agent is not None and agent is not None and not again:
         tables.append(profile.agent)
@@ -160,7 +160,7 @@ def _lookups(resume: Resume, dialect: ProfileDialect, *, again: bool) -> tuple[R
 
 
 def _answer(resume: Resume, dialect: Dialect[Any]) -> bytes:
-    """The answer to a resume, which names the run where a profile says."""
+    """Return the body of the assumed response to a resume; it names the run where a profile has a place for it."""
     if not isinstance(dialect, ProfileDialect):
         return b"{}"
     run = place({}, dialect.profile.run.id, "RUN_ID")
@@ -171,7 +171,7 @@ def _answer(resume: Resume, dialect: Dialect[Any]) -> bytes:
 
 
 def _reads(request: Request) -> bool:
-    """Whether a request outside a lookup certainly changes nothing: a GET, or JSON-RPC that gets a task."""
+    """True if a request outside a lookup certainly changes nothing: a GET, or a JSON-RPC call that reads a task."""
     if request.method == "GET":
         return True
     body = request.json

@@ -1,4 +1,4 @@
-"""What a backend is and can do, for people: `ap-resume-shim backends`, and the tables of the docs."""
+"""Descriptions of backends for people: `ap-resume-shim backends`, and the tables of the docs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ap_resume_shim.core.dialect import DEFAULT_KINDS, Dialect, ResponseKind
 from ap_resume_shim.core.protocol import Mode
 
 MODES = {Mode.BACKGROUND: "background", Mode.WAIT: "wait", Mode.STREAM: "stream"}
+"""The modes, by their names in descriptions and recorded answers."""
 
 DERIVED: dict[tuple[Mode, ResponseKind], str] = {
     (Mode.BACKGROUND, "result"): "derived: the request is held open by the shim",
@@ -19,11 +20,12 @@ DERIVED: dict[tuple[Mode, ResponseKind], str] = {
     (Mode.STREAM, "run"): "derived: the run's own stream is joined, or made from following it",
     (Mode.STREAM, "result"): "derived: the events are made from the result",
 }
+"""How the flow derives a mode from another kind of response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A backend, in words."""
+    """A description of a backend."""
 
     name: str
     family: str
@@ -34,23 +36,23 @@ class Description:
     limits: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
-        """The description, as it is printed."""
+        """Yield the lines of the printed description."""
         yield f"{self.name}: {self.family}" if self.family else self.name
         rows = [("thread_id", self.thread_is), *self.modes.items()]
         rows += [("no", ", ".join(self.unsupported))] if self.unsupported else []
-        rows += [(f"option {name}", about) for name, about in self.options.items()]
+        rows += [(f"option {name}", description) for name, description in self.options.items()]
         rows += [("limit", limit) for limit in self.limits]
-        for what, text in rows:
-            yield f"  {what:<12} {text}"
+        for label, text in rows:
+            yield f"  {label:<12} {text}"
 
 
 def describe(dialect: Dialect[Any]) -> Description:
-    """A backend, by its dialect."""
+    """Return the description of a dialect's backend."""
     modes = {
-        word: "native"
+        label: "native"
         if dialect.response_kinds[mode] == DEFAULT_KINDS[mode]
         else DERIVED[mode, dialect.response_kinds[mode]]
-        for mode, word in MODES.items()
+        for mode, label in MODES.items()
     }
     return Description(
         dialect.name,

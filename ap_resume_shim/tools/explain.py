@@ -1,9 +1,9 @@
-"""What a resume would send, without sending it: the flow, played against recorded, assumed or live answers.
+"""Shows the requests of a resume without sending it: a dry run of the flow against recorded, assumed or live responses.
 
-A rehearsal is a list of answers, as JSON: `{"request": "GET /threads/{thread_id}", "status": 200, "body": …}`, perhaps
-with `headers` and the `mode` it is for, and `{"ledger": [{"facts": …, "contents": …}]}` for what the ledger would
-know. `{thread_id}` stands for the thread of the request. Of several answers to a request, each is given once, and the
-last one from then on.
+A rehearsal is a list of responses, as JSON: `{"request": "GET /threads/{thread_id}", "status": 200, "body": …}`,
+optionally with `headers` and the `mode` it applies to, and `{"ledger": [{"facts": …, "contents": …}]}` for the ledger's
+entries. `{thread_id}` stands for the thread of the request. If a request has several responses, each is used once, and
+the last one from then on.
 """
 
 from __future__ import annotations
@@ -45,21 +45,22 @@ from ap_resume_shim.tools.describe import MODES
 from ap_resume_shim.tools.uncontested import Uncontested
 
 RecordedAnswers = Sequence[dict[str, Any]]
+"""A rehearsal, as parsed from JSON."""
 
 _POLLS = 20
-"""How many pauses a flow may make."""
+"""Maximum number of pauses that a flow may make."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request that would be sent."""
+    """A request that the resume would send."""
 
     what: str
     """`look`, `resume`, or `follow`."""
     request: Request
 
     def lines(self) -> Iterator[str]:
-        """The request, as HTTP writes it; the client's own header fields go with each."""
+        """Yield the lines of the request in HTTP's format; the client's own header fields are added to each request."""
         request = self.request
         yield f"# {self.what}"
         yield f"{request.method} {request.target}"
@@ -73,13 +74,13 @@ class Sent:
 
 
 def recorded_answers(name: str) -> RecordedAnswers | None:
-    """The recorded answers of a backend of ours; None where there are none."""
+    """Return the recorded answers of a built-in backend; None if there are none."""
     file = recorded_example(name)
     return None if file is None else read_answers(file.read_text("utf-8"), file.name)
 
 
 def read_answers(text: str, source: str) -> RecordedAnswers:
-    """A rehearsal from its file. Raises `ConfigurationError`."""
+    """Parse a rehearsal. `source` names its file in errors. Raises `ConfigurationError`."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -90,32 +91,32 @@ def read_answers(text: str, source: str) -> RecordedAnswers:
 
 
 class Stage(Protocol):
-    """What a flow is played against."""
+    """The counterpart of a flow in a dry run: returns a result for each step."""
 
     assumes: bool
-    """Whether answers to what follows the resume were assumed."""
+    """True if responses to requests after the resume were assumed."""
 
     def answer(self, step: Step) -> Any:
-        """What is sent back for a step."""
+        """Return the result of a step."""
 
     def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
-        """A lookup of the dialect's, as it is played."""
+        """Run a lookup of the dialect on the stage."""
 
 
 def explain(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | Stage | None) -> Iterator[Sent]:
-    """Every request of a resume, in order. Raises `ResumeError` where the resume would be refused.
+    """Yield every request of a resume, in order. Without answers, assume a thread with one pending question.
 
-    Without answers, a thread is assumed that waits for one.
+    Raises `ResumeError` if the resume would be refused.
     """
     dialect.thread_key(resume.thread_id)
     stage = _stage(resume, dialect, answers)
     played = copy(dialect)
     for name in ("lookup", "look_again"):
-        setattr(played, name, _on(stage, getattr(dialect, name)))
+        setattr(played, name, _staged(stage, getattr(dialect, name)))
     try:
         yield from _dry_run(resume_flow(resume, played, FlowSettings()), stage, "look")
     except Exception:
-        if not stage.assumes:  # else only a server could go on from here
+        if not stage.assumes:  # otherwise only a real server's responses could continue the flow
             raise
 
 
@@ -125,27 +126,27 @@ def _stage(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | Sta
     return RecordedBackend(resume, answers) if isinstance(answers, Sequence) else answers
 
 
-def _on(stage: Stage, lookup: Callable[..., Lookup[Any]]) -> Callable[..., Lookup[Any]]:
-    return lambda *given, **named: stage.lookup(lookup(*given, **named))
+def _staged(stage: Stage, lookup: Callable[..., Lookup[Any]]) -> Callable[..., Lookup[Any]]:
+    return lambda *args, **kwargs: stage.lookup(lookup(*args, **kwargs))
 
 
-def _dry_run(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
-    """The requests of a flow. What is polled without end is shown a few times."""
+def _dry_run(flow: Flow, stage: Stage, kind: str) -> Iterator[Sent]:
+    """Yield the requests of a flow. Polling stops after `_POLLS` pauses."""
     step: Step = next(flow)
-    left = _POLLS
-    while left:
+    pauses_left = _POLLS
+    while pauses_left:
         match step:
             case Ask(requests):
-                yield from (Sent(what, request) for request in requests)
+                yield from (Sent(kind, request) for request in requests)
             case ReadUntilIdle(request) | Join(request):
-                yield Sent(what, request)
+                yield Sent(kind, request)
             case Send(request):
                 yield Sent("resume", request)
-                what = "follow"
+                kind = "follow"
             case Pause() | Poll():
-                left -= 1
+                pauses_left -= 1
             case MarkAccepted(commit=commit) if commit is not None:
-                yield from _dry_run(_first_look(commit), stage, what)
+                yield from _dry_run(_first_lookups(commit), stage, kind)
             case _:
                 pass
         try:
@@ -155,8 +156,8 @@ def _dry_run(flow: Flow, stage: Stage, what: str) -> Iterator[Sent]:
     flow.close()
 
 
-def _first_look(commit: Flow) -> Flow:
-    """Of the lookups until the state shows the resume: up to the first pause."""
+def _first_lookups(commit: Flow) -> Flow:
+    """Yield the steps of `commit`, the lookups until the state shows the resume, up to the first pause."""
     result = None
     with suppress(StopIteration):
         while not isinstance(step := commit.send(result), Pause):
@@ -165,7 +166,10 @@ def _first_look(commit: Flow) -> Flow:
 
 
 class RecordedBackend:
-    """A backend by its rehearsal; what it has no answer for after the resume is assumed to go well."""
+    """A backend that responds from a rehearsal.
+
+    A request after the resume that it does not cover is assumed to succeed.
+    """
 
     assumes = False
 
@@ -174,22 +178,22 @@ class RecordedBackend:
         self._answers = [answer for answer in answers if answer.get("mode", mode) == mode]
         self._thread = resume.thread_id
         self._body = b""
-        self._rest = Uncontested()
+        self._uncontested = Uncontested()
         self._sent = False
-        self._asked: tuple[Interrupt, ...] = ()
-        self._given: list[dict[str, Any]] = []
+        self._pending: tuple[Interrupt, ...] = ()
+        self._used: list[dict[str, Any]] = []
 
     def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
-        """As recorded; a thread of which nothing was recorded after the resume is at rest then."""
+        """Run a lookup on the rehearsal. A thread without responses for the time after the resume becomes idle."""
         found = yield from flow
         if not self._sent:
-            self._asked = found.interrupts
-        elif found.interrupts == self._asked:
+            self._pending = found.interrupts
+        elif found.interrupts == self._pending:
             return replace(found, status="idle", interrupts=(), answered=(), breakpoint=False)
         return found
 
     def answer(self, step: Step) -> Any:
-        """What was recorded."""
+        """Return the recorded result of a step."""
         match step:
             case Ask(requests):
                 return tuple(self.to(request) for request in requests)
@@ -207,24 +211,24 @@ class RecordedBackend:
                 reframer.finish()
                 return None
             case ReadLedger():
-                kept: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
-                return [Entry(entry["facts"], entry.get("contents")) for entry in self._named(kept)]
+                entries: list[Any] = next((answer["ledger"] for answer in self._answers if "ledger" in answer), [])
+                return [Entry(entry["facts"], entry.get("contents")) for entry in self._filled(entries)]
             case _:
-                return self._rest.answer(step)
+                return self._uncontested.answer(step)
 
     def to(self, request: Request) -> Response:
-        """The answer to a request. Raises `ConfigurationError` where there is none."""
+        """Return the response to a request. Raises `ConfigurationError` if there is none."""
         line = f"{request.method} {request.target}"
         for exact in (True, False):
-            fitting = [
+            matching = [
                 answer
                 for answer in self._answers
-                if _same(self._named(answer.get("request", ""), in_path=True), line, exact=exact)
+                if _matches(self._filled(answer.get("request", ""), in_path=True), line, exact=exact)
             ]
-            if fitting:
-                answer = next((answer for answer in fitting if answer not in self._given), fitting[-1])
-                self._given.append(answer)
-                body = self._named(answer.get("body"))
+            if matching:
+                answer = next((answer for answer in matching if answer not in self._used), matching[-1])
+                self._used.append(answer)
+                body = self._filled(answer.get("body"))
                 raw = body if isinstance(body, str) else json.dumps(body)
                 headers = tuple((name.lower(), value) for name, value in answer.get("headers", {}).items())
                 return Response(answer.get("status", 200), headers, raw.encode())
@@ -235,18 +239,18 @@ class RecordedBackend:
             f"The rehearsal has no answer to {line}: give the answers of your server with --answers FILE."
         )
 
-    def _named(self, value: Any, *, in_path: bool = False) -> Any:
-        """A value with this thread's name in it."""
+    def _filled(self, value: Any, *, in_path: bool = False) -> Any:
+        """Return a value with `{thread_id}` replaced by this thread's id."""
         thread = quote(self._thread, safe="") if in_path else self._thread
         if isinstance(value, str):
             return value.replace("{thread_id}", thread)
         if isinstance(value, list):
-            return [self._named(item) for item in value]
+            return [self._filled(item) for item in value]
         if isinstance(value, dict):
-            return {self._named(key): self._named(item) for key, item in value.items()}
+            return {self._filled(key): self._filled(item) for key, item in value.items()}
         return value
 
 
-def _same(wanted: str, line: str, *, exact: bool) -> bool:
-    """Whether a request is the one that was recorded; if need be, with another query."""
-    return wanted == line if exact else wanted.partition("?")[0] == line.partition("?")[0]
+def _matches(recorded: str, line: str, *, exact: bool) -> bool:
+    """True if a request line equals the recorded one; without `exact`, the query may differ."""
+    return recorded == line if exact else recorded.partition("?")[0] == line.partition("?")[0]

@@ -1,4 +1,4 @@
-"""The part of a dry run that no backend plays: the guard, for a thread that nobody else resumes, and the client."""
+"""The parts of a dry run besides the backend: the guard, for a thread without other resumes, and the client."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ap_resume_shim.guard import MemoryGuard, ResumeKey
 
 
 class Uncontested:
-    """Answers steps that do not depend on the backend."""
+    """Returns the results of steps that do not depend on the backend."""
 
     def __init__(self) -> None:
         self._session = MemoryGuard().begin(ResumeKey("thread"))
 
     def answer(self, step: Step) -> Any:
-        """The result of a step. Raises `TypeError` for one that only a backend can answer."""
+        """Return the result of a step. Raises `TypeError` for a step that only a backend can answer."""
         match step:
             case CallGuard():
                 try:

@@ -49,7 +49,7 @@ def test_every_class_has_the_code_and_status_of_the_contract() -> None:
 
 def test_every_public_class_can_be_answered_with() -> None:
     named = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, ResumeError)}
-    bases = {"ResumeError", "NotFound", "Conflict", "_OfInterrupts", "UpstreamFailure", "UpstreamRefused"}
+    bases = {"ResumeError", "NotFound", "Conflict", "_InterruptConflict", "UpstreamFailure", "UpstreamRefused"}
     special = {"HoldLapsed", "AnswerLost", "GuardMisconfigured"}  # codes of their bases, with reasons of their own
     assert named - bases - special == {kind.__name__ for kind in kinds()}
 

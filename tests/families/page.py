@@ -15,12 +15,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "backends.md"
 
 HEAD = """# Backends: what each can carry
 
-Made by `python -m tests.families`, from the descriptions of the backends and from what the suite in `tests/families`
-has seen of real servers; `.ci/run` compares it with each run. A page for each is in `docs/backends`.
+`python -m tests.families` generates this page from the descriptions of the backends and from what the suite in
+`tests/families` recorded with real servers; `.ci/run` compares it with each run. `docs/backends` has a page for each
+backend.
 
 ## Modes
 
-A mode that a server lacks is derived; `ap-resume-shim backends` says from what.
+If a server lacks a mode, the shim derives it from another one, which `ap-resume-shim backends` names.
 
 | backend | how it is resumed | `thread_id` | background | wait | stream | refused with 422 |
 |---|---|---|---|---|---|---|
@@ -29,17 +30,18 @@ A mode that a server lacks is derived; `ap-resume-shim backends` says from what.
 VALUES_HEAD = """
 ## Values
 
-Every JSON value is a legal answer. One that a server would not deliver to the agent as it is, is refused with
-422 `unsupported_input` before the server is touched. Each was tried in all three modes.
+Every JSON value is a valid answer. If a server would not deliver a value to the agent unchanged, the shim refuses it
+with 422 `unsupported_input` before it sends a resume. The suite tried each value in all three modes.
 
 | subject | backend | question | carried | answered 422 |
 |---|---|---|---|---|
 """
 
 SUBJECTS = """
-What a subject is: a server, and a way of resuming it. Those of `agntcy`, `duragraph` and the `hobby-…` ones are servers
-that replay what was recorded or read, since they cannot be installed; all others are the real ones. LangGraph's
-servers, Aegra and the Agent Protocol have a suite of their own (`tests/e2e`); their pages say what they carry.
+A subject is a server together with a way to resume it. `agntcy`, `duragraph` and the `hobby-…` subjects are servers
+that replay responses which were recorded, or read from the source, since the real ones cannot be installed; all others
+are the real servers.
+LangGraph's servers, Aegra and the Agent Protocol have their own suite (`tests/e2e`); their pages list what they carry.
 """
 
 

@@ -45,7 +45,7 @@ from ap_resume_shim.core.steps import (
 from ap_resume_shim.guard import Guard, GuardSession, ResumeKey
 from ap_resume_shim.guard.outbox import Outbox
 from ap_resume_shim.guard.redis import RedisGuard
-from ap_resume_shim.guard.redis_arrival import RedisArrival
+from ap_resume_shim.guard.redis_session import RedisSession
 from tests.core.driving import NOW
 from tests.model.backend import Asking, Backend, Said, as_input
 
@@ -152,7 +152,7 @@ class Replica:
 
     def finish_reading(self, arrival: GuardSession) -> None:
         """Wait for what the store tells of an arrival: when it comes is the test's choice alone."""
-        if isinstance(arrival, RedisArrival):
+        if isinstance(arrival, RedisSession):
             self._loop.run_until_complete(asyncio.wait({arrival._reading}))
 
     def begin(self, ticket: ResumeKey) -> GuardSession:

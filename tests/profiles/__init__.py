@@ -1,1 +1,1 @@
-"""profiles."""
+"""Profiles: loading them, and the dialects made from them."""

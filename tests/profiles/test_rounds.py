@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,6 +119,11 @@ def test_a_place_that_was_not_looked_up_is_told() -> None:
 
 def test_the_schema_knows_every_table() -> None:
     assert set(profile_schema()["properties"]) >= {"lookup", "pick", "found", "resume", "run", "error", "detect"}
+
+
+def test_the_published_schema_is_that_of_profiles() -> None:
+    published = Path(__file__).parents[2] / "docs/reference/profile.schema.json"
+    assert json.loads(published.read_text("utf-8")) == profile_schema()
 
 
 def test_an_item_that_was_picked_may_be_picked_from() -> None:

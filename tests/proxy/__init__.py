@@ -1,1 +1,1 @@
-"""proxy."""
+"""The reverse proxy, apart from HTTP/1.1 itself."""

@@ -1,1 +1,1 @@
-"""runtime."""
+"""A resume under way, with fake agents, on real sockets where a server's behaviour matters."""

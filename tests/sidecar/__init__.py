@@ -1,1 +1,1 @@
-"""sidecar."""
+"""The sidecar's command line, settings and process."""

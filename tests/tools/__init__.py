@@ -1,1 +1,1 @@
-"""tools."""
+"""The command line's tools."""

@@ -1,8 +1,8 @@
-"""What a flow yields: the steps of a resume, grouped by the party that they are about.
+"""The steps that a flow yields, grouped by the party they concern.
 
-A flow is a generator (as `httpx.Auth.auth_flow` is one): it yields steps; the driver does them, and sends back their
-results. What goes wrong in a step is raised where the flow yielded it. `result = yield from step` gives the result its
-type, as `await` would.
+A flow is a generator (as `httpx.Auth.auth_flow` is one): it yields steps; the driver carries them out and sends their
+results back. A failure is raised where the flow yielded the step. `result = yield from step` gives the result its type,
+as `await` would.
 """
 
 from __future__ import annotations
@@ -70,5 +70,7 @@ Timer = Pause | Poll
 Step = Upstream | Guard | Client | Timer
 
 Steps = Generator[Step, object, T]
-"""A part of a flow, which returns a `T`. `yield` is typed as an object; `yield from` a step, as the step's result."""
+"""A part of a flow that returns a `T`. `yield` has the type `object`; `yield from` a step has the type of the step's
+result."""
 Flow = Steps[None]
+"""A flow that returns nothing."""

@@ -1,4 +1,4 @@
-"""Steps that answer the client."""
+"""Steps that send the response to the client."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ap_resume_shim.core.steps.step import Returns
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer; `value` is its body, as a JSON value."""
+    """A complete response; `value` is its body, as a JSON value."""
 
     status: int
     value: Any
     headers: Headers = ()
     body: bytes = field(init=False, repr=False, compare=False)
-    """`value` as JSON: encoded once, whoever needs it."""
+    """`value` as JSON, encoded once."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "body", strictjson.dumps(self.value))
@@ -27,7 +27,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class StreamReply:
-    """The answer as a stream: `head`, which was read before, and the rest of the exchange, through `reframer`."""
+    """A streaming response: `head`, which was already read, and the rest of the exchange, through `reframer`."""
 
     head: bytes
     reframer: Reframer
@@ -36,14 +36,14 @@ class StreamReply:
 
 @dataclass(frozen=True, slots=True)
 class Answer(Returns[None]):
-    """Answer the client. It ends when the whole answer is sent; the flow may go on to clean up."""
+    """Send the response to the client. Ends when the whole response is sent; the flow may continue to clean up."""
 
     reply: Reply | StreamReply
 
 
 @dataclass(frozen=True, slots=True)
 class StartStream(Returns[None]):
-    """Begin a stream that the flow makes itself."""
+    """Start a stream that the flow produces itself."""
 
     headers: Headers
 
@@ -61,4 +61,4 @@ class EndStream(Returns[None]):
 
 
 class ClientGone(Exception):
-    """Raised by any step when a client that asked for `on_disconnect: cancel` has left."""
+    """Raised by any step when a client with `on_disconnect: cancel` has disconnected."""

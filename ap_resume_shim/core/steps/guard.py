@@ -1,7 +1,7 @@
-"""Steps at the guard, and what it answers.
+"""Steps that call the guard, and their results.
 
-A function here is a method of the resume's `GuardSession` by the same name; both have one signature, which a test
-compares. Flows import this module as a whole: `kept = yield from guard.recall()`.
+Each function here corresponds to a method of `GuardSession` with the same name and signature; a test compares them.
+Flows import this module as a whole: `stored = yield from guard.recall()`.
 """
 
 from __future__ import annotations
@@ -20,105 +20,116 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Contention = Literal["holding", "accepted"]
-"""What another resume of the same thread does: it holds the thread now, or was accepted since this one arrived."""
+"""The state of another resume of the same thread: it holds the thread now, or was accepted since this one arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class UncommittedResume:
-    """The last accepted resume of a thread, while neither its commit nor the end of its run was seen."""
+    """The last accepted resume of a thread, until its commit or the end of its run is seen."""
 
     names: frozenset[str] = frozenset()
-    """`Interrupt.name` of each question that it answered; none where there is no such resume."""
+    """`Interrupt.name` of each question that it answered; empty if there is no such resume."""
     age: float = 0.0
     """Seconds since its acceptance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept under an `Idempotency-Key`, from the moment its thread is held."""
+    """The record stored under an `Idempotency-Key`, from the moment its thread is held."""
 
     fingerprint: str
-    """Of the body that came with the key."""
+    """The digest of the body that was sent with the key."""
     live: bool
-    """Whether the resume is still under way."""
+    """True if the resume is still in progress."""
     accepted: bool = False
-    """Whether the backend took it, or may have; one that was certainly rejected is not kept."""
+    """True if the backend took it, or may have. A resume that was certainly rejected has no record."""
     run_id: str | None = None
     reply: Reply | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the ledger keeps of a moment of a thread, as JSON values."""
+    """An entry of the ledger: facts about a thread at one moment, as JSON values."""
 
     facts: dict[str, Any]
-    """What is true of the thread, whoever asks: ids, what was answered, what goes on."""
+    """Facts for every caller: ids, which questions were answered, whether a run is in progress."""
     contents: Any = None
-    """What was said in the traffic of one caller, for that caller's resumes alone; None for others, and where there is
-    nothing."""
+    """Contents from the traffic of one caller, for that caller's resumes only; None for other callers, and if there are
+    none."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallGuard(Returns[T]):
-    """Call a method of the resume's `GuardSession`. Result: what it returns."""
+    """Call a method of the resume's `GuardSession`. Result: its return value."""
 
     method: str
     arguments: tuple[Any, ...] = ()
 
     def on(self, session: object) -> Coroutine[Any, Any, T]:
-        """The call, made on a session."""
+        """Return the coroutine of the call on a session."""
         call: Coroutine[Any, Any, T] = getattr(session, self.method)(*self.arguments)
         return call
 
 
 def recall() -> CallGuard[Kept | None]:
+    """Result: the record under the resume's `Idempotency-Key`; None if there is none."""
     return CallGuard("recall")
 
 
 def repeated() -> CallGuard[bool]:
+    """Result: True if the same caller sent the same body shortly before."""
     return CallGuard("repeated")
 
 
 def known_ids() -> CallGuard[frozenset[str]]:
+    """Result: the interrupt ids that are remembered for the thread."""
     return CallGuard("known_ids")
 
 
 def remember(ids: Iterable[str]) -> CallGuard[None]:
+    """Remember interrupt ids for the thread."""
     return CallGuard("remember", (ids,))
 
 
 def rival() -> CallGuard[Contention | None]:
+    """Result: the state of another resume of the thread; None if there is none."""
     return CallGuard("rival")
 
 
 def had_run_in_flight() -> CallGuard[bool]:
+    """Result: True if, at the arrival, the run of an earlier resume was not known to have ended."""
     return CallGuard("had_run_in_flight")
 
 
 def uncommitted() -> CallGuard[UncommittedResume]:
+    """Result: the last accepted resume that is not committed."""
     return CallGuard("uncommitted")
 
 
 def claim(answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> CallGuard[Contention | None]:
+    """Hold the thread. Result: None, or the state of the resume that prevents it."""
     return CallGuard("claim", (answered, seen))
 
 
 def mark_run_id(run_id: str) -> CallGuard[None]:
+    """Store the id of the run, if it was unknown at the acceptance."""
     return CallGuard("mark_run_id", (run_id,))
 
 
 def mark_rejected() -> CallGuard[None]:
+    """Release the thread: the backend certainly did not take the resume."""
     return CallGuard("mark_rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class MarkAccepted(Returns[None]):
-    """The backend took the resume, or may have: those that arrived before are refused.
+    """The backend took the resume, or may have: resumes that arrived before are refused.
 
-    `run_id` is the run's, where it is known by now. `headers` are those of the client's answer, should its head have to
-    be sent before the answer is there. The thread is released at once, unless there is a `commit`: lookups (`Ask`,
-    `ReadUntilIdle`, `ReadLedger`, `Pause`) that end when the thread's state shows the resume. The driver runs them
-    beside the flow, and releases the thread when they end, when the flow yields `MarkIdle`, or after `commit_timeout`.
+    `run_id` is the run's id, if it is already known. `headers` are those of the client's response, in case its head
+    must be sent before the response is ready. The thread is released at once, unless there is a `commit`: lookups
+    (`Ask`, `ReadUntilIdle`, `ReadLedger`, `Pause`) that end when the thread's state shows the resume. The driver runs
+    them concurrently with the flow, and releases the thread when they end, when the flow yields `MarkIdle`, or after
+    `commit_timeout`.
     """
 
     run_id: str | None = None
@@ -128,17 +139,17 @@ class MarkAccepted(Returns[None]):
 
 @dataclass(frozen=True, slots=True)
 class AwaitCommit(Returns[None]):
-    """Wait for the lookups of `MarkAccepted.commit`, if there are any, which end at `commit_timeout`."""
+    """Wait for the lookups of `MarkAccepted.commit`, if there are any; they end at `commit_timeout`."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkIdle(Returns[None]):
-    """The thread was seen at rest, which ends the lookups of `MarkAccepted.commit`, too."""
+    """The thread was seen idle, which also ends the lookups of `MarkAccepted.commit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLedger(Returns[list[Entry]]):
-    """Result: what the ledger has of the thread, the newest first."""
+    """Result: the ledger's entries for the thread, the newest first."""
 
     thread_id: str | None = None
-    """None: the thread of the resume."""
+    """None: the resume's own thread."""

@@ -1,4 +1,4 @@
-"""The base of all steps."""
+"""The base class of all steps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Returns(Generic[T_co]):
-    """A step whose result is a `T_co`: `result = yield from step` is typed by it.
+    """A step whose result is a `T_co`: `result = yield from step` has that type.
 
-    A plain `yield step` would be an `object` for the type checker.
+    For the type checker, a plain `yield step` is an `object`.
     """
 
     __slots__ = ()

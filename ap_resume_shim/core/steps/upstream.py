@@ -1,4 +1,4 @@
-"""Steps that talk to the backend."""
+"""Steps that send requests to the backend and read its responses."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ap_resume_shim.core.steps.step import Returns
 
 @dataclass(frozen=True, slots=True)
 class Ask(Returns[tuple[Response, ...]]):
-    """Lookups, made side by side. Result: their responses, in order."""
+    """Send lookups concurrently. Result: their responses, in order."""
 
     requests: tuple[Request, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadUntilIdle(Returns[Response]):
-    """A lookup whose response does not end: read until it was silent for `quiet` seconds, or `enough` returns True.
+    """Send a lookup whose response does not end: read until it is silent for `quiet` seconds, or `enough` returns True.
 
     Result: the `Response`, with the part of the body that was received.
     """
@@ -31,10 +31,10 @@ class ReadUntilIdle(Returns[Response]):
 
 @dataclass(frozen=True, slots=True)
 class Send(Returns[Response | None]):
-    """The one request that resumes: never sent twice, never cancelled on its way by a client that leaves.
+    """Send the one request that resumes. It is never sent twice, and never cancelled by a client that disconnects.
 
-    Result: the `Response` at its head; None where `grace` is given, and no head came within that many seconds: then
-    `ReadHead` waits for it. Raises, among others, `HoldLapsed` when it would have been sent too late.
+    Result: the head of the `Response`; None if `grace` is given and no head came within that many seconds. `ReadHead`
+    then waits for it. Raises, among others, `HoldLapsed` if it would be sent too late.
     """
 
     request: Request
@@ -43,26 +43,26 @@ class Send(Returns[Response | None]):
 
 @dataclass(frozen=True, slots=True)
 class ReadHead(Returns[Response]):
-    """Wait for the response to a `Send` whose grace was over. Result: the `Response` at its head."""
+    """Wait for the response to a `Send` whose grace was over. Result: the head of the `Response`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Join(Returns[Response]):
-    """Open the stream of a run in progress. Result: the `Response` at its head."""
+    """Open the stream of a run in progress. Result: the head of the `Response`."""
 
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBody(Returns[bytes]):
-    """Read the rest of the response to `Send` or `Join`."""
+    """Read the rest of the response to `Send` or `Join`. Result: its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadEvents(Returns[bytes | None]):
     """Read the beginning of a stream until `begun` returns True, or for `grace` seconds.
 
-    Without a grace, as long as any response is waited for. Result: the bytes; None where the stream ended without any.
+    If `grace` is None, the timeout is that of any response. Result: the bytes; None if the stream ended without any.
     """
 
     grace: float | None
@@ -71,6 +71,6 @@ class ReadEvents(Returns[bytes | None]):
 
 @dataclass(frozen=True, slots=True)
 class Drain(Returns[None]):
-    """Read the rest of a stream through `reframer`, whose output is discarded."""
+    """Read the rest of a stream through `reframer`, and discard its output."""
 
     reframer: Reframer

@@ -1,4 +1,4 @@
-"""One resume at the guard in Redis."""
+"""The session of one resume at the guard in Redis."""
 
 from __future__ import annotations
 
@@ -22,43 +22,49 @@ LAPSED = (
     "This resume was held up for longer than its hold on the thread lasts, and was not sent. "
     "Read the thread before you answer again."
 )
+"""The message of `HoldLapsed`."""
 _DAY = 24 * 3600.0
 
 
-class RedisArrival:
-    """Reads the thread's state at once, and waits for the answer when somebody asks for it."""
+class RedisSession:
+    """A `GuardSession` in Redis: reads the thread's state from the store at the arrival.
 
-    def __init__(self, guard: RedisGuard, ticket: ResumeKey) -> None:
-        self._guard, self._ticket = guard, ticket
+    A method that needs the state waits for the store's response.
+    """
+
+    def __init__(self, guard: RedisGuard, resume_key: ResumeKey) -> None:
+        self._guard, self._resume_key = guard, resume_key
         self._token = secrets.token_hex(8)
-        self._here = guard.clock()
-        # The store's state at the arrival.
+        self._arrived_at = guard.clock()
+        # The store's state as of the arrival.
         self._read_at, self._store_clock = 0.0, 0
         self._version = ""
         self._late = self._unsettled = self._repeated = self._to_settle = False
         self._uncommitted = UncommittedResume()
         self._known_ids: frozenset[str] = frozenset()
-        self._kept: Kept | None = None
+        self._record: Kept | None = None
         self._reading = guard.in_background(self._read())
-        # What became of this resume since.
+        # The progress of this resume since.
         self._answered: tuple[str, ...] = ()
         self._safe_until = 0.0
         self._renewing: asyncio.Task[Any] | None = None
-        self._held = self._forwarded = self._accepted = self._holds_on = self._kept_reply = self._left = False
-        self._away = False
+        self._held = self._forwarded = self._accepted = self._held_until_commit = self._reply_stored = self._closed = (
+            False
+        )
+        self._unavailable = False
         self.run_id: str | None = None
 
     async def recall(self) -> Kept | None:
-        await self._have_read()
-        self.run_id = None if self._kept is None else self._kept.run_id
-        return self._kept
+        await self._wait_for_state()
+        self.run_id = None if self._record is None else self._record.run_id
+        return self._record
 
     async def repeated(self) -> bool:
-        await self._have_read()
+        await self._wait_for_state()
         return self._repeated
 
     async def known_ids(self) -> frozenset[str]:
-        await self._have_read()
+        await self._wait_for_state()
         return self._known_ids
 
     async def remember(self, ids: Iterable[str]) -> None:
@@ -66,46 +72,47 @@ class RedisArrival:
             self._guard.in_background(self._call("remember", _list(new), _milli(IDS_LIFETIME)))
 
     async def had_run_in_flight(self) -> bool:
-        await self._have_read()
+        await self._wait_for_state()
         return self._unsettled
 
     async def uncommitted(self) -> UncommittedResume:
-        await self._have_read()
+        await self._wait_for_state()
         return self._uncommitted
 
     async def rival(self) -> Contention | None:
-        await self._have_read()
+        await self._wait_for_state()
         if self._late:
             return "accepted"
         try:
             version, held = await self._call("rival")
         except GuardUnavailable:
             if self._forwarded or self._accepted:
-                return "accepted"  # perhaps
+                return "accepted"  # unknown: this resume was sent, and another may have been accepted since
             raise
         if version.decode() != self._version:
             return "accepted"
         return "holding" if held else None
 
     async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> Contention | None:
-        await self._have_read()
+        await self._wait_for_state()
         if self._late:
             return "accepted"
         guard, before = self._guard, self._guard.clock()
-        self._held, self._answered = True, answered  # perhaps: what fails now may have reached the store
+        self._held, self._answered = True, answered  # a call that fails now may still have reached the store
         outcome = await self._call(
             "claim",
             self._version,
-            # A store that answers too late has not let it hold the thread: nobody would renew or release it.
+            # The deadline: a late claim must not hold the thread, since nothing would renew or release it.
             self._store_clock + _micro(before - self._read_at + guard.timeout),
             _micro(guard.lease),
             _list(answered),
             _list(seen),
             *self._key(),
-            _milli(guard.duplicate_window) if self._ticket.repeat is not None else 0,
+            _milli(guard.duplicate_window) if self._resume_key.repeat is not None else 0,
             _milli(IDS_LIFETIME),
         )
-        self._held = outcome in (b"held", b"late")  # of a first attempt, the answer may be lost
+        # After "late", an earlier attempt whose response was lost may hold the thread.
+        self._held = outcome in (b"held", b"late")
         match outcome:
             case b"accepted":
                 return "accepted"
@@ -116,7 +123,7 @@ class RedisArrival:
                     "The store that keeps resumes apart was too slow, so that nothing was sent: try again."
                 )
         self._safe_until = before + guard.lease
-        self._renewing = guard.in_background(self._renew_for_ever())
+        self._renewing = guard.in_background(self._keep_renewing())
         guard.renewing.add(self._renewing)
         return None
 
@@ -125,7 +132,7 @@ class RedisArrival:
             try:
                 await self._renew()
             except GuardUnavailable:
-                pass  # what is left of the lease may do
+                pass  # the rest of the lease may be long enough
         if self._guard.clock() >= self._safe_until:
             raise HoldLapsed(LAPSED)
         self._forwarded = True
@@ -134,97 +141,97 @@ class RedisArrival:
         return self._forwarded and self._guard.clock() < self._safe_until
 
     async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
-        self._held, self._forwarded, self._accepted, self._holds_on = False, False, True, hold
+        self._held, self._forwarded, self._accepted, self._held_until_commit = False, False, True, hold
         self._late = False
         self.run_id = run_id
         self._version = f"{self._token} accepted"
         self._to_settle = True
         moment, guard = self._guard.clock(), self._guard
-        told = run_id or "", _micro(guard.lease), int(hold), _list(self._answered), *self._key()
-        await self._tell(lambda: self._call("accepted", self._version, _micro(guard.clock() - moment), *told))
+        arguments = run_id or "", _micro(guard.lease), int(hold), _list(self._answered), *self._key()
+        await self._store(lambda: self._call("accepted", self._version, _micro(guard.clock() - moment), *arguments))
         self._stop_renewing_unless_needed()
 
     async def mark_committed(self) -> None:
-        self._holds_on = False
-        await self._tell(lambda: self._call("committed", self._version))
+        self._held_until_commit = False
+        await self._store(lambda: self._call("committed", self._version))
         self._stop_renewing_unless_needed()
 
     async def mark_run_id(self, run_id: str) -> None:
         self.run_id = run_id
-        if self._ticket.key is not None:
-            await self._tell(lambda: self._call("known", run_id))
+        if self._resume_key.key is not None:
+            await self._store(lambda: self._call("known", run_id))
 
     async def mark_rejected(self) -> None:
         self._held = self._forwarded = False
         self._stop_renewing()
-        await self._tell(lambda: self._call("untaken"))
+        await self._store(lambda: self._call("untaken"))
 
     async def keep(self, reply: Reply) -> None:
-        if self._ticket.key is not None:
-            self._kept_reply = True
+        if self._resume_key.key is not None:
+            self._reply_stored = True
             fits = len(reply.body) <= self._guard.keep_bytes
-            written = seal(_write(reply), self._ticket.secret) if fits else b""
-            if len(written) > self._guard.keep_bytes or not self._guard.outbox.has_room_for(len(written)):
-                written = b""
-            await self._tell(lambda: self._call("keep", written), len(written))
+            encoded = seal(_write(reply), self._resume_key.secret) if fits else b""
+            if len(encoded) > self._guard.keep_bytes or not self._guard.outbox.has_room_for(len(encoded)):
+                encoded = b""
+            await self._store(lambda: self._call("keep", encoded), len(encoded))
 
     async def mark_idle(self) -> None:
-        """Nobody waits for this one: it is told while the answer is on its way."""
+        """Stored in the background: no method waits for it, and the response to the client is not delayed."""
         if self._to_settle:
             self._to_settle = False
             self._guard.in_background(self._call("settled", self._version))
 
     async def close(self) -> None:
-        if self._left:
+        if self._closed:
             return
-        self._left = True
+        self._closed = True
         if self._forwarded:
             await self.mark_accepted()
         elif self._held:
             await self.mark_rejected()
-        elif self._holds_on:
-            await self._tell(lambda: self._call("committed", ""))  # released; what is uncommitted stays so
+        elif self._held_until_commit:
+            await self._store(lambda: self._call("committed", ""))  # releases the thread, which stays uncommitted
         self._stop_renewing()
-        if self._accepted and self._ticket.key is not None and not self._kept_reply:
-            await self._tell(lambda: self._call("keep", b""))
+        if self._accepted and self._resume_key.key is not None and not self._reply_stored:
+            await self._store(lambda: self._call("keep", b""))
 
     async def _read(self) -> None:
-        told = await self._call("arrive")
+        state = await self._call("arrive")
         self._read_at = self._guard.clock()
-        now, version, accepted, rested, unsettled, answered, committed, repeated, ids, *kept = told
-        # The store was asked after the arrival, by as long as the answer took at most: what happened in that time
-        # counts as after the arrival.
-        took = _micro(self._read_at - self._here)
+        now, version, accepted, rested, unsettled, answered, committed, repeated, ids, *record = state
+        # The store received the query after the arrival, at most this much later: an event in that time counts as
+        # later than the arrival.
+        round_trip = _micro(self._read_at - self._arrived_at)
         self._store_clock, self._version = int(now), version.decode()
-        self._late = _within(accepted, took)
-        self._to_settle = bool(unsettled) and not self._late  # else it saw the rest before that run
-        self._unsettled = bool(unsettled) or _within(rested, took)
+        self._late = _within(accepted, round_trip)
+        self._to_settle = bool(unsettled) and not self._late  # if late, it was idle before that run
+        self._unsettled = bool(unsettled) or _within(rested, round_trip)
         self._repeated = bool(repeated)
-        self._known_ids = frozenset(each.decode() for each in ids)
+        self._known_ids = frozenset(interrupt_id.decode() for interrupt_id in ids)
         names = frozenset(json.loads(answered))
-        if names and (not committed or _within(committed, took)):
+        if names and (not committed or _within(committed, round_trip)):
             self._uncommitted = UncommittedResume(names, max(0, int(accepted)) / 1_000_000)
-        fingerprint, live, taken, run_id, reply = kept
+        fingerprint, live, was_accepted, run_id, reply = record
         if fingerprint:
-            self._kept = Kept(
-                fingerprint.decode(), bool(live), taken == b"1", run_id.decode() or None, self._opened(reply)
+            self._record = Kept(
+                fingerprint.decode(), bool(live), was_accepted == b"1", run_id.decode() or None, self._unsealed(reply)
             )
 
-    def _opened(self, sealed: bytes) -> Reply | None:
-        plain = unseal(sealed, self._ticket.secret)
+    def _unsealed(self, sealed: bytes) -> Reply | None:
+        plain = unseal(sealed, self._resume_key.secret)
         return None if plain is None else _read_reply(plain)
 
-    async def _have_read(self) -> None:
+    async def _wait_for_state(self) -> None:
         await asyncio.wait({self._reading})
         self._reading.result()
 
-    async def _renew_for_ever(self) -> None:
+    async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(self._guard.lease / 3)
             try:
                 await self._renew()
             except GuardUnavailable:
-                pass  # said in the log; tried again until the lease is over
+                pass  # logged by the guard; retried until the lease is over
 
     async def _renew(self) -> None:
         before = self._guard.clock()
@@ -234,8 +241,8 @@ class RedisArrival:
             self._safe_until = 0.0
 
     def _stop_renewing_unless_needed(self) -> None:
-        """Beside the hold, what is renewed is the key: that its answer is still to come."""
-        if self._ticket.key is None and not self._holds_on:
+        """Besides the hold, a key is renewed while its response is outstanding."""
+        if self._resume_key.key is None and not self._held_until_commit:
             self._stop_renewing()
 
     def _stop_renewing(self) -> None:
@@ -243,9 +250,9 @@ class RedisArrival:
             self._renewing.cancel()
             self._guard.renewing.discard(self._renewing)
 
-    async def _tell(self, deliver: Callable[[], Awaitable[object]], size: int = 0) -> None:
-        """Tell the store what happened: now, or as soon as it is back."""
-        if not (self._away or self in self._guard.outbox):
+    async def _store(self, deliver: Callable[[], Awaitable[object]], size: int = 0) -> None:
+        """Store a change: now, or as soon as the store is available again."""
+        if not (self._unavailable or self in self._guard.outbox):
             try:
                 await deliver()
                 return
@@ -255,21 +262,24 @@ class RedisArrival:
 
     async def _call(self, script: str, *arguments: Any) -> Any:
         try:
-            told = await self._guard.call(script, self._ticket, self._token, *arguments)
+            result = await self._guard.call(script, self._resume_key, self._token, *arguments)
         except GuardUnavailable:
-            self._away = True
+            self._unavailable = True
             raise
-        self._away = False
-        return told
+        self._unavailable = False
+        return result
 
     def _key(self) -> tuple[str, int]:
-        """Fingerprint, and for how many milliseconds the key is kept; 0: there is none."""
-        return self._ticket.fingerprint, 0 if self._ticket.key is None else _milli(self._guard.keep)
+        """Return the fingerprint, and for how many milliseconds the key is stored; 0 if there is no key."""
+        return self._resume_key.fingerprint, 0 if self._resume_key.key is None else _milli(self._guard.keep)
 
 
-def _within(ago: bytes, took: int) -> bool:
-    """Whether something was so many microseconds ago at most; a clock that was set back a little is no excuse."""
-    return ago != b"" and abs(int(ago)) <= took
+def _within(ago: bytes, duration: int) -> bool:
+    """True if an event was at most `duration` microseconds ago.
+
+    It may also lie ahead by as much, since the store's clock may be set back a little.
+    """
+    return ago != b"" and abs(int(ago)) <= duration
 
 
 def _micro(seconds: float) -> int:
@@ -288,6 +298,6 @@ def _write(reply: Reply) -> bytes:
     return b'{"status":%d,"headers":%b,"value":%b}' % (reply.status, strictjson.dumps(reply.headers), reply.body)
 
 
-def _read_reply(written: bytes) -> Reply:
-    value = json.loads(written)
+def _read_reply(encoded: bytes) -> Reply:
+    value = json.loads(encoded)
     return Reply(value["status"], value["value"], tuple((name, field) for name, field in value["headers"]))
