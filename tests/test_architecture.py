@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "guard": ({"core", "_shutdown"}, {"redis", "cryptography"}),
     "runtime": ({"core", "guard"}, {"starlette", "pythonjsonlogger"}),
     "middleware": ({"_shutdown", "core", "backends", "guard", "runtime"}, {"starlette"}),
-    "proxy": ({"core", "_shutdown"}, {"starlette", "httpx", "anyio", "websockets"}),
+    "proxy": ({"core", "_shutdown"}, {"starlette", "httpx", "httpcore", "anyio", "websockets"}),
     "http1": ({"core", "proxy"}, {"starlette", "httptools", "uvicorn"}),
     "tools": ({"core", "profiles", "backends", "guard", "runtime"}, {"starlette"}),
     "__init__": ({"core", "guard", "runtime", "middleware", "proxy", "http1"}, set()),
@@ -101,7 +101,8 @@ def test_no_backend_imports_another(module: str) -> None:
 @pytest.mark.parametrize(
     ("library", "modules"),
     [
-        ("httpx", ["proxy.httpx_transport"]),
+        ("httpx", ["proxy.fenced_network", "proxy.httpx_transport"]),
+        ("httpcore", ["proxy.fenced_network", "proxy.httpx_transport"]),
         ("websockets", ["proxy.websocket"]),
         ("redis", ["guard.redis", "guard.redis_faults"]),
         ("cryptography", ["guard.sealing"]),

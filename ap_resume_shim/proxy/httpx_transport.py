@@ -7,14 +7,17 @@ environment. What httpx cannot do: 1xx answers and trailers are not told, and no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
+from weakref import WeakSet
 
 import anyio
+import httpcore
 import httpx
 
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
+from ap_resume_shim.proxy.fenced_network import FencedNetwork
 from ap_resume_shim.proxy.tcp_keepalive import KEEP_ALIVE
 from ap_resume_shim.proxy.transport import (
     Address,
@@ -37,25 +40,23 @@ class HttpxTransport:
     upgrades = trailers = False
 
     def __init__(self, address: Address, network: httpx.AsyncBaseTransport | None = None) -> None:
-        """`network`: what makes the connections, in place of httpx's own."""
+        """`network`: what makes the connections, in place of httpx's own.
+
+        The fence of a resume is then called at the first of httpcore's trace events that is not about the connection;
+        where there is none, before the body is read; without a body, before the request is handed over.
+        """
         self.address = address
         host = f"[{address.host}]" if ":" in address.host else address.host
         self.origin = httpx.URL(f"{address.scheme}://{host}:{address.port}")
-        tls = address.tls or (address.scheme == "https" and httpx.create_ssl_context(trust_env=False))  # read once
-
-        def made(**limits: Any) -> httpx.AsyncHTTPTransport:
-            return httpx.AsyncHTTPTransport(
-                trust_env=False,
-                verify=tls,
-                uds=address.uds,
-                limits=httpx.Limits(max_connections=None, **limits),
-                socket_options=None if address.uds else KEEP_ALIVE,
-            )
-
         # Servers close idle connections after 5 seconds, and the next request must not meet one that is closing.
-        self.network = network or made(max_keepalive_connections=64, keepalive_expiry=2.0)
-        # A request with a fence has a connection of its own: see `ap_resume_shim.http1.client`.
-        self.fenced = network or made(max_keepalive_connections=0)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0)
+        tls = address.tls or (httpx.create_ssl_context(trust_env=False) if address.scheme == "https" else None)
+        self._tls, self._options = tls, None if address.uds else KEEP_ALIVE
+        self._fenced: WeakSet[FencedNetwork] = WeakSet()
+        self.custom = network is not None
+        self.network = network or httpx.AsyncHTTPTransport(
+            trust_env=False, verify=tls or False, uds=address.uds, limits=limits, socket_options=self._options
+        )
         self.timeout = httpx.Timeout(connect=address.connect, pool=address.connect, write=WRITE, read=None).as_dict()
         self.running: set[asyncio.Task[None]] = set()
 
@@ -63,9 +64,15 @@ class HttpxTransport:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
         return HttpxPassage(self, request)
 
+    def fenced(self, fence: Callable[[], None]) -> FencedNetwork:
+        """A connection for one request, for the reasons that `ap_resume_shim.http1.client` gives."""
+        network = FencedNetwork(fence, self._tls, self.address.uds, self._options)
+        self._fenced.add(network)
+        return network
+
     async def aclose(self) -> None:
         """Close all connections."""
-        for network in {self.network, self.fenced}:
+        for network in [self.network, *self._fenced]:
             await network.aclose()
 
 
@@ -79,7 +86,7 @@ class HttpxPassage:
         self._transport, self._request = transport, request
         self._task: asyncio.Task[None] | None = None
         self._leaving = anyio.CancelScope()
-        self._connecting = _Connecting(request)
+        self._connecting = _Connecting(request.fence if transport.custom else None)
         self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._chunk = b""
         self._filled, self._taken = asyncio.Event(), asyncio.Event()
@@ -144,12 +151,17 @@ class HttpxPassage:
             raise
 
     async def _exchange(self) -> None:
-        network = self._transport.network if self._request.fence is None else self._transport.fenced
+        request, transport = self._request, self._transport
+        network: httpx.AsyncBaseTransport = transport.network
+        if request.fence is not None and not transport.custom:
+            network = transport.fenced(request.fence)
+        elif request.body is None:
+            self._connecting.call_fence()
         try:
             response = await network.handle_async_request(self._as_httpx())
         finally:
-            if self._request.body is not None:
-                self._request.body.done()
+            if request.body is not None:
+                request.body.done()
         async with aclosing(response):
             self.status = response.status_code
             self.headers = [(name.lower(), value) for name, value in response.headers.raw]
@@ -185,7 +197,7 @@ class HttpxPassage:
             request.method,
             url,
             headers=request.headers,
-            stream=None if request.body is None else _Stream(request.body),
+            stream=None if request.body is None else _Stream(request.body, self._connecting.call_fence),
             extensions={
                 "target": request.target,  # as it came: a URL drops dot segments, and escapes what it would not write
                 "timeout": self._transport.timeout,
@@ -195,10 +207,11 @@ class HttpxPassage:
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, body: Body) -> None:
-        self._body = body
+    def __init__(self, body: Body, before: Callable[[], None]) -> None:
+        self._body, self._before = body, before
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._before()
         more = True
         while more:
             data, more = await self._body.next()
@@ -207,20 +220,26 @@ class _Stream(httpx.AsyncByteStream):
 
 
 class _Connecting:
-    """Whether a connection is being opened. The fence is called when it is, before the first byte is sent."""
+    """Whether a connection is being opened; and the fence of a request on a network that is not httpx's own."""
 
-    def __init__(self, request: Outgoing) -> None:
-        self._fence = request.fence
+    def __init__(self, fence: Callable[[], None] | None) -> None:
+        self._fence = fence
         self._over = asyncio.Event()
         self._over.set()
 
     async def trace(self, event: str, _: Any) -> None:
-        """What httpcore tells on its way."""
+        """Called by httpcore. The names of its events may change: none is needed for the fence to be called."""
         stage, _, what = event.rpartition(".")
         if stage in ("connection.connect_tcp", "connection.connect_unix_socket", "connection.start_tls"):
             self._over.clear() if what == "started" else self._over.set()
-        elif stage.endswith(".send_request_headers") and what == "started" and self._fence is not None:
-            self._fence()
+        elif not stage.startswith("connection."):
+            self.call_fence()
+
+    def call_fence(self) -> None:
+        """Call it, the first time; what it raises ends the request."""
+        fence, self._fence = self._fence, None
+        if fence is not None:
+            fence()
 
     async def over(self) -> None:
         """Return when it is open, or failed; connecting has a time limit."""
@@ -228,10 +247,20 @@ class _Connecting:
             await self._over.wait()
 
 
+_UNCONNECTED = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpcore.ConnectError,
+    httpcore.ConnectTimeout,
+    httpcore.PoolTimeout,
+)
+
+
 def _failure(error: Exception, address: Address) -> UpstreamFailure:
-    """httpx's errors in the shim's words."""
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+    """The failure that an error of httpx or httpcore means."""
+    if isinstance(error, _UNCONNECTED):
         return unreachable(address, error)
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.TimeoutException | httpcore.TimeoutException):
         return too_slow(address, "did not answer in time")
     return broken_off(address, error)
