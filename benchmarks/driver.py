@@ -19,12 +19,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.server import Http1Server
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.sidecar.health import Health
 from benchmarks.guard import PROTOCOL
 
@@ -142,8 +140,7 @@ class Client:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         shim = ResumeShim(ReverseProxy("http://127.0.0.1:2024", transport=Http1Transport), PROTOCOL)
-        config = uvicorn.Config(Health(shim, ready=shim.ready), lifespan="off", log_config=None, proxy_headers=False)
-        self.server = Http1Protocol(config, ServerState(), {}, loop)
+        self.server = Http1Protocol(Http1Server(Health(shim, ready=shim.ready)), loop)
         self.came = b""
         self.waiting: asyncio.Future[None] | None = None
         self.resumed = 0

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "runtime": ({"core", "guard"}, {"starlette", "pythonjsonlogger"}),
     "middleware": ({"_shutdown", "core", "backends", "guard", "runtime"}, {"starlette"}),
     "proxy": ({"core", "_shutdown"}, {"starlette", "httpx", "httpcore", "anyio", "websockets"}),
-    "http1": ({"core", "proxy"}, {"starlette", "httptools", "uvicorn"}),
+    "http1": ({"core", "proxy"}, {"starlette", "httptools"}),
     "tools": ({"core", "profiles", "backends", "guard", "runtime"}, {"starlette"}),
     "__init__": ({"core", "guard", "runtime", "middleware", "proxy", "http1"}, set()),
     "sidecar": (
@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
             "http1",
             "tools",
         },
-        {"starlette", "uvicorn", "pydantic", "pydantic_core", "pydantic_settings"},
+        {"starlette", "uvloop", "pydantic", "pydantic_core", "pydantic_settings"},
     ),
     "__main__": ({"sidecar"}, set()),
 }

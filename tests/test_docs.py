@@ -180,7 +180,7 @@ SIDECAR = ROOT / "docs/how-to/sidecar.md"
 
 def test_the_page_on_the_sidecar_has_no_other_blocks_than_these() -> None:
     found = re.findall(r"^```(\w+)", SIDECAR.read_text(), re.MULTILINE)
-    assert found == ["toml", "bash", "bash", "bash", "bash", "yaml", "ini"]
+    assert found == ["toml", "bash", "bash", "bash", "ini", "yaml", "ini"]
 
 
 def test_the_sidecars_commands_and_files_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_the_sidecars_commands_and_files_are_right(tmp_path: Path, monkeypatch: 
     Path("shim.toml").write_text(blocks(SIDECAR, "toml")[0])
     Path("settings.toml").write_text(blocks(ROOT / "docs/reference/settings.md", "toml")[0])
     commands = [line for block in blocks(SIDECAR, "bash") for line in block.splitlines()]
-    commands += re.findall("^ExecStart=/opt/shim/bin/(.*)$", blocks(SIDECAR, "ini")[0], re.MULTILINE)
+    commands += re.findall("^ExecStart=/opt/shim/bin/(.*)$", "\n".join(blocks(SIDECAR, "ini")), re.MULTILINE)
     assert len(commands) == 7
     for command in (*commands, "ap-resume-shim serve --config settings.toml"):
         program, name, *options = shlex.split(command.replace("/etc/shim.toml", "shim.toml"))

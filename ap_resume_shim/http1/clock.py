@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from uvicorn.server import ServerState
-
     from ap_resume_shim.http1.request_response_cycle import Request
+    from ap_resume_shim.http1.server_connection import Http1Protocol
 
 
 class Clock:
     """Calls `tick` of each connection once a second, and `flush` of a request at the end of a turn of the loop."""
 
-    _all: WeakKeyDictionary[ServerState, Clock] = WeakKeyDictionary()
+    _loop: asyncio.AbstractEventLoop
 
-    def __init__(self, connections: set[Any], loop: asyncio.AbstractEventLoop) -> None:
-        self._connections, self._loop = connections, loop
+    def __init__(self, connections: set[Http1Protocol]) -> None:
+        self._connections = connections
         self._running = False
         self._held: list[Request] = []
 
-    @classmethod
-    def of(cls, state: ServerState, loop: asyncio.AbstractEventLoop) -> Clock:
-        """The server's own; runs while there are connections."""
-        clock = cls._all.get(state)
-        if clock is None:
-            clock = cls._all[state] = cls(state.connections, loop)
-        if not clock._running:
-            clock._running = True
-            loop.call_later(1.0, clock._tick)
-        return clock
+    def run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run while there are connections."""
+        if not self._running:
+            self._running, self._loop = True, loop
+            loop.call_later(1.0, self._tick)
 
     def _tick(self) -> None:
         """Once a second."""

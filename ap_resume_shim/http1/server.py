@@ -1,392 +1,76 @@
-"""`Http1Protocol`: the clients' side of the sidecar, as a protocol class for uvicorn (`Config(http=Http1Protocol)`).
+"""`Http1Server`: an ASGI app on listening sockets, from the first connection to the end of the last one.
 
-uvicorn stays the server: sockets, TLS, signals, workers, the end. This takes the place of its HTTP protocol, since a
-proxy has to refuse what two parsers could read differently, to bound what a slow client holds, and to hand on what ASGI
-alone has no words for: 103, trailers, an empty query, an upgrade.
+It is asyncio's server with `Http1Protocol`, and what an orderly end needs: the connections, and the requests under way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from typing import TYPE_CHECKING, Any, cast
+import socket
+import ssl
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import httptools
-
-from ap_resume_shim.http1 import tunnel
 from ap_resume_shim.http1.clock import Clock
-from ap_resume_shim.http1.ends import has_left
-from ap_resume_shim.http1.head import HeaderList, Refused, head, plain, scope_of
-from ap_resume_shim.http1.request_pieces import Pieces
-from ap_resume_shim.http1.request_response_cycle import Request
+from ap_resume_shim.http1.server_connection import Http1Protocol
 
 if TYPE_CHECKING:
-    from uvicorn import Config
-    from uvicorn.server import ServerState
+    from starlette.types import ASGIApp
 
-AHEAD = 64 * 1024
-"""Bytes that are read ahead (and what one read brings): of a body that the app has not taken, or behind a request
-without its answer. They are read because asyncio notices a client's leaving only by reading."""
-LINGER = 2.0
-"""Seconds in which a client that still sends may read an answer that did not wait for it."""
+BACKLOG = 2048
+"""Connections that the system accepts before they are served."""
+POLL = 0.05
+"""Seconds between two looks whether the last connection has ended."""
 
 
-METHODS = frozenset(
-    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
-    b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
-    b"UNLINK SOURCE QUERY PRI".split()
-)
-"""Those that llhttp knows, and the beginning of HTTP/2, which is for it to refuse."""
-FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-class Http1Protocol(asyncio.Protocol):
-    """One connection of a client."""
-
-    max_head = 64 * 1024
-    """Bytes of a request's head, at most."""
-    patience = 60.0
-    """Seconds without a byte: of a body that is waited for, or of an answer that the client does not take."""
-    patience_for_head = 20.0
-    """Seconds for a whole head, from its first byte or from the connection's beginning."""
-
-    transport: asyncio.Transport
+class Http1Server:
+    """Serves one app. The protocol's limits are attributes of its class."""
 
     def __init__(
         self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
+        app: ASGIApp,
+        *,
+        protocol: type[Http1Protocol] = Http1Protocol,
+        keep_alive: float = 75.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """As uvicorn calls it."""
-        if not config.loaded:
-            config.load()
-        self.loop = _loop or asyncio.get_event_loop()
-        self._app, self._root, self._app_state = config.loaded_app, config.root_path, app_state
-        self._keep_alive: float = config.timeout_keep_alive
-        self._state = server_state
-        self._peers: dict[str, Any] = {}
-        self._parser = httptools.HttpRequestParser(self)
-        self._url = b""
-        self._headers: HeaderList = []
-        self._in_message = self._in_head = self._expects = self._closing = False
-        self._method: bytes | None = None
-        self._trailers: HeaderList = []
-        self._framing: HeaderList = []
-        self._pieces = Pieces()
-        self._rest = b""  # read, and not parsed
-        self._fed = 0  # bytes of a head that is not whole, or of what else leads to nothing
-        self._current: Request | None = None  # without its whole answer
-        self._newest: Request | None = None  # the one that is parsed, or was
-        self._reading = True
-        self._writable: asyncio.Future[None] | None = None
-        self._write_paused = False
-        self._untaken = 0
-        self._deadline = 0.0
-        self._clock: Clock
+        """`keep_alive`: seconds that an idle connection is kept open."""
+        self.app, self.keep_alive = app, keep_alive
+        self.connections: set[Http1Protocol] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """One for each request under way, and for each tunnel."""
+        self.clock = Clock(self.connections)
+        self._protocol, self._tls = protocol, tls
+        self._listeners: list[asyncio.Server] = []
+        self._aborted = False
 
-    # asyncio's side.
+    async def start(self, sockets: Iterable[socket.socket]) -> None:
+        """Serve the clients of these sockets, which are the server's from now on."""
+        loop = asyncio.get_running_loop()
+        for listening in sockets:
+            made = await loop.create_server(
+                lambda: self._protocol(self, loop), sock=listening, ssl=self._tls, backlog=BACKLOG
+            )
+            self._listeners.append(made)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        self._state.connections.add(self)  # type: ignore[arg-type]
-        self._peers = {
-            "server": _address(transport.get_extra_info("sockname")),
-            "client": _address(transport.get_extra_info("peername")),
-            "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
-            "root_path": self._root,
-        }
-        self._within(self.patience_for_head)
-        self._clock = Clock.of(self._state, self.loop)
+    async def close(self) -> None:
+        """Take no new connections, and wait for the end of those that there are: each may finish its request."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections):
+            connection.shutdown()
+        while (self.connections or self.tasks) and not self._aborted:
+            await asyncio.sleep(POLL)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """The client has left, or we have closed."""
-        self._state.connections.discard(self)
-        self.resume_writing()
-        self._rest = b""
-        if self._current is not None:
-            self._current.disconnect()
+    def cancel(self, reason: str) -> int:
+        """Cancel the requests under way, so that each answers as it can: how many there are."""
+        tasks = [task for task in self.tasks if not task.done()]
+        for task in tasks:
+            task.cancel(reason)
+        return len(tasks)
 
-    def data_received(self, data: bytes) -> None:
-        """Parse, as far as it is time to."""
-        if self._closing:
-            return  # unread, so that the client may read
-        self._rest = self._rest + data if self._rest else data
-        self._parse()
-
-    def _parse(self) -> None:
-        """Feed the parser to the end of a request, and no further before it is answered: what waits are bytes."""
-        rest, at = self._rest, 0
-        while at < len(rest) and self._wants_more():
-            end = self._pieces.end(rest, at)
-            self._feed(rest[at:end])
-            at = end
-        self._rest = b"" if self._closing else rest[at:]
-        if self._is_full():
-            self._pause_reading()
-
-    def _wants_more(self) -> bool:
-        if self._current is None:
-            return not self._closing
-        return self._current.more_body and self._current.ahead <= AHEAD
-
-    def _is_full(self) -> bool:
-        return len(self._rest) > AHEAD or (self._current is not None and self._current.ahead > AHEAD)
-
-    def _feed(self, piece: bytes) -> None:
-        self._fed += len(piece)
-        try:
-            self._parser.feed_data(piece if self._in_message else self._known(piece))
-        except httptools.HttpParserUpgrade:
-            if self._framing:
-                self._expect_body()
-        except httptools.HttpParserError as error:
-            if isinstance(error.__context__, Refused):
-                self._refuse(error.__context__.status, str(error.__context__))
-            else:
-                self._refuse(400, f"This is not a request that can be passed on: {str(error).rstrip('.')}.")
-        else:
-            if self._fed > self.max_head:
-                self._refuse(431, f"The request's head is larger than {self.max_head} bytes.")
-
-    def _known(self, data: bytes) -> bytes:
-        """llhttp knows the methods that it knows: any other has a stand-in while it parses.
-
-        A method in two reads is refused unless llhttp knows it.
-        """
-        method, space, rest = data.partition(b" ")
-        if method in METHODS or not space or not TOKEN.fullmatch(method):
-            return data
-        self._method = method
-        return b"POST " + rest
-
-    def _expect_body(self) -> None:
-        """httptools takes what follows a wish for an upgrade for another protocol. A body is one all the same: else it
-        would be read as a request of its own. So a new parser is told how long it is.
-        """
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % self._framing[0])
-        self._framing.clear()
-
-    def pause_writing(self) -> None:
-        """The client does not take what is sent."""
-        self._write_paused = True
-        self._within(self.patience)
-
-    def resume_writing(self) -> None:
-        """It does again."""
-        self._write_paused = False
-        if self._current is not None:
-            self._deadline = 0.0
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-
-    # llhttp's side.
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        if self._framing:
-            return
-        if self._current is not None:  # were the end of the one before not where it was looked for
-            raise Refused(400, "A request began inside the one before it.")
-        self._url, self._headers, self._trailers = b"", [], []
-        self._in_head, self._in_message, self._expects = True, True, False
-        self._within(self.patience_for_head)
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the target."""
-        if self._framing:
-            return
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head, or one after the body."""
-        if self._framing:
-            return
-        name = name.lower()
-        if name == b"expect":
-            self._expects = self._in_head and value.lower() == b"100-continue"
-        (self._headers if self._in_head else self._trailers).append((name, value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        """The head is whole: begin."""
-        if self._framing:
-            return
-        if self._fed > self.max_head:
-            raise Refused(431, f"The request's head is larger than {self.max_head} bytes.")
-        self._in_head, self._fed = False, 0
-        parser = self._parser
-        method, self._method = self._method or parser.get_method(), None
-        if upgrades := parser.should_upgrade():
-            self._framing = [field for field in self._headers if field[0] in FRAMING and field[1] != b"0"]
-        scope = scope_of(
-            method,
-            self._url,
-            parser.get_http_version(),
-            self._headers,
-            upgrade=self._open_tunnel if upgrades and not self._framing and method == b"GET" else None,
-        )
-        scope.update(self._peers)
-        scope["state"] = self._app_state.copy()
-        if self._root:
-            scope["path"] = self._root + scope["path"]
-            scope["raw_path"] = self._root.encode() + scope["raw_path"]
-        self._newest = Request(self, scope, keep_alive=parser.should_keep_alive(), expects=self._expects)
-        self._pieces.body(self._headers)
-        self._begin(self._newest)
-
-    def on_body(self, data: bytes) -> None:
-        """A part of the body."""
-        assert self._newest is not None
-        self._fed = 0
-        self._newest.on_body(data)
-        if not self._write_paused and self._newest is self._current:
-            self._deadline = 0.0
-
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        assert self._newest is not None
-        if self._framing:
-            return
-        self._in_message, self._fed, self._pieces = False, 0, Pieces()
-        if not self._newest.keep_alive:
-            self._closing = True
-        self._newest.on_body_end(self._trailers)
-
-    # Requests, one after the other.
-
-    def _begin(self, request: Request) -> None:
-        self._current = request
-        self._deadline = 0.0
-        request.task = self.loop.create_task(request.run(self._app))
-        self._state.tasks.add(request.task)
-
-    def ended(self, request: Request) -> None:
-        """The app has returned."""
-        self._state.tasks.discard(request.task)
-
-    def hold(self, request: Request) -> None:
-        """A head was not written yet: its body may come in the same moment, and one write for both is half the work."""
-        self._clock.hold(request)
-
-    def answered(self, request: Request) -> None:
-        """An answer is whole: go on with the next request, or wait for one."""
-        self._state.total_requests += 1
-        self._current = None
-        if self.transport.is_closing():
-            return
-        if request.more_body:
-            request.discard_body = True
-            self._linger(read=request.keep_alive)
-        elif not request.keep_alive:
-            self.transport.close()
-        elif self._rest and has_left(self.transport):
-            self.transport.close()  # nobody would see the answer to what comes next
-        else:
-            self._within(self._keep_alive)
-            self.resume_reading()
-
-    def on_drained(self, request: Request) -> None:
-        """The rest of an answered request came."""
-        self._within(self._keep_alive)
-
-    def _linger(self, *, read: bool) -> None:
-        """Let the client send on, for a while: one that is cut off would not see its answer (RFC 9112, 9.6).
-
-        `read`: what it sends is the rest of a request, and another one may come after it.
-        """
-        self._closing = not read
-        self._within(LINGER)
-        self.resume_reading()
-
-    async def writable(self) -> None:
-        """Wait until the client takes what was sent."""
-        if self._write_paused:
-            self._writable = self.loop.create_future()
-            await self._writable
-
-    def waits_for_body(self) -> None:
-        """The app wants more of a body."""
-        if not self._write_paused:
-            self._within(self.patience)
-        self.resume_reading()
-
-    def resume_reading(self) -> None:
-        """Go on parsing, and then reading, unless too much waits already."""
-        self._parse()
-        if not self._reading and not self._is_full() and not self.transport.is_closing():
-            self._reading = True
-            self.transport.resume_reading()
-
-    def _pause_reading(self) -> None:
-        if self._reading and not self.transport.is_closing():
-            self._reading = False
-            self.transport.pause_reading()
-
-    async def _open_tunnel(
-        self, headers: HeaderList, other: asyncio.Transport, first: bytes, *, idle: float | None = None
-    ) -> None:
-        """Answer 101, and be joined to another connection from now on."""
-        request = self._current
-        assert request is not None
-        request.started = request.complete = True
-        self._state.connections.discard(self)
-        self._pause_reading()
-        self.transport.write(head(101, headers) + first)
-        if self._rest:
-            other.write(self._rest)
-        await tunnel.join(self.transport, other, idle)
-
-    # Ends.
-
-    def _refuse(self, status: int, message: str) -> None:
-        """Answer what cannot be read, and close: what follows it cannot be read either."""
-        self._in_head, self._closing = False, True
-        if self._newest is not None and self._newest.more_body:
-            self._newest.disconnect()
-            if self._newest.started:
-                self.transport.abort()
-                return
-            self._current = None
-        self.transport.write(plain(status, message))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._linger(read=False)
-
-    def _within(self, seconds: float) -> None:
-        self._deadline = self.loop.time() + seconds
-
-    def tick(self, now: float) -> None:
-        """Close what has taken too long."""
-        if self.transport.is_closing() and (untaken := self.transport.get_write_buffer_size()) != self._untaken:
-            self._untaken = untaken  # the end of an answer, which a client may take as slowly as what came before
-            self._within(self.patience)
-            return
-        if not self._reading and has_left(self.transport):
-            self.transport.abort()
-        if not self._deadline or now < self._deadline:
-            return
-        self._deadline = 0.0
-        if self._current is not None or self.transport.is_closing():
-            self.transport.abort()
-        elif self._in_head:
-            self._refuse(408, f"The request's head was not there within {self.patience_for_head:g} seconds.")
-        else:
-            self.transport.close()
-
-    def shutdown(self) -> None:
-        """No more requests (uvicorn's word for it). One that is under way may end."""
-        if self._current is None:
-            self.transport.close()
-        else:
-            self._current.keep_alive = False
-
-
-def _address(address: Any) -> tuple[str, int | None] | None:
-    """ASGI's `client` or `server`, of a socket's name."""
-    if isinstance(address, str) and address:
-        return address, None
-    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None
+    def abort(self) -> None:
+        """Break off every connection; `close` waits no longer."""
+        self._aborted = True
+        for connection in list(self.connections):
+            connection.transport.abort()

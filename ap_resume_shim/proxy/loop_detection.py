@@ -5,7 +5,7 @@ passes byte for byte, so nothing shows that it was here before, and in a loop ea
 Therefore one request carries the field when `SPACING` more are under way at once than before: it comes back, and its
 508 ends all rounds. A loop holds about as many connections as that, unless something removes the field on the way.
 
-Names belong to a process: among several workers, a round ends where it reaches one of them for the second time.
+Names belong to a process: among several processes, a round ends where it reaches one of them for the second time.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class BackendCors:
 
     A browser applies one and the same check to the answer to a preflight and to the answer to the request after it
     (Fetch standard, "CORS check"). So the fields of the preflight's answer let the page read ours. The preflights go to
-    the backend through the shim. Where none was seen (another worker of the sidecar passed it on, or the browser has
+    the backend through the shim. Where none was seen (another sidecar passed it on, or the browser has
     it cached), the answers to the shim's own requests for the same page count; if there are none either, as for a body
     that is refused unread, the shim sends a preflight itself.
 

@@ -28,7 +28,6 @@ from ap_resume_shim.sidecar.sockets import reaches
 def check(settings: Settings) -> list[str]:
     """What is wrong with settings that are right one by one: a line for each. Opens files, but no connection."""
     parts: tuple[Callable[[Settings], object], ...] = (
-        _refuse_unguarded_workers,
         _refuse_unix_sockets_where_there_are_none,
         server_tls,
         _limits,
@@ -122,14 +121,6 @@ def _guard(settings: Settings) -> Guard:
     if settings.guard != "memory":
         options |= {"lease": settings.guard_lease, "required": settings.guard_required}
     return load_guard(settings.guard, **options)
-
-
-def _refuse_unguarded_workers(settings: Settings) -> None:
-    if settings.workers > 1 and settings.guard == "memory":
-        raise ConfigurationError(
-            f"With --workers {settings.workers} and --guard memory, two workers may resume the same thread: "
-            "pass --guard redis://… so that all workers share it, or --workers 1."
-        )
 
 
 def _refuse_unix_sockets_where_there_are_none(settings: Settings) -> None:

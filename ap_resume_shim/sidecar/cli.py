@@ -1,6 +1,6 @@
 """The command line: `ap-resume-shim serve`, `backends`, `explain`, `schema`.
 
-Needs the extra `serve` (uvicorn, httptools, pydantic-settings).
+Needs the extra `serve` (httptools, pydantic-settings, and more).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The life of the sidecar, in one process or several, by uvicorn.
+"""The life of the sidecar: one process. Several of them share a guard, and need no parent.
 
 After SIGTERM it takes no new connections, gives requests under way their time, then cuts those that are left and leaves
 with status 0. After a second SIGTERM it cuts them at once, after a third it does not let them answer.
@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import signal
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
-from types import FrameType
-from typing import TYPE_CHECKING, Any
-
-import uvicorn
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import multiprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from ap_resume_shim._shutdown import LAST_WORDS, SHUTDOWN
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.server import Http1Server
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime import resume_log as logs
 from ap_resume_shim.runtime.resume_log import AccessLog
@@ -41,21 +34,26 @@ logger = logging.getLogger("ap_resume_shim")
 
 OPEN_MAX = 10_240
 """Files that macOS lets a process have, where it says that there is no limit."""
-STOPS = {signal.SIGINT, signal.SIGTERM}
+STOPS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)}
+"""On Windows, SIGBREAK is what another process can send."""
+PROBES_END = 1.0
+"""Seconds that requests for health are given when clients are served no longer."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop. Raises `ConfigurationError` and `CannotListen`; leaves with 1 when it cannot begin."""
+    """Serve until a signal to stop. Raises `ConfigurationError` and `CannotListen`."""
+
+    async def run() -> None:
+        await _Sidecar(settings).serve(listening)
+
     logs.configure(settings.log_level, settings.log_format, settings.access_log)
     _allow_many_files()
     with ExitStack() as stack:
         listening = list(_listen(settings, stack))
         _say_whether_reachable(Address.parse(settings.upstream))
         _say_whether_guarded(settings)
-        if settings.workers > 1:
-            _Workers(settings, listening).run()
-        else:
-            _Server(settings).run(listening)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run())
 
 
 def _allow_many_files() -> None:
@@ -110,158 +108,78 @@ def _say_whether_guarded(settings: Settings) -> None:
         logger.error("%s", settings.masked(str(error)))
 
 
-class _Server(uvicorn.Server):
-    """The sidecar of one process, with its health beside it where that has a socket of its own."""
+class _Sidecar:
+    """The sidecar, with its health beside it where that has a socket of its own. Made in the loop that runs it."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError`."""
+        self._loop = asyncio.get_running_loop()
         self._grace = settings.timeout_graceful_shutdown
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._cutting = False
+        self._stopping, self._cutting = asyncio.Event(), False
         self._shim = shim = build(settings)
-        self._detecting: asyncio.Task[None] | None = None
         app: ASGIApp = AccessLog(shim) if settings.access_log else shim
         apart = settings.health_port is not None
         self._health = Health(not_found if apart else app, prefix=settings.reserved_prefix, ready=shim.ready)
-        super().__init__(_config(settings, app if apart or not settings.reserved_prefix else self._health))
+        self._probes = Http1Server(self._health)
+        self.server = Http1Server(
+            app if apart or not settings.reserved_prefix else self._health,
+            protocol=type("Protocol", (Http1Protocol,), {"max_head": settings.max_head}),
+            keep_alive=settings.timeout_keep_alive,
+            tls=server_tls(settings),
+        )
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve clients on the first socket, and health on the other, for longer."""
-        self._loop = asyncio.get_running_loop()
-        ours, *apart = sockets or []
-        probes = _Probes(self._health)
-        probing = asyncio.create_task(probes.serve(apart)) if apart else None
-        try:
-            await super().serve([ours])
-        finally:
-            if self._detecting is not None:
-                self._detecting.cancel()
-            if probing is not None:
-                probes.should_exit = True
-                await probing
+    async def serve(self, listening: Sequence[socket.socket]) -> None:
+        """Serve clients on the first socket, and health on the other, for longer; return after a signal to stop."""
+        self._handle_signals()
+        await self._probes.start(listening[1:])
+        # Before clients are served, where the server is there and can be recognised.
+        detecting = None if self._shim.backend else await detect_at_start(self._shim.detect)
+        await self.server.start(listening[:1])
+        await self._stopping.wait()
+        await self._drain()
+        if detecting is not None:
+            detecting.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._probes.close(), PROBES_END)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Detect the backend before clients are served, where the server is there and tells."""
-        if self._shim.backend is None:
-            self._detecting = await detect_at_start(self._shim.detect)
-        await super().startup(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end, or end sooner. uvicorn would end by the signal in the end; this ends with status 0."""
-        # Workers get signals from their parent, and from those who send them to all processes.
-        if self.should_exit and not _parent() and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._cut)
-        self._health.draining = self.should_exit = True
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def _drain(self) -> None:
         """Give requests under way their time, then the time to say that it is over."""
-        cutting = asyncio.get_running_loop().call_later(self._grace, self._cut)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            cutting.cancel()
+        cutting = self._loop.call_later(self._grace, self._cut)
+        await self.server.close()
+        cutting.cancel()
+
+    def _handle_signals(self) -> None:
+        """Stop by signal, and end with status 0. (Windows has no `add_signal_handler`.)"""
+
+        def handle(*_: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and the process is about to
+                self._loop.call_soon_threadsafe(self._stop)
+
+        for stop in STOPS:
+            signal.signal(stop, handle)
+
+    def _stop(self) -> None:
+        """Begin to end, or end sooner."""
+        if self._stopping.is_set():
+            self._cut()
+        self._health.draining = True
+        self._stopping.set()
 
     def _cut(self) -> None:
         """End all requests: they answer as they can, for `LAST_WORDS`. A second time, do not wait for that."""
-        assert self._loop is not None
         if self._cutting:
-            self.force_exit = True
-            for connection in list(self.server_state.connections):  # from Python 3.12 on, uvicorn would wait for them
-                connection.transport.abort()
+            self.server.abort()
             return
         self._cutting = True
         self._loop.call_later(LAST_WORDS + 1.0, self._cut)
-        if tasks := [task for task in self.server_state.tasks if not task.done()]:
-            logger.warning("cutting %d requests that are still under way", len(tasks))
-        for task in tasks:
-            task.cancel(SHUTDOWN)
-
-    async def on_tick(self, counter: int) -> bool:
-        """Whether to stop: also when the parent was killed, which cannot tell."""
-        parent = _parent()
-        return await super().on_tick(counter) or (parent is not None and not parent.is_alive())
+        if cut := self.server.cancel(SHUTDOWN):
+            logger.warning("cutting %d requests that are still under way", cut)
 
 
-def _parent() -> Any:
-    return multiprocessing.parent_process()
-
-
-class _Probes(uvicorn.Server):
-    """Serves health beside the sidecar, and leaves the signals to it."""
-
-    def __init__(self, health: Health) -> None:
-        options: dict[str, Any] = {"timeout_graceful_shutdown": 1, "date_header": False, "server_header": False}
-        super().__init__(
-            uvicorn.Config(health, lifespan="off", ws="none", log_config=None, access_log=False, **options)
-        )
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing is captured."""
-        yield
-
-
-def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
-    class Protocol(Http1Protocol):
-        max_head = settings.max_head
-
-    options: dict[str, Any] = {
-        "timeout_graceful_shutdown": settings.timeout_graceful_shutdown + 2 * LAST_WORDS,  # `_Server` cuts before that
-        "timeout_keep_alive": settings.timeout_keep_alive,
-    }
-    if tls := server_tls(settings):
-        options["ssl_context_factory"] = lambda *_: tls
-    return uvicorn.Config(
-        app, http=Protocol, ws="none", lifespan="on", log_config=None, access_log=False, proxy_headers=False,
-        **options,
-    )  # fmt: skip
-
-
-class _Workers(multiprocess.Multiprocess):
-    """The parent: starts workers anew when they die, and is told to stop for all of them."""
-
-    def __init__(self, settings: Settings, listening: list[socket.socket]) -> None:
-        multiprocess.Process = partial(_Worker, settings)  # type: ignore[misc, assignment]  # it has no place to say which
-        super().__init__(uvicorn.Config("", workers=settings.workers, log_config=None), listening)
-
-    def run(self) -> None:
-        """Run until told to stop; leaves with 1 when the workers cannot begin."""
-        super().run()
-        if any(worker.exitcode == STARTUP_FAILURE for worker in self.processes):
-            sys.exit(1)
-
-    def terminate_all(self) -> None:
-        """Tell the workers to stop. A socket that is open here would take connections that nobody serves."""
-        for listening in self.sockets:
-            listening.close()
-        super().terminate_all()
-
-    def join_all(self) -> None:
-        """Wait until they have stopped; told twice, do not wait."""
-        while waited := [worker for worker in self.processes if worker.process.is_alive()]:
-            if STOPS & set(self.signal_queue):
-                for worker in waited:
-                    worker.kill()
-            waited[0].process.join(0.1)
-
-
-class _Worker(multiprocess.Process):
-    """A worker: makes its app itself, of settings that it is handed in memory."""
-
-    def __init__(self, settings: Settings, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        self._settings = settings
-        super().__init__(config, sockets)
-
-    def is_alive(self, timeout: float = 5) -> bool:
-        """Whether its process is there. uvicorn would kill one that is slow to begin, too."""
-        return self.process.is_alive()
-
-    def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """What runs in its process."""
-        logs.configure(self._settings.log_level, self._settings.log_format, self._settings.access_log)
-        try:
-            self._server = _Server(self._settings)
-        except ConfigurationError as error:  # a file that was there when the parent looked
-            logger.error("%s", error)
-            sys.exit(STARTUP_FAILURE)
-        super().target(sockets)
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -222,9 +222,8 @@ class Listening(_Group):
 
 
 class ProcessSettings(_Group):
-    """processes"""
+    """the process"""
 
-    workers: Annotated[int, Field(ge=1, description="processes; several need a shared guard")] = 1
     timeout_graceful_shutdown: Annotated[
         float, Field(ge=0, description="seconds that requests under way are given after SIGTERM, before they are cut")
     ] = 10.0

@@ -31,7 +31,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         targets.append(target)
         return scope_of(method, target, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("ap_resume_shim.http1.server.scope_of", seen)
+    monkeypatch.setattr("ap_resume_shim.http1.server_connection.scope_of", seen)
     return targets
 
 

@@ -1,4 +1,4 @@
-"""The clients' side of HTTP/1.1, under uvicorn, as bytes on sockets."""
+"""The clients' side of HTTP/1.1, as bytes on sockets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ap_resume_shim.core.asgi import EARLY_HINT, TRAILERS
-from ap_resume_shim.http1 import server as wire
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1 import server_connection as wire
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from tests.support.serving import serving
 from tests.support.sockets import connect, read_head, talk, until_closed
 

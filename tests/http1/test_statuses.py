@@ -11,7 +11,7 @@ import pytest
 from ap_resume_shim import ReverseProxy
 from ap_resume_shim.core.errors import UpstreamError
 from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from tests.http1.driving import ask, request, transport
 from tests.support.calling import Call, http
 from tests.support.serving import serving

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message
 from ap_resume_shim import ConfigurationError, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime.exchange import Exchange

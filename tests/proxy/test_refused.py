@@ -9,7 +9,7 @@ import pytest
 
 from ap_resume_shim import ReverseProxy
 from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from tests.support.serving import serving
 from tests.support.sockets import OK, Upstream, talk, upstream
 

@@ -13,7 +13,7 @@ import pytest
 
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.sidecar.app import _proxy
 from ap_resume_shim.sidecar.settings_sources import read

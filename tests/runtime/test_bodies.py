@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Message
 
 from ap_resume_shim import ConfigurationError, Limits, ResumeShim
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.sidecar.app import build, check
 from ap_resume_shim.sidecar.settings import Settings
 from tests.support.agent import PROTOCOL, Agent, held

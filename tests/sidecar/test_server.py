@@ -1,10 +1,8 @@
-"""The sidecar's life, in real processes: where it listens, TLS on both sides, several workers, and the end."""
+"""The sidecar's life, in real processes: where it listens, TLS on both sides, and the end."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import resource as limits
 import signal
 import socket
@@ -13,7 +11,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +29,6 @@ from tests.support.serving import listening, serving
 from tests.support.sidecar import COMMAND, Sidecar, sidecar
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
-SHARED = ("--guard", "redis://127.0.0.1:9")
-"""A guard that workers share; nothing here is a resume, so it need not be there."""
 PATIENCE = 60.0
 
 
@@ -98,28 +94,9 @@ def get(url: str, **options: Any) -> httpx.Response:
     return httpx.get(url, timeout=PATIENCE, trust_env=False, **options)
 
 
-def pids(shim: Sidecar) -> list[int]:
-    """The workers that have started, in the order in which they did."""
-    return [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", shim.log)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-WORKERS = pytest.mark.parametrize("workers", [(), ("--workers", "2", *SHARED)], ids=["alone", "workers"])
-
-
-@WORKERS
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
-def test_told_to_stop_it_lets_streams_end_and_takes_no_new_connections(
-    server: Server, workers: tuple[str, ...], stop: signal.Signals
-) -> None:
-    with sidecar_of(server, *workers) as shim, streaming(shim) as rest:
+def test_told_to_stop_it_lets_streams_end_and_takes_no_new_connections(server: Server, stop: signal.Signals) -> None:
+    with sidecar_of(server) as shim, streaming(shim) as rest:
         shim.process.send_signal(stop)
         assert eventually(lambda: refused(shim.url))
         assert shim.process.poll() is None
@@ -129,9 +106,8 @@ def test_told_to_stop_it_lets_streams_end_and_takes_no_new_connections(
         assert "Traceback" not in shim.log
 
 
-@WORKERS
-def test_a_stream_that_does_not_end_in_time_is_cut_and_looks_broken(server: Server, workers: tuple[str, ...]) -> None:
-    with sidecar_of(server, *workers, "--timeout-graceful-shutdown", "0.5") as shim, streaming(shim) as rest:
+def test_a_stream_that_does_not_end_in_time_is_cut_and_looks_broken(server: Server) -> None:
+    with sidecar_of(server, "--timeout-graceful-shutdown", "0.5") as shim, streaming(shim) as rest:
         shim.process.terminate()
         with pytest.raises(httpx.RemoteProtocolError):
             b"".join(rest)
@@ -139,9 +115,8 @@ def test_a_stream_that_does_not_end_in_time_is_cut_and_looks_broken(server: Serv
         assert "Traceback" not in shim.log
 
 
-@WORKERS
-def test_told_twice_it_does_not_wait(server: Server, workers: tuple[str, ...]) -> None:
-    with sidecar_of(server, *workers, "--timeout-graceful-shutdown", "600") as shim, streaming(shim) as rest:
+def test_told_twice_it_does_not_wait(server: Server) -> None:
+    with sidecar_of(server, "--timeout-graceful-shutdown", "600") as shim, streaming(shim) as rest:
         shim.process.terminate()
         assert eventually(lambda: refused(shim.url))
         shim.process.terminate()
@@ -150,19 +125,8 @@ def test_told_twice_it_does_not_wait(server: Server, workers: tuple[str, ...]) -
         assert shim.process.wait(PATIENCE) == 0
 
 
-def test_workers_that_are_told_beside_their_parent_still_let_streams_end(server: Server) -> None:
-    with sidecar_of(server, "--workers", "2", *SHARED) as shim, streaming(shim) as rest:
-        for pid in (*pids(shim), shim.process.pid, *pids(shim)):  # as systemd does, and a terminal
-            os.kill(pid, signal.SIGTERM)
-        assert eventually(lambda: "Terminated child process" in shim.log)
-        server.go.set()
-        assert b"".join(rest) == b"and ended"
-        assert shim.process.wait(PATIENCE) == 0
-
-
-@WORKERS
-def test_health_on_a_port_of_its_own_tells_that_the_end_is_near(server: Server, workers: tuple[str, ...]) -> None:
-    options = ("--backend", "langgraph", "--health-port", "0", "--no-guard-required", *workers)
+def test_health_on_a_port_of_its_own_tells_that_the_end_is_near(server: Server) -> None:
+    options = ("--backend", "langgraph", "--health-port", "0", "--no-guard-required")
     with sidecar_of(server, *options) as shim, streaming(shim) as rest:
         assert eventually(lambda: status(f"{shim.health}/readyz") == 200)
         assert get(f"{shim.health}/readyz").json() == {"status": "ready", "backend": "langgraph"}
@@ -196,50 +160,23 @@ def test_health_is_on_the_port_of_clients_unless_it_is_moved_or_off(server: Serv
             assert get(shim.url + path).json() == {"path": path}
 
 
-def test_a_worker_that_dies_is_replaced(server: Server) -> None:
-    with sidecar_of(server, "--workers", "2", *SHARED) as shim:
-        assert eventually(lambda: len(pids(shim)) == 2, PATIENCE)
-        os.kill(pids(shim)[0], signal.SIGKILL)
-        assert eventually(lambda: len(pids(shim)) == 3, PATIENCE)
-        assert all(get(f"{shim.url}/x").status_code == 200 for _ in range(10))
-
-
-def test_workers_do_not_outlive_a_parent_that_was_killed(server: Server) -> None:
-    with sidecar_of(server, "--workers", "2", *SHARED) as shim:
-        assert eventually(lambda: len(pids(shim)) == 2, PATIENCE)
-        shim.process.kill()
-        assert eventually(lambda: not any(map(is_alive, pids(shim))), PATIENCE)
-        assert refused(shim.url)
-
-
-def test_no_secret_is_in_the_command_line_of_a_worker(server: Server) -> None:
+def test_no_secret_is_in_the_command_line_or_in_the_log(server: Server) -> None:
     with serving(server) as upstream, sidecar(
-        *("--upstream", upstream, "--port", "0", "--workers", "2", "--guard", "redis://:${SECRET}@127.0.0.1:9"),
-        SECRET="swordfish",
+        *("--upstream", upstream, "--port", "0", "--guard", "redis://:${SECRET}@127.0.0.1:9"), SECRET="swordfish"
     ) as shim:  # fmt: skip
-        assert eventually(lambda: len(pids(shim)) == 2, PATIENCE)
-        for pid in pids(shim):
-            assert b"swordfish" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert b"swordfish" not in Path(f"/proc/{shim.process.pid}/cmdline").read_bytes()
         assert "swordfish" not in shim.log
 
 
-def test_workers_that_share_a_guard_forward_one_of_many() -> None:
+def test_sidecars_that_share_a_guard_forward_one_of_many() -> None:
     need_redis()
-    with redis_server() as redis, serving(agent := Agent()) as upstream:
-        options = ("--backend", "agent-protocol", "--workers", "2", "--guard", redis.url)
-        with sidecar("--upstream", upstream, "--port", "0", *options) as shim, ThreadPoolExecutor(10) as pool:
-            assert eventually(lambda: len(pids(shim)) == 2, PATIENCE)
-            answers = [answer.status_code for answer in pool.map(lambda _: resume(shim.url), range(10))]
+    with redis_server() as redis, serving(agent := Agent()) as upstream, ExitStack() as stack:
+        options = ("--upstream", upstream, "--port", "0", "--backend", "agent-protocol", "--guard", redis.url)
+        urls = [stack.enter_context(sidecar(*options)).url for _ in range(2)]
+        pool = stack.enter_context(ThreadPoolExecutor(10))
+        answers = [answer.status_code for answer in pool.map(lambda n: resume(urls[n % 2]), range(10))]
     assert sorted(answers) == [200] + [409] * 9
     assert len(agent.resumes) == 1
-
-
-def test_workers_that_cannot_begin_end_the_parent(tmp_path: Path) -> None:
-    key = Authority(tmp_path).pair("server")
-    with sidecar("--upstream", "http://127.0.0.1:9", "--port", "0", "--workers", "2", *SHARED, *ours(key)) as shim:
-        key.key.unlink()  # the parent has read it; the workers have not
-        assert shim.process.wait(PATIENCE) == 1
-        assert "Traceback" not in shim.log
 
 
 # Sockets.

@@ -276,12 +276,6 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert [line.split()[0] for line in check(settings)] == ["There", "'x'", "There", "Unknown"]
 
 
-def test_several_workers_need_a_guard_that_they_share() -> None:
-    (line,) = check(read([*UPSTREAM, "--workers", "2"]))
-    assert "--guard redis://" in line and "--workers 1" in line
-    assert check(read([*UPSTREAM, "--workers", "2", "--guard", "redis://127.0.0.1:1"])) == []
-
-
 def test_every_setting_is_described_and_belongs_to_one_group() -> None:
     assert sorted(NAMES) == sorted(Settings.model_fields)
     assert all(field.description for field in Serve.model_fields.values())

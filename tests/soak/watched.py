@@ -14,13 +14,14 @@ import signal
 import socket
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast
 
 from ap_resume_shim.guard.memory import MemoryGuard
 from ap_resume_shim.http1 import connection
 from ap_resume_shim.http1.connection import Connection
 from ap_resume_shim.http1.request_response_cycle import Request
-from ap_resume_shim.http1.server import Http1Protocol
+from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.http1.tunnel import _End
 from ap_resume_shim.http1.upstream_exchange import WirePassage
 from ap_resume_shim.runtime.client import Client
@@ -36,13 +37,13 @@ PATIENCE = float(os.environ.get("AP_TEST_PATIENCE", "60"))
 TELL = int(os.environ.get("AP_TEST_TELL", "1"))
 
 
-class Watched(serving._Server):
-    """The server of `serve`."""
+class Watched(serving._Sidecar):
+    """The sidecar of `serve`."""
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, to the signal too."""
-        await super().startup(sockets)
+    async def serve(self, listening: Sequence[socket.socket]) -> None:
+        """Listen to the signal, too."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._tell)
+        await super().serve(listening)
 
     def _tell(self) -> None:
         os.write(TELL, json.dumps(self.held()).encode() + b"\n")
@@ -54,14 +55,14 @@ class Watched(serving._Server):
             pass
         if hasattr(_C, "malloc_trim"):
             _C.malloc_trim(0)  # what the C library keeps for later is nobody's
-        state, living = self.server_state, gc.get_objects()
+        living = gc.get_objects()
         passing = Counter(type(one) for one in living)
         threads = [thread for one in living if type(one) is MemoryGuard for thread in one._threads.values()]
         protocols = sum(count for kind, count in passing.items() if issubclass(kind, Http1Protocol))
         return {
             "tasks": len(asyncio.all_tasks()),
-            "connections": len(state.connections),
-            "requests": len(state.tasks),
+            "connections": len(self.server.connections),
+            "requests": len(self.server.tasks),
             "threads held": sum(bool(thread.arrivals or thread.holder) for thread in threads),
             "Http1Protocol": protocols,
             **{kind.__name__: passing[kind] for kind in PASSING[1:]},
@@ -81,5 +82,5 @@ def _where(task: asyncio.Task[Any]) -> str:
 
 if __name__ == "__main__":
     Http1Protocol.patience = Http1Protocol.patience_for_head = connection.TAKES = PATIENCE
-    serving._Server = Watched  # type: ignore[misc]
+    serving._Sidecar = Watched  # type: ignore[misc]
     main(["serve", *sys.argv[1:]])

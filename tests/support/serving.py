@@ -1,4 +1,4 @@
-"""Serves an ASGI app on a real socket: uvicorn in a thread, on a free port."""
+"""Serves an ASGI app on a real socket: uvicorn, or `Http1Server`, in a thread on a free port."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
+
+from ap_resume_shim.http1.server import Http1Server
+from ap_resume_shim.http1.server_connection import Http1Protocol
 
 
 def listening() -> socket.socket:
@@ -19,6 +23,32 @@ def listening() -> socket.socket:
     bound = socket.socket(proto=socket.IPPROTO_TCP)  # otherwise asyncio leaves Nagle's algorithm on
     bound.bind(("127.0.0.1", 0))
     return bound
+
+
+class _Ours:
+    """`Http1Server`, started and stopped as uvicorn's server is."""
+
+    def __init__(self, app: ASGIApp, options: dict[str, Any]) -> None:
+        self.started = self.should_exit = False
+        self._app, self._options = app, options
+
+    def run(self, sockets: list[socket.socket]) -> None:
+        factory = uvloop.new_event_loop if self._options.get("loop") == "uvloop" else None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(self._serve(sockets))
+
+    async def _serve(self, sockets: list[socket.socket]) -> None:
+        keep_alive = self._options.get("timeout_keep_alive", 5.0)
+        server = Http1Server(self._app, protocol=self._options["http"], keep_alive=keep_alive)
+        await server.start(sockets)
+        self.started = True
+        while not self.should_exit:
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(server.close())
+        if not (await asyncio.wait({closing}, timeout=1))[0]:
+            server.cancel("the test is over")
+            server.abort()
+        await closing
 
 
 class _Server(uvicorn.Server):
@@ -33,8 +63,12 @@ class _Server(uvicorn.Server):
 def serving(app: ASGIApp, *, at: socket.socket | None = None, **options: Any) -> Iterator[str]:
     """Serve an app during the block, and yield its URL. `at` is a bound socket, `options` are uvicorn's."""
     bound = at or listening()
-    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, **{"loop": "asyncio", **options})
-    server = _Server(config)
+    server: Any
+    if isinstance(http := options.get("http"), type) and issubclass(http, Http1Protocol):
+        server = _Ours(app, options)
+    else:
+        limits = {"log_level": "critical", "timeout_graceful_shutdown": 1, "loop": "asyncio"}
+        server = _Server(uvicorn.Config(app, **{**limits, **options}))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():

@@ -49,7 +49,7 @@ class Sidecar:
 
 @contextmanager
 def sidecar(*options: str, **env: str) -> Iterator[Sidecar]:
-    """Run a sidecar during the block, and wait until it listens. At the end, the process and its workers have ended."""
+    """Run a sidecar during the block, and wait until it listens. At the end, the process has ended."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AP_RESUME_SHIM_")}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
@@ -62,5 +62,5 @@ def sidecar(*options: str, **env: str) -> Iterator[Sidecar]:
             )
             yield Sidecar(process, log)
         finally:
-            process.kill()  # workers end when their parent has ended
+            process.kill()
             process.wait(timeout=20)
