@@ -7,15 +7,12 @@ what a slow client holds, and to hand on what ASGI alone has no words for: 103, 
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING, Any, cast
-
-import httptools
 
 from ap_resume_shim.http1 import tunnel
 from ap_resume_shim.http1.ends import has_left
 from ap_resume_shim.http1.head import HeaderList, Refused, head, plain, scope_of
-from ap_resume_shim.http1.request_pieces import Pieces
+from ap_resume_shim.http1.request_parser import RequestParser
 from ap_resume_shim.http1.request_response_cycle import Request
 
 if TYPE_CHECKING:
@@ -26,16 +23,6 @@ AHEAD = 64 * 1024
 without its answer. They are read because asyncio notices a client's leaving only by reading."""
 LINGER = 2.0
 """Seconds in which a client that still sends may read an answer that did not wait for it."""
-
-
-METHODS = frozenset(
-    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
-    b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
-    b"UNLINK SOURCE QUERY PRI".split()
-)
-"""Those that llhttp knows, and the beginning of HTTP/2, which is for it to refuse."""
-FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Http1Protocol(asyncio.Protocol):
@@ -54,16 +41,9 @@ class Http1Protocol(asyncio.Protocol):
         self.loop = loop
         self._server = server
         self._peers: dict[str, Any] = {}
-        self._parser = httptools.HttpRequestParser(self)
-        self._url = b""
-        self._headers: HeaderList = []
-        self._in_message = self._in_head = self._expects = self._closing = False
-        self._method: bytes | None = None
-        self._trailers: HeaderList = []
-        self._framing: HeaderList = []
-        self._pieces = Pieces()
+        self._parser = RequestParser(self, self.max_head)
+        self._closing = False
         self._rest = b""  # read, and not parsed
-        self._fed = 0  # bytes of a head that is not whole, or of what else leads to nothing
         self._current: Request | None = None  # without its whole answer
         self._newest: Request | None = None  # the one that is parsed, or was
         self._reading = True
@@ -106,9 +86,11 @@ class Http1Protocol(asyncio.Protocol):
         """Feed the parser to the end of a request, and no further before it is answered: what waits are bytes."""
         rest, at = self._rest, 0
         while at < len(rest) and self._wants_more():
-            end = self._pieces.end(rest, at)
-            self._feed(rest[at:end])
-            at = end
+            try:
+                at = self._parser.feed(rest, at)
+            except Refused as refused:
+                self._refuse(refused.status, str(refused))
+                break
         self._rest = b"" if self._closing else rest[at:]
         if self._is_full():
             self._pause_reading()
@@ -120,41 +102,6 @@ class Http1Protocol(asyncio.Protocol):
 
     def _is_full(self) -> bool:
         return len(self._rest) > AHEAD or (self._current is not None and self._current.ahead > AHEAD)
-
-    def _feed(self, piece: bytes) -> None:
-        self._fed += len(piece)
-        try:
-            self._parser.feed_data(piece if self._in_message else self._known(piece))
-        except httptools.HttpParserUpgrade:
-            if self._framing:
-                self._expect_body()
-        except httptools.HttpParserError as error:
-            if isinstance(error.__context__, Refused):
-                self._refuse(error.__context__.status, str(error.__context__))
-            else:
-                self._refuse(400, f"This is not a request that can be passed on: {str(error).rstrip('.')}.")
-        else:
-            if self._fed > self.max_head:
-                self._refuse(431, f"The request's head is larger than {self.max_head} bytes.")
-
-    def _known(self, data: bytes) -> bytes:
-        """llhttp knows the methods that it knows: any other has a stand-in while it parses.
-
-        A method in two reads is refused unless llhttp knows it.
-        """
-        method, space, rest = data.partition(b" ")
-        if method in METHODS or not space or not TOKEN.fullmatch(method):
-            return data
-        self._method = method
-        return b"POST " + rest
-
-    def _expect_body(self) -> None:
-        """httptools takes what follows a wish for an upgrade for another protocol. A body is one all the same: else it
-        would be read as a request of its own. So a new parser is told how long it is.
-        """
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % self._framing[0])
-        self._framing.clear()
 
     def pause_writing(self) -> None:
         """The client does not take what is sent."""
@@ -169,73 +116,45 @@ class Http1Protocol(asyncio.Protocol):
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
-    # llhttp's side.
+    # The parser's side.
 
-    def on_message_begin(self) -> None:
+    def on_request_begin(self) -> None:
         """A request begins."""
-        if self._framing:
-            return
         if self._current is not None:  # were the end of the one before not where it was looked for
             raise Refused(400, "A request began inside the one before it.")
-        self._url, self._headers, self._trailers = b"", [], []
-        self._in_head, self._in_message, self._expects = True, True, False
         self._within(self.patience_for_head)
 
-    def on_url(self, url: bytes) -> None:
-        """A part of the target."""
-        if self._framing:
-            return
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head, or one after the body."""
-        if self._framing:
-            return
-        name = name.lower()
-        if name == b"expect":
-            self._expects = self._in_head and value.lower() == b"100-continue"
-        (self._headers if self._in_head else self._trailers).append((name, value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
+    def on_request_head(
+        self,
+        method: bytes,
+        target: bytes,
+        version: str,
+        headers: HeaderList,
+        *,
+        upgrade: bool,
+        keep_alive: bool,
+        expects: bool,
+    ) -> None:
         """The head is whole: begin."""
-        if self._framing:
-            return
-        if self._fed > self.max_head:
-            raise Refused(431, f"The request's head is larger than {self.max_head} bytes.")
-        self._in_head, self._fed = False, 0
-        parser = self._parser
-        method, self._method = self._method or parser.get_method(), None
-        if upgrades := parser.should_upgrade():
-            self._framing = [field for field in self._headers if field[0] in FRAMING and field[1] != b"0"]
-        scope = scope_of(
-            method,
-            self._url,
-            parser.get_http_version(),
-            self._headers,
-            upgrade=self._open_tunnel if upgrades and not self._framing and method == b"GET" else None,
-        )
+        opens = self._open_tunnel if upgrade and method == b"GET" else None
+        scope = scope_of(method, target, version, headers, upgrade=opens)
         scope.update(self._peers)
-        self._newest = Request(self, scope, keep_alive=parser.should_keep_alive(), expects=self._expects)
-        self._pieces.body(self._headers)
+        self._newest = Request(self, scope, keep_alive=keep_alive, expects=expects)
         self._begin(self._newest)
 
-    def on_body(self, data: bytes) -> None:
+    def on_request_body(self, data: bytes) -> None:
         """A part of the body."""
         assert self._newest is not None
-        self._fed = 0
         self._newest.on_body(data)
         if not self._write_paused and self._newest is self._current:
             self._deadline = 0.0
 
-    def on_message_complete(self) -> None:
+    def on_request_end(self, trailers: HeaderList) -> None:
         """The request is whole."""
         assert self._newest is not None
-        if self._framing:
-            return
-        self._in_message, self._fed, self._pieces = False, 0, Pieces()
         if not self._newest.keep_alive:
             self._closing = True
-        self._newest.on_body_end(self._trailers)
+        self._newest.on_body_end(trailers)
 
     # Requests, one after the other.
 
@@ -324,7 +243,7 @@ class Http1Protocol(asyncio.Protocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer what cannot be read, and close: what follows it cannot be read either."""
-        self._in_head, self._closing = False, True
+        self._closing = True
         if self._newest is not None and self._newest.more_body:
             self._newest.disconnect()
             if self._newest.started:
@@ -352,7 +271,7 @@ class Http1Protocol(asyncio.Protocol):
         self._deadline = 0.0
         if self._current is not None or self.transport.is_closing():
             self.transport.abort()
-        elif self._in_head:
+        elif self._parser.in_head and not self._closing:
             self._refuse(408, f"The request's head was not there within {self.patience_for_head:g} seconds.")
         else:
             self.transport.close()

@@ -115,7 +115,7 @@ def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_bytes_would(
         parts.append(len(data))
         on_body(self, data)
 
-    monkeypatch.setattr(Request, "took", counted)
+    monkeypatch.setattr(Request, "on_body", counted)
     app = Hanging()
     with served(app) as url, connect(url) as client:
         client.sendall(post(*[b"xx"] * 60_000, path=b"/unread") + LAST)
