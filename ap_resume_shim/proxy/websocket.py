@@ -10,23 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from websockets.asyncio.client import ClientConnection
-from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import Event
-from websockets.typing import Subprotocol
-from websockets.uri import WebSocketURI
+from websockets.http11 import Response
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import UpstreamFailure
 from ap_resume_shim.proxy.tcp_keepalive import keep_alive
 from ap_resume_shim.proxy.transport import Address, HeaderList, broken_off, unreachable
+from ap_resume_shim.proxy.websocket_connection import Handshake, WebSocketConnection
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -68,7 +63,7 @@ async def relay(
     from the server.
     """
     await receive()
-    handshake = _Handshake(target, headers, scope["subprotocols"], limit)
+    handshake = Handshake(target, headers, scope["subprotocols"], limit)
     opening = asyncio.create_task(_open(address, handshake))
     upwards = asyncio.create_task(_upwards(receive, opening))
     try:
@@ -102,7 +97,7 @@ async def _deny(scope: Scope, send: Send, status: int, headers: HeaderList, body
         await send({"type": "websocket.close"})
 
 
-async def _open(address: Address, handshake: _Handshake) -> _Server:
+async def _open(address: Address, handshake: Handshake) -> WebSocketConnection:
     """A connection that the server has accepted. Raises `InvalidStatus` where it answered otherwise."""
     server = await _connect(address, handshake)
     try:
@@ -116,17 +111,17 @@ async def _open(address: Address, handshake: _Handshake) -> _Server:
     return server
 
 
-async def _connect(address: Address, handshake: _Handshake) -> _Server:
+async def _connect(address: Address, handshake: Handshake) -> WebSocketConnection:
     loop = asyncio.get_running_loop()
     tls: Any = address.tls or True if address.scheme == "https" else None
     name = address.host if tls else None
     try:
         async with asyncio.timeout(address.connect):
             if address.uds is not None:
-                made = await loop.create_unix_connection(lambda: _Server(handshake), address.uds)
+                made = await loop.create_unix_connection(lambda: WebSocketConnection(handshake), address.uds)
             else:
                 made = await loop.create_connection(
-                    lambda: _Server(handshake), address.host, address.port, ssl=tls, server_hostname=name
+                    lambda: WebSocketConnection(handshake), address.host, address.port, ssl=tls, server_hostname=name
                 )
     except TimeoutError:
         raise unreachable(address, TimeoutError(f"it was not there within {address.connect:g} seconds")) from None
@@ -137,7 +132,10 @@ async def _connect(address: Address, handshake: _Handshake) -> _Server:
 
 
 async def _between(
-    server: _Server, upwards: asyncio.Task[Message], send: Send, returned: Callable[[HeaderList], HeaderList]
+    server: WebSocketConnection,
+    upwards: asyncio.Task[Message],
+    send: Send,
+    returned: Callable[[HeaderList], HeaderList],
 ) -> None:
     """Accept, and pass messages on until one side ends it."""
     downwards = asyncio.create_task(_downwards(server, send, returned))
@@ -152,7 +150,7 @@ async def _between(
         downwards.result()
 
 
-async def _upwards(receive: Receive, opening: asyncio.Task[_Server]) -> Message:
+async def _upwards(receive: Receive, opening: asyncio.Task[WebSocketConnection]) -> Message:
     """Pass the client's messages on; gives the last one, which tells how it left."""
     while (message := await receive())["type"] == "websocket.receive":
         text, server = message.get("text"), await opening
@@ -161,7 +159,7 @@ async def _upwards(receive: Receive, opening: asyncio.Task[_Server]) -> Message:
     return message
 
 
-async def _downwards(server: _Server, send: Send, returned: Callable[[HeaderList], HeaderList]) -> None:
+async def _downwards(server: WebSocketConnection, send: Send, returned: Callable[[HeaderList], HeaderList]) -> None:
     """Accept, pass the server's messages on, and at last how it ended."""
     assert server.response is not None
     accepted = {"subprotocol": server.subprotocol, "headers": returned(_fields(server.response))}
@@ -182,7 +180,7 @@ def _how(end: ConnectionClosed) -> dict[str, Any]:
     return {"code": BROKEN, "reason": why.encode()[:LONGEST_REASON].decode(errors="ignore")}
 
 
-async def _close(server: _Server, left: Message) -> None:
+async def _close(server: WebSocketConnection, left: Message) -> None:
     """Close as the client did. One that vanished is not passed on as a close: the connection is broken off."""
     code, reason = left.get("code", NO_CODE), left.get("reason")
     vanished = code in UNSENT or (code == NO_CODE and reason is None)  # uvicorn has a reason for every close
@@ -197,7 +195,7 @@ async def _close(server: _Server, left: Message) -> None:
         await _stop(discarding)
 
 
-async def _discard(server: _Server) -> None:
+async def _discard(server: WebSocketConnection) -> None:
     with suppress(ConnectionClosed):
         while True:
             await server.recv()
@@ -220,40 +218,3 @@ def _fields(response: Response) -> HeaderList:
         for name, value in response.headers.raw_items()
     ]
     return [field for field in fields if not field[0].startswith(b"sec-websocket-") and field[0] != b"content-length"]
-
-
-class _Handshake(ClientProtocol):
-    """The server's side of the protocol. The request is written as the client wrote it: a URL would change it."""
-
-    def __init__(self, target: bytes, headers: HeaderList, subprotocols: Sequence[str], limit: int) -> None:
-        nowhere = WebSocketURI(False, "", 0, "", "")
-        offered = [Subprotocol(name) for name in subprotocols]
-        super().__init__(nowhere, subprotocols=offered or None, max_size=limit)
-        self._target = target
-        self._headers = [field for field in headers if not field[0].startswith(b"sec-websocket-")]
-
-    def send_request(self, request: Request) -> None:
-        """Write the request."""
-        ours = [
-            (b"connection", b"Upgrade"),
-            (b"upgrade", b"websocket"),
-            (b"sec-websocket-version", b"13"),
-            (b"sec-websocket-key", self.key.encode()),
-        ]
-        if self.available_subprotocols is not None:
-            ours.append((b"sec-websocket-protocol", ", ".join(self.available_subprotocols).encode()))
-        lines = [b"GET %b HTTP/1.1" % self._target, *(b"%b: %b" % field for field in [*self._headers, *ours])]
-        self.writes.append(b"\r\n".join([*lines, b"", b""]))
-
-
-class _Server(ClientConnection):
-    """The connection to the server. It never pings: a server that is slow to read is slow to answer, too."""
-
-    def __init__(self, handshake: _Handshake) -> None:
-        super().__init__(handshake, ping_interval=None, close_timeout=None, max_queue=0)
-
-    def process_event(self, event: Event) -> None:
-        """After the server's close, do not wait for it to close the connection as well."""
-        super().process_event(event)
-        if isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
-            self.transport.close()

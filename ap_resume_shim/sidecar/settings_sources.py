@@ -69,9 +69,16 @@ def read(argv: Sequence[str]) -> Serve:
     except SettingsError as error:
         raise WrongSettings([str(error).removeprefix("error parsing CLI: ")]) from None
     except ValidationError as error:
-        path = flagged.env_vars.get("config") or os.environ.get(f"{ENVIRONMENT}CONFIG")
+        path = _config_flag(argv) or os.environ.get(f"{ENVIRONMENT}CONFIG")
         file = _File(path) if path and Path(path).is_file() else None
         raise WrongSettings(_line(item, argv, file) for item in error.errors()) from None
+
+
+def _config_flag(argv: Sequence[str]) -> str | None:
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    path: str | None = parser.parse_known_args(argv)[0].config
+    return path
 
 
 class _Grouping:
