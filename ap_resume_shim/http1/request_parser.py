@@ -37,7 +37,6 @@ class Connection(Protocol):
         target: bytes,
         version: str,
         headers: HeaderList,
-        *,
         upgrade: bool,
         keep_alive: bool,
         expects: bool,
@@ -106,12 +105,12 @@ class RequestParser:
                 raise error.__context__ from None
             raise Refused(400, f"This is not a request that can be passed on: {str(error).rstrip('.')}.") from None
         else:
-            self._check_size()
+            if self._fed > self._max_head:
+                raise self._too_large()
         return end
 
-    def _check_size(self) -> None:
-        if self._fed > self._max_head:
-            raise Refused(431, f"The request's head is larger than {self._max_head} bytes.")
+    def _too_large(self) -> Refused:
+        return Refused(431, f"The request's head is larger than {self._max_head} bytes.")
 
     def _known(self, data: bytes) -> bytes:
         """llhttp knows the methods that it knows: any other has a stand-in while it parses.
@@ -160,7 +159,8 @@ class RequestParser:
         """The head is whole."""
         if self._framing:
             return
-        self._check_size()
+        if self._fed > self._max_head:
+            raise self._too_large()
         self.in_head, self._fed = False, 0
         llhttp = self._llhttp
         method, self._method = self._method or llhttp.get_method(), None
@@ -171,9 +171,9 @@ class RequestParser:
             self._url,
             llhttp.get_http_version(),
             self._headers,
-            upgrade=upgrades and not self._framing,
-            keep_alive=llhttp.should_keep_alive(),
-            expects=self._expects,
+            upgrades and not self._framing,
+            llhttp.should_keep_alive(),
+            self._expects,
         )
         self._pieces.body(self._headers)
 

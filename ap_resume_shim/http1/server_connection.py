@@ -130,7 +130,6 @@ class Http1Protocol(asyncio.Protocol):
         target: bytes,
         version: str,
         headers: HeaderList,
-        *,
         upgrade: bool,
         keep_alive: bool,
         expects: bool,

@@ -205,7 +205,7 @@ def configure(
     format: Literal["auto", "human", "json"] = "auto",  # noqa: A002 - as the option is called
     access_log: bool = False,
 ) -> None:
-    """Write all logs of this process to standard error: for `serve`, with uvicorn's `log_config=None, log_level=None`.
+    """Write all logs of this process to standard error: for `serve`.
 
     - `level`: of our own lines. Those of libraries begin at `info`: below it, some write header fields down.
     - `format`: "human", "json" (an object a line; needs python-json-logger), or "auto": human on a terminal.
@@ -218,11 +218,6 @@ def configure(
     root.handlers[:] = [handler]
     own = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(max(own, logging.INFO))
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        theirs = logging.getLogger(name)
-        theirs.handlers.clear()
-        theirs.setLevel(logging.NOTSET)
-        theirs.propagate = name != "uvicorn.access"  # which writes queries down
     logging.getLogger("ap_resume_shim").setLevel(own)
     access.setLevel(logging.INFO if access_log else logging.CRITICAL)
 
@@ -235,5 +230,5 @@ def _json() -> logging.Formatter:
         "%(timestamp)s%(levelname)s%(name)s%(message)s",
         rename_fields={"levelname": "level", "name": "logger"},
         timestamp=True,
-        reserved_attrs=[*RESERVED_ATTRS, "color_message", "taskName"],  # uvicorn's, and Python's from 3.12 on
+        reserved_attrs=[*RESERVED_ATTRS, "taskName"],  # which Python has from 3.12 on
     )

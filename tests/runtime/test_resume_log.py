@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.config import LOGGING_CONFIG
 
 from ap_resume_shim import Limits, ResumeShim
 from ap_resume_shim.core.asgi import TUNNEL
@@ -514,7 +513,7 @@ def configured(level: str = "info", form: Any = "auto", *, terminal: bool = Fals
             logger.handlers[:], logger.propagate = handlers, propagate
 
 
-LOGGERS = ("ap_resume_shim", "ap_resume_shim.access", "uvicorn", "uvicorn.error", "uvicorn.access")
+LOGGERS = ("ap_resume_shim", "ap_resume_shim.access")
 LISTENING = "listening on http://127.0.0.1:8063, in front of http://127.0.0.1:2024"
 
 
@@ -556,16 +555,6 @@ def test_the_facts_of_a_resume_are_fields() -> None:
     assert type(record["upstream_ms"]) is float
 
 
-def test_the_servers_own_lines_go_the_same_way() -> None:
-    with configured() as stderr:
-        logging.config.dictConfig(LOGGING_CONFIG)
-        logs.configure()
-        logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[1mStarted"})
-        logging.getLogger("uvicorn.access").info("GET /?token=%s", SECRET)
-    (record,) = stderr.objects
-    assert (set(record), record["message"]) == ({"timestamp", "level", "logger", "message"}, "Started")
-
-
 @pytest.mark.parametrize("wanted", ["human", "json"])
 def test_a_message_cannot_forge_a_line(wanted: str) -> None:
     with configured("info", wanted) as stderr:
@@ -579,7 +568,7 @@ def test_a_traceback_is_kept() -> None:
         try:
             raise KeyError("its own")
         except KeyError:
-            logging.getLogger("uvicorn.error").exception("Exception in ASGI application\n")
+            logging.getLogger("ap_resume_shim").exception("Exception in ASGI application\n")
     first, second, *_, last = stderr.getvalue().splitlines()
     assert first == "ERROR:     Exception in ASGI application"
     assert (second, last) == ("Traceback (most recent call last):", "KeyError: 'its own'")
