@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
 
 logger = logging.getLogger("ap_resume_shim")
-requests = logging.getLogger("ap_resume_shim.runtime.exchange")
+requests = logging.getLogger("ap_resume_shim.upstream")
 
 NOBODY: dict[str, Any] = {
     "type": "http",
