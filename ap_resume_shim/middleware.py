@@ -28,8 +28,9 @@ from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
 from ap_resume_shim.runtime.driver import Resumption
-from ap_resume_shim.runtime.exchange import NOBODY, ask
+from ap_resume_shim.runtime.exchange import NOBODY
 from ap_resume_shim.runtime.limits import Limits
+from ap_resume_shim.runtime.lookups import ask
 from ap_resume_shim.runtime.offload import LARGE, offload
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
 from ap_resume_shim.runtime.traffic_observer import Page, TrafficObserver, wants_traffic

@@ -31,7 +31,8 @@ from ap_resume_shim.core.steps import (
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.lookup import about_the_thread
 from ap_resume_shim.profiles.schema import AgentTable, LookupTable
-from ap_resume_shim.runtime.exchange import NOBODY, ask, peek
+from ap_resume_shim.runtime.exchange import NOBODY
+from ap_resume_shim.runtime.lookups import ask, read_until_idle
 from ap_resume_shim.tools.uncontested import Uncontested
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Live(Assumed):
             case Ask(requests) if not self.assumes and (self._looking or all(map(_reads, requests))):
                 return self._runner.run(self._send(requests))
             case ReadUntilIdle() if self._looking:
-                return self._runner.run(peek(self._app, self._scope, self._prefix, step, _TIMEOUT))
+                return self._runner.run(read_until_idle(self._app, self._scope, self._prefix, step, _TIMEOUT))
             case Pause(seconds) if not self.assumes:
                 return self._runner.run(asyncio.sleep(seconds))
             case _:

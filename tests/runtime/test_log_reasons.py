@@ -13,7 +13,8 @@ from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.http import Request as Lookup
 from ap_resume_shim.guard.memory import MemoryGuard
-from ap_resume_shim.runtime.exchange import NOBODY, Exchange, ask, synthesise
+from ap_resume_shim.runtime.exchange import NOBODY, Exchange, synthesise
+from ap_resume_shim.runtime.lookups import ask
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, reply, resume, says, shimmed, waits
 from tests.support.calling import CLIENT, Call, eventually, http
 from tests.support.serving import listening

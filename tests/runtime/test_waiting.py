@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Send
 
+from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.steps import ClientGone
 from ap_resume_shim.runtime.waiting import Buffer, Expired, KeepAlive, Signal, timer, wait
+from tests.support.agent import METADATA, PROTOCOL, Agent, start
+from tests.support.calling import Call, http
 
 pytestmark = pytest.mark.anyio
 
@@ -210,3 +215,45 @@ async def test_a_closed_buffer_drops_what_it_has_and_what_follows() -> None:
         await buffer.put(b"3")
     buffer.end()
     assert await buffer.get() is None
+
+
+@contextmanager
+def counted_tasks() -> Iterator[list[str]]:
+    """The names of the coroutines of which the event loop makes tasks."""
+    loop, made = asyncio.get_running_loop(), list[str]()
+
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
+        made.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **options)
+
+    loop.set_task_factory(factory)
+    try:
+        yield made
+    finally:
+        loop.set_task_factory(None)
+
+
+def chunks(count: int, *, pausing: bool) -> Any:
+    """A stream of so many events, each after the one before has arrived, or as fast as may be."""
+
+    async def answering(agent: Agent, receive: Receive, send: Send) -> None:
+        await start(send, 200, "text/event-stream" if agent.resumes[-1].path.endswith("stream") else "application/json")
+        for number in range(count):
+            await send({"type": "http.response.body", "body": METADATA if number == 0 else b" ", "more_body": True})
+            await asyncio.sleep(0.001 if pausing else 0)
+        await send({"type": "http.response.body", "body": b""})
+
+    return answering
+
+
+@pytest.mark.parametrize("pausing", [True, False])
+@pytest.mark.parametrize("route", ["/wait", "/stream"])
+async def test_a_chunk_of_a_resumes_response_takes_no_task(route: str, pausing: bool) -> None:
+    async def tasks(count: int) -> int:
+        with counted_tasks() as made:
+            await Call(b'{"thread_id": "t", "input": 1}')(
+                ResumeShim(Agent(chunks(count, pausing=pausing)), PROTOCOL), http("PATCH", f"/runs/resume{route}")
+            )
+        return len(made)
+
+    assert await tasks(50) == await tasks(5) > 0
