@@ -44,7 +44,8 @@ from ap_resume_shim.core.steps import (
 )
 from ap_resume_shim.runtime import client as replies
 from ap_resume_shim.runtime import resume_log as logs
-from ap_resume_shim.runtime.limits import Limits
+from ap_resume_shim.runtime.exchange import WrappedApp
+from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.lookups import Commit, Lookups
 from ap_resume_shim.runtime.relay import COMMENT, relay
 from ap_resume_shim.runtime.stepping import drive
@@ -52,8 +53,6 @@ from ap_resume_shim.runtime.upstream import Upstream
 from ap_resume_shim.runtime.waiting import KeepAlive
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Scope
-
     from ap_resume_shim.guard import GuardSession
 
 logger = logging.getLogger("ap_resume_shim")
@@ -66,25 +65,20 @@ class Resumption:
         self,
         flow: Flow,
         arrival: GuardSession,
+        incoming: IncomingResume,
         *,
-        app: ASGIApp,
-        scope: Scope,
-        prefix: str,
+        app: WrappedApp,
         client: replies.Client,
-        mode: Mode,
-        cancels: bool,
-        limits: Limits,
-        large: bool,
         line: logs.ResumeLine,
         ledger: Callable[[str | None], Awaitable[list[Entry]]],
     ) -> None:
-        self._flow, self._arrival, self._limits, self._line = flow, arrival, limits, line
-        self._large, self._client, self._mode = large, client, mode
-        self._lookups = Lookups(app, scope, prefix, limits.lookup, ledger)
-        self._commit = Commit(arrival, self._lookups, limits.commit)
-        self._keepalive = KeepAlive(limits.keepalive, self._send_keepalive)
-        gone = client.gone if cancels else None
-        self._upstream = Upstream(app, scope, prefix, limits=limits, gone=gone, keepalive=self._keepalive)
+        self._flow, self._arrival, self._client, self._line = flow, arrival, client, line
+        self._mode, self._large, self._limits = incoming.resume.mode, incoming.large, app.limits
+        self._lookups = Lookups(app, incoming.scope, ledger)
+        self._commit = Commit(arrival, self._lookups, app.limits.commit)
+        self._keepalive = KeepAlive(app.limits.keepalive, self._send_keepalive)
+        gone = client.gone if incoming.cancels else None
+        self._upstream = Upstream(app, incoming.scope, gone=gone, keepalive=self._keepalive)
         self._head: Headers = ()
         self._accepted = self._reply_kept = self._streaming = False
 
@@ -180,7 +174,7 @@ class Resumption:
                 if commit is not None:
                     self._commit.start(commit)
             case AwaitCommit():
-                if (lookups := self._commit.pending) is not None:
+                if (lookups := self._commit.task) is not None:
                     await self._upstream.wait(lookups)
             case MarkIdle():
                 await self._arrival.mark_idle()

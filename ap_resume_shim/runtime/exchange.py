@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from ap_resume_shim.core.asgi import HEADS, SYNTHESISED, escape, mounted_at, shown_path
+from ap_resume_shim.core.asgi import FENCE, HEADS, SYNTHESISED, escape, mounted_at, shown_path
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.core.http import Headers, Request
+from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.log_lines import cut, milliseconds, printable, write
 from ap_resume_shim.runtime.trace_context import request_id
 from ap_resume_shim.runtime.waiting import Buffer, Expired, Signal, Wait, wait
@@ -93,6 +96,23 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
             made[name] = dict(scope[name])
     made[SYNTHESISED] = True
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedApp:
+    """The wrapped app, as the requests of the shim reach it."""
+
+    app: ASGIApp
+    prefix: str
+    """What stands before the paths of its routes."""
+    limits: Limits
+
+    def send(self, scope: Scope, request: Request, fence: Callable[[], None] | None = None) -> Exchange:
+        """Begin an exchange with the client's credentials; `fence` is called before its first byte is sent."""
+        made = synthesise(scope, request, self.prefix)
+        if fence is not None:
+            made[FENCE] = fence
+        return Exchange(self.app, made, request.body)
 
 
 _RUNNING: set[asyncio.Task[None]] = set()

@@ -11,37 +11,37 @@ from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.steps import Ask, Entry, Flow, Pause, ReadLedger, ReadUntilIdle, Step
-from ap_resume_shim.runtime.exchange import Exchange, synthesise
+from ap_resume_shim.runtime.exchange import WrappedApp
 from ap_resume_shim.runtime.stepping import drive
 from ap_resume_shim.runtime.waiting import Expired, wait
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Scope
+    from starlette.types import Scope
 
     from ap_resume_shim.guard import GuardSession
 
 
-async def ask(app: ASGIApp, scope: Scope, prefix: str, request: Request, timeout: float) -> Response:
+async def ask(app: WrappedApp, scope: Scope, request: Request) -> Response:
     """Make one lookup, and read the whole response. Raises `UpstreamTimeout`."""
-    exchange = Exchange(app, synthesise(scope, request, prefix), request.body)
-    in_time = partial(wait, until=asyncio.get_running_loop().time() + timeout)
+    exchange = app.send(scope, request)
+    in_time = partial(wait, until=asyncio.get_running_loop().time() + app.limits.lookup)
     try:
         status, headers = await exchange.head(in_time)
         return Response(status, headers, await exchange.read(in_time))
     except Expired:
         raise UpstreamTimeout(
-            f"The backend did not answer {request.method} {request.target} within {timeout:g} seconds."
+            f"The backend did not answer {request.method} {request.target} within {app.limits.lookup:g} seconds."
         ) from None
     finally:
         exchange.forget()
 
 
-async def read_until_idle(app: ASGIApp, scope: Scope, prefix: str, step: ReadUntilIdle, timeout: float) -> Response:
+async def read_until_idle(app: WrappedApp, scope: Scope, step: ReadUntilIdle) -> Response:
     """Make one lookup whose response does not end. Raises `UpstreamTimeout`, and `UpstreamError` if it is too large."""
-    exchange = Exchange(app, synthesise(scope, step.request, prefix), step.request.body)
+    exchange = app.send(scope, step.request)
     read = bytearray()
     now = asyncio.get_running_loop().time
-    deadline = now() + timeout
+    deadline = now() + app.limits.lookup
     try:
         status, headers = await exchange.head(partial(wait, until=deadline))
         chunk: bytes | None = b""
@@ -54,7 +54,7 @@ async def read_until_idle(app: ASGIApp, scope: Scope, prefix: str, step: ReadUnt
         if not exchange.has_head or now() >= deadline:
             raise UpstreamTimeout(
                 f"The backend's answer to {step.request.method} {step.request.target} did not come, or did not come to "
-                f"rest, within {timeout:g} seconds."
+                f"rest, within {app.limits.lookup:g} seconds."
             ) from None
     finally:
         exchange.forget()
@@ -64,16 +64,9 @@ async def read_until_idle(app: ASGIApp, scope: Scope, prefix: str, step: ReadUnt
 class Lookups:
     """The lookups of one resume, with its client's credentials."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        scope: Scope,
-        prefix: str,
-        timeout: float,
-        ledger: Callable[[str | None], Awaitable[list[Entry]]],
-    ) -> None:
-        """`timeout`: seconds for each lookup. `ledger`: reads what the ledger has of a thread; None: the resume's."""
-        self._app, self._scope, self._prefix, self._timeout, self._ledger = app, scope, prefix, timeout, ledger
+    def __init__(self, app: WrappedApp, scope: Scope, ledger: Callable[[str | None], Awaitable[list[Entry]]]) -> None:
+        """`ledger` reads what the ledger has of a thread; None: of the thread of the resume."""
+        self._app, self._scope, self._ledger = app, scope, ledger
 
     async def do(self, step: Step) -> Any:
         """Do a step of a lookup. Raises what the app raises, `UpstreamTimeout`, and `GuardUnavailable`."""
@@ -81,7 +74,7 @@ class Lookups:
             case Ask(requests):
                 return await self._ask(requests)
             case ReadUntilIdle():
-                return await read_until_idle(self._app, self._scope, self._prefix, step, self._timeout)
+                return await read_until_idle(self._app, self._scope, step)
             case ReadLedger(thread_id):
                 return await self._ledger(thread_id)
             case Pause(seconds):
@@ -105,7 +98,7 @@ class Lookups:
         while True:
             attempts -= 1
             try:
-                return await ask(self._app, self._scope, self._prefix, request, self._timeout)
+                return await ask(self._app, self._scope, request)
             except Exception as error:
                 if not attempts or not isinstance(error, UpstreamError):
                     return error
@@ -134,7 +127,7 @@ class Commit:
         await self._arrival.mark_committed()
 
     @property
-    def pending(self) -> asyncio.Task[None] | None:
+    def task(self) -> asyncio.Task[None] | None:
         """The lookups, if they have begun."""
         return self._task
 

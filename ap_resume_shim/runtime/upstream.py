@@ -11,17 +11,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ap_resume_shim.core.asgi import FENCE
 from ap_resume_shim.core.errors import UpstreamTimeout
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import ClientGone
-from ap_resume_shim.runtime.exchange import Exchange, synthesise
-from ap_resume_shim.runtime.limits import Limits
-from ap_resume_shim.runtime.waiting import Expired, Future, KeepAlive, Signal, timer, wait
+from ap_resume_shim.runtime.exchange import Exchange, WrappedApp
+from ap_resume_shim.runtime.waiting import Expired, Future, KeepAlive, Signal, Wait, timer, wait
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Scope
+    from starlette.types import Scope
 
 _LEAVING = 0.5
 """Seconds that a resume on its way is given to be accepted when its client has left."""
@@ -30,10 +28,8 @@ _LEAVING = 0.5
 class Upstream:
     """The exchanges of one resume. Without `gone` the client may leave, and nothing is cancelled."""
 
-    def __init__(
-        self, app: ASGIApp, scope: Scope, prefix: str, *, limits: Limits, gone: Signal | None, keepalive: KeepAlive
-    ) -> None:
-        self._app, self._scope, self._prefix, self._limits = app, scope, prefix, limits
+    def __init__(self, app: WrappedApp, scope: Scope, *, gone: Signal | None, keepalive: KeepAlive) -> None:
+        self._app, self._scope, self._limits = app, scope, app.limits
         self._gone = None if gone is None else gone.future
         self._keepalive = keepalive
         self._exchange: Exchange | None = None
@@ -46,7 +42,7 @@ class Upstream:
     async def send(self, request: Request, fence: Callable[[], None], grace: float | None) -> Response | None:
         """Send the resume, up to the head of its response; None if the grace was too short for that."""
         self._start_clock()
-        self._resume = self._open(request, {FENCE: fence})
+        self._resume = self._open(request, fence)
         if grace is not None and not await self._resume.answers_within(grace):
             return None
         return await self.read_head()
@@ -55,18 +51,16 @@ class Upstream:
         """Open the stream of a run in progress, up to the head of the response."""
         if not self._deadline:
             self._start_clock()
-        self._open(request, {})
+        self._open(request)
         return await self.read_head()
 
     def _start_clock(self) -> None:
         self._keepalive.restart()
         self._deadline = asyncio.get_running_loop().time() + self._limits.resume
 
-    def _open(self, request: Request, extra: dict[str, Callable[[], None]]) -> Exchange:
-        if self._exchange is not None:
-            self._exchange.forget()  # it found no connection, or has been read
-        scope = {**synthesise(self._scope, request, self._prefix), **extra}
-        self._exchange = exchange = Exchange(self._app, scope, request.body)
+    def _open(self, request: Request, fence: Callable[[], None] | None = None) -> Exchange:
+        self.forget()  # what came before found no connection, or has been read
+        self._exchange = exchange = self._app.send(self._scope, request, fence)
         return exchange
 
     @property
@@ -93,8 +87,7 @@ class Upstream:
         read = b""
         try:
             while not begun(read):
-                self._check_client()
-                if (chunk := await self._current.chunk(waiting)) is None:
+                if (chunk := await self._chunk(waiting)) is None:
                     return read or None
                 read += chunk
         except Expired:
@@ -114,13 +107,22 @@ class Upstream:
 
     async def next_chunk(self, keepalive: KeepAlive) -> bytes | None:
         """The next part of a stream that the client gets as it comes; None at its end."""
-        self._check_client()
         keepalive.restart()
         until = asyncio.get_running_loop().time() + self._limits.idle
         try:
-            return await self._current.chunk(partial(wait, until=until, gone=self._gone, keepalive=keepalive))
+            return await self._chunk(partial(wait, until=until, gone=self._gone, keepalive=keepalive))
         except Expired:
             raise self._too_late(f"said nothing in its stream for {self._limits.idle:g} seconds.") from None
+
+    async def _chunk(self, waiting: Wait) -> bytes | None:
+        """The next chunk. Raises `ClientGone` though there is one: a stream that never pauses always has one."""
+        try:
+            chunk = await self._current.chunk(waiting)
+        except Exception:
+            self._check_client()
+            raise
+        self._check_client()
+        return chunk
 
     async def poll(self, seconds: float) -> None:
         """Wait before a run in progress is read again."""
@@ -141,7 +143,6 @@ class Upstream:
             raise self._too_late(f"did not answer the resume within {self._limits.resume:g} seconds.") from None
 
     def _check_client(self) -> None:
-        """There is always something to read of a stream that never pauses."""
         if self._gone is not None and self._gone.done():
             raise ClientGone
 
