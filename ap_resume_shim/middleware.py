@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim._shutdown import end, is_shutdown
@@ -20,19 +17,21 @@ from ap_resume_shim.core.errors import ConfigurationError, ResumeError, Shutting
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request
-from ap_resume_shim.core.idempotency import CREDENTIALS, caller, digest, one_spelling, read_key
-from ap_resume_shim.core.protocol import ROUTES, Mode, Resume, parse
+from ap_resume_shim.core.idempotency import CREDENTIALS
+from ap_resume_shim.core.protocol import ROUTES, Mode
 from ap_resume_shim.core.steps import ClientGone
-from ap_resume_shim.guard import Guard, ResumeKey, load_guard
+from ap_resume_shim.guard import Guard, load_guard
 from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
 from ap_resume_shim.runtime.driver import Resumption
-from ap_resume_shim.runtime.exchange import NOBODY, ask
+from ap_resume_shim.runtime.exchange import NOBODY, WrappedApp
+from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
-from ap_resume_shim.runtime.offload import LARGE, offload
+from ap_resume_shim.runtime.lookups import ask
+from ap_resume_shim.runtime.naming import Naming
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
-from ap_resume_shim.runtime.traffic_observer import Page, TrafficObserver, wants_traffic
+from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -112,7 +111,8 @@ class ResumeShim:
             lenient=lenient,
         )
         self._resume_at, self._options = resume_at, dict(options or {})
-        self._dialect: Dialect[Any] | None = None
+        self._naming: Naming | None = None
+        """None as long as the backend has not been detected."""
         self._behind: ASGIApp = app
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
@@ -145,17 +145,17 @@ class ResumeShim:
             await self._answer(mode, body, scope, receive, send)
 
     async def _answer(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
-        """What is a resume, unless the backend answers those itself."""
+        """Answer a resume, unless the backend turns out to answer those itself."""
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
         try:
             with line.upstream:
-                dialect = self._dialect or await self._detect(scope)
-            if dialect is not None:
-                line.backend = dialect.name
-                raw = await body.read(scope, receive)
-                resumption = await self._understand(mode, dialect, raw, client, scope, line)
+                naming = self._naming or await self._detect(scope)
+            if naming is not None:
+                line.backend = naming.dialect.name
+                incoming = await IncomingResume.read(scope, receive, mode=mode, body=body, naming=naming, line=line)
+                resumption = self._begin(incoming, naming, client, line)
         except ResumeError as error:
             line.failed(error)
             try:
@@ -179,79 +179,27 @@ class ResumeShim:
             line.write()
             raise
         else:
-            if dialect is None:
+            if naming is None:
                 del scope[RESUME]
                 await self.app(scope, receive, send)
             else:
                 await self._run_to_completion(resumption, client)
 
-    def _load(self, name: str) -> Dialect[Any]:
-        return load_backend(name, resume_at=self._resume_at, options=self._options)
-
-    def _speak(self, dialect: Dialect[Any]) -> None:
-        """The kind of the backend is known from now on."""
-        self._dialect = dialect
-        if wants_traffic(dialect):
-            self._behind = TrafficObserver(self.app, dialect, self._guard.ledger, self._page, self._prefix)
-
-    @property
-    def backend(self) -> str | None:
-        """The name of the backend's dialect, or "native"; None as long as it has not been found out."""
-        if self._native:
-            return NATIVE
-        return None if self._dialect is None else self._dialect.name
-
-    async def ready(self) -> str:
-        """The name of the backend's dialect, or "native": the backend is there, and it is known what it is.
-
-        Raises `ResumeError` when it cannot be reached or recognised, or when the guard's store would refuse a resume.
-        """
-        await self._guard.check()
-        name = await self.detect()
-        await ask(self.app, NOBODY, self._prefix, Request.get("/info"), self._limits.lookup)
-        return name
-
-    async def detect(self) -> str:
-        """The name of the backend's dialect, or "native", found out without credentials. Raises `ResumeError`."""
-        dialect = self._dialect or await self._detect(NOBODY)
-        return NATIVE if dialect is None else dialect.name
-
-    async def _understand(
-        self, mode: Mode, dialect: Dialect[Any], raw: bytes, client: Client, scope: Scope, line: ResumeLine
-    ) -> Resumption:
-        """Read the request. Raises `ResumeError`."""
-        read = partial(self._read, raw, mode, dialect, scope, line)
-        large = len(raw) >= LARGE
-        resume, ticket = await offload(read) if large else read()
+    def _begin(self, incoming: IncomingResume, naming: Naming, client: Client, line: ResumeLine) -> Resumption:
+        """Announce a resume to the guard, and prepare its flow."""
+        scope, resume = incoming.scope, incoming.resume
         return Resumption(
-            resume_flow(resume, dialect, self._settings),
-            self._guard.begin(ticket),
-            app=self._behind,
-            scope=scope,
-            prefix=self._prefix,
+            resume_flow(resume, naming.dialect, self._settings),
+            self._guard.begin(incoming.key),
+            incoming,
+            app=self._wrapped(self._behind),
             client=client,
-            mode=mode,
-            cancels=mode is not Mode.BACKGROUND and resume.body.on_disconnect == "cancel",
-            limits=self._limits,
-            large=large,
             line=line,
-            ledger=lambda of: self._page(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
+            ledger=lambda of: naming.page(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
         )
 
-    def _read(
-        self, raw: bytes, mode: Mode, dialect: Dialect[Any], scope: Scope, line: ResumeLine
-    ) -> tuple[Resume, ResumeKey]:
-        """Parse a body. Raises `InvalidRequest`."""
-        resume = parse(
-            raw,
-            mode,
-            now=_now(),
-            nonce=str(uuid.uuid4()),
-            interrupt_id=_header(scope, b"ap-interrupt-id"),
-            vocabulary=dialect.vocabulary,
-        )
-        line.thread_id = resume.thread_id
-        return resume, self._ticket(scope, resume)
+    def _wrapped(self, app: ASGIApp) -> WrappedApp:
+        return WrappedApp(app, self._prefix, self._limits)
 
     async def _run_to_completion(self, resumption: Resumption, client: Client) -> None:
         """Let it run to its end, whatever becomes of the client or of whoever waits here."""
@@ -270,39 +218,32 @@ class ResumeShim:
         finally:
             watch.cancel()
 
-    def _digest(self, thread_key: str) -> str:
-        return digest(self._namespace, self._known.name, thread_key)
-
     @property
-    def _known(self) -> Dialect[Any]:
-        assert self._dialect is not None, "a thread is one of a known backend"
-        return self._dialect
+    def backend(self) -> str | None:
+        """The name of the backend's dialect, or "native"; None as long as it has not been found out."""
+        if self._native:
+            return NATIVE
+        return None if self._naming is None else self._naming.dialect.name
 
-    def _page(self, scope: Scope, thread_id: str) -> Page:
-        """Where the ledger has a thread, for the caller of a request. Raises `InvalidRequest`."""
-        key = self._known.thread_key(thread_id)
-        who = "" if self._share_ledger else caller(_headers(scope), self._credentials)
-        return Page(self._digest(key), digest("owner", key, who))
+    async def ready(self) -> str:
+        """The name of the backend's dialect, or "native": the backend is there, and it is known what it is.
 
-    def _ticket(self, scope: Scope, resume: Resume) -> ResumeKey:
-        """What the guard is told of a resume. Raises `InvalidRequest`."""
-        headers = _headers(scope)
-        key = read_key([value for name, value in headers if name == "idempotency-key"])
-        # Servers may tell two spellings of a UUID apart, or not: two resumes that may be of one thread are.
-        thread = self._digest(one_spelling(self._known.thread_key(resume.thread_id)))
-        who = caller(headers, self._credentials)
-        return ResumeKey(
-            thread,
-            "" if key is None else resume.fingerprint,
-            key=None if key is None else digest(who, resume.mode.route, thread, key),
-            repeat=digest(who, thread, resume.fingerprint) if self._guard.duplicate_window else None,
-            secret=digest("answer", who, thread, key or ""),
-        )
+        Raises `ResumeError` when it cannot be reached or recognised, or when the guard's store would refuse a resume.
+        """
+        await self._guard.check()
+        name = await self.detect()
+        await ask(self._wrapped(self.app), NOBODY, Request.get("/info"))
+        return name
 
-    async def _detect(self, scope: Scope) -> Dialect[Any] | None:
+    async def detect(self) -> str:
+        """The name of the backend's dialect, or "native", found out without credentials. Raises `ResumeError`."""
+        naming = self._naming or await self._detect(NOBODY)
+        return NATIVE if naming is None else naming.dialect.name
+
+    async def _detect(self, scope: Scope) -> Naming | None:
         """Find out the backend, once; None for one that answers the routes itself."""
         async with self._detecting:
-            if self._dialect is None and not self._native:
+            if self._naming is None and not self._native:
                 name = await self._recognise(scope)
                 logger.info("the backend is %s (found out by what it says of itself)", name)
                 self._native = name == NATIVE
@@ -314,7 +255,7 @@ class ResumeShim:
                         "The shim is not set up for this backend: its log has the reason.",
                         detail=f"The shim is not set up for the backend {name}: {error}",
                     ) from None
-            return self._dialect
+            return self._naming
 
     async def _recognise(self, scope: Scope) -> str:
         # Reads files: servers that watch for what blocks, as LangGraph's do, let no event loop do that.
@@ -322,20 +263,18 @@ class ResumeShim:
         try:
             step: Any = next(flow)
             while True:
-                answers = [await ask(self.app, scope, self._prefix, one, self._limits.lookup) for one in step.requests]
+                answers = [await ask(self._wrapped(self.app), scope, request) for request in step.requests]
                 step = flow.send(tuple(answers))
         except StopIteration as found:
             return str(found.value)
 
+    def _load(self, name: str) -> Dialect[Any]:
+        return load_backend(name, resume_at=self._resume_at, options=self._options)
 
-def _now() -> str:
-    """The moment, as RFC 3339 has it."""
-    return datetime.now(UTC).isoformat()
-
-
-def _headers(scope: Scope) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+    def _speak(self, dialect: Dialect[Any]) -> None:
+        """The kind of the backend is known from now on."""
+        self._naming = naming = Naming(
+            dialect, self._namespace, self._credentials, self._share_ledger, bool(self._guard.duplicate_window)
+        )
+        if wants_traffic(dialect):
+            self._behind = TrafficObserver(self.app, dialect, self._guard.ledger, naming.page, self._prefix)

@@ -26,7 +26,7 @@ from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.sidecar.health import Health
 from benchmarks.guard import PROTOCOL
 
-WORK = ("reference", "request passed through", "event of a stream", "resume")
+WORK = ("reference", "request passed through", "event of a stream", "resume", "event of a resume's stream")
 """What is done, in this order."""
 
 REQUEST = (
@@ -39,6 +39,7 @@ RESUME = (
     b"Authorization: Bearer me\r\nIdempotency-Key: key-%06d\r\nContent-Length: 45\r\n\r\n"
     b'{"thread_id": "t-%06d", "input": "approve"}'
 )
+STREAMED_RESUME = RESUME.replace(b"resume HTTP", b"resume/stream HTTP")
 RUN = {
     "run_id": "r-1",
     "agent_id": "deploy",
@@ -48,8 +49,17 @@ RUN = {
     "updated_at": "2026-01-01T00:00:00Z",
 }
 THREAD = {"thread_id": "t", "status": "interrupted", "interrupts": [{"id": "i-1", "value": "deploy?"}]}
+METADATA = b'event: metadata\ndata: {"run_id":"r-1"}\n\n'
 EVENT = b'event: values\ndata: {"text": "%b"}\n\n' % (b"x" * 221)
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def chunked(body: bytes) -> bytes:
+    """One chunk of HTTP/1.1."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 def answer(body: bytes) -> bytes:
@@ -60,8 +70,9 @@ def answer(body: bytes) -> bytes:
 
 ANSWERS = {
     b"GET /threads/t-1/": answer(json.dumps({"text": "x" * 588}).encode()),
-    b"GET /stream": b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+    b"GET /stream": STREAM_HEAD,
     b"GET /threads/": answer(json.dumps(THREAD).encode()),
+    b"POST /runs/stream": STREAM_HEAD + chunked(METADATA),
     b"POST /runs/search": answer(json.dumps([RUN]).encode()),
     b"POST /runs": answer(json.dumps(RUN).encode()),
 }
@@ -100,7 +111,7 @@ class Pipe(asyncio.Transport):
 class Upstream:
     """The server behind, on one connection."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol) -> None:
+    def __init__(self, loop: Loop, protocol: asyncio.Protocol) -> None:
         self.loop, self.protocol = loop, protocol
         self.request = b""
         protocol.connection_made(Pipe(self.told))
@@ -113,6 +124,8 @@ class Upstream:
         if whole and (length is None or len(body) >= int(length[1])):
             self.request = b""
             found = next(answer for start, answer in ANSWERS.items() if head.startswith(start))
+            if found.startswith(STREAM_HEAD):
+                self.loop.streaming = self.protocol
             self.loop.call_soon(self.protocol.data_received, found)
 
 
@@ -121,7 +134,8 @@ class Loop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.upstreams: list[Upstream] = []
+        self.streaming: asyncio.Protocol | None = None
+        """The connection on which the server behind began its last stream."""
 
     def time(self) -> float:
         """Always the same."""
@@ -130,7 +144,7 @@ class Loop(asyncio.SelectorEventLoop):
     async def create_connection(self, protocol_factory: Any, *_: Any, **__: Any) -> Any:
         """Reach the server behind, whatever the address."""
         protocol = protocol_factory()
-        self.upstreams.append(Upstream(self, protocol))
+        Upstream(self, protocol)
         return None, protocol
 
 
@@ -169,10 +183,13 @@ class Client:
 
     async def events(self, units: int) -> None:
         """Events of one stream, each after the one before has arrived."""
-        chunk = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
         self.server.data_received(STREAM)
         await self.until(b"\r\n\r\n")
-        upstream = self.loop.upstreams[-1].protocol
+        await self._stream(units)
+
+    async def _stream(self, units: int) -> None:
+        upstream, chunk = self.loop.streaming, chunked(EVENT)
+        assert upstream is not None
         for _ in range(units):
             upstream.data_received(chunk)
             await self.until(b"\n\n\r\n")
@@ -185,6 +202,13 @@ class Client:
             self.resumed += 1
             self.server.data_received(RESUME % (self.resumed, self.resumed))
             await self.until(b"}")
+
+    async def resume_events(self, units: int) -> None:
+        """Events of the stream that answers a resume, each after the one before has arrived."""
+        self.resumed += 1
+        self.server.data_received(STREAMED_RESUME % (self.resumed, self.resumed))
+        await self.until(b'r-1"}\n\n\r\n')
+        await self._stream(units)
 
 
 async def reference(units: int) -> None:
@@ -221,7 +245,7 @@ async def measured(work: Callable[[int], Awaitable[None]], units: int) -> None:
 async def drive(loop: Loop, units: int) -> None:
     """All pieces of work, in the order of `WORK`."""
     client = Client(loop)
-    for work in (reference, client.requests, client.events, client.resumes):
+    for work in (reference, client.requests, client.events, client.resumes, client.resume_events):
         await measured(work, units)
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others)

@@ -2,10 +2,11 @@
 
     python -m benchmarks instructions [--update]
 
-Counted are a request that is passed through, an event of a stream and a whole resume with the guard in memory, each
-through everything that `ap-resume-shim serve` has (`benchmarks.driver`). They are compared with those of
-`instructions.json`: as multiples of a piece of work that is not the shim's, so that another build of the same Python
-does not matter much. The exit status is 1 when one is worse by more than a tenth; `--update` writes the file anew.
+Counted are a request that is passed through, an event of a stream, a whole resume with the guard in memory, and an
+event of the stream that answers a resume, each through everything that `ap-resume-shim serve` has
+(`benchmarks.driver`). They are compared with those of `instructions.json`: as multiples of a piece of work that is not
+the shim's, so that another build of the same Python does not matter much. The exit status is 1 when one is worse by
+more than a tenth; `--update` writes the file anew.
 """
 
 from __future__ import annotations

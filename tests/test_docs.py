@@ -317,7 +317,7 @@ def test_the_sidecar_writes_its_requests_at_debug() -> None:
         records = [json.loads(line) for line in shim.log.splitlines()]
     (lookup,) = [record for record in records if record.get("path") == "/threads/unknown"]
     fields = ("level", "logger", "method", "status", "reason", "request_id")
-    assert [lookup[name] for name in fields] == ["DEBUG", "ap_resume_shim.runtime.exchange", "GET", 404, None, "r-17"]
+    assert [lookup[name] for name in fields] == ["DEBUG", "ap_resume_shim.upstream", "GET", 404, None, "r-17"]
     (line,) = [record for record in records if record["logger"] == "ap_resume_shim.resume"]
     assert line["reason"].startswith("The backend does not know the thread.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.runtime.log_lines import cut, printable
 from ap_resume_shim.runtime.resume_log import BROKEN, CLIENT_LEFT, COMPLETE, CUT, UNANSWERED
 from ap_resume_shim.runtime.trace_context import request_id
+from ap_resume_shim.runtime.waiting import Signal
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -26,7 +26,8 @@ class Client:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, base: str) -> None:
         """`base` is what stands before the backend's paths, for `Content-Location`."""
-        self.gone = asyncio.Event()
+        self.gone = Signal()
+        """Set when the client has left before its answer was complete."""
         self.cut = False
         """Whether the request was cut off on this side: by the server that ends, or by a middleware that gave up."""
         self.status: int | None = None

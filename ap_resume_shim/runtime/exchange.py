@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from ap_resume_shim.core import sse
-from ap_resume_shim.core.asgi import HEADS, SYNTHESISED, escape, mounted_at, shown_path
-from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure, UpstreamTimeout
-from ap_resume_shim.core.http import Headers, Request, Response
-from ap_resume_shim.core.steps import ReadUntilIdle
+from ap_resume_shim.core.asgi import FENCE, HEADS, SYNTHESISED, escape, mounted_at, shown_path
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
+from ap_resume_shim.core.http import Headers, Request
+from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.log_lines import cut, milliseconds, printable, write
 from ap_resume_shim.runtime.trace_context import request_id
+from ap_resume_shim.runtime.waiting import Buffer, Expired, Signal, Wait, wait
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
 
 logger = logging.getLogger("ap_resume_shim")
-requests = logging.getLogger("ap_resume_shim.runtime.exchange")
+requests = logging.getLogger("ap_resume_shim.upstream")
 
 NOBODY: dict[str, Any] = {
     "type": "http",
@@ -96,6 +98,23 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedApp:
+    """The wrapped app, as the requests of the shim reach it."""
+
+    app: ASGIApp
+    prefix: str
+    """What stands before the paths of its routes."""
+    limits: Limits
+
+    def send(self, scope: Scope, request: Request, fence: Callable[[], None] | None = None) -> Exchange:
+        """Begin an exchange with the client's credentials; `fence` is called before its first byte is sent."""
+        made = synthesise(scope, request, self.prefix)
+        if fence is not None:
+            made[FENCE] = fence
+        return Exchange(self.app, made, request.body)
+
+
 _RUNNING: set[asyncio.Task[None]] = set()
 """The event loop itself holds tasks only weakly."""
 
@@ -103,7 +122,7 @@ _RUNNING: set[asyncio.Task[None]] = set()
 class Exchange:
     """One request to the wrapped app, with its response as it comes.
 
-    Back-pressure is kept: the app's `send` returns when its chunk was taken.
+    Back-pressure is kept: the app is at most two chunks ahead of the reader.
     """
 
     def __init__(self, app: ASGIApp, scope: Scope, body: bytes | None) -> None:
@@ -111,46 +130,47 @@ class Exchange:
         self._since: float | None = perf_counter()
         self._request: bytes | None = body or b""
         self._taken = False
-        self._left = asyncio.Event()
+        self._left = Signal()
         self._start: asyncio.Future[tuple[int, Headers]] = asyncio.get_running_loop().create_future()
-        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=2)
+        self._body = Buffer(2)
         self._complete = False
         self._error: Exception | None = None
-        self._told = False
+        self._raised = False
         self._task = asyncio.create_task(self._run())
         _RUNNING.add(self._task)
         self._task.add_done_callback(_RUNNING.discard)
 
-    async def head(self) -> tuple[int, Headers]:
-        """Status and headers, when they come; raises what the app raised instead."""
-        await asyncio.wait({self._start})
-        self._told = self._start.exception() is not None
+    async def head(self, wait: Wait = wait) -> tuple[int, Headers]:
+        """Status and headers, which are waited for by `wait`; raises what the app raised instead."""
+        await wait(self._start)
+        self._raised = self._start.exception() is not None
         return self._start.result()
 
     async def answers_within(self, seconds: float) -> bool:
         """Whether there is a head, or a failure, after that many seconds."""
-        await asyncio.wait({self._start}, timeout=seconds)
-        return self._start.done()
+        try:
+            await wait(self._start, until=asyncio.get_running_loop().time() + seconds)
+        except Expired:
+            return False
+        return True
 
     @property
     def has_head(self) -> bool:
         """Whether the head is there."""
         return self._start.done()
 
-    async def chunk(self) -> bytes | None:
-        """The next bytes of the body; None at its end. Raises what broke it off."""
-        chunk = await self._chunks.get()
-        if chunk is None:
-            self._chunks.put_nowait(None)  # the end stays the end
-            if not self._complete:
-                self._told = True
-                raise self._error or UpstreamError("The backend broke off in the middle of its answer.")
+    async def chunk(self, wait: Wait = wait) -> bytes | None:
+        """The next bytes of the body, which are waited for by `wait`; None at its end. Raises what broke it off."""
+        chunk = await self._body.get(wait)
+        if chunk is None and not self._complete:
+            self._raised = True
+            raise self._error or UpstreamError("The backend broke off in the middle of its answer.")
         return chunk
 
-    async def read(self) -> bytes:
-        """The rest of the body."""
+    async def read(self, wait: Wait = wait) -> bytes:
+        """The rest of the body; each of its chunks is waited for by `wait`."""
         parts = []
-        while (chunk := await self.chunk()) is not None:
+        while (chunk := await self.chunk(wait)) is not None:
             parts.append(chunk)
         return b"".join(parts)
 
@@ -158,8 +178,7 @@ class Exchange:
         """Be a client that has gone: the app hears of the disconnect, and what it still sends goes nowhere."""
         self._note(None, "it was left before its answer began")
         self._left.set()
-        while not self._chunks.empty():
-            self._chunks.get_nowait()
+        self._body.close()
 
     def withdraw(self) -> bool:
         """Keep the body back if the app has not taken it yet: whether it had not, so that nothing was sent."""
@@ -167,10 +186,10 @@ class Exchange:
         return not self._taken
 
     async def end(self) -> None:
-        """Wait until the app has returned; raises what it raised since, which nobody was told yet."""
-        await asyncio.wait({self._task})
-        if self._error is not None and not self._told:
-            self._told = True
+        """Wait until the app has returned; raises what the app raised, unless it was raised here before."""
+        await wait(self._task)
+        if self._error is not None and not self._raised:
+            self._raised = True
             raise self._error
 
     def forget(self) -> None:
@@ -179,7 +198,8 @@ class Exchange:
         self._task.add_done_callback(self._log)
 
     def _log(self, _: asyncio.Task[None]) -> None:
-        if self._error is not None and not self._told and not isinstance(self._error, UpstreamFailure):
+        if self._error is not None and not self._raised and not isinstance(self._error, UpstreamFailure):
+            self._raised = True
             where = f"{self._scope['method']} {printable(cut(self._scope['path']))}"
             logger.error("the app failed after it had answered %s", where, exc_info=self._error)
 
@@ -211,14 +231,13 @@ class Exchange:
                 self._note(None, failure.reason if isinstance(failure, ResumeError) else type(failure).__name__)
                 self._start.set_exception(failure)
                 self._start.exception()  # head() raises it, if anybody asks
-            if not self._complete:
-                await self._hand_over(None)
+            self._body.end()
 
     async def _receive(self) -> Message:
         if self._request is not None:
             body, self._request, self._taken = self._request, None, True
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._left.wait()
+        await wait(self._left.future)
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
@@ -231,66 +250,7 @@ class Exchange:
                 self._start.set_result((message["status"], headers))
         elif message["type"] == "http.response.body" and not self._complete:
             if chunk := bytes(message.get("body", b"")):
-                await self._hand_over(chunk)
+                await self._body.put(chunk)
             if not message.get("more_body", False):
                 self._complete = True
-                await self._hand_over(None)
-
-    async def _hand_over(self, chunk: bytes | None) -> None:
-        """Put a chunk where it is taken, unless nobody will."""
-        if self._left.is_set():
-            return
-        if not self._chunks.full():
-            self._chunks.put_nowait(chunk)
-            return
-        put, left = asyncio.create_task(self._chunks.put(chunk)), asyncio.create_task(self._left.wait())
-        try:
-            await asyncio.wait({put, left}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            put.cancel()
-            left.cancel()
-
-
-async def peek(app: ASGIApp, scope: Scope, prefix: str, step: ReadUntilIdle, timeout: float) -> Response:
-    """One lookup of what does not end: read until it has been silent for a while, or until it is enough."""
-    exchange = Exchange(app, synthesise(scope, step.request, prefix), step.request.body)
-    read = bytearray()
-    now = asyncio.get_running_loop().time
-    deadline = now() + timeout
-    try:
-        async with asyncio.timeout_at(deadline):
-            status, headers = await exchange.head()
-        chunk: bytes | None = b""
-        while chunk is not None and not step.enough(bytes(read)):
-            async with asyncio.timeout_at(min(now() + step.quiet, deadline)):
-                chunk = await exchange.chunk()
-            read += chunk or b""
-            if len(read) > sse.MAX_EVENT:
-                raise UpstreamError(f"The backend's answer to a lookup is larger than {sse.MAX_EVENT} bytes.")
-    except TimeoutError:
-        if not exchange.has_head or now() >= deadline:
-            raise UpstreamTimeout(
-                f"The backend's answer to {step.request.method} {step.request.target} did not come, or did not come to "
-                f"rest, within {timeout:g} seconds."
-            ) from None
-    finally:
-        exchange.forget()
-    return Response(status, headers, bytes(read))
-
-
-async def ask(app: ASGIApp, scope: Scope, prefix: str, request: Request, timeout: float) -> Response:
-    """One lookup, read whole."""
-    exchange = Exchange(app, synthesise(scope, request, prefix), request.body)
-    limit = asyncio.timeout(timeout)
-    try:
-        async with limit:
-            status, headers = await exchange.head()
-            return Response(status, headers, await exchange.read())
-    except TimeoutError:
-        if not limit.expired():
-            raise  # the app's own
-        raise UpstreamTimeout(
-            f"The backend did not answer {request.method} {request.target} within {timeout:g} seconds."
-        ) from None
-    finally:
-        exchange.forget()
+                self._body.end()

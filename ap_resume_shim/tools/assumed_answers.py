@@ -31,13 +31,13 @@ from ap_resume_shim.core.steps import (
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.lookup import about_the_thread
 from ap_resume_shim.profiles.schema import AgentTable, LookupTable
-from ap_resume_shim.runtime.exchange import NOBODY, ask, peek
+from ap_resume_shim.runtime.exchange import NOBODY, WrappedApp
+from ap_resume_shim.runtime.limits import Limits
+from ap_resume_shim.runtime.lookups import ask, read_until_idle
 from ap_resume_shim.tools.uncontested import Uncontested
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
-
-_TIMEOUT = 30.0
 
 
 class Assumed:
@@ -95,7 +95,7 @@ class Live(Assumed):
     ) -> None:
         """`app` is a proxy of the server; `headers` are the client's, such as its credentials."""
         super().__init__(resume, dialect)
-        self._app, self._prefix = app, prefix
+        self._app, self._wrapped = app, WrappedApp(app, prefix, Limits())
         fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self._scope = {**NOBODY, "headers": [*NOBODY["headers"], *fields]}
         self._looking = False
@@ -122,14 +122,14 @@ class Live(Assumed):
             case Ask(requests) if not self.assumes and (self._looking or all(map(_reads, requests))):
                 return self._runner.run(self._send(requests))
             case ReadUntilIdle() if self._looking:
-                return self._runner.run(peek(self._app, self._scope, self._prefix, step, _TIMEOUT))
+                return self._runner.run(read_until_idle(self._wrapped, self._scope, step))
             case Pause(seconds) if not self.assumes:
                 return self._runner.run(asyncio.sleep(seconds))
             case _:
                 return super().answer(step)
 
     async def _send(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
-        responses = (ask(self._app, self._scope, self._prefix, request, _TIMEOUT) for request in requests)
+        responses = (ask(self._wrapped, self._scope, request) for request in requests)
         return tuple(await asyncio.gather(*responses))
 
 

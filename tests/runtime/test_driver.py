@@ -253,6 +253,15 @@ def test_an_error_of_the_app_in_a_resume_is_its_own(route: str) -> None:
     assert caught == [raised]
 
 
+@pytest.mark.parametrize("error", [ValueError, TimeoutError])
+def test_an_error_of_the_app_before_the_first_event_is_its_own(error: type[Exception]) -> None:
+    caught: list[Exception] = []
+    raised = error()
+    with serving(catching(ResumeShim(Agent(says(0.1, raised)), PROTOCOL), caught)) as url:
+        assert resume(url, "/stream").status_code == 500
+    assert caught == [raised]
+
+
 def catching(app: Any, caught: list[Exception]) -> Any:
     """What a server sees of an app's errors."""
 

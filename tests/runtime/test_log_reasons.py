@@ -13,7 +13,8 @@ from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.http import Request as Lookup
 from ap_resume_shim.guard.memory import MemoryGuard
-from ap_resume_shim.runtime.exchange import NOBODY, Exchange, ask, synthesise
+from ap_resume_shim.runtime.exchange import NOBODY, Exchange, WrappedApp, synthesise
+from ap_resume_shim.runtime.lookups import ask
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, reply, resume, says, shimmed, waits
 from tests.support.calling import CLIENT, Call, eventually, http
 from tests.support.serving import listening
@@ -225,7 +226,7 @@ async def test_a_path_cannot_forge_a_line_and_has_an_end(thread: str, log: Log) 
 @pytest.mark.anyio
 async def test_what_an_app_raises_is_told_by_its_type(log: Log) -> None:
     with pytest.raises(KeyError):
-        await ask(raising(KeyError(SECRET)), NOBODY, "", Lookup.get("/info"), 5)
+        await ask(WrappedApp(raising(KeyError(SECRET)), "", Limits()), NOBODY, Lookup.get("/info"))
     assert sent(log, "path", "status", "reason") == [("/info", None, "KeyError")]
 
 
@@ -250,7 +251,7 @@ async def test_an_error_after_an_answer_cannot_forge_a_line(caplog: pytest.LogCa
         await reply(send, {})
         raise KeyError
 
-    await ask(fails, NOBODY, "", Lookup.get("/threads/a%0AERROR"), 5)
+    await ask(WrappedApp(fails, "", Limits()), NOBODY, Lookup.get("/threads/a%0AERROR"))
     await asyncio.sleep(0)
     (record,) = caplog.records
     assert record.getMessage() == r"the app failed after it had answered GET /threads/a\nERROR"

@@ -47,7 +47,7 @@ async def ask(agent: Any, body: bytes, route: str = "/runs/resume", **headers: s
 @pytest.mark.parametrize(("size", "where"), [(LARGE // 2, "loop"), (LARGE, "thread")])
 async def test_a_large_body_is_parsed_in_a_thread(size: int, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
-    monkeypatch.setattr("ap_resume_shim.middleware.parse", threads_of(parse, seen))
+    monkeypatch.setattr("ap_resume_shim.runtime.incoming.parse", threads_of(parse, seen))
     assert (await ask(Agent(), resume(size))).status == 200
     assert seen == {where}
 

@@ -85,7 +85,8 @@ def told(url: str, thread: str = "t", **headers: str) -> Any:
 
 
 async def facts(guard: MemoryGuard, shim: ResumeShim) -> list[Any]:
-    entries = await shim._page(http("POST", "/runs"), "t").read(guard.ledger)
+    assert shim._naming is not None
+    entries = await shim._naming.page(http("POST", "/runs"), "t").read(guard.ledger)
     return [entry.facts["saw"] for entry in entries]
 
 

@@ -1,0 +1,74 @@
+"""One PATCH on a resume route, read and not judged yet."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from ap_resume_shim.core.protocol import Mode, Resume, parse
+from ap_resume_shim.guard import ResumeKey
+from ap_resume_shim.runtime.bodies import Body
+from ap_resume_shim.runtime.naming import Naming
+from ap_resume_shim.runtime.offload import LARGE, offload
+from ap_resume_shim.runtime.resume_log import ResumeLine
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingResume:
+    """What one PATCH carries."""
+
+    scope: Scope
+    resume: Resume
+    """The body, with the mode of the route and the header `AP-Interrupt-Id`."""
+    key: ResumeKey
+    """Thread, caller and `Idempotency-Key`, as the guard gets them."""
+    large: bool
+    """Whether its JSON belongs into the thread for large JSON."""
+
+    @classmethod
+    async def read(
+        cls, scope: Scope, receive: Receive, *, mode: Mode, body: Body, naming: Naming, line: ResumeLine
+    ) -> IncomingResume:
+        """Read the body into `body`, parse it, and name its thread and its caller.
+
+        Raises `InvalidRequest`, `UnsupportedField`, `RequestTooLarge`, `Overloaded`, and `ClientGone`.
+        """
+        raw = await body.read(scope, receive)
+        large = len(raw) >= LARGE
+        resume = await _here_or_there(partial(_parse, raw, mode, scope, naming.dialect.vocabulary), large=large)
+        line.thread_id = resume.thread_id
+        key = await _here_or_there(partial(naming.key, scope, resume), large=large)
+        return cls(scope, resume, key, large)
+
+    @property
+    def cancels(self) -> bool:
+        """Whether a client that leaves cancels the run."""
+        return self.resume.mode is not Mode.BACKGROUND and self.resume.body.on_disconnect == "cancel"
+
+
+async def _here_or_there(work: Callable[[], T], *, large: bool) -> T:
+    return await offload(work) if large else work()
+
+
+def _parse(raw: bytes, mode: Mode, scope: Scope, vocabulary: frozenset[str]) -> Resume:
+    return parse(
+        raw,
+        mode,
+        now=datetime.now(UTC).isoformat(),
+        nonce=str(uuid.uuid4()),
+        interrupt_id=_header(scope, b"ap-interrupt-id"),
+        vocabulary=vocabulary,
+    )
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)

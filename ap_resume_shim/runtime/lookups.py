@@ -1,0 +1,145 @@
+"""Lookups: the requests that only read, and those of a commit, which show an accepted resume in the thread's state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ap_resume_shim.core import sse
+from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout
+from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.steps import Ask, Entry, Flow, Pause, ReadLedger, ReadUntilIdle, Step
+from ap_resume_shim.runtime.exchange import WrappedApp
+from ap_resume_shim.runtime.stepping import drive
+from ap_resume_shim.runtime.waiting import Expired, wait
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from ap_resume_shim.guard import GuardSession
+
+
+async def ask(app: WrappedApp, scope: Scope, request: Request) -> Response:
+    """Make one lookup, and read the whole response. Raises `UpstreamTimeout`."""
+    exchange = app.send(scope, request)
+    in_time = partial(wait, until=asyncio.get_running_loop().time() + app.limits.lookup)
+    try:
+        status, headers = await exchange.head(in_time)
+        return Response(status, headers, await exchange.read(in_time))
+    except Expired:
+        raise UpstreamTimeout(
+            f"The backend did not answer {request.method} {request.target} within {app.limits.lookup:g} seconds."
+        ) from None
+    finally:
+        exchange.forget()
+
+
+async def read_until_idle(app: WrappedApp, scope: Scope, step: ReadUntilIdle) -> Response:
+    """Make one lookup whose response does not end. Raises `UpstreamTimeout`, and `UpstreamError` if it is too large."""
+    exchange = app.send(scope, step.request)
+    read = bytearray()
+    now = asyncio.get_running_loop().time
+    deadline = now() + app.limits.lookup
+    try:
+        status, headers = await exchange.head(partial(wait, until=deadline))
+        chunk: bytes | None = b""
+        while chunk is not None and not step.enough(bytes(read)):
+            chunk = await exchange.chunk(partial(wait, until=min(now() + step.quiet, deadline)))
+            read += chunk or b""
+            if len(read) > sse.MAX_EVENT:
+                raise UpstreamError(f"The backend's answer to a lookup is larger than {sse.MAX_EVENT} bytes.")
+    except Expired:
+        if not exchange.has_head or now() >= deadline:
+            raise UpstreamTimeout(
+                f"The backend's answer to {step.request.method} {step.request.target} did not come, or did not come to "
+                f"rest, within {app.limits.lookup:g} seconds."
+            ) from None
+    finally:
+        exchange.forget()
+    return Response(status, headers, bytes(read))
+
+
+class Lookups:
+    """The lookups of one resume, with its client's credentials."""
+
+    def __init__(self, app: WrappedApp, scope: Scope, ledger: Callable[[str | None], Awaitable[list[Entry]]]) -> None:
+        """`ledger` reads what the ledger has of a thread; None: of the thread of the resume."""
+        self._app, self._scope, self._ledger = app, scope, ledger
+
+    async def do(self, step: Step) -> Any:
+        """Do a step of a lookup. Raises what the app raises, `UpstreamTimeout`, and `GuardUnavailable`."""
+        match step:
+            case Ask(requests):
+                return await self._ask(requests)
+            case ReadUntilIdle():
+                return await read_until_idle(self._app, self._scope, step)
+            case ReadLedger(thread_id):
+                return await self._ledger(thread_id)
+            case Pause(seconds):
+                return await asyncio.sleep(seconds)
+            case _:
+                raise TypeError(f"{type(step).__name__} is no step of a lookup")
+
+    async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
+        async with asyncio.TaskGroup() as group:
+            # One failed lookup fails them all; the first failure is the one that counts.
+            tasks = [group.create_task(self._one(request)) for request in requests]
+        answers = [task.result() for task in tasks]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return tuple(answer for answer in answers if isinstance(answer, Response))
+
+    async def _one(self, request: Request) -> Response | Exception:
+        """One lookup. A GET is made once more if it broke off: a kept connection may have been closing."""
+        attempts = 2 if request.method == "GET" else 1
+        while True:
+            attempts -= 1
+            try:
+                return await ask(self._app, self._scope, request)
+            except Exception as error:
+                if not attempts or not isinstance(error, UpstreamError):
+                    return error
+
+
+class Commit:
+    """The lookups that show an accepted resume in the thread's state; the thread is released after them."""
+
+    def __init__(self, arrival: GuardSession, lookups: Lookups, timeout: float) -> None:
+        """`timeout`: seconds after which the thread is released in any case."""
+        self._arrival, self._lookups, self._timeout = arrival, lookups, timeout
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, flow: Flow) -> None:
+        """Make the lookups beside the resume."""
+        self._task = asyncio.create_task(self._run(flow))
+
+    async def _run(self, flow: Flow) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await drive(flow, self._lookups.do)
+        except TimeoutError:
+            pass
+        finally:
+            flow.close()
+        await self._arrival.mark_committed()
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The lookups, if they have begun."""
+        return self._task
+
+    async def stop(self) -> None:
+        """The thread was seen at rest after the run, which shows the resume as well."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await self._arrival.mark_committed()
+
+    async def end(self, *, at_once: bool) -> None:
+        """Wait until the lookups have ended; `at_once`: cancel them first."""
+        if self._task is not None:
+            if at_once:
+                self._task.cancel()
+            await wait(self._task)

@@ -1,0 +1,175 @@
+"""What is exchanged with the backend once the resume may be sent: the resume, and the streams that are joined after it.
+
+The client gets the responses of these exchanges. What a wait for the backend has to heed is decided here: the time
+limits of `Limits`, the keep-alives, and a client whose leaving cancels the resume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ap_resume_shim.core.errors import UpstreamTimeout
+from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.reframer import Reframer
+from ap_resume_shim.core.steps import ClientGone
+from ap_resume_shim.runtime.exchange import Exchange, WrappedApp
+from ap_resume_shim.runtime.waiting import Expired, Future, KeepAlive, Signal, Wait, timer, wait
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+_LEAVING = 0.5
+"""Seconds that a resume on its way is given to be accepted when its client has left."""
+
+
+class Upstream:
+    """The exchanges of one resume. Without `gone` the client may leave, and nothing is cancelled."""
+
+    def __init__(self, app: WrappedApp, scope: Scope, *, gone: Signal | None, keepalive: KeepAlive) -> None:
+        self._app, self._scope, self._limits = app, scope, app.limits
+        self._gone = None if gone is None else gone.future
+        self._keepalive = keepalive
+        self._exchange: Exchange | None = None
+        self._resume: Exchange | None = None
+        self._deadline = 0.0
+        self.shut_down = False
+        """Whether the process ends."""
+        self._late = False
+
+    async def send(self, request: Request, fence: Callable[[], None], grace: float | None) -> Response | None:
+        """Send the resume, up to the head of its response; None if the grace was too short for that."""
+        self._start_clock()
+        self._resume = self._open(request, fence)
+        if grace is not None and not await self._resume.answers_within(grace):
+            return None
+        return await self.read_head()
+
+    async def join(self, request: Request) -> Response:
+        """Open the stream of a run in progress, up to the head of the response."""
+        if not self._deadline:
+            self._start_clock()
+        self._open(request)
+        return await self.read_head()
+
+    def _start_clock(self) -> None:
+        self._keepalive.restart()
+        self._deadline = asyncio.get_running_loop().time() + self._limits.resume
+
+    def _open(self, request: Request, fence: Callable[[], None] | None = None) -> Exchange:
+        self.forget()  # what came before found no connection, or has been read
+        self._exchange = exchange = self._app.send(self._scope, request, fence)
+        return exchange
+
+    @property
+    def _current(self) -> Exchange:
+        assert self._exchange is not None, "a flow reads after it sent"
+        return self._exchange
+
+    async def read_head(self) -> Response:
+        """Wait for the head of the response; the body of a failure is read, too."""
+        waiting = partial(self.wait, leaving=_LEAVING)
+        status, headers = await self._current.head(waiting)
+        if Response(status).ok:
+            return Response(status, headers)
+        return Response(status, headers, await self._current.read(waiting))
+
+    async def read(self) -> bytes:
+        """The rest of the response."""
+        return await self._current.read(self.wait)
+
+    async def read_events(self, grace: float | None, begun: Callable[[bytes], bool]) -> bytes | None:
+        """Read the beginning of a stream, as `ReadEvents` describes it."""
+        until = self._deadline if grace is None else asyncio.get_running_loop().time() + grace
+        waiting = partial(wait, until=until, gone=self._gone)
+        read = b""
+        try:
+            while not begun(read):
+                if (chunk := await self._chunk(waiting)) is None:
+                    return read or None
+                read += chunk
+        except Expired:
+            if grace is None:
+                raise self._too_late(f"said nothing in its stream for {self._limits.resume:g} seconds.") from None
+        return read
+
+    async def drain(self, reframer: Reframer) -> None:
+        """Read the rest of a stream for what it shows; its output is discarded."""
+        while not reframer.over:
+            chunk = await self._current.chunk(self.wait)
+            if chunk is None:
+                reframer.finish()
+                return
+            reframer.feed(chunk)
+        self.leave()
+
+    async def next_chunk(self, keepalive: KeepAlive) -> bytes | None:
+        """The next part of a stream that the client gets as it comes; None at its end."""
+        keepalive.restart()
+        until = asyncio.get_running_loop().time() + self._limits.idle
+        try:
+            return await self._chunk(partial(wait, until=until, gone=self._gone, keepalive=keepalive))
+        except Expired:
+            raise self._too_late(f"said nothing in its stream for {self._limits.idle:g} seconds.") from None
+
+    async def _chunk(self, waiting: Wait) -> bytes | None:
+        """The next chunk. Raises `ClientGone` though there is one: a stream that never pauses always has one."""
+        try:
+            chunk = await self._current.chunk(waiting)
+        except Exception:
+            self._check_client()
+            raise
+        self._check_client()
+        return chunk
+
+    async def poll(self, seconds: float) -> None:
+        """Wait before a run in progress is read again."""
+        with timer(seconds) as over:
+            await self.wait(over)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but for no client that has left."""
+        with timer(seconds) as over:
+            await wait(over, gone=self._gone)
+        self._check_client()
+
+    async def wait(self, future: Future, leaving: float = 0.0) -> None:
+        """Wait for what may take as long as the agent does. Raises `ClientGone` and `UpstreamTimeout`."""
+        try:
+            await wait(future, until=self._deadline, gone=self._gone, leaving=leaving, keepalive=self._keepalive)
+        except Expired:
+            raise self._too_late(f"did not answer the resume within {self._limits.resume:g} seconds.") from None
+
+    def _check_client(self) -> None:
+        if self._gone is not None and self._gone.done():
+            raise ClientGone
+
+    def _too_late(self, what: str) -> UpstreamTimeout:
+        """Nobody waits any longer for an exchange that is too late."""
+        self.forget()
+        self._late = True
+        return UpstreamTimeout(f"The backend {what}")
+
+    def cut(self) -> bool:
+        """The process ends: send nothing more, and wait for nothing. Returns whether the resume was not sent."""
+        self.shut_down = self._late = True
+        unsent = self._resume is None or self._resume.withdraw()
+        self.forget()
+        return unsent
+
+    def leave(self) -> None:
+        """No more is read."""
+        if self._exchange is not None:
+            self._exchange.leave()
+
+    def forget(self) -> None:
+        """No more is read; an exception that the app raises after this is logged."""
+        if self._exchange is not None:
+            self._exchange.forget()
+
+    async def end(self) -> None:
+        """Wait until the app has returned, unless it was too late; raises what it raised after its response."""
+        if self._exchange is not None and not self._late:
+            await self._exchange.end()
