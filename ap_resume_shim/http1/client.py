@@ -18,7 +18,7 @@ import re
 from typing import Any
 
 from ap_resume_shim.http1.connection import Connection
-from ap_resume_shim.http1.upstream_exchange import WirePassage
+from ap_resume_shim.http1.upstream_exchange import Http1Exchange
 from ap_resume_shim.proxy.transport import Address, HeaderList, Outgoing, unreachable
 
 IDLE = 2.0
@@ -42,9 +42,9 @@ class Http1Transport:
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
-    def start(self, request: Outgoing) -> WirePassage:
+    def start(self, request: Outgoing) -> Http1Exchange:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
-        return WirePassage(self, request)
+        return Http1Exchange(self, request)
 
     async def aclose(self) -> None:
         """Close all connections; answers that are still on their way break off."""

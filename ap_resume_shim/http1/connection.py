@@ -13,7 +13,7 @@ from ap_resume_shim.proxy.transport import HeaderList, Outgoing, broken_off, too
 
 if TYPE_CHECKING:
     from ap_resume_shim.http1.client import Http1Transport
-    from ap_resume_shim.http1.upstream_exchange import WirePassage
+    from ap_resume_shim.http1.upstream_exchange import Http1Exchange
 
 HEAD = 256 * 1024
 """Bytes of an answer's head, with the informational ones before it, and again of its trailer section, at most."""
@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Http1Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self.usable_until = loop, 0.0
         self._owner = owner
-        self._passage: WirePassage | None = None
+        self._exchange: Http1Exchange | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._bodiless = False
         self._headers: HeaderList = []
@@ -46,9 +46,9 @@ class Connection(asyncio.Protocol):
 
     # Requests.
 
-    def begin(self, passage: WirePassage, request: Outgoing) -> None:
-        """Send a request's head; the passage hears what comes back."""
-        self._passage = passage
+    def begin(self, exchange: Http1Exchange, request: Outgoing) -> None:
+        """Send a request's head; the exchange hears what comes back."""
+        self._exchange = exchange
         self._bodiless = request.method == "HEAD"
         self._sent = request.body is None
         self._may_switch = request.upgrades
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._owner.closed(self)
-        self._passage = None
+        self._exchange = None
         self.transport.abort()
 
     # asyncio's side.
@@ -107,17 +107,17 @@ class Connection(asyncio.Protocol):
         self._owner.closed(self)
         self.resume_writing()
         self._tell_pump(go_on=False)
-        passage, self._passage = self._passage, None
-        if passage is None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is None:
             return
         if self._ends_with_the_connection() and error is None:
-            passage.on_response_end([])
+            exchange.on_response_end([])
             return
-        passage.on_error(self._broken(str(error or "it closed the connection")), unheard=not self._heard)
+        exchange.on_error(self._broken(str(error or "it closed the connection")), no_bytes=not self._heard)
 
     def eof_received(self) -> None:
         """Nothing more will come."""
-        if self._passage is None:
+        if self._exchange is None:
             self._owner.closed(self)
 
     def pause_writing(self) -> None:
@@ -138,8 +138,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse."""
-        passage = self._passage
-        if passage is None:
+        exchange = self._exchange
+        if exchange is None:
             self.abort()  # nobody asked
             return
         self._heard = True
@@ -147,23 +147,23 @@ class Connection(asyncio.Protocol):
         try:
             rest = self._parse_head(data) if self._may_switch and not self._in_body else data
             if self._switched:
-                self._upgrade(passage, rest)
+                self._upgrade(exchange, rest)
                 return
             self._parser.feed_data(rest)
-            self._hand_over(passage, len(data))
+            self._hand_over(exchange, len(data))
         except httptools.HttpParserError as error:
-            self._hand_over(passage, len(data))
+            self._hand_over(exchange, len(data))
             if self._over:  # the answer is whole, what came after it is nobody's
-                passage.on_response_end(self._trailers)
+                exchange.on_response_end(self._trailers)
             else:
-                passage.on_error(self._broken(f"what it sent is not HTTP: {error.__context__ or error}"))
+                exchange.on_error(self._broken(f"what it sent is not HTTP: {error.__context__ or error}"))
             self.abort()
             return
         if self._over:
             self._release()
         elif self._fields > HEAD:
             section = "trailer section" if self._in_body else "head"
-            passage.on_error(self._broken(f"the {section} of its answer is larger than {HEAD} bytes"))
+            exchange.on_error(self._broken(f"the {section} of its answer is larger than {HEAD} bytes"))
             self.abort()
 
     def _parse_head(self, data: bytes) -> bytes:
@@ -199,18 +199,18 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """A head is there."""
-        passage, status = self._passage, self._parser.get_status_code()
-        assert passage is not None
+        exchange, status = self._exchange, self._parser.get_status_code()
+        assert exchange is not None
         if status < 100:
             raise ValueError(f"the status {status:03} is none")
         if status == 100:
             self._tell_pump(go_on=True)
         elif status < 200 and status != 101:
-            passage.came(status, self._headers)
+            exchange.on_head(status, self._headers)
         else:
-            self._begin_body(passage, status)
+            self._begin_body(exchange, status)
 
-    def _begin_body(self, passage: WirePassage, status: int) -> None:
+    def _begin_body(self, exchange: Http1Exchange, status: int) -> None:
         """The head is the final one."""
         self._switched = status == 101
         if self._switched and not self._may_switch:
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
         self._keep = self._parser.should_keep_alive()  # llhttp forgets it with the message
         if not self._switched:
             self._tell_pump(go_on=False)
-        passage.came(status, self._headers)
+        exchange.on_head(status, self._headers)
         if self._bodiless:
             self._over = True
 
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
         """A part of the body."""
         if self._over or not self._in_body:
             raise ValueError("an answer has a body that it must not have")
-        self._parts.append(data)  # events are many and small: the passage hears of all in one read at once
+        self._parts.append(data)  # events are many and small: the exchange hears of all in one read at once
 
     def on_message_complete(self) -> None:
         """The end of an answer, or of an informational one."""
@@ -235,13 +235,13 @@ class Connection(asyncio.Protocol):
             self._over = True
 
     def _release(self) -> None:
-        """The answer is over: keep the connection if both sides may, and tell the passage."""
-        passage = self._passage
-        if passage is None or not self._over:
+        """The answer is over: keep the connection if both sides may, and tell the exchange."""
+        exchange = self._exchange
+        if exchange is None or not self._over:
             return
         keep = self._sent and self._keep and not self.transport.is_closing()
-        self._passage = None
-        passage.on_response_end(self._trailers)
+        self._exchange = None
+        exchange.on_response_end(self._trailers)
         if not keep:
             self.abort()
             return
@@ -251,18 +251,18 @@ class Connection(asyncio.Protocol):
         self._in_body = self._over = False
         self._owner.give_back(self, self._headers)
 
-    def _hand_over(self, passage: WirePassage, size: int) -> None:
+    def _hand_over(self, exchange: Http1Exchange, size: int) -> None:
         if self._parts:
             parts, self._parts, self._fields = self._parts, [], 0
-            if not passage.on_response_body(parts, size) and self._reading:
+            if not exchange.on_response_body(parts, size) and self._reading:
                 self._reading = False
                 self.transport.pause_reading()
 
-    def _upgrade(self, passage: WirePassage, rest: bytes) -> None:
+    def _upgrade(self, exchange: Http1Exchange, rest: bytes) -> None:
         self.transport.pause_reading()
-        self._passage = None
+        self._exchange = None
         self._owner.closed(self)
-        passage.came_upgrade(self.transport, rest)
+        exchange.on_upgrade(self.transport, rest)
 
     def _ends_with_the_connection(self) -> bool:
         names = {name for name, _ in self._headers}

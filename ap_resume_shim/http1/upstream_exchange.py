@@ -1,4 +1,4 @@
-"""`WirePassage`: one request on its way through a `Http1Transport`, and its answer."""
+"""`Http1Exchange`: one request on its way through a `Http1Transport`, and its answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AHEAD = 64 * 1024
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class WirePassage:
+class Http1Exchange:
     """One request on its way, and its answer."""
 
     __slots__ = (
@@ -29,6 +29,7 @@ class WirePassage:
         "_error",
         "_heads",
         "_left",
+        "_no_bytes",
         "_pump",
         "_request",
         "_rest",
@@ -36,7 +37,6 @@ class WirePassage:
         "_size",
         "_transport",
         "_tunnel",
-        "_unheard",
         "_waiter",
         "headers",
         "status",
@@ -49,7 +49,7 @@ class WirePassage:
         self.headers: HeaderList = []
         self.trailers: HeaderList = []
         self._connection: Connection | None = None
-        self._reused = self._unheard = self._complete = self._left = False
+        self._reused = self._no_bytes = self._complete = self._left = False
         self._heads: deque[tuple[int, HeaderList]] = deque()
         self._chunks: list[bytes] = []
         self._size = 0
@@ -115,7 +115,7 @@ class WirePassage:
         """Whether a kept connection turned out to be closed, and asking again is harmless (RFC 9110, section 9.2.2)."""
         return (
             self._reused
-            and self._unheard
+            and self._no_bytes
             and not self._left
             and self._request.body is None
             and self._request.method in _SAFE
@@ -179,7 +179,7 @@ class WirePassage:
 
     # What the connection tells.
 
-    def came(self, status: int, headers: HeaderList) -> None:
+    def on_head(self, status: int, headers: HeaderList) -> None:
         """A head."""
         self._heads.append((status, headers))
         self._wake()
@@ -198,14 +198,14 @@ class WirePassage:
             self._pump.cancel()
         self._wake()
 
-    def came_upgrade(self, transport: asyncio.Transport, rest: bytes) -> None:
+    def on_upgrade(self, transport: asyncio.Transport, rest: bytes) -> None:
         """The connection speaks something else from now on."""
         self._tunnel, self._rest, self._connection, self._complete = transport, rest, None, True
         self._wake()
 
-    def on_error(self, error: Exception, *, unheard: bool = False) -> None:
-        """The answer will not be complete; `unheard`: not a byte of it came."""
-        self._connection, self._unheard = None, unheard
+    def on_error(self, error: Exception, *, no_bytes: bool = False) -> None:
+        """The answer will not be complete; `no_bytes`: not a byte of it came."""
+        self._connection, self._no_bytes = None, no_bytes
         if self._error is None:
             self._error = error
         self._wake()

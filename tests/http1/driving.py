@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.http1.upstream_exchange import WirePassage
+from ap_resume_shim.http1.upstream_exchange import Http1Exchange
 from ap_resume_shim.proxy.transport import Address, Outgoing
 from tests.support.sockets import read_head
 
@@ -31,7 +31,7 @@ async def transport(url: str, **options: Any) -> AsyncIterator[Http1Transport]:
         await anyio.sleep(0.01)  # the loop closes the sockets: servers that wait for that would hold it up
 
 
-async def whole(passage: WirePassage) -> bytes:
+async def whole(passage: Http1Exchange) -> bytes:
     body = b""
     while chunk := await passage.read():
         body += chunk

@@ -23,14 +23,14 @@ from ap_resume_shim.http1.connection import Connection
 from ap_resume_shim.http1.request_response_cycle import Request
 from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.http1.tunnel import _End
-from ap_resume_shim.http1.upstream_exchange import WirePassage
+from ap_resume_shim.http1.upstream_exchange import Http1Exchange
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.driver import Resumption
 from ap_resume_shim.runtime.exchange import Exchange
 from ap_resume_shim.sidecar import server as serving
 from ap_resume_shim.sidecar.cli import main
 
-PASSING = (Http1Protocol, Request, WirePassage, Connection, _End, Exchange, Resumption, Client)
+PASSING = (Http1Protocol, Request, Http1Exchange, Connection, _End, Exchange, Resumption, Client)
 """What lives no longer than a connection, a request or a resume."""
 _C = ctypes.CDLL(None)
 PATIENCE = float(os.environ.get("AP_TEST_PATIENCE", "60"))
