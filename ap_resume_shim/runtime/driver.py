@@ -42,8 +42,8 @@ from ap_resume_shim.core.steps import (
     Step,
     StreamReply,
 )
-from ap_resume_shim.runtime import client as replies
 from ap_resume_shim.runtime import resume_log as logs
+from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.exchange import WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.lookups import Commit, Lookups
@@ -64,18 +64,18 @@ class Resumption:
     def __init__(
         self,
         flow: Flow,
-        arrival: GuardSession,
+        session: GuardSession,
         incoming: IncomingResume,
         *,
         app: WrappedApp,
-        client: replies.Client,
+        client: Client,
         line: logs.ResumeLine,
         ledger: Callable[[str | None], Awaitable[list[Entry]]],
     ) -> None:
-        self._flow, self._arrival, self._client, self._line = flow, arrival, client, line
+        self._flow, self._session, self._client, self._line = flow, session, client, line
         self._mode, self._large, self._limits = incoming.resume.mode, incoming.large, app.limits
         self._lookups = Lookups(app, incoming.scope, ledger)
-        self._commit = Commit(arrival, self._lookups, app.limits.commit)
+        self._commit = Commit(session, self._lookups, app.limits.commit)
         self._keepalive = KeepAlive(app.limits.keepalive, self._send_keepalive)
         gone = client.gone if incoming.cancels else None
         self._upstream = Upstream(app, incoming.scope, gone=gone, keepalive=self._keepalive)
@@ -99,7 +99,7 @@ class Resumption:
             self._flow.close()
             self._upstream.leave()
             await self._commit.end(at_once=self._upstream.shut_down)
-            await self._arrival.close()
+            await self._session.close()
         # The app may go on after its answer, as without the shim; what it raises then is not swallowed.
         await self._upstream.end()
 
@@ -138,7 +138,7 @@ class Resumption:
     async def _exchange(self, step: Send | ReadHead | Join | ReadBody | ReadEvents | Drain | Poll) -> Any:
         """Do a step that waits for the backend."""
         if isinstance(step, Send):
-            await self._arrival.forward()
+            await self._session.forward()
         with self._line.upstream:
             match step:
                 case Send(request, grace):
@@ -157,27 +157,27 @@ class Resumption:
                     return await self._upstream.poll(seconds)
 
     def _fence(self) -> None:
-        if not self._arrival.still_held():
+        if not self._session.still_held():
             raise HoldLapsed("This resume was held up until its hold on the thread was over, and was not sent.")
 
     async def _guard(self, step: CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle) -> Any:
         """Do a step at the guard."""
         match step:
             case CallGuard():
-                result = await step.on(self._arrival)
-                self._line.run_id = self._arrival.run_id
+                result = await step.on(self._session)
+                self._line.run_id = self._session.run_id
                 return result
             case MarkAccepted(run_id, headers, commit):
                 self._head, self._accepted = headers, True
                 self._line.verdict, self._line.run_id = logs.ACCEPTED, run_id
-                await self._arrival.mark_accepted(run_id, hold=commit is not None)
+                await self._session.mark_accepted(run_id, hold=commit is not None)
                 if commit is not None:
                     self._commit.start(commit)
             case AwaitCommit():
                 if (lookups := self._commit.task) is not None:
                     await self._upstream.wait(lookups)
             case MarkIdle():
-                await self._arrival.mark_idle()
+                await self._session.mark_idle()
                 await self._commit.stop()
         return None
 
@@ -212,7 +212,7 @@ class Resumption:
         """Keep the first answer for retries, if the backend took the resume: else it may be sent again."""
         if self._accepted and not self._reply_kept:
             self._reply_kept = True
-            await self._arrival.keep(reply)
+            await self._session.keep(reply)
 
     async def _send_keepalive(self) -> None:
         """A byte for the client who waits, where one may be put: white space before JSON, a comment in a stream."""

@@ -107,9 +107,9 @@ class Lookups:
 class Commit:
     """The lookups that show an accepted resume in the thread's state; the thread is released after them."""
 
-    def __init__(self, arrival: GuardSession, lookups: Lookups, timeout: float) -> None:
+    def __init__(self, session: GuardSession, lookups: Lookups, timeout: float) -> None:
         """`timeout`: seconds after which the thread is released in any case."""
-        self._arrival, self._lookups, self._timeout = arrival, lookups, timeout
+        self._session, self._lookups, self._timeout = session, lookups, timeout
         self._task: asyncio.Task[None] | None = None
 
     def start(self, flow: Flow) -> None:
@@ -124,7 +124,7 @@ class Commit:
             pass
         finally:
             flow.close()
-        await self._arrival.mark_committed()
+        await self._session.mark_committed()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -135,7 +135,7 @@ class Commit:
         """The thread was seen at rest after the run, which shows the resume as well."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            await self._arrival.mark_committed()
+            await self._session.mark_committed()
 
     async def end(self, *, at_once: bool) -> None:
         """Wait until the lookups have ended; `at_once`: cancel them first."""
