@@ -45,14 +45,15 @@ class Pieces:
         most = min(at + MOST, len(data))
         if self._chunked:
             at = self._skip_chunks(data, at, most)
-        found = (self._before + data[at : min(at + 3, most)]).find(_EMPTY_LINE)
+        found = (self._before + data[at : min(at + 3, most)]).find(_EMPTY_LINE) if self._before else -1
         if found >= 0:
             end = at + found + len(_EMPTY_LINE) - len(self._before)
         elif (found := data.find(_EMPTY_LINE, at, most)) >= 0:
             end = found + len(_EMPTY_LINE)
         else:
-            end = most
-        self._before = (self._before + data[max(at, end - 3) : end])[-3:]
+            self._before = (self._before + data[max(at, most - 3) : most])[-3:]
+            return most
+        self._before = b""
         return end
 
     def _skip_chunks(self, data: bytes, at: int, most: int) -> int:
