@@ -107,8 +107,8 @@ class Aegra(Dialect):
             return found, verdict
         if memory.unsafe:
             raise InterruptAlreadyAnswered(
-                "A run of this thread was cancelled or failed after its question. Aegra would go on with an answer that it "
-                f"has stored, or run the steps beside the question again. {self.way_out}",
+                "A run of this thread was cancelled or failed after its question. Aegra would go on with an answer "
+                f"that it has stored, or run the steps beside the question again. {self.way_out}",
                 found.interrupts,
             )
         body = {"assistant_id": found.agent_id, "checkpoint": memory.checkpoint}
