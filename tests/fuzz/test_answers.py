@@ -88,6 +88,8 @@ class Case:
         self.cut_off = end is Step.RESET
         cuts = [dice.randrange(len(data) + 1) for _ in range(dice.choice((0, 0, 1, 3)))]
         cuts = sorted([*cuts, len(data) - len(read.rest)] if dice.random() < 0.3 else cuts)
+        if self.kind == "resume":  # what comes behind an answer and late is the answer to the shim's next request
+            cuts = [cut for cut in cuts if cut < len(data) - len(read.rest)]
         parts = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
         steps = [step for part in parts for step in (part, 0.001)]
         return (*steps, 0.01, end) if end else tuple(steps)
