@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 
 _METHODS = ("PATCH", "OPTIONS")
+_ROUTES = tuple(ROUTES)
 
 
 class ResumeShim:
@@ -130,10 +131,12 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
-        if scope["type"] != "http" or scope["method"] not in _METHODS or route_path(scope) not in self._routes:
+        if scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
             await self._behind(scope, receive, send)
-        else:
+        elif route_path(scope) in self._routes:
             await self._entry(scope, receive, send)
+        else:
+            await self._behind(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What is on one of our routes."""

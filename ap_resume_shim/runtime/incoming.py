@@ -63,11 +63,15 @@ def _parse(raw: bytes, mode: Mode, scope: Scope, vocabulary: frozenset[str]) -> 
     return parse(
         raw,
         mode,
-        now=datetime.now(UTC).isoformat(),
+        now=_now(),
         nonce=str(uuid.uuid4()),
         interrupt_id=_header(scope, b"ap-interrupt-id"),
         vocabulary=vocabulary,
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
