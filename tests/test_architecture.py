@@ -117,6 +117,11 @@ def test_the_top_level_has_five_modules() -> None:
     assert top == {"__init__", "__main__", "_shutdown", "dialects", "middleware"}
 
 
+def test_no_module_has_more_than_350_lines() -> None:
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: count for name, count in lines.items() if count > 350} == {}
+
+
 INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!dialects\b|proxy import|guard import)")
 
 

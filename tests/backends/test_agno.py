@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from ap_resume_shim.backends.agno.dialect import Agno, AgnoContext, Place
+from ap_resume_shim.backends.agno.dialect import Agno
+from ap_resume_shim.backends.agno.runs import AgnoContext, Place
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Answers, Continue, Decision, Found, Started
 from ap_resume_shim.core.errors import InvalidAnswer, MultipleInterrupts, ResumeError, UnsupportedInput

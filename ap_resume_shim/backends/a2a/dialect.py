@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from ap_resume_shim.backends.a2a import bindings as wire
+from ap_resume_shim.backends.a2a import errors
 from ap_resume_shim.backends.a2a.answer import check, contents_of
 from ap_resume_shim.backends.a2a.observer import A2aObserver
 from ap_resume_shim.backends.a2a.stream import A2aStream
@@ -161,7 +162,7 @@ class A2A(Dialect[A2AContext]):
 
     def refusal(self, response: Response) -> ResumeError:
         """Read an error response; only REST sends errors with an HTTP status."""
-        return wire.refusal(response)
+        return errors.refusal(response)
 
     def begun(self, head: bytes) -> bool:
         """True at the first event, or once the body is complete JSON: JSON-RPC refuses without a stream."""
@@ -170,7 +171,7 @@ class A2A(Dialect[A2AContext]):
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
         """Return the error in a 200 response of JSON-RPC; None if the agent failed, since it accepted the resume."""
         first = sse.first_event(response.body)
-        problem = wire.problem(response if first is None else replace(response, body=(first.data or "").encode()))
+        problem = errors.problem(response if first is None else replace(response, body=(first.data or "").encode()))
         return None if problem is None or problem.failed else problem.error()
 
     def started(
@@ -181,7 +182,7 @@ class A2A(Dialect[A2AContext]):
         Raises `UpstreamUnrecognised` if the response to a stream request is no stream of events.
         """
         started = Started(str(found.run_id), found.agent_id, context=found.context)
-        problem = wire.problem(replace(response, body=body))
+        problem = errors.problem(replace(response, body=body))
         streams = found.context.agent.response_kinds[resume.mode] == "events"
         if streams and body and problem is None and sse.first_event(body) is None:
             raise UpstreamUnrecognised("The agent's answer is no stream of events.")
@@ -209,11 +210,11 @@ class A2A(Dialect[A2AContext]):
 
     def has_ended(self, response: Response) -> bool:
         """True if the task does not work any more, or the response is an error."""
-        return wire.problem(response) is not None or not Task(_task_in(response.body)).works
+        return errors.problem(response) is not None or not Task(_task_in(response.body)).works
 
     def ended(self, body: bytes) -> Ended:
         """Return the task's values and error, or the error of an agent that failed."""
-        problem = wire.problem(Response(200, (), body.strip()))
+        problem = errors.problem(Response(200, (), body.strip()))
         if problem is not None:
             return Ended(error={"message": problem.text})
         task = Task(_task_in(body))

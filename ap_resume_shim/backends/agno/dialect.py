@@ -8,12 +8,13 @@ the shim always sets it. Workflows store this in any case, and have no `backgrou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from ap_resume_shim.backends.agno.questions import QUESTION_ID, AgnoQuestion, current_step, has_expired, questions_of
+from ap_resume_shim.backends.agno.questions import QUESTION_ID, current_step, has_expired, questions_of
+from ap_resume_shim.backends.agno.runs import AgnoContext, Paused, Place
 from ap_resume_shim.backends.agno.stream import AgnoStream, plain_name, text_of
-from ap_resume_shim.core import sse, strictjson
+from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Fingerprint, Found, Lookup, Started
 from ap_resume_shim.core.dialect_helpers import Rule, quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
@@ -48,62 +49,6 @@ _RULES = (
     Rule(409, "thread_not_interrupted", "not paused"),
 )
 _NOT_PAUSED = ("no runs found", "could not find run", "run is cancelled", "not paused")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The location of a run: its component and its id."""
-
-    kind: str
-    component: str
-    run_id: str
-    created_at: str | None = None
-
-    @property
-    def path(self) -> str:
-        """The path of the run."""
-        return f"/{self.kind}/{segment(self.component)}/runs/{segment(self.run_id)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """A paused run, and its questions."""
-
-    place: Place
-    run: dict[str, Any]
-    questions: tuple[AgnoQuestion, ...]
-    expired: bool
-    """True if its question has expired: the server continues with the step's `on_timeout`, whatever the answer is."""
-
-    def fields(self, answers: Mapping[str | None, Any]) -> dict[str, str]:
-        """Return the form fields: the server's questions with the answers in them.
-
-        All questions need an answer, because the server rejects the others.
-        """
-        answered = {each.id: each.answered(answers[each.id]) for each in self.questions if each.id in answers}
-        if not answered:
-            return {}
-        if self.place.kind == "agents":
-            return {"tools": _text([requirement["tool_execution"] for requirement in answered.values()])}
-        if self.place.kind == "teams":
-            return {"requirements": _text(list(answered.values()))}
-        step = current_step(self.run)
-        if step.get("requires_executor_input"):
-            requirements = [answered.get(each["id"], each) for each in step["executor_requirements"]]
-            step = {**step, "executor_requirements": requirements}
-        else:
-            (step,) = answered.values()
-        return {"step_requirements": _text([*self.run["step_requirements"][:-1], step])}
-
-
-@dataclass(frozen=True, slots=True)
-class AgnoContext:
-    """The runs that a lookup found."""
-
-    paused: tuple[Paused, ...] = ()
-    """The paused runs; after `prepare`, only the one that is resumed."""
-    place: Place | None = None
-    """The location of the thread's run, if it is known."""
 
 
 class Agno(Dialect[AgnoContext]):
@@ -349,7 +294,3 @@ def _refuse_agent(wanted: str, paused: list[Place]) -> Steps[None]:
         f"The question is one of {paused[-1].component!r}, not of {wanted!r}: leave `agent_id` out.",
         {"field": "agent_id"},
     )
-
-
-def _text(value: Any) -> str:
-    return strictjson.dumps(value).decode()
