@@ -36,6 +36,7 @@ from tests.support.agent import (
     waits,
 )
 from tests.support.calling import CLIENT, Call, Recorder, eventually, http
+from tests.support.loggers import restored_loggers
 from tests.support.serving import serving
 from tests.support.sockets import connect
 
@@ -499,21 +500,13 @@ class Stream(io.StringIO):
 @contextmanager
 def configured(level: str = "info", form: Any = "auto", *, terminal: bool = False, **more: bool) -> Iterator[Stream]:
     """What is written to standard error; at the end all loggers are as they were before."""
-    loggers = [logging.getLogger(name) for name in (None, *LOGGERS)]
-    before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
     stream = Stream()
     stream.terminal = terminal
-    try:
-        with redirect_stderr(stream):
-            logs.configure(level, form, **more)
-            yield stream
-    finally:
-        for logger, was, handlers, propagate in before:
-            logger.setLevel(was)
-            logger.handlers[:], logger.propagate = handlers, propagate
+    with restored_loggers(), redirect_stderr(stream):
+        logs.configure(level, form, **more)
+        yield stream
 
 
-LOGGERS = ("ap_resume_shim", "ap_resume_shim.access")
 LISTENING = "listening on http://127.0.0.1:8063, in front of http://127.0.0.1:2024"
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,7 @@ import ap_resume_shim
 from ap_resume_shim.sidecar.cli import main
 from tests.support.agent import Agent, held, resume
 from tests.support.calling import CLIENT, eventually
+from tests.support.loggers import restored_loggers
 from tests.support.redis_server import redis_server
 from tests.support.serving import listening, serving
 from tests.support.sidecar import COMMAND, sidecar
@@ -36,7 +38,7 @@ class Run(Protocol):
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Run a command line to its end, in this process."""
     for name in [name for name in os.environ if name.startswith("AP_RESUME_SHIM_")]:
         monkeypatch.delenv(name)
@@ -49,7 +51,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
             status = end.code
         return Ended(status, *capsys.readouterr())
 
-    return running
+    with restored_loggers():
+        yield running
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",)])
