@@ -21,7 +21,7 @@ SHUTDOWN = "graceful shutdown exceeded"
 """A part of what uvicorn says when it cancels requests in the end; the sidecar says the same."""
 
 LAST_WORDS = 2.0
-"""Seconds for a request that is cut to answer, and for the guard's store to be told of it."""
+"""Seconds for a cut request to send its response, and for the guard to record the outcome in its store."""
 
 
 def is_shutdown(cancelled: asyncio.CancelledError) -> bool:

@@ -106,7 +106,7 @@ def recognise(server: ServerMetadata, known: KnownFingerprints) -> str:
             if isinstance(verdict, ResumeError):
                 raise verdict
     unknown = (
-        "The kind of backend could not be detected: neither its /info nor its /openapi.json nor an agent card tells."
+        "The kind of backend could not be detected: its /info, its /openapi.json and its agent card match no backend."
     )
     redirect = next(filter(None, map(read_redirect, (server.info, server.openapi, server.card))), None)
     raise UpstreamUnrecognised(

@@ -96,7 +96,7 @@ class Acp(Dialect[AcpContext]):
         if agent and not known:
             raise ThreadNotInterrupted(
                 f"No run of session {resume.thread_id} that could wait for an answer has passed the shim, and the "
-                "backend does not tell which runs a session has: start them through the shim.",
+                "backend has no list of the runs of a session: start them through the shim.",
                 {"thread_status": "unknown"},
             )
         return Found("idle", context=AcpContext())

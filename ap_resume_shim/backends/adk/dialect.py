@@ -116,7 +116,7 @@ class Adk(Dialect[AdkContext]):
         _check_config(resume)
         if resume.body.on_completion == "delete" and resume.body.agent_id is None:
             raise UnsupportedField(
-                "To delete the session, the adk backend has to be told its app: send `agent_id` with `on_completion`.",
+                "To delete the session, the adk backend needs its app: send `agent_id` with `on_completion`.",
                 {"field": "on_completion"},
             )
         questions = _questions(found, verdict)

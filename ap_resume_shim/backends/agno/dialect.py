@@ -86,7 +86,7 @@ class Agno(Dialect[AgnoContext]):
         (response,) = yield from Ask((Request.get(self._session(resume, "/runs", _OPEN)),))
         if response.status == 400 and "db_id" in response.text:
             raise UpstreamUnrecognised(
-                "AgentOS has several databases: tell the shim with the option `db_id` which one has the sessions."
+                "AgentOS has several databases: name the one with the sessions in the option `db_id`."
             )
         running, paused = _places(read_lookup(response))
         if running:

@@ -215,7 +215,7 @@ def _not_armed(why: Any) -> UpstreamError:
 def _readdressed(verdict: Answers, found: Found[AegraContext], armed: Found[AegraContext]) -> Answers:
     """Return the answers under the new ids of their questions.
 
-    Raises `InterruptNotPending` if a question is not asked again, or cannot be told from another one.
+    Raises `InterruptNotPending` if a question is not asked again, or cannot be distinguished from another one.
     """
     by_id: dict[str | None, Any] = {}
     for old in found.interrupts:

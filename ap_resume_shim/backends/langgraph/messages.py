@@ -145,7 +145,7 @@ def check_agent(found: Found[C]) -> None:
     """Raise `InvalidRequest` if no agent is known: a guessed agent would lose the interrupt."""
     if found.agent_id is None:
         raise InvalidRequest(
-            "The thread does not tell who ran last: name the agent in `agent_id`.", {"field": "agent_id"}
+            "The thread has no agent of its last run: name the agent in `agent_id`.", {"field": "agent_id"}
         )
 
 
