@@ -14,21 +14,15 @@ was sent. This costs one connection for each resume (over TLS, one handshake).
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any
 
 from ap_resume_shim.http1.connection import Connection
 from ap_resume_shim.http1.upstream_exchange import Http1Exchange
+from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
 from ap_resume_shim.proxy.transport import Address, HeaderList, Outgoing, unreachable
 
-IDLE = 2.0
-"""Seconds that a connection is kept for the next request; servers close theirs after five, if they announce nothing."""
-MARGIN = 1.0
-"""Seconds by which a connection is closed before the limit that its server announces."""
 KEPT = 256
 """Connections kept at most."""
-
-_ANNOUNCED = re.compile(rb"\btimeout\s*=\s*(\d{1,9})", re.IGNORECASE)
 
 
 class Http1Transport:
@@ -96,7 +90,7 @@ class Http1Transport:
 
     def give_back(self, connection: Connection, answer: HeaderList) -> None:
         """Keep a connection for the next request; `answer`: the fields of the latest answer on it."""
-        seconds = _idle(answer)
+        seconds = idle_limit(answer)
         if seconds <= 0 or len(self._idle) >= KEPT:
             connection.abort()
             return
@@ -124,14 +118,6 @@ class Http1Transport:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-
-
-def _idle(answer: HeaderList) -> float:
-    """Seconds that a connection may be kept after an answer."""
-    for name, value in answer:
-        if name == b"keep-alive" and (announced := _ANNOUNCED.search(value)):
-            return min(IDLE, int(announced[1]) - MARGIN)
-    return IDLE
 
 
 def _context(address: Address) -> Any:

@@ -18,6 +18,7 @@ import httpx
 
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.proxy.fenced_network import FencedNetwork
+from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
 from ap_resume_shim.proxy.tcp_keepalive import KEEP_ALIVE
 from ap_resume_shim.proxy.transport import (
     Address,
@@ -48,8 +49,7 @@ class HttpxTransport:
         self.address = address
         host = f"[{address.host}]" if ":" in address.host else address.host
         self.origin = httpx.URL(f"{address.scheme}://{host}:{address.port}")
-        # Servers close idle connections after 5 seconds, and the next request must not meet one that is closing.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE)
         tls = address.tls or (httpx.create_ssl_context(trust_env=False) if address.scheme == "https" else None)
         self._tls, self._options = tls, None if address.uds else KEEP_ALIVE
         self._fenced: WeakSet[FencedNetwork] = WeakSet()
@@ -173,6 +173,8 @@ class HttpxPassage:
                     self._taken.clear()
                     self._filled.set()
                     await self._taken.wait()
+            if idle_limit(self.headers) < IDLE and (connection := response.extensions.get("network_stream")):
+                await connection.aclose()  # httpx has one limit for all connections, and uses no closed one
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, ClientLeft | ResumeError):

@@ -10,8 +10,7 @@ from typing import Any
 import anyio
 
 from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.http1.upstream_exchange import Http1Exchange
-from ap_resume_shim.proxy.transport import Address, Outgoing
+from ap_resume_shim.proxy.transport import Address, Outgoing, Transport, UpstreamExchange
 from tests.support.sockets import read_head
 
 KEPT = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -31,14 +30,14 @@ async def transport(url: str, **options: Any) -> AsyncIterator[Http1Transport]:
         await anyio.sleep(0.01)  # the loop closes the sockets: servers that wait for that would hold it up
 
 
-async def whole(passage: Http1Exchange) -> bytes:
+async def whole(passage: UpstreamExchange) -> bytes:
     body = b""
     while chunk := await passage.read():
         body += chunk
     return body
 
 
-async def ask(through: Http1Transport, outgoing: Outgoing | None = None) -> tuple[int, bytes]:
+async def ask(through: Transport, outgoing: Outgoing | None = None) -> tuple[int, bytes]:
     passage = through.start(outgoing or request())
     try:
         await passage.head()

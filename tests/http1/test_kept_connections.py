@@ -5,71 +5,14 @@ from __future__ import annotations
 import socket
 import struct
 
-import anyio
 import pytest
 
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.http1 import client
 from ap_resume_shim.http1.connection import HEAD
 from tests.http1.driving import KEPT, Parts, again, ask, request, transport
-from tests.support.sockets import read_head, upstream
+from tests.support.sockets import upstream
 
 pytestmark = pytest.mark.anyio
-
-
-def announcing(field: bytes) -> bytes:
-    return KEPT.replace(b"\r\n\r\n", b"\r\n" + field + b"\r\n\r\n")
-
-
-@pytest.mark.parametrize(
-    ("field", "connections"),
-    [
-        (b"keep-alive: timeout=1", 3),
-        (b"keep-alive: timeout=0, max=5", 3),
-        (b"Keep-Alive: max=100, Timeout = 1", 3),
-        (b"keep-alive: timeout=5, max=100", 1),
-        (b"keep-alive: max=1", 1),
-        (b"keep-alive: 1", 1),
-        (b"x-keep-alive: timeout=1", 1),
-    ],
-)
-async def test_a_connection_is_not_used_near_the_limit_that_its_server_announces(
-    field: bytes, connections: int
-) -> None:
-    answer = announcing(field)
-
-    def script(connection: socket.socket) -> None:
-        connection.sendall(answer)
-        while read_head(connection):
-            connection.sendall(answer)
-
-    with upstream(script) as behind:
-        async with transport(behind.url) as through:
-            for _ in range(3):
-                assert await ask(through) == (200, b"ok")
-            assert len(through._open) == (1 if connections == 1 else 0)
-    assert len(behind.heads) == connections, "later heads came on the same connection"
-
-
-async def test_a_limit_that_is_announced_is_kept_with_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Posts after a silence around the server's limit, one after the other: none is lost."""
-    monkeypatch.setattr(client, "MARGIN", 0.7)
-    answers = announcing(b"keep-alive: timeout=1")
-
-    def script(connection: socket.socket) -> None:
-        connection.sendall(answers)
-        while True:
-            connection.settimeout(1.0)
-            if not read_head(connection):
-                return
-            connection.sendall(answers)
-
-    with upstream(script) as behind:
-        async with transport(behind.url) as through:
-            for n in range(12):
-                assert await ask(through, request("POST")) == (200, b"ok")
-                await anyio.sleep(0.25 if n % 3 == 0 else 0.98 + n * 0.003)
-    assert len(behind.heads) > 1
 
 
 @pytest.mark.parametrize("outgoing", ["with a body", "without"])
