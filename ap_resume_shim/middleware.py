@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim._shutdown import end, is_shutdown
@@ -19,7 +19,9 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.core.protocol import ROUTES, Mode
-from ap_resume_shim.core.steps import ClientGone
+from ap_resume_shim.core.steps import ClientGone, Flow
+from ap_resume_shim.core.vendor_flow import vendor_flow
+from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.guard import Guard, load_guard
 from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
@@ -28,15 +30,19 @@ from ap_resume_shim.runtime.driver import Resumption
 from ap_resume_shim.runtime.exchange import NOBODY, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
+from ap_resume_shim.runtime.log_lines import cut, printable
 from ap_resume_shim.runtime.lookups import ask
 from ap_resume_shim.runtime.naming import Naming
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
+from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger("ap_resume_shim")
+
+VendorMode = Literal["pass", "guard"]
 
 _METHODS = ("PATCH", "OPTIONS")
 _ROUTES = tuple(ROUTES)
@@ -68,6 +74,7 @@ class ResumeShim:
         prefix: str = "",
         settle: float = 1.0,
         typed_answers: Literal["check", "show"] = "check",
+        vendor_resumes: VendorMode = "pass",
         limits: Limits | None = None,
         cors: Sequence[str] = (),
     ) -> None:
@@ -91,6 +98,9 @@ class ResumeShim:
         - `settle`: seconds that a busy thread is given before 409: servers announce a question before they record it.
         - `typed_answers`: "check" refuses an answer that certainly violates the schema of its question; "show" only
           shows the schema.
+        - `vendor_resumes`: how answers in the conventions of today's clients are treated, such as `command.resume` of
+          LangGraph's SDK. "pass": they pass like any request; "guard": they are judged, held and refused as resumes of
+          the draft are.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, on the shim's answers too.
 
@@ -111,10 +121,12 @@ class ResumeShim:
             typed_answers=typed_answers == "check",
             lenient=lenient,
         )
+        self._vendor_resumes = vendor_resumes
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None as long as the backend has not been detected."""
         self._behind: ASGIApp = app
+        self._passed: ASGIApp = app if vendor_resumes == "pass" else self._detect_and_pass
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -132,11 +144,21 @@ class ResumeShim:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a resume; pass anything else through."""
         if scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
-            await self._behind(scope, receive, send)
+            await self._passed(scope, receive, send)
         elif route_path(scope) in self._routes:
             await self._entry(scope, receive, send)
         else:
-            await self._behind(scope, receive, send)
+            await self._passed(scope, receive, send)
+
+    async def _detect_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; detect the backend first, since the request may be a vendor resume."""
+        if scope["type"] == "http" and scope["method"] == "POST" and SYNTHESISED not in scope and not self._native:
+            try:
+                await self._detect(scope)
+            except ResumeError as error:
+                logger.warning("the backend was not detected, vendor resumes pass: %s", printable(cut(error.reason)))
+        known = self._behind if self._naming is None else self._passed
+        await known(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What is on one of our routes."""
@@ -152,13 +174,41 @@ class ResumeShim:
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
-        try:
+
+        async def prepare() -> Resumption | None:
             with line.upstream:
                 naming = self._naming or await self._detect(scope)
-            if naming is not None:
-                line.backend = naming.dialect.name
-                incoming = await IncomingResume.read(scope, receive, mode=mode, body=body, naming=naming, line=line)
-                resumption = self._begin(incoming, naming, client, line)
+            if naming is None:
+                return None
+            line.backend = naming.dialect.name
+            incoming = await IncomingResume.read(scope, receive, mode=mode, body=body, naming=naming, line=line)
+            return self._begin(incoming, resume_flow(incoming.resume, naming.dialect, self._settings), client, line)
+
+        if not await self._conduct(prepare, client, line):
+            del scope[RESUME]
+            await self.app(scope, receive, send)
+
+    async def _guard_vendor(self, scope: Scope, vendor: VendorResume, client: VendorClient) -> None:
+        """Judge and hold a vendor resume as a resume of the draft, and pass it on."""
+        assert self._naming is not None, "conventions are those of a dialect"
+        naming, line = self._naming, ResumeLine(scope, vendor.mode, client, convention=vendor.convention.name)
+        line.backend = naming.dialect.name
+
+        async def prepare() -> Resumption:
+            assert vendor.thread_id is not None
+            incoming = await IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
+            line.thread_id = incoming.resume.thread_id
+            flow = vendor_flow(vendor, incoming.resume, naming.dialect, self._settings)
+            return self._begin(incoming, flow, client, line)
+
+        await self._conduct(prepare, client, line)
+
+    async def _conduct(
+        self, prepare: Callable[[], Awaitable[Resumption | None]], client: Client, line: ResumeLine
+    ) -> bool:
+        """Prepare a resume and run it, or refuse it. Returns False if `prepare` returned None."""
+        try:
+            resumption = await prepare()
         except ResumeError as error:
             line.failed(error)
             try:
@@ -182,17 +232,17 @@ class ResumeShim:
             line.write()
             raise
         else:
-            if naming is None:
-                del scope[RESUME]
-                await self.app(scope, receive, send)
-            else:
-                await self._run_to_completion(resumption, client)
+            if resumption is None:
+                return False
+            await self._run_to_completion(resumption, client)
+        return True
 
-    def _begin(self, incoming: IncomingResume, naming: Naming, client: Client, line: ResumeLine) -> Resumption:
+    def _begin(self, incoming: IncomingResume, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
         """Announce a resume to the guard, and prepare its flow."""
-        scope, resume = incoming.scope, incoming.resume
+        scope, resume, naming = incoming.scope, incoming.resume, self._naming
+        assert naming is not None, "a resume is read in a dialect"
         return Resumption(
-            resume_flow(resume, naming.dialect, self._settings),
+            flow,
             self._guard.begin(incoming.key),
             incoming,
             app=self._wrapped(self._behind),
@@ -281,3 +331,7 @@ class ResumeShim:
         )
         if wants_traffic(dialect):
             self._behind = TrafficObserver(self.app, dialect, self._guard.ledger, naming.page, self._prefix)
+        if self._vendor_resumes == "guard" and dialect.conventions:
+            self._passed = VendorResumes(self._behind, dialect, self._bodies, self._prefix, self._guard_vendor)
+        else:
+            self._passed = self._behind

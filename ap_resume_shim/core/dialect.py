@@ -18,6 +18,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 from ap_resume_shim.core.reframer import Ended, Reframer, Relay
 from ap_resume_shim.core.steps import Entry, Steps
+from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 
@@ -223,6 +224,8 @@ class Dialect(Generic[C]):
     redirecting: frozenset[str] = frozenset()
     """Names in `config` and in forwarded fields that could move the resume elsewhere (`core.redirection`); a trailing
     `*` matches any suffix."""
+    conventions: tuple[Convention, ...] = ()
+    """How clients of this backend answer a question without the shim (`core.vendor_resume`)."""
     way_out: str = ""
     """One sentence: how a client recovers from a step that fails because of the answer that was committed."""
 
@@ -325,6 +328,17 @@ class Dialect(Generic[C]):
     def reframer(self, resume: Resume, started: Started[C]) -> Reframer:
         """Return the reframer that converts the backend's stream to the client's."""
         return Relay()
+
+    def recognise(self, request: ClientRequest) -> VendorResume | None:
+        """Return the vendor resume that a client's own request is; None if it is none."""
+        for convention in self.conventions:
+            if convention.matches(request.method, request.path) and (vendor := convention.read(request)):
+                return vendor
+        return None
+
+    def locate(self, vendor: VendorResume) -> Steps[str]:
+        """Return the thread of a vendor resume that names only a run or a task. Raises `NotFound` if there is none."""
+        raise NotImplementedError
 
     def watch(self, method: str, path: str) -> Observer | None:
         """Return an observer of a client's own request, for the ledger; None if the request is not relevant."""

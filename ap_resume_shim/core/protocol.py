@@ -231,9 +231,9 @@ def parse(
         body = RunResume.model_validate(value)
     except ValidationError as error:
         raise InvalidRequest(*_explain(error, value)) from None
-    _check_segment("thread_id", body.thread_id)
+    check_segment("thread_id", body.thread_id)
     if body.agent_id is not None:
-        _check_segment("agent_id", body.agent_id)
+        check_segment("agent_id", body.agent_id)
     return Resume(body, mode, now, value, nonce)
 
 
@@ -285,7 +285,7 @@ def _path(loc: tuple[str | int, ...], value: Any) -> list[str]:
     return path
 
 
-def _check_segment(name: str, value: str) -> None:
+def check_segment(name: str, value: str) -> None:
     """Refuse an id that could leave its segment of an upstream path."""
     if value in {".", ".."} or any(char in "/\\" or not char.isprintable() for char in value):
         raise InvalidRequest(f"`{name}` holds characters that an id cannot have (/, \\, control characters).")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import Broken, ResumeError
-from ap_resume_shim.core.http import Headers
+from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.runtime.log_lines import cut, printable
 from ap_resume_shim.runtime.resume_log import BROKEN, CLIENT_LEFT, COMPLETE, CUT, UNANSWERED
@@ -60,27 +59,42 @@ class Client:
             await self._start(reply.status, "application/json", (*reply.headers, *length))
         await self._emit({"type": "http.response.body", "body": reply.body, "more_body": False})
 
+    def error_reply(self, error: ResumeError) -> Reply:
+        """Return the response that describes an error: the draft's `ErrorResponse`."""
+        return Reply(error.http_status, error.body(), error.headers)
+
     async def refuse(self, error: ResumeError) -> None:
         """Send an error: the draft's `ErrorResponse`, or RFC 9457's problem where `Accept` asks for it."""
+        reply, media_type = self.error_reply(error), "application/json"
+        if self._prefers_problems():
+            media_type = "application/problem+json"
+            problem = {
+                "type": "about:blank",
+                "title": error.code.replace("_", " "),
+                "status": error.http_status,
+                "detail": error.message,
+                **reply.value,
+            }
+            reply = Reply(reply.status, problem, reply.headers)
+        await self._refuse_with(error, reply, media_type)
+
+    async def _refuse_with(self, error: ResumeError, reply: Reply, media_type: str = "application/json") -> None:
         if self._finished:
             logger.error("what was left to do after an answer failed: %s", printable(cut(error.reason)))
             return
         if self._started:
             raise Broken(error) from error
-        value, media_type = error.body(), "application/json"
-        if self._prefers_problems():
-            media_type = "application/problem+json"
-            value = {
-                "type": "about:blank",
-                "title": error.code.replace("_", " "),
-                "status": error.http_status,
-                "detail": error.message,
-                **value,
-            }
-        body = strictjson.dumps(value)
-        headers = (*error.headers, ("content-length", str(len(body))))
-        await self._start(error.http_status, media_type, headers)
-        await self._emit({"type": "http.response.body", "body": body, "more_body": False})
+        length = (("content-length", str(len(reply.body))),)
+        await self._start(reply.status, media_type, (*reply.headers, *length))
+        await self._emit({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+    async def pass_on(self, response: Response) -> None:
+        """Send the head of the backend's own response, unchanged."""
+        self._started = True
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        await self._emit({"type": "http.response.start", "status": response.status, "headers": headers})
+        if not self.gone.is_set():
+            self.status = response.status
 
     async def keep_alive(self, headers: Headers) -> None:
         """Send white space before the JSON that is to come; the status line goes out with the first."""

@@ -28,6 +28,7 @@ from ap_resume_shim.core.steps import (
     Join,
     MarkAccepted,
     MarkIdle,
+    PassedOn,
     Pause,
     Poll,
     ReadBody,
@@ -38,6 +39,7 @@ from ap_resume_shim.core.steps import (
     Reply,
     Send,
     SendChunk,
+    SendOriginal,
     StartStream,
     Step,
     StreamReply,
@@ -47,7 +49,7 @@ from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.exchange import WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.lookups import Commit, Lookups
-from ap_resume_shim.runtime.relay import COMMENT, relay
+from ap_resume_shim.runtime.relay import COMMENT, pass_on, relay
 from ap_resume_shim.runtime.stepping import drive
 from ap_resume_shim.runtime.upstream import Upstream
 from ap_resume_shim.runtime.waiting import KeepAlive
@@ -74,6 +76,7 @@ class Resumption:
     ) -> None:
         self._flow, self._session, self._client, self._line = flow, session, client, line
         self._mode, self._large, self._limits = incoming.resume.mode, incoming.large, app.limits
+        self._original = incoming.original
         self._lookups = Lookups(app, incoming.scope, ledger)
         self._commit = Commit(session, self._lookups, app.limits.commit)
         self._keepalive = KeepAlive(app.limits.keepalive, self._send_keepalive)
@@ -109,7 +112,7 @@ class Resumption:
         if isinstance(error, UpstreamUnrecognised) and error.__cause__ is not None:
             logger.error("an answer of the backend could not be read", exc_info=error.__cause__)
         self._line.failed(error)
-        await self._keep(Reply(error.http_status, error.body(), error.headers))
+        await self._keep(self._client.error_reply(error))
         await self._client.refuse(error)
 
     async def _do_or_end(self, step: Step) -> Any:
@@ -124,7 +127,7 @@ class Resumption:
             case Ask() | ReadUntilIdle() | ReadLedger():
                 with self._line.upstream:
                     return await self._lookups.do(step)
-            case Send() | ReadHead() | Join() | ReadBody() | ReadEvents() | Drain() | Poll():
+            case Send() | SendOriginal() | ReadHead() | Join() | ReadBody() | ReadEvents() | Drain() | Poll():
                 return await self._exchange(step)
             case Pause(seconds):
                 return await self._upstream.pause(seconds)
@@ -135,14 +138,18 @@ class Resumption:
             case _:
                 assert_never(step)
 
-    async def _exchange(self, step: Send | ReadHead | Join | ReadBody | ReadEvents | Drain | Poll) -> Any:
+    async def _exchange(
+        self, step: Send | SendOriginal | ReadHead | Join | ReadBody | ReadEvents | Drain | Poll
+    ) -> Any:
         """Do a step that waits for the backend."""
-        if isinstance(step, Send):
+        if isinstance(step, Send) or (isinstance(step, SendOriginal) and step.fenced):
             await self._session.forward()
         with self._line.upstream:
             match step:
                 case Send(request, grace):
                     return await self._upstream.send(request, self._fence, grace)
+                case SendOriginal(fenced):
+                    return await self._upstream.send_original(self._original, self._fence if fenced else None)
                 case ReadHead():
                     return await self._upstream.read_head()
                 case Join(request):
@@ -198,7 +205,10 @@ class Resumption:
                 await self._client.finish()
                 self._line.write()
 
-    async def _reply(self, reply: Reply | StreamReply) -> None:
+    async def _reply(self, reply: Reply | StreamReply | PassedOn) -> None:
+        if isinstance(reply, PassedOn):
+            await pass_on(reply, self._client, self._upstream, self._line.upstream)
+            return
         if REPLAYED in reply.headers:
             self._line.verdict = logs.REPLAYED
         if isinstance(reply, StreamReply):

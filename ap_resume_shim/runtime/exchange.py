@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from ap_resume_shim.core.asgi import FENCE, HEADS, SYNTHESISED, escape, mounted_at, shown_path
+from ap_resume_shim.core.asgi import FENCE, HEADS, SYNTHESISED, TARGET, escape, extensions, mounted_at, shown_path
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.core.http import Headers, Request
 from ap_resume_shim.runtime.limits import Limits
@@ -113,6 +113,14 @@ class WrappedApp:
         if fence is not None:
             made[FENCE] = fence
         return Exchange(self.app, made, request.body)
+
+    def send_original(self, scope: Scope, body: bytes, fence: Callable[[], None] | None = None) -> Exchange:
+        """Begin an exchange with the client's own request; `fence` is called before its first byte is sent."""
+        kept = {name: extensions(scope)[name] for name in (TARGET,) if name in extensions(scope)}
+        made = {**scope, "extensions": kept, SYNTHESISED: True}
+        if fence is not None:
+            made[FENCE] = fence
+        return Exchange(self.app, made, body)
 
 
 _RUNNING: set[asyncio.Task[None]] = set()

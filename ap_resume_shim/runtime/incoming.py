@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ap_resume_shim.core.protocol import Mode, Resume, parse
+from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.guard import ResumeKey
 from ap_resume_shim.runtime.bodies import Body
 from ap_resume_shim.runtime.naming import Naming
@@ -33,6 +34,9 @@ class IncomingResume:
     """Thread, caller and `Idempotency-Key`, as the guard gets them."""
     large: bool
     """Whether its JSON belongs into the thread for large JSON."""
+    original: bytes = b""
+    """The body of a vendor resume, which is sent as the client sent it."""
+    vendor: VendorResume | None = None
 
     @classmethod
     async def read(
@@ -52,7 +56,16 @@ class IncomingResume:
     @property
     def cancels(self) -> bool:
         """Whether a client that leaves cancels the run."""
+        if self.vendor is not None:
+            return True  # the backend decides what a client that leaves means
         return self.resume.mode is not Mode.BACKGROUND and self.resume.body.on_disconnect == "cancel"
+
+    @classmethod
+    async def from_vendor(cls, scope: Scope, vendor: VendorResume, thread_id: str, naming: Naming) -> IncomingResume:
+        """Describe a client's own request as a resume. Raises `InvalidRequest`."""
+        resume = vendor.resume(thread_id, now=_now(), nonce=str(uuid.uuid4()))
+        key = naming.key(scope, resume, route=vendor.convention.name)
+        return cls(scope, resume, key, len(vendor.request.body) >= LARGE, vendor.request.body, vendor)
 
 
 async def _here_or_there(work: Callable[[], T], *, large: bool) -> T:

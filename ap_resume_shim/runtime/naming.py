@@ -29,8 +29,11 @@ class Naming:
     repeats: bool
     """Whether a resume that comes twice without an `Idempotency-Key` is to be recognised."""
 
-    def key(self, scope: Scope, resume: Resume) -> ResumeKey:
-        """What the guard gets of a resume. Raises `InvalidRequest`."""
+    def key(self, scope: Scope, resume: Resume, *, route: str | None = None) -> ResumeKey:
+        """What the guard gets of a resume. Raises `InvalidRequest`.
+
+        `route` separates the `Idempotency-Key`s of different routes; default: the route of the draft.
+        """
         headers = _headers(scope)
         key = read_key([value for name, value in headers if name == "idempotency-key"])
         # Servers may tell two spellings of a UUID apart, or not: two resumes that may be of one thread are.
@@ -39,7 +42,7 @@ class Naming:
         return ResumeKey(
             thread,
             "" if key is None else resume.fingerprint,
-            key=None if key is None else digest(who, resume.mode.route, thread, key),
+            key=None if key is None else digest(who, route or resume.mode.route, thread, key),
             repeat=digest(who, thread, resume.fingerprint) if self.repeats else None,
             secret=digest("answer", who, thread, key or ""),
         )

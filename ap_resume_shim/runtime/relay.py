@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import Broken, ResumeError, ShutDown, UpstreamError
-from ap_resume_shim.core.steps import ClientGone, StreamReply
+from ap_resume_shim.core.steps import ClientGone, PassedOn, StreamReply
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.log_lines import Stopwatch
 from ap_resume_shim.runtime.waiting import KeepAlive
@@ -58,3 +58,19 @@ async def relay(reply: StreamReply, client: Client, upstream: Upstream, keepaliv
     await client.finish()
     if reframer.over:
         upstream.leave()
+
+
+async def pass_on(reply: PassedOn, client: Client, upstream: Upstream, stopwatch: Stopwatch) -> None:
+    """Pass the backend's own response on as it comes. Raises `Broken` if it breaks off."""
+    await client.pass_on(reply.response)
+    await client.send_bytes(reply.response.body)
+    try:
+        while not reply.complete:
+            with stopwatch:
+                chunk = await upstream.next_original_chunk()
+            if chunk is None:
+                break
+            await client.send_bytes(chunk)
+    except ResumeError as error:
+        raise Broken(error) from error
+    await client.finish()

@@ -41,7 +41,8 @@ COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED, CUT = "complete", "client_left", "bro
 class ResumeLine:
     """The line of one resume: filled in on its way, and written once, when its answer is over."""
 
-    def __init__(self, scope: Scope, mode: Mode, client: Client) -> None:
+    def __init__(self, scope: Scope, mode: Mode, client: Client, convention: str | None = None) -> None:
+        """`convention`: that of a vendor resume."""
         self.backend: str | None = None
         self.thread_id: str | None = None
         self.run_id: str | None = None
@@ -49,7 +50,7 @@ class ResumeLine:
         """`accepted`, `replayed`, or an error's code; None until it is decided."""
         self.upstream = Stopwatch()
         """To be held while the backend is waited for."""
-        self._scope, self._mode, self._client = scope, mode, client
+        self._scope, self._mode, self._client, self._convention = scope, mode, client, convention
         self._since = perf_counter()
         self._resume_state: str | None = None
         self._reason: str | None = None
@@ -81,6 +82,7 @@ class ResumeLine:
             run_id=self.run_id,
             backend=self.backend,
             mode=self._mode.name.lower(),
+            convention=self._convention,
             verdict=self.verdict or CLIENT_LEFT,
             resume_state=self._resume_state,
             reason=self._reason,

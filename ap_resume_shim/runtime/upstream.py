@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.errors import UpstreamTimeout
@@ -53,6 +54,16 @@ class Upstream:
             self._start_clock()
         self._open(request)
         return await self.read_head()
+
+    async def send_original(self, body: bytes, fence: Callable[[], None] | None) -> Response:
+        """Send the client's own request, up to the head of the response. It has no time limit of the shim's."""
+        self._deadline = inf
+        self._resume = self._exchange = self._app.send_original(self._scope, body, fence)
+        return await self.read_head()
+
+    async def next_original_chunk(self) -> bytes | None:
+        """The next part of the response to the client's own request; None at its end."""
+        return await self._chunk(partial(wait, gone=self._gone))
 
     def _start_clock(self) -> None:
         self._keepalive.restart()

@@ -70,6 +70,7 @@ def build(settings: Settings) -> ResumeShim:
         prefix=settings.prefix,
         settle=settings.settle,
         typed_answers=settings.typed_answers,
+        vendor_resumes=settings.vendor_resumes,
         limits=_limits(settings),
         cors=settings.cors,
     )

@@ -152,6 +152,13 @@ class Resumes(_Group):
         Literal["check", "show"],
         Field(description="refuse answers that certainly violate their question's schema (check), or only show it"),
     ] = "check"
+    vendor_resumes: Annotated[
+        Literal["pass", "guard"],
+        Field(
+            description="answers in the conventions of today's clients, such as LangGraph's `command.resume`: pass them "
+            "unread (pass), or judge, hold and refuse them as resumes of the draft (guard)"
+        ),
+    ] = "pass"
     lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0
     resume_timeout: Annotated[
         Seconds,

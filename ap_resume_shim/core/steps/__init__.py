@@ -14,6 +14,7 @@ from ap_resume_shim.core.steps.client import (
     Answer,
     ClientGone,
     EndStream,
+    PassedOn,
     Reply,
     SendChunk,
     StartStream,
@@ -30,6 +31,7 @@ from ap_resume_shim.core.steps.upstream import (
     ReadHead,
     ReadUntilIdle,
     Send,
+    SendOriginal,
 )
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Join",
     "MarkAccepted",
     "MarkIdle",
+    "PassedOn",
     "Pause",
     "Poll",
     "ReadBody",
@@ -55,6 +58,7 @@ __all__ = [
     "Reply",
     "Send",
     "SendChunk",
+    "SendOriginal",
     "StartStream",
     "Step",
     "Steps",
@@ -63,7 +67,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-Upstream = Ask | ReadUntilIdle | Send | ReadHead | Join | ReadBody | ReadEvents | Drain
+Upstream = Ask | ReadUntilIdle | Send | SendOriginal | ReadHead | Join | ReadBody | ReadEvents | Drain
 Guard = CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle | ReadLedger
 Client = Answer | StartStream | SendChunk | EndStream
 Timer = Pause | Poll

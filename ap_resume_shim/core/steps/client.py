@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.http import Headers
+from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps.step import Returns
 
@@ -35,10 +35,18 @@ class StreamReply:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOn:
+    """The backend's own response, unchanged. Unless it is `complete`, the rest of its body follows as it comes."""
+
+    response: Response
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Answer(Returns[None]):
     """Send the response to the client. Ends when the whole response is sent; the flow may continue to clean up."""
 
-    reply: Reply | StreamReply
+    reply: Reply | StreamReply | PassedOn
 
 
 @dataclass(frozen=True, slots=True)

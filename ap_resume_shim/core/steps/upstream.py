@@ -42,6 +42,16 @@ class Send(Returns[Response | None]):
 
 
 @dataclass(frozen=True, slots=True)
+class SendOriginal(Returns[Response]):
+    """Send the client's own request, unchanged and once.
+
+    Result: the head of the `Response`, with the body of a failure. If `fenced`, it raises as `Send` does.
+    """
+
+    fenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ReadHead(Returns[Response]):
     """Wait for the response to a `Send` whose grace was over. Result: the head of the `Response`."""
 

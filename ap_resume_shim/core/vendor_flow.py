@@ -1,0 +1,99 @@
+"""The flow of a guarded vendor resume: the lookup, verdict and hold of a draft resume, around the client's own request.
+
+The original request is sent, and the backend's response is returned, byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ap_resume_shim.core.acceptance import Case, accepted
+from ap_resume_shim.core.claiming import claim
+from ap_resume_shim.core.dialect import C, Dialect, Found
+from ap_resume_shim.core.errors import (
+    HoldLapsed,
+    IdempotencyKeyReused,
+    ResumeError,
+    ResumeInProgress,
+    ShuttingDown,
+    UpstreamFailure,
+    UpstreamUnreachable,
+)
+from ap_resume_shim.core.flow_settings import FlowSettings
+from ap_resume_shim.core.http import Response
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.shape_errors import recognising
+from ap_resume_shim.core.steps import Answer, Flow, PassedOn, ReadBody, SendOriginal, Steps, guard
+from ap_resume_shim.core.steps.guard import Kept
+from ap_resume_shim.core.vendor_resume import VendorResume
+
+
+def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> Flow:
+    """Guard a vendor resume: refuse it, or send the client's request once and return the backend's response.
+
+    Raises `ResumeError`, which the convention turns into its own form.
+    """
+    dialect = recognising(dialect)
+    found = yield from dialect.lookup(resume)
+    stored = yield from guard.recall()
+    if stored is not None:
+        _refuse_replay(resume, stored)
+    if (yield from guard.repeated()):
+        raise ResumeInProgress(
+            "The same answer came a moment ago, most likely a double click: this one was not sent. "
+            "Read the thread before you answer again."
+        )
+    if vendor.when == "if_interrupted" and not _asks(found):
+        yield from Answer(PassedOn((yield from SendOriginal())))
+        return
+    found, verdict = yield from claim(resume, dialect, settings, found)
+    case = Case(resume, dialect, settings, found, found.names(verdict))
+    response = yield from _send(case)
+    yield from _settle(case, vendor, response)
+
+
+def _asks(found: Found[Any]) -> bool:
+    """True if an answer can reach a question: one is pending, or will be when the busy thread comes to rest."""
+    return bool(found.interrupts) or found.status == "busy" or found.moving
+
+
+def _refuse_replay(resume: Resume, stored: Kept) -> None:
+    """Refuse a repeated `Idempotency-Key`: the backend's response is not stored."""
+    if stored.fingerprint != resume.fingerprint:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key came before, with another body. Send a new key with a new answer."
+        )
+    run = {} if stored.run_id is None else {"run_id": stored.run_id}
+    raise ResumeInProgress(
+        "The answer with this Idempotency-Key was sent before, and is not sent again. Read the thread.", run
+    )
+
+
+def _send(case: Case[C]) -> Steps[Response]:
+    """Send the original request once. On failure, set `metadata.resume_state`."""
+    try:
+        return (yield from SendOriginal(fenced=True))
+    except (UpstreamUnreachable, HoldLapsed, ShuttingDown) as failure:
+        failure.metadata["resume_state"] = "not_sent"
+        yield from guard.mark_rejected()
+        raise
+    except Exception as failure:
+        if isinstance(failure, ResumeError):
+            failure.metadata["resume_state"] = "unknown"
+        yield from accepted(case)
+        raise
+
+
+def _settle(case: Case[C], vendor: VendorResume, response: Response) -> Flow:
+    """Decide by the response whether the backend took the answer, and return the response."""
+    reads_body = response.ok and vendor.convention.reads_body
+    if reads_body:
+        try:
+            response = Response(response.status, response.headers, (yield from ReadBody()))
+        except UpstreamFailure as failure:
+            failure.metadata["resume_state"] = "unknown"
+            yield from accepted(case)
+            raise
+    refused = 400 <= response.status < 500 or (response.ok and not vendor.convention.took(vendor, response))
+    yield from (guard.mark_rejected() if refused else accepted(case))
+    yield from Answer(PassedOn(response, complete=reads_body or not response.ok))

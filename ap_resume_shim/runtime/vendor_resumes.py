@@ -1,0 +1,123 @@
+"""`VendorResumes`: finds answers in the conventions of today's clients, and guards them.
+
+Only the body of a request whose method and path a convention matches is read. Every other request passes unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ap_resume_shim.core.asgi import SYNTHESISED, route_path
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError
+from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.steps import ClientGone, Reply
+from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
+from ap_resume_shim.runtime.bodies import Bodies
+from ap_resume_shim.runtime.client import Client
+from ap_resume_shim.runtime.resume_log import RESUME
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ap_resume_shim.core.dialect import Dialect
+
+Guarded = Callable[["Scope", VendorResume, "VendorClient"], Awaitable[None]]
+
+
+class VendorClient(Client):
+    """The client of a vendor resume: errors have the form of its convention."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, vendor: VendorResume) -> None:
+        super().__init__(scope, receive, send, base="")
+        self._vendor = vendor
+
+    def error_reply(self, error: ResumeError) -> Reply:
+        """Return the refusal in the form of the convention."""
+        return self._vendor.convention.refusal(self._vendor, error)
+
+    async def refuse(self, error: ResumeError) -> None:
+        """Send the refusal; a response that has begun breaks off."""
+        await self._refuse_with(error, self.error_reply(error))
+
+
+class VendorResumes:
+    """The wrapped app, with its vendor resumes guarded."""
+
+    def __init__(self, app: ASGIApp, dialect: Dialect[Any], bodies: Bodies, prefix: str, guarded: Guarded) -> None:
+        """`guarded` handles a vendor resume; `prefix` is a path that precedes the backend's routes."""
+        self.app, self._dialect, self._bodies, self._prefix = app, dialect, bodies, prefix
+        self._guarded = guarded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Guard a vendor resume; pass anything else on."""
+        if scope["type"] != "http" or SYNTHESISED in scope:
+            await self.app(scope, receive, send)
+            return
+        path = route_path(scope).removeprefix(self._prefix)
+        conventions = [c for c in self._dialect.conventions if c.matches(scope["method"], path)]
+        if not conventions:
+            await self.app(scope, receive, send)
+            return
+        await self._examine(conventions, path, scope, receive, send)
+
+    async def _examine(
+        self, conventions: list[Convention], path: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Read the body, and guard the request if it is an answer."""
+        received = _Recording(receive)
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        request = ClientRequest(scope["method"], path, scope["query_string"].decode("latin-1"), headers)
+        with self._bodies.body() as body:
+            try:
+                raw = await body.read(scope, received)
+            except ClientGone:
+                return
+            except ResumeError as error:
+                await self._refuse_unread(conventions[0], request, error, scope, receive, send)
+                return
+            request = ClientRequest(request.method, path, request.query, headers, raw)
+            vendor = next((found for c in conventions if (found := c.read(request)) is not None), None)
+            if vendor is not None:
+                scope[RESUME] = True
+                await self._guarded(scope, vendor, VendorClient(scope, receive, send, vendor))
+                return
+        await self.app(scope, received.replay, send)
+
+    async def _refuse_unread(
+        self,
+        convention: Convention,
+        request: ClientRequest,
+        error: ResumeError,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Refuse a body that cannot be read: it may be an answer."""
+        if isinstance(error, InvalidRequest):
+            error = _Encoded(error.message)
+        vendor = VendorResume(convention, request, None, Mode.BACKGROUND)
+        await VendorClient(scope, receive, send, vendor).refuse(error)
+
+
+class _Encoded(InvalidRequest):
+    """A body with a content coding: whether it is an answer cannot be seen."""
+
+    status = 415
+
+
+class _Recording:
+    """The messages that a body consisted of, for the app."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._messages: list[Message] = []
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._messages.append(message)
+        return message
+
+    async def replay(self) -> Message:
+        """Return the recorded messages, then those that follow."""
+        return self._messages.pop(0) if self._messages else await self._receive()
