@@ -16,6 +16,7 @@ from ap_resume_shim.core.errors import (
     ResumeError,
     ResumeInProgress,
     ShuttingDown,
+    ThreadNotInterrupted,
     UpstreamFailure,
     UpstreamUnreachable,
 )
@@ -35,6 +36,8 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
     """
     dialect = recognising(dialect)
     found = yield from dialect.lookup(resume)
+    if vendor.refused is not None:
+        raise vendor.refused
     stored = yield from guard.recall()
     if stored is not None:
         _refuse_replay(resume, stored)
@@ -43,18 +46,34 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
             "The same answer came a moment ago, most likely a double click: this one was not sent. "
             "Read the thread before you answer again."
         )
-    if vendor.when == "if_interrupted" and not _asks(found):
-        yield from Answer(PassedOn((yield from SendOriginal())))
+    if vendor.when == "if_interrupted" and _asks_nothing(found):
+        yield from _pass_new_turn()
         return
-    found, verdict = yield from claim(resume, dialect, settings, found)
+    try:
+        found, verdict = yield from claim(resume, dialect, settings, found)
+    except ThreadNotInterrupted:
+        if vendor.when == "always":
+            raise
+        yield from _pass_new_turn()
+        return
     case = Case(resume, dialect, settings, found, found.names(verdict))
     response = yield from _send(case)
     yield from _settle(case, vendor, response)
 
 
-def _asks(found: Found[Any]) -> bool:
-    """True if an answer can reach a question: one is pending, or will be when the busy thread comes to rest."""
-    return bool(found.interrupts) or found.status == "busy" or found.moving
+def _asks_nothing(found: Found[Any]) -> bool:
+    """True if the thread is at rest and no answer can reach a question."""
+    return not found.interrupts and found.status != "busy" and not found.moving
+
+
+def _pass_new_turn() -> Flow:
+    """Send a request that is no answer, unless an answer that arrived before it is being sent.
+
+    The second click on an answer would otherwise become a new turn.
+    """
+    if (yield from guard.rival()) is not None:
+        raise ResumeInProgress("Another answer to this thread came first. Read the thread before you answer again.")
+    yield from Answer(PassedOn((yield from SendOriginal())))
 
 
 def _refuse_replay(resume: Resume, stored: Kept) -> None:

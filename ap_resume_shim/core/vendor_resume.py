@@ -15,12 +15,11 @@ from urllib.parse import parse_qsl
 from pydantic import ValidationError
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.errors import InvalidRequest
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.protocol import Mode, Resume, RunResume, check_segment
 
 if TYPE_CHECKING:
-    from ap_resume_shim.core.errors import ResumeError
     from ap_resume_shim.core.steps import Reply
 
 When = Literal["always", "if_interrupted"]
@@ -111,6 +110,8 @@ class VendorResume:
     when: When = "always"
     run_id: str | None = None
     """The run that the request names."""
+    refused: ResumeError | None = None
+    """The reason if the request must not be sent whatever the thread asks."""
 
     def resume(self, thread_id: str, *, now: str, nonce: str) -> Resume:
         """Return the vendor resume as a resume of the draft. Raises `InvalidRequest` for ids that cannot be."""

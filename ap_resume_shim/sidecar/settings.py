@@ -155,8 +155,8 @@ class Resumes(_Group):
     vendor_resumes: Annotated[
         Literal["pass", "guard"],
         Field(
-            description="answers in the conventions of today's clients, such as LangGraph's `command.resume`: pass them "
-            "unread (pass), or judge, hold and refuse them as resumes of the draft (guard)"
+            description="answers in the conventions of today's clients, such as LangGraph's `command.resume`: pass "
+            "them unread (pass), or judge, hold and refuse them as resumes of the draft (guard)"
         ),
     ] = "pass"
     lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0

@@ -25,6 +25,7 @@ from ap_resume_shim.core.steps import (
     Flow,
     Join,
     MarkAccepted,
+    PassedOn,
     Pause,
     Poll,
     ReadEvents,
@@ -156,7 +157,7 @@ class Transcript:
     """The steps of a flow, and how it ended."""
 
     steps: list[str] = field(default_factory=list)
-    reply: Reply | StreamReply | None = None
+    reply: Reply | StreamReply | PassedOn | None = None
     error: Exception | None = None
     request: Request | None = None
     run_id: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -54,64 +54,150 @@ def world(spot: tuple[str, str], guarded: dict[tuple[str, str], str]) -> Iterato
         yield made
 
 
-def create_run(world: World, thread: str, mode: Mode, value: Any, agent: str = "two") -> httpx.Response:
-    """Answer as langgraph-sdk does."""
-    body = {"assistant_id": agent, "command": {"resume": value}}
-    return world.client.post(f"/threads/{thread}/runs{mode.value}", json=body)
+class Create:
+    """v1, as `client.runs.create`, `wait` and `stream` of langgraph-sdk."""
+
+    def __init__(self, world: World, mode: Mode = Mode.BACKGROUND) -> None:
+        self.world, self.mode = world, mode
+
+    def started(self, agent: str = "two") -> str:
+        return self.world.interrupted(agent)
+
+    def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
+        body = {"assistant_id": agent, "command": {"resume": value}}
+        return self.world.client.post(f"/threads/{thread}/runs{self.mode.value}", json=body)
+
+    def refused(self, answer: httpx.Response) -> str | None:
+        """The reason of a refusal."""
+        return answer.json()["detail"] if answer.status_code == 409 else None
 
 
-def test_an_answer_is_sent_unchanged_and_its_response_returned(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two")
-    answer = create_run(world, thread, mode, "yes")
-    assert answer.status_code == 200, answer.text
-    eventually(lambda: world.driver.status(thread) == "interrupted", "the second gate is asked")
+class RunStart(Create):
+    """v2: `run.start` on a thread that asks."""
+
+    def started(self, agent: str = "two") -> str:
+        thread = self.world.driver.thread()
+        self._command(thread, "run.start", {"assistant_id": agent, "input": {"topic": "lunch"}}).raise_for_status()
+        eventually(lambda: self._ids(thread), "a question is asked")
+        return thread
+
+    def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
+        return self._command(thread, "run.start", {"assistant_id": agent, "input": value})
+
+    def refused(self, answer: httpx.Response) -> str | None:
+        assert answer.status_code == 200, answer.text
+        value = answer.json()
+        return value["message"] if value["type"] == "error" else None
+
+    def _command(self, thread: str, method: str, params: Answer) -> httpx.Response:
+        command = {"id": 7, "method": method, "params": params}
+        return self.world.client.post(f"/threads/{thread}/commands", json=command)
+
+    def _ids(self, thread: str) -> list[str]:
+        tasks = self.world.client.get(f"/threads/{thread}/state").json()["tasks"]
+        return [found.get("interrupt_id") or found["id"] for task in tasks for found in task["interrupts"]]
+
+
+class Respond(RunStart):
+    """v2: `input.respond` with the id of the question that the client has seen."""
+
+    def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
+        self.ids = getattr(self, "ids", None) or self._ids(thread)
+        return self._command(thread, "input.respond", {"interrupt_id": self.ids[0], "response": value})
+
+
+CONVENTIONS: dict[str, Callable[[World], Create]] = {
+    "runs": lambda world: Create(world),
+    "runs/wait": lambda world: Create(world, Mode.WAIT),
+    "runs/stream": lambda world: Create(world, Mode.STREAM),
+    "run.start": RunStart,
+    "input.respond": Respond,
+}
+
+
+@pytest.fixture(params=CONVENTIONS)
+def convention(world: World, request: pytest.FixtureRequest) -> Create:
+    if world.backend == "langgraph-old" and request.param not in ("runs", "runs/wait", "runs/stream"):
+        pytest.skip("this server has no commands")
+    return CONVENTIONS[request.param](world)
+
+
+def second_gate(world: World, thread: str) -> None:
+    """The second question is asked, and nobody has answered it."""
+    eventually(lambda: world.values(thread).get("runs") == 1, "the second gate is asked")
+    time.sleep(0.5)
+    assert world.values(thread)["runs"] == 1
+
+
+def test_an_answer_is_sent_unchanged_and_its_response_returned(world: World, convention: Create) -> None:
+    thread = convention.started()
+    answer = convention.answer(thread, "yes")
+    assert (answer.status_code, convention.refused(answer)) == (200, None), answer.text
+    second_gate(world, thread)
     assert world.values(thread)["answer"] == "yes"
-    if mode is Mode.STREAM:
+    if convention.mode is Mode.STREAM:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert "event: metadata" in answer.text
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05])
-def test_of_two_clicks_one_is_sent_and_the_other_refused(world: World, mode: Mode, pause: float) -> None:
-    thread = world.interrupted("two")
-
-    def click(number: int) -> httpx.Response:
-        time.sleep(number * pause)
-        return create_run(world, thread, mode, "click")
-
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(click, range(2)))
-    assert sorted(answer.status_code for answer in answers) == [200, 409], [a.text for a in answers]
-    eventually(lambda: world.driver.status(thread) == "interrupted", "the second gate is asked")
+def test_of_two_clicks_one_is_sent_and_the_other_refused(world: World, convention: Create, pause: float) -> None:
+    thread = convention.started()
+    clicks = [lambda: convention.answer(thread, "click")] * 2
+    assert taken(convention, clicks, pause) == 1
+    second_gate(world, thread)
     assert world.values(thread)["answer"] == "click"
-    assert world.values(thread)["runs"] == 1
 
 
 @pytest.mark.parametrize("first", ["draft", "vendor"])
-def test_a_draft_resume_and_a_vendor_resume_exclude_each_other(world: World, mode: Mode, first: str) -> None:
+def test_a_draft_resume_and_a_vendor_resume_exclude_each_other(world: World, convention: Create, first: str) -> None:
+    thread = convention.started()
+    if isinstance(convention, Respond):
+        convention.ids = convention._ids(thread)
+    mode = convention.mode
+    clicks = [
+        lambda: world.client.patch(mode.route, json={"thread_id": thread, "input": "click"}),
+        lambda: convention.answer(thread, "click"),
+    ]
+    assert taken(convention, clicks if first == "draft" else clicks[::-1], 0.01) == 1
+    second_gate(world, thread)
+
+
+def taken(convention: Create, clicks: list[Callable[[], httpx.Response]], pause: float) -> int:
+    """Click with a pause between the clicks. Returns how many of the answers were taken."""
+
+    def click(number: int) -> httpx.Response:
+        time.sleep(number * pause)
+        return clicks[number]()
+
+    with ThreadPoolExecutor(len(clicks)) as pool:
+        answers = list(pool.map(click, range(len(clicks))))
+    assert all(answer.status_code in (200, 409) for answer in answers), [answer.text for answer in answers]
+    return sum(answer.status_code == 200 and '"type":"error"' not in answer.text.replace(" ", "") for answer in answers)
+
+
+def test_an_answer_to_a_finished_thread_is_refused(world: World, convention: Create) -> None:
+    if type(convention) is RunStart:
+        pytest.skip("`run.start` on a finished thread is a new turn")
+    thread = convention.started("ask")
+    assert convention.refused(convention.answer(thread, "yes", "ask")) is None
+    eventually(lambda: world.values(thread).get("runs") == 1, "the run ends")
+    reason = convention.refused(convention.answer(thread, "yes", "ask"))
+    assert reason is not None
+    assert "not interrupted" in reason or "pending" in reason
+    assert world.values(thread)["runs"] == 1
+
+
+def test_an_answer_with_the_checkpoint_of_an_earlier_moment_is_refused(world: World) -> None:
+    """The servers fork the thread there, and the answer is lost."""
     thread = world.interrupted("two")
-
-    def click(kind: str) -> httpx.Response:
-        if kind == first:
-            time.sleep(0.01)
-        if kind == "draft":
-            return world.client.patch(mode.route, json={"thread_id": thread, "input": "click"})
-        return create_run(world, thread, mode, "click")
-
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(click, ("draft", "vendor")))
-    assert sorted(answer.status_code for answer in answers) == [200, 409], [a.text for a in answers]
-    eventually(lambda: world.driver.status(thread) == "interrupted", "the second gate is asked")
-    assert world.values(thread)["runs"] == 1
-
-
-def test_an_answer_to_a_finished_thread_is_refused(world: World, mode: Mode) -> None:
-    thread = world.interrupted("ask")
-    assert create_run(world, thread, Mode.WAIT, "yes", "ask").status_code == 200
-    late = create_run(world, thread, mode, "yes", "ask")
-    assert late.status_code == 409
-    assert "not interrupted" in late.json()["detail"]
-    assert world.values(thread)["runs"] == 1
+    earlier = world.client.get(f"/threads/{thread}/state").json()["checkpoint"]["checkpoint_id"]
+    Create(world, Mode.WAIT).answer(thread, "yes").raise_for_status()
+    second_gate(world, thread)
+    body = {"assistant_id": "two", "command": {"resume": "yes"}, "checkpoint": {"checkpoint_id": earlier}}
+    refused = world.client.post(f"/threads/{thread}/runs/wait", json=body)
+    assert refused.status_code == 422
+    assert "checkpoint_id" in refused.json()["detail"]
 
 
 def test_what_is_no_answer_passes(world: World) -> None:
@@ -119,3 +205,11 @@ def test_what_is_no_answer_passes(world: World) -> None:
     path = f"/threads/{thread}/runs/wait"
     assert world.client.post(path, json={"assistant_id": "ask", "input": {"topic": "x"}}).status_code == 200
     assert world.client.post(path, content=b"{").status_code in (400, 422)
+
+
+def test_a_thread_cron_that_would_answer_is_refused(world: World) -> None:
+    thread = world.interrupted("two")
+    body = {"assistant_id": "two", "schedule": "* * * * *", "command": {"resume": "yes"}}
+    refused = world.client.post(f"/threads/{thread}/runs/crons", json=body)
+    assert refused.status_code == 422
+    assert "cron" in refused.json()["detail"]

@@ -388,7 +388,7 @@ class UnderWay:
                 return Response(200) if goes_on else Response(404)
             case ReadBody() | ReadEvents():
                 return self._read(step, fault)
-            case Answer(reply):
+            case Answer(Reply() | StreamReply() as reply):
                 return self._answer(reply)
             case _:
                 raise AssertionError(f"the modelled backend has all three modes, no need of {step}")

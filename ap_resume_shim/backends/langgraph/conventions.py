@@ -1,7 +1,8 @@
-"""How clients of LangGraph's servers and Aegra answer: `command.resume` in a create-run body (v1).
+"""How clients of LangGraph's servers and Aegra answer without the shim.
 
-Recorded with langgraph-sdk and @langchain/langgraph-sdk; the servers match the decoded path, and read JSON under any
-media type.
+Four routes take an answer: creating a run (v1), commands (v2), the server's own A2A route, and crons, which answer
+whatever is asked when they fire. Recorded with langgraph-sdk and @langchain/langgraph-sdk. The servers match the
+decoded path, and read JSON under any media type.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID
+from ap_resume_shim.core.errors import Conflict, InvalidRequest, NotFound, ResumeError, UnsupportedInput
+from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 
 _RUNS = re.compile(r"/threads/([^/]+)/runs(|/wait|/stream)")
+_CRONS = re.compile(r"/threads/([^/]+)/runs/crons")
+_COMMANDS = re.compile(r"/threads/([^/]+)/commands")
 
 
 class CreateRun(Convention):
-    """`POST /threads/{thread_id}/runs`, `/runs/wait` or `/runs/stream` with `command.resume`."""
+    """v1: `POST /threads/{thread_id}/runs`, `/runs/wait` or `/runs/stream` with `command.resume`."""
 
     name = "langgraph-v1"
 
@@ -28,24 +33,115 @@ class CreateRun(Convention):
 
     def read(self, request: ClientRequest) -> VendorResume | None:
         """Return the answer if `command` has the key `resume`; null and false are answers, too."""
-        command = request.object.get("command")
-        path = _RUNS.fullmatch(request.path)
+        path, command = _RUNS.fullmatch(request.path), request.object.get("command")
         if path is None or not isinstance(command, dict) or "resume" not in command:
             return None
-        fields = {"input": command["resume"], **_configurable(request.object)}
+        fields = {"input": command["resume"], **_place(request.object)}
         return VendorResume(self, request, path[1], Mode(path[2]), fields)
 
     def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
-        """Return `{"detail": ..., "message": ...}`: the server's own form, and the Python SDK prefers `message`."""
-        body = {"detail": error.message, "message": error.message, "code": error.code, "metadata": error.metadata}
-        return Reply(error.http_status, body, error.headers)
+        """Return `{"detail": ..., "message": ...}`: `detail` as the server does; the Python SDK prefers `message`."""
+        return Reply(error.http_status, {"detail": error.message, **error.body()}, error.headers)
 
 
-def _configurable(body: dict[str, Any]) -> dict[str, Any]:
+class ThreadCron(CreateRun):
+    """`POST /threads/{thread_id}/runs/crons` with `command.resume`: it answers each time the cron fires."""
+
+    name = "langgraph-cron"
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return True for the route that creates a cron of a thread."""
+        return method == "POST" and _CRONS.fullmatch(path) is not None
+
+    def read(self, request: ClientRequest) -> VendorResume | None:
+        """Return a resume that is always refused: it would answer a question that nobody has asked yet."""
+        path, command = _CRONS.fullmatch(request.path), request.object.get("command")
+        if path is None or not isinstance(command, dict) or "resume" not in command:
+            return None
+        refused = UnsupportedInput(
+            "A cron with `command.resume` would answer whatever the thread asks when it fires: answer the question "
+            "when it is asked."
+        )
+        return VendorResume(self, request, path[1], Mode.BACKGROUND, {"input": command["resume"]}, refused=refused)
+
+
+class Commands(Convention):
+    """v2: `POST /threads/{thread_id}/commands` with the method `input.respond`, or `run.start` on a thread that asks.
+
+    `input.respond` without an id answers what is pending (on Aegra). `run.start` answers if its input is not null.
+    """
+
+    name = "langgraph-v2"
+    reads_body = True
+
+    def __init__(self, *, run_start_answers: bool = True) -> None:
+        """`run_start_answers`: False for servers on which `run.start` always starts a new run."""
+        self._run_start_answers = run_start_answers
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return True for the route of commands."""
+        return method == "POST" and _COMMANDS.fullmatch(path) is not None
+
+    def read(self, request: ClientRequest) -> VendorResume | None:
+        """Return the answer of `input.respond` or `run.start`."""
+        path, params = _COMMANDS.fullmatch(request.path), request.object.get("params")
+        if path is None:
+            return None
+        params = params if isinstance(params, dict) else {}
+        match request.object.get("method"):
+            case "input.respond":
+                fields = {**_responses(params), **_place(params)}
+                return VendorResume(self, request, path[1], Mode.BACKGROUND, fields)
+            case "run.start" if self._run_start_answers and params.get("input") is not None:
+                fields = {"input": params["input"], **_place(params)}
+                return VendorResume(self, request, path[1], Mode.BACKGROUND, fields, "if_interrupted")
+            case _:
+                return None
+
+    def took(self, vendor: VendorResume, response: Response) -> bool:
+        """Return True unless the 200 is an error, which the server sends before it does anything."""
+        value = response.json
+        return not (isinstance(value, dict) and value.get("type") == "error")
+
+    def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
+        """Return the server's error: status 200, since the Python client hides the reason of any other status."""
+        value = {
+            "type": "error",
+            "id": vendor.request.object.get("id"),
+            "error": _error_code(error),
+            "message": error.message,
+        }
+        return Reply(200, value, error.headers)
+
+
+def _responses(params: dict[str, Any]) -> dict[str, Any]:
+    """Return `input` and `interrupt_id` for one response, or an `input` by id for several."""
+    several = params.get("responses")
+    if isinstance(several, list) and several:
+        answers = {str(item.get("interrupt_id")): item.get("response") for item in several if isinstance(item, dict)}
+        if len(answers) > 1 and all(INTERRUPT_ID.fullmatch(interrupt_id) for interrupt_id in answers):
+            return {"input": answers}
+        # An id that no question can have is not pending.
+        odd = next((name for name in answers if not INTERRUPT_ID.fullmatch(name)), next(iter(answers), ""))
+        return {"input": answers.get(odd), "interrupt_id": odd}
+    answer = {"input": params.get("response")}
+    interrupt_id = params.get("interrupt_id")
+    return answer if interrupt_id is None else {**answer, "interrupt_id": str(interrupt_id)}
+
+
+def _error_code(error: ResumeError) -> str:
+    """Return the code of the v2 protocol that is nearest to an error."""
+    if isinstance(error, NotFound):
+        return "no_such_run"
+    if isinstance(error, Conflict):
+        return "no_such_interrupt"
+    return "invalid_argument" if isinstance(error, InvalidRequest) else "unknown_error"
+
+
+def _place(body: dict[str, Any]) -> dict[str, Any]:
     """Return the draft's `config` with everything that could move the run to another checkpoint."""
-    config, checkpoint = body.get("config"), body.get("checkpoint")
-    configurable = config.get("configurable") if isinstance(config, dict) else None
-    parts: list[Any] = [configurable, checkpoint]
+    config = body.get("config")
+    parts: list[Any] = [config.get("configurable") if isinstance(config, dict) else None, body.get("checkpoint")]
     if body.get("checkpoint_id") is not None:
         parts.append({"checkpoint_id": body["checkpoint_id"]})
     merged = {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}

@@ -41,6 +41,11 @@ class PassedOn:
     response: Response
     complete: bool = False
 
+    @property
+    def headers(self) -> Headers:
+        """The headers of the response."""
+        return self.response.headers
+
 
 @dataclass(frozen=True, slots=True)
 class Answer(Returns[None]):
