@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
@@ -18,9 +18,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.protocol import Mode, Resume, RunResume, check_segment
-
-if TYPE_CHECKING:
-    from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps.client import Reply
 
 When = Literal["always", "if_interrupted"]
 """`always`: the request is an answer. `if_interrupted`: it is an answer only if the thread asks a question, and
@@ -91,8 +89,13 @@ class Convention:
     """True if `took` needs the body of the response, which is then a short JSON value and no stream."""
 
     def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
-        """Return the response for a refused answer, in a form that the clients of this convention report."""
-        raise NotImplementedError
+        """Return the response for a refused answer, in a form that the clients of this convention report.
+
+        By default, the draft's `ErrorResponse` with the message in `detail`, too, where FastAPI's servers have it. A
+        status of 5xx becomes 409, since some clients send an answer again after any 5xx.
+        """
+        body = {"detail": error.message, **error.body()}
+        return Reply(409, body) if error.http_status >= 500 else Reply(error.http_status, body, error.headers)
 
 
 @dataclass(frozen=True)

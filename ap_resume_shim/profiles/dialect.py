@@ -19,11 +19,12 @@ from ap_resume_shim.core.dialect import (
     Started,
     plain_path,
 )
-from ap_resume_shim.core.dialect_helpers import Rule, read_refusal
+from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     ConfigurationError,
     InvalidRequest,
     ResumeError,
+    ThreadNotFound,
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.http import Request, Response
@@ -31,7 +32,10 @@ from ap_resume_shim.core.json_pointer import MISSING, parts, place, point
 from ap_resume_shim.core.json_values import equal
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer, Relay
+from ap_resume_shim.core.steps import Ask, Steps
+from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.profiles.carrying import answer_value, check_carried, check_recipient
+from ap_resume_shim.profiles.convention import ProfileConvention
 from ap_resume_shim.profiles.lookup import ThreadReader, client_names, with_headers
 from ap_resume_shim.profiles.schema import Profile, answer_pointer
 from ap_resume_shim.profiles.stream import ProfileStream
@@ -68,6 +72,8 @@ class ProfileDialect(Dialect[None]):
         lines = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
         sources = {mode: next(m for m in (mode, *_DERIVED_FROM[mode]) if lines[m] is not None) for mode in Mode}
         self._lines = {mode: str(lines[source]) for mode, source in sources.items()}
+        own = {mode: str(line) for mode, line in lines.items() if line is not None}
+        self.conventions = (ProfileConvention(profile.name, own, self._answer_at, table.json_),)
         self.response_kinds = {mode: DEFAULT_KINDS[source] for mode, source in sources.items()}
         self.starts_runs = not any("run_id" in names_in(line) for line in self._lines.values())
         self.name, self.family, self.thread_is = profile.name, profile.family, profile.thread_is
@@ -228,6 +234,18 @@ class ProfileDialect(Dialect[None]):
         """Return a reframer for the profile's `[stream]`; without that table, a relay."""
         table = self.profile.stream
         return Relay() if table is None else ProfileStream(table, resume.body.stream_modes)
+
+    def locate(self, vendor: VendorResume) -> Steps[str]:
+        """Read the run that the request names, by the profile's `read`. Raises `ThreadNotFound`."""
+        line = self.profile.run.read
+        if line is not None and vendor.run_id is not None and names_in(line) <= {"run_id"}:
+            method, _, path = line.partition(" ")
+            request = Request(method, fill_path(path, {"run_id": vendor.run_id}))
+            (response,) = yield from Ask((with_headers(self.profile, request),))
+            thread_id = point(read_lookup(response, self._rules), "/thread_id")
+            if isinstance(thread_id, str):
+                return thread_id
+        raise ThreadNotFound(f"The run {vendor.run_id} belongs to no thread that the shim can find.")
 
     def delete(self, resume: Resume) -> Request | None:
         """Return the profile's `delete` request."""

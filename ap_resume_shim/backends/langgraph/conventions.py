@@ -39,10 +39,6 @@ class CreateRun(Convention):
         fields = {"input": command["resume"], **_place(request.object)}
         return VendorResume(self, request, path[1], Mode(path[2]), fields)
 
-    def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
-        """Return `{"detail": ..., "message": ...}`: `detail` as the server does; the Python SDK prefers `message`."""
-        return Reply(error.http_status, {"detail": error.message, **error.body()}, error.headers)
-
 
 class ThreadCron(CreateRun):
     """`POST /threads/{thread_id}/runs/crons` with `command.resume`: it answers each time the cron fires."""
