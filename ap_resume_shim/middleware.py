@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ap_resume_shim")
 
+_DOUBLE_CLICK = 1.0
+"""Seconds in which a caller's same answer to the same thread is a double click, if vendor resumes are guarded."""
+
 VendorMode = Literal["pass", "guard"]
 
 _METHODS = ("PATCH", "OPTIONS")
@@ -326,9 +329,9 @@ class ResumeShim:
 
     def _speak(self, dialect: Dialect[Any]) -> None:
         """The kind of the backend is known from now on."""
-        self._naming = naming = Naming(
-            dialect, self._namespace, self._credentials, self._share_ledger, bool(self._guard.duplicate_window)
-        )
+        # Clients of today cannot name the question that they answer: a second click must not answer the next one.
+        window = max(self._guard.duplicate_window, _DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
+        self._naming = naming = Naming(dialect, self._namespace, self._credentials, self._share_ledger, window)
         if wants_traffic(dialect):
             self._behind = TrafficObserver(self.app, dialect, self._guard.ledger, naming.page, self._prefix)
         if self._vendor_resumes == "guard" and dialect.conventions:

@@ -32,7 +32,9 @@ class ResumeKey:
     """Caller, route, thread and `Idempotency-Key`: the key under which the response is stored; None without the
     header."""
     repeat: str | None = None
-    """Caller, thread and body; None unless the operator refuses repeated bodies."""
+    """Caller, thread and answer; None unless repeated answers are refused."""
+    window: float = 0.0
+    """Seconds for which the same `repeat` is refused."""
     secret: str = ""
     """Caller, thread and `Idempotency-Key`, in a digest that no store receives: stored responses are encrypted with
     it."""

@@ -232,8 +232,8 @@ class _MemorySession:
         self._put(live=True)
         if seen:
             await self.remember(seen)
-        if self._resume_key.repeat is not None and self._guard.duplicate_window:
-            self._guard.repeats[self._resume_key.repeat] = self._guard.clock() + self._guard.duplicate_window
+        if self._resume_key.repeat is not None:
+            self._guard.repeats[self._resume_key.repeat] = self._guard.clock() + self._resume_key.window
         return None
 
     async def forward(self) -> None:

@@ -108,7 +108,7 @@ class RedisSession:
             _list(answered),
             _list(seen),
             *self._key(),
-            _milli(guard.duplicate_window) if self._resume_key.repeat is not None else 0,
+            _milli(self._resume_key.window) if self._resume_key.repeat is not None else 0,
             _milli(IDS_LIFETIME),
         )
         # After "late", an earlier attempt whose response was lost may hold the thread.

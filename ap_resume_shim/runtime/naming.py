@@ -26,8 +26,8 @@ class Naming:
     """Header fields that tell callers apart."""
     share_ledger: bool
     """Whether all callers share what the ledger has of a thread."""
-    repeats: bool
-    """Whether a resume that comes twice without an `Idempotency-Key` is to be recognised."""
+    window: float
+    """Seconds in which a caller's same answer to the same thread is refused; 0: never."""
 
     def key(self, scope: Scope, resume: Resume, *, route: str | None = None) -> ResumeKey:
         """What the guard gets of a resume. Raises `InvalidRequest`.
@@ -43,7 +43,8 @@ class Naming:
             thread,
             "" if key is None else resume.fingerprint,
             key=None if key is None else digest(who, route or resume.mode.route, thread, key),
-            repeat=digest(who, thread, resume.fingerprint) if self.repeats else None,
+            repeat=digest(who, thread, resume.answer_fingerprint) if self.window else None,
+            window=self.window,
             secret=digest("answer", who, thread, key or ""),
         )
 

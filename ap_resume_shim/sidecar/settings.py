@@ -155,8 +155,7 @@ class Resumes(_Group):
     vendor_resumes: Annotated[
         Literal["pass", "guard"],
         Field(
-            description="answers in the conventions of today's clients, such as LangGraph's `command.resume`: pass "
-            "them unread (pass), or judge, hold and refuse them as resumes of the draft (guard)"
+            description="answers in the backend's own convention: pass them unread, or guard them as those of the draft"
         ),
     ] = "pass"
     lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0
@@ -201,9 +200,7 @@ class Guarding(_Group):
     duplicate_window: Annotated[
         float, Field(ge=0, description="seconds in which a caller's same answer to the same thread is refused; 0: off")
     ] = 0.0
-    keep_answers: Annotated[Seconds, Field(description="seconds that an answer is kept under its Idempotency-Key")] = (
-        DAY
-    )
+    keep_answers: Annotated[Seconds, Field(description="seconds for which its Idempotency-Key keeps an answer")] = DAY
 
 
 class Listening(_Group):

@@ -13,7 +13,7 @@ from tests.guard.conftest import Replicas, arrived, claims, taken
 
 pytestmark = pytest.mark.anyio
 
-KEYED = ResumeKey("t", "body", key="k", repeat="again")
+KEYED = ResumeKey("t", "body", key="k", repeat="again", window=60)
 ANSWER = Reply(200, {"run_id": "r1", "text": "é"}, (("content-location", "/runs/r1"),))
 
 
@@ -156,7 +156,7 @@ async def test_what_another_keeps_is_not_overwritten(replicas: Replicas) -> None
 async def test_who_is_not_taken_forgets_no_key_and_no_repeat_of_another(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one, KEYED), "r1")
     await first.close()
-    second = await arrived(replicas.other, ResumeKey("t", "body", key="k", repeat="again"))
+    second = await arrived(replicas.other, ResumeKey("t", "body", key="k", repeat="again", window=60))
     await second.mark_rejected()
     third = await arrived(replicas.one, KEYED)
     assert (await third.recall(), await third.repeated()) == (Kept("body", False, True, "r1"), True)
@@ -167,7 +167,7 @@ async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replica
     assert not await first.repeated()
     await first.claim()
     assert await (await arrived(replicas.other, KEYED)).repeated()
-    assert not await (await arrived(replicas.other, ResumeKey("t", repeat="other"))).repeated()
+    assert not await (await arrived(replicas.other, ResumeKey("t", repeat="other", window=60))).repeated()
     await first.close()
     assert not await (await arrived(replicas.other, KEYED)).repeated()
 

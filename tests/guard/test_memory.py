@@ -123,7 +123,7 @@ def test_the_age_of_an_uncommitted_resume_is_that_at_the_arrival() -> None:
 
 
 def keyed(key: str) -> ResumeKey:
-    return ResumeKey(f"thread of {key}", "body", key=key, repeat=key)
+    return ResumeKey(f"thread of {key}", "body", key=key, repeat=key, window=5)
 
 
 def answered(guard: MemoryGuard, key: str, value: Any = None) -> None:

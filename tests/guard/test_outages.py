@@ -22,7 +22,7 @@ from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.anyio
 
-KEYED = ResumeKey("t", "body", key="k", repeat="again")
+KEYED = ResumeKey("t", "body", key="k", repeat="again", window=60)
 HOUR, LEASE = 3600.0, 30.0
 
 

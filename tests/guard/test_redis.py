@@ -228,7 +228,7 @@ async def test_all_that_is_kept_has_an_end(store: RedisServer, client: Redis) ->
         assert set(left) == {f"ap_resume_shim:2:{{t}}:{name}" for name in names}
         assert all(0 < left[f"ap_resume_shim:2:{{t}}:{name}"] <= most[name] * 1000 for name in names), left
 
-    ticket = ResumeKey("t", "body", key="k", repeat="r")
+    ticket = ResumeKey("t", "body", key="k", repeat="r", window=5)
     arrival = await arrived(guard, ticket)
     assert await arrival.claim((), ("id",)) is None
     await has_an_end("hold", "k", "r", "ids")

@@ -127,7 +127,9 @@ async def test_the_permissions_of_the_docs_are_enough() -> None:
     ) as server:
         guard = RedisGuard(f"redis://guard:secret@127.0.0.1:{server.port}/0", duplicate_window=5)
         assert len(await guard.check()) == 1
-        arrival = await taken(await arrived(guard, ResumeKey("t", "body", key="k", repeat="r")), "r1", hold=True)
+        arrival = await taken(
+            await arrived(guard, ResumeKey("t", "body", key="k", repeat="r", window=5)), "r1", hold=True
+        )
         await arrival.remember(["id"])
         await arrival.mark_committed()
         await arrival.keep(Reply(200, {}))

@@ -210,6 +210,7 @@ class UnderWay:
                 resume.fingerprint,
                 key=None if key is None else f"{mode}-{key}",
                 repeat=resume.fingerprint,
+                window=replica.guard.duplicate_window,
             )
         )
         self._accepted = False

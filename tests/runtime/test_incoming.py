@@ -20,7 +20,7 @@ from tests.support.calling import Call, http
 
 pytestmark = pytest.mark.anyio
 
-NAMING = Naming(PROTOCOL, "here", ("authorization",), share_ledger=False, repeats=False)
+NAMING = Naming(PROTOCOL, "here", ("authorization",), share_ledger=False, window=0.0)
 SPELLINGS = ("8E03978E-40D5-43E8-BC93-6894A57F9324", "8e03978e40d543e8bc936894a57f9324")
 
 
@@ -74,7 +74,7 @@ async def test_without_a_key_nothing_is_kept_or_recognised() -> None:
 
 
 async def test_repeats_are_recognised_where_they_are_refused() -> None:
-    naming = Naming(PROTOCOL, "here", (), share_ledger=False, repeats=True)
+    naming = Naming(PROTOCOL, "here", (), share_ledger=False, window=5.0)
     one, again, another = await read(naming=naming), await read(naming=naming), await read(naming=naming, input="no")
     assert one.key.repeat == again.key.repeat != another.key.repeat
 
