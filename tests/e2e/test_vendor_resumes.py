@@ -182,7 +182,7 @@ def test_an_answer_to_a_finished_thread_is_refused(world: World, convention: Cre
     thread = convention.started("ask")
     assert convention.refused(convention.answer(thread, "yes", "ask")) is None
     eventually(lambda: world.values(thread).get("runs") == 1, "the run ends")
-    reason = convention.refused(convention.answer(thread, "yes", "ask"))
+    reason = convention.refused(convention.answer(thread, "again", "ask"))
     assert reason is not None
     assert "not interrupted" in reason or "pending" in reason
     assert world.values(thread)["runs"] == 1
@@ -194,7 +194,7 @@ def test_an_answer_with_the_checkpoint_of_an_earlier_moment_is_refused(world: Wo
     earlier = world.client.get(f"/threads/{thread}/state").json()["checkpoint"]["checkpoint_id"]
     Create(world, Mode.WAIT).answer(thread, "yes").raise_for_status()
     second_gate(world, thread)
-    body = {"assistant_id": "two", "command": {"resume": "yes"}, "checkpoint": {"checkpoint_id": earlier}}
+    body = {"assistant_id": "two", "command": {"resume": "no"}, "checkpoint": {"checkpoint_id": earlier}}
     refused = world.client.post(f"/threads/{thread}/runs/wait", json=body)
     assert refused.status_code == 422
     assert "checkpoint_id" in refused.json()["detail"]
