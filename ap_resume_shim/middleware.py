@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ap_resume_shim._shutdown import end, is_shutdown
 from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import ConfigurationError, ResumeError, ShuttingDown, UpstreamUnrecognised
+from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UpstreamUnrecognised
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.core.protocol import ROUTES, Mode
-from ap_resume_shim.core.steps import ClientGone, Flow
+from ap_resume_shim.core.steps import Flow
+from ap_resume_shim.core.vendor_estimate import estimate
 from ap_resume_shim.core.vendor_flow import vendor_flow
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.guard import Guard, load_guard
@@ -31,10 +31,13 @@ from ap_resume_shim.runtime.exchange import NOBODY, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.log_lines import cut, printable
-from ap_resume_shim.runtime.lookups import ask
+from ap_resume_shim.runtime.lookups import Lookups, ask
 from ap_resume_shim.runtime.naming import Naming
-from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
+from ap_resume_shim.runtime.resume_log import CLIENT_LEFT, RESUME, ResumeLine
+from ap_resume_shim.runtime.resumptions import Resumptions
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
+from ap_resume_shim.runtime.vendor_counts import DRAFT, VendorCounts
+from ap_resume_shim.runtime.vendor_observation import Observation
 from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ logger = logging.getLogger("ap_resume_shim")
 _DOUBLE_CLICK = 1.0
 """Seconds in which a caller's same answer to the same thread is a double click, if vendor resumes are guarded."""
 
-VendorMode = Literal["pass", "guard"]
+VendorMode = Literal["pass", "observe", "guard"]
 
 _METHODS = ("PATCH", "OPTIONS")
 _ROUTES = tuple(ROUTES)
@@ -102,8 +105,8 @@ class ResumeShim:
         - `typed_answers`: "check" refuses an answer that certainly violates the schema of its question; "show" only
           shows the schema.
         - `vendor_resumes`: how answers in the conventions of today's clients are treated, such as `command.resume` of
-          LangGraph's SDK. "pass": they pass like any request; "guard": they are judged, held and refused as resumes of
-          the draft are.
+          LangGraph's SDK. "pass": they pass like any request; "observe": they pass, and `report` tells which of them
+          would have been refused; "guard": they are judged, held and refused as resumes of the draft are.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, on the shim's answers too.
 
@@ -125,6 +128,7 @@ class ResumeShim:
             lenient=lenient,
         )
         self._vendor_resumes = vendor_resumes
+        self._counts = VendorCounts(vendor_resumes, tuple(credentials))
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None as long as the backend has not been detected."""
@@ -132,7 +136,7 @@ class ResumeShim:
         self._passed: ASGIApp = app if vendor_resumes == "pass" else self._detect_and_pass
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._resumptions = Resumptions()
         if isinstance(backend, os.PathLike):
             backend, profile = "auto", backend
         if profile is not None:
@@ -187,9 +191,11 @@ class ResumeShim:
             incoming = await IncomingResume.read(scope, receive, mode=mode, body=body, naming=naming, line=line)
             return self._begin(incoming, resume_flow(incoming.resume, naming.dialect, self._settings), client, line)
 
-        if not await self._conduct(prepare, client, line):
+        if not await self._resumptions.run(prepare, client, line):
             del scope[RESUME]
             await self.app(scope, receive, send)
+        else:
+            self._counts.count(scope, DRAFT, line.verdict or CLIENT_LEFT)
 
     async def _guard_vendor(self, scope: Scope, vendor: VendorResume, client: VendorClient) -> None:
         """Judge and hold a vendor resume as a resume of the draft, and pass it on."""
@@ -199,46 +205,28 @@ class ResumeShim:
 
         async def prepare() -> Resumption:
             assert vendor.thread_id is not None
-            incoming = await IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
+            incoming = IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
             line.thread_id = incoming.resume.thread_id
             flow = vendor_flow(vendor, incoming.resume, naming.dialect, self._settings)
             return self._begin(incoming, flow, client, line)
 
-        await self._conduct(prepare, client, line)
+        await self._resumptions.run(prepare, client, line)
+        self._counts.count(scope, vendor.convention.name, line.verdict or CLIENT_LEFT)
 
-    async def _conduct(
-        self, prepare: Callable[[], Awaitable[Resumption | None]], client: Client, line: ResumeLine
-    ) -> bool:
-        """Prepare a resume and run it, or refuse it. Returns False if `prepare` returned None."""
-        try:
-            resumption = await prepare()
-        except ResumeError as error:
-            line.failed(error)
-            try:
-                await client.refuse(error)
-            finally:
-                line.write()
-        except ClientGone:
-            client.gone.set()
-            line.write()
-        except asyncio.CancelledError as cancelled:
-            client.cut = not client.gone.is_set()
-            line.failed(ShuttingDown() if is_shutdown(cancelled) else cancelled)
-            try:
-                if not is_shutdown(cancelled):
-                    raise
-                await client.refuse(ShuttingDown())
-            finally:
-                line.write()
-        except BaseException as error:
-            line.failed(error)
-            line.write()
-            raise
-        else:
-            if resumption is None:
-                return False
-            await self._run_to_completion(resumption, client)
-        return True
+    def _observe_vendor(self, scope: Scope, vendor: VendorResume) -> Observation | None:
+        """Begin the observation of a vendor resume that passes."""
+        naming = self._naming
+        if naming is None or vendor.thread_id is None:
+            return None
+        incoming = IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
+        page = naming.page(scope, vendor.thread_id)
+        return Observation(
+            vendor,
+            estimate(vendor, incoming.resume, naming.dialect),
+            self._guard.begin(incoming.key),
+            Lookups(self._wrapped(self._behind), scope, lambda _: page.read(self._guard.ledger)),
+            lambda verdict, status: self._counts.count(scope, vendor.convention.name, verdict),
+        )
 
     def _begin(self, incoming: IncomingResume, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
         """Announce a resume to the guard, and prepare its flow."""
@@ -257,22 +245,9 @@ class ResumeShim:
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
         return WrappedApp(app, self._prefix, self._limits)
 
-    async def _run_to_completion(self, resumption: Resumption, client: Client) -> None:
-        """Let it run to its end, whatever becomes of the client or of whoever waits here."""
-        task = asyncio.create_task(resumption.run())
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        watch = asyncio.create_task(client.watch())
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as cancelled:
-            client.cut = not client.gone.is_set()
-            if not is_shutdown(cancelled):
-                client.gone.set()
-                raise
-            await end(task)
-        finally:
-            watch.cancel()
+    def report(self) -> dict[str, Any]:
+        """Return the counts of resumes by convention and verdict, since the start, as JSON values."""
+        return self._counts.report()
 
     @property
     def backend(self) -> str | None:
@@ -334,7 +309,13 @@ class ResumeShim:
         self._naming = naming = Naming(dialect, self._namespace, self._credentials, self._share_ledger, window)
         if wants_traffic(dialect):
             self._behind = TrafficObserver(self.app, dialect, self._guard.ledger, naming.page, self._prefix)
-        if self._vendor_resumes == "guard" and dialect.conventions:
-            self._passed = VendorResumes(self._behind, dialect, self._bodies, self._prefix, self._guard_vendor)
-        else:
-            self._passed = self._behind
+        self._passed = self._behind
+        if self._vendor_resumes != "pass" and dialect.conventions:
+            self._passed = VendorResumes(
+                self._behind,
+                dialect,
+                self._bodies,
+                self._prefix,
+                guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
+                observed=self._observe_vendor,
+            )

@@ -61,7 +61,7 @@ class IncomingResume:
         return self.resume.mode is not Mode.BACKGROUND and self.resume.body.on_disconnect == "cancel"
 
     @classmethod
-    async def from_vendor(cls, scope: Scope, vendor: VendorResume, thread_id: str, naming: Naming) -> IncomingResume:
+    def from_vendor(cls, scope: Scope, vendor: VendorResume, thread_id: str, naming: Naming) -> IncomingResume:
         """Describe a client's own request as a resume. Raises `InvalidRequest`."""
         resume = vendor.resume(thread_id, now=_now(), nonce=str(uuid.uuid4()))
         key = naming.key(scope, resume, route=vendor.convention.name)

@@ -6,6 +6,7 @@ Only the body of a request whose method and path a convention matches is read. E
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.asgi import SYNTHESISED, route_path
@@ -16,6 +17,7 @@ from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorR
 from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.resume_log import RESUME
+from ap_resume_shim.runtime.vendor_observation import Observation, ObservedExchange
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ap_resume_shim.core.dialect import Dialect
 
 Guarded = Callable[["Scope", VendorResume, "VendorClient"], Awaitable[None]]
+Observed = Callable[["Scope", VendorResume], "Observation | None"]
 
 
 class VendorClient(Client):
@@ -42,15 +45,27 @@ class VendorClient(Client):
 
 
 class VendorResumes:
-    """The wrapped app, with its vendor resumes guarded."""
+    """The wrapped app, with its vendor resumes guarded or observed."""
 
-    def __init__(self, app: ASGIApp, dialect: Dialect[Any], bodies: Bodies, prefix: str, guarded: Guarded) -> None:
-        """`guarded` handles a vendor resume; `prefix` is a path that precedes the backend's routes."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        dialect: Dialect[Any],
+        bodies: Bodies,
+        prefix: str,
+        *,
+        guarded: Guarded | None,
+        observed: Observed,
+    ) -> None:
+        """`guarded` handles a vendor resume; without it, `observed` begins the observation of one that passes.
+
+        `prefix` is a path that precedes the backend's routes.
+        """
         self.app, self._dialect, self._bodies, self._prefix = app, dialect, bodies, prefix
-        self._guarded = guarded
+        self._guarded, self._observed = guarded, observed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Guard a vendor resume; pass anything else on."""
+        """Guard or observe a vendor resume; pass anything else on."""
         if scope["type"] != "http" or SYNTHESISED in scope:
             await self.app(scope, receive, send)
             return
@@ -59,15 +74,24 @@ class VendorResumes:
         if not conventions:
             await self.app(scope, receive, send)
             return
-        await self._examine(conventions, path, scope, receive, send)
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        request = ClientRequest(scope["method"], path, scope["query_string"].decode("latin-1"), headers)
+        if self._guarded is None:
+            await self._observe(conventions, request, scope, receive, send)
+        else:
+            await self._guard(self._guarded, conventions, request, scope, receive, send)
 
-    async def _examine(
-        self, conventions: list[Convention], path: str, scope: Scope, receive: Receive, send: Send
+    async def _guard(
+        self,
+        guarded: Guarded,
+        conventions: list[Convention],
+        request: ClientRequest,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         """Read the body, and guard the request if it is an answer."""
         received = _Recording(receive)
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-        request = ClientRequest(scope["method"], path, scope["query_string"].decode("latin-1"), headers)
         with self._bodies.body() as body:
             try:
                 raw = await body.read(scope, received)
@@ -76,13 +100,27 @@ class VendorResumes:
             except ResumeError as error:
                 await self._refuse_unread(conventions[0], request, error, scope, receive, send)
                 return
-            request = ClientRequest(request.method, path, request.query, headers, raw)
-            vendor = next((found for c in conventions if (found := c.read(request)) is not None), None)
+            vendor = _read(conventions, replace(request, body=raw))
             if vendor is not None:
                 scope[RESUME] = True
-                await self._guarded(scope, vendor, VendorClient(scope, receive, send, vendor))
+                await guarded(scope, vendor, VendorClient(scope, receive, send, vendor))
                 return
         await self.app(scope, received.replay, send)
+
+    async def _observe(
+        self, conventions: list[Convention], request: ClientRequest, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Pass the request on, and observe it if it is an answer."""
+
+        def recognised(body: bytes) -> Observation | None:
+            vendor = _read(conventions, replace(request, body=body))
+            return None if vendor is None else self._observed(scope, vendor)
+
+        exchange = ObservedExchange(receive, send, self._bodies.each, recognised)
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.end()
 
     async def _refuse_unread(
         self,
@@ -98,6 +136,11 @@ class VendorResumes:
             error = _Encoded(error.message)
         vendor = VendorResume(convention, request, None, Mode.BACKGROUND)
         await VendorClient(scope, receive, send, vendor).refuse(error)
+
+
+def _read(conventions: list[Convention], request: ClientRequest) -> VendorResume | None:
+    """Return the vendor resume that a request is; None if it is none."""
+    return next((found for convention in conventions if (found := convention.read(request)) is not None), None)
 
 
 class _Encoded(InvalidRequest):

@@ -153,10 +153,8 @@ class Resumes(_Group):
         Field(description="refuse answers that certainly violate their question's schema (check), or only show it"),
     ] = "check"
     vendor_resumes: Annotated[
-        Literal["pass", "guard"],
-        Field(
-            description="answers in the backend's own convention: pass them unread, or guard them as those of the draft"
-        ),
+        Literal["pass", "observe", "guard"],
+        Field(description="answers in the backend's own convention: pass, observe or guard them"),
     ] = "pass"
     lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0
     resume_timeout: Annotated[

@@ -1,0 +1,69 @@
+"""The resumes under way: each is prepared, runs in a task of its own, and is refused where that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ap_resume_shim._shutdown import end, is_shutdown
+from ap_resume_shim.core.errors import ResumeError, ShuttingDown
+from ap_resume_shim.core.steps import ClientGone
+from ap_resume_shim.runtime.client import Client
+from ap_resume_shim.runtime.driver import Resumption
+from ap_resume_shim.runtime.resume_log import ResumeLine
+
+
+class Resumptions:
+    """Runs resumes to their ends."""
+
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def run(self, prepare: Callable[[], Awaitable[Resumption | None]], client: Client, line: ResumeLine) -> bool:
+        """Prepare a resume and run it, or refuse it. Returns False if `prepare` returned None."""
+        try:
+            resumption = await prepare()
+        except ResumeError as error:
+            line.failed(error)
+            try:
+                await client.refuse(error)
+            finally:
+                line.write()
+        except ClientGone:
+            client.gone.set()
+            line.write()
+        except asyncio.CancelledError as cancelled:
+            client.cut = not client.gone.is_set()
+            line.failed(ShuttingDown() if is_shutdown(cancelled) else cancelled)
+            try:
+                if not is_shutdown(cancelled):
+                    raise
+                await client.refuse(ShuttingDown())
+            finally:
+                line.write()
+        except BaseException as error:
+            line.failed(error)
+            line.write()
+            raise
+        else:
+            if resumption is None:
+                return False
+            await self._run_to_completion(resumption, client)
+        return True
+
+    async def _run_to_completion(self, resumption: Resumption, client: Client) -> None:
+        """Let it run to its end, whatever becomes of the client or of whoever waits here."""
+        task = asyncio.create_task(resumption.run())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        watch = asyncio.create_task(client.watch())
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as cancelled:
+            client.cut = not client.gone.is_set()
+            if not is_shutdown(cancelled):
+                client.gone.set()
+                raise
+            await end(task)
+        finally:
+            watch.cancel()
