@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "dialects": ({"core", "profiles", "backends"}, set()),
     "_shutdown": (set(), set()),
     "guard": ({"core", "_shutdown"}, {"redis", "cryptography"}),
-    "runtime": ({"core", "guard"}, {"starlette", "pythonjsonlogger"}),
+    "runtime": ({"core", "guard", "_shutdown"}, {"starlette", "pythonjsonlogger"}),
     "middleware": ({"_shutdown", "core", "backends", "guard", "runtime"}, {"starlette"}),
     "proxy": ({"core", "_shutdown"}, {"starlette", "httpx", "httpcore", "anyio", "websockets"}),
     "http1": ({"core", "proxy"}, {"starlette", "httptools"}),
