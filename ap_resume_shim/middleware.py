@@ -318,4 +318,5 @@ class ResumeShim:
                 self._prefix,
                 guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
                 observed=self._observe_vendor,
+                count=self._counts.count,
             )

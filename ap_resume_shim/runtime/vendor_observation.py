@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.steps import CallGuard, Flow, Step, Steps
 from ap_resume_shim.core.vendor_resume import VendorResume
@@ -29,7 +30,7 @@ NOT_EXAMINED = "not_examined"
 _LARGEST_RESPONSE = 64 * 1024
 """Bytes of a response that are read to see whether the backend took the answer."""
 
-Recognised = Callable[[bytes], "Observation | None"]
+Recognised = Callable[[bytes | None], "Observation | None"]
 
 
 class Observation:
@@ -48,7 +49,7 @@ class Observation:
         self._report = report
         self._status: int | None = None
         self._took: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._tasks = {asyncio.create_task(self._run())}
+        self._task = asyncio.create_task(self._run())
 
     def response(self, status: int) -> None:
         """The response begins."""
@@ -60,17 +61,22 @@ class Observation:
             self._took.set_result(took)
 
     async def _run(self) -> None:
-        verdict = NOT_EXAMINED
+        verdict, _ = await asyncio.gather(self._estimate_or_log(), self._mark_accepted())
+        await self._session.close()
+        self._report(verdict, self._status)
+
+    async def _mark_accepted(self) -> None:
+        """Tell the guard as soon as the response shows it, however long the lookup takes."""
+        if await self._took:
+            await self._session.mark_accepted()
+
+    async def _estimate_or_log(self) -> str:
         try:
             verdict = await self._estimate()
+            return NOT_EXAMINED if verdict == GuardUnavailable.code else verdict
         except Exception:
             logger.warning("a vendor resume could not be examined", exc_info=True)
-        try:
-            if await self._took:
-                await self._session.mark_accepted()
-            await self._session.close()
-        finally:
-            self._report(verdict, self._status)
+            return NOT_EXAMINED
 
     async def _estimate(self) -> str:
         verdict = NOT_EXAMINED
@@ -90,7 +96,7 @@ class ObservedExchange:
     """The messages of a request and its response, as they pass."""
 
     def __init__(self, receive: Receive, send: Send, limit: int, recognised: Recognised) -> None:
-        """`limit`: bytes of a body that are kept; `recognised` is called with the whole body."""
+        """`limit`: bytes of a body that are kept; `recognised` is called with the whole body, or with None if it is larger."""
         self._receive, self._send, self._limit, self._recognised = receive, send, limit, recognised
         self._body: bytearray | None = bytearray()
         self._observation: Observation | None = None
@@ -112,7 +118,7 @@ class ObservedExchange:
 
     def _recognise(self, body: bytes | None) -> None:
         try:
-            self._observation = self._recognised(body) if body is not None else None
+            self._observation = self._recognised(body)
         except Exception:  # a fault of the shim is no reason to disturb a request that passes
             logger.exception("a request could not be examined")
 

@@ -17,7 +17,7 @@ from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorR
 from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.resume_log import RESUME
-from ap_resume_shim.runtime.vendor_observation import Observation, ObservedExchange
+from ap_resume_shim.runtime.vendor_observation import NOT_EXAMINED, Observation, ObservedExchange
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ap_resume_shim.core.dialect import Dialect
 
 Guarded = Callable[["Scope", VendorResume, "VendorClient"], Awaitable[None]]
+Count = Callable[["Scope", str, str], None]
 Observed = Callable[["Scope", VendorResume], "Observation | None"]
 
 
@@ -56,13 +57,15 @@ class VendorResumes:
         *,
         guarded: Guarded | None,
         observed: Observed,
+        count: Count,
     ) -> None:
-        """`guarded` handles a vendor resume; without it, `observed` begins the observation of one that passes.
+        """`guarded` handles a vendor resume; without it, `observed` begins the observation of one that passes. `count`
+        counts a request by its convention and its verdict.
 
         `prefix` is a path that precedes the backend's routes.
         """
         self.app, self._dialect, self._bodies, self._prefix = app, dialect, bodies, prefix
-        self._guarded, self._observed = guarded, observed
+        self._guarded, self._observed, self._count = guarded, observed, count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard or observe a vendor resume; pass anything else on."""
@@ -98,6 +101,7 @@ class VendorResumes:
             except ClientGone:
                 return
             except ResumeError as error:
+                self._count(scope, conventions[0].name, error.code)
                 await self._refuse_unread(conventions[0], request, error, scope, receive, send)
                 return
             vendor = _read(conventions, replace(request, body=raw))
@@ -112,7 +116,10 @@ class VendorResumes:
     ) -> None:
         """Pass the request on, and observe it if it is an answer."""
 
-        def recognised(body: bytes) -> Observation | None:
+        def recognised(body: bytes | None) -> Observation | None:
+            if body is None or request.header("content-encoding") not in (None, "identity"):
+                self._count(scope, conventions[0].name, NOT_EXAMINED)
+                return None
             vendor = _read(conventions, replace(request, body=body))
             return None if vendor is None else self._observed(scope, vendor)
 

@@ -1,0 +1,185 @@
+"""Vendor resumes through the whole shim: guarded, observed, or passed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from ap_resume_shim import Limits, ResumeShim
+from ap_resume_shim.runtime.vendor_counts import DRAFT
+from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, VALUES, Agent, reply, says
+from tests.support.calling import Call, http
+
+pytestmark = pytest.mark.anyio
+BODY = {"thread_id": "t", "agent_id": "a", "input": {"command": {"resume": "yes"}}}
+NEW_TURN = {"thread_id": "t", "agent_id": "a", "input": {"question": "?"}}
+ROUTES = pytest.mark.parametrize("route", ["/runs", "/runs/wait", "/runs/stream"])
+
+
+def shim(agent: Agent, mode: Any = "guard", **options: Any) -> ResumeShim:
+    return ResumeShim(agent, PROTOCOL, vendor_resumes=mode, **options)
+
+
+async def post(app: ResumeShim, body: Any = BODY, route: str = "/runs", **headers: str) -> tuple[int, bytes]:
+    """The response to a client's own request."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    call = Call(raw)
+    await call(app, http("POST", route, headers=[(b"host", b"here"), *fields]))
+    return call.sent[0]["status"], b"".join(message.get("body", b"") for message in call.sent[1:])
+
+
+@ROUTES
+@pytest.mark.parametrize("mode", ["guard", "observe", "pass"])
+async def test_an_answer_reaches_the_app_as_it_was_sent(mode: str, route: str) -> None:
+    plain, agent = Agent(), Agent()
+    raw = b'{ "thread_id": "t","input":{"command":{"resume":"\\u0079es"}} }'
+    expected = await post(ResumeShim(plain, PROTOCOL), raw, route)
+    assert await post(shim(agent, mode), raw, route) == expected
+    (sent,) = agent.resumes
+    assert (sent.body, sent.headers) == (raw, plain.resumes[0].headers)
+
+
+@ROUTES
+async def test_what_nobody_asked_is_refused_and_not_sent(route: str) -> None:
+    agent = Agent(status="idle")
+    status, body = await post(shim(agent), route=route)
+    assert (status, agent.resumes) == (409, [])
+    assert "not interrupted" in json.loads(body)["detail"]
+
+
+async def test_of_two_at_once_one_is_sent() -> None:
+    app = shim(agent := Agent())
+    answers = await asyncio.gather(*(post(app) for _ in range(4)))
+    assert sorted(status for status, _ in answers) == [200, 409, 409, 409]
+    assert len(agent.resumes) == 1
+
+
+async def test_a_second_click_is_refused_though_the_next_question_is_asked() -> None:
+    async def asks_again(agent: Agent, receive: Any, send: Any) -> None:
+        agent.status = "interrupted"
+        await reply(send, {"run_id": "r2"})
+
+    app = shim(agent := Agent(asks_again))
+    assert (await post(app))[0] == 200
+    status, body = await post(app)
+    assert (status, len(agent.resumes)) == (409, 1)
+    assert "double click" in json.loads(body)["detail"]
+
+
+async def test_a_new_turn_passes() -> None:
+    agent = Agent(status="idle")
+    assert (await post(shim(agent), NEW_TURN))[0] == 200
+    assert len(agent.resumes) == 1
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_the_refusal_of_the_app_is_returned(status: int) -> None:
+    agent = Agent(says(b'{"own": "words"}', kind="application/json", status=status))
+    assert await post(shim(agent)) == (status, b'{"own": "words"}')
+
+
+async def test_a_stream_is_returned_as_it_comes() -> None:
+    agent = Agent(says(METADATA, VALUES, UNTIL_LEFT))
+    call = Call(json.dumps(BODY).encode())
+    task = asyncio.create_task(call(shim(agent), http("POST", "/runs/stream")))
+    while len(call.sent) < 3:
+        await asyncio.sleep(0.01)
+    assert [message.get("body") for message in call.sent[1:3]] == [METADATA, VALUES]
+    call.gone.set()
+    await task
+    assert agent.left.is_set()
+
+
+async def test_a_key_is_not_used_twice() -> None:
+    app = shim(agent := Agent())
+    assert (await post(app, idempotency_key="k"))[0] == 200
+    agent.status = "interrupted"
+    status, body = await post(app, idempotency_key="k")
+    assert (status, len(agent.resumes)) == (409, 1)
+    assert "Idempotency-Key" in json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [(b"x" * 3000, {}, 413), (json.dumps(BODY).encode(), {"content_encoding": "gzip"}, 415)],
+    ids=["too large", "encoded"],
+)
+async def test_a_body_that_cannot_be_examined_is_refused_by_the_guard_alone(
+    body: bytes, headers: dict[str, str], status: int
+) -> None:
+    limits = Limits(body=1000)
+    assert (await post(shim(agent := Agent(), limits=limits), body, **headers))[0] == status
+    assert agent.resumes == []
+    observing = shim(agent, "observe", limits=limits)
+    assert (await post(observing, body, **headers))[0] == 200
+    assert len(agent.resumes) == 1
+    assert counted(observing, "agent-protocol")["verdicts"] == {"not_examined": 1}
+
+
+async def test_what_is_observed_is_counted_with_its_estimated_verdict() -> None:
+    async def thread(scope: Any, receive: Any, send: Any) -> None:
+        asks = [{"id": "q1", "value": "sure?"}] if len(agent.resumes) == 1 else []
+        await reply(send, {**agent.thread, "interrupts": asks})  # as servers do until the step has run
+
+    app = shim(agent := Agent(), "observe")
+    agent.extra["/threads/t"] = thread
+    await post(app, user_agent="langgraph-sdk-py/0.4")
+    await until(lambda: counted(app, "agent-protocol")["resumes"] == 1)
+    await post(app, user_agent="node")
+    await until(lambda: counted(app, "agent-protocol")["resumes"] == 2)
+    report = app.report()
+    assert (report["vendor_resumes"], report["estimated"]) == ("observe", True)
+    assert counted(app, "agent-protocol")["clients"] == {"langgraph-sdk-py": 1, "node": 1}
+    assert counted(app, "agent-protocol")["verdicts"] == {"accepted": 1, "thread_not_interrupted": 1}
+
+
+async def test_no_lookup_precedes_a_request_that_is_observed() -> None:
+    app = shim(agent := Agent(), "observe")
+    await post(app)
+    await until(lambda: counted(app, "agent-protocol")["resumes"] == 1)
+    assert agent.seen[0].path == "/runs"
+
+
+async def test_a_draft_resume_that_an_observed_one_overtook_is_refused() -> None:
+    go = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await go.wait()
+        await reply(send, agent.thread)
+
+    app = shim(agent := Agent(), "observe")
+    agent.extra["/threads/t"] = slow
+    draft = Call(b'{"thread_id": "t", "input": "no"}')
+    patched = asyncio.create_task(draft(app, http("PATCH", "/runs/resume")))
+    await asyncio.sleep(0.05)
+    assert (await post(app))[0] == 200
+    agent.status = "interrupted"
+    go.set()
+    await patched
+    assert draft.sent[0]["status"] == 409
+    assert len(agent.resumes) == 1
+
+
+async def test_draft_resumes_are_counted_beside_those_of_vendors() -> None:
+    app = shim(Agent(), "guard")
+    await Call(b'{"thread_id": "t", "input": "no"}')(app, http("PATCH", "/runs/resume"))
+    await post(app)
+    assert counted(app, DRAFT)["verdicts"] == {"accepted": 1}
+    assert counted(app, "agent-protocol")["verdicts"] == {"thread_not_interrupted": 1}
+
+
+def counted(app: ResumeShim, convention: str) -> dict[str, Any]:
+    counts: dict[str, Any] = app.report()["conventions"].get(convention, {"resumes": 0})
+    return counts
+
+
+async def until(happened: Any) -> None:
+    for _ in range(500):
+        if happened():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
