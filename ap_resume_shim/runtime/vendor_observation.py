@@ -96,7 +96,7 @@ class ObservedExchange:
     """The messages of a request and its response, as they pass."""
 
     def __init__(self, receive: Receive, send: Send, limit: int, recognised: Recognised) -> None:
-        """`limit`: bytes of a body that are kept; `recognised` is called with the whole body, or with None if it is larger."""
+        """`limit`: bytes of a body that are kept; `recognised` gets the whole body, or None if it is larger."""
         self._receive, self._send, self._limit, self._recognised = receive, send, limit, recognised
         self._body: bytearray | None = bytearray()
         self._observation: Observation | None = None

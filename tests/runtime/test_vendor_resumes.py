@@ -111,8 +111,8 @@ async def test_a_key_is_not_used_twice() -> None:
 async def test_a_body_that_cannot_be_examined_is_refused_by_the_guard_alone(
     body: bytes, headers: dict[str, str], status: int
 ) -> None:
-    limits = Limits(body=1000)
-    assert (await post(shim(agent := Agent(), limits=limits), body, **headers))[0] == status
+    agent, limits = Agent(), Limits(body=1000)
+    assert (await post(shim(agent, limits=limits), body, **headers))[0] == status
     assert agent.resumes == []
     observing = shim(agent, "observe", limits=limits)
     assert (await post(observing, body, **headers))[0] == 200
