@@ -1,4 +1,4 @@
-"""The names of threads and callers: digests, by which the guard and the ledger know them."""
+"""The names by which the guard and the ledger know threads and callers: digests."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Makes names. None of them shows an id or a credential."""
+    """Makes names for threads and callers. No name reveals an id or a credential."""
 
     dialect: Dialect[Any]
     namespace: str
-    """What the threads belong to."""
+    """The namespace of the threads: processes that share a guard and a backend use the same one."""
     credentials: tuple[str, ...]
-    """Header fields that tell callers apart."""
+    """Names of the header fields that identify a caller."""
     share_ledger: bool
-    """Whether all callers share what the ledger has of a thread."""
+    """True if all callers share the ledger's entries of a thread."""
     repeats: bool
-    """Whether a resume that comes twice without an `Idempotency-Key` is to be recognised."""
+    """True if the same resume is to be recognised when it arrives twice without an `Idempotency-Key`."""
 
     def key(self, scope: Scope, resume: Resume) -> ResumeKey:
-        """What the guard gets of a resume. Raises `InvalidRequest`."""
+        """Return the key of a resume for the guard. Raises `InvalidRequest`."""
         headers = _headers(scope)
         key = read_key([value for name, value in headers if name == "idempotency-key"])
-        # Servers may tell two spellings of a UUID apart, or not: two resumes that may be of one thread are.
+        # Some servers distinguish spellings of a UUID, others do not: all spellings share one name.
         thread = self._thread(one_spelling(self.dialect.thread_key(resume.thread_id)))
         who = caller(headers, self.credentials)
         return ResumeKey(

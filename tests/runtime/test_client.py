@@ -93,7 +93,7 @@ async def test_what_fails_after_an_answer_is_logged_and_does_not_spoil_it(caplog
     await answered.answer(Reply(200, {}))
     await answered.refuse(InvalidRequest("Not deleted."))
     assert (call.status, call.answer) == (200, b"{}")
-    assert "what was left to do after an answer failed: Not deleted." in caplog.text
+    assert "the work after a complete response failed: Not deleted." in caplog.text
 
 
 async def test_a_stream_has_a_head_parts_and_an_end() -> None:

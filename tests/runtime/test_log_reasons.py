@@ -137,7 +137,7 @@ async def test_a_server_that_cannot_be_reached_is_named_in_the_log_alone(log: Lo
 def test_a_backend_that_is_late_is_a_warning(log: Log) -> None:
     with shimmed(Agent(extra={"/threads/t": says(1.0)}), lookup=0.05) as url:
         assert resume(url).status_code == 504
-    reason = "The backend did not answer GET /threads/t within 0.05 seconds."
+    reason = "The backend did not respond to GET /threads/t within 0.05 seconds."
     assert log.why == ("WARNING", "upstream_timeout", reason)
 
 
@@ -237,7 +237,7 @@ async def test_a_request_that_is_left_has_one_line(log: Log) -> None:
     exchange.forget()
     exchange.leave()
     await exchange.end()
-    assert sent(log, "status", "reason") == [(None, "it was left before its answer began")]
+    assert sent(log, "status", "reason") == [(None, "the shim disconnected before the response began")]
 
 
 async def waits_for_ever(scope: Scope, receive: Receive, send: Send) -> None:
@@ -254,7 +254,7 @@ async def test_an_error_after_an_answer_cannot_forge_a_line(caplog: pytest.LogCa
     await ask(WrappedApp(fails, "", Limits()), NOBODY, Lookup.get("/threads/a%0AERROR"))
     await asyncio.sleep(0)
     (record,) = caplog.records
-    assert record.getMessage() == r"the app failed after it had answered GET /threads/a\nERROR"
+    assert record.getMessage() == r"the app failed after its response to GET /threads/a\nERROR"
 
 
 @pytest.mark.anyio
