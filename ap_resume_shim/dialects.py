@@ -1,4 +1,4 @@
-"""The public API for dialects in other packages: see `docs/how-to/add-a-backend.md` for an example.
+"""The public API for dialects in other packages; `docs/how-to/add-a-backend.md` has an example.
 
 Modules below `core`, `profiles` and `backends` are internal: import these names from here.
 """

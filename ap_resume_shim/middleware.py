@@ -1,4 +1,4 @@
-"""`ResumeShim`: pure ASGI middleware that answers the three resume routes and leaves everything else alone."""
+"""`ResumeShim`: pure ASGI middleware that serves the three resume routes and passes every other request through."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ROUTES = tuple(ROUTES)
 
 
 class ResumeShim:
-    """Puts `PATCH /runs/resume`, `/runs/resume/wait` and `/runs/resume/stream` in front of an agent server.
+    """Adds `PATCH /runs/resume`, `/runs/resume/wait` and `/runs/resume/stream` to an agent server.
 
         app.add_middleware(ResumeShim, backend="langgraph")     # in a Starlette or FastAPI app
         app = ResumeShim(app, backend="langgraph")              # around any ASGI app
@@ -73,26 +73,27 @@ class ResumeShim:
     ) -> None:
         """Wrap `app`.
 
-        - `backend`: a name that `ap-resume-shim backends` lists; "auto" asks the server itself; "native" for one
-          that answers the routes by now; a `Dialect`; or the `Path` of a profile.
-        - `profile`: the path of a TOML file that describes the backend (`docs/reference/profile.md`), in place of
+        - `backend`: a name that `ap-resume-shim backends` lists; "auto" to detect the server; "native" for a server
+          that has the three routes itself; a `Dialect`; or the `Path` of a profile.
+        - `profile`: path of a TOML file that describes the backend (`docs/reference/profile.md`), in place of
           `backend`.
-        - `resume_at`: where the answer goes in the body, a JSON pointer (backends that are profiles).
-        - `options`: what the backend has to be told beside, such as `{"path": "/agent"}`; `docs/backends` has them.
-        - `guard`: who may resume which thread: "memory", one resume of a thread at a time in this process; the URL of
-          a Redis or Valkey server, over all processes that share it; or a `Guard`.
-        - `namespace`: what the threads belong to. Processes in front of the same backend have to agree on it; default:
-          the address of a `ReverseProxy`, in lower case and without a usual port.
-        - `credentials`: header fields that tell callers apart, for `Idempotency-Key` and the ledger.
-        - `share_ledger`: whether what one caller's traffic said of a thread (questions, state, properties) is used for
-          every caller that the backend admits. Default: for the same caller alone.
-        - `lenient`: drop fields that the backend cannot honour, and name them in `AP-Resume-Ignored`.
-        - `prefix`: a path that stands before the backend's routes and the shim's, such as `/api`.
-        - `settle`: seconds that a busy thread is given before 409: servers announce a question before they record it.
-        - `typed_answers`: "check" refuses an answer that certainly violates the schema of its question; "show" only
-          shows the schema.
+        - `resume_at`: JSON pointer to the place of the answer in the request body (backends that are profiles).
+        - `options`: settings of the backend, such as `{"path": "/agent"}`; `docs/backends` lists them.
+        - `guard`: admits one resume of a thread at a time. "memory": within this process; the URL of a Redis or Valkey
+          server: among all processes that share it; or a `Guard`.
+        - `namespace`: name of the set of threads. Processes in front of the same backend must use the same one.
+          Default: the address of a `ReverseProxy`, in lower case and without a default port.
+        - `credentials`: names of the header fields that identify a caller, for `Idempotency-Key` and the ledger.
+        - `share_ledger`: use what one caller's traffic revealed about a thread (questions, state, properties) for every
+          caller that the backend admits. Default: only for the same caller.
+        - `lenient`: drop fields that the backend cannot honour, and list them in `AP-Resume-Ignored`.
+        - `prefix`: path in front of the backend's routes and the shim's, such as `/api`.
+        - `settle`: seconds to wait for a busy thread before 409: servers announce a question before they record it.
+        - `typed_answers`: "check" refuses an answer that certainly violates its question's schema; "show" only includes
+          the schema in error responses.
+        - `limits`: time and size limits.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
-          every page, without cookies. Default: the backend's own policy, on the shim's answers too.
+          every page, without cookies. Default: the backend's own policy, also for the shim's responses.
 
         Raises `ConfigurationError`.
         """
@@ -113,7 +114,7 @@ class ResumeShim:
         )
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
-        """None as long as the backend has not been detected."""
+        """None until the backend is known."""
         self._behind: ASGIApp = app
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
@@ -122,7 +123,7 @@ class ResumeShim:
             backend, profile = "auto", backend
         if profile is not None:
             if backend != "auto" or options:
-                raise ConfigurationError("`profile` says what the backend is: leave `backend` and `options` out.")
+                raise ConfigurationError("`profile` already describes the backend: omit `backend` and `options`.")
             backend = read_profile(profile, resume_at=resume_at)
         if not isinstance(backend, str):
             self._speak(backend)
@@ -130,7 +131,7 @@ class ResumeShim:
             self._speak(self._load(backend))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a resume; pass anything else through."""
+        """Serve a resume; pass any other request to the wrapped app."""
         if scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
             await self._behind(scope, receive, send)
         elif route_path(scope) in self._routes:
@@ -139,7 +140,7 @@ class ResumeShim:
             await self._behind(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What is on one of our routes."""
+        """Serve a request on one of the three routes."""
         if scope["method"] != "PATCH" or self._native or SYNTHESISED in scope:
             await self.app(scope, receive, send)
             return
@@ -148,7 +149,7 @@ class ResumeShim:
             await self._answer(mode, body, scope, receive, send)
 
     async def _answer(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a resume, unless the backend turns out to answer those itself."""
+        """Serve a resume, unless detection shows that the backend serves these routes itself."""
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
@@ -189,7 +190,7 @@ class ResumeShim:
                 await self._run_to_completion(resumption, client)
 
     def _begin(self, incoming: IncomingResume, naming: Naming, client: Client, line: ResumeLine) -> Resumption:
-        """Announce a resume to the guard, and prepare its flow."""
+        """Begin a guard session for a resume, and prepare its flow."""
         scope, resume = incoming.scope, incoming.resume
         return Resumption(
             resume_flow(resume, naming.dialect, self._settings),
@@ -205,7 +206,7 @@ class ResumeShim:
         return WrappedApp(app, self._prefix, self._limits)
 
     async def _run_to_completion(self, resumption: Resumption, client: Client) -> None:
-        """Let it run to its end, whatever becomes of the client or of whoever waits here."""
+        """Run a resume to its end, even if its client leaves or the calling task is cancelled."""
         task = asyncio.create_task(resumption.run())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -223,15 +224,15 @@ class ResumeShim:
 
     @property
     def backend(self) -> str | None:
-        """The name of the backend's dialect, or "native"; None as long as it has not been found out."""
+        """The name of the backend's dialect, or "native"; None until the backend is detected."""
         if self._native:
             return NATIVE
         return None if self._naming is None else self._naming.dialect.name
 
     async def ready(self) -> str:
-        """The name of the backend's dialect, or "native": the backend is there, and it is known what it is.
+        """Return the name of the backend's dialect, or "native", once the backend responds and is recognised.
 
-        Raises `ResumeError` when it cannot be reached or recognised, or when the guard's store would refuse a resume.
+        Raises `ResumeError` if it is unreachable or unrecognised, or if the guard's store would refuse a resume.
         """
         await self._guard.check()
         name = await self.detect()
@@ -239,21 +240,21 @@ class ResumeShim:
         return name
 
     async def detect(self) -> str:
-        """The name of the backend's dialect, or "native", found out without credentials. Raises `ResumeError`."""
+        """Detect the backend without credentials: return the name of its dialect, or "native". Raises `ResumeError`."""
         naming = self._naming or await self._detect(NOBODY)
         return NATIVE if naming is None else naming.dialect.name
 
     async def _detect(self, scope: Scope) -> Naming | None:
-        """Find out the backend, once; None for one that answers the routes itself."""
+        """Detect the backend, once. Returns None for one that has the three routes itself."""
         async with self._detecting:
             if self._naming is None and not self._native:
                 name = await self._recognise(scope)
-                logger.info("the backend is %s (found out by what it says of itself)", name)
+                logger.info("the backend is %s (detected)", name)
                 self._native = name == NATIVE
                 try:
                     if not self._native:
                         self._speak(await asyncio.to_thread(self._load, name))
-                except ConfigurationError as error:  # options that are those of another backend
+                except ConfigurationError as error:  # options of another backend
                     raise UpstreamUnrecognised(
                         "The shim is not set up for this backend: its log has the reason.",
                         detail=f"The shim is not set up for the backend {name}: {error}",
@@ -261,7 +262,7 @@ class ResumeShim:
             return self._naming
 
     async def _recognise(self, scope: Scope) -> str:
-        # Reads files: servers that watch for what blocks, as LangGraph's do, let no event loop do that.
+        # In a thread, because it reads files: LangGraph's server raises an error for blocking calls in its event loop.
         flow = detect_flow(await asyncio.to_thread(known_fingerprints), self._prefix)
         try:
             step: Any = next(flow)
@@ -275,7 +276,7 @@ class ResumeShim:
         return load_backend(name, resume_at=self._resume_at, options=self._options)
 
     def _speak(self, dialect: Dialect[Any]) -> None:
-        """The kind of the backend is known from now on."""
+        """Use this dialect from now on."""
         self._naming = naming = Naming(
             dialect, self._namespace, self._credentials, self._share_ledger, bool(self._guard.duplicate_window)
         )

@@ -104,7 +104,7 @@ def _raise_refusal(case: Case[C], response: Response) -> None:
 def check_run(response: Response) -> None:
     """Check that the body is a JSON object. Raises `UpstreamUnrecognised`, or `UpstreamError` if it is cut short."""
     if not isinstance(check_json(response), dict):
-        raise UpstreamUnrecognised("The backend's answer is not a run.", {"upstream_status": response.status})
+        raise UpstreamUnrecognised("The backend's response is not a run.", {"upstream_status": response.status})
 
 
 def read_started(case: Case[C], response: Response) -> Started[C] | None:

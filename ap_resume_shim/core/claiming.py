@@ -21,7 +21,7 @@ from ap_resume_shim.core.verdict import addressed, judge
 
 _OVERTAKEN = "Another resume of this thread came first. Read the thread before you answer again."
 _RUNNING = "A resume of this thread is still running. Wait for its question before you answer again."
-_HELD = "Another resume of this thread is under way. Read the thread before you answer again."
+_HELD = "Another resume of this thread is in progress. Read the thread before you answer again."
 
 
 def claim(

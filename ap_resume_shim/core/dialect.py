@@ -21,7 +21,7 @@ from ap_resume_shim.core.steps import Entry, Steps
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 
-AT_BREAKPOINT = "stopped at a breakpoint, which asks nothing"
+AT_BREAKPOINT = "stopped at a breakpoint, which has no question"
 
 
 C = TypeVar("C")

@@ -102,4 +102,4 @@ class Carries:
                     f"{self.server} does not carry the character U+0000 in a string: leave it out, or encode it."
                 )
             if isinstance(value, dict) and value.get("lc") == 1 and not self.serialised:
-                raise UnsupportedInput(f"{self.server} takes an object with `lc: 1` for code: wrap it in a string.")
+                raise UnsupportedInput(f"{self.server} treats an object with `lc: 1` as code: wrap it in a string.")

@@ -209,7 +209,7 @@ class Resumption:
             await self._client.answer(reply)
 
     async def _store(self, reply: Reply) -> None:
-        """Store the first response for retries, if the backend accepted the resume. Otherwise a retry is a new attempt."""
+        """Store the first response for retries if the backend accepted the resume; else a retry is a new attempt."""
         if self._accepted and not self._reply_stored:
             self._reply_stored = True
             await self._session.keep(reply)

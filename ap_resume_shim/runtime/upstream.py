@@ -170,6 +170,6 @@ class Upstream:
             self._exchange.forget()
 
     async def end(self) -> None:
-        """Wait until the app returns, unless the exchange was given up. Raises what the app raises after its response."""
+        """Wait until the app returns, unless the exchange was given up. Raises its exception after the response."""
         if self._exchange is not None and not self._late:
             await self._exchange.end()

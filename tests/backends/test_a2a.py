@@ -676,19 +676,19 @@ def test_an_agent_may_answer_with_a_message_alone() -> None:
     ended = dialect_for(RPC_CARD)[0].ended(body(rpc({"message": said("ROLE_AGENT", "hi")})))
     assert ended.values == {"artifacts": [], "messages": [{"role": "assistant", "content": "hi", "id": "m1"}]}
     for unknown in (b"[]", b"{}", b'{"jsonrpc": "2.0", "result": {"kind": "status-update"}}'):
-        with pytest.raises(UpstreamUnrecognised, match="holds no task"):
+        with pytest.raises(UpstreamUnrecognised, match="contains no task"):
             dialect_for(RPC_CARD)[0].ended(unknown)
 
 
 def test_a_list_of_tasks_without_an_end_is_given_up() -> None:
     page = {"tasks": [task()], "nextPageToken": "1"}
     error = refused({GET_CARD: REST_CARD, LIST: page, f"{LIST}&pageToken=1": page})
-    assert (error.code, "no end" in error.message) == ("upstream_unrecognised", True)
+    assert (error.code, "is endless" in error.message) == ("upstream_unrecognised", True)
 
 
 def test_json_in_place_of_events_is_no_guess() -> None:
     dialect, thread = dialect_for(REST_CARD)
-    with pytest.raises(UpstreamUnrecognised, match="no stream of events"):
+    with pytest.raises(UpstreamUnrecognised, match="not an event stream"):
         dialect.started(
             Response(200), body({"task": task("working")}), resume(Mode.STREAM), replace(thread, run_id="t1")
         )

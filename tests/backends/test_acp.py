@@ -184,7 +184,7 @@ def test_an_agent_that_is_named_has_to_be_there() -> None:
 
 def test_the_agent_of_another_run_is_refused() -> None:
     BY_SESSION.check(resume(agent_id="ask"), found(run()), Answers({Q1: "yes"}))
-    with pytest.raises(InvalidRequest, match="agent 'ask', not of 'two'"):
+    with pytest.raises(InvalidRequest, match="agent 'ask', not to 'two'"):
         BY_SESSION.check(resume(agent_id="two"), found(run()), Answers({Q1: "yes"}))
 
 

@@ -150,7 +150,7 @@ ASKED_BY_ENTRY = run(STARTED, STEP, outcome(entry()))
 def test_without_an_entry_nothing_is_guessed() -> None:
     error = refused()
     assert error.code == "thread_not_interrupted"
-    assert "seen" in error.message
+    assert "No recent run" in error.message
 
 
 def test_a_run_that_was_refused_tells_nothing_of_a_thread() -> None:

@@ -49,7 +49,7 @@ def test_the_middleware_takes_the_path_of_a_profile(given: Any, tmp_path: Path) 
 def test_a_profile_stands_in_place_of_a_backend(tmp_path: Path) -> None:
     others: list[dict[str, Any]] = [{"backend": "agno"}, {"options": {"path": "/"}}]
     for other in others:
-        with pytest.raises(ConfigurationError, match="leave `backend` and `options` out"):
+        with pytest.raises(ConfigurationError, match="omit `backend` and `options`"):
             ResumeShim(not_found, profile="my.toml", **other)
     with pytest.raises(ConfigurationError, match=r"my\.toml cannot be read"):
         ResumeShim(not_found, profile=tmp_path / "my.toml")

@@ -236,7 +236,7 @@ def test_an_approval_is_a_decision(value: Any, sent: Any) -> None:
 )
 def test_what_is_no_decision_is_refused(value: Any) -> None:
     """The server would ask again, and say that all went well."""
-    with pytest.raises(UnsupportedInput, match="whether it may run"):
+    with pytest.raises(UnsupportedInput, match="needs an approval"):
         prepared(found([run(DELETE)], MARKED), "c1", value)
 
 

@@ -615,7 +615,7 @@ def test_an_answer_that_breaks_off_before_it_tells_has_been_accepted(mode: Mode,
 def test_an_answer_that_breaks_off_leaves_the_resume_consumed(mode: Mode) -> None:
     told = drive(mode, {READS[mode]: UpstreamError("It broke off.")})
     assert (told.code, told.resume_state) == ("upstream_error", "consumed")
-    assert told.refused.message.endswith("The answer was taken: read the thread to see what came of it.")
+    assert told.refused.message.endswith("The backend accepted the answer: read the thread for the result.")
 
 
 @every_mode

@@ -33,7 +33,7 @@ VALUES_HEAD = """
 Every JSON value is a valid answer. If a server would not deliver a value to the agent unchanged, the shim refuses it
 with 422 `unsupported_input` before it sends a resume. The suite tried each value in all three modes.
 
-| subject | backend | question | carried | answered 422 |
+| subject | backend | question | carried | refused with 422 |
 |---|---|---|---|---|
 """
 

@@ -102,7 +102,7 @@ def test_two_that_fit_where_only_one_may_are_409() -> None:
 
 def test_an_agent_that_is_not_the_runs_own_is_refused() -> None:
     runs = {"items": [{"id": "r1", "state": "asks", "agent": "a"}]}
-    with pytest.raises(InvalidRequest, match="goes on with that"):
+    with pytest.raises(InvalidRequest, match="continues with that agent"):
         look((SESSION, runs), ({"text": "?"},), agent_id="b")
 
 
@@ -113,7 +113,7 @@ def test_a_profile_without_any_mode_is_none() -> None:
 
 def test_a_place_that_was_not_looked_up_is_told() -> None:
     for old in ('of = "/runs/items"', 'waiting = "/waiting/id"'):
-        with pytest.raises(ConfigurationError, match="begins with none of what was told"):
+        with pytest.raises(ConfigurationError, match="does not begin with a known name"):
             load_profile(ROUNDS.replace(old, old.replace('"/', '"/nowhere/')))
 
 
@@ -134,7 +134,7 @@ def test_an_item_that_was_picked_may_be_picked_from() -> None:
         items = [{"id": "r1", "state": newest}, {"id": "r0", "state": "asks"}]
         rounds = [(SESSION, {"items": items}), ({"text": "?"},)]
         assert look(*rounds, text=text)[1].run_id == run_id
-    with pytest.raises(ConfigurationError, match="begins with none of what was told: /session, /runs, /question"):
+    with pytest.raises(ConfigurationError, match="does not begin with a known name: /session, /runs, /question"):
         load_profile(ROUNDS.replace('of = "/runs/items"', 'of = "/waiting"'))
 
 

@@ -83,7 +83,7 @@ async def test_all_others_get_json(accept: bytes | None) -> None:
 async def test_a_refusal_after_white_space_is_raised_through_the_server() -> None:
     waiting = client(call := Call())
     await waiting.keep_alive(())
-    with pytest.raises(Broken, match=r"the answer was broken off: Wrong\."):
+    with pytest.raises(Broken, match=r"the response was broken off: Wrong\."):
         await waiting.refuse(InvalidRequest("Wrong."))
     assert all(message.get("more_body", True) for message in call.sent), "no clean end"
 

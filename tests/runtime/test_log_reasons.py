@@ -70,9 +70,9 @@ def raising(error: Exception) -> Any:
 # The reason
 
 
-NOT_KNOWN = "The backend does not know the thread. Check `thread_id`, and whose credentials you send."
+NOT_KNOWN = "The backend does not know the thread. Check `thread_id` and the credentials."
 NO_SLASH = (
-    "Let the backend take paths without a slash at their end (Django: APPEND_SLASH), or write its paths with one in "
+    "Configure the backend for paths without a trailing slash (Django: APPEND_SLASH), or write its paths with one in "
 )
 
 
@@ -97,7 +97,7 @@ NO_SLASH = (
             (
                 "WARNING",
                 "upstream_unrecognised",
-                "The backend redirects (301) to http://inside:8000/threads/t/, and the shim follows no redirects. "
+                "The backend redirects (301) to http://inside:8000/threads/t/, and the shim does not follow redirects. "
                 f"{NO_SLASH}a profile.",
             ),
         ),

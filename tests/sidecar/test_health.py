@@ -61,7 +61,7 @@ def test_it_is_not_ready_when_the_backend_cannot_be_reached() -> None:
 def test_it_is_not_ready_when_the_backend_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ap_resume_shim.sidecar.health.PATIENCE", 0.01)
     status, body = told(Health(not_found, ready=asyncio.Event().wait))  # type: ignore[arg-type]
-    assert (status, body["reason"]) == (503, "The backend, or the guard's store, did not answer within 0.01 seconds.")
+    assert (status, body["reason"]) == (503, "The backend, or the guard's store, did not respond within 0.01 seconds.")
 
 
 def test_it_is_not_ready_while_it_shuts_down_and_still_alive() -> None:

@@ -363,14 +363,14 @@ def test_certificates_that_cannot_be_used_are_told(authority: Authority, strange
     for options, says in {
         ("--ssl-certfile", cert, "--ssl-keyfile", str(other.key)): "as certificate and key: key values mismatch",
         ("--ssl-certfile", cert): f"{cert} cannot be used as certificate and key",
-        ("--ssl-keyfile", key): "There is no certificate for TLS: give it with --ssl-certfile",
+        ("--ssl-keyfile", key): "TLS needs a certificate: pass it with --ssl-certfile",
         ("--ssl-certfile", __file__, "--ssl-keyfile", key): "cannot be used as certificate and key",
-        (*ours(pair), "--ssl-ca-certs", __file__): f"There are no certificates to trust in {__file__}",
-        ours(secret): "has a password, which was not given",
+        (*ours(pair), "--ssl-ca-certs", __file__): f"No trusted certificates can be read from {__file__}",
+        ours(secret): "is encrypted, and no password was passed",
         (*ours(secret), "--ssl-keyfile-password", "guess"): "cannot be used as certificate and key",
         ("--upstream-cert", cert, "--upstream-key", str(other.key)): "key values mismatch",
-        ("--upstream-key", key): "give it with --upstream-cert",
-        ("--upstream-ca", __file__): f"There are no certificates to trust in {__file__}",
+        ("--upstream-key", key): "pass it with --upstream-cert",
+        ("--upstream-ca", __file__): f"No trusted certificates can be read from {__file__}",
         ("--upstream", "http://127.0.0.1:9", "--upstream-ca", cert): "write it as https://host:port",
     }.items():
         (line,) = problems(*options)

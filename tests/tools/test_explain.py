@@ -53,16 +53,16 @@ def explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 def sent(name: str, mode: Mode, value: Any = "yes") -> list[Sent]:
-    """The requests of a resume, against the backend's rehearsal."""
+    """The requests of a resume, against the backend's recorded answers."""
     raw = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": value}).encode()
     answers = recorded_answers(name)
-    assert answers is not None, f"{name} has no rehearsal"
+    assert answers is not None, f"{name} has no recorded answers"
     return list(explain(parse(raw, mode, now=NOW, nonce="n" * 32), load_backend(name), answers))
 
 
 @pytest.mark.parametrize("mode", list(Mode), ids=MODES.values())
 @pytest.mark.parametrize("name", backend_names())
-def test_every_backend_has_a_rehearsal_in_which_it_resumes_once(name: str, mode: Mode) -> None:
+def test_every_backend_has_recorded_answers_with_which_it_resumes_once(name: str, mode: Mode) -> None:
     value: Any = ANSWERS.get(name, "yes")
     requests = sent(name, mode, value)
     assert [each.what for each in requests].count("resume") == 1, requests
@@ -75,7 +75,7 @@ ANSWERS: dict[str, Any] = {
     "agntcy": {"approved": True},
     "run-resume-body": {"answer": "yes"},
 }
-"""What the question of a rehearsal takes, where text is no answer to it."""
+"""The answer that a recorded question accepts, where text is no answer to it."""
 
 
 def test_a_resume_is_printed_as_http(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +171,11 @@ def test_what_is_sent_after_the_resume_is_shown_too(
     [
         (
             ["--backend", "agent-protocol"],
-            "The answers are recorded ones of a agent-protocol server, not those of yours",
+            "The responses were recorded from a agent-protocol server",
         ),
-        (["--profile", "PROFILE"], "The answers are assumed"),
-        (["--backend", "agent-protocol", "--answers", "ANSWERS"], "The answers are those of"),
-        (["--backend", "agent-protocol", "--upstream", "URL"], "are answered by http://"),
+        (["--profile", "PROFILE"], "The responses are assumed"),
+        (["--backend", "agent-protocol", "--answers", "ANSWERS"], "The responses are those of"),
+        (["--backend", "agent-protocol", "--upstream", "URL"], "are sent to http://"),
     ],
 )
 def test_it_is_said_where_the_answers_come_from(
@@ -248,15 +248,19 @@ def test_what_prepares_a_thread_is_shown_and_not_sent() -> None:
         (
             ["--backend", "agno", "--upstream", "http://x", "--answers", "y"],
             {"thread_id": "t"},
-            "two sources of answers",
+            "both sources of responses",
         ),
-        (["--backend", "agno", "--upstream", "http://x", "--header", "y"], {"thread_id": "t"}, "written NAME:VALUE"),
+        (
+            ["--backend", "agno", "--upstream", "http://x", "--header", "y"],
+            {"thread_id": "t"},
+            "write it as NAME:VALUE",
+        ),
         (["--backend", "agno", "--upstream", "http://127.0.0.1:9"], {"thread_id": "t"}, "502 upstream_unreachable"),
-        ([], {"thread_id": "t"}, "--backend NAME, or --profile FILE"),
-        (["--backend", "agno", "--profile", "x"], {"thread_id": "t"}, "--backend NAME, or --profile FILE"),
+        ([], {"thread_id": "t"}, "either --backend NAME or --profile FILE"),
+        (["--backend", "agno", "--profile", "x"], {"thread_id": "t"}, "either --backend NAME or --profile FILE"),
         (["--backend", "agnoo"], {"thread_id": "t"}, "Did you mean 'agno'?"),
         (["--backend", "ag-ui", "--option", "pfad=/x"], {"thread_id": "t"}, "'ag-ui' has no option 'pfad'"),
-        (["--backend", "ag-ui", "--option", "path"], {"thread_id": "t"}, "written NAME=VALUE"),
+        (["--backend", "ag-ui", "--option", "path"], {"thread_id": "t"}, "has the form NAME=VALUE"),
         (["--profile", "nowhere.toml"], {"thread_id": "t"}, "nowhere.toml cannot be read"),
         (["--backend", "agno", "--answers", "nowhere.json"], {"thread_id": "t"}, "nowhere.json cannot be read"),
         (["--backend", "langgraph"], {"thread_id": "not-a-uuid"}, "422 invalid_request"),
@@ -272,7 +276,9 @@ def test_what_cannot_be_explained_says_why(
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "Expecting"), ("{}", "is a list of objects"), ("[]", "no answer to")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "Expecting"), ("{}", "are a list of objects"), ("[]", "no response to")]
+)
 def test_answers_that_are_none_are_refused(text: str, says: str, tmp_path: Path) -> None:
     from ap_resume_shim.tools.explain import read_answers
 

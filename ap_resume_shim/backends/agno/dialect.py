@@ -112,7 +112,7 @@ class Agno(Dialect[AgnoContext]):
         runs = _answered(found, verdict)
         if len(runs) > 1:
             raise MultipleInterrupts(
-                "These are questions of several runs: answer those of one run at a time.", found.interrupts
+                "These questions belong to several runs: answer those of one run at a time.", found.interrupts
             )
         runs[0].fields(_answers(verdict))
 
@@ -156,10 +156,10 @@ class Agno(Dialect[AgnoContext]):
             return None
         text = text_of(event)
         if any(phrase in text.lower() for phrase in _NOT_PAUSED):
-            return quoting(ThreadNotInterrupted, "The backend says that the run is not paused", text)
+            return quoting(ThreadNotInterrupted, "The backend reports that the run is not paused", text)
         if "unresolved" in text.lower():
-            return quoting(InvalidRequest, "The backend says that the answer is none", text)
-        return quoting(UpstreamError, "The backend failed before the run went on", text)
+            return quoting(InvalidRequest, "The backend reports that the answer is not one", text)
+        return quoting(UpstreamError, "The backend failed before the run continued", text)
 
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[AgnoContext]
@@ -228,7 +228,7 @@ def _places(runs: Any) -> tuple[list[Place], list[Place]]:
     for run in sorted(runs, key=lambda run: str(run.get("created_at"))):
         key = next((name for name in _COMPONENTS if run.get(name)), None)
         if key is None:
-            raise UpstreamUnrecognised("A run of the session is one of no agent, team or workflow.")
+            raise UpstreamUnrecognised("A run of the session belongs to no agent, team or workflow.")
         place = Place(_COMPONENTS[key], str(run[key]), str(run["run_id"]), run.get("created_at"))
         if not run.get("parent_run_id"):
             (running if run.get("status") in _RUNNING else paused).append(place)
@@ -253,9 +253,9 @@ def _found(runs: list[Paused], *, agent: bool) -> Found[AgnoContext]:
     expired = any(run.expired for run in runs)
     if agent and not interrupts and not expired:
         raise ThreadNotInterrupted(
-            f"Run {runs[0].place.run_id} is paused, but asks nothing that a resume could answer: it waits for an "
-            "administrator's approval, or for what to do about a step that failed. AgentOS takes such a decision at a "
-            "place of its own.",
+            f"Run {runs[0].place.run_id} is paused without a question that a resume could answer: it waits for an "
+            "administrator's approval, or for a decision about a step that failed. AgentOS accepts such a decision at "
+            "another route.",
             {"thread_status": "interrupted"},
         )
     return Found(
@@ -291,6 +291,6 @@ def _refuse_agent(wanted: str, paused: list[Place]) -> Steps[None]:
         if not answer.ok and answer.status != 404:
             raise read_refusal(answer)
     raise InvalidRequest(
-        f"The question is one of {paused[-1].component!r}, not of {wanted!r}: leave `agent_id` out.",
+        f"The question belongs to {paused[-1].component!r}, not to {wanted!r}: leave `agent_id` out.",
         {"field": "agent_id"},
     )

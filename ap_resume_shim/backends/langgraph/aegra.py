@@ -122,8 +122,8 @@ class Aegra(LangGraphFamily[AegraContext]):
             return found, verdict
         if context.unsafe:
             raise InterruptAlreadyAnswered(
-                "A run of this thread was cancelled or failed after its question. Aegra would go on with an answer "
-                f"that it has stored, or run the steps beside the question again. {self.way_out}",
+                "A run of this thread was cancelled or failed after its question. Aegra would continue with an answer "
+                f"that it has stored, or repeat the steps that ran in parallel to the question. {self.way_out}",
                 found.interrupts,
             )
         body = {"assistant_id": found.agent_id, "checkpoint": context.checkpoint}
@@ -137,7 +137,9 @@ class Aegra(LangGraphFamily[AegraContext]):
             yield from Pause(0.1)
             armed = yield from self.lookup(resume)
         if not armed.context.announced:
-            raise _not_armed(armed.error)
+            failure = _not_armed(armed.error)
+            failure.advice = "The answer was not sent, and the thread may accept none now: read it first."
+            raise failure
         return armed, _readdressed(verdict, found, armed)
 
     def resume(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> Request:
@@ -225,7 +227,7 @@ def _readdressed(verdict: Answers, found: Found[AegraContext], armed: Found[Aegr
         alike = [other for other in found.interrupts if other.value == old.value]
         if len(same) != 1 or len(alike) != 1:
             raise InterruptNotPending(
-                "The thread had to be armed again after its last run, and asks something else now. "
+                "The thread had to be armed again after its last run, and has another question now. "
                 "The answer was not sent: read the questions, and answer them.",
                 armed.interrupts,
             )

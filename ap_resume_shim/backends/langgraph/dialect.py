@@ -39,8 +39,8 @@ _CARRIES: dict[Flavour, Carries] = {
 }
 
 _RUNS_AGAIN = (
-    "A run of this thread was created with a `checkpoint`, and this server goes back to that place with each run: it "
-    "would run the steps again that have ended beside the question. "
+    "A run of this thread was created with a `checkpoint`, and this server returns to it with each run: it "
+    "would repeat the steps that ended in parallel to the question. "
 )
 
 
@@ -74,7 +74,7 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
         Raises `InvalidRequest` for an id that is not a UUID.
         """
         if not is_uuid(thread_id):
-            raise InvalidRequest("`thread_id` is not a UUID, which LangGraph's threads are named by.")
+            raise InvalidRequest("`thread_id` is not a UUID, as the ids of LangGraph's threads are.")
         return thread_id.replace("-", "").lower()
 
     def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LangGraphContext]:
@@ -135,7 +135,7 @@ class _Snapshot:
         row, self.state, self.runs = self._raw = [read_lookup(answer) for answer in answers[:3]]
         if row.get("status") not in get_args(ThreadStatus):
             raise UpstreamUnrecognised(
-                f"The backend knows a thread status {row.get('status')!r}, which the shim does not."
+                f"The backend reported the thread status {row.get('status')!r}, which the shim does not know."
             )
         self._row: dict[str, Any] = row
         self.metadata: dict[str, Any] = row.get("metadata") or {}

@@ -123,8 +123,8 @@ class MastraAgent(Dialect[MastraAgentContext]):
             return
         if answer is None:
             raise UnsupportedInput(
-                "Mastra does not note that a tool call was answered when the answer is null, and would take another: "
-                "send an object, or whatever else the tool understands."
+                "Mastra does not record a null answer to a tool call, and would accept another one: "
+                "send an object, or another value that the tool accepts."
             )
         wire.CARRIES.check(answer)
         check_answer(question.interrupt, answer, wire.ENFORCED)
@@ -268,8 +268,8 @@ def _same_agent_or_refuse(wanted: str | None, questions: tuple[AgentQuestion, ..
     names = {question.agent for question in questions}
     if wanted is not None and names and wanted not in names:
         raise InvalidRequest(
-            f"The question is one of {', '.join(map(repr, sorted(names)))}, not of {wanted!r}. Leave `agent_id` out to "
-            "use the thread's own agent.",
+            f"The question belongs to {', '.join(map(repr, sorted(names)))}, not to {wanted!r}. Leave `agent_id` out "
+            "to use the thread's own agent.",
             {"field": "agent_id"},
         )
 
@@ -283,5 +283,5 @@ def _decision(answer: Any) -> dict[str, Any]:
     if isinstance(value, dict) and not violations(_DECISION, value, wire.ENFORCED):
         return value
     raise UnsupportedInput(
-        'A tool call asks whether it may run: send true, false or {"approved": true or false, "reason": "…"}.'
+        'The tool call needs an approval: send true, false or {"approved": true or false, "reason": "…"}.'
     )

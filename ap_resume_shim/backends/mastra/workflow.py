@@ -117,9 +117,7 @@ class Mastra(Dialect[MastraContext]):
             )
         if not found:
             subject = f"The workflow {names[0]!r}" if resume.body.agent_id is not None else "The backend"
-            raise ThreadNotFound(
-                f"{subject} has no run {resume.thread_id}. Check `thread_id`, and whose credentials you send."
-            )
+            raise ThreadNotFound(f"{subject} has no run {resume.thread_id}. Check `thread_id` and the credentials.")
         return next(iter(found.items()))
 
     def _workflows(self) -> Steps[list[str]]:
