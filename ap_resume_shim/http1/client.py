@@ -26,7 +26,7 @@ KEPT = 256
 
 
 class Http1Transport:
-    """Connections to one address. Raises no errors of its own: those of a request are raised by its passage."""
+    """Connections to one address. Raises no errors of its own: those of a request are raised by its exchange."""
 
     upgrades = trailers = True
 

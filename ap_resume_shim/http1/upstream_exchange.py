@@ -89,11 +89,11 @@ class Http1Exchange:
         return data
 
     @property
-    def over(self) -> bool:
+    def eof(self) -> bool:
         """Whether `read` would give nothing more."""
         return self._complete and not self._chunks
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Be done. An answer that is not over is broken off."""
         self._left = True
         if self._pump is not None:
@@ -105,7 +105,7 @@ class Http1Exchange:
             self._error = ClientLeft()
         self._wake()
 
-    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
         """The bare connection after a 101."""
         assert self._tunnel is not None, "only after a 101"
         tunnel, self._tunnel = self._tunnel, None

@@ -144,18 +144,18 @@ class ReverseProxy:
         try:
             if client.unannounced:
                 await client.begin()
-            passage = transport.start(self._request(scope, client))
+            exchange = transport.start(self._request(scope, client))
         except ClientLeft:
             return
         except (InvalidRequest, LoopDetected) as refusal:
             await _refuse(_status(refusal), str(refusal), send)
             return
-        self._young.add(client, passage)
+        self._young.add(client, exchange)
         self._loops.begin()
         try:
-            head = self._head(passage, scope, client)
+            head = self._head(exchange, scope, client)
             await self._in_time(head, self._answer, "did not begin to answer")
-            await self._relay(passage, scope, client)
+            await self._relay(exchange, scope, client)
         except ClientLeft:
             pass
         except UpstreamFailure as failure:
@@ -167,7 +167,7 @@ class ReverseProxy:
                 raise
             await _refuse(failure.http_status, failure.message, send)
         finally:
-            passage.leave()
+            exchange.close()
             self._loops.end()
             self._young.discard(client)
             client.release()
@@ -185,24 +185,24 @@ class ReverseProxy:
                 raise
             raise too_slow(self.address, f"{failure} within {seconds:g} seconds") from None
 
-    async def _head(self, passage: UpstreamExchange, scope: Scope, client: Client) -> None:
+    async def _head(self, exchange: UpstreamExchange, scope: Scope, client: Client) -> None:
         """Wait for the final head; hints that come before it go on at once."""
-        await passage.head()
-        while passage.status < 200 and passage.status != 101:
-            links = [value for name, value in passage.headers if name == b"link"]
-            if links and passage.status == 103 and EARLY_HINT in extensions(scope):
+        await exchange.head()
+        while exchange.status < 200 and exchange.status != 101:
+            links = [value for name, value in exchange.headers if name == b"link"]
+            if links and exchange.status == 103 and EARLY_HINT in extensions(scope):
                 await client.send({"type": EARLY_HINT, "links": links})
-            await passage.head()
+            await exchange.head()
 
-    async def _relay(self, passage: UpstreamExchange, scope: Scope, client: Client) -> None:
+    async def _relay(self, exchange: UpstreamExchange, scope: Scope, client: Client) -> None:
         """Pass the answer on as it comes."""
-        if passage.status == 101:
+        if exchange.status == 101:
             if not client.upgrades:
                 raise UpstreamError("The backend changed to another protocol, and was not asked to.")
-            await self._tunnel(passage, scope)
+            await self._tunnel(exchange, scope)
             return
-        headers = self._forwarding.response(returned(passage.headers), scope)
-        start: Message = {"type": "http.response.start", "status": passage.status, "headers": headers}
+        headers = self._forwarding.response(returned(exchange.headers), scope)
+        start: Message = {"type": "http.response.start", "status": exchange.status, "headers": headers}
         trailed = client.wants_trailers
         if trailed:
             start["trailers"] = True
@@ -210,18 +210,18 @@ class ReverseProxy:
         idle = None if SYNTHESISED in scope else self._idle
         more = True
         while more:
-            chunk = await self._in_time(passage.read(), idle, "sent nothing more of its answer")
-            more = bool(chunk) and not passage.over
+            chunk = await self._in_time(exchange.read(), idle, "sent nothing more of its answer")
+            more = bool(chunk) and not exchange.eof
             await client.send({"type": "http.response.body", "body": chunk, "more_body": more})
         if trailed:
-            await client.send({"type": TRAILERS, "headers": returned(passage.trailers), "more_trailers": False})
+            await client.send({"type": TRAILERS, "headers": returned(exchange.trailers), "more_trailers": False})
 
-    async def _tunnel(self, passage: UpstreamExchange, scope: Scope) -> None:
+    async def _tunnel(self, exchange: UpstreamExchange, scope: Scope) -> None:
         """From now on the connection is not HTTP's: bytes go through as they are."""
-        headers = self._forwarding.response(returned(passage.headers), scope)
-        upgrade = [(name, value) for name, value in passage.headers if name == b"upgrade"]
+        headers = self._forwarding.response(returned(exchange.headers), scope)
+        upgrade = [(name, value) for name, value in exchange.headers if name == b"upgrade"]
         headers += [(b"connection", b"Upgrade"), *upgrade]
-        await scope["extensions"][TUNNEL]["open"](headers, *passage.upgraded(), idle=self._idle)
+        await scope["extensions"][TUNNEL]["open"](headers, *exchange.detach(), idle=self._idle)
 
     def _request(self, scope: Scope, client: Client) -> Outgoing:
         """The request as it goes on. Raises `InvalidRequest` and `LoopDetected`."""

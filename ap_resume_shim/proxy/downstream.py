@@ -25,9 +25,9 @@ class Young:
         self._before: dict[Client, UpstreamExchange] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, client: Client, passage: UpstreamExchange) -> None:
+    def add(self, client: Client, exchange: UpstreamExchange) -> None:
         """Listen for the client's leaving if the request is still on its way at the second look from now."""
-        self._now[client] = passage
+        self._now[client] = exchange
         if self._timer is None:
             self._timer = self._loop.call_later(LISTENING, self._look)
 
@@ -37,8 +37,8 @@ class Young:
             self._before.pop(client, None)
 
     def _look(self) -> None:
-        for client, passage in self._before.items():
-            client.listen(passage)
+        for client, exchange in self._before.items():
+            client.listen(exchange)
         self._before, self._now = self._now, {}
         self._timer = self._loop.call_later(LISTENING, self._look) if self._before else None
 
@@ -122,16 +122,16 @@ class Client:
         except OSError:
             raise ClientLeft from None
 
-    def listen(self, passage: UpstreamExchange) -> None:
+    def listen(self, exchange: UpstreamExchange) -> None:
         """Listen for the client's leaving: also on an idle stream, the server behind notices at once."""
-        self._listener = asyncio.get_running_loop().create_task(self._listen(passage))
+        self._listener = asyncio.get_running_loop().create_task(self._listen(exchange))
 
-    async def _listen(self, passage: UpstreamExchange) -> None:
+    async def _listen(self, exchange: UpstreamExchange) -> None:
         if self._pending is not None:
             await self._pending.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        passage.leave()
+        exchange.close()
 
     def release(self) -> None:
         """Listen no longer."""

@@ -60,9 +60,9 @@ class HttpxTransport:
         self.timeout = httpx.Timeout(connect=address.connect, pool=address.connect, write=WRITE, read=None).as_dict()
         self.running: set[asyncio.Task[None]] = set()
 
-    def start(self, request: Outgoing) -> HttpxPassage:
+    def start(self, request: Outgoing) -> HttpxExchange:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
-        return HttpxPassage(self, request)
+        return HttpxExchange(self, request)
 
     def fenced(self, fence: Callable[[], None]) -> FencedNetwork:
         """A connection for one request, for the reasons that `ap_resume_shim.http1.client` gives."""
@@ -76,7 +76,7 @@ class HttpxTransport:
             await network.aclose()
 
 
-class HttpxPassage:
+class HttpxExchange:
     """One request on its way, in a task of its own, and its answer."""
 
     def __init__(self, transport: HttpxTransport, request: Outgoing) -> None:
@@ -112,17 +112,17 @@ class HttpxPassage:
         return chunk
 
     @property
-    def over(self) -> bool:
+    def eof(self) -> bool:
         """Whether `read` would give nothing more."""
         return self._over and not self._chunk and self._error is None
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Be done. httpcore would lose a connection that is cut off while it is opened: that is waited for."""
         if not self._left and self._task is not None and not self._task.done():
             self._spawn(self._cut())
         self._left = True
 
-    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Never."""
         raise NotImplementedError("httpx does not give a connection away")
 

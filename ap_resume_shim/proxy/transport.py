@@ -134,7 +134,7 @@ class UpstreamExchange(Protocol):
     async def head(self) -> None:
         """Wait for the next head: a final one, or an informational one (1xx, not every transport tells) before it.
 
-        Raises an `UpstreamFailure`, `ClientLeft` after `leave`, or what the fence raised.
+        Raises an `UpstreamFailure`, `ClientLeft` after `close`, or what the fence raised.
         """
         ...
 
@@ -143,15 +143,15 @@ class UpstreamExchange(Protocol):
         ...
 
     @property
-    def over(self) -> bool:
+    def eof(self) -> bool:
         """Whether it is known that `read` would give nothing more."""
         ...
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Be done: an answer that is not over is broken off, and the server notices at once."""
         ...
 
-    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
         """After a 101: the bare connection, paused, and what came on it already. It is the caller's from now on."""
         ...
 

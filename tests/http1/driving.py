@@ -30,20 +30,20 @@ async def transport(url: str, **options: Any) -> AsyncIterator[Http1Transport]:
         await anyio.sleep(0.01)  # the loop closes the sockets: servers that wait for that would hold it up
 
 
-async def whole(passage: UpstreamExchange) -> bytes:
+async def whole(exchange: UpstreamExchange) -> bytes:
     body = b""
-    while chunk := await passage.read():
+    while chunk := await exchange.read():
         body += chunk
     return body
 
 
 async def ask(through: Transport, outgoing: Outgoing | None = None) -> tuple[int, bytes]:
-    passage = through.start(outgoing or request())
+    exchange = through.start(outgoing or request())
     try:
-        await passage.head()
-        return passage.status, await whole(passage)
+        await exchange.head()
+        return exchange.status, await whole(exchange)
     finally:
-        passage.leave()
+        exchange.close()
 
 
 class Parts:

@@ -61,12 +61,12 @@ def outgoing(fence: Callable[[], None], *, with_body: bool) -> Outgoing:
 
 
 async def ask(transport: HttpxTransport, request: Outgoing) -> int:
-    passage = transport.start(request)
+    exchange = transport.start(request)
     try:
-        await passage.head()
-        return passage.status
+        await exchange.head()
+        return exchange.status
     finally:
-        passage.leave()
+        exchange.close()
 
 
 @KINDS
