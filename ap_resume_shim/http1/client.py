@@ -16,10 +16,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.http1.connection import Connection
 from ap_resume_shim.http1.upstream_exchange import Http1Exchange
 from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
-from ap_resume_shim.proxy.transport import Address, HeaderList, Outgoing, unreachable
+from ap_resume_shim.proxy.transport import Address, Outgoing, unreachable
 
 KEPT = 256
 """Connections kept at most."""

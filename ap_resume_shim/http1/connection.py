@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError
 from ap_resume_shim.proxy.tcp_keepalive import keep_alive
-from ap_resume_shim.proxy.transport import HeaderList, Outgoing, broken_off, too_slow
+from ap_resume_shim.proxy.transport import Outgoing, broken_off, too_slow
 
 if TYPE_CHECKING:
     from ap_resume_shim.http1.client import Http1Transport

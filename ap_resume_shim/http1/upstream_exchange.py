@@ -6,8 +6,9 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure
-from ap_resume_shim.proxy.transport import ClientLeft, HeaderList, Outgoing
+from ap_resume_shim.proxy.transport import ClientLeft, Outgoing
 
 if TYPE_CHECKING:
     from ap_resume_shim.http1.client import Http1Transport
@@ -144,7 +145,7 @@ class Http1Exchange:
         """Send the body as it comes; a client that leaves in its middle breaks the request off."""
         assert request.body is not None
         try:
-            if request.expects and not await connection.may_go_on():
+            if request.expects_continue and not await connection.may_go_on():
                 return
             more = True
             while more:

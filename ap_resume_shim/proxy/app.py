@@ -19,6 +19,7 @@ from ap_resume_shim.core.asgi import (
     TARGET,
     TRAILERS,
     TUNNEL,
+    HeaderList,
     escape,
     extensions,
     mounted_at,
@@ -26,18 +27,10 @@ from ap_resume_shim.core.asgi import (
 from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure
 from ap_resume_shim.proxy.downstream import Client, Young
 from ap_resume_shim.proxy.forwarded import Forwarding, LoopDetected
-from ap_resume_shim.proxy.hop_headers import ConnectionInfo, end_to_end, returned
+from ap_resume_shim.proxy.hop_headers import ConnectionInfo, end_to_end, response_headers
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
-from ap_resume_shim.proxy.loop_detection import Loops
-from ap_resume_shim.proxy.transport import (
-    Address,
-    ClientLeft,
-    HeaderList,
-    Outgoing,
-    Transport,
-    UpstreamExchange,
-    too_slow,
-)
+from ap_resume_shim.proxy.loop_detection import LoopDetector
+from ap_resume_shim.proxy.transport import Address, ClientLeft, Outgoing, Transport, UpstreamExchange, too_slow
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -78,7 +71,7 @@ class ReverseProxy:
         self.url, self.origin = self.address.url, self.address.origin
         self._answer, self._idle = answer, idle
         self._forwarding = forwarding or Forwarding()
-        self._loops = Loops()
+        self._loop_detector = LoopDetector()
         self._make = transport
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -120,21 +113,21 @@ class ReverseProxy:
             await send({"type": "websocket.close", "code": 1011, "reason": "WebSockets are not passed on."})
             return
 
-        def back(headers: HeaderList) -> HeaderList:
-            return self._forwarding.response(returned(headers), scope)
+        def to_client(headers: HeaderList) -> HeaderList:
+            return self._forwarding.response(response_headers(headers), scope)
 
-        hop = ConnectionInfo(scope["headers"])
+        connection = ConnectionInfo(scope["headers"])
         try:
-            headers = self._fields(scope, hop)
+            headers = self._fields(scope, connection)
         except (InvalidRequest, LoopDetected) as refusal:
             await receive()
             await refuse(scope, send, _status(refusal), str(refusal))
             return
-        self._loops.begin()
+        self._loop_detector.begin()
         try:
-            await relay(scope, receive, send, self.address, self.address.base + _target(scope), headers, back)
+            await relay(scope, receive, send, self.address, self.address.base + _target(scope), headers, to_client)
         finally:
-            self._loops.end()
+            self._loop_detector.end()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = self._transport
@@ -151,7 +144,7 @@ class ReverseProxy:
             await _refuse(_status(refusal), str(refusal), send)
             return
         self._young.add(client, exchange)
-        self._loops.begin()
+        self._loop_detector.begin()
         try:
             head = self._head(exchange, scope, client)
             await self._in_time(head, self._answer, "did not begin to answer")
@@ -168,7 +161,7 @@ class ReverseProxy:
             await _refuse(failure.http_status, failure.message, send)
         finally:
             exchange.close()
-            self._loops.end()
+            self._loop_detector.end()
             self._young.discard(client)
             client.release()
 
@@ -201,7 +194,7 @@ class ReverseProxy:
                 raise UpstreamError("The backend changed to another protocol, and was not asked to.")
             await self._tunnel(exchange, scope)
             return
-        headers = self._forwarding.response(returned(exchange.headers), scope)
+        headers = self._forwarding.response(response_headers(exchange.headers), scope)
         start: Message = {"type": "http.response.start", "status": exchange.status, "headers": headers}
         trailed = client.wants_trailers
         if trailed:
@@ -214,24 +207,26 @@ class ReverseProxy:
             more = bool(chunk) and not exchange.eof
             await client.send({"type": "http.response.body", "body": chunk, "more_body": more})
         if trailed:
-            await client.send({"type": TRAILERS, "headers": returned(exchange.trailers), "more_trailers": False})
+            await client.send(
+                {"type": TRAILERS, "headers": response_headers(exchange.trailers), "more_trailers": False}
+            )
 
     async def _tunnel(self, exchange: UpstreamExchange, scope: Scope) -> None:
         """From now on the connection is not HTTP's: bytes go through as they are."""
-        headers = self._forwarding.response(returned(exchange.headers), scope)
+        headers = self._forwarding.response(response_headers(exchange.headers), scope)
         upgrade = [(name, value) for name, value in exchange.headers if name == b"upgrade"]
         headers += [(b"connection", b"Upgrade"), *upgrade]
         await scope["extensions"][TUNNEL]["open"](headers, *exchange.detach(), idle=self._idle)
 
     def _request(self, scope: Scope, client: Client) -> Outgoing:
         """The request as it goes on. Raises `InvalidRequest` and `LoopDetected`."""
-        hop, mine = client.hop, []
-        headers = self._fields(scope, hop)
+        connection, mine = client.connection, []
+        headers = self._fields(scope, connection)
         if client.upgrades:
-            mine += [(b"connection", b"Upgrade"), (b"upgrade", hop.upgrade or b"")]
+            mine += [(b"connection", b"Upgrade"), (b"upgrade", connection.upgrade or b"")]
         elif client.wants_trailers:
             mine += [(b"connection", b"TE"), (b"te", b"trailers")]
-        chunked = client.has_body and not hop.length
+        chunked = client.has_body and not connection.has_length
         if chunked:
             mine.append((b"transfer-encoding", b"chunked"))
         return Outgoing(
@@ -240,20 +235,20 @@ class ReverseProxy:
             [*headers, *mine] if mine else headers,
             body=client if client.has_body else None,
             chunked=chunked,
-            expects=hop.expects,
+            expects_continue=connection.expects_continue,
             upgrades=client.upgrades,
             fence=scope.get(FENCE),
         )
 
-    def _fields(self, scope: Scope, hop: ConnectionInfo) -> HeaderList:
+    def _fields(self, scope: Scope, connection: ConnectionInfo) -> HeaderList:
         """The client's fields, but for those of its connection."""
-        if ambiguity := hop.ambiguity():
+        if ambiguity := connection.ambiguity():
             raise InvalidRequest(ambiguity)
-        headers = end_to_end(scope["headers"], hop.named)
-        if not hop.hosts:
+        headers = end_to_end(scope["headers"], connection.connection_options)
+        if not connection.has_host:
             headers = [(b"host", self._authority), *headers]  # HTTP/1.0 needs none, and the server behind does
         headers = self._forwarding.request(headers, scope, self._authority)
-        return self._loops.marked(headers, hop.visited, own=SYNTHESISED in scope)
+        return self._loop_detector.mark(headers, connection.loop_marker, own=SYNTHESISED in scope)
 
     async def _open(self) -> Transport:
         """Make the transport in the loop that uses it: a mounted app has no lifespan to do it in."""

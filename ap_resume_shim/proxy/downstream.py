@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ap_resume_shim.core.asgi import AFTER, TRAILERS, TUNNEL, extensions
-from ap_resume_shim.proxy.hop_headers import NEVER_AFTER, ConnectionInfo
-from ap_resume_shim.proxy.transport import ClientLeft, HeaderList, Transport, UpstreamExchange
+from ap_resume_shim.core.asgi import REQUEST_TRAILERS, TRAILERS, TUNNEL, HeaderList, extensions
+from ap_resume_shim.proxy.hop_headers import FORBIDDEN_TRAILERS, ConnectionInfo
+from ap_resume_shim.proxy.transport import ClientLeft, Transport, UpstreamExchange
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -57,8 +57,8 @@ class Client:
         "_send",
         "_unread",
         "answered",
+        "connection",
         "has_body",
-        "hop",
         "trailers",
         "unannounced",
         "upgrades",
@@ -66,12 +66,12 @@ class Client:
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, transport: Transport) -> None:
-        self.hop = hop = ConnectionInfo(scope["headers"])
+        self.connection = connection = ConnectionInfo(scope["headers"])
         self.answered = self._unread = False
-        self.has_body = hop.length or hop.chunked
+        self.has_body = connection.has_length or connection.is_chunked
         self.unannounced = not self.has_body and scope.get("http_version", "1.1") not in ("1.0", "1.1")
-        self.upgrades = hop.leaves_http and transport.upgrades and TUNNEL in extensions(scope)
-        self.wants_trailers = hop.trailers and transport.trailers and TRAILERS in extensions(scope)
+        self.upgrades = connection.wants_upgrade and transport.upgrades and TUNNEL in extensions(scope)
+        self.wants_trailers = connection.accepts_trailers and transport.trailers and TRAILERS in extensions(scope)
         self.trailers: HeaderList = []
         self._receive, self._send = receive, send
         self._first: Message | None = None
@@ -95,8 +95,8 @@ class Client:
             if message["type"] == "http.disconnect":
                 raise ClientLeft
             more = message.get("more_body", False)
-            if AFTER in message:
-                self.trailers = [field for field in message[AFTER] if field[0] not in NEVER_AFTER]
+            if REQUEST_TRAILERS in message:
+                self.trailers = [field for field in message[REQUEST_TRAILERS] if field[0] not in FORBIDDEN_TRAILERS]
             return message.get("body", b""), more
         finally:
             if not more and self._pending is not None:

@@ -16,20 +16,12 @@ import anyio
 import httpcore
 import httpx
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.proxy.fenced_network import FencedNetwork
 from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
 from ap_resume_shim.proxy.tcp_keepalive import KEEP_ALIVE
-from ap_resume_shim.proxy.transport import (
-    Address,
-    Body,
-    ClientLeft,
-    HeaderList,
-    Outgoing,
-    broken_off,
-    too_slow,
-    unreachable,
-)
+from ap_resume_shim.proxy.transport import Address, Body, ClientLeft, Outgoing, broken_off, too_slow, unreachable
 
 WRITE = 30.0
 """Seconds for each write. Reading has no limit here: agents are silent for minutes."""

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import ConfigurationError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 if TYPE_CHECKING:
     import asyncio
-
-HeaderList = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Outgoing:
     """None: there is none, and the fields announce none."""
     chunked: bool = False
     """Whether the body is announced by `Transfer-Encoding: chunked`, and not by its length."""
-    expects: bool = False
+    expects_continue: bool = False
     """Whether the client wants to be told to go on (`Expect: 100-continue`) before it sends its body."""
     upgrades: bool = False
     """Whether it asks for another protocol: without this, an answer of 101 is an error."""

@@ -18,9 +18,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.http11 import Response
 
 from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamFailure
 from ap_resume_shim.proxy.tcp_keepalive import keep_alive
-from ap_resume_shim.proxy.transport import Address, HeaderList, broken_off, unreachable
+from ap_resume_shim.proxy.transport import Address, broken_off, unreachable
 from ap_resume_shim.proxy.websocket_connection import Handshake, WebSocketConnection
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ async def relay(
     address: Address,
     target: bytes,
     headers: HeaderList,
-    returned: Callable[[HeaderList], HeaderList],
+    to_client: Callable[[HeaderList], HeaderList],
     *,
     limit: int = LIMIT,
 ) -> None:
     """Pass a WebSocket on to the server at `address` until one side ends it, which the other side is told.
 
-    `target` and `headers`, without those that belong to one connection, go on as they are; `returned` makes the
+    `target` and `headers`, without those that belong to one connection, go on as they are; `to_client` makes the
     client's fields of the server's. A server's refusal is passed on, one that cannot be reached is 502. One that breaks
     off is a close with 1011; a client that vanishes breaks off the server's connection. `limit`: bytes of a message
     from the server.
@@ -69,10 +70,10 @@ async def relay(
     try:
         await asyncio.wait({opening, upwards}, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
-            await _between(opening.result(), upwards, send, returned)
+            await _between(opening.result(), upwards, send, to_client)
     except InvalidStatus as refusal:
         response = refusal.response
-        await _deny(scope, send, response.status_code, returned(_fields(response)), bytes(response.body))
+        await _deny(scope, send, response.status_code, to_client(_fields(response)), bytes(response.body))
     except UpstreamFailure as failure:
         logger.warning("WEBSOCKET %s failed: %s", target.partition(b"?")[0].decode("latin-1"), failure)
         await refuse(scope, send, failure.http_status, failure.message)
@@ -135,10 +136,10 @@ async def _between(
     server: WebSocketConnection,
     upwards: asyncio.Task[Message],
     send: Send,
-    returned: Callable[[HeaderList], HeaderList],
+    to_client: Callable[[HeaderList], HeaderList],
 ) -> None:
     """Accept, and pass messages on until one side ends it."""
-    downwards = asyncio.create_task(_downwards(server, send, returned))
+    downwards = asyncio.create_task(_downwards(server, send, to_client))
     try:
         await asyncio.wait({upwards, downwards}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -159,10 +160,10 @@ async def _upwards(receive: Receive, opening: asyncio.Task[WebSocketConnection])
     return message
 
 
-async def _downwards(server: WebSocketConnection, send: Send, returned: Callable[[HeaderList], HeaderList]) -> None:
+async def _downwards(server: WebSocketConnection, send: Send, to_client: Callable[[HeaderList], HeaderList]) -> None:
     """Accept, pass the server's messages on, and at last how it ended."""
     assert server.response is not None
-    accepted = {"subprotocol": server.subprotocol, "headers": returned(_fields(server.response))}
+    accepted = {"subprotocol": server.subprotocol, "headers": to_client(_fields(server.response))}
     await send({"type": "websocket.accept", **accepted})
     try:
         while True:

@@ -19,7 +19,7 @@ from websockets.protocol import Event
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from ap_resume_shim.proxy.transport import HeaderList
+from ap_resume_shim.core.asgi import HeaderList
 
 
 class Handshake(ClientProtocol):

@@ -255,7 +255,7 @@ async def test_a_body_is_held_back_until_the_server_says_so() -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            assert await ask(through, request("POST", body=body, expects=True)) == (200, b"ok")
+            assert await ask(through, request("POST", body=body, expects_continue=True)) == (200, b"ok")
     assert held == [0]
 
 
@@ -263,7 +263,7 @@ async def test_a_body_that_is_not_wanted_is_not_read() -> None:
     body = Parts(b"ok")
     with upstream(b"HTTP/1.1 417 No\r\ncontent-length: 0\r\n\r\n") as behind:
         async with transport(behind.url) as through:
-            assert await ask(through, request("POST", body=body, expects=True)) == (417, b"")
+            assert await ask(through, request("POST", body=body, expects_continue=True)) == (417, b"")
     assert body.taken == 0
 
 
@@ -276,7 +276,7 @@ async def test_a_body_goes_out_although_nobody_said_so(monkeypatch: pytest.Monke
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            assert await ask(through, request("POST", body=Parts(b"ok"), expects=True)) == (200, b"ok")
+            assert await ask(through, request("POST", body=Parts(b"ok"), expects_continue=True)) == (200, b"ok")
 
 
 async def test_an_answer_before_the_end_of_the_body_ends_the_body() -> None:
