@@ -21,7 +21,15 @@ from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailu
 from ap_resume_shim.proxy.fenced_network import FencedNetwork
 from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
 from ap_resume_shim.proxy.tcp_keepalive import KEEP_ALIVE
-from ap_resume_shim.proxy.transport import Address, Body, ClientLeft, Outgoing, broken_off, too_slow, unreachable
+from ap_resume_shim.proxy.transport import (
+    Address,
+    ClientDisconnected,
+    RequestBody,
+    UpstreamRequest,
+    broken_off,
+    too_slow,
+    unreachable,
+)
 
 WRITE = 30.0
 """Seconds for each write. Reading has no limit here: agents are silent for minutes."""
@@ -52,7 +60,7 @@ class HttpxTransport:
         self.timeout = httpx.Timeout(connect=address.connect, pool=address.connect, write=WRITE, read=None).as_dict()
         self.running: set[asyncio.Task[None]] = set()
 
-    def start(self, request: Outgoing) -> HttpxExchange:
+    def start(self, request: UpstreamRequest) -> HttpxExchange:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
         return HttpxExchange(self, request)
 
@@ -71,7 +79,7 @@ class HttpxTransport:
 class HttpxExchange:
     """One request on its way, in a task of its own, and its answer."""
 
-    def __init__(self, transport: HttpxTransport, request: Outgoing) -> None:
+    def __init__(self, transport: HttpxTransport, request: UpstreamRequest) -> None:
         self.status = 0
         self.headers: HeaderList = []
         self.trailers: HeaderList = []
@@ -135,7 +143,7 @@ class HttpxExchange:
                 await self._exchange()
                 self._end()
                 return
-            self._fail(ClientLeft())
+            self._fail(ClientDisconnected())
         except Exception as error:
             self._fail(error)
         except BaseException:
@@ -153,7 +161,7 @@ class HttpxExchange:
             response = await network.handle_async_request(self._as_httpx())
         finally:
             if request.body is not None:
-                request.body.done()
+                request.body.stop_reading()
         async with aclosing(response):
             self.status = response.status_code
             self.headers = [(name.lower(), value) for name, value in response.headers.raw]
@@ -169,7 +177,7 @@ class HttpxExchange:
                 await connection.aclose()  # httpx has one limit for all connections, and uses no closed one
 
     def _fail(self, error: Exception) -> None:
-        if not isinstance(error, ClientLeft | ResumeError):
+        if not isinstance(error, ClientDisconnected | ResumeError):
             error = _failure(error, self._transport.address)
         self._error = error
         if not self._head.done():
@@ -201,14 +209,14 @@ class HttpxExchange:
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, body: Body, before: Callable[[], None]) -> None:
+    def __init__(self, body: RequestBody, before: Callable[[], None]) -> None:
         self._body, self._before = body, before
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._before()
         more = True
         while more:
-            data, more = await self._body.next()
+            data, more = await self._body.read()
             if data:
                 yield data
 

@@ -18,7 +18,7 @@ from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamU
 from ap_resume_shim.http1 import client
 from ap_resume_shim.http1.connection import HEAD
 from ap_resume_shim.http1.upstream_exchange import AHEAD
-from ap_resume_shim.proxy.transport import ClientLeft
+from ap_resume_shim.proxy.transport import ClientDisconnected
 from tests.http1.driving import KEPT, Parts, again, ask, request, transport, whole
 from tests.support.certificates import Authority
 from tests.support.sockets import OK, read_head, until_closed, upstream
@@ -281,7 +281,7 @@ async def test_a_body_goes_out_although_nobody_said_so(monkeypatch: pytest.Monke
 
 async def test_an_answer_before_the_end_of_the_body_ends_the_body() -> None:
     class Endless(Parts):
-        async def next(self) -> tuple[bytes, bool]:
+        async def read(self) -> tuple[bytes, bool]:
             await anyio.lowlevel.checkpoint()
             return b"x" * 1000, True
 
@@ -298,13 +298,13 @@ async def test_an_answer_before_the_end_of_the_body_ends_the_body() -> None:
 
 async def test_a_body_that_breaks_off_breaks_the_request_off() -> None:
     class Leaving(Parts):
-        async def next(self) -> tuple[bytes, bool]:
-            raise ClientLeft
+        async def read(self) -> tuple[bytes, bool]:
+            raise ClientDisconnected
 
     closed = threading.Event()
     with upstream(lambda connection: closed.set() if until_closed(connection) else None) as behind:
         async with transport(behind.url) as through:
-            with pytest.raises(ClientLeft):
+            with pytest.raises(ClientDisconnected):
                 await ask(through, request("POST", body=Leaving(), chunked=True))
             assert await anyio.to_thread.run_sync(closed.wait, 5)
 
@@ -342,7 +342,7 @@ async def test_leaving_closes_the_connection_at_once(begun: bool) -> None:
             async with anyio.create_task_group() as group:
 
                 async def waits() -> None:
-                    with pytest.raises(ClientLeft):
+                    with pytest.raises(ClientDisconnected):
                         await (exchange.read() if begun else exchange.head())
 
                 group.start_soon(waits)
@@ -392,7 +392,7 @@ async def test_leaving_while_the_connection_is_made_leaves_it_for_others() -> No
         async with transport(behind.url) as through:
             exchange = through.start(request())
             exchange.close()
-            with pytest.raises(ClientLeft):
+            with pytest.raises(ClientDisconnected):
                 await exchange.head()
             assert await ask(through) == (200, b"ok")
 
