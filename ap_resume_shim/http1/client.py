@@ -16,17 +16,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.http1.connection import Connection
 from ap_resume_shim.http1.upstream_exchange import Http1Exchange
 from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
-from ap_resume_shim.proxy.transport import Address, HeaderList, Outgoing, unreachable
+from ap_resume_shim.proxy.transport import Address, UpstreamRequest, unreachable
 
 KEPT = 256
 """Connections kept at most."""
 
 
 class Http1Transport:
-    """Connections to one address. Raises no errors of its own: those of a request are raised by its passage."""
+    """Connections to one address. Raises no errors of its own: those of a request are raised by its exchange."""
 
     upgrades = trailers = True
 
@@ -36,7 +37,7 @@ class Http1Transport:
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
-    def start(self, request: Outgoing) -> Http1Exchange:
+    def start(self, request: UpstreamRequest) -> Http1Exchange:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
         return Http1Exchange(self, request)
 

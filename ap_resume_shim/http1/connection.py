@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.proxy.tcp_keepalive import keep_alive
-from ap_resume_shim.proxy.transport import HeaderList, Outgoing, broken_off, too_slow
+from ap_resume_shim.proxy.tcp_keepalive import enable_keep_alive
+from ap_resume_shim.proxy.transport import UpstreamRequest, broken_off, too_slow
 
 if TYPE_CHECKING:
     from ap_resume_shim.http1.client import Http1Transport
@@ -46,7 +47,7 @@ class Connection(asyncio.Protocol):
 
     # Requests.
 
-    def begin(self, exchange: Http1Exchange, request: Outgoing) -> None:
+    def begin(self, exchange: Http1Exchange, request: UpstreamRequest) -> None:
         """Send a request's head; the exchange hears what comes back."""
         self._exchange = exchange
         self._bodiless = request.method == "HEAD"
@@ -99,7 +100,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        keep_alive(transport.get_extra_info("socket"))
+        enable_keep_alive(transport.get_extra_info("socket"))
         self._owner.opened(self)
 
     def connection_lost(self, error: Exception | None) -> None:

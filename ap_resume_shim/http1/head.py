@@ -8,9 +8,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from ap_resume_shim.core.asgi import EARLY_HINT, TARGET, TRAILERS, TUNNEL
-
-HeaderList = list[tuple[bytes, bytes]]
+from ap_resume_shim.core.asgi import EARLY_HINT, TARGET, TRAILERS, TUNNEL, HeaderList
 
 _LINES = {status: f"HTTP/1.1 {status} \r\n".encode() for status in range(100, 1000)} | {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus

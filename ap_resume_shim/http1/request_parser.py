@@ -11,7 +11,8 @@ from typing import Protocol
 
 import httptools
 
-from ap_resume_shim.http1.head import HeaderList, Refused
+from ap_resume_shim.core.asgi import HeaderList
+from ap_resume_shim.http1.head import Refused
 from ap_resume_shim.http1.request_pieces import Pieces
 
 METHODS = frozenset(
@@ -39,7 +40,7 @@ class Connection(Protocol):
         headers: HeaderList,
         upgrade: bool,
         keep_alive: bool,
-        expects: bool,
+        expects_continue: bool,
     ) -> None:
         """A head is whole. `upgrade`: it asks for another protocol, and has no body. Raises `Refused`."""
         ...
@@ -58,7 +59,7 @@ class RequestParser:
 
     __slots__ = (
         "_connection",
-        "_expects",
+        "_expects_continue",
         "_fed",
         "_framing",
         "_headers",
@@ -84,7 +85,7 @@ class RequestParser:
         """What announces a body of a request for an upgrade, while llhttp is given it a second time."""
         self._method: bytes | None = None
         self._fed = 0  # bytes of a head that is not whole, or of what else leads to nothing
-        self._in_message = self._expects = False
+        self._in_message = self._expects_continue = False
         self.in_head = False
 
     def feed(self, data: bytes, at: int) -> int:
@@ -139,7 +140,7 @@ class RequestParser:
             return
         self._connection.on_request_begin()
         self._url, self._headers, self._trailers = b"", [], []
-        self.in_head, self._in_message, self._expects = True, True, False
+        self.in_head, self._in_message, self._expects_continue = True, True, False
 
     def on_url(self, url: bytes) -> None:
         """A part of the target."""
@@ -152,7 +153,7 @@ class RequestParser:
             return
         name = name.lower()
         if name == b"expect":
-            self._expects = self.in_head and value.lower() == b"100-continue"
+            self._expects_continue = self.in_head and value.lower() == b"100-continue"
         (self._headers if self.in_head else self._trailers).append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -173,7 +174,7 @@ class RequestParser:
             self._headers,
             upgrades and not self._framing,
             llhttp.should_keep_alive(),
-            self._expects,
+            self._expects_continue,
         )
         self._pieces.body(self._headers)
 

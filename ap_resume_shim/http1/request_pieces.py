@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ap_resume_shim.http1.head import HeaderList
+from ap_resume_shim.core.asgi import HeaderList
 
 MOST = 64 * 1024
 """Bytes of a piece, unless it belongs to a body of known length."""

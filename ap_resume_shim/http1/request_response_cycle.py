@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ap_resume_shim.core.asgi import AFTER, EARLY_HINT, TRAILERS
+from ap_resume_shim.core.asgi import EARLY_HINT, REQUEST_TRAILERS, TRAILERS, HeaderList
 from ap_resume_shim.core.errors import Broken, ResumeError
 from ap_resume_shim.http1.ends import reset
-from ap_resume_shim.http1.head import HeaderList, head, plain
+from ap_resume_shim.http1.head import head, plain
 
 if TYPE_CHECKING:
     from starlette.types import Message, Scope
@@ -66,7 +66,7 @@ class Request:
         "_chunks",
         "_connection",
         "_dropped",
-        "_expects",
+        "_expects_continue",
         "_held",
         "_left",
         "_one_zero",
@@ -86,7 +86,7 @@ class Request:
 
     task: asyncio.Task[None]
 
-    def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool, expects: bool) -> None:
+    def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
         self._connection, self._scope = connection, scope
         self._one_zero = scope["http_version"] == "1.0"
         self.keep_alive = keep_alive
@@ -99,7 +99,7 @@ class Request:
         self._chunks: list[bytes] = []
         self.ahead = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._expects = expects and not self._one_zero
+        self._expects_continue = expects_continue and not self._one_zero
 
     async def run(self, app: Callable[..., Any]) -> None:
         """Call the app. What it raises, or leaves undone, is a broken answer."""
@@ -164,8 +164,8 @@ class Request:
 
     async def receive(self) -> Message:
         """The next part of the body; after it, the disconnect, when it comes."""
-        if self._expects and not self.started and not self.disconnected:
-            self._expects = False
+        if self._expects_continue and not self.started and not self.disconnected:
+            self._expects_continue = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self.disconnected and not self.complete:
             if self._chunks or not (self.more_body or self._told):
@@ -176,10 +176,10 @@ class Request:
                     self._connection.resume_reading()  # what is not read tells nothing of the client's leaving
                 message: Message = {"type": "http.request", "body": body, "more_body": self.more_body}
                 if self._after:
-                    message[AFTER] = self._after
+                    message[REQUEST_TRAILERS] = self._after
                 return message
             self._waiter = self._connection.loop.create_future()
-            if self._expects:
+            if self._expects_continue:
                 self._connection.resume_reading()  # it was not asked for, and may never come
             elif self.more_body:
                 self._connection.waits_for_body()
@@ -222,7 +222,7 @@ class Request:
                 self.keep_alive = False  # its end is the connection's
             else:
                 self._chunked, more = True, (b"transfer-encoding: chunked\r\n",)
-        if self._expects and self.more_body:
+        if self._expects_continue and self.more_body:
             self.keep_alive = False  # the client was not told to send its body, and may do so or not
         if not self.keep_alive:
             more += (b"connection: close\r\n",)

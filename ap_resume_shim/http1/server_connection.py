@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.http1 import tunnel
 from ap_resume_shim.http1.ends import has_left
-from ap_resume_shim.http1.head import HeaderList, Refused, head, plain, scope_of
+from ap_resume_shim.http1.head import Refused, head, plain, scope_of
 from ap_resume_shim.http1.request_parser import RequestParser
 from ap_resume_shim.http1.request_response_cycle import Request
 
@@ -132,13 +133,13 @@ class Http1Protocol(asyncio.Protocol):
         headers: HeaderList,
         upgrade: bool,
         keep_alive: bool,
-        expects: bool,
+        expects_continue: bool,
     ) -> None:
         """The head is whole: begin."""
         opens = self._open_tunnel if upgrade and method == b"GET" else None
         scope = scope_of(method, target, version, headers, upgrade=opens)
         scope.update(self._peers)
-        self._newest = Request(self, scope, keep_alive=keep_alive, expects=expects)
+        self._newest = Request(self, scope, keep_alive=keep_alive, expects_continue=expects_continue)
         self._begin(self._newest)
 
     def on_request_body(self, data: bytes) -> None:

@@ -6,8 +6,9 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure
-from ap_resume_shim.proxy.transport import ClientLeft, HeaderList, Outgoing
+from ap_resume_shim.proxy.transport import ClientDisconnected, UpstreamRequest
 
 if TYPE_CHECKING:
     from ap_resume_shim.http1.client import Http1Transport
@@ -43,7 +44,7 @@ class Http1Exchange:
         "trailers",
     )
 
-    def __init__(self, transport: Http1Transport, request: Outgoing) -> None:
+    def __init__(self, transport: Http1Transport, request: UpstreamRequest) -> None:
         self._transport, self._request = transport, request
         self.status = 0
         self.headers: HeaderList = []
@@ -89,11 +90,11 @@ class Http1Exchange:
         return data
 
     @property
-    def over(self) -> bool:
+    def eof(self) -> bool:
         """Whether `read` would give nothing more."""
         return self._complete and not self._chunks
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Be done. An answer that is not over is broken off."""
         self._left = True
         if self._pump is not None:
@@ -102,10 +103,10 @@ class Http1Exchange:
             if open_ is not None:
                 open_.abort()
         if self._error is None and not self._complete:
-            self._error = ClientLeft()
+            self._error = ClientDisconnected()
         self._wake()
 
-    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
         """The bare connection after a 101."""
         assert self._tunnel is not None, "only after a 101"
         tunnel, self._tunnel = self._tunnel, None
@@ -129,7 +130,7 @@ class Http1Exchange:
             connection = await (transport.connect() if request.fence is None else transport.replace())
         try:
             if self._left:
-                raise ClientLeft
+                raise ClientDisconnected
             if request.fence is not None:
                 request.fence()
         except BaseException:
@@ -140,15 +141,15 @@ class Http1Exchange:
         if request.body is not None:
             self._pump = connection.loop.create_task(self._send_body(connection, request))
 
-    async def _send_body(self, connection: Connection, request: Outgoing) -> None:
+    async def _send_body(self, connection: Connection, request: UpstreamRequest) -> None:
         """Send the body as it comes; a client that leaves in its middle breaks the request off."""
         assert request.body is not None
         try:
-            if request.expects and not await connection.may_go_on():
+            if request.expects_continue and not await connection.may_go_on():
                 return
             more = True
             while more:
-                data, more = await request.body.next()
+                data, more = await request.body.read()
                 if request.chunked and data:
                     data = b"%x\r\n%b\r\n" % (len(data), data)
                 if request.chunked and not more:
@@ -156,14 +157,14 @@ class Http1Exchange:
                 await connection.write(data)
             self._pump = None
             connection.request_is_over()
-        except (ClientLeft, UpstreamFailure) as error:
+        except (ClientDisconnected, UpstreamFailure) as error:
             self.on_error(error)
             connection.abort()
         except Exception as error:  # of the server that the client's body comes from
             self.on_error(UpstreamError("The request broke off.", detail=f"The request broke off: {error}."))
             connection.abort()
         finally:
-            request.body.done()
+            request.body.stop_reading()
 
     async def _wait(self) -> None:
         assert self._waiter is None, "one task reads"

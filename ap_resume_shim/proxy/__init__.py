@@ -1,4 +1,4 @@
-"""The reverse proxy: `ReverseProxy(url)` is an ASGI app. A `Transport` carries its requests."""
+"""The reverse proxy: `ReverseProxy(url)` is an ASGI app that sends its requests through a `Transport`."""
 
 from ap_resume_shim.proxy.app import ReverseProxy
 from ap_resume_shim.proxy.forwarded import Forwarding

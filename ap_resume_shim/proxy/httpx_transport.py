@@ -16,16 +16,16 @@ import anyio
 import httpcore
 import httpx
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.proxy.fenced_network import FencedNetwork
 from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
 from ap_resume_shim.proxy.tcp_keepalive import KEEP_ALIVE
 from ap_resume_shim.proxy.transport import (
     Address,
-    Body,
-    ClientLeft,
-    HeaderList,
-    Outgoing,
+    ClientDisconnected,
+    RequestBody,
+    UpstreamRequest,
     broken_off,
     too_slow,
     unreachable,
@@ -60,9 +60,9 @@ class HttpxTransport:
         self.timeout = httpx.Timeout(connect=address.connect, pool=address.connect, write=WRITE, read=None).as_dict()
         self.running: set[asyncio.Task[None]] = set()
 
-    def start(self, request: Outgoing) -> HttpxPassage:
+    def start(self, request: UpstreamRequest) -> HttpxExchange:
         """Begin to pass a request on; nothing is sent before `head` is awaited."""
-        return HttpxPassage(self, request)
+        return HttpxExchange(self, request)
 
     def fenced(self, fence: Callable[[], None]) -> FencedNetwork:
         """A connection for one request, for the reasons that `ap_resume_shim.http1.client` gives."""
@@ -76,10 +76,10 @@ class HttpxTransport:
             await network.aclose()
 
 
-class HttpxPassage:
+class HttpxExchange:
     """One request on its way, in a task of its own, and its answer."""
 
-    def __init__(self, transport: HttpxTransport, request: Outgoing) -> None:
+    def __init__(self, transport: HttpxTransport, request: UpstreamRequest) -> None:
         self.status = 0
         self.headers: HeaderList = []
         self.trailers: HeaderList = []
@@ -112,17 +112,17 @@ class HttpxPassage:
         return chunk
 
     @property
-    def over(self) -> bool:
+    def eof(self) -> bool:
         """Whether `read` would give nothing more."""
         return self._over and not self._chunk and self._error is None
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Be done. httpcore would lose a connection that is cut off while it is opened: that is waited for."""
         if not self._left and self._task is not None and not self._task.done():
             self._spawn(self._cut())
         self._left = True
 
-    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Never."""
         raise NotImplementedError("httpx does not give a connection away")
 
@@ -143,7 +143,7 @@ class HttpxPassage:
                 await self._exchange()
                 self._end()
                 return
-            self._fail(ClientLeft())
+            self._fail(ClientDisconnected())
         except Exception as error:
             self._fail(error)
         except BaseException:
@@ -161,7 +161,7 @@ class HttpxPassage:
             response = await network.handle_async_request(self._as_httpx())
         finally:
             if request.body is not None:
-                request.body.done()
+                request.body.stop_reading()
         async with aclosing(response):
             self.status = response.status_code
             self.headers = [(name.lower(), value) for name, value in response.headers.raw]
@@ -177,7 +177,7 @@ class HttpxPassage:
                 await connection.aclose()  # httpx has one limit for all connections, and uses no closed one
 
     def _fail(self, error: Exception) -> None:
-        if not isinstance(error, ClientLeft | ResumeError):
+        if not isinstance(error, ClientDisconnected | ResumeError):
             error = _failure(error, self._transport.address)
         self._error = error
         if not self._head.done():
@@ -209,14 +209,14 @@ class HttpxPassage:
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, body: Body, before: Callable[[], None]) -> None:
+    def __init__(self, body: RequestBody, before: Callable[[], None]) -> None:
         self._body, self._before = body, before
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._before()
         more = True
         while more:
-            data, more = await self._body.next()
+            data, more = await self._body.read()
             if data:
                 yield data
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from ap_resume_shim.proxy.tcp_keepalive import keep_alive
+from ap_resume_shim.proxy.tcp_keepalive import enable_keep_alive
 from ap_resume_shim.proxy.transport import Address
 
 BACKLOG = 2048
@@ -32,7 +32,7 @@ def tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # otherwise asyncio leaves Nagle's algorithm on
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if alone is None else alone, 1)
-    keep_alive(listening)
+    enable_keep_alive(listening)
     try:
         listening.bind((host, port))
         listening.listen(BACKLOG)

@@ -66,12 +66,12 @@ async def test_trailers_have_a_limit(kind: str) -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            await passage.head()
+            exchange = through.start(request())
+            await exchange.head()
             with pytest.raises(UpstreamError, match="trailer section of its answer is larger than"):
-                while await passage.read():
+                while await exchange.read():
                     pass
-            passage.leave()
+            exchange.close()
 
 
 async def test_trailers_below_the_limit_are_passed_on() -> None:
@@ -80,12 +80,12 @@ async def test_trailers_below_the_limit_are_passed_on() -> None:
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     with upstream(head + b"2\r\nok\r\n" * 100_000 + b"0\r\n" + lines + b"\r\n") as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            await passage.head()
+            exchange = through.start(request())
+            await exchange.head()
             size = 0
-            while part := await passage.read():
+            while part := await exchange.read():
                 size += len(part)
-            assert (size, passage.trailers) == (200_000, fields)
+            assert (size, exchange.trailers) == (200_000, fields)
 
 
 async def test_connections_to_the_server_are_probed_while_they_are_silent() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ap_resume_shim.http1.head import HeaderList
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.http1.request_pieces import MOST, Pieces
 
 CHUNKED: HeaderList = [(b"transfer-encoding", b"chunked")]

@@ -437,7 +437,7 @@ def test_a_servers_close_without_a_code_is_a_normal_one_for_asgi(place: Place) -
 def test_what_the_server_sends_before_it_answers_a_close_is_no_hindrance(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket, "CLOSING", 600)
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 600)
 
     async def handler(client: ServerConnection) -> None:
         with suppress(ConnectionClosed):
@@ -668,7 +668,7 @@ def test_json_goes_both_ways_while_other_requests_pass(place: Place) -> None:
 
 
 def test_a_server_that_never_answers_a_close_is_left(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "CLOSING", 0.2)
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.2)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await accept(reader, writer)

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import UpstreamUnreachable
 from ap_resume_shim.guard import load_guard
-from ap_resume_shim.proxy.loop_detection import FIELD
+from ap_resume_shim.proxy.loop_detection import LOOP_MARKER
 from ap_resume_shim.sidecar.health import Health, not_found
 from tests.support.agent import Agent, reply
 from tests.support.calling import Call, Recorder, http
@@ -191,7 +191,7 @@ def test_a_question_of_health_is_no_resume_and_carries_nobodys_credentials() -> 
         told(Health(shim, ready=shim.ready))
     assert server.lines[0] == b"GET /api/info HTTP/1.1"
     names = {line.partition(b":")[0].lower() for line in server.lines[1:]}
-    assert names <= {b"host", b"accept", b"accept-encoding", b"user-agent", b"connection", FIELD}
+    assert names <= {b"host", b"accept", b"accept-encoding", b"user-agent", b"connection", LOOP_MARKER}
 
 
 @pytest.mark.parametrize(("required", "status"), [(True, 503), (False, 200)])
