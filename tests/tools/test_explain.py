@@ -26,6 +26,7 @@ from ap_resume_shim.sidecar.cli import main
 from ap_resume_shim.tools.assumed_answers import Assumed, Live
 from ap_resume_shim.tools.describe import MODES
 from ap_resume_shim.tools.explain import RecordedBackend, Sent, Stage, explain, recorded_answers
+from tests.backends.playing import accepted_answer
 from tests.support.agent import Agent
 from tests.support.serving import serving
 
@@ -53,7 +54,7 @@ def explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     return capsys.readouterr().out
 
 
-def sent(name: str, mode: Mode, value: Any = "yes") -> list[Sent]:
+def sent(name: str, mode: Mode, value: Any) -> list[Sent]:
     """The requests of a resume, against the backend's rehearsal."""
     raw = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": value}).encode()
     answers = recorded_answers(name)
@@ -64,19 +65,9 @@ def sent(name: str, mode: Mode, value: Any = "yes") -> list[Sent]:
 @pytest.mark.parametrize("mode", list(Mode), ids=MODES.values())
 @pytest.mark.parametrize("name", backend_names())
 def test_every_backend_has_a_rehearsal_in_which_it_resumes_once(name: str, mode: Mode) -> None:
-    value: Any = ANSWERS.get(name, "yes")
-    requests = sent(name, mode, value)
+    requests = sent(name, mode, accepted_answer(name))
     assert [each.what for each in requests].count("resume") == 1, requests
     assert requests[0].what == "look"
-
-
-ANSWERS: dict[str, Any] = {
-    "agno": True,
-    "mastra-agent": {"approved": True},
-    "agntcy": {"approved": True},
-    "run-resume-body": {"answer": "yes"},
-}
-"""What the question of a rehearsal takes, where text is no answer to it."""
 
 
 def test_a_resume_is_printed_as_http(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
