@@ -38,8 +38,8 @@ HOW_TOS = sorted({*ROOT.glob("docs/how-to/*.md")} - {REPLICAS})
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    """The fenced blocks of one language, but for those that a line introduces as a file, such as `desk.toml`:"""
+    return re.findall(rf"(?<!`:\n\n)^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def run(code: str, **names: Any) -> dict[str, Any]:
