@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 from ap_resume_shim import ResumeShim
+from ap_resume_shim.backends import backend_names
 from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.settings_sources import read
 from examples.legacy_server.server import create_app
 from tests.e2e.placements import sidecar
+from tests.families.page import HEADING, modes_of, page_of
 from tests.support.calling import eventually
 from tests.support.certificates import Authority
 from tests.support.redis_server import free_port, need_redis, redis_server
@@ -36,8 +38,8 @@ HOW_TOS = sorted({*ROOT.glob("docs/how-to/*.md")} - {REPLICAS})
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    """The fenced blocks of one language, but for those that a line introduces as a file, such as `desk.toml`:"""
+    return re.findall(rf"(?<!`:\n\n)^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def run(code: str, **names: Any) -> dict[str, Any]:
@@ -320,6 +322,14 @@ def test_the_sidecar_writes_its_requests_at_debug() -> None:
     assert [lookup[name] for name in fields] == ["DEBUG", "ap_resume_shim.upstream", "GET", 404, None, "r-17"]
     (line,) = [record for record in records if record["logger"] == "ap_resume_shim.resume"]
     assert line["reason"].startswith("The backend does not know the thread.")
+
+
+@pytest.mark.parametrize("backend", backend_names())
+def test_every_backend_has_a_page_with_its_modes(backend: str) -> None:
+    page = page_of(backend)
+    assert modes_of(page) in page.read_text().partition(HEADING)[2], (
+        "`python -m tests.families RESULTS --write` renews it"
+    )
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import uuid
 from argparse import ArgumentParser, Namespace
@@ -178,10 +179,21 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command. Exits with status 2 for a usage error, 1 for any other failure."""
+    """Run a command. Exits with status 2 for a usage error, 1 for any other failure, such as a closed pipe."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # its encoding may lack a character
-    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    try:
+        try:
+            _run(*(sys.argv[1:] if argv is None else argv) or ("--help",))
+        finally:
+            print(end="", flush=True)  # `sys.stdout` is None where the descriptor is closed
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its exit
+        sys.exit(1)
+
+
+def _run(name: str, *rest: str) -> None:
+    """Run the command `name`."""
     if name in ("-h", "--help"):
         print(USAGE, end="")
     elif name == "--version":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+import ap_resume_shim
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found
 from ap_resume_shim.core.errors import AmbiguousInterrupt, ConfigurationError, InvalidRequest
@@ -124,6 +127,21 @@ def test_the_schema_knows_every_table() -> None:
 def test_the_published_schema_is_that_of_profiles() -> None:
     published = Path(__file__).parents[2] / "docs/reference/profile.schema.json"
     assert json.loads(published.read_text("utf-8")) == profile_schema()
+
+
+TOML = sorted((Path(ap_resume_shim.__file__).parent / "backends/toml").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", TOML, ids=lambda file: file.stem)
+def test_a_profile_needs_the_keys_that_no_other_profile_supplies(file: Path) -> None:
+    schema, profile = profile_schema(), tomllib.loads(file.read_text("utf-8"))
+    jsonschema.validate(profile, schema)
+    extends = profile.pop("extends", None)
+    for key in ("name", "thread_is", "lookup", "found", "resume"):
+        incomplete = {name: value for name, value in profile.items() if name != key}
+        with pytest.raises(jsonschema.ValidationError, match="is a required property"):
+            jsonschema.validate(incomplete, schema)
+        jsonschema.validate({**incomplete, "extends": extends or "run-resume"}, schema)
 
 
 def test_an_item_that_was_picked_may_be_picked_from() -> None:

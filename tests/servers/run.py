@@ -40,21 +40,12 @@ KINDS = {
     "langgraph-old": Kind("langgraph_old.py", "inside_langgraph.py:app"),
     "langgraph-js": Kind("langgraph_js.py"),
     "aegra": Kind("aegra.py", "inside_aegra.py:app", postgres=True),
-    "agno": Kind("agno_server.py", ready=WITNESS),
-    "mastra": Kind("mastra_server.py", ready=WITNESS),
-    "llamaindex": Kind("llamaindex_server.py", ready=WITNESS),
-    "adk": Kind("adk_server.py", ready=WITNESS),
-    "a2a": Kind("a2a_server.py", ready=WITNESS),
-    "a2a-old": Kind("a2a_old_server.py", ready=WITNESS),
-    "acp": Kind("acp_server.py", ready=WITNESS),
-    "ag-ui-langgraph": Kind("ag_ui_langgraph_server.py", ready=WITNESS),
-    "ag-ui-strands": Kind("ag_ui_strands_server.py", ready=WITNESS),
-    "ag-ui-agent-framework": Kind("ag_ui_agent_framework_server.py", ready=WITNESS),
-    "agntcy": Kind("agntcy_server.py", ready=WITNESS),
-    "agentseek": Kind("agentseek_server.py", ready=WITNESS),
-    "duragraph": Kind("duragraph_server.py", ready=WITNESS),
-    "hobby": Kind("hobby_server.py", ready=WITNESS),
+    **{
+        script.stem.removesuffix("_server").replace("_", "-"): Kind(script.name, ready=WITNESS)
+        for script in sorted(HERE.glob("*_server.py"))
+    },
 }
+"""The servers. Every script `NAME_server.py` is one, whose app has the witness in front of it."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -53,6 +54,19 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     with restored_loggers():
         yield running
+
+
+@pytest.mark.parametrize("argv", [("backends",), ("explain", "--backend", "langgraph"), ("--help",)], ids=" ".join)
+def test_a_pipe_that_its_reader_has_closed_ends_the_command_quietly(argv: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    body = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": 1})
+    try:
+        ended = subprocess.run([*COMMAND, *argv], stdout=writer, stderr=subprocess.PIPE, input=body, text=True)
+    finally:
+        os.close(writer)
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("ap-resume-shim: ")]
+    assert (ended.returncode, lines) == (1, [])
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",)])
