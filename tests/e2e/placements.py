@@ -17,6 +17,7 @@ from ap_resume_shim.proxy.transport import Address
 from examples.legacy_server.server import create_app
 from tests.servers.apps.py.tap import Tap
 from tests.servers.run import running
+from tests.support.calling import CLIENT
 from tests.support.serving import serving
 from tests.support.sidecar import sidecar
 from tests.support.world import Place
@@ -38,7 +39,7 @@ def place(placement: str, backend: str) -> Iterator[Place]:
     """Put a shim in front of a backend; the real server is the one of the environment, or is started."""
     if placement == "inside":
         with running(backend, inside=True) as url:
-            yield Place(url, lambda: list(httpx.get(f"{url}/__tap").json()))
+            yield Place(url, lambda: list(CLIENT.get(f"{url}/__tap").json()))
         return
     with app_of(backend) as app:
         tap = Tap(app)

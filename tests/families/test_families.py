@@ -12,6 +12,7 @@ import pytest
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
+from tests.support.calling import CLIENT
 from tests.support.leaving import leaving
 from tests.support.outcome import Outcome
 from tests.support.serving import serving
@@ -101,7 +102,7 @@ def test_another_shim_sees_the_resume_as_soon_as_the_server_has_answered(world: 
     shim = ResumeShim(
         ReverseProxy(world.place.server), driver.backend, options=driver.options, resume_at=driver.resume_at
     )
-    with serving(shim) as url, httpx.Client(base_url=url, timeout=60) as other:
+    with serving(shim) as url, httpx.Client(base_url=url, timeout=60, verify=False) as other:
         for _ in range(5):
             thread = world.thread("slowask", secs=0.3)
             assert world.resume(Mode.BACKGROUND, thread, input=driver.yes).status == 200
@@ -333,5 +334,5 @@ def test_a_stream_begins_before_the_run_ends(world: World) -> None:
 def test_the_backend_is_recognised(world: World) -> None:
     shim = ResumeShim(ReverseProxy(world.place.server), options=world.driver.options)
     with serving(shim) as url:
-        httpx.patch(f"{url}/runs/resume", json={"thread_id": world.driver.unknown()})
+        CLIENT.patch(f"{url}/runs/resume", json={"thread_id": world.driver.unknown()})
     assert shim.backend == world.driver.backend

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
 from tests.families.test_families import pending
+from tests.support.calling import CLIENT
 from tests.support.outcome import Outcome
 from tests.support.serving import serving
 from tests.support.waiting import eventually
@@ -80,7 +80,7 @@ def test_an_old_card_is_refused_by_a_shim_that_never_saw_its_question(world: Wor
     )
     with serving(shim) as url:
         body = {"thread_id": thread, "input": {first: driver.yes}}
-        old = settled(lambda: Outcome(httpx.patch(url + mode.route, json=body, timeout=60), mode))
+        old = settled(lambda: Outcome(CLIENT.patch(url + mode.route, json=body, timeout=60), mode))
     assert is_not_pending(old), old.text
     assert world.heard(thread) == [Same(driver.yes)]
 

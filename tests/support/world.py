@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 
 from ap_resume_shim.core.protocol import Mode
+from tests.support.calling import CLIENT
 from tests.support.driver import Driver
 from tests.support.outcome import KEPT, Outcome
 from tests.support.waiting import eventually
@@ -58,8 +59,8 @@ class World:
         self.client.close()
 
     def new_client(self) -> httpx.Client:
-        """Another client, with connections of its own."""
-        return httpx.Client(base_url=self.place.url, timeout=60, limits=KEPT)
+        """Another client, with connections of its own. Loading certificates would take longer than most tests."""
+        return httpx.Client(base_url=self.place.url, timeout=60, limits=KEPT, verify=False)
 
     def thread(self, agent: str = "ask", *, wait: bool = True, on: str | None = None, **state: Any) -> Thread:
         """A new thread that runs an agent, or another run `on` one; with `wait`, until it asks."""
@@ -97,7 +98,7 @@ class World:
 
     def noted(self, thread: Thread, event: str) -> list[Any]:
         """The values that the agent recorded with an event, in order."""
-        noted = httpx.get(f"{self.place.server}/__witness").json()
+        noted = CLIENT.get(f"{self.place.server}/__witness").json()
         return [entry["value"] for entry in noted if entry["ref"] == thread.ref and entry["event"] == event]
 
     def heard(self, thread: Thread, count: int = 1) -> list[Any]:
