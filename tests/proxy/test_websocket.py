@@ -591,7 +591,7 @@ def test_a_reader_that_does_not_read_stops_the_server(place: Place) -> None:
 
     async def scenario() -> None:
         async with place.server(handler, compression=None):
-            reader, writer = await asyncio.open_connection(*place.address)
+            _, writer = await asyncio.open_connection(*place.address)
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(upgrade())
             assert await stands_still(sent) < 40
