@@ -12,12 +12,14 @@ BACKEND ?= legacy
 SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/soak
 
 export UV_PYTHON_DOWNLOADS = never
+# The tests start hundreds of processes: each would compile all its modules.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: test unit lint demo bench clean
 
 test: $(READY)
-	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 12 $(SLOW:%=--ignore %) $(ARGS)
+	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 8 $(SLOW:%=--ignore %) $(ARGS)
 
 unit: $(READY)
 	$(BIN)/pytest --ignore tests/e2e $(SLOW:%=--ignore %) $(ARGS)

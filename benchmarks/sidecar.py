@@ -27,7 +27,7 @@ from benchmarks.origin import BODY_BYTES, STAGGERED
 from benchmarks.table import show
 from benchmarks.ways import DIRECT, FASTAPI_PROXY_LIB, NAMES, NGINX, SIDECAR, Way, json_origin, stream_origin, ways
 from examples.legacy_server.server import create_app
-from tests.e2e.placements import sidecar as resuming_sidecar
+from tests.support.sidecar import sidecar as resuming_sidecar
 
 CONNECTIONS = 16
 BODY = bytes(BODY_BYTES)
@@ -190,10 +190,13 @@ def bodies(rounds: int, _: int) -> Found:
 
 def resumes(_: int, __: int) -> Found:
     """Look-up, create and answer through the sidecar, as a multiple of the two calls made directly."""
-    with resume.process(create_app) as legacy, resuming_sidecar(legacy, "--backend", "agent-protocol") as shim:
+    with (
+        resume.process(create_app) as legacy,
+        resuming_sidecar("--upstream", legacy, "--port", "0", "--backend", "agent-protocol") as shim,
+    ):
         placed = [
             resume.Way("direct", legacy, resume.directly_agent_protocol),
-            resume.Way("sidecar", shim, resume.through_the_shim),
+            resume.Way("sidecar", shim.url, resume.through_the_shim),
         ]
         taken = {mode: resume.seconds("agent-protocol", placed, mode) for mode in Mode}
     goals = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def folder(module: str) -> str:
     return module.partition(".")[0]
 
 
+@cache
 def imports(module: str) -> set[str]:
     """What a module imports: our own modules without the package's name, others by their first name."""
     found: set[str] = set()

@@ -13,8 +13,8 @@ from ap_resume_shim.backends import backend_names, known_fingerprints, load_back
 from ap_resume_shim.core.dialect import Dialect, Fingerprint
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.sidecar.health import not_found
-from tests.families.driver import Driver
 from tests.families.subjects import subjects
+from tests.support.driver import Driver
 
 
 @pytest.mark.parametrize("name", backend_names())

@@ -52,4 +52,4 @@ def test_other_bodies_are_passed_over(body: bytes) -> None:
 
 def test_what_is_noted_is_for_the_subclass_to_say() -> None:
     with pytest.raises(NotImplementedError):
-        list(JsonObserver()._note_if_object({}))
+        list(JsonObserver().feed(b"{}"))

@@ -9,9 +9,9 @@ from typing import Any
 
 from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.tools.describe import describe
-from tests.families.driver import Driver
 from tests.families.subjects import subjects
 from tests.families.test_values import VALUES
+from tests.support.driver import Driver
 
 FOLDER = Path(__file__).parents[2] / "docs" / "backends"
 HEADING = "## Modes and values\n"

@@ -27,11 +27,12 @@ from websockets.utils import accept_key
 
 from ap_resume_shim import ReverseProxy
 from ap_resume_shim.proxy import websocket
-from tests.support.calling import CLIENT, PATIENCE, eventually
+from tests.support.calling import CLIENT
 from tests.support.certificates import Authority
 from tests.support.serving import listening, serving
 from tests.support.sidecar import sidecar
 from tests.support.sockets import upstream
+from tests.support.waiting import PATIENCE, eventually
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -141,7 +142,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Place]:
 def place(shared: Place) -> Iterator[Place]:
     """A place, and after each test nothing that is left there."""
     yield shared
-    assert eventually(lambda: not shared.at_work), shared.at_work
+    eventually(lambda: not shared.at_work, "all is at rest")
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -590,8 +591,8 @@ def test_a_reader_that_does_not_read_stops_the_server(place: Place) -> None:
 
     async def scenario() -> None:
         async with place.server(handler, compression=None):
-            reader, writer = await asyncio.open_connection(*place.address)
-            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            _, writer = await asyncio.open_connection(*place.address)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(upgrade())
             assert await stands_still(sent) < 40
             writer.transport.abort()

@@ -10,7 +10,8 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -85,6 +86,21 @@ def start(name: str, *, inside: bool = False) -> Server:
             raise StartError(f"{name}: {error}") from None
         raise
     return Server(name, url, process.log, cleanup)
+
+
+@contextmanager
+def running(name: str, *, inside: bool = False) -> Iterator[str]:
+    """The URL of a server: one that `python -m tests.servers` runs, else one that is started for the block alone."""
+    if url := os.environ.get(variable(name, inside=inside)):
+        yield url
+    else:
+        with start(name, inside=inside) as server:
+            yield server.url
+
+
+def variable(name: str, *, inside: bool = False) -> str:
+    """The environment variable for a server's URL, such as AP_TEST_LANGGRAPH_OLD_URL."""
+    return f"AP_TEST_{name.upper().replace('-', '_')}{'_INSIDE' if inside else ''}_URL"
 
 
 def launch(kind: Kind, label: str, http_app: str | None, cleanup: ExitStack) -> Process:

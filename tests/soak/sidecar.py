@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
+from tests.support.waiting import eventually
 
 QUIET = 60.0
 """Seconds in which everything has to be let go of."""
@@ -63,7 +64,7 @@ class Watched:
 
     def at_rest(self) -> dict[str, int]:
         """What it holds when it is asked for nothing, and keeps no connection."""
-        assert eventually(lambda: not (now := self.counts())["connections"] and not now["Connection"], QUIET)
+        eventually(lambda: not (now := self.counts())["connections"] and not now["Connection"], patience=QUIET)
         return self.counts()
 
     def lets_go(self, to: dict[str, int]) -> None:
@@ -101,7 +102,7 @@ def watched(upstream: str, *options: str, patience: float = 60.0) -> Iterator[Wa
             process = subprocess.Popen(command, stdout=output, stderr=output, env=env, pass_fds=[writes])
         os.close(writes)
         try:
-            assert eventually(lambda: "listening on" in log.read_text() or process.poll() is not None, QUIET)
+            eventually(lambda: "listening on" in log.read_text() or process.poll() is not None, patience=QUIET)
             sidecar = Watched(process, told, log)
             CLIENT.get(f"http://127.0.0.1:{sidecar.port}/-/healthz")  # from then on it listens to signals
             yield sidecar
