@@ -75,7 +75,7 @@ def claim(
                 raise refusal
             yield from Pause(settings.settle_step)
             waited = round(waited + settings.settle_step, 6)
-        found = yield from dialect.look_again(resume, found, agent=True)
+        found = yield from dialect.refresh_thread(resume, found, full=True)
 
 
 class _Claim(Generic[C]):

@@ -233,13 +233,13 @@ class Dialect(Generic[C]):
         """
         return thread_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[C]:
-        """Read the thread's state. With `agent=False` (after a run), the agent and the run id are not needed."""
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[C]:
+        """Read the thread's state. Without `full` (after a run), the agent and the newest run's id may be left out."""
         raise NotImplementedError
 
-    def look_again(self, resume: Resume, before: Found[C], *, agent: bool = False) -> Lookup[C]:
+    def refresh_thread(self, resume: Resume, before: Found[C], *, full: bool = False) -> Lookup[C]:
         """Read the thread's state again. Facts that cannot have changed since `before` need no new request."""
-        return self.lookup(resume, agent=agent)
+        return self.inspect_thread(resume, full=full)
 
     def check(self, resume: Resume, found: Found[C], verdict: Decision) -> None:
         """Refuse an answer that the backend cannot carry, before anything is sent. Raises `ResumeError`."""

@@ -42,7 +42,7 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
     dialect = recognising(dialect)
     resume = admit(resume, dialect, lenient=settings.lenient)
     # A caller who cannot read the thread is refused here, before the guard recalls a stored response.
-    found = yield from _unsent(dialect.lookup(resume))
+    found = yield from _unsent(dialect.inspect_thread(resume))
     stored = yield from guard.recall()
     if stored is not None:
         yield from _replay(Case(resume, dialect, settings, found), stored)

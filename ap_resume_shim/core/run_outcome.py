@@ -188,7 +188,7 @@ def name(case: Case[C], run: RunTracker[C]) -> Steps[Started[C]]:
     Raises `UpstreamUnrecognised` if neither identifies it.
     """
     if run.started is None:
-        found = yield from case.look_again(agent=True)
+        found = yield from case.refresh_thread(full=True)
         run_id = found.run_id or (case.resume.nonce if case.dialect.makes_run_ids else None)
         if run_id is None:
             raise UpstreamUnrecognised("The backend accepted the resume, but did not report the run's id.")

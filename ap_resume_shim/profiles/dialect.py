@@ -89,12 +89,12 @@ class ProfileDialect(Dialect[None]):
                 Fingerprint(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}, takes),
             )
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[None]:
         """Send the profile's lookups concurrently, and the request for the agent that the client names.
 
         After a run, only the lookups about the thread are sent.
         """
-        return self.reader.look(resume, agent=agent)
+        return self.reader.inspect_thread(resume, full=full)
 
     def check(self, resume: Resume, found: Found[None], verdict: Decision) -> None:
         """Check that the request can be filled in, has one recipient, and delivers the value unchanged.

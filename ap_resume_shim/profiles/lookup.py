@@ -37,16 +37,16 @@ class ThreadReader:
         lines = filter(None, (table.background, table.wait, table.stream))
         self._names_agent = any("agent_id" in names_in(line) for line in lines) or "$agent_id" in str(table.json_)
 
-    def look(self, resume: Resume, *, agent: bool) -> Lookup[None]:
+    def inspect_thread(self, resume: Resume, *, full: bool) -> Lookup[None]:
         """Send the profile's lookups concurrently, and the request for the agent that the client names.
 
-        A lookup that needs values from another one follows it. Without `agent` (after a run), only the lookups about
-        the thread are sent. Returns the thread's state. Raises `ResumeError`.
+        A lookup that needs values from another one follows it. Without `full` (after a run), only the lookups about the
+        thread are sent. Returns the thread's state. Raises `ResumeError`.
         """
         profile, names = self._profile, client_names(resume)
-        agent_id = resume.body.agent_id if agent else None
+        agent_id = resume.body.agent_id if full else None
         results: dict[str, Any] = {}
-        remaining = {name: table for name, table in profile.lookup.items() if agent or name in self._about_thread}
+        remaining = {name: table for name, table in profile.lookup.items() if full or name in self._about_thread}
         first = True
         while ready := {
             name: known for name in remaining if (known := self._names_for(remaining[name], names, results)) is not None

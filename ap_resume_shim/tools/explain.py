@@ -111,7 +111,7 @@ def explain(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | St
     dialect.thread_key(resume.thread_id)
     stage = _stage(resume, dialect, answers)
     played = copy(dialect)
-    for name in ("lookup", "look_again"):
+    for name in ("inspect_thread", "refresh_thread"):
         setattr(played, name, _staged(stage, getattr(dialect, name)))
     yield from _dry_run(resume_flow(resume, played, FlowSettings()), stage, "look")
 

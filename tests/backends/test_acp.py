@@ -48,7 +48,7 @@ def look(
     entries = [Entry({"what": "of tomorrow"}), Entry({"run_id": 1})]
     entries += [Entry({"run_id": name, "over": True}) for name in (over,) if name]
     entries += [Entry({"run_id": name, "newer": 1}) for name in ledger]
-    flow = by.lookup(resume(**more), agent=agent)
+    flow = by.inspect_thread(resume(**more), full=agent)
     step = next(flow)
     if isinstance(step, ReadLedger):
         step = flow.send(entries)
@@ -145,7 +145,7 @@ def test_a_session_of_which_nothing_was_seen_is_not_guessed_at() -> None:
 def test_a_session_whose_runs_were_seen_to_end_is_at_rest() -> None:
     asked, thread = look({SESSION: {"id": THREAD}}, ledger=["r1"], over="r1")
     assert (asked, thread) == (SESSION, AT_REST)
-    assert look({SESSION: {"id": THREAD}}, ledger=[], agent=False)[1] == AT_REST
+    assert look({SESSION: {"id": THREAD}}, ledger=[], full=False)[1] == AT_REST
 
 
 def test_a_session_is_busy_while_any_of_its_runs_is() -> None:
@@ -163,8 +163,8 @@ def test_a_session_asks_what_its_runs_ask() -> None:
 
 def test_after_a_run_only_what_is_still_asked_counts() -> None:
     ended = run("r2", "failed", finished_at="2026-11-24T13:00:00Z")
-    assert found(ended, run("r3", "in-progress"), agent=False) == replace(AT_REST, updated_at="2026-11-24T13:00:00Z")
-    assert found(ended, run("r1"), agent=False).interrupts == (Interrupt(Q1, MESSAGE),)
+    assert found(ended, run("r3", "in-progress"), full=False) == replace(AT_REST, updated_at="2026-11-24T13:00:00Z")
+    assert found(ended, run("r1"), full=False).interrupts == (Interrupt(Q1, MESSAGE),)
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, "unauthorized"), (403, "forbidden"), (500, "upstream_error")])

@@ -117,9 +117,9 @@ def server(*events: Event, takes: tuple[dict[str, Any], ...] = (ANSWER,), **more
 
 
 def look(
-    told: dict[str, Any], dialect: Dialect[Any] = LI, *, agent: bool = True, **fields: Any
+    told: dict[str, Any], dialect: Dialect[Any] = LI, *, full: bool = True, **fields: Any
 ) -> tuple[list[str], Found[Any]]:
-    return follow(peeked(dialect.lookup(resume(**fields), agent=agent)), told)
+    return follow(peeked(dialect.inspect_thread(resume(**fields), full=full)), told)
 
 
 def peeked(flow: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
@@ -173,7 +173,7 @@ def test_a_run_that_waits_is_found_by_its_log() -> None:
 
 
 def test_after_a_run_nobody_asks_which_events_it_takes() -> None:
-    asked, thread = look(server(*ASKED), agent=False)
+    asked, thread = look(server(*ASKED), full=False)
     assert (asked, ids(thread)) == ([HANDLER, NOW, LOG, log_after(3)], ["r1:2"])
 
 
@@ -441,7 +441,7 @@ def test_from_the_verdict_on_it_is_about_one_question() -> None:
 
 
 def explain_unconsumed(*more: Event) -> ResumeNotConsumed:
-    before, now = found(*ASKED), look(server(*ASKED, *more), agent=False)[1]
+    before, now = found(*ASKED), look(server(*ASKED, *more), full=False)[1]
     error = LI.explain_unconsumed(before, now)
     assert isinstance(error, ResumeNotConsumed)
     return error

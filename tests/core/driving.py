@@ -74,8 +74,8 @@ class Plain(Dialect[None]):
     name: str = "plain"
     thread_is: str = "a thread"
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
-        (found,) = yield from Ask((Request.get("thread" if agent else "thread again"),))
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[None]:
+        (found,) = yield from Ask((Request.get("thread" if full else "thread again"),))
         assert isinstance(found, Found)
         return found
 

@@ -55,11 +55,11 @@ SESSION = {"state": "idle", "at": 1764028800}
 
 
 def look(
-    *rounds: tuple[Any, ...], agent: bool = True, text: str = ROUNDS, **fields: Any
+    *rounds: tuple[Any, ...], full: bool = True, text: str = ROUNDS, **fields: Any
 ) -> tuple[list[list[str]], Found[Any]]:
     """Answer the lookups, round by round: what was asked in each, and what was found."""
     raw = strictjson.dumps({"thread_id": "t", **fields})
-    flow = ProfileDialect(load_profile(text)).lookup(parse(raw, Mode.BACKGROUND, now=""), agent=agent)
+    flow = ProfileDialect(load_profile(text)).inspect_thread(parse(raw, Mode.BACKGROUND, now=""), full=full)
     asked, answers, left = [], None, list(rounds)
     try:
         while True:
@@ -73,7 +73,7 @@ def look(
 def test_what_depends_on_another_answer_is_asked_in_a_second_round() -> None:
     runs = {"items": [{"id": "r0", "state": "done"}, {"id": "r1", "state": "begs", "agent": "a"}]}
     for agent in (True, False):
-        asked, found = look((SESSION, runs), ({"text": "sure?"},), agent=agent)
+        asked, found = look((SESSION, runs), ({"text": "sure?"},), full=agent)
         assert asked == [["/sessions/t", "/sessions/t/runs"], ["/runs/r1/question"]]
         assert (found.run_id, found.agent_id, found.interrupts[0].value) == ("r1", "a", "sure?")
 

@@ -80,7 +80,7 @@ def answered(value: Any, status: int = 200) -> Response:
 
 
 def look(dialect: ProfileDialect, *answers: Any, **fields: Any) -> tuple[tuple[Request, ...], Found[Any]]:
-    lookup = dialect.lookup(resume(**fields))
+    lookup = dialect.inspect_thread(resume(**fields))
     asked = next(lookup)
     with pytest.raises(StopIteration) as ended:
         lookup.send(tuple(item if isinstance(item, Response) else answered(item) for item in answers))
@@ -234,7 +234,7 @@ def test_an_agent_that_cannot_be_checked_is_not_sent() -> None:
 
 
 def test_who_runs_does_not_matter_any_more_after_the_resume() -> None:
-    lookup = profile(*AGENT).lookup(resume(agent_id="x"), agent=False)
+    lookup = profile(*AGENT).inspect_thread(resume(agent_id="x"), full=False)
     assert next(lookup).requests == (Request.get("/sessions/t"),)  # type: ignore[union-attr]
 
 

@@ -82,7 +82,7 @@ class Speaks(Dialect[None]):
         self.response_kinds = dict.fromkeys(Mode, way)
         self.peeks = peeks
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Any]:
         if self.peeks:
             answer = yield from ReadUntilIdle(Request.get("/log"), quiet=0.2, enough=lambda read: False)
             status: Any = answer.text
@@ -201,7 +201,7 @@ def test_a_thread_that_is_read_from_what_does_not_end_is_peeked_at() -> None:
 
 def test_a_peek_ends_when_it_has_seen_enough() -> None:
     class Impatient(Speaks):
-        def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+        def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Any]:
             yield from ReadUntilIdle(Request.get("/log"), quiet=30, enough=lambda read: read == b"interrupted")
             return Found("idle")
 

@@ -57,7 +57,7 @@ class Remembering(Dialect[None]):
             raise InvalidRequest("no such id")
         return thread_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Any]:
         known = yield from ReadLedger()
         raise ThreadNotInterrupted(json.dumps([[entry.facts["saw"], entry.contents] for entry in known]))
         return Found("idle")

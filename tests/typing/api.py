@@ -86,7 +86,7 @@ class TicketContext:
 class Tickets(Dialect[TicketContext]):
     """A dialect of another package."""
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[TicketContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[TicketContext]:
         """Results of steps have types."""
         answers = yield from Ask((Request.get("/ticket"),))
         assert_type(answers, tuple[Response, ...])

@@ -88,18 +88,18 @@ class A2A(Dialect[A2AContext]):
             raise ConfigurationError(f"The option `binding` of the backend 'a2a' is one of {known}, not {binding!r}.")
         self._card, self._binding, self._path = card, binding, path
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[A2AContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[A2AContext]:
         """Read the context's tasks: from the agent's list, or for JSON-RPC 0.3 those in the ledger."""
         server = yield from self._agent()
-        return (yield from self._tasks(resume, server, agent=agent))
+        return (yield from self._tasks(resume, server, full=full))
 
-    def look_again(self, resume: Resume, before: Found[A2AContext], *, agent: bool = False) -> Lookup[A2AContext]:
+    def refresh_thread(self, resume: Resume, before: Found[A2AContext], *, full: bool = False) -> Lookup[A2AContext]:
         """Read the tasks again; the agent card is read once for each resume."""
-        return (yield from self._tasks(resume, before.context.agent, agent=agent))
+        return (yield from self._tasks(resume, before.context.agent, full=full))
 
-    def _tasks(self, resume: Resume, server: wire.Agent, *, agent: bool) -> Lookup[A2AContext]:
+    def _tasks(self, resume: Resume, server: wire.Agent, *, full: bool) -> Lookup[A2AContext]:
         wanted = resume.body.agent_id
-        if agent and wanted is not None and wanted != server.name:
+        if full and wanted is not None and wanted != server.name:
             raise AgentNotFound(
                 f"The backend has no agent {wanted!r}: leave `agent_id` out, or use the name in its card."
             )
@@ -108,8 +108,8 @@ class A2A(Dialect[A2AContext]):
             tasks, moving = yield from _list_tasks(server.binding, resume)
         else:
             tasks = yield from _tasks_in_ledger(server.binding, resume)
-        found = replace(_found(tasks, server, None if not agent else resume), moving=moving)
-        if agent or resume.mode is Mode.BACKGROUND or server.response_kinds[resume.mode] != "run":
+        found = replace(_found(tasks, server, None if not full else resume), moving=moving)
+        if full or resume.mode is Mode.BACKGROUND or server.response_kinds[resume.mode] != "run":
             return found
         (answer,) = yield from Ask((server.binding.task(str(found.run_id)),))  # lists omit artifacts
         return replace(found, values=Task(server.binding.result(answer)).values)

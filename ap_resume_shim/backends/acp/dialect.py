@@ -76,9 +76,9 @@ class Acp(Dialect[AcpContext]):
             raise InvalidRequest("`thread_id` is not a UUID, as the ids of sessions and runs are.")
         return thread_id.replace("-", "").lower()
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AcpContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AcpContext]:
         """Read the run; or all runs of the session that the ledger has, except those that have ended."""
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         entries = (yield from ReadLedger()) if self._by_session else [Entry({"run_id": resume.thread_id})]
         known = runs_in_ledger(entries)
         paths = [wire.run_path(run_id) for run_id, over in known.items() if not over]
@@ -92,8 +92,8 @@ class Acp(Dialect[AcpContext]):
         if requested is not None:
             _check_agent(answers[-1], requested)
         if paths:
-            return wire.find(runs) if agent else wire.at_rest(runs)
-        if agent and not known:
+            return wire.find(runs) if full else wire.at_rest(runs)
+        if full and not known:
             raise ThreadNotInterrupted(
                 f"No run of session {resume.thread_id} that could wait for an answer has passed through the shim, and "
                 "the backend cannot list the runs of a session: start them through the shim.",

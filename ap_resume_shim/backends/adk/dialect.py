@@ -81,7 +81,7 @@ class Adk(Dialect[AdkContext]):
         """`user_id` is the user of the sessions, unless the body names one."""
         self._user_id = user_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AdkContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AdkContext]:
         """Read the session, in the app that `agent_id` names or in all apps in parallel.
 
         Raises `InvalidRequest` if several apps have a session with this id.
@@ -105,7 +105,7 @@ class Adk(Dialect[AdkContext]):
             )
         return _found(*found[0])
 
-    def look_again(self, resume: Resume, before: Found[AdkContext], *, agent: bool = False) -> Lookup[AdkContext]:
+    def refresh_thread(self, resume: Resume, before: Found[AdkContext], *, full: bool = False) -> Lookup[AdkContext]:
         """Read the session again, in the app that had it."""
         app = before.context.app
         (answer,) = yield from Ask((Request.get(self._path(app, resume)),))

@@ -80,7 +80,7 @@ class AgUi(Dialect[Thread]):
         """`path` is the path of the agent's endpoint, such as `/agent`."""
         self._path = f"/{path.strip('/')}" if path else None
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Thread]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Thread]:
         """Read the thread from the ledger, after the server has accepted the caller's credentials.
 
         Raises `ThreadNotInterrupted` if the ledger has nothing for this caller.
@@ -88,12 +88,12 @@ class AgUi(Dialect[Thread]):
         entries = yield from ReadLedger()
         thread = Thread.of(entries)
         path = thread.path if thread.is_known else (yield from self._endpoint())
-        if agent and path is not None:
+        if full and path is not None:
             # An empty body starts no run: the server responds 422, or rejects the credentials before it reads the body.
             (response,) = yield from Ask((Request.post(_target(path), {}),))
             if response.status in (_NOT_ADMITTED if thread.is_known else _REFUSED):
                 raise read_refusal(response, _RULES)
-        if not (thread.is_known or agent):
+        if not (thread.is_known or full):
             # After a run, another caller may have started one or may own the question.
             return Found("busy" if thread.busy else "idle", context=thread)
         if not thread.is_known:
@@ -102,7 +102,7 @@ class AgUi(Dialect[Thread]):
                 "and this kind of server has no lookup: start its runs through the shim, and answer with the "
                 "credentials of the run that asked."
             )
-        agent_id = resume.body.agent_id if agent else None
+        agent_id = resume.body.agent_id if full else None
         if agent_id is not None and agent_id != thread.path.strip("/"):
             raise AgentNotFound(
                 f"The thread's runs belong to the endpoint {thread.path}, not to {agent_id!r}: leave `agent_id` out."

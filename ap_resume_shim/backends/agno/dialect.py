@@ -81,7 +81,7 @@ class Agno(Dialect[AgnoContext]):
         """`db_id` is the database of the sessions, if AgentOS has several."""
         self._db = f"db_id={segment(db_id)}" if db_id else ""
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AgnoContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AgnoContext]:
         """Read the list of the session's active and paused runs; then each paused run, with its questions."""
         (response,) = yield from Ask((Request.get(self._session(resume, "/runs", _OPEN)),))
         if response.status == 400 and "db_id" in response.text:
@@ -91,7 +91,7 @@ class Agno(Dialect[AgnoContext]):
         running, paused = _places(read_lookup(response))
         if running:
             return _busy(running[-1])
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         places = [place for place in paused if requested in (None, place.component)]
         if paused and not places:
             yield from _refuse_agent(str(requested), paused)
@@ -105,7 +105,7 @@ class Agno(Dialect[AgnoContext]):
                 return _busy(place)
             expired = has_expired(current_step(run), resume.now)
             runs.append(Paused(place, run, questions_of(run, resume.now), expired))
-        return _found(_runs_named_by(resume, runs) if agent else runs, agent=agent)
+        return _found(_runs_named_by(resume, runs) if full else runs, full=full)
 
     def check(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> None:
         """Refuse answers to several runs, and answers that do not fit their questions."""
@@ -248,10 +248,10 @@ def _runs_named_by(resume: Resume, runs: list[Paused]) -> list[Paused]:
     return matching or runs
 
 
-def _found(runs: list[Paused], *, agent: bool) -> Found[AgnoContext]:
+def _found(runs: list[Paused], *, full: bool) -> Found[AgnoContext]:
     interrupts = tuple(question.interrupt for run in runs for question in run.questions)
     expired = any(run.expired for run in runs)
-    if agent and not interrupts and not expired:
+    if full and not interrupts and not expired:
         raise ThreadNotInterrupted(
             f"Run {runs[0].place.run_id} is paused without a question that a resume could answer: it waits for an "
             "administrator's approval, or for a decision about a step that failed. AgentOS accepts such a decision at "

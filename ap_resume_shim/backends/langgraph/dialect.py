@@ -77,9 +77,9 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
             raise InvalidRequest("`thread_id` is not a UUID, as the ids of LangGraph's threads are.")
         return thread_id.replace("-", "").lower()
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LangGraphContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[LangGraphContext]:
         """Read the thread, its state and its runs in parallel; read them again if they disagree."""
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         path = wire.thread_path(resume)
         requests = (
             Request.get(path),
@@ -95,7 +95,7 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
             snapshot, moving = again, not again.equals(snapshot)
         questions = yield from _questions(resume, snapshot)
         agent_id: str | None = None
-        if agent:
+        if full:
             own = snapshot.last.get("assistant_id") or snapshot.metadata.get("assistant_id")
             graph = (snapshot.state.get("metadata") or {}).get("graph_id")
             agent_id = yield from wire.choose_agent(requested, answers[-1], own, graph)

@@ -83,9 +83,9 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         self._answer_classes, self._field = AnswerClasses(event), field.strip()
         self._echo = [name.strip() for name in echo.split(",") if name.strip()]
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LlamaIndexContext | None]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[LlamaIndexContext | None]:
         """Read the handler, the log of an active run, and for a waiting run the events that its workflow accepts."""
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         handler = yield from _handler(resume)
         workflow = handler["workflow_name"]
         if requested not in (None, workflow):
@@ -97,7 +97,7 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
             return _found((yield from _handler(resume)))
         kinds: list[Kind] = []
         moving = False
-        if agent and log.waits:
+        if full and log.waits:
             kinds, now = yield from _kinds(resume, workflow, log)
             moving = now != handler  # its `updated_at` is the time at which the run started to wait
         return replace(

@@ -86,17 +86,17 @@ class MastraAgent(Dialect[MastraAgentContext]):
         """`prefix` is the path below which the server's API is."""
         self._prefix = wire.prefix(prefix)
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[MastraAgentContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[MastraAgentContext]:
         """Read the thread, its messages and the list of agents; then the suspended runs of all agents, in parallel."""
         paths = (*self._thread(resume), f"{self._prefix}/agents?partial=true")
         thread, listed, agents = map(wire.read, (yield from Ask(tuple(map(Request.get, paths)))))
-        wanted = _name(resume.body.agent_id, agents) if agent else None
+        wanted = _name(resume.body.agent_id, agents) if full else None
         names = list(dict.fromkeys([*agents, *([] if wanted is None else [wanted])]))
         answers = (yield from Ask(tuple(self._suspended(name, resume) for name in names))) if names else ()
         return _found(thread, listed, dict(zip(names, answers, strict=True)), wanted)
 
-    def look_again(
-        self, resume: Resume, before: Found[MastraAgentContext], *, agent: bool = False
+    def refresh_thread(
+        self, resume: Resume, before: Found[MastraAgentContext], *, full: bool = False
     ) -> Lookup[MastraAgentContext]:
         """Read the thread again, with the runs of the agents that had some.
 
@@ -109,10 +109,10 @@ class MastraAgent(Dialect[MastraAgentContext]):
                 (*requests, *(self._suspended(name, resume) for name in context.agents))
             )
             runs = dict(zip(context.agents, answers, strict=True))
-            found = _found(wire.read(thread), wire.read(listed), runs, context.wanted if agent else None)
+            found = _found(wire.read(thread), wire.read(listed), runs, context.wanted if full else None)
             if not found.context.elsewhere:
                 return found
-        return (yield from self.lookup(resume, agent=agent))
+        return (yield from self.inspect_thread(resume, full=full))
 
     def check(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> None:
         """Refuse several answers, an approval that is none, and values that the tool would not receive unchanged."""
