@@ -25,7 +25,7 @@ from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
 from ap_resume_shim.runtime.driver import Resumption
-from ap_resume_shim.runtime.exchange import NOBODY, WrappedApp
+from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.lookups import ask
@@ -115,10 +115,10 @@ class ResumeShim:
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None until the backend is known."""
-        self._behind: ASGIApp = app
+        self._observed_app: ASGIApp = app
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
         if isinstance(backend, os.PathLike):
             backend, profile = "auto", backend
         if profile is not None:
@@ -126,18 +126,18 @@ class ResumeShim:
                 raise ConfigurationError("`profile` already describes the backend: omit `backend` and `options`.")
             backend = read_profile(profile, resume_at=resume_at)
         if not isinstance(backend, str):
-            self._speak(backend)
+            self._use(backend)
         elif backend not in ("auto", NATIVE):
-            self._speak(self._load(backend))
+            self._use(self._load(backend))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume; pass any other request to the wrapped app."""
         if scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
-            await self._behind(scope, receive, send)
+            await self._observed_app(scope, receive, send)
         elif route_path(scope) in self._routes:
             await self._entry(scope, receive, send)
         else:
-            await self._behind(scope, receive, send)
+            await self._observed_app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on one of the three routes."""
@@ -146,9 +146,9 @@ class ResumeShim:
             return
         mode = self._routes[route_path(scope)]
         with self._bodies.body() as body:
-            await self._answer(mode, body, scope, receive, send)
+            await self._serve_resume(mode, body, scope, receive, send)
 
-    async def _answer(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_resume(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume, unless detection shows that the backend serves these routes itself."""
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
@@ -163,7 +163,7 @@ class ResumeShim:
         except ResumeError as error:
             line.failed(error)
             try:
-                await client.refuse(error)
+                await client.send_error(error)
             finally:
                 line.write()
         except ClientGone:
@@ -175,7 +175,7 @@ class ResumeShim:
             try:
                 if not is_shutdown(cancelled):
                     raise
-                await client.refuse(ShuttingDown())
+                await client.send_error(ShuttingDown())
             finally:
                 line.write()
         except BaseException as error:
@@ -196,10 +196,10 @@ class ResumeShim:
             resume_flow(resume, naming.dialect, self._settings),
             self._guard.begin(incoming.key),
             incoming,
-            app=self._wrapped(self._behind),
+            app=self._wrapped(self._observed_app),
             client=client,
             line=line,
-            ledger=lambda of: naming.page(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
+            ledger=lambda of: naming.view(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
         )
 
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
@@ -208,8 +208,8 @@ class ResumeShim:
     async def _run_to_completion(self, resumption: Resumption, client: Client) -> None:
         """Run a resume to its end, even if its client leaves or the calling task is cancelled."""
         task = asyncio.create_task(resumption.run())
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         watch = asyncio.create_task(client.watch())
         try:
             await asyncio.shield(task)
@@ -236,12 +236,12 @@ class ResumeShim:
         """
         await self._guard.check()
         name = await self.detect()
-        await ask(self._wrapped(self.app), NOBODY, Request.get("/info"))
+        await ask(self._wrapped(self.app), OWN_SCOPE, Request.get("/info"))
         return name
 
     async def detect(self) -> str:
         """Detect the backend without credentials: return the name of its dialect, or "native". Raises `ResumeError`."""
-        naming = self._naming or await self._detect(NOBODY)
+        naming = self._naming or await self._detect(OWN_SCOPE)
         return NATIVE if naming is None else naming.dialect.name
 
     async def _detect(self, scope: Scope) -> Naming | None:
@@ -253,7 +253,7 @@ class ResumeShim:
                 self._native = name == NATIVE
                 try:
                     if not self._native:
-                        self._speak(await asyncio.to_thread(self._load, name))
+                        self._use(await asyncio.to_thread(self._load, name))
                 except ConfigurationError as error:  # options of another backend
                     raise UpstreamUnrecognised(
                         "The shim is not set up for this backend: its log has the reason.",
@@ -275,10 +275,10 @@ class ResumeShim:
     def _load(self, name: str) -> Dialect[Any]:
         return load_backend(name, resume_at=self._resume_at, options=self._options)
 
-    def _speak(self, dialect: Dialect[Any]) -> None:
+    def _use(self, dialect: Dialect[Any]) -> None:
         """Use this dialect from now on."""
         self._naming = naming = Naming(
             dialect, self._namespace, self._credentials, self._share_ledger, bool(self._guard.duplicate_window)
         )
         if wants_traffic(dialect):
-            self._behind = TrafficObserver(self.app, dialect, self._guard.ledger, naming.page, self._prefix)
+            self._observed_app = TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix)

@@ -114,29 +114,29 @@ the finished run; `events`, the run's event stream."""
 DEFAULT_KINDS: Mapping[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 """The kinds of a backend that supports all three modes. The flow derives modes that a backend lacks."""
 
-Note = tuple[str, Entry]
+ThreadEntry = tuple[str, Entry]
 """A thread's id, and an entry for the ledger."""
 
 
 class Observer(Protocol):
-    """Observes one exchange between a client and the backend. Pure; returns notes for the ledger.
+    """Observes one exchange between a client and the backend. Pure; returns entries for the ledger.
 
-    Notes about a part of the response are stored before the client receives that part.
+    Entries about a part of the response are stored before the client receives that part.
     """
 
     def request(self, body: bytes) -> None:
         """Called with the whole request body."""
 
-    def head(self, status: int, headers: Headers) -> Iterable[Note]:
-        """Called with the status and the headers of the response. Returns notes for the ledger."""
+    def head(self, status: int, headers: Headers) -> Iterable[ThreadEntry]:
+        """Called with the status and the headers of the response. Returns entries for the ledger."""
 
-    def feed(self, chunk: bytes) -> Iterable[Note]:
-        """Called with the next bytes of the response body. Returns notes for the ledger."""
+    def feed(self, chunk: bytes) -> Iterable[ThreadEntry]:
+        """Called with the next bytes of the response body. Returns entries for the ledger."""
 
-    def end(self, *, complete: bool) -> Iterable[Note]:
-        """Called at the end of the response; not `complete` if it broke off or the client disconnected.
+    def end(self, *, complete: bool) -> Iterable[ThreadEntry]:
+        """Called at the end of the response; not `complete` if it was broken off or the client disconnected.
 
-        Returns notes.
+        Returns entries for the ledger.
         """
 
 

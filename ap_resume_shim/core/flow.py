@@ -31,7 +31,7 @@ from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.responses import REPLAYED, cancel_run, rejoin_stream, respond
 from ap_resume_shim.core.shape_errors import recognising
-from ap_resume_shim.core.steps import Answer, ClientGone, Flow, Pause, Send, Steps, guard
+from ap_resume_shim.core.steps import ClientGone, Flow, Pause, Send, SendReply, Steps, guard
 from ap_resume_shim.core.steps.guard import Kept
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ def _replay(case: Case[C], stored: Kept) -> Flow:
             "This Idempotency-Key was used before, with another body. Send a new key with a new answer."
         )
     if stored.reply is not None:
-        yield from Answer(replace(stored.reply, headers=(*stored.reply.headers, REPLAYED)))
+        yield from SendReply(replace(stored.reply, headers=(*stored.reply.headers, REPLAYED)))
         return
     if case.resume.mode is Mode.STREAM and stored.run_id is not None:
         joined = yield from rejoin_stream(case, Started(stored.run_id, context=case.found.context))

@@ -18,7 +18,6 @@ from ap_resume_shim.core.protocol import Mode, Run, RunStatus, wait_response
 from ap_resume_shim.core.reframer import Ended, WithRunId
 from ap_resume_shim.core.run_outcome import RunReference, RunStream, RunTracker, name, open_join, track_run
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     ClientGone,
     EndStream,
@@ -28,6 +27,7 @@ from ap_resume_shim.core.steps import (
     ReadEvents,
     Reply,
     SendChunk,
+    SendReply,
     StartStream,
     Steps,
     StreamReply,
@@ -60,7 +60,7 @@ def _background(case: Case[C], run: RunTracker[C]) -> Flow:
     started = yield from name(case, run)
     failed = {} if started.error is None else {"error": started.error}
     draft_run = _run(case, started, started.status, failed)
-    yield from Answer(Reply(200, draft_run.as_json(), headers(case, started)))
+    yield from SendReply(Reply(200, draft_run.as_json(), headers(case, started)))
     if run.held:
         yield from run.end()
         yield from MarkIdle()
@@ -83,7 +83,7 @@ def _wait(case: Case[C], run: RunTracker[C]) -> Flow:
     status, metadata = _outcome(ended, after)
     draft_run = _run(case, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values
-    yield from Answer(Reply(200, wait_response(draft_run, values), headers(case, started)))
+    yield from SendReply(Reply(200, wait_response(draft_run, values), headers(case, started)))
     yield from _complete(case, started)
 
 
@@ -105,10 +105,10 @@ def _stream(case: Case[C], run: RunTracker[C]) -> Flow:
 def _relay(case: Case[C], started: Started[C], head: bytes, *extra_headers: tuple[str, str]) -> Flow:
     """Send the backend's stream through the reframer.
 
-    `head` is the part that was already read; `more` are response headers.
+    `head` is the part that was already read; `extra_headers` are added to the response.
     """
     reframer = WithRunId(case.dialect.reframer(case.resume, started), started.run_id)
-    yield from Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *extra_headers)))
+    yield from SendReply(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *extra_headers)))
 
 
 def _relay_joined(case: Case[C], started: Started[C], *extra_headers: tuple[str, str]) -> Steps[bool]:

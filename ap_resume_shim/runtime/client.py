@@ -55,14 +55,14 @@ class Client:
         if not self._finished:
             self.gone.set()
 
-    async def answer(self, reply: Reply) -> None:
+    async def send_reply(self, reply: Reply) -> None:
         """Send a complete response. If keep-alives have already sent the head, send only the body."""
         if not self._started:
             length = (("content-length", str(len(reply.body))),)
             await self._start(reply.status, "application/json", (*reply.headers, *length))
         await self._emit({"type": "http.response.body", "body": reply.body, "more_body": False})
 
-    async def refuse(self, error: ResumeError) -> None:
+    async def send_error(self, error: ResumeError) -> None:
         """Send an error as the draft's `ErrorResponse`, or as an RFC 9457 problem if `Accept` names that type.
 
         If a response has begun, raises `Broken`. If it is complete, the error is logged.

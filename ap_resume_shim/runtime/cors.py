@@ -161,7 +161,7 @@ class BackendCors:
                 origin, status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in received]
             )
         finally:
-            exchange.forget()
+            exchange.abandon()
 
     def _learn_preflight(self, origin: bytes, status: int, headers: RawHeaders) -> None:
         fields = _policy_in(headers)

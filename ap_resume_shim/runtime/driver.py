@@ -16,7 +16,6 @@ from ap_resume_shim.core.http import Headers
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.responses import REPLAYED
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     AwaitCommit,
     CallGuard,
@@ -38,6 +37,7 @@ from ap_resume_shim.core.steps import (
     Reply,
     Send,
     SendChunk,
+    SendReply,
     StartStream,
     Step,
     StreamReply,
@@ -87,30 +87,30 @@ class Resumption:
         try:
             await drive(self._flow, self._do_or_end, large=self._large)
         except ResumeError as error:
-            await self._refuse(error)
+            await self._send_error(error)
         except ClientGone:
             pass
         except BaseException as error:
             self._line.failed(error)
-            self._upstream.forget()
+            self._upstream.abandon()
             raise
         finally:
             self._line.write()
             self._flow.close()
-            self._upstream.leave()
+            self._upstream.disconnect()
             await self._commit.end(at_once=self._upstream.shut_down)
             await self._session.close()
         # The app may run on after its response, as without the shim. An exception that it raises then is not swallowed.
-        await self._upstream.end()
+        await self._upstream.wait_closed()
 
-    async def _refuse(self, error: ResumeError) -> None:
+    async def _send_error(self, error: ResumeError) -> None:
         if self._upstream.shut_down:  # after a second cancellation the flow had no time to set it
             error.metadata.setdefault("resume_state", "consumed" if self._accepted else "unknown")
         if isinstance(error, UpstreamUnrecognised) and error.__cause__ is not None:
             logger.error("a response of the backend could not be read", exc_info=error.__cause__)
         self._line.failed(error)
         await self._store(Reply(error.http_status, error.body(), error.headers))
-        await self._client.refuse(error)
+        await self._client.send_error(error)
 
     async def _do_or_end(self, step: Step) -> Any:
         """Carry out a step. This task is cancelled only at shutdown; the flow then receives an error."""
@@ -130,8 +130,8 @@ class Resumption:
                 return await self._upstream.pause(seconds)
             case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
                 return await self._guard(step)
-            case Answer() | StartStream() | SendChunk() | EndStream():
-                return await self._answer(step)
+            case SendReply() | StartStream() | SendChunk() | EndStream():
+                return await self._respond(step)
             case _:
                 assert_never(step)
 
@@ -181,10 +181,10 @@ class Resumption:
                 await self._commit.stop()
         return None
 
-    async def _answer(self, step: Answer | StartStream | SendChunk | EndStream) -> None:
+    async def _respond(self, step: SendReply | StartStream | SendChunk | EndStream) -> None:
         """Carry out a step on the client's side."""
         match step:
-            case Answer(reply):
+            case SendReply(reply):
                 await self._reply(reply)
                 self._line.write()
             case StartStream(headers):
@@ -206,7 +206,7 @@ class Resumption:
         else:
             self._line.run_id = reply.value.get("run", reply.value).get("run_id") or self._line.run_id
             await self._store(reply)
-            await self._client.answer(reply)
+            await self._client.send_reply(reply)
 
     async def _store(self, reply: Reply) -> None:
         """Store the first response for retries if the backend accepted the resume; else a retry is a new attempt."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 requests = logging.getLogger("ap_resume_shim.upstream")
 
-NOBODY: dict[str, Any] = {
+OWN_SCOPE: dict[str, Any] = {
     "type": "http",
     "asgi": {"version": "3.0", "spec_version": "2.3"},
     "http_version": "1.1",
@@ -150,7 +150,7 @@ class Exchange:
         self._raised = self._start.exception() is not None
         return self._start.result()
 
-    async def answers_within(self, seconds: float) -> bool:
+    async def responds_within(self, seconds: float) -> bool:
         """True if the head or a failure arrives within that many seconds."""
         try:
             await wait(self._start, until=asyncio.get_running_loop().time() + seconds)
@@ -181,7 +181,7 @@ class Exchange:
             parts.append(chunk)
         return b"".join(parts)
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Disconnect: the app receives `http.disconnect`, and whatever it still sends is discarded."""
         self._log_request(None, "the shim disconnected before the response began")
         self._left.set()
@@ -192,16 +192,16 @@ class Exchange:
         self._request = None
         return not self._taken
 
-    async def end(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the app returns. Raises its exception, unless it was already raised here."""
         await wait(self._task)
         if self._error is not None and not self._raised:
             self._raised = True
             raise self._error
 
-    def forget(self) -> None:
+    def abandon(self) -> None:
         """Disconnect and do not wait for the app. An exception that it raises later is logged."""
-        self.leave()
+        self.disconnect()
         self._task.add_done_callback(self._log_error)
 
     def _log_error(self, _: asyncio.Task[None]) -> None:

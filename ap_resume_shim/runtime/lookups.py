@@ -35,7 +35,7 @@ async def ask(app: WrappedApp, scope: Scope, request: Request) -> Response:
             f"The backend did not respond to {request.method} {request.target} within {app.limits.lookup:g} seconds."
         ) from None
     finally:
-        exchange.forget()
+        exchange.abandon()
 
 
 async def read_until_idle(app: WrappedApp, scope: Scope, step: ReadUntilIdle) -> Response:
@@ -62,7 +62,7 @@ async def read_until_idle(app: WrappedApp, scope: Scope, step: ReadUntilIdle) ->
                 f"pause, within {app.limits.lookup:g} seconds."
             ) from None
     finally:
-        exchange.forget()
+        exchange.abandon()
     return Response(status, headers, bytes(read))
 
 

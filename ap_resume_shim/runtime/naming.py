@@ -9,7 +9,7 @@ from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.idempotency import caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.guard import ResumeKey
-from ap_resume_shim.runtime.traffic_observer import Page
+from ap_resume_shim.runtime.traffic_observer import LedgerView
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -44,11 +44,11 @@ class Naming:
             secret=digest("answer", who, thread, key or ""),
         )
 
-    def page(self, scope: Scope, thread_id: str) -> Page:
-        """Where the ledger has a thread, for the caller of a request. Raises `InvalidRequest`."""
+    def view(self, scope: Scope, thread_id: str) -> LedgerView:
+        """Return the ledger's view of a thread for the caller of a request. Raises `InvalidRequest`."""
         key = self.dialect.thread_key(thread_id)
         who = "" if self.share_ledger else caller(_headers(scope), self.credentials)
-        return Page(self._thread(key), digest("owner", key, who))
+        return LedgerView(self._thread(key), digest("owner", key, who))
 
     def _thread(self, key: str) -> str:
         return digest(self.namespace, self.dialect.name, key)

@@ -58,4 +58,4 @@ async def relay(reply: StreamReply, client: Client, upstream: Upstream, keepaliv
         raise
     await client.finish()
     if reframer.over:
-        upstream.leave()
+        upstream.disconnect()

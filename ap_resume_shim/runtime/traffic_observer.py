@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.asgi import route_path
-from ap_resume_shim.core.dialect import Dialect, Note, Observer
+from ap_resume_shim.core.dialect import Dialect, Observer, ThreadEntry
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.steps import Entry
 from ap_resume_shim.guard.contents import owned, seen_by
@@ -27,7 +27,7 @@ logger = logging.getLogger("ap_resume_shim")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class LedgerView:
     """The ledger's entries of one thread, as one caller sees them."""
 
     thread: str
@@ -54,10 +54,15 @@ class TrafficObserver:
     """Wraps an app, and stores in the ledger what a dialect's observers read in its traffic."""
 
     def __init__(
-        self, app: ASGIApp, dialect: Dialect[Any], ledger: Ledger, page: Callable[[Scope, str], Page], path: str
+        self,
+        app: ASGIApp,
+        dialect: Dialect[Any],
+        ledger: Ledger,
+        view: Callable[[Scope, str], LedgerView],
+        path: str,
     ) -> None:
-        """`page` returns the ledger's view for a request and a thread id. `path`: in front of the backend's routes."""
-        self.app, self._dialect, self._ledger, self._page, self._prefix = app, dialect, ledger, page, path
+        """`view` returns the ledger's view for a request and a thread id. `path`: in front of the backend's routes."""
+        self.app, self._dialect, self._ledger, self._view, self._prefix = app, dialect, ledger, view, path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the app; observe it if the dialect wants to."""
@@ -72,14 +77,14 @@ class TrafficObserver:
             return None
         return self._dialect.watch(scope["method"], route_path(scope).removeprefix(self._prefix))
 
-    async def note(self, scope: Scope, notes: Iterable[Note]) -> None:
+    async def store(self, scope: Scope, entries: Iterable[ThreadEntry]) -> None:
         """Store entries from the caller's exchange in the ledger."""
-        for thread_id, entry in notes:
+        for thread_id, entry in entries:
             try:
-                page = self._page(scope, thread_id)
+                view = self._view(scope, thread_id)
             except ResumeError:  # not a valid thread id: nobody can resume it
                 continue
-            await self._ledger.note(page.thread, owned(entry, page.owner))
+            await self._ledger.note(view.thread, owned(entry, view.owner))
 
 
 class _Exchange:
@@ -97,7 +102,7 @@ class _Exchange:
             await self._watched.app(self._scope, self._observed_receive, self._observed_send)
         finally:
             if self._answered and not self._complete:
-                await self._watched.note(self._scope, self._collect(lambda: self._observer.end(complete=False)))
+                await self._watched.store(self._scope, self._collect(lambda: self._observer.end(complete=False)))
 
     async def _observed_receive(self) -> Message:
         message = await self._receive()
@@ -108,10 +113,10 @@ class _Exchange:
         return message
 
     async def _observed_send(self, message: Message) -> None:
-        await self._watched.note(self._scope, self._collect(lambda: self._observe(message)))
+        await self._watched.store(self._scope, self._collect(lambda: self._observe(message)))
         await self._send(message)
 
-    def _observe(self, message: Message) -> Iterable[Note]:
+    def _observe(self, message: Message) -> Iterable[ThreadEntry]:
         if message["type"] == "http.response.start" and self._request is not None:
             self._answered = True
             self._observer.request(bytes(self._request))
@@ -124,7 +129,7 @@ class _Exchange:
                 yield from self._observer.end(complete=True)
 
     @staticmethod
-    def _collect(observe: Callable[[], Iterable[Note]]) -> list[Note]:
+    def _collect(observe: Callable[[], Iterable[ThreadEntry]]) -> list[ThreadEntry]:
         """Return the entries that `observe` yields. An exception is logged: the traffic must pass in any case."""
         try:
             return list(observe())

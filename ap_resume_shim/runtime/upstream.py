@@ -43,7 +43,7 @@ class Upstream:
         """Send the resume, and wait for the head of its response; None if it did not arrive within `grace` seconds."""
         self._start_clock()
         self._resume = self._open(request, fence)
-        if grace is not None and not await self._resume.answers_within(grace):
+        if grace is not None and not await self._resume.responds_within(grace):
             return None
         return await self.read_head()
 
@@ -59,7 +59,7 @@ class Upstream:
         self._deadline = asyncio.get_running_loop().time() + self._limits.resume
 
     def _open(self, request: Request, fence: Callable[[], None] | None = None) -> Exchange:
-        self.forget()  # the previous exchange found no connection, or was read
+        self.abandon()  # the previous exchange found no connection, or was read
         self._exchange = exchange = self._app.send(self._scope, request, fence)
         return exchange
 
@@ -103,7 +103,7 @@ class Upstream:
                 reframer.finish()
                 return
             reframer.feed(chunk)
-        self.leave()
+        self.disconnect()
 
     async def next_chunk(self, keepalive: KeepAlive) -> bytes | None:
         """Wait for the next chunk of a stream that is relayed to the client; None at its end."""
@@ -148,7 +148,7 @@ class Upstream:
 
     def _too_late(self, what: str) -> UpstreamTimeout:
         """Give up the current exchange, and return the error for it."""
-        self.forget()
+        self.abandon()
         self._late = True
         return UpstreamTimeout(f"The backend {what}")
 
@@ -156,20 +156,20 @@ class Upstream:
         """Shut down: send nothing more, and wait for nothing. True if the resume was not sent."""
         self.shut_down = self._late = True
         unsent = self._resume is None or self._resume.withdraw()
-        self.forget()
+        self.abandon()
         return unsent
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Disconnect from the current exchange."""
         if self._exchange is not None:
-            self._exchange.leave()
+            self._exchange.disconnect()
 
-    def forget(self) -> None:
+    def abandon(self) -> None:
         """Disconnect from the current exchange, and log an exception that the app raises later."""
         if self._exchange is not None:
-            self._exchange.forget()
+            self._exchange.abandon()
 
-    async def end(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the app returns, unless the exchange was given up. Raises its exception after the response."""
         if self._exchange is not None and not self._late:
-            await self._exchange.end()
+            await self._exchange.wait_closed()

@@ -16,7 +16,6 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     CallGuard,
     Drain,
@@ -29,6 +28,7 @@ from ap_resume_shim.core.steps import (
     Reply,
     Send,
     SendChunk,
+    SendReply,
     StartStream,
     Step,
     StreamReply,
@@ -174,10 +174,10 @@ class _Changed:
                 reframer.feed(self._body)
                 reframer.finish()
                 return None
-            case Answer(StreamReply(_, reframer)):
+            case SendReply(StreamReply(_, reframer)):
                 played.stream = reframer.feed(self._body) + reframer.finish()
                 return None
-            case Answer(Reply() as reply):
+            case SendReply(Reply() as reply):
                 strictjson.dumps(reply.value)
                 played.reply = reply
                 return None

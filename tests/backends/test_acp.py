@@ -11,7 +11,7 @@ import pytest
 from ap_resume_shim.backends.acp.dialect import Acp
 from ap_resume_shim.backends.acp.messages import AcpContext
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Answers, Continue, Found, Note, Observer, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Found, Observer, Started, ThreadEntry
 from ap_resume_shim.core.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -409,7 +409,7 @@ def test_an_error_of_the_server_is_passed_on() -> None:
 # What passes
 
 
-def seen(observer: Observer | None, kind: str, *chunks: bytes, status: int = 200) -> list[Note]:
+def seen(observer: Observer | None, kind: str, *chunks: bytes, status: int = 200) -> list[ThreadEntry]:
     """What is noted of an exchange."""
     assert observer is not None
     observer.request(b"{}")
@@ -444,7 +444,7 @@ def test_a_run_that_ended_at_once_needs_no_note() -> None:
 
 
 def test_a_run_that_was_resumed_is_noted_when_it_is_over() -> None:
-    def noted(status: str) -> list[Note]:
+    def noted(status: str) -> list[ThreadEntry]:
         return seen(BY_SESSION.watch(*RESUMED), "application/json", answer(run(status=status)).body)
 
     assert noted("completed") == [(THREAD, Entry({"run_id": "r1", "over": True}))]

@@ -18,7 +18,6 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     CallGuard,
     ClientGone,
@@ -32,6 +31,7 @@ from ap_resume_shim.core.steps import (
     Reply,
     Send,
     SendChunk,
+    SendReply,
     Step,
     Steps,
     StreamReply,
@@ -225,7 +225,7 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
         while True:
             step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
             name = words(step)
-            if isinstance(step, Answer):
+            if isinstance(step, SendReply):
                 transcript.reply = step.reply
             elif isinstance(step, Send | Join):
                 transcript.request = step.request

@@ -630,8 +630,8 @@ async def test_leaving_at_the_end_of_an_answer_loses_no_connection() -> None:
         async def lookup() -> None:
             exchange = Exchange(proxy, http(path="/threads/t"), None)
             await exchange.read()
-            exchange.leave()
-            await exchange.end()
+            exchange.disconnect()
+            await exchange.wait_closed()
 
         for _ in range(10):
             await asyncio.gather(*(lookup() for _ in range(8)))

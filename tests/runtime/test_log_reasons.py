@@ -13,7 +13,7 @@ from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.http import Request as Lookup
 from ap_resume_shim.guard.memory import MemoryGuard
-from ap_resume_shim.runtime.exchange import NOBODY, Exchange, WrappedApp, synthesise
+from ap_resume_shim.runtime.exchange import OWN_SCOPE, Exchange, WrappedApp, synthesise
 from ap_resume_shim.runtime.lookups import ask
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, reply, resume, says, shimmed, waits
 from tests.support.calling import CLIENT, Call, http
@@ -216,7 +216,7 @@ def test_nothing_is_written_of_them_above_debug(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize("thread", ["a\nERROR: forged", "a%0Ab", "\u2028", "x" * 5000])
 async def test_a_path_cannot_forge_a_line_and_has_an_end(thread: str, log: Log) -> None:
     exchange = Exchange(raising(KeyError()), {**http(path=f"/threads/{thread}", raw_path=None)}, None)
-    exchange.forget()
+    exchange.abandon()
     with pytest.raises(KeyError):
         await exchange.head()
     (record,) = log.upstream
@@ -227,17 +227,17 @@ async def test_a_path_cannot_forge_a_line_and_has_an_end(thread: str, log: Log) 
 @pytest.mark.anyio
 async def test_what_an_app_raises_is_told_by_its_type(log: Log) -> None:
     with pytest.raises(KeyError):
-        await ask(WrappedApp(raising(KeyError(SECRET)), "", Limits()), NOBODY, Lookup.get("/info"))
+        await ask(WrappedApp(raising(KeyError(SECRET)), "", Limits()), OWN_SCOPE, Lookup.get("/info"))
     assert sent(log, "path", "status", "reason") == [("/info", None, "KeyError")]
 
 
 @pytest.mark.anyio
 async def test_a_request_that_is_left_has_one_line(log: Log) -> None:
-    exchange = Exchange(waits_for_ever, synthesise(NOBODY, Lookup.get("/info"), ""), None)
+    exchange = Exchange(waits_for_ever, synthesise(OWN_SCOPE, Lookup.get("/info"), ""), None)
     await asyncio.sleep(0)
-    exchange.forget()
-    exchange.leave()
-    await exchange.end()
+    exchange.abandon()
+    exchange.disconnect()
+    await exchange.wait_closed()
     assert sent(log, "status", "reason") == [(None, "the shim disconnected before the response began")]
 
 
@@ -252,7 +252,7 @@ async def test_an_error_after_an_answer_cannot_forge_a_line(caplog: pytest.LogCa
         await reply(send, {})
         raise KeyError
 
-    await ask(WrappedApp(fails, "", Limits()), NOBODY, Lookup.get("/threads/a%0AERROR"))
+    await ask(WrappedApp(fails, "", Limits()), OWN_SCOPE, Lookup.get("/threads/a%0AERROR"))
     await asyncio.sleep(0)
     (record,) = caplog.records
     assert record.getMessage() == r"the app failed after its response to GET /threads/a\nERROR"

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Note, Observer
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Observer, ThreadEntry
 from ap_resume_shim.core.errors import InvalidRequest, ThreadNotInterrupted
 from ap_resume_shim.core.http import Headers
 from ap_resume_shim.core.protocol import Resume
@@ -34,14 +34,14 @@ class Noting:
             raise KeyError("a fault of ours")
         self.thread = json.loads(body)["thread"]
 
-    def head(self, status: int, headers: Headers) -> Iterable[Note]:
+    def head(self, status: int, headers: Headers) -> Iterable[ThreadEntry]:
         yield self.thread, Entry({"saw": status})
 
-    def feed(self, chunk: bytes) -> Iterable[Note]:
+    def feed(self, chunk: bytes) -> Iterable[ThreadEntry]:
         if chunk:
             yield self.thread, Entry({"saw": chunk.decode()}, {"said": chunk.decode()})
 
-    def end(self, *, complete: bool) -> Iterable[Note]:
+    def end(self, *, complete: bool) -> Iterable[ThreadEntry]:
         yield self.thread, Entry({"saw": complete})
 
 
@@ -86,7 +86,7 @@ def told(url: str, thread: str = "t", **headers: str) -> Any:
 
 async def facts(guard: MemoryGuard, shim: ResumeShim) -> list[Any]:
     assert shim._naming is not None
-    entries = await shim._naming.page(http("POST", "/runs"), "t").read(guard.ledger)
+    entries = await shim._naming.view(http("POST", "/runs"), "t").read(guard.ledger)
     return [entry.facts["saw"] for entry in entries]
 
 

@@ -11,11 +11,11 @@ from collections.abc import Generator
 from typing import Any, TypeVar
 
 from ap_resume_shim.core.steps.client import (
-    Answer,
     ClientGone,
     EndStream,
     Reply,
     SendChunk,
+    SendReply,
     StartStream,
     StreamReply,
 )
@@ -33,7 +33,6 @@ from ap_resume_shim.core.steps.upstream import (
 )
 
 __all__ = [
-    "Answer",
     "Ask",
     "AwaitCommit",
     "CallGuard",
@@ -55,6 +54,7 @@ __all__ = [
     "Reply",
     "Send",
     "SendChunk",
+    "SendReply",
     "StartStream",
     "Step",
     "Steps",
@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 Upstream = Ask | ReadUntilIdle | Send | ReadHead | Join | ReadBody | ReadEvents | Drain
 Guard = CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle | ReadLedger
-Client = Answer | StartStream | SendChunk | EndStream
+Client = SendReply | StartStream | SendChunk | EndStream
 Timer = Pause | Poll
 Step = Upstream | Guard | Client | Timer
 

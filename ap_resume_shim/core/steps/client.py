@@ -35,7 +35,7 @@ class StreamReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Returns[None]):
+class SendReply(Returns[None]):
     """Send the response to the client. Ends when the whole response is sent; the flow may continue to clean up."""
 
     reply: Reply | StreamReply
