@@ -376,7 +376,7 @@ async def _show_trips(store: str) -> None:
             name = mode.name.lower() + (" + key" if keyed else "")
             rows.append([name, len(made), len(before), len(waited)])
             print(f"{name}: {', '.join(made)}")
-    head = ["mode", "in all", "before it is sent", "of these, after the look"]
+    head = ["mode", "in all", "before it is sent", "of these, after a lookup"]
     show("Round trips to the store for one resume", head, rows)
 
 
@@ -388,7 +388,7 @@ def _show_memory(store: str | None) -> None:
         [name, *(f"{size / 2**20:.1f}" for size in taken), f"{kept:,}", f"{taken[1] / kept:,.0f}"]
         for name, (taken, kept) in found.items()
     ]
-    head = ["guard", f"MiB at {FEW:,}", f"MiB at {MANY:,}", "keys kept then", "bytes for each"]
+    head = ["guard", f"MiB at {FEW:,}", f"MiB at {MANY:,}", "keys stored then", "bytes for each"]
     show("Memory for threads that were each resumed with a key, and answered with 350 bytes", head, rows)
 
 

@@ -37,8 +37,9 @@ HOW_TOS = sorted({*ROOT.glob("docs/how-to/*.md")} - {REPLICAS})
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of one language, but for those that a line introduces as a file, such as `desk.toml`:"""
-    return re.findall(rf"(?<!`:\n\n)^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    """The fenced blocks of one language, but for files, which follow a line with a path alone, such as `a/b.md`:"""
+    block = rf"(?:^(`\S+/\S+`):\n\n)?^```{language}\n(.*?)^```"
+    return [code for file, code in re.findall(block, page.read_text(), re.DOTALL | re.MULTILINE) if not file]
 
 
 def run(code: str, **names: Any) -> dict[str, Any]:
@@ -243,7 +244,7 @@ def test_the_lines_on_the_page_on_refusals_are_real(caplog: pytest.LogCaptureFix
     caplog.set_level("DEBUG", "ap_resume_shim")
     faults: dict[str, tuple[int, str]] = {}
     app = run(blocks(REFUSED, "python")[0])["app"]
-    app.app = app._behind = _Faulty(app.app, faults)
+    app.app = app._observed_app = _Faulty(app.app, faults)
     with serving(app) as url, httpx.Client(base_url=url) as client:
         for thread in ("trip-1", "trip-2"):
             client.post("/threads", json={"thread_id": thread})

@@ -165,7 +165,7 @@ def read_redirect(response: Response) -> Redirect | None:
     return Redirect(response.status, path[:200], f"{url.scheme}://{host}{path}" if host else path)
 
 
-_NO_ADDRESS = "an address that is none"
+_NO_ADDRESS = "an invalid address"
 
 
 def quoting(kind: Callable[..., E], message: str, text: str, advice: str = "") -> E:

@@ -61,8 +61,8 @@ def read(argv: Sequence[str]) -> Serve:
     variables = {ENVIRONMENT + name.upper() for name in Serve.model_fields}
     given = [word.partition("=")[0] for word in argv if word.startswith("--")]
     named = [name for name in map(str.upper, os.environ) if name.startswith(ENVIRONMENT)]
-    if strangers := [*_strangers("flag", given, flags), *_strangers("environment variable", named, variables)]:
-        raise WrongSettings(strangers)
+    if unknown := [*_unknown_names("flag", given, flags), *_unknown_names("environment variable", named, variables)]:
+        raise WrongSettings(unknown)
     try:
         flagged = CliSettingsSource[Any](Serve, add_argument_method=_Grouping())
         return CliApp.run(Serve, cli_args=list(argv), cli_settings_source=flagged)
@@ -95,7 +95,7 @@ class _Grouping:
         self._made.get(title, parser).add_argument(*names, **options)
 
 
-def _strangers(kind: str, given: Iterable[str], known: Collection[str]) -> Iterator[str]:
+def _unknown_names(kind: str, given: Iterable[str], known: Collection[str]) -> Iterator[str]:
     """Yield a line for each unknown name, with the nearest known one."""
     for name in given:
         if name not in known:
@@ -144,10 +144,10 @@ class _File:
             if table is None:
                 raise WrongSettings([f"{path}: the section [tool.ap-resume-shim] is missing"])
         known = [kebab(name) for name in NAMES]
-        if strangers := [
-            f"{self.place(key)}: {line}" for key in table for line in _strangers("setting", [kebab(key)], known)
+        if unknown := [
+            f"{self.place(key)}: {line}" for key in table for line in _unknown_names("setting", [kebab(key)], known)
         ]:
-            raise WrongSettings(strangers)
+            raise WrongSettings(unknown)
         self.values = {key.replace("-", "_"): value for key, value in table.items()}
         if len(self.values) < len(table):
             raise WrongSettings([f"{path}: a setting occurs twice, with dashes and with underscores"])

@@ -111,9 +111,9 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any], ledger: Iter
 
 def look(tasks: Any, dialect: A2A | None = None, card: Any = REST_CARD, **fields: Any) -> tuple[str, Found[Any]]:
     """A lookup by REST."""
-    agent = fields.pop("agent", True)
+    full = fields.pop("full", True)
     told = tasks if isinstance(tasks, Response) else {"tasks": tasks}
-    return follow((dialect or A2A()).inspect_thread(resume(**fields), full=agent), {GET_CARD: card, LIST: told})
+    return follow((dialect or A2A()).inspect_thread(resume(**fields), full=full), {GET_CARD: card, LIST: told})
 
 
 def found(*tasks: Any, **fields: Any) -> Found[Any]:

@@ -44,11 +44,11 @@ def look(
     server: dict[str, Any], *, ledger: Iterable[str] = ("r1",), over: str = "", by: Acp = BY_SESSION, **more: Any
 ) -> tuple[str, Found[Any]]:
     """What a lookup asks, and what it finds; `ledger` are the runs that were seen, `over` one that was seen to end."""
-    agent = more.pop("agent", True)
+    full = more.pop("full", True)
     entries = [Entry({"what": "of tomorrow"}), Entry({"run_id": 1})]
     entries += [Entry({"run_id": name, "over": True}) for name in (over,) if name]
     entries += [Entry({"run_id": name, "newer": 1}) for name in ledger]
-    flow = by.inspect_thread(resume(**more), full=agent)
+    flow = by.inspect_thread(resume(**more), full=full)
     step = next(flow)
     if isinstance(step, ReadLedger):
         step = flow.send(entries)

@@ -433,8 +433,8 @@ def test_the_workflow_that_had_the_run_is_looked_at_again() -> None:
     """What its steps take is known by then."""
     schemas = info(ask={"type": "object"})
     _, first = look(MASTRA, {LIST: {"deploy": {}, "other": {}}, RUN: run(), OTHER: answer(NO_RUN, 404), INFO: schemas})
-    for agent in (True, False):
-        asked, later = follow(MASTRA.refresh_thread(resume(), first, full=agent), {RUN: run()})
+    for full in (True, False):
+        asked, later = follow(MASTRA.refresh_thread(resume(), first, full=full), {RUN: run()})
         assert (asked, later) == ([RUN], first)
     with pytest.raises(ResumeError) as gone:
         follow(MASTRA.refresh_thread(resume(), first), {RUN: answer(NO_RUN, 404)})

@@ -96,7 +96,7 @@ NURSE = f"GET /api/agents/nurse/suspended-runs?threadId={THREAD}"
 BOTH = {"helper": {"id": "h"}, "nurse": {"id": "n"}}
 
 
-@pytest.mark.parametrize("agent", [True, False])
+@pytest.mark.parametrize("full", [True, False])
 def test_the_agents_with_runs_in_the_thread_are_looked_at_again(full: bool) -> None:
     told = {**server([run(DELETE)], USER, MARKED, agents=BOTH), NURSE: {"runs": []}}
     _, first = look(AGENT, told, agent_id="h")

@@ -115,7 +115,7 @@ REDIRECTS = [
     ("https://agents.example/threads/t", "/threads/t", "prefix"),
     ("https://user:hunter2@agents.example/login#hunter2", "/login", "prefix"),
     ("https://agents.example", "/", "prefix"),
-    ("http://[agents", "an address that is none", "prefix"),
+    ("http://[agents", "an invalid address", "prefix"),
 ]
 
 

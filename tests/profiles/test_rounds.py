@@ -72,8 +72,8 @@ def look(
 
 def test_what_depends_on_another_answer_is_asked_in_a_second_round() -> None:
     runs = {"items": [{"id": "r0", "state": "done"}, {"id": "r1", "state": "begs", "agent": "a"}]}
-    for agent in (True, False):
-        asked, found = look((SESSION, runs), ({"text": "sure?"},), full=agent)
+    for full in (True, False):
+        asked, found = look((SESSION, runs), ({"text": "sure?"},), full=full)
         assert asked == [["/sessions/t", "/sessions/t/runs"], ["/runs/r1/question"]]
         assert (found.run_id, found.agent_id, found.interrupts[0].value) == ("r1", "a", "sure?")
 

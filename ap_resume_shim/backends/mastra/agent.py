@@ -115,7 +115,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
         return (yield from self.inspect_thread(resume, full=full))
 
     def check(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> None:
-        """Refuse several answers, an approval that is none, and values that the tool would not receive unchanged."""
+        """Refuse several answers, an invalid approval, and values that the tool would not receive unchanged."""
         answer = wire.one(verdict, found)
         question = wire.answered(found.context.questions, verdict)
         if question.approval:
