@@ -24,7 +24,7 @@ from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.idempotency import digest
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import KeyRecord, UncommittedResume
 from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from benchmarks.table import show
@@ -60,7 +60,7 @@ class NoGuard:
 
     run_id: str | None = None
 
-    async def recall(self) -> Kept | None:
+    async def recall(self) -> KeyRecord | None:
         """Nothing was kept."""
         return None
 

@@ -32,7 +32,7 @@ from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.responses import REPLAYED, cancel_run, rejoin_stream, respond
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import ClientGone, Flow, Pause, Send, SendReply, Steps, guard
-from ap_resume_shim.core.steps.guard import Kept
+from ap_resume_shim.core.steps.guard import KeyRecord
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
 _DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
 
 
-def _replay(case: Case[C], stored: Kept) -> Flow:
+def _replay(case: Case[C], stored: KeyRecord) -> Flow:
     """Replay the response of the first resume with this `Idempotency-Key`. The backend receives no answer."""
     if stored.fingerprint != case.resume.fingerprint:
         raise IdempotencyKeyReused(

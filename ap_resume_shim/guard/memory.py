@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import Contention, KeyRecord, UncommittedResume
 from ap_resume_shim.guard.base import IDS, IDS_LIFETIME, GuardSession, ResumeKey
 from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
@@ -135,7 +135,7 @@ class _Ids:
 @dataclass(slots=True)
 class _Entry:
     owner: object
-    record: Kept
+    record: KeyRecord
     expires: float
     size: int = 0
 
@@ -150,11 +150,11 @@ class _Records:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: str) -> Kept | None:
+    def get(self, key: str) -> KeyRecord | None:
         entry = self._entries.get(key)
         return None if entry is None else entry.record
 
-    def put(self, key: str, owner: object, record: Kept, expires: float) -> None:
+    def put(self, key: str, owner: object, record: KeyRecord, expires: float) -> None:
         """Store a record. Only its owner may change it."""
         old = self._entries.get(key)
         if old is not None and old.owner is not owner:
@@ -162,7 +162,7 @@ class _Records:
         self.drop(key, owner)
         size = 0 if record.reply is None else len(record.reply.body)
         if size > self._max_bytes:
-            size, record = 0, Kept(record.fingerprint, record.live, record.accepted, record.run_id)
+            size, record = 0, KeyRecord(record.fingerprint, record.live, record.accepted, record.run_id)
         self._entries[key] = _Entry(owner, record, expires, size)
         self._bytes += size
         self._shrink()
@@ -201,7 +201,7 @@ class _MemorySession:
         self.run_id: str | None = None
         self._answered: tuple[str, ...] = ()
 
-    async def recall(self) -> Kept | None:
+    async def recall(self) -> KeyRecord | None:
         self.run_id = None if self._record is None else self._record.run_id
         return self._record
 
@@ -298,5 +298,5 @@ class _MemorySession:
 
     def _put(self, *, live: bool, accepted: bool = False, reply: Reply | None = None) -> None:
         if self._resume_key.key is not None:
-            record = Kept(self._resume_key.fingerprint, live, accepted, self.run_id, reply)
+            record = KeyRecord(self._resume_key.fingerprint, live, accepted, self.run_id, reply)
             self._guard.answers.put(self._resume_key.key, self, record, self._guard.clock() + self._guard.keep)

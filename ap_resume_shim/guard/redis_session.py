@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import Contention, KeyRecord, UncommittedResume
 from ap_resume_shim.guard.base import IDS_LIFETIME, ResumeKey
 from ap_resume_shim.guard.sealing import seal, unseal
 
@@ -42,7 +42,7 @@ class RedisSession:
         self._late = self._unsettled = self._repeated = self._to_settle = False
         self._uncommitted = UncommittedResume()
         self._known_ids: frozenset[str] = frozenset()
-        self._record: Kept | None = None
+        self._record: KeyRecord | None = None
         self._reading = guard.in_background(self._read())
         # The progress of this resume since.
         self._answered: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class RedisSession:
         self._unavailable = False
         self.run_id: str | None = None
 
-    async def recall(self) -> Kept | None:
+    async def recall(self) -> KeyRecord | None:
         await self._wait_for_state()
         self.run_id = None if self._record is None else self._record.run_id
         return self._record
@@ -213,7 +213,7 @@ class RedisSession:
             self._uncommitted = UncommittedResume(names, max(0, int(accepted)) / 1_000_000)
         fingerprint, live, was_accepted, run_id, reply = record
         if fingerprint:
-            self._record = Kept(
+            self._record = KeyRecord(
                 fingerprint.decode(), bool(live), was_accepted == b"1", run_id.decode() or None, self._unsealed(reply)
             )
 

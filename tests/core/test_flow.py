@@ -27,7 +27,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.responses import REPLAYED, STREAM_HEADERS
 from ap_resume_shim.core.steps import Reply, StreamReply
-from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import KeyRecord, UncommittedResume
 from tests.core.driving import (
     ASKS,
     ASKS_NEXT,
@@ -794,7 +794,7 @@ def test_a_backend_that_cannot_delete_keeps_its_threads() -> None:
 # Asking twice
 
 FIRST = drive(BACKGROUND).fingerprint
-ANSWERED = Kept(FIRST, live=False, accepted=True, run_id="r1", reply=Reply(200, {"run_id": "r1"}, (("a", "b"),)))
+ANSWERED = KeyRecord(FIRST, live=False, accepted=True, run_id="r1", reply=Reply(200, {"run_id": "r1"}, (("a", "b"),)))
 
 
 @every_mode
@@ -820,26 +820,26 @@ def test_a_key_that_came_with_another_body_is_refused(mode: Mode) -> None:
 
 @every_mode
 def test_a_retry_while_the_first_is_under_way_comes_too_early(mode: Mode) -> None:
-    told = drive(mode, {"recall": Kept(FIRST, live=True)})
+    told = drive(mode, {"recall": KeyRecord(FIRST, live=True)})
     assert (told.code, told.refused.headers) == ("resume_in_progress", (("retry-after", "1"),))
 
 
 @pytest.mark.parametrize(
     ("kept", "metadata"),
     [
-        (Kept(FIRST, live=False), {"resume_state": "unknown"}),
-        (Kept(FIRST, live=False, accepted=True), {"resume_state": "unknown"}),
-        (Kept(FIRST, live=False, accepted=True, run_id="r1"), {"run_id": "r1", "resume_state": "consumed"}),
+        (KeyRecord(FIRST, live=False), {"resume_state": "unknown"}),
+        (KeyRecord(FIRST, live=False, accepted=True), {"resume_state": "unknown"}),
+        (KeyRecord(FIRST, live=False, accepted=True, run_id="r1"), {"run_id": "r1", "resume_state": "consumed"}),
     ],
 )
 @pytest.mark.parametrize("mode", [BACKGROUND, WAIT])
-def test_an_answer_that_was_lost_is_never_made_up_for(mode: Mode, kept: Kept, metadata: dict[str, str]) -> None:
+def test_an_answer_that_was_lost_is_never_made_up_for(mode: Mode, kept: KeyRecord, metadata: dict[str, str]) -> None:
     told = drive(mode, {"recall": kept})
     assert (told.code, told.refused.headers, told.refused.metadata) == ("resume_in_progress", (), metadata)
     assert "send" not in told.steps
 
 
-STREAMED = Kept(FIRST, live=True, accepted=True, run_id="r1")
+STREAMED = KeyRecord(FIRST, live=True, accepted=True, run_id="r1")
 
 
 def test_a_stream_is_joined_again_while_its_run_goes_on() -> None:

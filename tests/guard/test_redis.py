@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from ap_resume_shim import ConfigurationError
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Kept
+from ap_resume_shim.core.steps.guard import KeyRecord
 from ap_resume_shim.guard import ResumeKey, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.guard.conftest import Clock, arrived, claims, taken
@@ -83,7 +83,7 @@ async def test_a_lease_that_was_over_can_be_seen_at_rest(guard: RedisGuard, othe
 async def test_a_key_of_a_dead_process_is_spent(guard: RedisGuard, other: RedisGuard, client: Redis) -> None:
     assert await claims(await arrived(guard, KEYED))
     await lapse(client)
-    assert await (await arrived(other, KEYED)).recall() == Kept("body", live=False, accepted=False)
+    assert await (await arrived(other, KEYED)).recall() == KeyRecord("body", live=False, accepted=False)
 
 
 async def test_a_hold_of_which_too_little_is_left_is_renewed_before_sending(guard: RedisGuard, client: Redis) -> None:
@@ -215,7 +215,7 @@ async def test_an_answer_that_is_too_large_is_not_kept(store: RedisServer, clien
     arrival = await taken(await arrived(guard, KEYED), "r1")
     await arrival.keep(Reply(200, "x" * 2000))
     await arrival.close()
-    assert await (await arrived(guard, KEYED)).recall() == Kept("body", False, True, "r1")
+    assert await (await arrived(guard, KEYED)).recall() == KeyRecord("body", False, True, "r1")
     await guard.aclose()
 
 
