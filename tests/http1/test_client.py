@@ -16,8 +16,8 @@ import pytest
 
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from ap_resume_shim.http1 import client
-from ap_resume_shim.http1.connection import HEAD
-from ap_resume_shim.http1.upstream_exchange import AHEAD
+from ap_resume_shim.http1.upstream_connection import MAX_HEAD
+from ap_resume_shim.http1.upstream_exchange import READ_AHEAD
 from ap_resume_shim.proxy.transport import ClientDisconnected
 from tests.http1.driving import KEPT, Parts, again, ask, request, transport, whole
 from tests.support.certificates import Authority
@@ -184,14 +184,14 @@ async def test_an_answer_that_breaks_off_is_not_whole(head: bytes) -> None:
     ("answer", "says"),
     [
         (b"", "closed the connection"),
-        (b"nonsense\r\n\r\n", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nbody", "not HTTP"),
-        (b"HTTP/1.1 199 Odd\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + KEPT, "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * HEAD * 2, "larger than"),
+        (b"nonsense\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nbody", "not valid HTTP"),
+        (b"HTTP/1.1 199 Odd\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + KEPT, "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * MAX_HEAD * 2, "larger than"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
@@ -268,7 +268,7 @@ async def test_a_body_that_is_not_wanted_is_not_read() -> None:
 
 
 async def test_a_body_goes_out_although_nobody_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ap_resume_shim.http1.connection.CONTINUE", 0.05)
+    monkeypatch.setattr("ap_resume_shim.http1.upstream_connection.CONTINUE_TIMEOUT", 0.05)
 
     def script(connection: socket.socket) -> None:
         assert connection.recv(10) == b"ok"
@@ -310,7 +310,7 @@ async def test_a_body_that_breaks_off_breaks_the_request_off() -> None:
 
 
 async def test_a_server_that_does_not_take_the_body_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ap_resume_shim.http1.connection.TAKES", 0.1)
+    monkeypatch.setattr("ap_resume_shim.http1.upstream_connection.WRITE_TIMEOUT", 0.1)
     over = threading.Event()
 
     def script(_: socket.socket) -> None:
@@ -318,7 +318,7 @@ async def test_a_server_that_does_not_take_the_body_is_left_in_time(monkeypatch:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            with pytest.raises(UpstreamTimeout, match="took nothing"):
+            with pytest.raises(UpstreamTimeout, match="read nothing"):
                 await ask(through, request("POST", body=Parts(b"x" * 20_000_000)))
             assert not through._open
         over.set()
@@ -367,9 +367,9 @@ async def test_what_the_client_does_not_take_is_not_read() -> None:
             exchange = through.start(request())
             await exchange.head()
             await anyio.sleep(1.5)
-            held = exchange._size
+            held = exchange._buffered
             exchange.close()
-    assert held < 2 * AHEAD + 256 * 1024, "what one read brings comes on top"
+    assert held < 2 * READ_AHEAD + 256 * 1024, "what one read brings comes on top"
     assert sent < 20_000_000
 
 
@@ -383,7 +383,7 @@ async def test_a_server_that_does_not_take_the_connection_is_unreachable_in_time
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         async with transport(url, connect=0.2) as through:
-            with pytest.raises(UpstreamUnreachable, match=r"not there within 0\.2 seconds"):
+            with pytest.raises(UpstreamUnreachable, match=r"took longer than 0\.2 seconds"):
                 await ask(through)
 
 

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.http1.connection import HEAD
+from ap_resume_shim.http1.upstream_connection import MAX_HEAD
 from tests.http1.driving import KEPT, Parts, again, ask, request, transport
 from tests.support.sockets import upstream
 
@@ -59,7 +59,7 @@ async def test_trailers_have_a_limit(kind: str) -> None:
     def script(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-first: ")
         sent = 0
-        while sent < 100 * HEAD:
+        while sent < 100 * MAX_HEAD:
             connection.sendall(parts[kind])
             sent += len(parts[kind])
         connection.sendall(b"\r\n\r\n")
@@ -68,7 +68,7 @@ async def test_trailers_have_a_limit(kind: str) -> None:
         async with transport(behind.url) as through:
             exchange = through.start(request())
             await exchange.head()
-            with pytest.raises(UpstreamError, match="trailer section of its answer is larger than"):
+            with pytest.raises(UpstreamError, match="trailer section of its response is larger than"):
                 while await exchange.read():
                     pass
             exchange.close()

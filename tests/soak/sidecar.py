@@ -64,7 +64,7 @@ class Watched:
 
     def at_rest(self) -> dict[str, int]:
         """What it holds when it is asked for nothing, and keeps no connection."""
-        eventually(lambda: not (now := self.counts())["connections"] and not now["Connection"], patience=QUIET)
+        eventually(lambda: not (now := self.counts())["connections"] and not now["UpstreamConnection"], patience=QUIET)
         return self.counts()
 
     def lets_go(self, to: dict[str, int]) -> None:
