@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ap_resume_shim._shutdown import end, is_shutdown
+from ap_resume_shim._shutdown import cancel_and_wait, is_shutdown
 from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
@@ -218,7 +218,7 @@ class ResumeShim:
             if not is_shutdown(cancelled):
                 client.gone.set()
                 raise
-            await end(task)
+            await cancel_and_wait(task)
         finally:
             watch.cancel()
 

@@ -321,7 +321,7 @@ def memory_of_this_process() -> tuple[list[int], int]:
         for numbers in (range(FEW), range(FEW, MANY)):
             asyncio.run(fill(guard, numbers, 1))
             taken.append(tracemalloc.get_traced_memory()[0] - before)
-        return taken, len(guard.answers)
+        return taken, len(guard.records)
     finally:
         tracemalloc.stop()
 

@@ -14,7 +14,7 @@ Overtaken Settled Unsettled Untaken Known Accepted Arrival arrive Ticket Passage
 Watched looks_on Life _Stage _play rehearsal Rehearsal GoOn Verdict Marks bears Told took_all came_body came_end
 lingered _see_through _keep_company _holding_on _unless_gone WireTransport RedisArrival HttpxPassage Loops NEVER_AFTER
 AFTER leaves_http ClientLeft Outgoing Young look_again Note Kept _behind _speak NOBODY Pieces request_pieces
-_tell_pump _one_zero
+_tell_pump _one_zero _unsettled _to_settle LAST_WORDS
 """
 
 

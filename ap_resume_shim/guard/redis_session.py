@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ap_resume_shim.guard.redis import RedisGuard
 
 LAPSED = (
-    "This resume was held up for longer than its hold on the thread lasts, and was not sent. "
+    "This resume was delayed for longer than its hold on the thread lasts, and was not sent. "
     "Read the thread before you answer again."
 )
 """The message of `HoldLapsed`."""
@@ -39,7 +39,7 @@ class RedisSession:
         # The store's state as of the arrival.
         self._read_at, self._store_clock = 0.0, 0
         self._version = ""
-        self._late = self._unsettled = self._repeated = self._to_settle = False
+        self._superseded = self._run_in_flight = self._repeated = self._may_mark_idle = False
         self._uncommitted = UncommittedResume()
         self._known_ids: frozenset[str] = frozenset()
         self._record: KeyRecord | None = None
@@ -73,7 +73,7 @@ class RedisSession:
 
     async def had_run_in_flight(self) -> bool:
         await self._wait_for_state()
-        return self._unsettled
+        return self._run_in_flight
 
     async def uncommitted(self) -> UncommittedResume:
         await self._wait_for_state()
@@ -81,7 +81,7 @@ class RedisSession:
 
     async def rival(self) -> Contention | None:
         await self._wait_for_state()
-        if self._late:
+        if self._superseded:
             return "accepted"
         try:
             version, held = await self._call("rival")
@@ -95,7 +95,7 @@ class RedisSession:
 
     async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> Contention | None:
         await self._wait_for_state()
-        if self._late:
+        if self._superseded:
             return "accepted"
         guard, before = self._guard, self._guard.clock()
         self._held, self._answered = True, answered  # a call that fails now may still have reached the store
@@ -119,9 +119,7 @@ class RedisSession:
             case b"holding":
                 return "holding"
             case b"late":
-                raise GuardUnavailable(
-                    "The store that keeps resumes apart was too slow, so that nothing was sent: try again."
-                )
+                raise GuardUnavailable("The guard's store was too slow, and nothing was sent: try again.")
         self._safe_until = before + guard.lease
         self._renewing = guard.in_background(self._keep_renewing())
         guard.renewing.add(self._renewing)
@@ -142,29 +140,31 @@ class RedisSession:
 
     async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
         self._held, self._forwarded, self._accepted, self._held_until_commit = False, False, True, hold
-        self._late = False
+        self._superseded = False
         self.run_id = run_id
         self._version = f"{self._token} accepted"
-        self._to_settle = True
+        self._may_mark_idle = True
         moment, guard = self._guard.clock(), self._guard
         arguments = run_id or "", _micro(guard.lease), int(hold), _list(self._answered), *self._key()
-        await self._store(lambda: self._call("accepted", self._version, _micro(guard.clock() - moment), *arguments))
+        await self._store(
+            lambda: self._call("mark_accepted", self._version, _micro(guard.clock() - moment), *arguments)
+        )
         self._stop_renewing_unless_needed()
 
     async def mark_committed(self) -> None:
         self._held_until_commit = False
-        await self._store(lambda: self._call("committed", self._version))
+        await self._store(lambda: self._call("mark_committed", self._version))
         self._stop_renewing_unless_needed()
 
     async def mark_run_id(self, run_id: str) -> None:
         self.run_id = run_id
         if self._resume_key.key is not None:
-            await self._store(lambda: self._call("known", run_id))
+            await self._store(lambda: self._call("mark_run_id", run_id))
 
     async def mark_rejected(self) -> None:
         self._held = self._forwarded = False
         self._stop_renewing()
-        await self._store(lambda: self._call("untaken"))
+        await self._store(lambda: self._call("mark_rejected"))
 
     async def keep(self, reply: Reply) -> None:
         if self._resume_key.key is not None:
@@ -177,9 +177,9 @@ class RedisSession:
 
     async def mark_idle(self) -> None:
         """Stored in the background: no method waits for it, and the response to the client is not delayed."""
-        if self._to_settle:
-            self._to_settle = False
-            self._guard.in_background(self._call("settled", self._version))
+        if self._may_mark_idle:
+            self._may_mark_idle = False
+            self._guard.in_background(self._call("mark_idle", self._version))
 
     async def close(self) -> None:
         if self._closed:
@@ -190,22 +190,23 @@ class RedisSession:
         elif self._held:
             await self.mark_rejected()
         elif self._held_until_commit:
-            await self._store(lambda: self._call("committed", ""))  # releases the thread, which stays uncommitted
+            await self._store(lambda: self._call("mark_committed", ""))  # releases the thread, which stays uncommitted
         self._stop_renewing()
         if self._accepted and self._resume_key.key is not None and not self._reply_stored:
             await self._store(lambda: self._call("keep", b""))
 
     async def _read(self) -> None:
-        state = await self._call("arrive")
+        state = await self._call("begin")
         self._read_at = self._guard.clock()
-        now, version, accepted, rested, unsettled, answered, committed, repeated, ids, *record = state
+        now, version, accepted, idle, in_flight, answered, committed, repeated, ids, *record = state
         # The store received the query after the arrival, at most this much later: an event in that time counts as
         # later than the arrival.
         round_trip = _micro(self._read_at - self._arrived_at)
         self._store_clock, self._version = int(now), version.decode()
-        self._late = _within(accepted, round_trip)
-        self._to_settle = bool(unsettled) and not self._late  # if late, it was idle before that run
-        self._unsettled = bool(unsettled) or _within(rested, round_trip)
+        self._superseded = _within(accepted, round_trip)
+        # If another resume was accepted since the arrival, the thread may have been seen idle before that one's run.
+        self._may_mark_idle = bool(in_flight) and not self._superseded
+        self._run_in_flight = bool(in_flight) or _within(idle, round_trip)
         self._repeated = bool(repeated)
         self._known_ids = frozenset(interrupt_id.decode() for interrupt_id in ids)
         names = frozenset(json.loads(answered))

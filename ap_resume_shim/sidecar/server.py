@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from ap_resume_shim._shutdown import LAST_WORDS, SHUTDOWN
+from ap_resume_shim._shutdown import CLEANUP_TIMEOUT, SHUTDOWN
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.http1.server import Http1Server
 from ap_resume_shim.http1.server_connection import Http1Protocol
@@ -167,12 +167,12 @@ class _Sidecar:
         self._stopping.set()
 
     def _cut(self) -> None:
-        """Cancel all requests, which have `LAST_WORDS` seconds to respond. A second call closes their connections."""
+        """Cancel all requests, which have `CLEANUP_TIMEOUT` to respond. A second call aborts them."""
         if self._cutting:
             self.server.abort()
             return
         self._cutting = True
-        self._loop.call_later(LAST_WORDS + 1.0, self._cut)
+        self._loop.call_later(CLEANUP_TIMEOUT + 1.0, self._cut)
         if cut := self.server.cancel(SHUTDOWN):
             logger.warning("cutting %d requests that are still in progress", cut)
 

@@ -67,14 +67,14 @@ def test_answers_are_forgotten_when_their_time_is_over() -> None:
     clock.now += 5
     assert (recalls(guard, "k"), run(guard.begin(keyed("k")).repeated())) == (True, False)
     clock.now += 55
-    assert (recalls(guard, "k"), len(guard.answers), len(guard.repeats)) == (False, 0, 0)
+    assert (recalls(guard, "k"), len(guard.records), len(guard.repeats)) == (False, 0, 0)
 
 
 def test_of_many_answers_the_last_are_kept() -> None:
     guard = MemoryGuard(remembered=10, duplicate_window=60)
     for number in range(30):
         answered(guard, str(number))
-    assert (len(guard.answers), recalls(guard, "19"), recalls(guard, "20")) == (10, False, True)
+    assert (len(guard.records), recalls(guard, "19"), recalls(guard, "20")) == (10, False, True)
     guard.begin(ResumeKey("another"))
     assert len(guard.repeats) == 10
 

@@ -130,7 +130,7 @@ async def test_what_happened_while_the_store_was_away_is_stored_in_order(guards:
 # A process that guards alone
 
 
-@pytest.mark.parametrize("carried_out", [(), ("arrive", "claim")])
+@pytest.mark.parametrize("carried_out", [(), ("begin", "claim")])
 async def test_what_was_accepted_alone_is_stored_as_taken(
     guards: list[RedisGuard], carried_out: tuple[str, ...]
 ) -> None:
@@ -172,7 +172,7 @@ async def test_what_was_certainly_not_taken_alone_leaves_no_trace(guards: list[R
     shared, other = guards
     guard, store = FallbackGuard(shared, MemoryGuard()), Cut(shared)
     older = await arrived(other, KEYED)
-    store.off(carried_out=("arrive", "claim"))
+    store.off(carried_out=("begin", "claim"))
     alone = await arrived(guard, KEYED)
     assert await claims(alone)
     await alone.forward()

@@ -22,7 +22,7 @@ from tests.support.redis_server import RedisServer, free_port, redis_server
 pytestmark = pytest.mark.anyio
 
 KEYED = ResumeKey("t", "body", key="k")
-HOLD, ANSWER = "ap_resume_shim:2:{t}:hold", "ap_resume_shim:2:{t}:k"
+HOLD, ANSWER = "ap_resume_shim:3:{t}:hold", "ap_resume_shim:3:{t}:k"
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ async def test_what_rests_since_the_arrival_did_not_rest_at_it(
     late = guard.begin(ResumeKey("t"))
     go = reading_late(guard)
     await first.mark_idle()
-    while await client.hget(HOLD, "unsettled") == "1":
+    while await client.hget(HOLD, "in_flight") == "1":
         await asyncio.sleep(0.01)
     go.set()
     assert await late.had_run_in_flight()
@@ -225,8 +225,8 @@ async def test_all_that_is_kept_has_an_end(store: RedisServer, client: Redis) ->
 
     async def has_an_end(*names: str) -> None:
         left = {key: await client.pttl(key) for key in await client.keys("*")}
-        assert set(left) == {f"ap_resume_shim:2:{{t}}:{name}" for name in names}
-        assert all(0 < left[f"ap_resume_shim:2:{{t}}:{name}"] <= most[name] * 1000 for name in names), left
+        assert set(left) == {f"ap_resume_shim:3:{{t}}:{name}" for name in names}
+        assert all(0 < left[f"ap_resume_shim:3:{{t}}:{name}"] <= most[name] * 1000 for name in names), left
 
     ticket = ResumeKey("t", "body", key="k", repeat="r")
     arrival = await arrived(guard, ticket)

@@ -111,7 +111,7 @@ class SharedGuard(RedisGuard):
     telling: list[asyncio.Task[Any]]
 
     async def call(self, script: str, ticket: ResumeKey, *arguments: Any) -> Any:
-        if script == "arrive" and self.reading is not None:
+        if script == "begin" and self.reading is not None:
             await self.reading.wait()
         if self.away == "before":
             raise GuardUnavailable("away")

@@ -202,7 +202,7 @@ def test_it_is_not_ready_while_a_store_that_it_needs_is_away(required: bool, sta
     shim = ResumeShim(Agent(), "agent-protocol", guard=guard)
     told_status, body = told(Health(shim, ready=shim.ready))
     assert told_status == status
-    assert status == 200 or "store that keeps resumes apart cannot be reached" in body["reason"]
+    assert status == 200 or "guard's store cannot be reached" in body["reason"]
 
 
 def test_it_is_ready_when_the_store_is_there() -> None:
