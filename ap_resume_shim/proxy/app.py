@@ -158,7 +158,7 @@ class ReverseProxy:
         self._loop_detector.begin()
         try:
             head = self._final_head(exchange, scope, client)
-            await self._with_timeout(head, self._response_timeout, "did not begin to answer")
+            await self._with_timeout(head, self._response_timeout, "did not begin to respond")
             await self._relay(exchange, scope, client)
         except ClientDisconnected:
             pass
@@ -214,7 +214,7 @@ class ReverseProxy:
         idle = None if SYNTHESISED in scope else self._idle_timeout
         more = True
         while more:
-            chunk = await self._with_timeout(exchange.read(), idle, "sent nothing more of its answer")
+            chunk = await self._with_timeout(exchange.read(), idle, "sent nothing more of its response")
             more = bool(chunk) and not exchange.eof
             await client.send({"type": "http.response.body", "body": chunk, "more_body": more})
         if trailed:

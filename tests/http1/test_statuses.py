@@ -42,7 +42,7 @@ async def test_an_interim_answer_does_not_end_the_wait_for_the_answer(status: in
         await proxy.aclose()
         await anyio.sleep(0.01)
     assert call.status == 504
-    assert "did not begin to answer within 0.3 seconds" in json.loads(call.answer)["message"]
+    assert "did not begin to respond within 0.3 seconds" in json.loads(call.answer)["message"]
 
 
 async def test_interim_answers_may_come_again_and_again() -> None:

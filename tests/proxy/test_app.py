@@ -308,7 +308,7 @@ async def test_an_answer_that_does_not_begin_in_time_is_a_504(transport: Any) ->
         await (call := Call())(proxy := ReverseProxy(url, answer=0.1, transport=transport), http())
         await proxy.aclose()
     assert (call.status, json.loads(call.answer)) == (
-        504, {"message": "The backend did not begin to answer within 0.1 seconds."}
+        504, {"message": "The backend did not begin to respond within 0.1 seconds."}
     )  # fmt: skip
 
 
@@ -413,8 +413,8 @@ async def test_an_address_of_any_length_goes_on() -> None:
         (httpx.ConnectError("refused"), 502, "No connection to the backend at http://legacy: refused."),
         (httpx.ConnectTimeout("slow"), 502, "No connection to the backend at http://legacy: slow."),
         (httpx.PoolTimeout("full"), 502, "No connection to the backend at http://legacy: full."),
-        (httpx.ReadTimeout("silent"), 504, "did not answer in time"),
-        (httpx.WriteTimeout("stuck"), 504, "did not answer in time"),
+        (httpx.ReadTimeout("silent"), 504, "did not respond in time"),
+        (httpx.WriteTimeout("stuck"), 504, "did not respond in time"),
         (httpx.ReadError(""), 502, "broke off: ReadError"),
         (httpx.RemoteProtocolError("odd"), 502, "broke off: odd"),
     ],
