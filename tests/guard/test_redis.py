@@ -17,7 +17,8 @@ from ap_resume_shim.core.steps.guard import KeyRecord
 from ap_resume_shim.guard import ResumeKey, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.guard.conftest import Clock, arrived, claims, taken
-from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.servers.process import free_port
+from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.anyio
 
@@ -111,6 +112,20 @@ async def test_a_process_that_outlived_its_lease_cannot_send(
     await slow.mark_rejected()
     await slow.close()
     assert await claims(await arrived(other)) is not claimed, "what another holds is not let go"
+
+
+async def test_a_hold_that_another_resume_took_over_has_no_lease_left(
+    guard: RedisGuard, other: RedisGuard, client: Redis
+) -> None:
+    """By this process's clock there would be: the clocks of the store and of its clients differ."""
+    slow = await arrived(guard)
+    await slow.claim()
+    await lapse(client)
+    assert await claims(await arrived(other))
+    guard.clock.now += 20  # type: ignore[attr-defined]
+    with pytest.raises(HoldLapsed, match="was not sent"):
+        await slow.forward()
+    assert not slow.still_held()
 
 
 async def test_the_fence_falls_without_the_store(guard: RedisGuard, client: Redis) -> None:
