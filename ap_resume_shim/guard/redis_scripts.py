@@ -2,7 +2,7 @@
 
 Keys: the thread, the record under an `Idempotency-Key`, the marker of a recent body, and the thread's interrupt ids.
 The first argument is the token of the resume. Times are in microseconds. Every script may run twice. A script has the
-name of the method of `GuardSession` that runs it; `begin` reads the state as of the arrival.
+name of the method of `GuardSession` that runs it. `begin` reads the state at the arrival; `renew` extends the lease.
 
 The fields of a thread:
 - `version`: the name of its last acceptance. Names are only compared: they do not depend on a clock.

@@ -6,9 +6,10 @@ seconds, or earlier if the server announces a limit (`Keep-Alive: timeout=`). Ch
 enough, since the server's FIN may still be in transit. A safe request without a body is sent again; any other request
 fails.
 
-A request with a fence (a resume) must not fail in this way, since it would be unknown whether the agent received it. It
-is sent on a new connection, whose idle time has not begun. If the connection cannot be opened, certainly nothing was
-sent. The price is one connection for each resume, and over TLS one handshake.
+A resume must not fail in this way, since it would be unknown whether the agent received it. It has a fence: a function
+that checks, before the first byte, that the resume may still be sent. Such a request is sent on a new connection, whose
+idle time has not begun. If the connection cannot be opened, certainly nothing was sent. The price is one connection for
+each resume, and over TLS one handshake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Detects and causes the end of a TCP connection in ways for which asyncio has no call."""
+"""Two operations that asyncio lacks: detecting that a peer has disconnected, and closing with a reset."""
 
 from __future__ import annotations
 

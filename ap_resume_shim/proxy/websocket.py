@@ -1,7 +1,7 @@
 """Relays a WebSocket between an ASGI server and the server at an address: every message, and the close.
 
 The two connections are independent: each has its own pings, fragments and compression, since ASGI has only whole
-messages. A side that does not read slows the other side down; at most a few messages are buffered.
+messages. A side that does not read stops the other side: at most a few messages are buffered.
 
 Needs websockets, which the extra `serve` installs.
 """
