@@ -1,4 +1,5 @@
 # make test   prepares the environment and runs the tests, a real LangGraph server and, where it is installed, redis-server included
+# make unit   all but those with a real server, and the slow ones
 # make demo   shows the main job on the terminal; BACKEND=langgraph does it against a real LangGraph server
 # make lint   formatting, lint, types
 # make bench  the benchmarks
@@ -12,15 +13,22 @@ BACKEND ?= legacy
 SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/soak
 
 export UV_PYTHON_DOWNLOADS = never
+# The tests start hundreds of processes: each would compile all its modules.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: test unit lint demo bench clean
+.PHONY: test matrix unit lint demo bench clean
 
+# The matrix mostly waits for its servers, the other tests compute: side by side, they take half the time.
 test: $(READY)
-	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 12 $(SLOW:%=--ignore %) $(ARGS)
+	@$(MAKE) unit >$(VENV)/unit.log 2>&1 & unit=$$!; trap 'kill $$unit' INT TERM; \
+	$(MAKE) matrix; passed=$$?; wait $$unit || passed=1; cat $(VENV)/unit.log; exit $$passed
+
+matrix: $(READY)
+	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 16 tests/e2e $(ARGS)
 
 unit: $(READY)
-	$(BIN)/pytest --ignore tests/e2e $(SLOW:%=--ignore %) $(ARGS)
+	$(BIN)/pytest -n 4 --ignore tests/e2e $(SLOW:%=--ignore %) $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Ends: closing what was opened in an event loop, where nobody says when, and what to do when the process ends."""
+"""Closing resources with the event loop, and cancelling tasks when the process shuts down."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 
 async def close_with_the_loop(close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Call `close` when the running loop ends: it closes the generators that it knows.
+    """Call `close` when the running event loop shuts down, which closes its asynchronous generators.
 
-    To be held on to, after its first step: `closing = close_with_the_loop(f); await anext(closing)`.
+    The caller starts the generator and keeps a reference: `closing = close_with_the_loop(f); await anext(closing)`.
     """
     try:
         yield
@@ -18,24 +18,25 @@ async def close_with_the_loop(close: Callable[[], Awaitable[None]]) -> AsyncIter
 
 
 SHUTDOWN = "graceful shutdown exceeded"
-"""A part of what uvicorn says when it cancels requests in the end; the sidecar says the same."""
+"""Part of the message with which uvicorn cancels requests at shutdown. The sidecar uses the same message."""
 
-LAST_WORDS = 2.0
-"""Seconds for a cut request to send its response, and for the guard to record the outcome in its store."""
+CLEANUP_TIMEOUT = 2.0
+"""Seconds in which a cancelled request may send its response, and the guard may store the outcome."""
 
 
 def is_shutdown(cancelled: asyncio.CancelledError) -> bool:
-    """Whether the server ends. Else a middleware has given up waiting, and answers itself."""
+    """True if the server is shutting down; False if another middleware cancelled the request, and responds itself."""
     return any(SHUTDOWN in str(reason) for reason in cancelled.args)
 
 
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its last words, whatever is cancelled meanwhile. Raises what it raises,
-    and `CancelledError` when they take too long.
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended, even if the caller is cancelled again.
+
+    Raises the exception of the task, and `CancelledError` if it takes longer than `CLEANUP_TIMEOUT`.
     """
     task.cancel()
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + LAST_WORDS
+    deadline = loop.time() + CLEANUP_TIMEOUT
     while not task.done() and loop.time() < deadline:
         try:
             await asyncio.wait({task}, timeout=deadline - loop.time())

@@ -1,4 +1,4 @@
-"""The public API for dialects in other packages: see `docs/how-to/add-a-backend.md` for an example.
+"""The public API for dialects in other packages; `docs/how-to/add-a-backend.md` has an example.
 
 Modules below `core`, `profiles` and `backends` are internal: import these names from here.
 """
@@ -13,10 +13,10 @@ from ap_resume_shim.core.dialect import (
     Fingerprint,
     Found,
     Lookup,
-    Note,
     Observer,
     ResponseKind,
     Started,
+    ThreadEntry,
 )
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.event_emitter import Emitter
@@ -43,7 +43,6 @@ __all__ = [
     "Interrupt",
     "Lookup",
     "Mode",
-    "Note",
     "Observer",
     "Pause",
     "ProfileDialect",
@@ -57,6 +56,7 @@ __all__ = [
     "Rule",
     "Started",
     "Steps",
+    "ThreadEntry",
     "backend_names",
     "load_backend",
     "load_profile",

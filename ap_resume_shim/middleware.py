@@ -1,4 +1,4 @@
-"""`ResumeShim`: pure ASGI middleware that answers the three resume routes and leaves everything else alone."""
+"""`ResumeShim`: pure ASGI middleware that serves the three resume routes and passes every other request through."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
 from ap_resume_shim.runtime.driver import Resumption
-from ap_resume_shim.runtime.exchange import NOBODY, WrappedApp
+from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.log_lines import cut, printable
@@ -55,7 +55,7 @@ _ROUTES = tuple(ROUTES)
 
 
 class ResumeShim:
-    """Puts `PATCH /runs/resume`, `/runs/resume/wait` and `/runs/resume/stream` in front of an agent server.
+    """Adds `PATCH /runs/resume`, `/runs/resume/wait` and `/runs/resume/stream` to an agent server.
 
         app.add_middleware(ResumeShim, backend="langgraph")     # in a Starlette or FastAPI app
         app = ResumeShim(app, backend="langgraph")              # around any ASGI app
@@ -86,29 +86,30 @@ class ResumeShim:
     ) -> None:
         """Wrap `app`.
 
-        - `backend`: a name that `ap-resume-shim backends` lists; "auto" asks the server itself; "native" for one
-          that answers the routes by now; a `Dialect`; or the `Path` of a profile.
-        - `profile`: the path of a TOML file that describes the backend (`docs/reference/profile.md`), in place of
+        - `backend`: a name that `ap-resume-shim backends` lists; "auto" to detect the server; "native" for a server
+          that has the three routes itself; a `Dialect`; or the `Path` of a profile.
+        - `profile`: path of a TOML file that describes the backend (`docs/reference/profile.md`), in place of
           `backend`.
-        - `resume_at`: where the answer goes in the body, a JSON pointer (backends that are profiles).
-        - `options`: what the backend has to be told beside, such as `{"path": "/agent"}`; `docs/backends` has them.
-        - `guard`: who may resume which thread: "memory", one resume of a thread at a time in this process; the URL of
-          a Redis or Valkey server, over all processes that share it; or a `Guard`.
-        - `namespace`: what the threads belong to. Processes in front of the same backend have to agree on it; default:
-          the address of a `ReverseProxy`, in lower case and without a usual port.
-        - `credentials`: header fields that tell callers apart, for `Idempotency-Key` and the ledger.
-        - `share_ledger`: whether what one caller's traffic said of a thread (questions, state, properties) is used for
-          every caller that the backend admits. Default: for the same caller alone.
-        - `lenient`: drop fields that the backend cannot honour, and name them in `AP-Resume-Ignored`.
-        - `prefix`: a path that stands before the backend's routes and the shim's, such as `/api`.
-        - `settle`: seconds that a busy thread is given before 409: servers announce a question before they record it.
-        - `typed_answers`: "check" refuses an answer that certainly violates the schema of its question; "show" only
-          shows the schema.
-        - `vendor_resumes`: how answers in the conventions of today's clients are treated, such as `command.resume` of
-          LangGraph's SDK. "pass": they pass like any request; "observe": they pass, and `report` tells which of them
-          would have been refused; "guard": they are judged, held and refused as resumes of the draft are.
+        - `resume_at`: JSON pointer to the place of the answer in the request body (backends that are profiles).
+        - `options`: settings of the backend, such as `{"path": "/agent"}`; `docs/backends` lists them.
+        - `guard`: admits one resume of a thread at a time. "memory": within this process; the URL of a Redis or Valkey
+          server: among all processes that share it; or a `Guard`.
+        - `namespace`: name of the set of threads. Processes in front of the same backend must use the same one.
+          Default: the address of a `ReverseProxy`, in lower case and without a default port.
+        - `credentials`: names of the header fields that identify a caller, for `Idempotency-Key` and the ledger.
+        - `share_ledger`: use what one caller's traffic revealed about a thread (questions, state, properties) for every
+          caller that the backend admits. Default: only for the same caller.
+        - `lenient`: drop fields that the backend cannot honour, and list them in `AP-Resume-Ignored`.
+        - `prefix`: path in front of the backend's routes and the shim's, such as `/api`.
+        - `settle`: seconds to wait for a busy thread before 409: servers announce a question before they record it.
+        - `typed_answers`: "check" refuses an answer that certainly violates its question's schema; "show" only includes
+          the schema in error responses.
+        - `vendor_resumes`: how answers in the backend's own convention are treated, such as `command.resume` of
+          LangGraph's SDK. "pass": they pass like any other request; "observe": they pass, and `report` shows which of
+          them would have been refused; "guard": they are judged, held and refused as resumes of the draft are.
+        - `limits`: time and size limits.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
-          every page, without cookies. Default: the backend's own policy, on the shim's answers too.
+          every page, without cookies. Default: the backend's own policy, also for the shim's responses.
 
         Raises `ConfigurationError`.
         """
@@ -131,8 +132,8 @@ class ResumeShim:
         self._counts = VendorCounts(vendor_resumes, tuple(credentials))
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
-        """None as long as the backend has not been detected."""
-        self._behind: ASGIApp = app
+        """None until the backend is known."""
+        self._observed_app: ASGIApp = app
         self._passed: ASGIApp = app if vendor_resumes == "pass" else self._detect_and_pass
         self._native = backend == NATIVE
         self._detecting = asyncio.Lock()
@@ -141,15 +142,15 @@ class ResumeShim:
             backend, profile = "auto", backend
         if profile is not None:
             if backend != "auto" or options:
-                raise ConfigurationError("`profile` says what the backend is: leave `backend` and `options` out.")
+                raise ConfigurationError("`profile` already describes the backend: omit `backend` and `options`.")
             backend = read_profile(profile, resume_at=resume_at)
         if not isinstance(backend, str):
-            self._speak(backend)
+            self._use(backend)
         elif backend not in ("auto", NATIVE):
-            self._speak(self._load(backend))
+            self._use(self._load(backend))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a resume; pass anything else through."""
+        """Serve a resume; pass any other request to the wrapped app."""
         if scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
             await self._passed(scope, receive, send)
         elif route_path(scope) in self._routes:
@@ -164,20 +165,20 @@ class ResumeShim:
                 await self._detect(scope)
             except ResumeError as error:
                 logger.warning("the backend was not detected, vendor resumes pass: %s", printable(cut(error.reason)))
-        known = self._behind if self._naming is None else self._passed
+        known = self._observed_app if self._naming is None else self._passed
         await known(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What is on one of our routes."""
+        """Serve a request on one of the three routes."""
         if scope["method"] != "PATCH" or self._native or SYNTHESISED in scope:
             await self.app(scope, receive, send)
             return
         mode = self._routes[route_path(scope)]
         with self._bodies.body() as body:
-            await self._answer(mode, body, scope, receive, send)
+            await self._serve_resume(mode, body, scope, receive, send)
 
-    async def _answer(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a resume, unless the backend turns out to answer those itself."""
+    async def _serve_resume(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a resume, unless detection shows that the backend serves these routes itself."""
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
@@ -219,27 +220,27 @@ class ResumeShim:
         if naming is None or vendor.thread_id is None:
             return None
         incoming = IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
-        page = naming.page(scope, vendor.thread_id)
+        view = naming.view(scope, vendor.thread_id)
         return Observation(
             vendor,
             estimate(vendor, incoming.resume, naming.dialect),
             self._guard.begin(incoming.key),
-            Lookups(self._wrapped(self._behind), scope, lambda _: page.read(self._guard.ledger)),
+            Lookups(self._wrapped(self._observed_app), scope, lambda _: view.read(self._guard.ledger)),
             lambda verdict, status: self._counts.count(scope, vendor.convention.name, verdict),
         )
 
     def _begin(self, incoming: IncomingResume, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
-        """Announce a resume to the guard, and prepare its flow."""
+        """Begin a guard session for a resume, and prepare its flow."""
         scope, resume, naming = incoming.scope, incoming.resume, self._naming
         assert naming is not None, "a resume is read in a dialect"
         return Resumption(
             flow,
             self._guard.begin(incoming.key),
             incoming,
-            app=self._wrapped(self._behind),
+            app=self._wrapped(self._observed_app),
             client=client,
             line=line,
-            ledger=lambda of: naming.page(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
+            ledger=lambda of: naming.view(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
         )
 
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
@@ -251,37 +252,37 @@ class ResumeShim:
 
     @property
     def backend(self) -> str | None:
-        """The name of the backend's dialect, or "native"; None as long as it has not been found out."""
+        """The name of the backend's dialect, or "native"; None until the backend is detected."""
         if self._native:
             return NATIVE
         return None if self._naming is None else self._naming.dialect.name
 
     async def ready(self) -> str:
-        """The name of the backend's dialect, or "native": the backend is there, and it is known what it is.
+        """Return the name of the backend's dialect, or "native", once the backend responds and is recognised.
 
-        Raises `ResumeError` when it cannot be reached or recognised, or when the guard's store would refuse a resume.
+        Raises `ResumeError` if it is unreachable or unrecognised, or if the guard's store would refuse a resume.
         """
         await self._guard.check()
         name = await self.detect()
-        await ask(self._wrapped(self.app), NOBODY, Request.get("/info"))
+        await ask(self._wrapped(self.app), OWN_SCOPE, Request.get("/info"))
         return name
 
     async def detect(self) -> str:
-        """The name of the backend's dialect, or "native", found out without credentials. Raises `ResumeError`."""
-        naming = self._naming or await self._detect(NOBODY)
+        """Detect the backend without credentials: return the name of its dialect, or "native". Raises `ResumeError`."""
+        naming = self._naming or await self._detect(OWN_SCOPE)
         return NATIVE if naming is None else naming.dialect.name
 
     async def _detect(self, scope: Scope) -> Naming | None:
-        """Find out the backend, once; None for one that answers the routes itself."""
+        """Detect the backend, once. Returns None for one that has the three routes itself."""
         async with self._detecting:
             if self._naming is None and not self._native:
                 name = await self._recognise(scope)
-                logger.info("the backend is %s (found out by what it says of itself)", name)
+                logger.info("the backend is %s (detected)", name)
                 self._native = name == NATIVE
                 try:
                     if not self._native:
-                        self._speak(await asyncio.to_thread(self._load, name))
-                except ConfigurationError as error:  # options that are those of another backend
+                        self._use(await asyncio.to_thread(self._load, name))
+                except ConfigurationError as error:  # options of another backend
                     raise UpstreamUnrecognised(
                         "The shim is not set up for this backend: its log has the reason.",
                         detail=f"The shim is not set up for the backend {name}: {error}",
@@ -289,7 +290,7 @@ class ResumeShim:
             return self._naming
 
     async def _recognise(self, scope: Scope) -> str:
-        # Reads files: servers that watch for what blocks, as LangGraph's do, let no event loop do that.
+        # In a thread, because it reads files: LangGraph's server raises an error for blocking calls in its event loop.
         flow = detect_flow(await asyncio.to_thread(known_fingerprints), self._prefix)
         try:
             step: Any = next(flow)
@@ -302,17 +303,17 @@ class ResumeShim:
     def _load(self, name: str) -> Dialect[Any]:
         return load_backend(name, resume_at=self._resume_at, options=self._options)
 
-    def _speak(self, dialect: Dialect[Any]) -> None:
-        """The kind of the backend is known from now on."""
+    def _use(self, dialect: Dialect[Any]) -> None:
+        """Use this dialect from now on."""
         # Clients of today cannot name the question that they answer: a second click must not answer the next one.
         window = max(self._guard.duplicate_window, _DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
         self._naming = naming = Naming(dialect, self._namespace, self._credentials, self._share_ledger, window)
         if wants_traffic(dialect):
-            self._behind = TrafficObserver(self.app, dialect, self._guard.ledger, naming.page, self._prefix)
-        self._passed = self._behind
+            self._observed_app = TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix)
+        self._passed = self._observed_app
         if self._vendor_resumes != "pass" and dialect.conventions:
             self._passed = VendorResumes(
-                self._behind,
+                self._observed_app,
                 dialect,
                 self._bodies,
                 self._prefix,

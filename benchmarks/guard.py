@@ -24,11 +24,12 @@ from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core.idempotency import digest
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import KeyRecord, UncommittedResume
 from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from benchmarks.table import show
-from tests.support.redis_server import BINARY, redis_server
+from tests.support.programs import find
+from tests.support.redis_server import PROGRAMS, redis_server
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -60,7 +61,7 @@ class NoGuard:
 
     run_id: str | None = None
 
-    async def recall(self) -> Kept | None:
+    async def recall(self) -> KeyRecord | None:
         """Nothing was kept."""
         return None
 
@@ -321,7 +322,7 @@ def memory_of_this_process() -> tuple[list[int], int]:
         for numbers in (range(FEW), range(FEW, MANY)):
             asyncio.run(fill(guard, numbers, 1))
             taken.append(tracemalloc.get_traced_memory()[0] - before)
-        return taken, len(guard.answers)
+        return taken, len(guard.records)
     finally:
         tracemalloc.stop()
 
@@ -376,7 +377,7 @@ async def _show_trips(store: str) -> None:
             name = mode.name.lower() + (" + key" if keyed else "")
             rows.append([name, len(made), len(before), len(waited)])
             print(f"{name}: {', '.join(made)}")
-    head = ["mode", "in all", "before it is sent", "of these, after the look"]
+    head = ["mode", "in all", "before it is sent", "of these, after a lookup"]
     show("Round trips to the store for one resume", head, rows)
 
 
@@ -388,7 +389,7 @@ def _show_memory(store: str | None) -> None:
         [name, *(f"{size / 2**20:.1f}" for size in taken), f"{kept:,}", f"{taken[1] / kept:,.0f}"]
         for name, (taken, kept) in found.items()
     ]
-    head = ["guard", f"MiB at {FEW:,}", f"MiB at {MANY:,}", "keys kept then", "bytes for each"]
+    head = ["guard", f"MiB at {FEW:,}", f"MiB at {MANY:,}", "keys stored then", "bytes for each"]
     show("Memory for threads that were each resumed with a key, and answered with 350 bytes", head, rows)
 
 
@@ -401,7 +402,7 @@ def _show(store: str | None) -> None:
 
 def main() -> None:
     """Measure, and print; without redis-server, what can be had without it."""
-    if BINARY is None:
+    if find(*PROGRAMS) is None:
         print("redis-server is not installed: no figures for the guard in Redis")
         _show(None)
         return

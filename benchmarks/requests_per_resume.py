@@ -8,8 +8,9 @@ from typing import Any
 
 from ap_resume_shim.core.protocol import Mode
 from benchmarks.table import show
-from tests.e2e.placements import BACKENDS, place
-from tests.e2e.world import World
+from tests.e2e.drivers import DRIVERS
+from tests.e2e.placements import BACKENDS, GRAPHS, place
+from tests.support.world import World
 
 FORMS = [(mode, given) for given in (False, True) for mode in Mode]
 """Mode, and whether `agent_id` is given."""
@@ -25,7 +26,7 @@ def goal(backend: str, mode: Mode) -> int:
 def requests_of(world: World, mode: Mode, *, given: bool) -> list[str]:
     """The requests that one resume of a settled thread makes, as `METHOD path`."""
     agent = _new_agent(world)
-    thread = world.interrupted(agent)
+    thread = world.thread(agent)
     before = len(world.place.seen())
     body = {"thread_id": thread, "input": "yes", **({"agent_id": agent} if given else {})}
     world.client.patch(mode.route, json=body).raise_for_status()
@@ -36,7 +37,7 @@ def requests_of(world: World, mode: Mode, *, given: bool) -> list[str]:
 
 def _new_agent(world: World) -> str:
     """An agent that nobody else uses, where there can be one."""
-    if not world.has_ids:
+    if world.driver.name not in GRAPHS:
         return "ask"
     config = {"configurable": {"of": os.urandom(8).hex()}}  # Aegra refuses a second assistant of the same configuration
     made = world.client.post("/assistants", json={"graph_id": "ask", "config": config})
@@ -65,7 +66,7 @@ def main() -> None:
     """Count, and print; a figure over its goal is marked."""
     rows = []
     for backend in available():
-        with place("wrapped", backend) as spot, World(spot, "wrapped", backend) as world:
+        with place("wrapped", backend) as spot, World(spot, DRIVERS[backend]) as world:
             made = {form: fewest(world, form[0], given=form[1]) for form in FORMS}
         rows.append([backend, *(_cell(len(made[form]), goal(backend, form[0])) for form in FORMS)])
         for mode, given in FORMS:

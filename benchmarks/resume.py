@@ -25,9 +25,11 @@ from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.protocol import Mode
 from benchmarks.table import show
 from examples.legacy_server.server import create_app
-from tests.e2e.drivers import AgentProtocolDriver, LangGraphDriver
-from tests.e2e.placements import real_server, sidecar
+from tests.e2e.drivers import DRIVERS
+from tests.servers.run import running
+from tests.support.driver import Driver
 from tests.support.serving import listening
+from tests.support.sidecar import sidecar
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -117,20 +119,23 @@ def agent_protocol() -> Iterator[list[Way]]:
     with (
         process(create_app) as legacy,
         process(wrapped) as inside,
-        sidecar(legacy, "--backend", "agent-protocol") as shim,
+        sidecar("--upstream", legacy, "--port", "0", "--backend", "agent-protocol") as shim,
     ):
         yield [
             Way("direct", legacy, directly_agent_protocol),
             Way("in process", inside, through_the_shim),
-            Way("sidecar", shim, through_the_shim),
+            Way("sidecar", shim.url, through_the_shim),
         ]
 
 
 @contextmanager
 def langgraph() -> Iterator[list[Way]]:
     """The current LangGraph server, alone and behind a sidecar."""
-    with real_server("langgraph") as server, sidecar(server, "--backend", "langgraph") as shim:
-        yield [Way("direct", server, directly_langgraph), Way("sidecar", shim, through_the_shim)]
+    with (
+        running("langgraph") as server,
+        sidecar("--upstream", server, "--port", "0", "--backend", "langgraph") as shim,
+    ):
+        yield [Way("direct", server, directly_langgraph), Way("sidecar", shim.url, through_the_shim)]
 
 
 BACKENDS = {"agent-protocol": agent_protocol, "langgraph": langgraph}
@@ -155,16 +160,14 @@ def seconds(backend: str, ways: list[Way], mode: Mode) -> list[list[float]]:
 
 
 @contextmanager
-def _driver(backend: str, url: str) -> Iterator[AgentProtocolDriver | LangGraphDriver]:
+def _driver(backend: str, url: str) -> Iterator[Driver]:
     with httpx.Client(base_url=url, timeout=60) as client:
-        yield AgentProtocolDriver(client) if backend == "agent-protocol" else LangGraphDriver(client)
+        yield DRIVERS[backend](client)
 
 
-def _asked(driver: AgentProtocolDriver | LangGraphDriver) -> str:
+def _asked(driver: Driver) -> str:
     """A thread that waits for an answer."""
-    thread = driver.thread()
-    driver.start(thread, "ask", {"topic": "lunch"})
-    return thread
+    return driver.start("ask", {"topic": "lunch"})
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Small servers to put the shim in front of."""
+"""Small servers for trying the shim."""

@@ -1,7 +1,7 @@
-"""The main job, on a terminal: `make demo`, or `make demo BACKEND=langgraph`.
+"""A demo on a terminal: `make demo`, or `make demo BACKEND=langgraph`.
 
-A legacy server, an agent that stops to ask, the shim in front: what the client sends, what the backend gets instead,
-the streamed answer, and two resumes that make no sense.
+It starts a legacy server whose agent stops at a question, with the shim in front. It prints the client's requests, the
+requests that the backend receives, the streamed response, and two resumes that are refused.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class Story:
-    """How a thread comes to its question, in the backend's own way."""
+    """How the demo brings a thread to its question, in the backend's own API."""
 
     backend: str
     run: str
     body: dict[str, Any]
     question: str
-    """The path to where the thread shows what it asks."""
+    """JSON pointer to the question in the thread."""
 
 
 STORIES = {
@@ -52,13 +52,13 @@ STORIES = {
 
 
 class Spy:
-    """Prints what reaches the backend while the shim works."""
+    """Prints the requests that reach the backend while the shim works."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app, self.listening = app, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on."""
+        """Pass every request on."""
         if scope["type"] != "http" or not self.listening:
             await self.app(scope, receive, send)
             return
@@ -78,7 +78,7 @@ class Spy:
 
 @contextmanager
 def backend(name: str) -> Iterator[ASGIApp]:
-    """The server that the shim is put in front of."""
+    """Yield the server behind the shim."""
     if name == "legacy":
         yield create_app()
     else:
@@ -88,7 +88,7 @@ def backend(name: str) -> Iterator[ASGIApp]:
 
 
 def tell(name: str) -> None:
-    """The whole story."""
+    """Run the demo."""
     story = STORIES[name]
     with (
         backend(name) as app,
@@ -123,19 +123,19 @@ def tell(name: str) -> None:
 
 
 def refused(client: httpx.Client, body: dict[str, Any]) -> None:
-    """A resume that makes no sense."""
+    """Send a resume that is refused, and print the response."""
     say("the client sends", f"PATCH /runs/resume {json.dumps(body)}", colour=32)
     answer = client.patch("/runs/resume", json=body)
     say("the client gets", f"{answer.status_code} {json.dumps(answer.json(), indent=2)}", colour=31)
 
 
 def heading(text: str) -> None:
-    """A line that stands out."""
+    """Print a heading."""
     print(f"\n{_paint(1, text)}", flush=True)
 
 
 def say(who: str, what: str, colour: int = 0) -> None:
-    """Who does what."""
+    """Print one action of a party."""
     print(f"{who + ':':<20}{_paint(colour, what)}", flush=True)
 
 

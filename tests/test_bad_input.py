@@ -15,9 +15,10 @@ import pytest
 
 from ap_resume_shim import Limits, ResumeShim
 from tests.support.agent import PROTOCOL, Agent
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
 from tests.support.serving import serving
 from tests.support.sockets import connect, read_head, talk
+from tests.support.waiting import eventually
 
 MEGABYTE = 1024 * 1024
 
@@ -186,7 +187,7 @@ class server_process:
         assert self.process.stdout is not None
         url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
         unit = 1 if sys.platform == "darwin" else 1024
-        assert eventually(lambda: is_up(url))
+        eventually(lambda: is_up(url))
         return url, lambda: int(CLIENT.get(f"{url}/peak").text) * unit
 
     def __exit__(self, *_: object) -> None:

@@ -25,8 +25,9 @@ from starlette.types import ASGIApp
 from ap_resume_shim import ResumeShim
 from examples.legacy_server.server import create_app
 from tests.support.agent import METADATA, PROTOCOL, RUN, UNTIL_LEFT, Agent, resume, says, streamed
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
 from tests.support.serving import serving
+from tests.support.waiting import eventually
 
 ORIGIN = {"origin": "https://app.example"}
 Wrapping = Any
@@ -87,7 +88,7 @@ def test_a_resume_is_answered_once(app: ASGIApp, below: str, route: str) -> None
     with serving(app) as url:
         answer = resume(url + below, route, thread_id=(thread := waiting(url + below)))
         assert (answer.status_code, answer.headers["content-location"].startswith(below + "/runs/")) == (200, True)
-        assert eventually(lambda: values(url + below, thread).get("answer") == "yes")
+        eventually(lambda: values(url + below, thread).get("answer") == "yes")
         assert values(url + below, thread)["runs"] == 1, "continued, not started anew"
 
 
@@ -187,7 +188,7 @@ def test_a_resume_below_a_stack_of_base_http_middleware(route: str) -> None:
     with legacy(passing("one"), passing("two")) as url:
         answer = resume(url, route, thread_id=(thread := waiting(url)))
         assert (answer.status_code, answer.headers["x-one"], answer.headers["x-two"]) == (200, "1", "1")
-        assert eventually(lambda: values(url, thread).get("answer") == "yes")
+        eventually(lambda: values(url, thread).get("answer") == "yes")
 
 
 def test_a_client_that_leaves_is_noticed_below_base_http_middleware() -> None:
@@ -198,7 +199,7 @@ def test_a_client_that_leaves_is_noticed_below_base_http_middleware() -> None:
     with serving(app) as url:
         with streamed(url) as response:
             assert next(response.iter_raw()) == METADATA
-        assert eventually(lambda: agent.cancelled and agent.left.is_set())
+        eventually(lambda: agent.cancelled and agent.left.is_set())
 
 
 @contextmanager

@@ -17,15 +17,17 @@ from typing import Any
 import pytest
 
 from ap_resume_shim import ResumeShim
+from ap_resume_shim.backends import backend_names
 from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.settings_sources import read
 from examples.legacy_server.server import create_app
-from tests.e2e.placements import sidecar
-from tests.support.calling import eventually
+from tests.families.page import HEADING, modes_of, page_of
+from tests.servers.process import free_port
 from tests.support.certificates import Authority
-from tests.support.redis_server import free_port, need_redis, redis_server
+from tests.support.redis_server import need_redis, redis_server
 from tests.support.serving import listening, serving
-from tests.support.sidecar import sidecar as started
+from tests.support.sidecar import sidecar, sidecars
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 REPLICAS = ROOT / "docs/how-to/replicas.md"
@@ -36,8 +38,9 @@ HOW_TOS = sorted({*ROOT.glob("docs/how-to/*.md")} - {REPLICAS})
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    """The fenced blocks of one language, but for files, which follow a line with a path alone, such as `a/b.md`:"""
+    block = rf"(?:^(`\S+/\S+`):\n\n)?^```{language}\n(.*?)^```"
+    return [code for file, code in re.findall(block, page.read_text(), re.DOTALL | re.MULTILINE) if not file]
 
 
 def run(code: str, **names: Any) -> dict[str, Any]:
@@ -77,9 +80,10 @@ def test_the_readmes_sidecar_and_client_work(capsys: pytest.CaptureFixture[str])
     words = shlex.split(command)
     assert words[:3] == ["ap-resume-shim", "serve", "--upstream"]
     assert words[4:] == ["--port", "8063"]
-    with serving(create_app()) as upstream, sidecar(upstream) as url, httpx.Client(base_url=url) as client:
-        code = blocks(ROOT / "README.md", "python")[1].replace("http://127.0.0.1:8063", url)
-        run(code, thread_id=asked_thread(client))
+    with serving(create_app()) as upstream, sidecar("--upstream", upstream, "--port", "0") as shim:
+        code = blocks(ROOT / "README.md", "python")[1].replace("http://127.0.0.1:8063", shim.url)
+        with httpx.Client(base_url=shim.url) as client:
+            run(code, thread_id=asked_thread(client))
     assert capsys.readouterr().out.startswith("200 ")
 
 
@@ -136,9 +140,9 @@ def test_two_sidecars_with_one_store_forward_one_answer(store: str, capsys: pyte
         ["ap-resume-shim", "serve", "--upstream", "--port", port, "--guard"] for port in ("8063", "8064")
     ]
     with serving(create_app()) as upstream, httpx.Client(base_url=upstream) as client:
-        options = [[*words[6:-1], store] for words in commands]
-        with sidecar(upstream, *options[0]) as one, sidecar(upstream, *options[1]) as two:
-            places = {"http://127.0.0.1:8063": one, "http://127.0.0.1:8064": two}
+        assert commands[0][6:] == commands[1][6:]
+        with sidecars(2, "--upstream", upstream, "--port", "0", *commands[0][6:-1], store) as (one, two):
+            places = {"http://127.0.0.1:8063": one.url, "http://127.0.0.1:8064": two.url}
             code = "\n".join(replicas_page("python", places)[:2])
             threads = {"thread_id": asked_thread(client), "another_thread_id": asked_thread(client)}
             answers = run(code, **threads)["answers"]
@@ -161,7 +165,7 @@ def test_workers_with_one_store_forward_one_answer(store: str, tmp_path: Path) -
         command = [sys.executable, "-m", *words[:-1], port, "--log-level", "critical"]
         workers = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
         try:
-            assert eventually(lambda: _answers(f"http://127.0.0.1:{port}"), patience=60)
+            eventually(lambda: _answers(f"http://127.0.0.1:{port}"), patience=60)
             thread_id = asked_thread(client)
 
             def answer(_: int) -> int:
@@ -208,7 +212,7 @@ def test_the_probes_are_where_the_page_has_them(tmp_path: Path) -> None:
     (tmp_path / "shim.toml").write_text(re.sub("health-port = .*", "health-port = 0", settings))
     with serving(create_app()) as upstream:
         options = ("--host", "127.0.0.1", "--port", "0", "--config", str(tmp_path / "shim.toml"))
-        with started("--upstream", upstream, *options) as shim:
+        with sidecar("--upstream", upstream, *options) as shim:
             for path, _ in probes:
                 assert httpx.get(shim.health.removesuffix("/-") + path).status_code == 200
 
@@ -241,7 +245,7 @@ def test_the_lines_on_the_page_on_refusals_are_real(caplog: pytest.LogCaptureFix
     caplog.set_level("DEBUG", "ap_resume_shim")
     faults: dict[str, tuple[int, str]] = {}
     app = run(blocks(REFUSED, "python")[0])["app"]
-    app.app = app._behind = _Faulty(app.app, faults)
+    app.app = app._observed_app = _Faulty(app.app, faults)
     with serving(app) as url, httpx.Client(base_url=url) as client:
         for thread in ("trip-1", "trip-2"):
             client.post("/threads", json={"thread_id": thread})
@@ -294,7 +298,7 @@ def test_one_line_of_configuration_shows_resumes_under_uvicorn(configured: bool,
         command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
         server = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": path})
     try:
-        assert eventually(lambda: _answers(url), 60), log.read_text()
+        eventually(lambda: _answers(url), "uvicorn responds", patience=60)
         httpx.patch(f"{url}/runs/resume", json={"thread_id": "unknown"})
     finally:
         server.terminate()
@@ -311,15 +315,23 @@ def test_the_sidecar_writes_its_requests_at_debug() -> None:
     (command,) = blocks(REFUSED, "bash")
     options = shlex.split(command)[4:]
     assert options == ["--log-level", "debug"]
-    with serving(create_app()) as upstream, started("--upstream", upstream, "--port", "0", *options) as shim:
+    with serving(create_app()) as upstream, sidecar("--upstream", upstream, "--port", "0", *options) as shim:
         httpx.patch(f"{shim.url}/runs/resume", json={"thread_id": "unknown"}, headers={"x-request-id": "r-17"})
-        assert eventually(lambda: "thread_not_found" in shim.log)
+        eventually(lambda: "thread_not_found" in shim.log)
         records = [json.loads(line) for line in shim.log.splitlines()]
     (lookup,) = [record for record in records if record.get("path") == "/threads/unknown"]
     fields = ("level", "logger", "method", "status", "reason", "request_id")
     assert [lookup[name] for name in fields] == ["DEBUG", "ap_resume_shim.upstream", "GET", 404, None, "r-17"]
     (line,) = [record for record in records if record["logger"] == "ap_resume_shim.resume"]
     assert line["reason"].startswith("The backend does not know the thread.")
+
+
+@pytest.mark.parametrize("backend", backend_names())
+def test_every_backend_has_a_page_with_its_modes(backend: str) -> None:
+    page = page_of(backend)
+    assert modes_of(page) in page.read_text().partition(HEADING)[2], (
+        "`python -m tests.families RESULTS --write` renews it"
+    )
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

@@ -12,7 +12,9 @@ RETIRED = """
 Tells tells Course course_of Resulting Streamed silence_is_consent _never_heard Peek Consult Begin Tell Finish
 Overtaken Settled Unsettled Untaken Known Accepted Arrival arrive Ticket Passage WirePassage pass_on _Young Hop
 Watched looks_on Life _Stage _play rehearsal Rehearsal GoOn Verdict Marks bears Told took_all came_body came_end
-lingered _see_through _keep_company _holding_on _unless_gone WireTransport RedisArrival
+lingered _see_through _keep_company _holding_on _unless_gone WireTransport RedisArrival HttpxPassage Loops NEVER_AFTER
+AFTER leaves_http ClientLeft Outgoing Young look_again Note Kept _behind _speak NOBODY Pieces request_pieces
+_tell_pump _one_zero _unsettled _to_settle LAST_WORDS
 """
 
 

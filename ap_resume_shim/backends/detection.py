@@ -31,7 +31,7 @@ INFO, OPENAPI, CARD = "/info", "/openapi.json", "/.well-known/agent-card.json"
 _NATIVE = {NATIVE: (Fingerprint(openapi=frozenset(f"PATCH {mode.route}" for mode in Mode)),)}
 _ABSENT = (404, 405, 410)
 _NAME_IT = (
-    'Say which one it is: backend="…" for the middleware, --backend … for the sidecar '
+    'Name the backend: backend="…" for the middleware, --backend … for the sidecar '
     "(`ap-resume-shim backends` lists them)."
 )
 
@@ -164,7 +164,7 @@ def _refusal(path: str, answer: Response) -> ResumeError:
         refused = read_refusal(answer)
         refused.metadata["document"] = path
         return refused
-    unknown = f"The kind of backend is not known yet: it answered {answer.status} to GET {path}."
+    unknown = f"The kind of backend is not known yet: it responded with {answer.status} to GET {path}."
     redirect = read_redirect(answer)
     return UpstreamError(
         f"{unknown} {redirect.message if redirect else 'Try again.'} {_NAME_IT}",

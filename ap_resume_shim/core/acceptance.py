@@ -52,9 +52,9 @@ class Case(Generic[C]):
         """The kind of the backend's response to the request that resumes, in the client's mode."""
         return (self.found.response_kinds or self.dialect.response_kinds)[self.resume.mode]
 
-    def look_again(self, *, agent: bool = False) -> Lookup[C]:
-        """Read the thread's state again; with `agent`, also the agent and the id of the newest run."""
-        return self.dialect.look_again(self.resume, self.found, agent=agent)
+    def refresh_thread(self, *, full: bool = False) -> Lookup[C]:
+        """Read the thread's state again; with `full`, also the agent and the id of the newest run."""
+        return self.dialect.refresh_thread(self.resume, self.found, full=full)
 
 
 class Acceptance(Protocol[C]):
@@ -104,7 +104,7 @@ def _raise_refusal(case: Case[C], response: Response) -> None:
 def check_run(response: Response) -> None:
     """Check that the body is a JSON object. Raises `UpstreamUnrecognised`, or `UpstreamError` if it is cut short."""
     if not isinstance(check_json(response), dict):
-        raise UpstreamUnrecognised("The backend's answer is not a run.", {"upstream_status": response.status})
+        raise UpstreamUnrecognised("The backend's response is not a run.", {"upstream_status": response.status})
 
 
 def read_started(case: Case[C], response: Response) -> Started[C] | None:
@@ -171,7 +171,7 @@ def _wait_for_proof(case: Case[C]) -> Steps[tuple[bool, ResumeError | None]]:
     waited = 0.0
     while waited < case.settings.settle:
         try:
-            now = yield from case.look_again()
+            now = yield from case.refresh_thread()
         except ResumeError:  # the run's outcome decides instead
             return False, None
         if _shows_resume(case, now):
@@ -189,7 +189,7 @@ def _wait_for_commit(case: Case[C], started: Started[C] | None) -> Flow:
     pause = case.settings.settle_step
     while True:
         try:
-            now = yield from case.look_again()
+            now = yield from case.refresh_thread()
             if _shows_resume(case, now) or (yield from _new_run_has_ended(case, started)):
                 return
         except NotFound:
@@ -243,7 +243,7 @@ def has_ended(case: Case[C], started: Started[C]) -> Steps[bool]:
         return not response.ok or case.dialect.has_ended(response)
     yield from AwaitCommit()  # until the commit, a run that has just begun looks like one that has ended
     try:
-        found = yield from case.look_again()
+        found = yield from case.refresh_thread()
     except NotFound:
         return True
     return found.status != "busy"

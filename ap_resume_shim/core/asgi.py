@@ -1,4 +1,4 @@
-"""ASGI names: scope keys that parts of the shim share, extensions, and paths."""
+"""ASGI names: the type of header fields, scope keys that parts of the shim share, extensions, and paths."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+HeaderList = list[tuple[bytes, bytes]]
+"""Header fields as ASGI has them, in their order: names in lower case, repeated fields as several items."""
+
 EARLY_HINT = "http.response.early_hint"
 """Standard ASGI extension: an informational response (103) before the final response."""
 TRAILERS = "http.response.trailers"
 """Standard ASGI extension: header fields after the body."""
-AFTER = "ap_resume_shim.trailers"
+REQUEST_TRAILERS = "ap_resume_shim.trailers"
 """Key in the last `http.request` message: the trailer fields of the request, if it has any."""
 TARGET = "ap_resume_shim.target"
 """Extension: the request target as received, where ASGI's `path` and `raw_path` lose a part of it: `{"raw":

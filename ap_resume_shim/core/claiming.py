@@ -21,7 +21,7 @@ from ap_resume_shim.core.verdict import addressed, judge
 
 _OVERTAKEN = "Another resume of this thread came first. Read the thread before you answer again."
 _RUNNING = "A resume of this thread is still running. Wait for its question before you answer again."
-_HELD = "Another resume of this thread is under way. Read the thread before you answer again."
+_HELD = "Another resume of this thread is in progress. Read the thread before you answer again."
 
 
 def claim(
@@ -75,7 +75,7 @@ def claim(
                 raise refusal
             yield from Pause(settings.settle_step)
             waited = round(waited + settings.settle_step, 6)
-        found = yield from dialect.look_again(resume, found, agent=True)
+        found = yield from dialect.refresh_thread(resume, found, full=True)
 
 
 class _Claim(Generic[C]):

@@ -22,7 +22,7 @@ from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorR
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 
-AT_BREAKPOINT = "stopped at a breakpoint, which asks nothing"
+AT_BREAKPOINT = "stopped at a breakpoint, which has no question"
 
 
 C = TypeVar("C")
@@ -115,29 +115,29 @@ the finished run; `events`, the run's event stream."""
 DEFAULT_KINDS: Mapping[Mode, ResponseKind] = {Mode.BACKGROUND: "run", Mode.WAIT: "result", Mode.STREAM: "events"}
 """The kinds of a backend that supports all three modes. The flow derives modes that a backend lacks."""
 
-Note = tuple[str, Entry]
+ThreadEntry = tuple[str, Entry]
 """A thread's id, and an entry for the ledger."""
 
 
 class Observer(Protocol):
-    """Observes one exchange between a client and the backend. Pure; returns notes for the ledger.
+    """Observes one exchange between a client and the backend. Pure; returns entries for the ledger.
 
-    Notes about a part of the response are stored before the client receives that part.
+    Entries about a part of the response are stored before the client receives that part.
     """
 
     def request(self, body: bytes) -> None:
         """Called with the whole request body."""
 
-    def head(self, status: int, headers: Headers) -> Iterable[Note]:
-        """Called with the status and the headers of the response. Returns notes for the ledger."""
+    def head(self, status: int, headers: Headers) -> Iterable[ThreadEntry]:
+        """Called with the status and the headers of the response. Returns entries for the ledger."""
 
-    def feed(self, chunk: bytes) -> Iterable[Note]:
-        """Called with the next bytes of the response body. Returns notes for the ledger."""
+    def feed(self, chunk: bytes) -> Iterable[ThreadEntry]:
+        """Called with the next bytes of the response body. Returns entries for the ledger."""
 
-    def end(self, *, complete: bool) -> Iterable[Note]:
-        """Called at the end of the response; not `complete` if it broke off or the client disconnected.
+    def end(self, *, complete: bool) -> Iterable[ThreadEntry]:
+        """Called at the end of the response; not `complete` if it was broken off or the client disconnected.
 
-        Returns notes.
+        Returns entries for the ledger.
         """
 
 
@@ -236,13 +236,13 @@ class Dialect(Generic[C]):
         """
         return thread_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[C]:
-        """Read the thread's state. With `agent=False` (after a run), the agent and the run id are not needed."""
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[C]:
+        """Read the thread's state. Without `full` (after a run), the agent and the newest run's id may be left out."""
         raise NotImplementedError
 
-    def look_again(self, resume: Resume, before: Found[C], *, agent: bool = False) -> Lookup[C]:
+    def refresh_thread(self, resume: Resume, before: Found[C], *, full: bool = False) -> Lookup[C]:
         """Read the thread's state again. Facts that cannot have changed since `before` need no new request."""
-        return self.lookup(resume, agent=agent)
+        return self.inspect_thread(resume, full=full)
 
     def check(self, resume: Resume, found: Found[C], verdict: Decision) -> None:
         """Refuse an answer that the backend cannot carry, before anything is sent. Raises `ResumeError`."""

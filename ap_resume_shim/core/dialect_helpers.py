@@ -32,7 +32,7 @@ RAISES: dict[str, tuple[type[ResumeError], str, str]] = {
     "thread_not_found": (
         ThreadNotFound,
         "The backend does not know the thread",
-        "Check `thread_id`, and whose credentials you send.",
+        "Check `thread_id` and the credentials.",
     ),
     "agent_not_found": (
         AgentNotFound,
@@ -41,16 +41,16 @@ RAISES: dict[str, tuple[type[ResumeError], str, str]] = {
     ),
     "thread_not_interrupted": (
         ThreadNotInterrupted,
-        "The backend says that the thread is not interrupted",
+        "The backend reports that the thread is not interrupted",
         "Read the thread: there is nothing to answer.",
     ),
     "thread_busy": (
         ThreadBusy,
-        "The backend says that the thread is busy",
+        "The backend reports that the thread is busy",
         "Wait until it is interrupted again.",
     ),
     "invalid_request": (InvalidRequest, "The backend refused the body", "Change what it names, and send it again."),
-    "request_too_large": (RequestTooLarge, "The backend does not take a body of this size", "Send a smaller one."),
+    "request_too_large": (RequestTooLarge, "The backend refused a body of this size", "Send a smaller one."),
     "upstream_error": (UpstreamError, "The backend failed", "Look into its log."),
 }
 """The outcomes of a rule: the error class, its message, and advice on what to do next."""
@@ -143,12 +143,12 @@ class Redirect:
 
     def _message_for(self, target: str) -> str:
         advice = (
-            "Let the backend take paths without a slash at their end (Django: APPEND_SLASH), or write its paths with "
+            "Configure the backend for paths without a trailing slash (Django: APPEND_SLASH), or write its paths with "
             "one in a profile."
             if self.path[1:].endswith("/")
-            else "Check the prefix and the address of the backend (its host, http or https), and the credentials."
+            else "Check the prefix, the address of the backend (its host, http or https), and the credentials."
         )
-        return f"The backend redirects ({self.status}) to {target}, and the shim follows no redirects. {advice}"
+        return f"The backend redirects ({self.status}) to {target}, and the shim does not follow redirects. {advice}"
 
 
 def read_redirect(response: Response) -> Redirect | None:
@@ -165,7 +165,7 @@ def read_redirect(response: Response) -> Redirect | None:
     return Redirect(response.status, path[:200], f"{url.scheme}://{host}{path}" if host else path)
 
 
-_NO_ADDRESS = "an address that is none"
+_NO_ADDRESS = "an invalid address"
 
 
 def quoting(kind: Callable[..., E], message: str, text: str, advice: str = "") -> E:
@@ -180,8 +180,8 @@ def quoting(kind: Callable[..., E], message: str, text: str, advice: str = "") -
 
 def _unrecognised(response: Response) -> UpstreamUnrecognised:
     return UpstreamUnrecognised(
-        f"The backend answered {response.status} with something that its dialect does not know. "
-        "Is it the kind of server that the shim was told?",
+        f"The backend responded with {response.status} and a body that its dialect does not know. "
+        "Check that `backend` names this kind of server.",
         {"upstream_status": response.status, "upstream_body": _harmless(response.text)},
     )
 
@@ -198,4 +198,4 @@ def error_text(response: Response) -> str:
 
 def _harmless(text: str) -> str:
     """Return the first 500 characters of a text; a stack trace is replaced, since it must not leave the server."""
-    return "(a stack trace, see the backend's own log)" if "Traceback (most recent call" in text else text[:500]
+    return "(a stack trace: see the backend's own log)" if "Traceback (most recent call" in text else text[:500]

@@ -281,8 +281,8 @@ class UpstreamRefused(ResumeError):
 
 _ADVICE = {
     "not_sent": "The answer was not sent: try again.",
-    "unknown": "It is not known whether the answer was taken: read the thread before you answer again.",
-    "consumed": "The answer was taken: read the thread to see what came of it.",
+    "unknown": "It is unknown whether the backend accepted the answer: read the thread before you answer again.",
+    "consumed": "The backend accepted the answer: read the thread for the result.",
 }
 
 
@@ -293,11 +293,13 @@ class UpstreamFailure(ResumeError):
     """
 
     status = 502
+    advice: str | None = None
+    """What to do next, where the advice for `resume_state` would be wrong."""
 
     @property
     def message(self) -> str:
         """A description of the failure, and what to do next by `resume_state`."""
-        advice = _ADVICE.get(self.metadata.get("resume_state", ""))
+        advice = self.advice or _ADVICE.get(self.metadata.get("resume_state", ""))
         return self._message if advice is None else f"{self._message} {advice}"
 
 
@@ -333,7 +335,7 @@ class ShutDown(UpstreamFailure):
     code = "shutting_down"
 
     def __init__(self) -> None:
-        super().__init__("The shim was shut down before the backend had answered.")
+        super().__init__("The shim was shut down before the backend responded.")
 
 
 class ConfigurationError(ValueError):
@@ -341,10 +343,7 @@ class ConfigurationError(ValueError):
 
 
 class Broken(Exception):
-    """A response has begun and cannot be completed.
-
-    It is raised through the server, so that the client sees it break off.
-    """
+    """A response has begun and cannot be completed: raised through the server, which closes the connection."""
 
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"the answer was broken off: {cause}")
+        super().__init__(f"the response was broken off: {cause}")

@@ -30,7 +30,7 @@ class Emitter:
         return self._event("values", values)
 
     def message(self, role: str, content: Any, **metadata: Any) -> bytes:
-        """Encode a message, or the next chunk of one; `about` is its metadata, such as `id` and the step's name."""
+        """Encode a message, or the next chunk of one, with its metadata, such as `id` and the step's name."""
         return self._event("messages", [{"role": role, "content": content}, metadata])
 
     def update(self, step: str, value: Any) -> bytes:

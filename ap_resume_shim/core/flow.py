@@ -31,8 +31,8 @@ from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.responses import REPLAYED, cancel_run, rejoin_stream, respond
 from ap_resume_shim.core.shape_errors import recognising
-from ap_resume_shim.core.steps import Answer, ClientGone, Flow, Pause, Send, Steps, guard
-from ap_resume_shim.core.steps.guard import Kept
+from ap_resume_shim.core.steps import ClientGone, Flow, Pause, Send, SendReply, Steps, guard
+from ap_resume_shim.core.steps.guard import KeyRecord
 
 T = TypeVar("T")
 
@@ -42,14 +42,14 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
     dialect = recognising(dialect)
     resume = admit(resume, dialect, lenient=settings.lenient)
     # A caller who cannot read the thread is refused here, before the guard recalls a stored response.
-    found = yield from _unsent(dialect.lookup(resume))
+    found = yield from _unsent(dialect.inspect_thread(resume))
     stored = yield from guard.recall()
     if stored is not None:
         yield from _replay(Case(resume, dialect, settings, found), stored)
         return
     if (yield from guard.repeated()):
         raise ResumeInProgress(
-            "The same resume came a moment ago, most likely a double click: this one was not sent. "
+            "The same resume arrived a moment ago, most likely by a double click: this one was not sent. "
             "Read the thread before you answer again."
         )
     case, request = yield from _unsent(_prepare(resume, dialect, settings, found))
@@ -87,7 +87,7 @@ def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
     """
     body = resume.body
     if body.has_input and body.messages is not None and not dialect.carries_both:
-        raise InvalidRequest("`input` and `messages` are two answers: send one of them.")
+        raise InvalidRequest("`input` and `messages` are two answers: send only one of them.")
     for name in sorted(dialect.reserved & set(body.extra)):
         raise UnsupportedField(f"`{name}` is set by the shim itself on this backend: leave it out.", {"field": name})
     unsupported = {name for name in dialect.unsupported if getattr(body, name) not in (None, _DEFAULTS.get(name))}
@@ -95,7 +95,7 @@ def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
         if not lenient:
             raise UnsupportedField(
                 f"The {dialect.name} backend cannot honour `{name}`. Leave it out, or let the operator set "
-                "lenient=True, which drops it and says so in AP-Resume-Ignored.",
+                "lenient=True, which drops it and lists it in AP-Resume-Ignored.",
                 {"field": name},
             )
         resume.ignored.append(name)
@@ -108,14 +108,14 @@ def admit(resume: Resume, dialect: Dialect[C], *, lenient: bool) -> Resume:
 _DEFAULTS = {"on_completion": "keep", "stream_mode": "values"}
 
 
-def _replay(case: Case[C], stored: Kept) -> Flow:
+def _replay(case: Case[C], stored: KeyRecord) -> Flow:
     """Replay the response of the first resume with this `Idempotency-Key`. The backend receives no answer."""
     if stored.fingerprint != case.resume.fingerprint:
         raise IdempotencyKeyReused(
-            "This Idempotency-Key came before, with another body. Send a new key with a new answer."
+            "This Idempotency-Key was used before, with another body. Send a new key with a new answer."
         )
     if stored.reply is not None:
-        yield from Answer(replace(stored.reply, headers=(*stored.reply.headers, REPLAYED)))
+        yield from SendReply(replace(stored.reply, headers=(*stored.reply.headers, REPLAYED)))
         return
     if case.resume.mode is Mode.STREAM and stored.run_id is not None:
         joined = yield from rejoin_stream(case, Started(stored.run_id, context=case.found.context))
@@ -124,16 +124,16 @@ def _replay(case: Case[C], stored: Kept) -> Flow:
     run = {} if stored.run_id is None else {"run_id": stored.run_id}
     if stored.live:
         raise ResumeInProgress(
-            "A resume with this Idempotency-Key is under way: ask again later, with the same key and body.", run
+            "A resume with this Idempotency-Key is in progress: retry later, with the same key and body.", run
         )
     if stored.accepted and run:
         raise AnswerLost(
-            "A resume with this Idempotency-Key was taken, and its answer cannot be given again. "
-            "Read the run, or the thread, to see what came of it.",
+            "A resume with this Idempotency-Key was accepted, but its response cannot be replayed. "
+            "Read the run, or the thread, for the result.",
             {**run, "resume_state": "consumed"},
         )
     raise AnswerLost(
-        "A resume with this Idempotency-Key broke off, and it is not known whether it was taken. "
+        "A resume with this Idempotency-Key failed, and it is unknown whether the backend accepted it. "
         "Read the thread before you answer again, with a new key.",
         {"resume_state": "unknown"},
     )

@@ -28,7 +28,7 @@ def read_key(fields: Sequence[str]) -> str | None:
     if not fields:
         return None
     if len(fields) > 1:
-        raise InvalidRequest("There are several Idempotency-Key fields: send one.")
+        raise InvalidRequest("There are several Idempotency-Key fields: send only one.")
     field = fields[0].strip()
     if quoted := _QUOTED.fullmatch(field):
         key = re.sub(r"\\(.)", r"\1", quoted[1])

@@ -294,7 +294,7 @@ def _path(loc: tuple[str | int, ...], value: Any) -> list[str]:
 def check_segment(name: str, value: str) -> None:
     """Refuse an id that could leave its segment of an upstream path."""
     if value in {".", ".."} or any(char in "/\\" or not char.isprintable() for char in value):
-        raise InvalidRequest(f"`{name}` holds characters that an id cannot have (/, \\, control characters).")
+        raise InvalidRequest(f"`{name}` contains characters that an id cannot have (/, \\, control characters).")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def check_head(response: Response, media_types: Collection[str]) -> None:
     if response.status in (204, 205):
         raise _unreadable(response, "has no content")
     if coding != "identity":
-        raise _unreadable(response, f"is encoded as {coding[:40]!r}, although the request asked for no coding")
+        raise _unreadable(response, f"is encoded as {coding[:40]!r}, although the request allowed no coding")
     known = media_type in media_types or (media_types is JSON and media_type.endswith("+json"))
     if media_type and not known:
         raise _unreadable(response, f"is of the media type {media_type[:80]!r}")
@@ -43,8 +43,8 @@ def check_json(response: Response) -> Any:
         return strictjson.read(response.body)
     except ValueError:
         if _is_truncated(response.text):
-            raise UpstreamError("The backend's answer is cut short.", {"upstream_status": response.status}) from None
-        raise _unreadable(response, "is not JSON, or holds a value that JSON cannot carry") from None
+            raise UpstreamError("The backend's response is cut short.", {"upstream_status": response.status}) from None
+        raise _unreadable(response, "is not JSON, or contains a value that JSON cannot carry") from None
 
 
 def _is_truncated(text: str) -> bool:
@@ -56,6 +56,6 @@ def _is_truncated(text: str) -> bool:
 
 def _unreadable(response: Response, problem: str) -> UpstreamUnrecognised:
     return UpstreamUnrecognised(
-        f"The backend's answer {problem}. Is there a login page, a proxy or another server in front of it?",
+        f"The backend's response {problem}. Is there a login page, a proxy or another server in front of it?",
         {"upstream_status": response.status},
     )

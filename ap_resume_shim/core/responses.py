@@ -18,7 +18,6 @@ from ap_resume_shim.core.protocol import Mode, Run, RunStatus, wait_response
 from ap_resume_shim.core.reframer import Ended, WithRunId
 from ap_resume_shim.core.run_outcome import RunReference, RunStream, RunTracker, name, open_join, track_run
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     ClientGone,
     EndStream,
@@ -28,6 +27,7 @@ from ap_resume_shim.core.steps import (
     ReadEvents,
     Reply,
     SendChunk,
+    SendReply,
     StartStream,
     Steps,
     StreamReply,
@@ -60,7 +60,7 @@ def _background(case: Case[C], run: RunTracker[C]) -> Flow:
     started = yield from name(case, run)
     failed = {} if started.error is None else {"error": started.error}
     draft_run = _run(case, started, started.status, failed)
-    yield from Answer(Reply(200, draft_run.as_json(), headers(case, started)))
+    yield from SendReply(Reply(200, draft_run.as_json(), headers(case, started)))
     if run.held:
         yield from run.end()
         yield from MarkIdle()
@@ -75,7 +75,7 @@ def _wait(case: Case[C], run: RunTracker[C]) -> Flow:
         yield from cancel_run(case, run.started)
         raise
     started = yield from name(case, run)
-    after = yield from _look_again(case)
+    after = yield from _refresh_after_run(case)
     if after.status != "busy":
         yield from MarkIdle()
     if ids := set(after.ids) - set(case.found.ids):  # the others were stored with the claim
@@ -83,7 +83,7 @@ def _wait(case: Case[C], run: RunTracker[C]) -> Flow:
     status, metadata = _outcome(ended, after)
     draft_run = _run(case, started, status, metadata, started.updated_at or after.updated_at)
     values = ended.values if ended.values is not None else after.values
-    yield from Answer(Reply(200, wait_response(draft_run, values), headers(case, started)))
+    yield from SendReply(Reply(200, wait_response(draft_run, values), headers(case, started)))
     yield from _complete(case, started)
 
 
@@ -105,10 +105,10 @@ def _stream(case: Case[C], run: RunTracker[C]) -> Flow:
 def _relay(case: Case[C], started: Started[C], head: bytes, *extra_headers: tuple[str, str]) -> Flow:
     """Send the backend's stream through the reframer.
 
-    `head` is the part that was already read; `more` are response headers.
+    `head` is the part that was already read; `extra_headers` are added to the response.
     """
     reframer = WithRunId(case.dialect.reframer(case.resume, started), started.run_id)
-    yield from Answer(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *extra_headers)))
+    yield from SendReply(StreamReply(head, reframer, (*headers(case, started), *STREAM_HEADERS, *extra_headers)))
 
 
 def _relay_joined(case: Case[C], started: Started[C], *extra_headers: tuple[str, str]) -> Steps[bool]:
@@ -147,7 +147,7 @@ def _make_stream(case: Case[C], started: Started[C], run: RunTracker[C]) -> Flow
     yield from SendChunk(sse.encode("metadata", {"run_id": started.run_id}))
     try:
         ended = yield from run.end()
-        after = yield from _look_again(case)
+        after = yield from _refresh_after_run(case)
     except ResumeError as failure:
         yield from SendChunk(emitter.error(failure.body()))
         raise
@@ -167,7 +167,7 @@ def cancel_run(case: Case[C], started: Started[C] | None) -> Flow:
     A run without a known id is the thread's newest, unless another resume followed.
     """
     if started is None:
-        found = yield from case.look_again(agent=True)
+        found = yield from case.refresh_thread(full=True)
         if found.run_id is None or found.status != "busy" or (yield from guard.rival()):
             return
         started = Started(found.run_id, context=found.context)
@@ -176,12 +176,12 @@ def cancel_run(case: Case[C], started: Started[C] | None) -> Flow:
         yield from Ask((request,))
 
 
-def _look_again(case: Case[C]) -> Lookup[C]:
+def _refresh_after_run(case: Case[C]) -> Lookup[C]:
     """Look up the thread after the run. A missing thread was deleted on completion, and counts as idle."""
     waited = 0.0
     while True:
         try:
-            found = yield from case.look_again()
+            found = yield from case.refresh_thread()
         except NotFound:
             return Found("idle", context=case.found.context)
         if found.status != "busy" or waited >= case.settings.settle:
@@ -236,7 +236,7 @@ def _complete(case: Case[C], started: Started[C]) -> Flow:
         return
     while not (yield from has_ended(case, started)):
         yield from Pause(case.settings.completion_poll)
-    after = yield from _look_again(case)
+    after = yield from _refresh_after_run(case)
     if after.status == "busy" or after.interrupts or after.answered or after.breakpoint:
         return
     (response,) = yield from Ask((request,))

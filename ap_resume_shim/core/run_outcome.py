@@ -188,13 +188,14 @@ def name(case: Case[C], run: RunTracker[C]) -> Steps[Started[C]]:
     Raises `UpstreamUnrecognised` if neither identifies it.
     """
     if run.started is None:
-        found = yield from case.look_again(agent=True)
+        found = yield from case.refresh_thread(full=True)
         run_id = found.run_id or (case.resume.nonce if case.dialect.makes_run_ids else None)
         if run_id is None:
-            raise UpstreamUnrecognised("The backend took the resume, but does not tell the run's id.")
+            raise UpstreamUnrecognised("The backend accepted the resume, but did not report the run's id.")
         if case.dialect.starts_runs and run_id == case.found.run_id:
             raise UpstreamUnrecognised(
-                "The backend's answer names no run, and the thread shows no new one.", {"resume_state": "unknown"}
+                "The backend's response identifies no run, and the thread shows no new one.",
+                {"resume_state": "unknown"},
             )
         yield from guard.mark_run_id(run_id)
         run.started = Started(run_id, found.agent_id, context=found.context)

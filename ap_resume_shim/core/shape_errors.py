@@ -104,7 +104,7 @@ def _shape_errors(unless: Exception | None = None) -> Iterator[None]:
         if error is unless:
             raise
         raise UpstreamUnrecognised(
-            "The backend's answer has a shape that its dialect does not know. The log of the shim has the details."
+            "The backend's response has a shape that its dialect does not know. The log of the shim has the details."
         ) from error
 
 

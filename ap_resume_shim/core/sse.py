@@ -65,7 +65,7 @@ class Decoder:
             start = match.end()
         self.rest = rest[start:]
         if len(self.rest) > MAX_EVENT:
-            raise UpstreamError(f"The backend's stream holds an event of more than {MAX_EVENT} bytes.")
+            raise UpstreamError(f"The backend's stream contains an event of more than {MAX_EVENT} bytes.")
         return events
 
 

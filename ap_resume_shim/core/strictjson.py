@@ -91,7 +91,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"The key {repeated!r} stands twice in one object.")
+        raise ValueError(f"The key {repeated!r} occurs twice in one object.")
     return found
 
 

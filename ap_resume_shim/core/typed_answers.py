@@ -34,7 +34,7 @@ def check_answer(interrupt: Interrupt, answer: Any, strictness: Strictness = LAX
     first = problems[0]
     place = f" at `{first.path}`" if first.path else ""
     raise InvalidAnswer(
-        f"The answer{place} {first.problem}, by what the question asks for. Nothing was sent: correct the answer and "
+        f"The answer{place} {first.problem}, according to the question. Nothing was sent: correct the answer and "
         "send it again.",
         {
             "problems": [problem.as_json() for problem in problems[:20]],

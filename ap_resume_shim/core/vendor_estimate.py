@@ -27,7 +27,7 @@ def estimate(vendor: VendorResume, resume: Resume, dialect: Dialect[C]) -> Steps
     try:
         if (yield from guard.repeated()) or (yield from guard.rival()) is not None:
             return "resume_in_progress"
-        found = yield from dialect.lookup(resume)
+        found = yield from dialect.inspect_thread(resume)
         if found.status == "busy" and found.interrupts:
             found = replace(found, status="interrupted")
         if vendor.refused is not None:

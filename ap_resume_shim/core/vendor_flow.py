@@ -24,8 +24,8 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.shape_errors import recognising
-from ap_resume_shim.core.steps import Answer, Flow, PassedOn, ReadBody, SendOriginal, Steps, guard
-from ap_resume_shim.core.steps.guard import Kept
+from ap_resume_shim.core.steps import Flow, OriginalResponse, ReadBody, SendOriginal, SendReply, Steps, guard
+from ap_resume_shim.core.steps.guard import KeyRecord
 from ap_resume_shim.core.vendor_resume import VendorResume
 
 
@@ -35,7 +35,7 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
     Raises `ResumeError`, which the convention turns into its own form.
     """
     dialect = recognising(dialect)
-    found = yield from dialect.lookup(resume)
+    found = yield from dialect.inspect_thread(resume)
     if vendor.refused is not None:
         raise vendor.refused
     stored = yield from guard.recall()
@@ -73,10 +73,10 @@ def _pass_new_turn() -> Flow:
     """
     if (yield from guard.rival()) is not None:
         raise ResumeInProgress("Another answer to this thread came first. Read the thread before you answer again.")
-    yield from Answer(PassedOn((yield from SendOriginal())))
+    yield from SendReply(OriginalResponse((yield from SendOriginal())))
 
 
-def _refuse_replay(resume: Resume, stored: Kept) -> None:
+def _refuse_replay(resume: Resume, stored: KeyRecord) -> None:
     """Refuse a repeated `Idempotency-Key`: the backend's response is not stored."""
     if stored.fingerprint != resume.fingerprint:
         raise IdempotencyKeyReused(
@@ -115,4 +115,4 @@ def _settle(case: Case[C], vendor: VendorResume, response: Response) -> Flow:
             raise
     refused = 400 <= response.status < 500 or (response.ok and not vendor.convention.took(vendor, response))
     yield from (guard.mark_rejected() if refused else accepted(case))
-    yield from Answer(PassedOn(response, complete=reads_body or not response.ok))
+    yield from SendReply(OriginalResponse(response, complete=reads_body or not response.ok))

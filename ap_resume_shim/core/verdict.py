@@ -35,7 +35,7 @@ def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[
     answer = _answer(resume)
     if found.status == "busy":
         raise ThreadBusy(
-            f"Thread {resume.thread_id} is running and asks nothing now. Wait until it is interrupted again."
+            f"Thread {resume.thread_id} is running, and no question is pending. Wait until it is interrupted again."
         )
     by_id = addressed(resume, found, dialect, remembered)
     if by_id is not None:
@@ -51,7 +51,7 @@ def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[
     if found.breakpoint:
         if answer is _NOTHING:
             return Continue()
-        raise UnsupportedInput(f"The thread {found.stopped}: send the resume without `input` to go on.")
+        raise UnsupportedInput(f"The thread {found.stopped}: send the resume without `input` to continue.")
     raise ThreadNotInterrupted(
         f"Thread {resume.thread_id} is not interrupted (its status is {found.status}): there is nothing to answer. "
         "To start a new run, create one.",
@@ -121,7 +121,7 @@ def _check_pending(ids: set[str | None], found: Found[C], dialect: Dialect[C], n
         raise _already_answered(found, dialect)
     names = ", ".join(sorted(map(str, not_pending)))
     raise InterruptNotPending(
-        f"Interrupt {names} is not, or not any longer, pending. Read the thread, and answer what it asks now.",
+        f"Interrupt {names} is not pending, or no longer pending. Read the thread, and answer what it asks now.",
         found.interrupts,
     )
 
@@ -158,7 +158,7 @@ def _match_answers(
         return Answers({pending[0].id: None if answer is _NOTHING else answer})
     if not partial and set(by_id) != set(ids):
         raise _several_pending(
-            found, "This backend takes the answers to all of them at once: send {interrupt id: answer}."
+            found, "This backend accepts only the answers to all of them at once: send {interrupt id: answer}."
         )
     return Answers(by_id)
 

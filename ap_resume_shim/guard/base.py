@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import Contention, KeyRecord, UncommittedResume
 from ap_resume_shim.guard.ledger import Ledger
 
 IDS = 64
@@ -51,7 +51,7 @@ class GuardSession(Protocol):
     def run_id(self) -> str | None:
         """The run's id, if `recall`, `mark_accepted` or `mark_run_id` has set it."""
 
-    async def recall(self) -> Kept | None:
+    async def recall(self) -> KeyRecord | None:
         """Return the record under the resume's `Idempotency-Key`, as of the arrival; None if there is none."""
 
     async def repeated(self) -> bool:

@@ -24,7 +24,7 @@ def owned(entry: Entry, owner: str) -> dict[str, Any]:
 
 
 def sealed(stored: Any) -> Any:
-    """Return a stored entry with its contents encrypted, as a shared store has it. `kept` is the result of `owned`."""
+    """Return the result of `owned` with its contents encrypted, as a shared store has it."""
     from ap_resume_shim.guard.sealing import seal
 
     match stored:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import Contention, KeyRecord, UncommittedResume
 from ap_resume_shim.guard.base import Guard, GuardSession, ResumeKey
 from ap_resume_shim.guard.ledger import FallbackLedger, Ledger
 
@@ -58,7 +58,7 @@ class _FallbackSession:
     def run_id(self) -> str | None:
         return self._shared.run_id or self._alone.run_id
 
-    async def recall(self) -> Kept | None:
+    async def recall(self) -> KeyRecord | None:
         return await self._query(lambda session: session.recall()) or await self._alone.recall()
 
     async def repeated(self) -> bool:

@@ -17,8 +17,11 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import GuardUnavailable
 
 ENTRIES = 32
+"""Maximum number of entries for a thread, by default."""
 ENTRY_BYTES = 64 * 1024
+"""Maximum size of an entry in bytes, by default."""
 LIFETIME = 7 * 24 * 3600.0
+"""Seconds until a thread's entries expire after the last one, by default."""
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -138,7 +141,7 @@ class FallbackLedger:
         """Copy a thread's missed entries to `shared`.
 
         Returns False if it is unavailable. Its earlier entries become the older ones, which is the order in which they
-        were noted.
+        were stored.
         """
         if thread in self._missed:
             for entry in reversed(await self._alone.recall(thread)):
@@ -153,7 +156,7 @@ def write(entry: Any, max_bytes: int) -> bytes | None:
     encoded = strictjson.dumps(entry)
     if len(encoded) <= max_bytes:
         return encoded
-    logger.warning("an entry of %d bytes is too large for the ledger, and was not noted", len(encoded))
+    logger.warning("an entry of %d bytes is too large for the ledger, and was not stored", len(encoded))
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Contention, Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import Contention, KeyRecord, UncommittedResume
 from ap_resume_shim.guard.base import IDS, IDS_LIFETIME, GuardSession, ResumeKey
 from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
@@ -42,11 +42,11 @@ class MemoryGuard:
         self.clock = clock
         self.ledger: Ledger = MemoryLedger(clock=clock)
         self.keep, self.duplicate_window = keep, duplicate_window
-        self.answers = _Records(remembered, keep_bytes)
+        self.records = _Records(remembered, keep_bytes)
         self.ids = _Ids(remembered)
         self.repeats: dict[str, float] = {}
         self._threads: dict[str, _Thread] = {}
-        self._resting: dict[str, None] = {}
+        self._without_sessions: dict[str, None] = {}
         self._remembered = remembered
 
     def begin(self, resume_key: ResumeKey) -> GuardSession:
@@ -54,7 +54,7 @@ class MemoryGuard:
         self._forget_what_expired()
         thread = self._threads.setdefault(resume_key.thread, _Thread())
         thread.arrivals += 1
-        self._resting.pop(resume_key.thread, None)
+        self._without_sessions.pop(resume_key.thread, None)
         return _MemorySession(self, resume_key, thread)
 
     async def check(self) -> tuple[str, ...]:
@@ -66,17 +66,17 @@ class MemoryGuard:
 
     def last_session_closed(self, key: str) -> None:
         """The last session of a thread has ended."""
-        if self._threads[key].unsettled:
-            self._resting[key] = None
-            if len(self._resting) <= self._remembered:
+        if self._threads[key].run_in_flight:
+            self._without_sessions[key] = None
+            if len(self._without_sessions) <= self._remembered:
                 return
-            key = next(iter(self._resting))
-            del self._resting[key]
+            key = next(iter(self._without_sessions))
+            del self._without_sessions[key]
         del self._threads[key]
 
     def _forget_what_expired(self) -> None:
         now = self.clock()
-        self.answers.expire(now)
+        self.records.expire(now)
         self.ids.expire(now)
         while self.repeats and (oldest := next(iter(self.repeats))) and self.repeats[oldest] <= now:
             del self.repeats[oldest]
@@ -89,7 +89,7 @@ class _Thread:
     arrivals: int = 0
     version: int = 0
     holder: object | None = None
-    unsettled: bool = False
+    run_in_flight: bool = False
     uncommitted: frozenset[str] = frozenset()
     accepted_at: float = 0.0
 
@@ -135,7 +135,7 @@ class _Ids:
 @dataclass(slots=True)
 class _Entry:
     owner: object
-    record: Kept
+    record: KeyRecord
     expires: float
     size: int = 0
 
@@ -150,11 +150,11 @@ class _Records:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: str) -> Kept | None:
+    def get(self, key: str) -> KeyRecord | None:
         entry = self._entries.get(key)
         return None if entry is None else entry.record
 
-    def put(self, key: str, owner: object, record: Kept, expires: float) -> None:
+    def put(self, key: str, owner: object, record: KeyRecord, expires: float) -> None:
         """Store a record. Only its owner may change it."""
         old = self._entries.get(key)
         if old is not None and old.owner is not owner:
@@ -162,7 +162,7 @@ class _Records:
         self.drop(key, owner)
         size = 0 if record.reply is None else len(record.reply.body)
         if size > self._max_bytes:
-            size, record = 0, Kept(record.fingerprint, record.live, record.accepted, record.run_id)
+            size, record = 0, KeyRecord(record.fingerprint, record.live, record.accepted, record.run_id)
         self._entries[key] = _Entry(owner, record, expires, size)
         self._bytes += size
         self._shrink()
@@ -190,18 +190,18 @@ class _Records:
 class _MemorySession:
     def __init__(self, guard: MemoryGuard, resume_key: ResumeKey, thread: _Thread) -> None:
         self._guard, self._resume_key, self._thread = guard, resume_key, thread
-        self._version, self._unsettled = thread.version, thread.unsettled
+        self._version, self._run_in_flight = thread.version, thread.run_in_flight
         self._uncommitted = UncommittedResume()
         if thread.uncommitted:
             self._uncommitted = UncommittedResume(thread.uncommitted, guard.clock() - thread.accepted_at)
-        self._record = None if resume_key.key is None else guard.answers.get(resume_key.key)
+        self._record = None if resume_key.key is None else guard.records.get(resume_key.key)
         self._known_ids = guard.ids.get(resume_key.thread)
         self._repeated = resume_key.repeat in guard.repeats
         self._open, self._forwarded, self._accepted = True, False, False
         self.run_id: str | None = None
         self._answered: tuple[str, ...] = ()
 
-    async def recall(self) -> Kept | None:
+    async def recall(self) -> KeyRecord | None:
         self.run_id = None if self._record is None else self._record.run_id
         return self._record
 
@@ -220,7 +220,7 @@ class _MemorySession:
         return None if self._thread.holder in (None, self) else "holding"
 
     async def had_run_in_flight(self) -> bool:
-        return self._unsettled
+        return self._run_in_flight
 
     async def uncommitted(self) -> UncommittedResume:
         return self._uncommitted
@@ -246,7 +246,8 @@ class _MemorySession:
         thread = self._thread
         thread.version += 1
         self._version = thread.version
-        thread.unsettled, thread.uncommitted, thread.accepted_at = True, frozenset(self._answered), self._guard.clock()
+        thread.run_in_flight, thread.uncommitted = True, frozenset(self._answered)
+        thread.accepted_at = self._guard.clock()
         self._forwarded, self._accepted, self.run_id = False, True, run_id
         if not hold:
             self._release()
@@ -267,14 +268,14 @@ class _MemorySession:
             self._guard.repeats.pop(self._resume_key.repeat, None)
         self._release()
         if self._resume_key.key is not None:
-            self._guard.answers.drop(self._resume_key.key, self)
+            self._guard.records.drop(self._resume_key.key, self)
 
     async def keep(self, reply: Reply) -> None:
         self._put(live=False, accepted=True, reply=reply)
 
     async def mark_idle(self) -> None:
         if self._version == self._thread.version:
-            self._thread.unsettled, self._thread.uncommitted = False, frozenset()
+            self._thread.run_in_flight, self._thread.uncommitted = False, frozenset()
 
     async def close(self) -> None:
         if not self._open:
@@ -285,7 +286,7 @@ class _MemorySession:
         elif self._thread.holder is self and not self._accepted:
             await self.mark_rejected()
         self._release()
-        record = None if self._resume_key.key is None else self._guard.answers.get(self._resume_key.key)
+        record = None if self._resume_key.key is None else self._guard.records.get(self._resume_key.key)
         if record is not None and record.reply is None:
             self._put(live=False, accepted=record.accepted)
         self._thread.arrivals -= 1
@@ -298,5 +299,5 @@ class _MemorySession:
 
     def _put(self, *, live: bool, accepted: bool = False, reply: Reply | None = None) -> None:
         if self._resume_key.key is not None:
-            record = Kept(self._resume_key.fingerprint, live, accepted, self.run_id, reply)
-            self._guard.answers.put(self._resume_key.key, self, record, self._guard.clock() + self._guard.keep)
+            record = KeyRecord(self._resume_key.fingerprint, live, accepted, self.run_id, reply)
+            self._guard.records.put(self._resume_key.key, self, record, self._guard.clock() + self._guard.keep)

@@ -45,7 +45,7 @@ class Outbox:
         self._bytes += size
         if len(self._waiting) > self._most:
             self._drop(next(iter(self._waiting)))
-            logger.warning("the guard's store is away for so long that what happened to the oldest resume is dropped")
+            logger.warning("the guard's store is unavailable for too long: the changes of the oldest resume are lost")
         self._start()
 
     async def aclose(self, patience: float) -> None:

@@ -33,7 +33,7 @@ from ap_resume_shim.guard.redis_ledger import RedisLedger
 from ap_resume_shim.guard.redis_scripts import PRELUDE, SCRIPTS
 from ap_resume_shim.guard.redis_session import RedisSession
 
-FORMAT = "ap_resume_shim:2"
+FORMAT = "ap_resume_shim:3"
 """Prefix of the guard's keys; the number changes with the format of their values."""
 
 logger = logging.getLogger("ap_resume_shim")
@@ -97,14 +97,14 @@ class RedisGuard:
         keys = [f"{FORMAT}:{{check {token}}}:{name}" for name in ("hold", "key", "repeat", "ids")]
         claim = token, "", 2**53, second, "[]", '["id"]', "", 1000, 1000, 1000
         await self.run("claim", keys, *claim)
-        await self.run("untaken", keys, token)
+        await self.run("mark_rejected", keys, token)
         try:
             client = await self._connect()
             memory, cluster = await client.info("memory"), await client.info("cluster")
         except (RedisError, OSError):  # the user may lack permission for INFO
             return ()
         if cluster.get("cluster_enabled"):
-            raise GuardMisconfigured(f"The store that keeps resumes apart cannot be used: {CLUSTER}.")
+            raise GuardMisconfigured(f"The guard's store cannot be used: {CLUSTER}.")
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy == "noeviction":
             return ()
@@ -139,7 +139,7 @@ class RedisGuard:
             self._unavailable = True
             raise
         if self._unavailable:
-            logger.warning("the guard's store can be used again")
+            logger.warning("the guard's store is available again")
         self._unavailable = False
         return result
 

@@ -44,10 +44,8 @@ def unavailable(error: Exception) -> GuardUnavailable:
     """Return the error for a failed call to the store; it names a permanent fault."""
     fault = permanent_fault(error)
     if fault is None:
-        return GuardUnavailable(
-            "The store that keeps resumes apart cannot be reached, so that nothing was sent: try again."
-        )
-    return GuardMisconfigured(f"The store that keeps resumes apart cannot be used, so that nothing was sent: {fault}.")
+        return GuardUnavailable("The guard's store cannot be reached, and nothing was sent: try again.")
+    return GuardMisconfigured(f"The guard's store cannot be used, and nothing was sent: {fault}.")
 
 
 def permanent_fault(error: Exception) -> str | None:

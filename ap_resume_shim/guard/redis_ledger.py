@@ -54,7 +54,7 @@ class RedisLedger:
             result = await self._run(script, [f"ap_resume_shim:{{{thread}}}:{FORMAT}"], *arguments)
         except GuardUnavailable as failure:
             if not self._unavailable:
-                logger.warning("what passes is not noted in the guard's store: %r", failure.__cause__)
+                logger.warning("observed traffic is not recorded in the guard's store: %r", failure.__cause__)
             self._unavailable = True
             raise
         self._unavailable = False

@@ -1,5 +1,6 @@
-"""HTTP/1.1 on bare sockets, both sides of the sidecar: strict with what comes in, exact in what goes out.
+"""HTTP/1.1 for both sides of the sidecar: a server for its clients, and a client for the server behind it.
 
-Parsing is llhttp's (through httptools); what is here is what a proxy needs on top: nothing added, nothing lost,
-and an end that is told as what it was. Needs the `serve` extra.
+llhttp parses, through httptools. These modules add what a proxy needs and no HTTP library has: messages are forwarded
+byte for byte, ambiguous ones are refused, and an incomplete message never looks complete to the other side. Needs the
+extra `serve`.
 """

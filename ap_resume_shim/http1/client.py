@@ -1,14 +1,15 @@
-"""`Http1Transport`: requests to the server behind, on kept connections, as exactly the bytes that they should be.
+"""`Http1Transport`: sends requests to the server on persistent connections, byte for byte as they are given.
 
-A server may close an idle connection at any moment, so a request on a kept one may fail although the server never read
-it, and nothing tells the client which of the two happened. Closing connections before the server does makes this rare:
-after `IDLE` seconds, or earlier where the server announces its limit (`Keep-Alive: timeout=`). Looking at the socket
-before sending does not exclude it, since the server's FIN may be on its way. A safe request is sent again; any other
-one fails.
+A server may close an idle connection at any moment. A request that is sent at that moment fails, and the client cannot
+know whether the server has read it. To make this rare, connections are closed before the server does: after `IDLE`
+seconds, or earlier if the server announces a limit (`Keep-Alive: timeout=`). Checking the socket before sending is not
+enough, since the server's FIN may still be in transit. A safe request without a body is sent again; any other request
+fails.
 
-A request with a fence (a resume) must not fail like that: whether the agent received it would be unknown. It is sent on
-a new connection, where the server's idle limit has not begun, and a connection that cannot be made proves that nothing
-was sent. This costs one connection for each resume (over TLS, one handshake).
+A resume must not fail in this way, since it would be unknown whether the agent received it. It has a fence: a function
+that checks, before the first byte, that the resume may still be sent. Such a request is sent on a new connection, whose
+idle time has not begun. If the connection cannot be opened, certainly nothing was sent. The price is one connection for
+each resume, and over TLS one handshake.
 """
 
 from __future__ import annotations
@@ -16,39 +17,40 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ap_resume_shim.http1.connection import Connection
+from ap_resume_shim.core.asgi import HeaderList
+from ap_resume_shim.http1.upstream_connection import UpstreamConnection
 from ap_resume_shim.http1.upstream_exchange import Http1Exchange
 from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
-from ap_resume_shim.proxy.transport import Address, HeaderList, Outgoing, unreachable
+from ap_resume_shim.proxy.transport import Address, UpstreamRequest, unreachable
 
-KEPT = 256
-"""Connections kept at most."""
+MAX_IDLE_CONNECTIONS = 256
+"""Maximum number of idle connections."""
 
 
 class Http1Transport:
-    """Connections to one address. Raises no errors of its own: those of a request are raised by its passage."""
+    """A `Transport` on httptools, with 1xx responses, trailers and upgrades. Its exchanges raise the errors."""
 
     upgrades = trailers = True
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._idle: list[Connection] = []
-        self._open: set[Connection] = set()
-        self._sweep: asyncio.TimerHandle | None = None
+        self._idle: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
+        self._close_timer: asyncio.TimerHandle | None = None
 
-    def start(self, request: Outgoing) -> Http1Exchange:
-        """Begin to pass a request on; nothing is sent before `head` is awaited."""
+    def start(self, request: UpstreamRequest) -> Http1Exchange:
+        """Return the exchange of a request. Nothing is sent before `head` is awaited."""
         return Http1Exchange(self, request)
 
     async def aclose(self) -> None:
-        """Close all connections; answers that are still on their way break off."""
-        if self._sweep is not None:
-            self._sweep.cancel()
+        """Close all connections. Exchanges in progress fail."""
+        if self._close_timer is not None:
+            self._close_timer.cancel()
         for connection in list(self._open):
             connection.abort()
 
-    def take(self) -> Connection | None:
-        """A connection that is kept, if there is one that the server will not be closing."""
+    def take_idle(self) -> UpstreamConnection | None:
+        """Return an idle connection whose idle time is not over; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
             if connection.loop.time() < connection.usable_until and not connection.transport.is_closing():
@@ -56,8 +58,8 @@ class Http1Transport:
             connection.abort()
         return None
 
-    async def replace(self) -> Connection:
-        """A new connection in place of the one kept longest, so that resumes do not add up to many.
+    async def replace_idle(self) -> UpstreamConnection:
+        """Open a connection, and close the oldest idle one, so that resumes do not accumulate connections.
 
         Raises `UpstreamUnreachable`.
         """
@@ -65,61 +67,63 @@ class Http1Transport:
             self._idle.pop(0).abort()
         return await self.connect()
 
-    async def connect(self) -> Connection:
-        """A new connection. Raises `UpstreamUnreachable`."""
+    async def connect(self) -> UpstreamConnection:
+        """Open a connection. Raises `UpstreamUnreachable`."""
         address, loop = self.address, asyncio.get_running_loop()
-        tls = _context(address)
+        tls = _ssl_argument(address)
         try:
             async with asyncio.timeout(address.connect):
                 if address.uds is not None:
-                    _, made = await loop.create_unix_connection(lambda: Connection(self, loop), address.uds)
+                    _, connection = await loop.create_unix_connection(
+                        lambda: UpstreamConnection(self, loop), address.uds
+                    )
                 else:
-                    _, made = await loop.create_connection(
-                        lambda: Connection(self, loop),
+                    _, connection = await loop.create_connection(
+                        lambda: UpstreamConnection(self, loop),
                         address.host,
                         address.port,
                         ssl=tls,
                         server_hostname=address.host if tls else None,
                     )
         except TimeoutError:
-            late = TimeoutError(f"it was not there within {address.connect:g} seconds")
+            late = TimeoutError(f"it took longer than {address.connect:g} seconds")
             raise unreachable(address, late) from None
-        except OSError as error:  # ssl's errors are some, too
+        except OSError as error:  # includes ssl.SSLError
             raise unreachable(address, error) from error
-        return made
+        return connection
 
-    def give_back(self, connection: Connection, answer: HeaderList) -> None:
-        """Keep a connection for the next request; `answer`: the fields of the latest answer on it."""
-        seconds = idle_limit(answer)
-        if seconds <= 0 or len(self._idle) >= KEPT:
+    def release(self, connection: UpstreamConnection, response_headers: HeaderList) -> None:
+        """Keep a connection for the next request. `response_headers` are the fields of its latest response."""
+        seconds = idle_limit(response_headers)
+        if seconds <= 0 or len(self._idle) >= MAX_IDLE_CONNECTIONS:
             connection.abort()
             return
         connection.usable_until = connection.loop.time() + seconds
         self._idle.append(connection)
-        if self._sweep is None:
-            self._sweep = connection.loop.call_later(IDLE, self._close_idle)
+        if self._close_timer is None:
+            self._close_timer = connection.loop.call_later(IDLE, self._close_idle)
 
     def _close_idle(self) -> None:
-        self._sweep = None
+        self._close_timer = None
         now = asyncio.get_running_loop().time()
         kept = [connection for connection in self._idle if now < connection.usable_until]
         old, self._idle = set(self._idle) - set(kept), kept
         for connection in old:
             connection.abort()
         if kept:
-            self._sweep = kept[0].loop.call_later(IDLE, self._close_idle)
+            self._close_timer = kept[0].loop.call_later(IDLE, self._close_idle)
 
-    def opened(self, connection: Connection) -> None:
-        """A connection is there."""
+    def on_open(self, connection: UpstreamConnection) -> None:
+        """Called by a connection when it is open."""
         self._open.add(connection)
 
-    def closed(self, connection: Connection) -> None:
-        """A connection is gone."""
+    def on_closed(self, connection: UpstreamConnection) -> None:
+        """Called by a connection when it is closed."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
 
-def _context(address: Address) -> Any:
-    """What asyncio takes for `ssl`: a context, True for the system's certificates, None for none."""
+def _ssl_argument(address: Address) -> Any:
+    """Return asyncio's `ssl` argument: a context, True for the certificates of the system, None for http."""
     return None if address.scheme == "http" else address.tls or True

@@ -1,4 +1,4 @@
-"""Heads of requests and answers: what ASGI is told of one, what is refused, and the bytes of the other."""
+"""The heads of requests and responses: from a request's head to an ASGI scope, and from a response to its bytes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from ap_resume_shim.core.asgi import EARLY_HINT, TARGET, TRAILERS, TUNNEL
+from ap_resume_shim.core.asgi import EARLY_HINT, TARGET, TRAILERS, TUNNEL, HeaderList
 
-HeaderList = list[tuple[bytes, bytes]]
-
-_LINES = {status: f"HTTP/1.1 {status} \r\n".encode() for status in range(100, 1000)} | {
+_STATUS_LINES = {status: f"HTTP/1.1 {status} \r\n".encode() for status in range(100, 1000)} | {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
 _EXTENSIONS: dict[str, Any] = {EARLY_HINT: {}, TRAILERS: {}}
@@ -21,40 +19,45 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Refused(Exception):
-    """A request that is not passed on, since it could be read in two ways, or is too much."""
+    """A request that is not forwarded: it is malformed, ambiguous or too large. The client receives `status`."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-def scope_of(method: bytes, target: bytes, version: str, headers: HeaderList, *, upgrade: Any = None) -> dict[str, Any]:
-    """What a request's head says, in ASGI's words; the connection's own part (peers, scheme, state) is left out.
+def build_scope(
+    method: bytes, target: bytes, version: str, headers: HeaderList, *, upgrade: Any = None
+) -> dict[str, Any]:
+    """Return the ASGI scope of a request, without the keys of the connection (`client`, `server`, `scheme`, `state`).
 
-    `upgrade`: what opens a tunnel, for a request that asks for one. Raises `Refused`.
+    `upgrade` is the function that opens a tunnel (see `ap_resume_shim.core.asgi.TUNNEL`), if the request asks for an
+    upgrade. Raises `Refused`.
     """
     host: bytes | None = None
     for name, value in headers:
         if name == b"host":
             if host is not None:
-                raise Refused(400, "A request names its Host once, and this one does more than once.")
+                raise Refused(400, "A request has one Host field, and this one has several.")
             if not _HOST.fullmatch(value):
-                raise Refused(400, "The Host field is not the name of a host.")
+                raise Refused(400, "The Host field is not a valid host name.")
             host = value
         elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
-            raise Refused(501, "Only Transfer-Encoding: chunked is understood, in HTTP/1.1: send the body so.")
+            raise Refused(
+                501, "The only supported transfer coding is chunked, in HTTP/1.1: use it, or send a Content-Length."
+            )
     if version != "1.1" and version != "1.0":
-        raise Refused(505, f"HTTP/{version} is not spoken here: use HTTP/1.1.")
+        raise Refused(505, f"HTTP/{version} is not supported: use HTTP/1.1.")
     if method == b"CONNECT":
-        raise Refused(501, "CONNECT asks for a tunnel to another server, and none is made here.")
+        raise Refused(501, "CONNECT is not supported.")
     if host is None and version == "1.1":
-        raise Refused(400, "A request names its Host, and this one does not.")
+        raise Refused(400, "A request has a Host field, and this one has none.")
     if not target.startswith(b"/"):
         target, authority = _origin_form(method, target, host)
         if host is None and authority is not None:
             headers = [(b"host", authority), *headers]
     if b"#" in target:
-        raise Refused(400, "A request's target has no fragment.")
+        raise Refused(400, "The request's target has a fragment, which is not allowed.")
     raw, mark, query = target.partition(b"?")
     extensions = _EXTENSIONS
     if mark and not query:
@@ -76,42 +79,46 @@ def scope_of(method: bytes, target: bytes, version: str, headers: HeaderList, *,
 
 
 def _origin_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
-    """A target that begins with a slash, and the host that it named.
+    """Return the target in origin form, and the host of a target in absolute form; None if it was not.
 
-    `http://host/path` says the same as `/path` with that `Host` (RFC 9112, section 3.2.2), if it is the same one.
+    `http://host/path` is equivalent to `/path` with that host as `Host` (RFC 9112, section 3.2.2). Raises `Refused` if
+    the request has another `Host`.
     """
     if target == b"*" and method == b"OPTIONS":
         return target, None
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
-        raise Refused(400, "A request's target begins with a slash.")
+        raise Refused(400, "The request's target does not begin with a slash.")
     authority, path = absolute.groups()
     if not authority or not _HOST.fullmatch(authority):
-        raise Refused(400, "The request's target does not name a host.")
+        raise Refused(400, "The request's target has no valid host name.")
     if host is not None and authority.lower() != host.lower():
         raise Refused(400, "The request's target and its Host field name different hosts.")
     return path if path.startswith(b"/") else b"/" + path, authority
 
 
-def head(status: int, headers: HeaderList, *more: bytes) -> bytes:
-    """The head of an answer; `more`: whole lines to put at its end. Raises `ValueError` for what would be two heads."""
-    parts = [_LINES[status]]
+def encode_head(status: int, headers: HeaderList, *more: bytes) -> bytes:
+    """Return the bytes of a response's head; `more` are complete lines that are appended.
+
+    Raises `ValueError` if a field contains a line end or a NUL: it could inject fields or end the head.
+    """
+    parts = [_STATUS_LINES[status]]
     for name, value in headers:
         parts += (name, b": ", value, b"\r\n")
     parts += more
     parts.append(b"\r\n")
     made, lines = b"".join(parts), len(headers) + len(more) + 2
     if made.count(b"\n") != lines or made.count(b"\r") != lines or b"\0" in made:
-        raise ValueError("A field of the answer's head holds a line's end, or a NUL.")
+        raise ValueError("A header field of the response contains a line end or a NUL.")
     return made
 
 
-def plain(status: int, message: str) -> bytes:
-    """A whole answer, after which the connection is closed."""
+def encode_error(status: int, message: str) -> bytes:
+    """Return the bytes of a complete JSON response with `Connection: close`."""
     body = json.dumps({"message": message}).encode()
     fields = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     ]
-    return head(status, fields) + body
+    return encode_head(status, fields) + body

@@ -1,7 +1,7 @@
-"""`RequestParser`: llhttp, fed with the bytes of one connection up to the end of a request and no further.
+"""`RequestParser`: parses the requests of one connection with llhttp, one at a time.
 
-What llhttp reads is handed to the connection: the head, the parts of the body, and the end. What cannot be read raises
-`Refused`, and what follows it cannot be read either.
+It calls a `RequestHandler` for the head, the parts of the body, and the end. A request that cannot be parsed raises
+`Refused`; the bytes after it cannot be parsed either.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from typing import Protocol
 
 import httptools
 
-from ap_resume_shim.http1.head import HeaderList, Refused
-from ap_resume_shim.http1.request_pieces import Pieces
+from ap_resume_shim.core.asgi import HeaderList
+from ap_resume_shim.http1.head import Refused
+from ap_resume_shim.http1.request_framing import RequestFraming
 
 METHODS = frozenset(
     b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
     b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
     b"UNLINK SOURCE QUERY PRI".split()
 )
-"""Those that llhttp knows, and the beginning of HTTP/2, which is for it to refuse."""
+"""The methods that llhttp knows, and `PRI`, which begins HTTP/2 and which llhttp refuses."""
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-class Connection(Protocol):
-    """What the parser calls."""
+class RequestHandler(Protocol):
+    """Callbacks of the parser."""
 
     def on_request_begin(self) -> None:
-        """The first byte of a request came."""
+        """Called at the first byte of a request."""
         ...
 
     def on_request_head(
@@ -39,83 +40,91 @@ class Connection(Protocol):
         headers: HeaderList,
         upgrade: bool,
         keep_alive: bool,
-        expects: bool,
+        expects_continue: bool,
     ) -> None:
-        """A head is whole. `upgrade`: it asks for another protocol, and has no body. Raises `Refused`."""
+        """Called when the head is complete. Raises `Refused`.
+
+        - `target`: as in the request line; `version`: "1.0" or "1.1", or another one that the client sent.
+        - `headers`: names in lower case.
+        - `upgrade`: True if the request asks for another protocol and has no body.
+        - `expects_continue`: True for `Expect: 100-continue`.
+        """
         ...
 
     def on_request_body(self, data: bytes) -> None:
-        """A part of the body came."""
+        """Called for each part of the body."""
         ...
 
     def on_request_end(self, trailers: HeaderList) -> None:
-        """The request is whole."""
+        """Called when the request is complete."""
         ...
 
 
 class RequestParser:
-    """The requests of one connection, one after the other."""
+    """Parses the requests of one connection. Its `on_...` methods are called by httptools."""
 
     __slots__ = (
-        "_connection",
-        "_expects",
-        "_fed",
+        "_expects_continue",
         "_framing",
+        "_handler",
         "_headers",
         "_in_message",
         "_llhttp",
         "_max_head",
         "_method",
-        "_pieces",
+        "_overhead",
         "_trailers",
+        "_upgrade_framing",
         "_url",
         "in_head",
     )
 
-    def __init__(self, connection: Connection, max_head: int) -> None:
-        """`max_head`: bytes of a head."""
-        self._connection, self._max_head = connection, max_head
+    def __init__(self, handler: RequestHandler, max_head: int) -> None:
+        """`max_head`: maximum size in bytes of a head, a trailer section, or a chunk's extensions."""
+        self._handler, self._max_head = handler, max_head
         self._llhttp = httptools.HttpRequestParser(self)
-        self._pieces = Pieces()
+        self._framing = RequestFraming()
         self._url = b""
         self._headers: HeaderList = []
         self._trailers: HeaderList = []
-        self._framing: HeaderList = []
-        """What announces a body of a request for an upgrade, while llhttp is given it a second time."""
+        self._upgrade_framing: HeaderList = []
+        """The field that announces the body of a request for an upgrade, until a new parser has read it."""
         self._method: bytes | None = None
-        self._fed = 0  # bytes of a head that is not whole, or of what else leads to nothing
-        self._in_message = self._expects = False
+        self._overhead = 0
+        """Bytes since the last complete head or the last data of a body: of a head, chunk extensions, or trailers."""
+        self._in_message = self._expects_continue = False
         self.in_head = False
+        """True from the first byte of a request until its head is complete."""
 
-    def feed(self, data: bytes, at: int) -> int:
-        """Parse the piece that begins at `at`, and return where it ends: with a request at the latest.
+    def feed(self, data: bytes, start: int) -> int:
+        """Parse the next part of `data`, from `start`, and return its end. A part never extends beyond a request.
 
         Raises `Refused`.
         """
-        end = self._pieces.end(data, at)
-        piece = data[at:end]
-        self._fed += len(piece)
+        end = self._framing.next_end(data, start)
+        part = data[start:end]
+        self._overhead += len(part)
         try:
-            self._llhttp.feed_data(piece if self._in_message else self._known(piece))
+            self._llhttp.feed_data(part if self._in_message else self._with_known_method(part))
         except httptools.HttpParserUpgrade:
-            if self._framing:
-                self._expect_body()
+            if self._upgrade_framing:
+                self._parse_body()
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, Refused):
                 raise error.__context__ from None
             raise Refused(400, f"This is not a request that can be passed on: {str(error).rstrip('.')}.") from None
         else:
-            if self._fed > self._max_head:
+            if self._overhead > self._max_head:
                 raise self._too_large()
         return end
 
     def _too_large(self) -> Refused:
         return Refused(431, f"The request's head is larger than {self._max_head} bytes.")
 
-    def _known(self, data: bytes) -> bytes:
-        """llhttp knows the methods that it knows: any other has a stand-in while it parses.
+    def _with_known_method(self, data: bytes) -> bytes:
+        """Replace an unknown method with POST, since llhttp refuses unknown ones.
 
-        A method in two reads is refused unless llhttp knows it.
+        A method that is split over two reads is not replaced, and is refused if it is unknown.
         """
         method, space, rest = data.partition(b" ")
         if method in METHODS or not space or not TOKEN.fullmatch(method):
@@ -123,68 +132,69 @@ class RequestParser:
         self._method = method
         return b"POST " + rest
 
-    def _expect_body(self) -> None:
-        """httptools takes what follows a wish for an upgrade for another protocol. A body is one all the same: else it
-        would be read as a request of its own. So a new parser is given its length.
+    def _parse_body(self) -> None:
+        """Parse the body of a request for an upgrade with a new parser, which is given the body's length.
+
+        After such a head httptools stops parsing. Without this, the body would be parsed as the next request.
         """
         self._llhttp = httptools.HttpRequestParser(self)
-        self._llhttp.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % self._framing[0])
-        self._framing.clear()
+        self._llhttp.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % self._upgrade_framing[0])
+        self._upgrade_framing.clear()
 
     # Called by httptools.
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        if self._framing:
+        """The first byte of a request."""
+        if self._upgrade_framing:
             return
-        self._connection.on_request_begin()
+        self._handler.on_request_begin()
         self._url, self._headers, self._trailers = b"", [], []
-        self.in_head, self._in_message, self._expects = True, True, False
+        self.in_head, self._in_message, self._expects_continue = True, True, False
 
     def on_url(self, url: bytes) -> None:
-        """A part of the target."""
-        if not self._framing:
+        """Bytes of the target."""
+        if not self._upgrade_framing:
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head, or one after the body."""
-        if self._framing:
+        """A field of the head or of the trailer section."""
+        if self._upgrade_framing:
             return
         name = name.lower()
         if name == b"expect":
-            self._expects = self.in_head and value.lower() == b"100-continue"
+            self._expects_continue = self.in_head and value.lower() == b"100-continue"
         (self._headers if self.in_head else self._trailers).append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
-        if self._framing:
+        """The end of the head."""
+        if self._upgrade_framing:
             return
-        if self._fed > self._max_head:
+        if self._overhead > self._max_head:
             raise self._too_large()
-        self.in_head, self._fed = False, 0
+        self.in_head, self._overhead = False, 0
         llhttp = self._llhttp
         method, self._method = self._method or llhttp.get_method(), None
         if upgrades := llhttp.should_upgrade():
-            self._framing = [field for field in self._headers if field[0] in FRAMING and field[1] != b"0"]
-        self._connection.on_request_head(
+            self._upgrade_framing = [field for field in self._headers if field[0] in FRAMING and field[1] != b"0"]
+        self._handler.on_request_head(
             method,
             self._url,
             llhttp.get_http_version(),
             self._headers,
-            upgrades and not self._framing,
+            upgrades and not self._upgrade_framing,
             llhttp.should_keep_alive(),
-            self._expects,
+            self._expects_continue,
         )
-        self._pieces.body(self._headers)
+        self._framing.begin_body(self._headers)
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body."""
-        self._fed = 0
-        self._connection.on_request_body(data)
+        """Bytes of the body."""
+        self._overhead = 0
+        self._handler.on_request_body(data)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
-        if self._framing:
+        """The end of the request."""
+        if self._upgrade_framing:
             return
-        self._in_message, self._fed, self._pieces = False, 0, Pieces()
-        self._connection.on_request_end(self._trailers)
+        self._in_message, self._overhead, self._framing = False, 0, RequestFraming()
+        self._handler.on_request_end(self._trailers)

@@ -1,4 +1,4 @@
-"""One request of a client and its answer: ASGI's `receive` and `send`."""
+"""`RequestResponseCycle`: one request and its response, with ASGI's `receive` and `send`."""
 
 from __future__ import annotations
 
@@ -7,74 +7,74 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ap_resume_shim.core.asgi import AFTER, EARLY_HINT, TRAILERS
+from ap_resume_shim.core.asgi import EARLY_HINT, REQUEST_TRAILERS, TRAILERS, HeaderList
 from ap_resume_shim.core.errors import Broken, ResumeError
-from ap_resume_shim.http1.ends import reset
-from ap_resume_shim.http1.head import HeaderList, head, plain
+from ap_resume_shim.http1.disconnect import abort_with_reset
+from ap_resume_shim.http1.head import encode_error, encode_head
 
 if TYPE_CHECKING:
     from starlette.types import Message, Scope
 
 logger = logging.getLogger("ap_resume_shim")
 
-OBJECT = 48
-"""Bytes that each part of a body takes beside its own: a body in chunks of one byte is to be bounded, too."""
+CHUNK_OVERHEAD = 48
+"""Bytes of memory that each part of a body takes besides its data; they count, since a part may be a single byte."""
 
 
 class Connection(Protocol):
-    """What a request needs of its connection."""
+    """The connection, as a cycle sees it."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
 
     async def writable(self) -> None:
-        """Wait until the client takes what was sent."""
+        """Wait until the write buffer is below its limit."""
         ...
 
-    def waits_for_body(self) -> None:
-        """The app wants more of a body."""
+    def on_body_awaited(self) -> None:
+        """Called when the app waits for more of the body."""
         ...
 
     def resume_reading(self) -> None:
-        """The app took what had been read."""
+        """Resume reading, after the app took what was buffered."""
         ...
 
-    def answered(self, request: Request) -> None:
-        """The answer is whole."""
+    def on_response_complete(self, request: RequestResponseCycle) -> None:
+        """Called when the response is complete."""
         ...
 
-    def hold(self, request: Request) -> None:
-        """Call `flush` at the end of this turn of the loop."""
+    def flush_soon(self, request: RequestResponseCycle) -> None:
+        """Call `flush` in the next iteration of the event loop."""
         ...
 
-    def ended(self, request: Request) -> None:
-        """The app has returned."""
+    def on_app_returned(self, request: RequestResponseCycle) -> None:
+        """Called when the app has returned or raised."""
         ...
 
-    def on_drained(self, request: Request) -> None:
-        """The rest of an answered request came."""
+    def on_drained(self, request: RequestResponseCycle) -> None:
+        """Called at the end of a request whose body is discarded, since its response is complete."""
         ...
 
 
-class Request:
-    """Made when a head is whole; `run` calls the app."""
+class RequestResponseCycle:
+    """Created when the head of a request is complete; `run` calls the app."""
 
     __slots__ = (
-        "_after",
-        "_bodiless",
+        "_body_delivered",
         "_chunked",
         "_chunks",
         "_connection",
-        "_dropped",
-        "_expects",
-        "_held",
-        "_left",
-        "_one_zero",
+        "_drop_trailers",
+        "_expects_continue",
+        "_is_http_1_0",
+        "_no_body",
+        "_pending_head",
+        "_remaining",
+        "_request_trailers",
         "_scope",
-        "_told",
-        "_trailers",
+        "_send_trailers",
         "_waiter",
-        "ahead",
+        "buffered",
         "complete",
         "discard_body",
         "disconnected",
@@ -86,73 +86,77 @@ class Request:
 
     task: asyncio.Task[None]
 
-    def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool, expects: bool) -> None:
+    def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
         self._connection, self._scope = connection, scope
-        self._one_zero = scope["http_version"] == "1.0"
+        self._is_http_1_0 = scope["http_version"] == "1.0"
         self.keep_alive = keep_alive
+        """False if the connection is closed after the response."""
         self.more_body = True
+        """False when the body has arrived completely."""
         self.started = self.complete = self.disconnected = self.discard_body = False
-        self._bodiless = self._chunked = self._trailers = self._dropped = self._told = False
-        self._left: int | None = None
-        self._held = b""
-        self._after: HeaderList = []
+        self._no_body = self._chunked = self._send_trailers = self._drop_trailers = self._body_delivered = False
+        self._remaining: int | None = None
+        """Outstanding bytes of the response's body; None without `Content-Length`."""
+        self._pending_head = b""
+        self._request_trailers: HeaderList = []
         self._chunks: list[bytes] = []
-        self.ahead = 0
+        self.buffered = 0
+        """Memory of the parts that the app has not received yet, in bytes."""
         self._waiter: asyncio.Future[None] | None = None
-        self._expects = expects and not self._one_zero
+        self._expects_continue = expects_continue and not self._is_http_1_0
 
     async def run(self, app: Callable[..., Any]) -> None:
-        """Call the app. What it raises, or leaves undone, is a broken answer."""
+        """Call the app. If it raises, or returns before its response is complete, break off the response."""
         end = 500, "Internal Server Error"
         try:
             await app(self._scope, self.receive, self.send)
-        except (ResumeError, Broken) as error:  # the backend's end, told by the proxy or the shim
+        except (ResumeError, Broken) as error:  # the response of the backend is incomplete
             logger.warning("%s %s was broken off: %s", self._scope["method"], self._scope["path"], error)
         except Exception:
             if not self.disconnected:
                 logger.exception("%s %s failed", self._scope["method"], self._scope["path"])
         except asyncio.CancelledError:  # the server ends
-            end = 503, "The server is shutting down, and this request has no answer yet."
+            end = 503, "The server is shutting down, and this request has no response yet."
             raise
         finally:
             if not self.complete:
-                self._break(*end)
-            self._connection.ended(self)
+                self._abort(*end)
+            self._connection.on_app_returned(self)
 
-    def _break(self, status: int, message: str) -> None:
-        """End what cannot be completed: with `status` before the answer's head, with a visible break after it."""
+    def _abort(self, status: int, message: str) -> None:
+        """End an incomplete response: with `status` if it has not begun, else by breaking off the connection."""
         if self.disconnected:
             return
         self.flush()
         transport = self._connection.transport
         if not self.started:
-            transport.write(plain(status, message))
+            transport.write(encode_error(status, message))
             transport.close()
             return
-        if self._left is None and not self._chunked:
-            reset(transport)
+        if self._remaining is None and not self._chunked:
+            abort_with_reset(transport)
         else:
             transport.abort()
 
-    # The connection's side.
+    # Called by the connection.
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body came."""
+        """Buffer a part of the body for the app."""
         if self.discard_body:
             return
         self._chunks.append(data)
-        self.ahead += len(data) + OBJECT
+        self.buffered += len(data) + CHUNK_OVERHEAD
         self._wake()
 
     def on_body_end(self, trailers: HeaderList) -> None:
-        """The body is whole."""
-        self.more_body, self._after = False, trailers
+        """Called at the end of the body."""
+        self.more_body, self._request_trailers = False, trailers
         if self.discard_body:
             self._connection.on_drained(self)
         self._wake()
 
     def disconnect(self) -> None:
-        """The client has left."""
+        """Called when the client has disconnected."""
         self.disconnected = True
         self._wake()
 
@@ -160,82 +164,84 @@ class Request:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # The app's side.
+    # Called by the app.
 
     async def receive(self) -> Message:
-        """The next part of the body; after it, the disconnect, when it comes."""
-        if self._expects and not self.started and not self.disconnected:
-            self._expects = False
+        """ASGI's `receive`: return the next part of the body; after the last one, wait for the disconnect."""
+        if self._expects_continue and not self.started and not self.disconnected:
+            self._expects_continue = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self.disconnected and not self.complete:
-            if self._chunks or not (self.more_body or self._told):
+            if self._chunks or not (self.more_body or self._body_delivered):
                 body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
                 self._chunks.clear()
-                self.ahead, self._told = 0, not self.more_body
+                self.buffered, self._body_delivered = 0, not self.more_body
                 if body and not self.more_body:
-                    self._connection.resume_reading()  # what is not read tells nothing of the client's leaving
+                    self._connection.resume_reading()  # a disconnect is noticed only while reading
                 message: Message = {"type": "http.request", "body": body, "more_body": self.more_body}
-                if self._after:
-                    message[AFTER] = self._after
+                if self._request_trailers:
+                    message[REQUEST_TRAILERS] = self._request_trailers
                 return message
             self._waiter = self._connection.loop.create_future()
-            if self._expects:
-                self._connection.resume_reading()  # it was not asked for, and may never come
+            if self._expects_continue:
+                self._connection.resume_reading()  # 100 was not sent, so the body may never arrive
             elif self.more_body:
-                self._connection.waits_for_body()
+                self._connection.on_body_awaited()
             await self._waiter
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """Write a part of the answer, as fast as the client takes it. Raises `OSError` when the client has left."""
+        """ASGI's `send`: write a part of the response, at the client's pace. Raises `OSError` after a disconnect."""
         await self._connection.writable()
         if self.disconnected:
-            raise ConnectionResetError("The client has left.")
+            raise ConnectionResetError("The client has disconnected.")
         kind = message["type"]
         if kind == "http.response.body" and self.started and not self.complete:
             self._write(message.get("body", b""), more=message.get("more_body", False))
         elif kind == "http.response.start" and not self.started:
             self._start(message["status"], list(message.get("headers", ())), trailers=message.get("trailers", False))
         elif kind == EARLY_HINT and not self.started:
-            if not self._one_zero:
-                self._connection.transport.write(head(103, [(b"link", link) for link in message["links"]]))
-        elif kind == TRAILERS and self._trailers and not self.complete:
+            if not self._is_http_1_0:
+                self._connection.transport.write(encode_head(103, [(b"link", link) for link in message["links"]]))
+        elif kind == TRAILERS and self._send_trailers and not self.complete:
             fields = b"".join(b"%b: %b\r\n" % field for field in message["headers"])
             self._connection.transport.write(b"0\r\n" + fields + b"\r\n")
             self._finish()
-        elif kind == TRAILERS and self._dropped:
-            return  # an answer without chunks has no place for them
+        elif kind == TRAILERS and self._drop_trailers:
+            return  # only a chunked response can have trailers
         else:
-            raise RuntimeError(f"{kind!r} was sent when it could not be.")
+            raise RuntimeError(f"{kind!r} is not allowed in this state of the response.")
 
     def _start(self, status: int, headers: HeaderList, *, trailers: bool) -> None:
-        self._bodiless = self._scope["method"] == "HEAD" or status in (204, 304)
+        self._no_body = self._scope["method"] == "HEAD" or status in (204, 304)
         for name, value in headers:
             if name == b"content-length":
-                self._left = int(value)
+                self._remaining = int(value)
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
                 headers = [field for field in headers if field[0] != b"connection"]
         more: tuple[bytes, ...] = ()
-        if not self._bodiless and self._left is None:
-            if self._one_zero:
-                self.keep_alive = False  # its end is the connection's
+        if not self._no_body and self._remaining is None:
+            if self._is_http_1_0:
+                self.keep_alive = False  # the end of the connection is the end of the body
             else:
                 self._chunked, more = True, (b"transfer-encoding: chunked\r\n",)
-        if self._expects and self.more_body:
-            self.keep_alive = False  # the client was not told to send its body, and may do so or not
+        if self._expects_continue and self.more_body:
+            self.keep_alive = (
+                False  # without a 100 the client may send its body or not, so the next request cannot be found
+            )
         if not self.keep_alive:
             more += (b"connection: close\r\n",)
-        elif self._one_zero:
+        elif self._is_http_1_0:
             more += (b"connection: keep-alive\r\n",)
-        self._trailers, self._dropped = trailers and self._chunked, trailers and not self._chunked
-        self._held = head(status, headers, *more)
+        self._send_trailers, self._drop_trailers = trailers and self._chunked, trailers and not self._chunked
+        self._pending_head = encode_head(status, headers, *more)
         self.started = True
-        self._connection.hold(self)
+        self._connection.flush_soon(self)
 
     def flush(self) -> None:
-        """Write a head whose body has not come yet."""
-        held, self._held = self._held, b""
+        """Write the head, if no part of the body has been sent with it."""
+        held, self._pending_head = self._pending_head, b""
         if held and not self.disconnected:
             self._connection.transport.write(held)
 
@@ -243,21 +249,21 @@ class Request:
         if self._chunked:
             if body:
                 body = b"%x\r\n%b\r\n" % (len(body), body)
-            if not more and not self._trailers:
+            if not more and not self._send_trailers:
                 body += b"0\r\n\r\n"
-        elif self._bodiless:
+        elif self._no_body:
             body = b""
-        elif self._left is not None:
-            self._left -= len(body)
-            if self._left < 0 or (self._left and not more):
-                raise RuntimeError("The answer's body is not as long as its Content-Length says.")
-        held, self._held = self._held, b""
+        elif self._remaining is not None:
+            self._remaining -= len(body)
+            if self._remaining < 0 or (self._remaining and not more):
+                raise RuntimeError("The length of the response's body differs from its Content-Length.")
+        held, self._pending_head = self._pending_head, b""
         if held or body:
             self._connection.transport.write(held + body if held else body)
-        if not more and not self._trailers:
+        if not more and not self._send_trailers:
             self._finish()
 
     def _finish(self) -> None:
         self.complete = True
         self._wake()
-        self._connection.answered(self)
+        self._connection.on_response_complete(self)

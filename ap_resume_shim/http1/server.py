@@ -1,6 +1,6 @@
-"""`Http1Server`: an ASGI app on listening sockets, from the first connection to the end of the last one.
+"""`Http1Server`: serves an ASGI app on listening sockets, and shuts down in order.
 
-It is asyncio's server with `Http1Protocol`, and what an orderly end needs: the connections, and the requests under way.
+It is asyncio's server with `Http1Protocol`, and keeps track of the connections and the requests in progress.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 BACKLOG = 2048
-"""Connections that the system accepts before they are served."""
+"""Length of the queue of connections that are not accepted yet."""
 POLL = 0.05
-"""Seconds between two looks whether the last connection has ended."""
+"""Seconds between checks whether the last connection has closed."""
 
 
 class Http1Server:
-    """Serves one app. The protocol's limits are attributes of its class."""
+    """Serves one app. Limits are attributes of the protocol class."""
 
     def __init__(
         self,
@@ -34,18 +34,23 @@ class Http1Server:
         keep_alive: float = 75.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`keep_alive`: seconds that an idle connection is kept open."""
+        """Does not listen before `start`.
+
+        - `protocol`: the class of connections.
+        - `keep_alive`: seconds for which an idle connection stays open.
+        - `tls`: the context for https; None for http.
+        """
         self.app, self.keep_alive = app, keep_alive
         self.connections: set[Http1Protocol] = set()
         self.tasks: set[asyncio.Task[None]] = set()
-        """One for each request under way, and for each tunnel."""
+        """One task for each request in progress, and for each tunnel."""
         self.clock = Clock(self.connections)
         self._protocol, self._tls = protocol, tls
         self._listeners: list[asyncio.Server] = []
         self._aborted = False
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
-        """Serve the clients of these sockets, which are the server's from now on."""
+        """Accept connections on the sockets, which the server owns from now on."""
         loop = asyncio.get_running_loop()
         for listening in sockets:
             made = await loop.create_server(
@@ -54,7 +59,7 @@ class Http1Server:
             self._listeners.append(made)
 
     async def close(self) -> None:
-        """Take no new connections, and wait for the end of those that there are: each may finish its request."""
+        """Stop accepting, and wait until all connections are closed. Requests in progress may end."""
         for listener in self._listeners:
             listener.close()
         for connection in list(self.connections):
@@ -63,14 +68,14 @@ class Http1Server:
             await asyncio.sleep(POLL)
 
     def cancel(self, reason: str) -> int:
-        """Cancel the requests under way, so that each answers as it can: how many there are."""
+        """Cancel the requests in progress; each may still respond. Returns their number."""
         tasks = [task for task in self.tasks if not task.done()]
         for task in tasks:
             task.cancel(reason)
         return len(tasks)
 
     def abort(self) -> None:
-        """Break off every connection; `close` waits no longer."""
+        """Abort all connections, so that `close` returns."""
         self._aborted = True
         for connection in list(self.connections):
             connection.transport.abort()

@@ -1,7 +1,8 @@
 """`Http1Protocol`: one connection of a client.
 
-No ASGI server's own protocol takes its place: a proxy has to refuse what two parsers could read differently, to bound
-what a slow client holds, and to hand on what ASGI alone has no words for: 103, trailers, an empty query, an upgrade.
+The protocols of other ASGI servers do not fit a proxy. This one refuses requests that two parsers could read
+differently, limits what a slow client can hold, and supports what ASGI lacks or makes optional: early hints (103),
+trailers, an empty query, and upgrades.
 """
 
 from __future__ import annotations
@@ -9,120 +10,124 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.http1 import tunnel
-from ap_resume_shim.http1.ends import has_left
-from ap_resume_shim.http1.head import HeaderList, Refused, head, plain, scope_of
+from ap_resume_shim.http1.disconnect import is_disconnected
+from ap_resume_shim.http1.head import Refused, build_scope, encode_error, encode_head
 from ap_resume_shim.http1.request_parser import RequestParser
-from ap_resume_shim.http1.request_response_cycle import Request
+from ap_resume_shim.http1.request_response_cycle import RequestResponseCycle
 
 if TYPE_CHECKING:
     from ap_resume_shim.http1.server import Http1Server
 
-AHEAD = 64 * 1024
-"""Bytes that are read ahead (and what one read brings): of a body that the app has not taken, or behind a request
-without its answer. They are read because asyncio notices a client's leaving only by reading."""
+READ_AHEAD = 64 * 1024
+"""Bytes that are read ahead, not counting the latest read: of a body that the app has not received, or after a request
+that has no response yet. Reading must go on there, because asyncio notices a disconnect only while it reads."""
 LINGER = 2.0
-"""Seconds in which a client that still sends may read an answer that did not wait for it."""
+"""Seconds for which a connection stays open after a response that was sent before the end of its request, so that the
+client can read it (RFC 9112, section 9.6)."""
 
 
 class Http1Protocol(asyncio.Protocol):
-    """One connection of a client."""
+    """One connection of a client. The limits are attributes of the class."""
 
     max_head = 64 * 1024
-    """Bytes of a request's head, at most."""
-    patience = 60.0
-    """Seconds without a byte: of a body that is waited for, or of an answer that the client does not take."""
-    patience_for_head = 20.0
-    """Seconds for a whole head, from its first byte or from the connection's beginning."""
+    """Maximum size of a request's head, in bytes."""
+    io_timeout = 60.0
+    """Maximum time without progress, in seconds: of a body that the app waits for, or of a response being sent."""
+    head_timeout = 20.0
+    """Maximum time for a complete head, in seconds, from its first byte; for the first request, from the connection."""
 
     transport: asyncio.Transport
 
     def __init__(self, server: Http1Server, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._server = server
-        self._peers: dict[str, Any] = {}
+        self._connection_scope: dict[str, Any] = {}
         self._parser = RequestParser(self, self.max_head)
         self._closing = False
-        self._rest = b""  # read, and not parsed
-        self._current: Request | None = None  # without its whole answer
-        self._newest: Request | None = None  # the one that is parsed, or was
+        self._unparsed = b""  # bytes that were read, but not parsed
+        self._current: RequestResponseCycle | None = None  # the cycle whose response is incomplete
+        self._latest: RequestResponseCycle | None = (
+            None  # the cycle of the latest head, whose request may be incomplete
+        )
         self._reading = True
         self._writable: asyncio.Future[None] | None = None
         self._write_paused = False
-        self._untaken = 0
+        self._unsent = 0
         self._deadline = 0.0
 
-    # asyncio's side.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there."""
+        """Start the clock, and the time limit for the first head."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._server.connections.add(self)
-        self._peers = {
-            "server": _address(transport.get_extra_info("sockname")),
-            "client": _address(transport.get_extra_info("peername")),
+        self._connection_scope = {
+            "server": _asgi_address(transport.get_extra_info("sockname")),
+            "client": _asgi_address(transport.get_extra_info("peername")),
             "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
             "root_path": "",
         }
-        self._within(self.patience_for_head)
+        self._set_deadline(self.head_timeout)
         self._server.clock.run(self.loop)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The client has left, or we have closed."""
+        """Report the disconnect to the app, unless its response is complete."""
         self._server.connections.discard(self)
         self.resume_writing()
-        self._rest = b""
+        self._unparsed = b""
         if self._current is not None:
             self._current.disconnect()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, as far as it is time to."""
+        """Parse the bytes, or keep them until the response of the current request is complete."""
         if self._closing:
-            return  # unread, so that the client may read
-        self._rest = self._rest + data if self._rest else data
+            return  # discarded: the client may still be reading the response
+        self._unparsed = self._unparsed + data if self._unparsed else data
         self._parse()
 
     def _parse(self) -> None:
-        """Feed the parser to the end of a request, and no further before it is answered: what waits are bytes."""
-        rest, at = self._rest, 0
-        while at < len(rest) and self._wants_more():
+        """Parse until the end of the current request. The bytes after it are parsed when its response is complete."""
+        rest, at = self._unparsed, 0
+        while at < len(rest) and self._may_parse():
             try:
                 at = self._parser.feed(rest, at)
             except Refused as refused:
                 self._refuse(refused.status, str(refused))
                 break
-        self._rest = b"" if self._closing else rest[at:]
+        self._unparsed = b"" if self._closing else rest[at:]
         if self._is_full():
             self._pause_reading()
 
-    def _wants_more(self) -> bool:
+    def _may_parse(self) -> bool:
         if self._current is None:
             return not self._closing
-        return self._current.more_body and self._current.ahead <= AHEAD
+        return self._current.more_body and self._current.buffered <= READ_AHEAD
 
     def _is_full(self) -> bool:
-        return len(self._rest) > AHEAD or (self._current is not None and self._current.ahead > AHEAD)
+        return len(self._unparsed) > READ_AHEAD or (self._current is not None and self._current.buffered > READ_AHEAD)
 
     def pause_writing(self) -> None:
-        """The client does not take what is sent."""
+        """The write buffer is full: the client does not read."""
         self._write_paused = True
-        self._within(self.patience)
+        self._set_deadline(self.io_timeout)
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The write buffer has room again: wake `writable`."""
         self._write_paused = False
         if self._current is not None:
             self._deadline = 0.0
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
-    # The parser's side.
+    # Called by the parser.
 
     def on_request_begin(self) -> None:
-        """A request begins."""
-        if self._current is not None:  # were the end of the one before not where it was looked for
+        """Start the time limit for the head."""
+        if self._current is not None:  # `RequestFraming` and llhttp would have to disagree on where the last one ended
             raise Refused(400, "A request began inside the one before it.")
-        self._within(self.patience_for_head)
+        self._set_deadline(self.head_timeout)
 
     def on_request_head(
         self,
@@ -132,88 +137,88 @@ class Http1Protocol(asyncio.Protocol):
         headers: HeaderList,
         upgrade: bool,
         keep_alive: bool,
-        expects: bool,
+        expects_continue: bool,
     ) -> None:
-        """The head is whole: begin."""
-        opens = self._open_tunnel if upgrade and method == b"GET" else None
-        scope = scope_of(method, target, version, headers, upgrade=opens)
-        scope.update(self._peers)
-        self._newest = Request(self, scope, keep_alive=keep_alive, expects=expects)
-        self._begin(self._newest)
+        """Create the cycle and start its task."""
+        open_tunnel = self._open_tunnel if upgrade and method == b"GET" else None
+        scope = build_scope(method, target, version, headers, upgrade=open_tunnel)
+        scope.update(self._connection_scope)
+        self._latest = RequestResponseCycle(self, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+        self._start(self._latest)
 
     def on_request_body(self, data: bytes) -> None:
-        """A part of the body."""
-        assert self._newest is not None
-        self._newest.on_body(data)
-        if not self._write_paused and self._newest is self._current:
+        """Hand the data to the cycle."""
+        assert self._latest is not None
+        self._latest.on_body(data)
+        if not self._write_paused and self._latest is self._current:
             self._deadline = 0.0
 
     def on_request_end(self, trailers: HeaderList) -> None:
-        """The request is whole."""
-        assert self._newest is not None
-        if not self._newest.keep_alive:
+        """Complete the request of the cycle."""
+        assert self._latest is not None
+        if not self._latest.keep_alive:
             self._closing = True
-        self._newest.on_body_end(trailers)
+        self._latest.on_body_end(trailers)
 
-    # Requests, one after the other.
+    # Called by the cycle.
 
-    def _begin(self, request: Request) -> None:
-        self._current = request
+    def _start(self, cycle: RequestResponseCycle) -> None:
+        self._current = cycle
         self._deadline = 0.0
-        request.task = self.loop.create_task(request.run(self._server.app))
-        self._server.tasks.add(request.task)
+        cycle.task = self.loop.create_task(cycle.run(self._server.app))
+        self._server.tasks.add(cycle.task)
 
-    def ended(self, request: Request) -> None:
-        """The app has returned."""
-        self._server.tasks.discard(request.task)
+    def on_app_returned(self, cycle: RequestResponseCycle) -> None:
+        """Forget the task of the cycle."""
+        self._server.tasks.discard(cycle.task)
 
-    def hold(self, request: Request) -> None:
-        """A head was not written yet: its body may come in the same moment, and one write for both is half the work."""
-        self._server.clock.hold(request)
+    def flush_soon(self, cycle: RequestResponseCycle) -> None:
+        """Delay the head of a response: usually its body follows at once, and both are sent in one write."""
+        self._server.clock.flush_soon(cycle)
 
-    def answered(self, request: Request) -> None:
-        """An answer is whole: go on with the next request, or wait for one."""
+    def on_response_complete(self, cycle: RequestResponseCycle) -> None:
+        """Go on with the next request, or wait for one."""
         self._current = None
         if self.transport.is_closing():
             return
-        if request.more_body:
-            request.discard_body = True
-            self._linger(read=request.keep_alive)
-        elif not request.keep_alive:
+        if cycle.more_body:
+            cycle.discard_body = True
+            self._linger(reuse=cycle.keep_alive)
+        elif not cycle.keep_alive:
             self.transport.close()
-        elif self._rest and has_left(self.transport):
-            self.transport.close()  # nobody would see the answer to what comes next
+        elif self._unparsed and is_disconnected(self.transport):
+            self.transport.close()  # nobody would receive the response to the next request
         else:
-            self._within(self._server.keep_alive)
+            self._set_deadline(self._server.keep_alive)
             self.resume_reading()
 
-    def on_drained(self, request: Request) -> None:
-        """The rest of an answered request came."""
-        self._within(self._server.keep_alive)
+    def on_drained(self, cycle: RequestResponseCycle) -> None:
+        """Start the time limit for the next request."""
+        self._set_deadline(self._server.keep_alive)
 
-    def _linger(self, *, read: bool) -> None:
-        """Let the client send on, for a while: one that is cut off would not see its answer (RFC 9112, 9.6).
+    def _linger(self, *, reuse: bool) -> None:
+        """Read and discard for a while, so that the client can read its response (RFC 9112, section 9.6).
 
-        `read`: what it sends is the rest of a request, and another one may come after it.
+        `reuse`: parse the rest of the request, after which another one may follow.
         """
-        self._closing = not read
-        self._within(LINGER)
+        self._closing = not reuse
+        self._set_deadline(LINGER)
         self.resume_reading()
 
     async def writable(self) -> None:
-        """Wait until the client takes what was sent."""
+        """Wait until the write buffer has room."""
         if self._write_paused:
             self._writable = self.loop.create_future()
             await self._writable
 
-    def waits_for_body(self) -> None:
-        """The app wants more of a body."""
+    def on_body_awaited(self) -> None:
+        """Start the time limit for the next part of the body, and read on."""
         if not self._write_paused:
-            self._within(self.patience)
+            self._set_deadline(self.io_timeout)
         self.resume_reading()
 
     def resume_reading(self) -> None:
-        """Go on parsing, and then reading, unless too much waits already."""
+        """Parse the buffered bytes, and read on unless too many remain."""
         self._parse()
         if not self._reading and not self._is_full() and not self.transport.is_closing():
             self._reading = True
@@ -227,43 +232,43 @@ class Http1Protocol(asyncio.Protocol):
     async def _open_tunnel(
         self, headers: HeaderList, other: asyncio.Transport, first: bytes, *, idle: float | None = None
     ) -> None:
-        """Answer 101, and be joined to another connection from now on."""
-        request = self._current
-        assert request is not None
-        request.started = request.complete = True
+        """Respond with 101, and relay bytes between this connection and `other` until both are closed."""
+        cycle = self._current
+        assert cycle is not None
+        cycle.started = cycle.complete = True
         self._server.connections.discard(self)
         self._pause_reading()
-        self.transport.write(head(101, headers) + first)
-        if self._rest:
-            other.write(self._rest)
-        await tunnel.join(self.transport, other, idle)
+        self.transport.write(encode_head(101, headers) + first)
+        if self._unparsed:
+            other.write(self._unparsed)
+        await tunnel.relay(self.transport, other, idle)
 
-    # Ends.
+    # The end of the connection.
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer what cannot be read, and close: what follows it cannot be read either."""
+        """Respond to a request that cannot be parsed, and close: the bytes after it cannot be parsed either."""
         self._closing = True
-        if self._newest is not None and self._newest.more_body:
-            self._newest.disconnect()
-            if self._newest.started:
+        if self._latest is not None and self._latest.more_body:
+            self._latest.disconnect()
+            if self._latest.started:
                 self.transport.abort()
                 return
             self._current = None
-        self.transport.write(plain(status, message))
+        self.transport.write(encode_error(status, message))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._linger(read=False)
+        self._linger(reuse=False)
 
-    def _within(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
 
     def tick(self, now: float) -> None:
-        """Close what has taken too long."""
-        if self.transport.is_closing() and (untaken := self.transport.get_write_buffer_size()) != self._untaken:
-            self._untaken = untaken  # the end of an answer, which a client may take as slowly as what came before
-            self._within(self.patience)
+        """Called once a second: close the connection if a time limit is over or the client has disconnected."""
+        if self.transport.is_closing() and (unsent := self.transport.get_write_buffer_size()) != self._unsent:
+            self._unsent = unsent  # the end of a response, with the same time limit as its beginning
+            self._set_deadline(self.io_timeout)
             return
-        if not self._reading and has_left(self.transport):
+        if not self._reading and is_disconnected(self.transport):
             self.transport.abort()
         if not self._deadline or now < self._deadline:
             return
@@ -271,20 +276,20 @@ class Http1Protocol(asyncio.Protocol):
         if self._current is not None or self.transport.is_closing():
             self.transport.abort()
         elif self._parser.in_head and not self._closing:
-            self._refuse(408, f"The request's head was not there within {self.patience_for_head:g} seconds.")
+            self._refuse(408, f"The request's head was not complete within {self.head_timeout:g} seconds.")
         else:
             self.transport.close()
 
     def shutdown(self) -> None:
-        """Take no more requests. One that is under way may end."""
+        """Close an idle connection; a busy one is closed after its response."""
         if self._current is None:
             self.transport.close()
         else:
             self._current.keep_alive = False
 
 
-def _address(address: Any) -> tuple[str, int | None] | None:
-    """ASGI's `client` or `server`, of a socket's name."""
+def _asgi_address(address: Any) -> tuple[str, int | None] | None:
+    """Return ASGI's `client` or `server` for a socket address; None for an unnamed Unix socket."""
     if isinstance(address, str) and address:
         return address, None
     return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None

@@ -1,4 +1,4 @@
-"""`Http1Exchange`: one request on its way through a `Http1Transport`, and its answer."""
+"""`Http1Exchange`: one request through an `Http1Transport`, and its response."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure
-from ap_resume_shim.proxy.transport import ClientLeft, HeaderList, Outgoing
+from ap_resume_shim.proxy.transport import ClientDisconnected, UpstreamRequest
 
 if TYPE_CHECKING:
     from ap_resume_shim.http1.client import Http1Transport
-    from ap_resume_shim.http1.connection import Connection
+    from ap_resume_shim.http1.upstream_connection import UpstreamConnection
 
-AHEAD = 64 * 1024
-"""Bytes read ahead of the client, at most (and what one read brings)."""
+READ_AHEAD = 64 * 1024
+"""Maximum number of bytes that are read ahead of the client, not counting the latest read."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Http1Exchange:
-    """One request on its way, and its answer."""
+    """An `UpstreamExchange`; its methods document errors.
+
+    Methods named `on_...` are called by the connection.
+    """
 
     __slots__ = (
+        "_body_task",
+        "_buffered",
         "_chunks",
+        "_closed",
         "_complete",
         "_connection",
         "_error",
+        "_first_bytes",
         "_heads",
-        "_left",
         "_no_bytes",
-        "_pump",
         "_request",
-        "_rest",
         "_reused",
-        "_size",
         "_transport",
         "_tunnel",
         "_waiter",
@@ -43,38 +47,38 @@ class Http1Exchange:
         "trailers",
     )
 
-    def __init__(self, transport: Http1Transport, request: Outgoing) -> None:
+    def __init__(self, transport: Http1Transport, request: UpstreamRequest) -> None:
         self._transport, self._request = transport, request
         self.status = 0
         self.headers: HeaderList = []
         self.trailers: HeaderList = []
-        self._connection: Connection | None = None
-        self._reused = self._no_bytes = self._complete = self._left = False
+        self._connection: UpstreamConnection | None = None
+        self._reused = self._no_bytes = self._complete = self._closed = False
         self._heads: deque[tuple[int, HeaderList]] = deque()
         self._chunks: list[bytes] = []
-        self._size = 0
+        self._buffered = 0
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._pump: asyncio.Task[None] | None = None
+        self._body_task: asyncio.Task[None] | None = None
         self._tunnel: asyncio.Transport | None = None
-        self._rest = b""
+        self._first_bytes = b""
 
     async def head(self) -> None:
-        """Send the request, the first time; wait for the next head."""
+        """Wait for the next head; the first call sends the request."""
         if self._connection is None and self._error is None:
-            await self._begin()
+            await self._send()
         while not self._heads:
             if self._error is not None:
-                if not self._may_ask_again():
+                if not self._may_retry():
                     raise self._error
                 self._error = None
-                await self._begin(fresh=True)
+                await self._send(fresh=True)
                 continue
             await self._wait()
         self.status, self.headers = self._heads.popleft()
 
     async def read(self) -> bytes:
-        """The next bytes of the body; none at its end."""
+        """Return the next bytes of the body; no bytes at its end."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
@@ -83,90 +87,90 @@ class Http1Exchange:
             await self._wait()
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
-        if self._size > AHEAD and self._connection is not None:
+        if self._buffered > READ_AHEAD and self._connection is not None:
             self._connection.resume_reading()
-        self._size = 0
+        self._buffered = 0
         return data
 
     @property
-    def over(self) -> bool:
-        """Whether `read` would give nothing more."""
+    def eof(self) -> bool:
+        """True if the body has ended, and `read` would return no bytes."""
         return self._complete and not self._chunks
 
-    def leave(self) -> None:
-        """Be done. An answer that is not over is broken off."""
-        self._left = True
-        if self._pump is not None:
-            self._pump.cancel()
-        for open_ in (self._connection, self._tunnel):
-            if open_ is not None:
-                open_.abort()
+    def close(self) -> None:
+        """End the exchange; an incomplete response is broken off."""
+        self._closed = True
+        if self._body_task is not None:
+            self._body_task.cancel()
+        for open_connection in (self._connection, self._tunnel):
+            if open_connection is not None:
+                open_connection.abort()
         if self._error is None and not self._complete:
-            self._error = ClientLeft()
+            self._error = ClientDisconnected()
         self._wake()
 
-    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
-        """The bare connection after a 101."""
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Return the connection after a 101, and the bytes that were already read from it."""
         assert self._tunnel is not None, "only after a 101"
         tunnel, self._tunnel = self._tunnel, None
-        return tunnel, self._rest
+        return tunnel, self._first_bytes
 
-    def _may_ask_again(self) -> bool:
-        """Whether a kept connection turned out to be closed, and asking again is harmless (RFC 9110, section 9.2.2)."""
+    def _may_retry(self) -> bool:
+        """True if a reused connection turned out to be closed, and the request is safe (RFC 9110, section 9.2.2)."""
         return (
             self._reused
             and self._no_bytes
-            and not self._left
+            and not self._closed
             and self._request.body is None
             and self._request.method in _SAFE
         )
 
-    async def _begin(self, *, fresh: bool = False) -> None:
+    async def _send(self, *, fresh: bool = False) -> None:
         request, transport = self._request, self._transport
-        connection = None if fresh or request.fence is not None else transport.take()
+        connection = None if fresh or request.fence is not None else transport.take_idle()
         self._reused = connection is not None
         if connection is None:
-            connection = await (transport.connect() if request.fence is None else transport.replace())
+            connection = await (transport.connect() if request.fence is None else transport.replace_idle())
         try:
-            if self._left:
-                raise ClientLeft
+            if self._closed:
+                raise ClientDisconnected
             if request.fence is not None:
                 request.fence()
         except BaseException:
-            transport.give_back(connection, [])
+            transport.release(connection, [])
             raise
         self._connection = connection
-        connection.begin(self, request)
+        connection.send_head(self, request)
         if request.body is not None:
-            self._pump = connection.loop.create_task(self._send_body(connection, request))
+            self._body_task = connection.loop.create_task(self._send_body(connection, request))
 
-    async def _send_body(self, connection: Connection, request: Outgoing) -> None:
-        """Send the body as it comes; a client that leaves in its middle breaks the request off."""
+    async def _send_body(self, connection: UpstreamConnection, request: UpstreamRequest) -> None:
+        """Send the body as it arrives. If the client disconnects before its end, abort the connection."""
         assert request.body is not None
         try:
-            if request.expects and not await connection.may_go_on():
+            if request.expects_continue and not await connection.wait_for_continue():
                 return
             more = True
             while more:
-                data, more = await request.body.next()
+                data, more = await request.body.read()
                 if request.chunked and data:
                     data = b"%x\r\n%b\r\n" % (len(data), data)
                 if request.chunked and not more:
                     data += b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in request.body.trailers)
                 await connection.write(data)
-            self._pump = None
-            connection.request_is_over()
-        except (ClientLeft, UpstreamFailure) as error:
+            self._body_task = None
+            connection.on_request_sent()
+        except (ClientDisconnected, UpstreamFailure) as error:
             self.on_error(error)
             connection.abort()
-        except Exception as error:  # of the server that the client's body comes from
+        except Exception as error:  # raised by the ASGI server that delivers the client's body
             self.on_error(UpstreamError("The request broke off.", detail=f"The request broke off: {error}."))
             connection.abort()
         finally:
-            request.body.done()
+            request.body.stop_reading()
 
     async def _wait(self) -> None:
-        assert self._waiter is None, "one task reads"
+        assert self._waiter is None, "one task waits"
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
@@ -177,34 +181,34 @@ class Http1Exchange:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # What the connection tells.
+    # Called by the connection.
 
     def on_head(self, status: int, headers: HeaderList) -> None:
-        """A head."""
+        """An informational or final head."""
         self._heads.append((status, headers))
         self._wake()
 
     def on_response_body(self, parts: list[bytes], size: int) -> bool:
-        """Parts of the body, `size` bytes or a little more; whether it may go on."""
+        """Parts of the body, of about `size` bytes. Returns True if the connection may read on."""
         self._chunks += parts
-        self._size += size
+        self._buffered += size
         self._wake()
-        return self._size <= AHEAD
+        return self._buffered <= READ_AHEAD
 
     def on_response_end(self, trailers: HeaderList) -> None:
-        """The end of the answer; the connection is no longer ours."""
+        """The end of the response. The connection no longer belongs to the exchange."""
         self.trailers, self._complete, self._connection = trailers, True, None
-        if self._pump is not None:
-            self._pump.cancel()
+        if self._body_task is not None:
+            self._body_task.cancel()
         self._wake()
 
     def on_upgrade(self, transport: asyncio.Transport, rest: bytes) -> None:
-        """The connection speaks something else from now on."""
-        self._tunnel, self._rest, self._connection, self._complete = transport, rest, None, True
+        """A 101: the connection now belongs to the exchange, with reading paused. `rest` are bytes after the head."""
+        self._tunnel, self._first_bytes, self._connection, self._complete = transport, rest, None, True
         self._wake()
 
     def on_error(self, error: Exception, *, no_bytes: bool = False) -> None:
-        """The answer will not be complete; `no_bytes`: not a byte of it came."""
+        """The response failed; `no_bytes` is True if no byte of it arrived."""
         self._connection, self._no_bytes = None, no_bytes
         if self._error is None:
             self._error = error

@@ -25,7 +25,7 @@ def check_recipient(table: ResumeTable, found: Found[None]) -> None:
     """Raise `MultipleInterrupts` if several interrupts are pending and the server cannot tell their answers apart."""
     if table.keyed == "never" and len(found.interrupts) > 1:
         raise MultipleInterrupts(
-            f"{len(found.interrupts)} interrupts are pending, and this backend cannot be told which one an answer "
+            f"{len(found.interrupts)} interrupts are pending, and this backend cannot distinguish which one an answer "
             "is for. Let the agent ask one question at a time.",
             found.interrupts,
         )
@@ -50,8 +50,8 @@ def _check_type(profile: Profile, value: Any) -> None:
         )
     if table.reads_maps and isinstance(value, dict) and all(map(is_hex32, value)):
         raise UnsupportedInput(
-            f"The {profile.name} backend takes an object that is empty, or keyed by interrupt ids, for something "
-            "else than an answer: wrap it in an object."
+            f"The {profile.name} backend treats an empty object, or one keyed by interrupt ids, as something "
+            "other than an answer: wrap it in an object."
         )
 
 

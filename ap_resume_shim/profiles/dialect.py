@@ -95,12 +95,12 @@ class ProfileDialect(Dialect[None]):
                 Fingerprint(openapi, {**dict.fromkeys(profile.detect.info_has), **profile.detect.info}, takes),
             )
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[None]:
         """Send the profile's lookups concurrently, and the request for the agent that the client names.
 
         After a run, only the lookups about the thread are sent.
         """
-        return self.reader.look(resume, agent=agent)
+        return self.reader.inspect_thread(resume, full=full)
 
     def check(self, resume: Resume, found: Found[None], verdict: Decision) -> None:
         """Check that the request can be filled in, has one recipient, and delivers the value unchanged.
@@ -111,7 +111,9 @@ class ProfileDialect(Dialect[None]):
         names = {"agent_id": found.agent_id, "run_id": found.run_id}
         for name, label in (("agent_id", "agent"), ("run_id", "run")):
             if names[name] is None and name in names_in(self._lines[resume.mode]):
-                raise InvalidRequest(f"The thread does not tell its {label}, which this backend needs{_ADVICE[name]}.")
+                raise InvalidRequest(
+                    f"The thread does not report its {label}, which this backend needs{_ADVICE[name]}."
+                )
         check_recipient(table, found)
         if not isinstance(verdict, Continue):
             check_carried(self.profile, verdict, found)
@@ -184,8 +186,8 @@ class ProfileDialect(Dialect[None]):
         if not isinstance(thread_id, str) or _normalised(thread_id) == _normalised(resume.thread_id):
             return None
         return UpstreamUnrecognised(
-            f"The backend started a run of another thread, {thread_id}: it does not take the thread where the "
-            f"{self.name!r} backend names it. Stop that run, and let the operator name the kind of server.",
+            f"The backend started a run of another thread, {thread_id}: it does not read the thread's id where the "
+            f"{self.name!r} backend sends it. Stop that run, and let the operator set the right kind of server.",
             {"thread_id": thread_id, "resume_state": "unknown"},
         )
 
@@ -221,7 +223,7 @@ class ProfileDialect(Dialect[None]):
         """Return the result by the profile's `[wait]`. Raises `UpstreamUnrecognised`."""
         result, table = Response(200, (), body.strip()).json, self.profile.wait
         if table.values and not isinstance(result, dict):
-            raise UpstreamUnrecognised(f"The profile {self.name!r} knows no result but objects.")
+            raise UpstreamUnrecognised(f"The profile {self.name!r} supports only objects as results.")
         values, messages, error = (
             MISSING if at is None else point(result, at) for at in (table.values, table.messages, table.error)
         )

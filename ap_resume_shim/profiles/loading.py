@@ -32,10 +32,18 @@ from ap_resume_shim.profiles.schema import (
 def profile_schema() -> dict[str, Any]:
     """Return the JSON schema of profiles, for editors.
 
-    Rules that a schema cannot express are checked when a profile is loaded.
+    Keys are required unless `extends` can supply them. Rules that a schema cannot express are checked when a profile is
+    loaded.
     """
     schema = Profile.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ap-resume-shim profile"}
+    complete = {"required": schema.pop("required")}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "ap-resume-shim profile",
+        "if": {"required": ["extends"]},
+        "else": complete,
+    }
 
 
 def load_profile(text: str, *, source: str = "profile", others: Mapping[str, str] = MappingProxyType({})) -> Profile:

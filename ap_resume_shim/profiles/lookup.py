@@ -37,16 +37,16 @@ class ThreadReader:
         lines = filter(None, (table.background, table.wait, table.stream))
         self._names_agent = any("agent_id" in names_in(line) for line in lines) or "$agent_id" in str(table.json_)
 
-    def look(self, resume: Resume, *, agent: bool) -> Lookup[None]:
+    def inspect_thread(self, resume: Resume, *, full: bool) -> Lookup[None]:
         """Send the profile's lookups concurrently, and the request for the agent that the client names.
 
-        A lookup that needs values from another one follows it. Without `agent` (after a run), only the lookups about
-        the thread are sent. Returns the thread's state. Raises `ResumeError`.
+        A lookup that needs values from another one follows it. Without `full` (after a run), only the lookups about the
+        thread are sent. Returns the thread's state. Raises `ResumeError`.
         """
         profile, names = self._profile, client_names(resume)
-        agent_id = resume.body.agent_id if agent else None
+        agent_id = resume.body.agent_id if full else None
         results: dict[str, Any] = {}
-        remaining = {name: table for name, table in profile.lookup.items() if agent or name in self._about_thread}
+        remaining = {name: table for name, table in profile.lookup.items() if full or name in self._about_thread}
         first = True
         while ready := {
             name: known for name in remaining if (known := self._names_for(remaining[name], names, results)) is not None
@@ -82,7 +82,7 @@ class ThreadReader:
 
     def _check_agent(self, response: Response, agent_id: str) -> None:
         if response.status in (400, 404, 422):
-            raise AgentNotFound(f"The backend knows no agent {agent_id!r}: leave `agent_id` out to use its own.")
+            raise AgentNotFound(f"The backend has no agent {agent_id!r}: leave `agent_id` out to use its own.")
         read_lookup(response, self._rules)
 
     def _found(self, results: dict[str, Any], agent_id: str | None) -> Found[None]:
@@ -98,7 +98,7 @@ class ThreadReader:
         agent = at(table.agent_id)
         if agent_id is not None and agent not in (None, agent_id) and not self._names_agent:
             raise InvalidRequest(
-                f"The run that waits is one of {agent!r}, and goes on with that. Leave `agent_id` out.",
+                f"The waiting run belongs to {agent!r}, and continues with that agent. Leave `agent_id` out.",
                 {"field": "agent_id"},
             )
         interrupts = self._interrupts(status, at(table.interrupts), at(table.interrupt))
@@ -120,7 +120,7 @@ class ThreadReader:
         for status, values in self._states.items():
             if any(equal(value, known) for known in values):
                 return status
-        raise UpstreamUnrecognised(f"The profile {self._profile.name!r} knows no thread status {value!r}.")
+        raise UpstreamUnrecognised(f"The profile {self._profile.name!r} has no thread status {value!r}.")
 
     def _interrupts(self, status: ThreadStatus, items: Any, question: Any) -> tuple[Interrupt, ...]:
         if isinstance(items, list) and (items or self._profile.breakpoints):
@@ -134,7 +134,7 @@ class ThreadReader:
         id_, value = point(item, table.id), point(item, table.value)
         if not isinstance(item, dict) and table.value:
             raise UpstreamUnrecognised(
-                f"The profile {self._profile.name!r} knows no interrupts but objects, with id and value."
+                f"The profile {self._profile.name!r} supports only objects, with id and value, as interrupts."
             )
         return Interrupt(id_ if isinstance(id_, str) else None, None if value is MISSING else value)
 
@@ -178,7 +178,7 @@ def _pick(pick: PickTable, results: dict[str, Any]) -> Any:
     if pick.which == "only" and len(matching) > 1:
         raise AmbiguousInterrupt(
             f"{len(matching)} runs of the thread wait for an answer, and this backend resumes one run at a time, "
-            "which the draft's routes cannot name. Answer them by the backend's own API.",
+            "which the draft's routes cannot name. Answer them through the backend's own API.",
             (),
         )
     return None if not matching else matching[-1 if pick.which == "last" else 0]

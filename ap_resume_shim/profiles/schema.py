@@ -51,7 +51,7 @@ def _run_path(text: str) -> str:
 def _known(text: str, names: Iterable[str]) -> str:
     if unknown := names_in(text).difference(names):
         known = " and ".join(f"{{{name}}}" for name in names)
-        raise ValueError(f"this path knows {known}, not {{{min(unknown)}}}")
+        raise ValueError(f"this path supports {known}, not {{{min(unknown)}}}")
     return text
 
 
@@ -304,13 +304,13 @@ class Profile(Table):
         """Refuse a profile that needs `{run_id}` and cannot find it: every resume would be refused."""
         lines = (self.resume.background, self.resume.wait, self.resume.stream)
         if self.found.run_id is None and any(line and "run_id" in names_in(line) for line in lines):
-            raise ValueError("[resume] needs {run_id}: give the place of the run that waits as run_id of [found]")
+            raise ValueError("[resume] needs {run_id}: set run_id in [found] to the place of the waiting run")
         return self
 
 
 def _check_root(place: str, pointer: str, roots: tuple[str, ...]) -> None:
     if not parts(pointer) or parts(pointer)[0] not in roots:
-        raise ValueError(f"{place} begins with none of what was told: /{', /'.join(roots)}")
+        raise ValueError(f"{place} does not begin with a known name: /{', /'.join(roots)}")
 
 
 def every(pointers: str | list[str] | None) -> list[str]:

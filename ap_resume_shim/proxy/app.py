@@ -1,4 +1,4 @@
-"""`ReverseProxy`: an ASGI app that passes requests on to a URL, byte for byte."""
+"""`ReverseProxy`: an ASGI app that forwards requests to a server, byte for byte."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from ap_resume_shim.core.asgi import (
     TARGET,
     TRAILERS,
     TUNNEL,
+    HeaderList,
     escape,
     extensions,
     mounted_at,
 )
 from ap_resume_shim.core.errors import InvalidRequest, UpstreamError, UpstreamFailure
-from ap_resume_shim.proxy.downstream import Client, Young
+from ap_resume_shim.proxy.downstream import DisconnectListeners, DownstreamClient
 from ap_resume_shim.proxy.forwarded import Forwarding, LoopDetected
-from ap_resume_shim.proxy.hop_headers import ConnectionInfo, end_to_end, returned
+from ap_resume_shim.proxy.hop_headers import ConnectionInfo, end_to_end, response_headers
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
-from ap_resume_shim.proxy.loop_detection import Loops
+from ap_resume_shim.proxy.loop_detection import LoopDetector
 from ap_resume_shim.proxy.transport import (
     Address,
-    ClientLeft,
-    HeaderList,
-    Outgoing,
+    ClientDisconnected,
     Transport,
     UpstreamExchange,
+    UpstreamRequest,
     too_slow,
 )
 
@@ -48,9 +48,10 @@ T = TypeVar("T")
 
 
 class ReverseProxy:
-    """Passes every request on to the server at `url`: `http://host:port/base`, `https://…` or `unix:/path`.
+    """Forwards every request to the server at `url`: `http://host:port/base`, `https://…` or `unix:/path`.
 
-    Connections are closed by `aclose()`, with the lifespan or, where a mounted app has none, with the event loop.
+    The connections are closed by `aclose()`, at the end of the lifespan, or, for a mounted app, which has no lifespan,
+    at the end of the event loop.
     """
 
     def __init__(
@@ -64,26 +65,27 @@ class ReverseProxy:
         transport: Callable[[Address], Transport] = HttpxTransport,
         forwarding: Forwarding | None = None,
     ) -> None:
-        """Raises `ConfigurationError` for a URL that is none.
+        """Raises `ConfigurationError` for an invalid URL.
 
-        - `connect`: seconds until a connection has to be there, or the answer is 502.
-        - `answer`: seconds until an answer has to begin, or it is 504. Default: no limit, agents take minutes.
-        - `idle`: seconds of silence in the middle of an answer, or of an upgraded connection, after which it is broken
-          off. Default: no limit.
-        - `tls`: for https; a context holds the trusted certificates and a client certificate.
-        - `transport`: makes what carries the requests, for an address.
-        - `forwarding`: `Host`, `Via`, `Forwarded` and `X-Forwarded-*`; default: nothing is added.
+        - `connect`: maximum time to connect, in seconds; then the client receives 502.
+        - `answer`: maximum time until the response begins, in seconds; then the client receives 504. None, the default,
+          means no limit: agents take minutes.
+        - `idle`: maximum silence within a response or on an upgraded connection, in seconds; then the connection is
+          closed. None, the default, means no limit.
+        - `tls`: the context for https, with the trusted certificates and, if needed, a client certificate.
+        - `transport`: returns the transport for an address.
+        - `forwarding`: the changes of `Host`, `Via`, `Forwarded` and `X-Forwarded-*`; none by default.
         """
         self.address = Address.parse(url, tls=tls, connect=connect)
         self.url, self.origin = self.address.url, self.address.origin
-        self._answer, self._idle = answer, idle
+        self._response_timeout, self._idle_timeout = answer, idle
         self._forwarding = forwarding or Forwarding()
-        self._loops = Loops()
-        self._make = transport
+        self._loop_detector = LoopDetector()
+        self._make_transport = transport
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: AsyncIterator[None] | None = None
-        self._young: Young
+        self._disconnect_listeners: DisconnectListeners
         self._authority = self.address.authority
 
     async def aclose(self) -> None:
@@ -93,7 +95,7 @@ class ReverseProxy:
             await transport.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; answer 502 or 504 when that fails before an answer has begun."""
+        """Forward a request. If that fails before the response has begun, respond with 502 or 504."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -101,7 +103,7 @@ class ReverseProxy:
         elif scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         else:
-            raise NotImplementedError(f"ASGI's {scope['type']!r} is not passed on.")
+            raise NotImplementedError(f"The ASGI scope type {scope['type']!r} is not supported.")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -111,69 +113,71 @@ class ReverseProxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Under a server that gives no bare connections away, WebSockets are passed on message by message."""
+        """Relay a WebSocket message by message: the ASGI server does not hand over the raw connection."""
         try:
             from ap_resume_shim.proxy.websocket import refuse, relay
         except ImportError:
-            logger.error("WebSockets need websockets: install ap_resume_shim[serve]. One was refused.")
+            logger.error(
+                "A WebSocket was refused: forwarding them needs the package websockets. Install ap_resume_shim[serve]."
+            )
             await receive()
-            await send({"type": "websocket.close", "code": 1011, "reason": "WebSockets are not passed on."})
+            await send({"type": "websocket.close", "code": 1011, "reason": "WebSockets are not supported here."})
             return
 
-        def back(headers: HeaderList) -> HeaderList:
-            return self._forwarding.response(returned(headers), scope)
+        def to_client(headers: HeaderList) -> HeaderList:
+            return self._forwarding.response(response_headers(headers), scope)
 
-        hop = ConnectionInfo(scope["headers"])
+        connection = ConnectionInfo(scope["headers"])
         try:
-            headers = self._fields(scope, hop)
+            headers = self._request_headers(scope, connection)
         except (InvalidRequest, LoopDetected) as refusal:
             await receive()
             await refuse(scope, send, _status(refusal), str(refusal))
             return
-        self._loops.begin()
+        self._loop_detector.begin()
         try:
-            await relay(scope, receive, send, self.address, self.address.base + _target(scope), headers, back)
+            await relay(scope, receive, send, self.address, self.address.base + _target(scope), headers, to_client)
         finally:
-            self._loops.end()
+            self._loop_detector.end()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = self._transport
         if transport is None or self._loop is not asyncio.get_running_loop():
-            transport = await self._open()
-        client = Client(scope, receive, send, transport)
+            transport = await self._transport_for_loop()
+        client = DownstreamClient(scope, receive, send, transport)
         try:
-            if client.unannounced:
-                await client.begin()
-            passage = transport.start(self._request(scope, client))
-        except ClientLeft:
+            if client.body_unknown:
+                await client.detect_body()
+            exchange = transport.start(self._upstream_request(scope, client))
+        except ClientDisconnected:
             return
         except (InvalidRequest, LoopDetected) as refusal:
             await _refuse(_status(refusal), str(refusal), send)
             return
-        self._young.add(client, passage)
-        self._loops.begin()
+        self._disconnect_listeners.add(client, exchange)
+        self._loop_detector.begin()
         try:
-            head = self._head(passage, scope, client)
-            await self._in_time(head, self._answer, "did not begin to answer")
-            await self._relay(passage, scope, client)
-        except ClientLeft:
+            head = self._final_head(exchange, scope, client)
+            await self._with_timeout(head, self._response_timeout, "did not begin to respond")
+            await self._relay(exchange, scope, client)
+        except ClientDisconnected:
             pass
         except UpstreamFailure as failure:
-            # Once an answer has begun there is no clean end: raised through the server, the client sees a broken one.
-            if client.answered and SYNTHESISED not in scope:
+            # A response that has begun cannot end cleanly. Raise, so that the server closes the client's connection.
+            if client.response_started and SYNTHESISED not in scope:
                 raise
             logger.warning("%s %s failed: %s", scope["method"], escape(scope["path"]), failure)
             if SYNTHESISED in scope:
                 raise
             await _refuse(failure.http_status, failure.message, send)
         finally:
-            passage.leave()
-            self._loops.end()
-            self._young.discard(client)
-            client.release()
+            exchange.close()
+            self._loop_detector.end()
+            self._disconnect_listeners.discard(client)
+            client.stop_listening()
 
-    async def _in_time(self, awaited: Awaitable[T], seconds: float | None, failure: str) -> T:
-        """Await, for so many seconds at most. Raises `UpstreamTimeout`."""
+    async def _with_timeout(self, awaited: Awaitable[T], seconds: float | None, failure: str) -> T:
+        """Await with a limit; None means no limit. Raises `UpstreamTimeout`."""
         if seconds is None:
             return await awaited
         limit = asyncio.timeout(seconds)
@@ -185,102 +189,104 @@ class ReverseProxy:
                 raise
             raise too_slow(self.address, f"{failure} within {seconds:g} seconds") from None
 
-    async def _head(self, passage: UpstreamExchange, scope: Scope, client: Client) -> None:
-        """Wait for the final head; hints that come before it go on at once."""
-        await passage.head()
-        while passage.status < 200 and passage.status != 101:
-            links = [value for name, value in passage.headers if name == b"link"]
-            if links and passage.status == 103 and EARLY_HINT in extensions(scope):
+    async def _final_head(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> None:
+        """Wait for the final head. Early hints (103) before it are forwarded at once."""
+        await exchange.head()
+        while exchange.status < 200 and exchange.status != 101:
+            links = [value for name, value in exchange.headers if name == b"link"]
+            if links and exchange.status == 103 and EARLY_HINT in extensions(scope):
                 await client.send({"type": EARLY_HINT, "links": links})
-            await passage.head()
+            await exchange.head()
 
-    async def _relay(self, passage: UpstreamExchange, scope: Scope, client: Client) -> None:
-        """Pass the answer on as it comes."""
-        if passage.status == 101:
+    async def _relay(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> None:
+        """Forward the response to the client as it arrives."""
+        if exchange.status == 101:
             if not client.upgrades:
-                raise UpstreamError("The backend changed to another protocol, and was not asked to.")
-            await self._tunnel(passage, scope)
+                raise UpstreamError("The backend switched to another protocol, which the request did not ask for.")
+            await self._tunnel(exchange, scope)
             return
-        headers = self._forwarding.response(returned(passage.headers), scope)
-        start: Message = {"type": "http.response.start", "status": passage.status, "headers": headers}
+        headers = self._forwarding.response(response_headers(exchange.headers), scope)
+        start: Message = {"type": "http.response.start", "status": exchange.status, "headers": headers}
         trailed = client.wants_trailers
         if trailed:
             start["trailers"] = True
-        await client.begin_answer(start)
-        idle = None if SYNTHESISED in scope else self._idle
+        await client.start_response(start)
+        idle = None if SYNTHESISED in scope else self._idle_timeout
         more = True
         while more:
-            chunk = await self._in_time(passage.read(), idle, "sent nothing more of its answer")
-            more = bool(chunk) and not passage.over
+            chunk = await self._with_timeout(exchange.read(), idle, "sent nothing more of its response")
+            more = bool(chunk) and not exchange.eof
             await client.send({"type": "http.response.body", "body": chunk, "more_body": more})
         if trailed:
-            await client.send({"type": TRAILERS, "headers": returned(passage.trailers), "more_trailers": False})
+            await client.send(
+                {"type": TRAILERS, "headers": response_headers(exchange.trailers), "more_trailers": False}
+            )
 
-    async def _tunnel(self, passage: UpstreamExchange, scope: Scope) -> None:
-        """From now on the connection is not HTTP's: bytes go through as they are."""
-        headers = self._forwarding.response(returned(passage.headers), scope)
-        upgrade = [(name, value) for name, value in passage.headers if name == b"upgrade"]
+    async def _tunnel(self, exchange: UpstreamExchange, scope: Scope) -> None:
+        """After a 101: join the two connections, and relay bytes until both are closed."""
+        headers = self._forwarding.response(response_headers(exchange.headers), scope)
+        upgrade = [(name, value) for name, value in exchange.headers if name == b"upgrade"]
         headers += [(b"connection", b"Upgrade"), *upgrade]
-        await scope["extensions"][TUNNEL]["open"](headers, *passage.upgraded(), idle=self._idle)
+        await scope["extensions"][TUNNEL]["open"](headers, *exchange.detach(), idle=self._idle_timeout)
 
-    def _request(self, scope: Scope, client: Client) -> Outgoing:
-        """The request as it goes on. Raises `InvalidRequest` and `LoopDetected`."""
-        hop, mine = client.hop, []
-        headers = self._fields(scope, hop)
+    def _upstream_request(self, scope: Scope, client: DownstreamClient) -> UpstreamRequest:
+        """Return the request to the server. Raises `InvalidRequest` and `LoopDetected`."""
+        connection, added = client.connection, []
+        headers = self._request_headers(scope, connection)
         if client.upgrades:
-            mine += [(b"connection", b"Upgrade"), (b"upgrade", hop.upgrade or b"")]
+            added += [(b"connection", b"Upgrade"), (b"upgrade", connection.upgrade or b"")]
         elif client.wants_trailers:
-            mine += [(b"connection", b"TE"), (b"te", b"trailers")]
-        chunked = client.has_body and not hop.length
+            added += [(b"connection", b"TE"), (b"te", b"trailers")]
+        chunked = client.has_body and not connection.has_length
         if chunked:
-            mine.append((b"transfer-encoding", b"chunked"))
-        return Outgoing(
+            added.append((b"transfer-encoding", b"chunked"))
+        return UpstreamRequest(
             scope["method"],
             self.address.base + _target(scope),
-            [*headers, *mine] if mine else headers,
+            [*headers, *added] if added else headers,
             body=client if client.has_body else None,
             chunked=chunked,
-            expects=hop.expects,
+            expects_continue=connection.expects_continue,
             upgrades=client.upgrades,
             fence=scope.get(FENCE),
         )
 
-    def _fields(self, scope: Scope, hop: ConnectionInfo) -> HeaderList:
-        """The client's fields, but for those of its connection."""
-        if ambiguity := hop.ambiguity():
+    def _request_headers(self, scope: Scope, connection: ConnectionInfo) -> HeaderList:
+        """Return the end-to-end fields of the request. Raises `InvalidRequest` and `LoopDetected`."""
+        if ambiguity := connection.ambiguity():
             raise InvalidRequest(ambiguity)
-        headers = end_to_end(scope["headers"], hop.named)
-        if not hop.hosts:
-            headers = [(b"host", self._authority), *headers]  # HTTP/1.0 needs none, and the server behind does
+        headers = end_to_end(scope["headers"], connection.connection_options)
+        if not connection.has_host:
+            headers = [(b"host", self._authority), *headers]  # optional in HTTP/1.0, required in 1.1
         headers = self._forwarding.request(headers, scope, self._authority)
-        return self._loops.marked(headers, hop.visited, own=SYNTHESISED in scope)
+        return self._loop_detector.mark(headers, connection.loop_marker, own=SYNTHESISED in scope)
 
-    async def _open(self) -> Transport:
-        """Make the transport in the loop that uses it: a mounted app has no lifespan to do it in."""
+    async def _transport_for_loop(self) -> Transport:
+        """Return the transport of the running event loop, created on first use: a mounted app has no lifespan."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._transport, self._young = loop, None, Young(loop)
+            self._loop, self._transport, self._disconnect_listeners = loop, None, DisconnectListeners(loop)
             self._closing = close_with_the_loop(self.aclose)
             await anext(self._closing)
         if self._transport is None:
-            self._transport = self._make(self.address)
+            self._transport = self._make_transport(self.address)
         return self._transport
 
 
 def _target(scope: Scope) -> bytes:
-    """The path and the query as the client wrote them, without the mount point."""
+    """Return the path and the query as the client sent them, without the mount point."""
     path = _raw_path(scope) if scope.get("root_path") else scope.get("raw_path") or escape(scope["path"]).encode()
-    told = extensions(scope).get(TARGET)
+    target = extensions(scope).get(TARGET)
     query: bytes = scope["query_string"]
-    if told is not None and told["raw"] == path + b"?":
-        return path + b"?"  # an empty query, which ASGI cannot tell from none
+    if target is not None and target["raw"] == path + b"?":
+        return path + b"?"  # an empty query, which ASGI does not distinguish from no query
     return path + b"?" + query if query else path
 
 
 def _raw_path(scope: Scope) -> bytes:
     raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
     root = mounted_at(scope["root_path"], unquote(raw))
-    longest = 12 * len(root)  # escaped, which `root_path` is not: three bytes for each of up to four in a character
+    longest = 12 * len(root)  # a character of `root_path` has up to four bytes, each of which may be escaped as three
     for end in (*(slash.start() for slash in re.finditer(b"/", raw[: longest + 1])), len(raw)):
         if len(root) <= end <= longest and unquote(raw[:end]) == root:
             return raw[end:] or b"/"
@@ -292,10 +298,10 @@ def _status(refusal: InvalidRequest | LoopDetected) -> int:
 
 
 async def _refuse(status: int, message: str, send: Send) -> None:
-    """Short and plain: this is not a route of ours. (To the shim, failures are raised.)"""
+    """Respond with a short JSON message."""
     body = strictjson.dumps({"message": message})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 400:
-        headers.append((b"connection", b"close"))  # what cannot be read says nothing of where it ends
+        headers.append((b"connection", b"close"))  # where the next request begins is unknown
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,7 +1,7 @@
-"""`FencedNetwork`: one request on a connection of its own, whose first byte is written only after its fence.
+"""`FencedNetwork`: sends one request on a new connection, and calls the request's fence before the first byte.
 
-The fence is called by the stream that writes to the socket, which is httpcore's public extension point ("network
-backends"). So no request gets past its fence, whatever httpcore does between the connection and the first byte.
+The stream that writes to the socket calls the fence. httpcore has a public extension point for such streams ("network
+backends"), so the fence does not depend on what httpcore does between the connection and the first byte.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Fence = Callable[[], None]
 
 
 class FencedNetwork(httpx.AsyncBaseTransport):
-    """An httpx transport for a single request. Raises httpcore's errors, or what the fence raises."""
+    """An httpx transport for a single request. Raises httpcore's errors, and the exception of the fence."""
 
     def __init__(
         self, fence: Fence, tls: ssl.SSLContext | None, uds: str | None, socket_options: Iterable[Any] | None
@@ -31,7 +31,7 @@ class FencedNetwork(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Connect, call the fence, send the request, and wait for the head of the response."""
+        """Connect, call the fence, send the request, and return the response; its body is not read yet."""
         url = request.url
         response = await self._pool.handle_async_request(
             httpcore.Request(
@@ -57,12 +57,12 @@ class _Body(httpx.AsyncByteStream):
         return self._response.aiter_stream()
 
     async def aclose(self) -> None:
-        """Close the connection: it is not kept."""
+        """Close the response and its connection, which is not reused."""
         await self._response.aclose()
 
 
 class _Backend(httpcore.AsyncNetworkBackend):
-    """Connects as httpcore does."""
+    """Connects as httpcore does by default, and wraps the streams."""
 
     def __init__(self, fence: Fence) -> None:
         self._fence = fence
@@ -76,7 +76,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """Calls the fence before it writes for the first time. A TLS handshake is below it, and passes."""
+    """Calls the fence before the first write. The bytes of a TLS handshake are written below this stream, unfenced."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream, fence: Fence) -> None:
         self._inner = inner
@@ -88,7 +88,7 @@ class _Stream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._fence is not None:
             self._fence()
-            self._fence = None  # only now: while it raises, nothing is written
+            self._fence = None  # only now: as long as the fence raises, every write fails
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:

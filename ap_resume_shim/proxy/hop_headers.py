@@ -1,8 +1,9 @@
-"""Header fields that belong to one connection, and what they say: pure."""
+"""Hop-by-hop header fields, which belong to one connection and are not forwarded (RFC 9110, section 7.6.1)."""
 
 from __future__ import annotations
 
-HeaderList = list[tuple[bytes, bytes]]
+from ap_resume_shim.core.asgi import HeaderList
+from ap_resume_shim.proxy.loop_detection import LOOP_MARKER
 
 HOP_BY_HOP = frozenset(
     {
@@ -18,10 +19,10 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-"""RFC 9110, section 7.6.1, and RFC 7540, section 3.2.1: fields that belong to one connection. Those that `Connection`
-names are added."""
+"""Names of the fields that belong to one connection (RFC 9110, section 7.6.1; `HTTP2-Settings`: RFC 7540, section
+3.2.1). The fields that a `Connection` field lists are hop-by-hop, too."""
 
-NEVER_AFTER = HOP_BY_HOP | {
+FORBIDDEN_TRAILERS = HOP_BY_HOP | {
     b"authorization",
     b"content-encoding",
     b"content-length",
@@ -31,59 +32,76 @@ NEVER_AFTER = HOP_BY_HOP | {
     b"expect",
     b"host",
 }
-"""Fields that mean nothing, or something dangerous, after a body (RFC 9110, section 6.5.1)."""
+"""Names of fields that are dropped from a trailer section, where they have no meaning or are dangerous (RFC 9110,
+section 6.5.1)."""
 
-_ESSENTIAL = frozenset({b"content-length", b"host"})
-_VISITED = b"ap-resume-shim-hops"
-_NOTED = frozenset(
-    {_VISITED, b"connection", b"content-length", b"expect", b"host", b"te", b"transfer-encoding", b"upgrade"}
+_REQUIRED = frozenset({b"content-length", b"host"})
+_PARSED = frozenset(
+    {LOOP_MARKER, b"connection", b"content-length", b"expect", b"host", b"te", b"transfer-encoding", b"upgrade"}
 )
 
 
 class ConnectionInfo:
-    """What the head of a request says of its connection and of its body."""
+    """The fields of a request's head that concern its connection and the framing of its body.
 
-    __slots__ = ("chunked", "expects", "hosts", "length", "named", "trailers", "upgrade", "visited")
+    Field names are expected in lower case, as ASGI has them.
+    """
+
+    __slots__ = (
+        "accepts_trailers",
+        "connection_options",
+        "expects_continue",
+        "has_host",
+        "has_length",
+        "is_chunked",
+        "loop_marker",
+        "upgrade",
+    )
 
     def __init__(self, headers: HeaderList) -> None:
-        self.chunked = self.expects = self.hosts = self.length = self.trailers = False
+        self.is_chunked = self.expects_continue = self.has_host = self.has_length = self.accepts_trailers = False
         self.upgrade: bytes | None = None
-        self.visited: bytes | None = None
-        """The proxies that it passed, where it carries them: see `ap_resume_shim.proxy.loop_detection`."""
-        self.named: frozenset[bytes] = frozenset()
+        self.loop_marker: bytes | None = None
+        """The value of the field `LOOP_MARKER`; several are joined. None if the request has none."""
+        self.connection_options: frozenset[bytes] = frozenset()
+        """The options in the `Connection` fields, in lower case: `close`, `keep-alive`, or names of fields."""
         for name, value in headers:
-            if name in _NOTED:
-                self._note(name, value)
+            if name in _PARSED:
+                self._parse(name, value)
 
-    def _note(self, name: bytes, value: bytes) -> None:
+    def _parse(self, name: bytes, value: bytes) -> None:
         if name == b"host":
-            self.hosts = True
+            self.has_host = True
         elif name == b"connection":
-            self.named |= _options(value)
+            self.connection_options |= _options(value)
         elif name == b"content-length":
-            self.length = True
+            self.has_length = True
         elif name == b"transfer-encoding":
-            self.chunked = True
+            self.is_chunked = True
         elif name == b"expect":
-            self.expects = value.lower() == b"100-continue"
+            self.expects_continue = value.lower() == b"100-continue"
         elif name == b"upgrade":
             self.upgrade = value
-        elif name == _VISITED:
-            self.visited = value if self.visited is None else self.visited + b", " + value
+        elif name == LOOP_MARKER:
+            self.loop_marker = value if self.loop_marker is None else self.loop_marker + b", " + value
         elif name == b"te":
-            self.trailers = b"trailers" in value.lower()
+            self.accepts_trailers = b"trailers" in value.lower()
 
     @property
-    def leaves_http(self) -> bool:
-        """Whether it asks for another protocol. HTTP/2, or HTTP in TLS, would be the same one, past the proxy."""
-        asked = (self.upgrade or b"").lower()
-        return bool(asked) and b"," not in asked and not asked.startswith((b"h2", b"http", b"tls"))
+    def wants_upgrade(self) -> bool:
+        """True if the request asks to upgrade to one other protocol.
+
+        False for HTTP/2 and for TLS: the connection would go on to carry requests, and none of them would pass through
+        the proxy.
+        """
+        protocol = (self.upgrade or b"").lower()
+        return bool(protocol) and b"," not in protocol and not protocol.startswith((b"h2", b"http", b"tls"))
 
     def ambiguity(self) -> str | None:
-        """Why two servers on the way could read the request differently; None where they could not."""
-        if self.length and self.chunked:
+        """Return a message that explains why two servers could parse the request differently; None if they cannot."""
+        if self.has_length and self.is_chunked:
             return "The body is announced by its length and in chunks at once: announce it in one way."
-        if self.named & _ESSENTIAL:
+        if self.connection_options & _REQUIRED:
             return "The Connection field names a field that every server on the way needs: leave it out there."
         return None
 
@@ -92,16 +110,19 @@ def _options(connection: bytes) -> frozenset[bytes]:
     return frozenset(option.strip().lower() for option in connection.split(b","))
 
 
-def end_to_end(headers: HeaderList, named: frozenset[bytes] = frozenset()) -> HeaderList:
-    """The fields that are not of one connection, nor `named` by it, as they stand."""
-    dropped = HOP_BY_HOP | named if named else HOP_BY_HOP
+def end_to_end(headers: HeaderList, connection_options: frozenset[bytes] = frozenset()) -> HeaderList:
+    """Return the fields that are forwarded, in their order.
+
+    Drops hop-by-hop fields, and those whose names are in `connection_options`.
+    """
+    dropped = HOP_BY_HOP | connection_options if connection_options else HOP_BY_HOP
     return [field for field in headers if field[0] not in dropped]
 
 
-def returned(headers: HeaderList) -> HeaderList:
-    """The fields of an answer that go on to the client."""
-    named: frozenset[bytes] = frozenset()
+def response_headers(headers: HeaderList) -> HeaderList:
+    """Return the fields of a response, or of its trailer section, that are forwarded to the client."""
+    connection_options: frozenset[bytes] = frozenset()
     for name, value in headers:
         if name == b"connection" and value not in (b"keep-alive", b"close"):
-            named |= _options(value)
-    return end_to_end(headers, named)
+            connection_options |= _options(value)
+    return end_to_end(headers, connection_options)

@@ -1,7 +1,7 @@
-"""`HttpxTransport`: requests by an httpx *transport*, not a client.
+"""`HttpxTransport`: sends requests through an httpx *transport*, not through an httpx client.
 
-A client has a cookie jar that would mix users, follows redirects, adds fields of its own and listens to the
-environment. What httpx cannot do: 1xx answers and trailers are not told, and nothing can be upgraded.
+A client has a cookie jar, which would mix users, follows redirects, adds header fields, and reads environment
+variables. httpx does not report 1xx responses and trailers, and does not support upgrades.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ import anyio
 import httpcore
 import httpx
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.proxy.fenced_network import FencedNetwork
 from ap_resume_shim.proxy.idle_connections import IDLE, idle_limit
 from ap_resume_shim.proxy.tcp_keepalive import KEEP_ALIVE
 from ap_resume_shim.proxy.transport import (
     Address,
-    Body,
-    ClientLeft,
-    HeaderList,
-    Outgoing,
+    ClientDisconnected,
+    RequestBody,
+    UpstreamRequest,
     broken_off,
     too_slow,
     unreachable,
 )
 
-WRITE = 30.0
-"""Seconds for each write. Reading has no limit here: agents are silent for minutes."""
+WRITE_TIMEOUT = 30.0
+"""Maximum time for each write, in seconds. Reads have no limit here, since agents are silent for minutes."""
 
 
 class HttpxTransport:
-    """Connections to one address, kept by httpx."""
+    """A `Transport` on httpx, without 1xx responses, trailers and upgrades."""
 
     upgrades = trailers = False
 
     def __init__(self, address: Address, network: httpx.AsyncBaseTransport | None = None) -> None:
-        """`network`: what makes the connections, in place of httpx's own.
+        """`network` sends the requests, in place of httpx's own transport.
 
-        The fence of a resume is then called at the first of httpcore's trace events that is not about the connection;
-        where there is none, before the body is read; without a body, before the request is handed over.
+        The fence of a resume is then called at httpcore's first trace event that does not concern the connection. If
+        there is no such event, it is called before the body is read, or, without a body, before `network` is called.
         """
         self.address = address
         host = f"[{address.host}]" if ":" in address.host else address.host
@@ -57,15 +57,17 @@ class HttpxTransport:
         self.network = network or httpx.AsyncHTTPTransport(
             trust_env=False, verify=tls or False, uds=address.uds, limits=limits, socket_options=self._options
         )
-        self.timeout = httpx.Timeout(connect=address.connect, pool=address.connect, write=WRITE, read=None).as_dict()
+        self.timeout = httpx.Timeout(
+            connect=address.connect, pool=address.connect, write=WRITE_TIMEOUT, read=None
+        ).as_dict()
         self.running: set[asyncio.Task[None]] = set()
 
-    def start(self, request: Outgoing) -> HttpxPassage:
-        """Begin to pass a request on; nothing is sent before `head` is awaited."""
-        return HttpxPassage(self, request)
+    def start(self, request: UpstreamRequest) -> HttpxExchange:
+        """Return the exchange of a request. Nothing is sent before `head` is awaited."""
+        return HttpxExchange(self, request)
 
     def fenced(self, fence: Callable[[], None]) -> FencedNetwork:
-        """A connection for one request, for the reasons that `ap_resume_shim.http1.client` gives."""
+        """Return the transport of one request with a fence: see `ap_resume_shim.http1.client` for the reasons."""
         network = FencedNetwork(fence, self._tls, self.address.uds, self._options)
         self._fenced.add(network)
         return network
@@ -76,55 +78,55 @@ class HttpxTransport:
             await network.aclose()
 
 
-class HttpxPassage:
-    """One request on its way, in a task of its own, and its answer."""
+class HttpxExchange:
+    """An `UpstreamExchange`; its methods document errors. The request runs in its own task."""
 
-    def __init__(self, transport: HttpxTransport, request: Outgoing) -> None:
+    def __init__(self, transport: HttpxTransport, request: UpstreamRequest) -> None:
         self.status = 0
         self.headers: HeaderList = []
         self.trailers: HeaderList = []
         self._transport, self._request = transport, request
         self._task: asyncio.Task[None] | None = None
-        self._leaving = anyio.CancelScope()
-        self._connecting = _Connecting(request.fence if transport.custom else None)
+        self._cancel_scope = anyio.CancelScope()
+        self._trace = _ConnectionTrace(request.fence if transport.custom else None)
         self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._chunk = b""
-        self._filled, self._taken = asyncio.Event(), asyncio.Event()
+        self._chunk_ready, self._chunk_taken = asyncio.Event(), asyncio.Event()
         self._error: Exception | None = None
-        self._over = self._left = False
+        self._ended = self._closed = False
 
     async def head(self) -> None:
-        """Send the request, and wait for its head."""
+        """Send the request, and wait for the head of its response."""
         if self._task is None:
             self._task = self._spawn(self._run())
         await asyncio.wait({self._head})
         self._head.result()
 
     async def read(self) -> bytes:
-        """The next bytes of the body; none at its end."""
-        await self._filled.wait()
+        """Return the next bytes of the body; no bytes at its end."""
+        await self._chunk_ready.wait()
         chunk, self._chunk = self._chunk, b""
-        if not self._over:
-            self._filled.clear()
-        self._taken.set()
+        if not self._ended:
+            self._chunk_ready.clear()
+        self._chunk_taken.set()
         if not chunk and self._error is not None:
             raise self._error
         return chunk
 
     @property
-    def over(self) -> bool:
-        """Whether `read` would give nothing more."""
-        return self._over and not self._chunk and self._error is None
+    def eof(self) -> bool:
+        """True if the body has ended, and `read` would return no bytes."""
+        return self._ended and not self._chunk and self._error is None
 
-    def leave(self) -> None:
-        """Be done. httpcore would lose a connection that is cut off while it is opened: that is waited for."""
-        if not self._left and self._task is not None and not self._task.done():
-            self._spawn(self._cut())
-        self._left = True
+    def close(self) -> None:
+        """End the exchange, but not while a connection is being opened: httpcore would lose track of it."""
+        if not self._closed and self._task is not None and not self._task.done():
+            self._spawn(self._cancel())
+        self._closed = True
 
-    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
-        """Never."""
-        raise NotImplementedError("httpx does not give a connection away")
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Not supported: httpx cannot hand over a raw connection. Raises `NotImplementedError`."""
+        raise NotImplementedError("httpx cannot hand over a raw connection")
 
     def _spawn(self, coroutine: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
@@ -132,36 +134,36 @@ class HttpxPassage:
         task.add_done_callback(self._transport.running.discard)
         return task
 
-    async def _cut(self) -> None:
-        await self._connecting.over()
-        self._leaving.cancel()
+    async def _cancel(self) -> None:
+        await self._trace.wait_until_connected()
+        self._cancel_scope.cancel()
 
     async def _run(self) -> None:
         try:
-            # httpcore shields the closing of its connections from scopes; a cancelled task would lose them.
-            with self._leaving:
-                await self._exchange()
+            # httpcore shields the closing of connections from a cancel scope, but not from the cancellation of a task.
+            with self._cancel_scope:
+                await self._send()
                 self._end()
                 return
-            self._fail(ClientLeft())
+            self._fail(ClientDisconnected())
         except Exception as error:
             self._fail(error)
         except BaseException:
-            self._fail(UpstreamError("The request was cut off."))
+            self._fail(UpstreamError("The request was cancelled."))
             raise
 
-    async def _exchange(self) -> None:
+    async def _send(self) -> None:
         request, transport = self._request, self._transport
         network: httpx.AsyncBaseTransport = transport.network
         if request.fence is not None and not transport.custom:
             network = transport.fenced(request.fence)
         elif request.body is None:
-            self._connecting.call_fence()
+            self._trace.call_fence()
         try:
             response = await network.handle_async_request(self._as_httpx())
         finally:
             if request.body is not None:
-                request.body.done()
+                request.body.stop_reading()
         async with aclosing(response):
             self.status = response.status_code
             self.headers = [(name.lower(), value) for name, value in response.headers.raw]
@@ -170,86 +172,86 @@ class HttpxPassage:
             async for chunk in response.stream:
                 if chunk:
                     self._chunk = chunk
-                    self._taken.clear()
-                    self._filled.set()
-                    await self._taken.wait()
+                    self._chunk_taken.clear()
+                    self._chunk_ready.set()
+                    await self._chunk_taken.wait()
             if idle_limit(self.headers) < IDLE and (connection := response.extensions.get("network_stream")):
                 await connection.aclose()  # httpx has one limit for all connections, and uses no closed one
 
     def _fail(self, error: Exception) -> None:
-        if not isinstance(error, ClientLeft | ResumeError):
+        if not isinstance(error, ClientDisconnected | ResumeError):
             error = _failure(error, self._transport.address)
         self._error = error
         if not self._head.done():
             self._head.set_exception(error)
-            self._head.exception()  # nobody may be waiting any longer
+            self._head.exception()  # retrieved, in case nothing awaits it
         self._end()
 
     def _end(self) -> None:
-        self._over = True
-        self._filled.set()
+        self._ended = True
+        self._chunk_ready.set()
 
     def _as_httpx(self) -> httpx.Request:
         request, origin = self._request, self._transport.origin
         try:
             url = origin.copy_with(raw_path=request.target if request.target.startswith(b"/") else b"/")
         except httpx.InvalidURL:
-            url = origin  # the target below is what counts
+            url = origin  # the extension below sets the target
         return httpx.Request(
             request.method,
             url,
             headers=request.headers,
-            stream=None if request.body is None else _Stream(request.body, self._connecting.call_fence),
+            stream=None if request.body is None else _Stream(request.body, self._trace.call_fence),
             extensions={
-                "target": request.target,  # as it came: a URL drops dot segments, and escapes what it would not write
+                "target": request.target,  # unchanged: a URL would remove dot segments and escape characters
                 "timeout": self._transport.timeout,
-                "trace": self._connecting.trace,
+                "trace": self._trace.trace,
             },
         )
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, body: Body, before: Callable[[], None]) -> None:
-        self._body, self._before = body, before
+    def __init__(self, body: RequestBody, call_fence: Callable[[], None]) -> None:
+        self._body, self._call_fence = body, call_fence
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._before()
+        self._call_fence()
         more = True
         while more:
-            data, more = await self._body.next()
+            data, more = await self._body.read()
             if data:
                 yield data
 
 
-class _Connecting:
-    """Whether a connection is being opened; and the fence of a request on a network that is not httpx's own."""
+class _ConnectionTrace:
+    """Follows httpcore's trace events: detects when a connection is being opened, and calls the fence of a request."""
 
     def __init__(self, fence: Callable[[], None] | None) -> None:
         self._fence = fence
-        self._over = asyncio.Event()
-        self._over.set()
+        self._connected = asyncio.Event()
+        self._connected.set()
 
     async def trace(self, event: str, _: Any) -> None:
-        """Called by httpcore. The names of its events may change: none is needed for the fence to be called."""
+        """Called by httpcore. The names of events may change; the fence does not depend on them."""
         stage, _, what = event.rpartition(".")
         if stage in ("connection.connect_tcp", "connection.connect_unix_socket", "connection.start_tls"):
-            self._over.clear() if what == "started" else self._over.set()
+            self._connected.clear() if what == "started" else self._connected.set()
         elif not stage.startswith("connection."):
             self.call_fence()
 
     def call_fence(self) -> None:
-        """Call it, the first time; what it raises ends the request."""
+        """Call the fence, the first time only. Its exception ends the request."""
         fence, self._fence = self._fence, None
         if fence is not None:
             fence()
 
-    async def over(self) -> None:
-        """Return when it is open, or failed; connecting has a time limit."""
-        while not self._over.is_set():
-            await self._over.wait()
+    async def wait_until_connected(self) -> None:
+        """Return when no connection is being opened; connecting has a time limit."""
+        while not self._connected.is_set():
+            await self._connected.wait()
 
 
-_UNCONNECTED = (
+_CONNECT_ERRORS = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
@@ -260,9 +262,9 @@ _UNCONNECTED = (
 
 
 def _failure(error: Exception, address: Address) -> UpstreamFailure:
-    """The failure that an error of httpx or httpcore means."""
-    if isinstance(error, _UNCONNECTED):
+    """Return the failure for an error of httpx or httpcore."""
+    if isinstance(error, _CONNECT_ERRORS):
         return unreachable(address, error)
     if isinstance(error, httpx.TimeoutException | httpcore.TimeoutException):
-        return too_slow(address, "did not answer in time")
+        return too_slow(address, "did not respond in time")
     return broken_off(address, error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ap_resume_shim.proxy.transport import HeaderList
+from ap_resume_shim.core.asgi import HeaderList
 
 IDLE = 2.0
 """Seconds that a connection may stay idle. Servers that announce no limit usually close it after five."""

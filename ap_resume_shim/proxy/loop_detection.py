@@ -1,51 +1,59 @@
-"""Requests that come back to the proxy that sent them: they are answered with 508, and do not go round again.
+"""Loop detection: a request that returns to the proxy that sent it is answered with 508 (RFC 5842, section 7.2).
 
-Requests that the shim makes carry a field with the random names of the proxies that they passed. A client's request
-passes byte for byte, so nothing shows that it was here before, and in a loop each round holds one more connection.
-Therefore one request carries the field when `SPACING` more are under way at once than before: it comes back, and its
-508 ends all rounds. A loop holds about as many connections as that, unless something removes the field on the way.
+A client's request is forwarded byte for byte, so the proxy cannot recognise it when it returns, and each round of a
+loop opens another connection. Therefore the proxy adds a marker to some requests: a header field with its random name.
+A request that arrives with the proxy's own name has gone round, and its 508 ends all rounds.
 
-Names belong to a process: among several processes, a round ends where it reaches one of them for the second time.
+The marker is added to
+
+- every request that the shim itself makes, and
+- one passed request each time that `SPACING` more requests are in flight than before, so that a loop holds about that
+  many connections, unless a server in the loop removes the field.
+
+Each process has a name of its own. With several processes, a round ends at the first process that it reaches twice.
 """
 
 from __future__ import annotations
 
 import secrets
 
-from ap_resume_shim.proxy.forwarded import Fields, LoopDetected
+from ap_resume_shim.core.asgi import HeaderList
+from ap_resume_shim.proxy.forwarded import LoopDetected
 
-FIELD = b"ap-resume-shim-hops"
+LOOP_MARKER = b"ap-resume-shim-hops"
+"""Name of the header field. Its value lists the names of the proxies that the request has passed."""
 SPACING = 64
-"""Passed requests under way at once, of which one carries the field."""
+"""Number of requests in flight for which one passed request is marked."""
 
 
-class Loops:
-    """The loops of one proxy."""
+class LoopDetector:
+    """Marks the requests of one proxy, and recognises those that return."""
 
     def __init__(self) -> None:
         self._name = secrets.token_hex(8).encode()
-        self._under_way, self._due = 0, SPACING
+        self._in_flight, self._next_mark = 0, SPACING
 
     def begin(self) -> None:
-        """A request is under way."""
-        self._under_way += 1
+        """Count a request as in flight."""
+        self._in_flight += 1
 
     def end(self) -> None:
-        """It is no longer."""
-        self._under_way -= 1
-        self._due = min(self._due, self._under_way + SPACING)
+        """Count a request as finished."""
+        self._in_flight -= 1
+        self._next_mark = min(self._next_mark, self._in_flight + SPACING)
 
-    def marked(self, headers: Fields, hops: bytes | None, *, own: bool) -> Fields:
-        """The fields of a request as they go on; the same list where nothing is added.
+    def mark(self, headers: HeaderList, marker: bytes | None, *, own: bool) -> HeaderList:
+        """Return the fields with the marker; the same list if none is needed.
 
-        `hops`: the value of the field as it came; `own`: the shim makes the request. Raises `LoopDetected`.
+        `marker` is the value of the marker that the request arrived with. `own` is True for a request that the shim
+        makes. Raises `LoopDetected`.
         """
-        if hops is None:
+        if marker is None:
             if not own:
-                if self._under_way < self._due:
+                if self._in_flight < self._next_mark:
                     return headers
-                self._due = self._under_way + SPACING
-            return [*headers, (FIELD, self._name)]
-        if self._name in hops:
+                self._next_mark = self._in_flight + SPACING
+            return [*headers, (LOOP_MARKER, self._name)]
+        if self._name in marker:
             raise LoopDetected
-        return [*(field for field in headers if field[0] != FIELD), (FIELD, hops + b", " + self._name)]
+        return [*(field for field in headers if field[0] != LOOP_MARKER), (LOOP_MARKER, marker + b", " + self._name)]

@@ -1,8 +1,10 @@
-"""The seam below `ReverseProxy`: how a request gets to the server at an address, and its answer back.
+"""The interface between `ReverseProxy` and the HTTP client that sends its requests.
 
-A `Transport` passes requests on as they are: no cookie jar, no redirects, no environment, no fields of its own.
-`HttpxTransport` needs nothing but httpx; `ap_resume_shim.http1.Http1Transport`, on httptools, is an order of magnitude
-faster and knows 1xx answers, trailers and upgrades.
+A `Transport` sends requests unchanged: it has no cookie jar, follows no redirects, reads no environment variables and
+adds no header fields. There are two:
+
+- `HttpxTransport` needs only httpx.
+- `Http1Transport`, on httptools, is about ten times as fast, and supports 1xx responses, trailers and upgrades.
 """
 
 from __future__ import annotations
@@ -14,48 +16,50 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import ConfigurationError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 if TYPE_CHECKING:
     import asyncio
 
-HeaderList = list[tuple[bytes, bytes]]
-
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server listens."""
+    """The address of a server."""
 
     url: str
-    """As it was given: what messages call it."""
+    """The URL as configured, for messages."""
     scheme: str
     """`http` or `https`."""
     host: str
     port: int
     uds: str | None = None
-    """Path of a Unix socket, in place of host and port."""
+    """Path of a Unix socket; if it is set, `host` and `port` are not used to connect."""
     base: bytes = b""
-    """A path that is put before every request's own."""
+    """Path that is prepended to the path of each request, without a slash at its end."""
     tls: ssl.SSLContext | None = None
-    """For https; default: the system's certificates."""
+    """For https. None: the certificates of the system."""
     connect: float = 5.0
-    """Seconds until a connection has to be there."""
+    """Maximum time to connect, in seconds."""
 
     @property
     def authority(self) -> bytes:
-        """What `Host` says to this server."""
+        """The value of `Host` for this server."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         usual = self.port == {"http": 80, "https": 443}[self.scheme]
         return (host if usual else f"{host}:{self.port}").encode()
 
     @property
     def origin(self) -> str:
-        """One spelling of the address: scheme and host in lower case, without the scheme's usual port."""
+        """The address in normal form: scheme and host in lower case, without the default port of the scheme."""
         return f"unix:{self.uds}" if self.uds else f"{self.scheme}://{self.authority.decode()}{self.base.decode()}"
 
     @classmethod
     def parse(cls, url: str, *, tls: ssl.SSLContext | None = None, connect: float = 5.0) -> Address:
-        """Read `http://host:port/base`, `https://…` or `unix:/path`. Raises `ConfigurationError`."""
+        """Parse `http://host:port/base`, `https://…` or `unix:/path`.
+
+        Raises `ConfigurationError`, whose message never contains a password.
+        """
         if url.startswith("unix:"):
             path = "/" + url.removeprefix("unix:").lstrip("/")
             if path == "/":
@@ -83,91 +87,104 @@ class Address:
         return cls(url.rstrip("/"), parsed.scheme, host, port, base=base, tls=tls, connect=connect)
 
 
-class ClientLeft(Exception):
-    """The client left before its request was complete, or before its answer was."""
+class ClientDisconnected(Exception):
+    """The client disconnected before its request or its response was complete."""
 
 
-class Body(Protocol):
-    """A client's body, as it comes."""
+class RequestBody(Protocol):
+    """The body of a client's request, read as it arrives."""
 
     trailers: HeaderList
-    """Fields after it; known when it has ended."""
+    """The trailer fields; complete after the last `read`."""
 
-    async def next(self) -> tuple[bytes, bool]:
-        """The next bytes, and whether more will come. Raises `ClientLeft`."""
+    async def read(self) -> tuple[bytes, bool]:
+        """Return the next bytes, which may be empty, and True if more follow. Raises `ClientDisconnected`."""
         ...
 
-    def done(self) -> None:
-        """No more of it will be read, whether it is over or not: the client's leaving is listened for from now on."""
+    def stop_reading(self) -> None:
+        """Called when no more will be read, even if the body is incomplete."""
         ...
 
 
 @dataclass(slots=True)
-class Outgoing:
-    """A request as it goes upstream: the fields are complete, framing included, and sent as they are."""
+class UpstreamRequest:
+    """A request to the server. The header fields are complete, including those of the framing, and sent unchanged."""
 
     method: str
     target: bytes
+    """The escaped path and query, as in the request line."""
     headers: HeaderList
-    body: Body | None = None
-    """None: there is none, and the fields announce none."""
+    body: RequestBody | None = None
+    """None if the request has no body; the header fields then announce none."""
     chunked: bool = False
-    """Whether the body is announced by `Transfer-Encoding: chunked`, and not by its length."""
-    expects: bool = False
-    """Whether the client wants to be told to go on (`Expect: 100-continue`) before it sends its body."""
+    """True if the body is sent with `Transfer-Encoding: chunked`; False if it has a `Content-Length`."""
+    expects_continue: bool = False
+    """True for `Expect: 100-continue`: the body is read only after the server responded with 100, or for a while not at
+    all."""
     upgrades: bool = False
-    """Whether it asks for another protocol: without this, an answer of 101 is an error."""
+    """True if the request asks for an upgrade. Otherwise a response of 101 is an error."""
     fence: Callable[[], None] | None = None
-    """Called when the connection is open, before the first byte is sent; what it raises, `head` raises. Such a request
-    is sent once, and on a connection that has carried no other: see `ap_resume_shim.http1.client`."""
+    """Called when the connection is open, before the first byte is sent. If it raises, nothing is sent, and `head`
+    raises the same exception. A request with a fence is sent only once, and on a new connection: see
+    `ap_resume_shim.http1.client`."""
 
 
 class UpstreamExchange(Protocol):
-    """One request on its way, and its answer. Used by one task: `head` until it is a final one, then `read`."""
+    """One request and its response.
+
+    Used by one task: first `head`, until `status` is a final one, then `read`, until it returns no bytes. `close` is
+    always called at the end.
+    """
 
     status: int
+    """The status of the latest head; 0 before the first one."""
     headers: HeaderList
-    """Names in lower case; repeated fields in order."""
+    """The header fields of the latest head."""
     trailers: HeaderList
-    """Known when the body has ended."""
+    """The trailer fields; complete when the body has ended."""
 
     async def head(self) -> None:
-        """Wait for the next head: a final one, or an informational one (1xx, not every transport tells) before it.
+        """Wait for the next head, and store it in `status` and `headers`. The first call sends the request.
 
-        Raises an `UpstreamFailure`, `ClientLeft` after `leave`, or what the fence raised.
+        Informational heads (1xx other than 100) come before the final one; not every transport reports them. Raises
+        `UpstreamFailure`, `ClientDisconnected` after `close` or if the client disconnected in the middle of its body,
+        and the exception of the fence.
         """
         ...
 
     async def read(self) -> bytes:
-        """The next bytes of the body; none at its end. Raises an `UpstreamFailure` where it broke off."""
+        """Return the next bytes of the body; no bytes at its end. Raises `UpstreamFailure` if it is incomplete."""
         ...
 
     @property
-    def over(self) -> bool:
-        """Whether it is known that `read` would give nothing more."""
+    def eof(self) -> bool:
+        """True if the body is known to have ended, so that `read` would return no bytes."""
         ...
 
-    def leave(self) -> None:
-        """Be done: an answer that is not over is broken off, and the server notices at once."""
+    def close(self) -> None:
+        """End the exchange. If the response is incomplete, close its connection, so that the server notices at once."""
         ...
 
-    def upgraded(self) -> tuple[asyncio.Transport, bytes]:
-        """After a 101: the bare connection, paused, and what came on it already. It is the caller's from now on."""
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """After a 101: return the connection, with reading paused, and the bytes that were already read from it.
+
+        The caller owns the connection from now on.
+        """
         ...
 
 
 class Transport(Protocol):
-    """A way to carry requests to one address; belongs to one event loop."""
+    """Sends requests to one address, and keeps its connections. Belongs to one event loop."""
 
     upgrades: bool
-    """Whether a request may ask for an upgrade."""
+    """True if the transport supports upgrades."""
     trailers: bool
-    """Whether fields after the body are told."""
+    """True if the transport sends and reports trailer fields."""
 
     def __init__(self, address: Address) -> None: ...
 
-    def start(self, request: Outgoing) -> UpstreamExchange:
-        """Begin to pass a request on; nothing is sent before `head` is awaited."""
+    def start(self, request: UpstreamRequest) -> UpstreamExchange:
+        """Return the exchange of a request. Nothing is sent before `head` is awaited."""
         ...
 
     async def aclose(self) -> None:
@@ -176,19 +193,19 @@ class Transport(Protocol):
 
 
 def unreachable(address: Address, error: Exception) -> UpstreamUnreachable:
-    """No connection could be made."""
+    """Return the error for a connection that could not be opened; nothing was sent."""
     detail = f"No connection to the backend at {address.url}: {_reason(error)}. Is it running?"
     return UpstreamUnreachable("The backend cannot be reached: the log of the shim has the reason.", detail=detail)
 
 
 def broken_off(address: Address, why: Exception | str, what: str = "broke off") -> UpstreamError:
-    """The answer failed, or its connection did."""
+    """Return the error for a response that is invalid or incomplete. `what` is the predicate of both messages."""
     detail = f"The backend at {address.url} {what}: {_reason(why)}."
     return UpstreamError(f"The backend {what}: the log of the shim has the reason.", detail=detail)
 
 
 def too_slow(address: Address, what: str) -> UpstreamTimeout:
-    """The server did not do in time what it had to."""
+    """Return the error for a server that took too long. `what` is the predicate of both messages."""
     return UpstreamTimeout(f"The backend {what}.", detail=f"The backend at {address.url} {what}.")
 
 

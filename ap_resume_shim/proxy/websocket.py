@@ -1,9 +1,9 @@
-"""A WebSocket of an ASGI server, passed on to the server at an address: every message, and how it ended.
+"""Relays a WebSocket between an ASGI server and the server at an address: every message, and the close.
 
-Each side has a connection of its own, with its own pings, fragments and compression, for ASGI knows whole messages
-only. A side that does not read stops the other one: no more than a few messages are held between them.
+The two connections are independent: each has its own pings, fragments and compression, since ASGI has only whole
+messages. A side that does not read stops the other side: at most a few messages are buffered.
 
-Needs websockets, which the extra `serve` brings.
+Needs websockets, which the extra `serve` installs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.http11 import Response
 
 from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamFailure
-from ap_resume_shim.proxy.tcp_keepalive import keep_alive
-from ap_resume_shim.proxy.transport import Address, HeaderList, broken_off, unreachable
+from ap_resume_shim.proxy.tcp_keepalive import enable_keep_alive
+from ap_resume_shim.proxy.transport import Address, broken_off, unreachable
 from ap_resume_shim.proxy.websocket_connection import Handshake, WebSocketConnection
 
 if TYPE_CHECKING:
@@ -28,20 +29,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ap_resume_shim")
 
-LIMIT = 16 * 1024 * 1024
-"""Bytes of a message from the server. A client's are limited by the ASGI server."""
+MAX_MESSAGE = 16 * 1024 * 1024
+"""Maximum size of a message from the server, in bytes. The ASGI server limits those of the client."""
 
-CLOSING = 10.0
-"""Seconds that the server has to answer a client's close."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds in which the server has to respond to a client's close."""
 
-NORMAL, NO_CODE, BROKEN = 1000, 1005, 1011
-"""Close codes; `NO_CODE` is what a close without one is called, and is never sent."""
+NORMAL, NO_CODE, INTERNAL_ERROR = 1000, 1005, 1011
+"""Close codes (RFC 6455, section 7.4.1). `NO_CODE` stands for a close without a code, and is never sent."""
 
-UNSENT = frozenset({1006, 1015})
-"""Codes of connections that ended without a close."""
+NOT_SENT = frozenset({1006, 1015})
+"""Codes that stand for a connection that ended without a close, and are never sent."""
 
-LONGEST_REASON = 123
-"""Bytes that a close frame has for its reason."""
+MAX_REASON = 123
+"""Maximum length of the reason in a close frame, in bytes."""
 
 
 async def relay(
@@ -51,44 +52,46 @@ async def relay(
     address: Address,
     target: bytes,
     headers: HeaderList,
-    returned: Callable[[HeaderList], HeaderList],
+    to_client: Callable[[HeaderList], HeaderList],
     *,
-    limit: int = LIMIT,
+    max_message: int = MAX_MESSAGE,
 ) -> None:
-    """Pass a WebSocket on to the server at `address` until one side ends it, which the other side is told.
+    """Connect to the server at `address`, and relay messages until one side closes; the other side gets the same close.
 
-    `target` and `headers`, without those that belong to one connection, go on as they are; `returned` makes the
-    client's fields of the server's. A server's refusal is passed on, one that cannot be reached is 502. One that breaks
-    off is a close with 1011; a client that vanishes breaks off the server's connection. `limit`: bytes of a message
-    from the server.
+    - `target` and `headers` are sent unchanged; `headers` contains no hop-by-hop fields.
+    - `to_client` converts the header fields of the server's response into those for the client.
+    - `max_message`: maximum size of a message from the server, in bytes.
+
+    If the server refuses the WebSocket, the client receives that response; if it cannot be reached, 502. If the server
+    breaks off, the client receives a close with 1011; if the client vanishes, the server's connection is aborted.
     """
     await receive()
-    handshake = Handshake(target, headers, scope["subprotocols"], limit)
+    handshake = Handshake(target, headers, scope["subprotocols"], max_message)
     opening = asyncio.create_task(_open(address, handshake))
-    upwards = asyncio.create_task(_upwards(receive, opening))
+    client_to_server = asyncio.create_task(_client_to_server(receive, opening))
     try:
-        await asyncio.wait({opening, upwards}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({opening, client_to_server}, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
-            await _between(opening.result(), upwards, send, returned)
+            await _relay_messages(opening.result(), client_to_server, send, to_client)
     except InvalidStatus as refusal:
         response = refusal.response
-        await _deny(scope, send, response.status_code, returned(_fields(response)), bytes(response.body))
+        await _deny(scope, send, response.status_code, to_client(_end_to_end_headers(response)), bytes(response.body))
     except UpstreamFailure as failure:
         logger.warning("WEBSOCKET %s failed: %s", target.partition(b"?")[0].decode("latin-1"), failure)
         await refuse(scope, send, failure.http_status, failure.message)
     finally:
-        await _stop(upwards, opening)
+        await _stop(client_to_server, opening)
         if not opening.cancelled() and opening.exception() is None:
             opening.result().transport.abort()
 
 
 async def refuse(scope: Scope, send: Send, status: int, message: str) -> None:
-    """Refuse a WebSocket that is not accepted yet, and say why."""
+    """Refuse a WebSocket that is not accepted yet, with a JSON message."""
     await _deny(scope, send, status, [(b"content-type", b"application/json")], strictjson.dumps({"message": message}))
 
 
 async def _deny(scope: Scope, send: Send, status: int, headers: HeaderList, body: bytes) -> None:
-    """Answer the handshake with something else than 101; an ASGI server without the extension says 403."""
+    """Respond to the handshake with another status than 101. An ASGI server without the extension responds with 403."""
     if "websocket.http.response" in (scope.get("extensions") or {}):
         framed = [*headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "websocket.http.response.start", "status": status, "headers": framed})
@@ -98,7 +101,7 @@ async def _deny(scope: Scope, send: Send, status: int, headers: HeaderList, body
 
 
 async def _open(address: Address, handshake: Handshake) -> WebSocketConnection:
-    """A connection that the server has accepted. Raises `InvalidStatus` where it answered otherwise."""
+    """Connect and do the handshake. Raises `InvalidStatus` if the server refuses the WebSocket."""
     server = await _connect(address, handshake)
     try:
         await server.handshake()
@@ -124,72 +127,74 @@ async def _connect(address: Address, handshake: Handshake) -> WebSocketConnectio
                     lambda: WebSocketConnection(handshake), address.host, address.port, ssl=tls, server_hostname=name
                 )
     except TimeoutError:
-        raise unreachable(address, TimeoutError(f"it was not there within {address.connect:g} seconds")) from None
-    except OSError as error:  # ssl's errors are some, too
+        raise unreachable(address, TimeoutError(f"it took longer than {address.connect:g} seconds")) from None
+    except OSError as error:  # includes ssl.SSLError
         raise unreachable(address, error) from error
-    keep_alive(made[0].get_extra_info("socket"))
+    enable_keep_alive(made[0].get_extra_info("socket"))
     return made[1]
 
 
-async def _between(
+async def _relay_messages(
     server: WebSocketConnection,
-    upwards: asyncio.Task[Message],
+    client_to_server: asyncio.Task[Message],
     send: Send,
-    returned: Callable[[HeaderList], HeaderList],
+    to_client: Callable[[HeaderList], HeaderList],
 ) -> None:
-    """Accept, and pass messages on until one side ends it."""
-    downwards = asyncio.create_task(_downwards(server, send, returned))
+    """Accept the client's WebSocket, and relay messages until one side closes."""
+    server_to_client = asyncio.create_task(_server_to_client(server, send, to_client))
     try:
-        await asyncio.wait({upwards, downwards}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({client_to_server, server_to_client}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        if not downwards.done():
-            await _stop(downwards)
-    if upwards.done():
-        await _close(server, upwards.result())
+        if not server_to_client.done():
+            await _stop(server_to_client)
+    if client_to_server.done():
+        await _close(server, client_to_server.result())
     else:
-        downwards.result()
+        server_to_client.result()
 
 
-async def _upwards(receive: Receive, opening: asyncio.Task[WebSocketConnection]) -> Message:
-    """Pass the client's messages on; gives the last one, which tells how it left."""
+async def _client_to_server(receive: Receive, opening: asyncio.Task[WebSocketConnection]) -> Message:
+    """Send the client's messages to the server. Returns the last one, `websocket.disconnect`."""
     while (message := await receive())["type"] == "websocket.receive":
         text, server = message.get("text"), await opening
-        with suppress(ConnectionClosed):  # the other direction tells the client
+        with suppress(ConnectionClosed):  # the other direction reports it to the client
             await server.send(message["bytes"] if text is None else text)
     return message
 
 
-async def _downwards(server: WebSocketConnection, send: Send, returned: Callable[[HeaderList], HeaderList]) -> None:
-    """Accept, pass the server's messages on, and at last how it ended."""
+async def _server_to_client(
+    server: WebSocketConnection, send: Send, to_client: Callable[[HeaderList], HeaderList]
+) -> None:
+    """Accept the client's WebSocket, and send it the server's messages and close."""
     assert server.response is not None
-    accepted = {"subprotocol": server.subprotocol, "headers": returned(_fields(server.response))}
+    accepted = {"subprotocol": server.subprotocol, "headers": to_client(_end_to_end_headers(server.response))}
     await send({"type": "websocket.accept", **accepted})
     try:
         while True:
             message = await server.recv()
             await send({"type": "websocket.send", "text" if isinstance(message, str) else "bytes": message})
     except ConnectionClosed as end:
-        await send({"type": "websocket.close", **_how(end)})
+        await send({"type": "websocket.close", **_close_event(end)})
 
 
-def _how(end: ConnectionClosed) -> dict[str, Any]:
-    """The server's close, in ASGI's words: they have none for a close without a code, which is theirs for 1000."""
+def _close_event(end: ConnectionClosed) -> dict[str, Any]:
+    """Return the server's close as fields of ASGI's `websocket.close`, where a missing code means 1000."""
     if end.rcvd is not None and end.rcvd == end.sent:
         return {"code": NORMAL if end.rcvd.code == NO_CODE else end.rcvd.code, "reason": end.rcvd.reason}
-    why = "The backend broke off." if end.sent is None else f"The backend's WebSocket failed: {end.sent.reason}"
-    return {"code": BROKEN, "reason": why.encode()[:LONGEST_REASON].decode(errors="ignore")}
+    reason = "The backend broke off." if end.sent is None else f"The backend's WebSocket failed: {end.sent.reason}"
+    return {"code": INTERNAL_ERROR, "reason": reason.encode()[:MAX_REASON].decode(errors="ignore")}
 
 
 async def _close(server: WebSocketConnection, left: Message) -> None:
-    """Close as the client did. One that vanished is not passed on as a close: the connection is broken off."""
+    """Close the server's connection with the client's code and reason. Does nothing if the client vanished."""
     code, reason = left.get("code", NO_CODE), left.get("reason")
-    vanished = code in UNSENT or (code == NO_CODE and reason is None)  # uvicorn has a reason for every close
+    vanished = code in NOT_SENT or (code == NO_CODE and reason is None)  # uvicorn sets a reason for every close
     if vanished:
         return
-    discarding = asyncio.create_task(_discard(server))  # what was sent before comes before the answer
+    discarding = asyncio.create_task(_discard(server))  # the server may send messages before its close
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await server.close(cast("int", None if code == NO_CODE else code), reason or "")
     finally:
         await _stop(discarding)
@@ -202,7 +207,7 @@ async def _discard(server: WebSocketConnection) -> None:
 
 
 async def _stop(*tasks: asyncio.Task[Any]) -> None:
-    """Stop tasks; what they raise then is of no interest any more."""
+    """Cancel tasks, and ignore their exceptions."""
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -211,10 +216,13 @@ async def _stop(*tasks: asyncio.Task[Any]) -> None:
             task.exception()
 
 
-def _fields(response: Response) -> HeaderList:
-    """A response's header fields, but for its framing and those that are about the WebSocket of one connection."""
+def _end_to_end_headers(response: Response) -> HeaderList:
+    """Return the header fields of a response, without `Content-Length` and `Sec-WebSocket-*`."""
     fields = [
-        (name.lower().encode(), value.encode("latin-1", "surrogateescape"))  # websockets before 17 escapes
+        (
+            name.lower().encode(),
+            value.encode("latin-1", "surrogateescape"),
+        )  # websockets before 17 decodes with surrogateescape
         for name, value in response.headers.raw_items()
     ]
     return [field for field in fields if not field[0].startswith(b"sec-websocket-") and field[0] != b"content-length"]

@@ -1,10 +1,10 @@
-"""The WebSocket connection to the server: what is used of websockets without being documented stands here.
+"""The WebSocket connection to the server. This module contains all uses of undocumented parts of websockets:
 
-- `ClientProtocol.send_request` is replaced, and `writes`, `key` and `available_subprotocols` are read: the documented
-  way to make a request takes a URL, which would change it, and sorts out header fields.
-- `ClientConnection` is made without `connect()`, with `handshake()`, and `process_event` is extended.
+- `ClientProtocol.send_request` is overridden, and `writes`, `key` and `available_subprotocols` are read. The documented
+  way to make a request takes a URL, which would change the target, and adds header fields of its own.
+- `ClientConnection` is created without `connect()`, `handshake()` is called, and `process_event` is extended.
 
-`tests/test_foreign_parts.py` fails when one of them is gone; `pyproject.toml` has the newest version that was tested.
+`tests/test_foreign_parts.py` fails if one of them disappears; `pyproject.toml` has the newest version that was tested.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from websockets.protocol import Event
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from ap_resume_shim.proxy.transport import HeaderList
+from ap_resume_shim.core.asgi import HeaderList
 
 
 class Handshake(ClientProtocol):
-    """The server's side of the protocol. The request is written as the client wrote it: a URL would change it."""
+    """The protocol towards the server. Sends the client's target and header fields unchanged."""
 
-    def __init__(self, target: bytes, headers: HeaderList, subprotocols: Sequence[str], limit: int) -> None:
+    def __init__(self, target: bytes, headers: HeaderList, subprotocols: Sequence[str], max_message: int) -> None:
         nowhere = WebSocketURI(False, "", 0, "", "")
         offered = [Subprotocol(name) for name in subprotocols]
-        super().__init__(nowhere, subprotocols=offered or None, max_size=limit)
+        super().__init__(nowhere, subprotocols=offered or None, max_size=max_message)
         self._target = target
         self._headers = [field for field in headers if not field[0].startswith(b"sec-websocket-")]
 
     def send_request(self, request: Request) -> None:
-        """Write the request."""
+        """Write the opening handshake (RFC 6455, section 4.1)."""
         ours = [
             (b"connection", b"Upgrade"),
             (b"upgrade", b"websocket"),
@@ -47,13 +47,13 @@ class Handshake(ClientProtocol):
 
 
 class WebSocketConnection(ClientConnection):
-    """The connection to the server. It never pings: a server that is slow to read is slow to answer, too."""
+    """The connection to the server. Sends no pings: a server that reads slowly would miss the deadline of a pong."""
 
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake, ping_interval=None, close_timeout=None, max_queue=0)
 
     def process_event(self, event: Event) -> None:
-        """After the server's close, do not wait for it to close the connection as well."""
+        """After the server's close frame, close the connection without waiting for the server to do it."""
         super().process_event(event)
         if isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
             self.transport.close()

@@ -1,1 +1,1 @@
-"""One resume under way: the driver, the exchange with the wrapped app, the client, and the log line."""
+"""Execution of one resume: the driver, the exchanges with the wrapped app, the client's side, and the log line."""

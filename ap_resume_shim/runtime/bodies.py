@@ -1,4 +1,4 @@
-"""Reading the bodies of resumes, in bounded memory: nobody has been authenticated yet."""
+"""Reads the bodies of resumes within a memory limit. Bodies are read before the client has been authenticated."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
 _DRAIN = 10.0
-"""Seconds in which a client may send the rest of a body that is too large, before it is answered."""
+"""Seconds that a client has to send the rest of an oversized body before it receives the 413."""
 
 
 class Bodies:
-    """The bodies of all resumes at this moment: what each may have, and all of them together, in bytes.
+    """All bodies that are in memory, with two limits in bytes: `each` for one body, `together` for their sum.
 
-    Bytes count when they come: what is only announced takes no memory. Where there is no room for more, the body that
-    has held the most for the longest and is not complete gives up its place, so that slow clients, who cost nothing to
-    whoever runs them, cannot lock out the others.
+    Bytes count when they arrive, not when `Content-Length` announces them. When there is no room for more, the
+    incomplete body with the highest cost (bytes times seconds in memory) is dropped. Slow clients are cheap for an
+    attacker to run, and this way they cannot lock out the others.
     """
 
     def __init__(self, each: int, together: int) -> None:
@@ -32,7 +32,7 @@ class Bodies:
 
     @contextmanager
     def body(self) -> Iterator[Body]:
-        """A body that is held as long as the block lasts."""
+        """Yield a body; its memory is released at the end of the block."""
         body = Body(self)
         try:
             yield body
@@ -40,17 +40,17 @@ class Bodies:
             self.free(body)
 
     def arrives(self, body: Body) -> None:
-        """The body is being read."""
+        """Register a body as incomplete: from now on it may be dropped to make room."""
         self._arriving.add(body)
 
     def arrived(self, body: Body) -> None:
-        """It is not read any longer."""
+        """Unregister a body: it is complete, or its reader gave up."""
         self._arriving.discard(body)
 
     def take(self, body: Body, size: int) -> None:
-        """Make room for more bytes of a body. Raises `Overloaded`."""
+        """Reserve `size` more bytes for a body. Raises `Overloaded` if there is no room, or if the body was dropped."""
         if body not in self._arriving:
-            raise Overloaded(_FULL)  # it gave up its place
+            raise Overloaded(_FULL)  # it was dropped
         while self._held + size > self._together:
             costliest = max(self._arriving, key=Body.cost)
             if costliest is body or not costliest.size:
@@ -60,23 +60,22 @@ class Bodies:
         body.size += size
 
     def free(self, body: Body) -> None:
-        """The bytes of a body are held no longer."""
+        """Release the bytes of a body."""
         self._held -= body.size
         body.size = 0
 
 
 _FULL = (
-    "The bodies of all requests together are as large as they may be, and this one is not complete: nothing was sent. "
-    "Send it again in a moment."
+    "The shim has no memory left for the bodies of incomplete requests: nothing was sent. Send it again in a moment."
 )
 
 
 class Body:
-    """One body."""
+    """The body of one request."""
 
     def __init__(self, bodies: Bodies) -> None:
         self.size = 0
-        """Bytes that are held."""
+        """Bytes in memory."""
         self._bodies = bodies
         self._parts: list[bytes] = []
         self._loop = asyncio.get_running_loop()
@@ -84,11 +83,11 @@ class Body:
         self._reading = asyncio.timeout(None)
 
     def cost(self) -> float:
-        """How much it has held, for how long."""
+        """The cost of keeping this body: bytes times seconds since its request began."""
         return self.size * (self._loop.time() - self._since)
 
     def give_up(self) -> None:
-        """Free its bytes; who reads it raises `Overloaded`."""
+        """Drop this body: release its memory, and make its `read` raise `Overloaded`."""
         self._bodies.arrived(self)
         self._free()
         self._reading.reschedule(self._loop.time())
@@ -98,7 +97,10 @@ class Body:
         self._bodies.free(self)
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body. Raises `InvalidRequest`, `RequestTooLarge`, `Overloaded`, and `ClientGone`."""
+        """Read the whole body.
+
+        Raises `InvalidRequest` (content encoding), `RequestTooLarge`, `Overloaded`, and `ClientGone`.
+        """
         self._refuse_at_head(scope)
         self._bodies.arrives(self)
         try:
@@ -106,13 +108,13 @@ class Body:
                 return await self._read(receive)
         except TimeoutError:
             if not self._reading.expired():
-                raise  # the server's own
+                raise  # raised by the server's `receive`
             raise Overloaded(_FULL) from None
         finally:
             self._bodies.arrived(self)
 
     def _refuse_at_head(self, scope: Scope) -> None:
-        """Refuse what the head tells of, unread."""
+        """Refuse by the header fields alone: an encoded body, or a `Content-Length` above the limit."""
         for name, value in scope["headers"]:
             if name == b"content-encoding" and value.lower() != b"identity":
                 encoding = value.decode("latin-1")
@@ -142,7 +144,9 @@ class Body:
 
 
 async def _drain(receive: Receive, *, more: bool) -> None:
-    """Let the client send the rest for a while, unread: one that is cut off would not see the answer."""
+    """Discard the rest of the body for up to `_DRAIN` seconds: a client that is cut off while it writes may never read
+    the response.
+    """
     try:
         async with asyncio.timeout(_DRAIN):
             while more:

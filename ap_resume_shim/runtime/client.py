@@ -1,4 +1,4 @@
-"""The client's side: how a reply, a refusal or a stream is written, and whether the client is still there."""
+"""The client's side of a resume: writes responses, errors and streams, and detects a disconnect."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ logger = logging.getLogger("ap_resume_shim")
 
 
 class Client:
-    """Whoever sent the request. The only one who receives and sends from the moment the body was read."""
+    """The client of one resume. Once the body is read, nothing else calls the request's `receive` and `send`."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, base: str) -> None:
-        """`base` is what stands before the backend's paths, for `Content-Location`."""
+        """`base`: path in front of the backend's paths (mount point and prefix), added to `Content-Location`."""
         self.gone = Signal()
-        """Set when the client has left before its answer was complete."""
+        """Set when the client disconnects before its response is complete."""
         self.cut = False
-        """Whether the request was cut off on this side: by the server that ends, or by a middleware that gave up."""
+        """True if this side ended the request early: the server shuts down, or a middleware cancelled it."""
         self.status: int | None = None
-        """Of the answer, once its head was sent."""
+        """Status code of the response; None until its head is sent."""
         self._scope, self._receive, self._send, self._base = scope, receive, send, base
         self._started = self._finished = False
 
     @property
     def ended(self) -> str:
-        """How the answer ended, if nothing more is sent."""
+        """How the response ended, given that nothing more is sent: one of the constants in `resume_log`."""
         if self.cut and not self._finished:
             return CUT
         if self.gone.is_set():
@@ -46,14 +46,16 @@ class Client:
         return UNANSWERED if self.status is None else BROKEN
 
     async def watch(self) -> None:
-        """Listen for the disconnect: it is heard only by who listens. One after a complete answer means nothing."""
+        """Wait for the disconnect, which ASGI reports only to a caller of `receive`. After a complete response it is
+        ignored.
+        """
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self._finished:
             self.gone.set()
 
-    async def answer(self, reply: Reply) -> None:
-        """Send a complete answer, or the rest of one that white space has begun."""
+    async def send_reply(self, reply: Reply) -> None:
+        """Send a complete response. If keep-alives have already sent the head, send only the body."""
         if not self._started:
             length = (("content-length", str(len(reply.body))),)
             await self._start(reply.status, "application/json", (*reply.headers, *length))
@@ -63,8 +65,11 @@ class Client:
         """Return the response that describes an error: the draft's `ErrorResponse`."""
         return Reply(error.http_status, error.body(), error.headers)
 
-    async def refuse(self, error: ResumeError) -> None:
-        """Send an error: the draft's `ErrorResponse`, or RFC 9457's problem where `Accept` asks for it."""
+    async def send_error(self, error: ResumeError) -> None:
+        """Send an error as the draft's `ErrorResponse`, or as an RFC 9457 problem if `Accept` names that type.
+
+        If a response has begun, raises `Broken`. If it is complete, the error is logged.
+        """
         reply, media_type = self.error_reply(error), "application/json"
         if self._prefers_problems():
             media_type = "application/problem+json"
@@ -76,11 +81,11 @@ class Client:
                 **reply.value,
             }
             reply = Reply(reply.status, problem, reply.headers)
-        await self._refuse_with(error, reply, media_type)
+        await self._send_error_as(error, reply, media_type)
 
-    async def _refuse_with(self, error: ResumeError, reply: Reply, media_type: str = "application/json") -> None:
+    async def _send_error_as(self, error: ResumeError, reply: Reply, media_type: str = "application/json") -> None:
         if self._finished:
-            logger.error("what was left to do after an answer failed: %s", printable(cut(error.reason)))
+            logger.error("the work after a complete response failed: %s", printable(cut(error.reason)))
             return
         if self._started:
             raise Broken(error) from error
@@ -88,7 +93,7 @@ class Client:
         await self._start(reply.status, media_type, (*reply.headers, *length))
         await self._emit({"type": "http.response.body", "body": reply.body, "more_body": False})
 
-    async def pass_on(self, response: Response) -> None:
+    async def send_head(self, response: Response) -> None:
         """Send the head of the backend's own response, unchanged."""
         self._started = True
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
@@ -97,22 +102,22 @@ class Client:
             self.status = response.status
 
     async def keep_alive(self, headers: Headers) -> None:
-        """Send white space before the JSON that is to come; the status line goes out with the first."""
+        """Send a newline, which JSON allows before a value. The first one is preceded by the head, with status 200."""
         if not self._started:
             await self._start(200, "application/json", headers)
         await self.send_bytes(b"\n")
 
     async def start_stream(self, headers: Headers) -> None:
-        """Send the head of a stream of events."""
+        """Send the head of an event stream."""
         await self._start(200, "text/event-stream", headers)
 
     async def send_bytes(self, chunk: bytes) -> None:
-        """Send a part of a body."""
+        """Send a chunk of the body."""
         if chunk:
             await self._emit({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def finish(self) -> None:
-        """End a body."""
+        """End the body."""
         await self._emit({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _prefers_problems(self) -> bool:
@@ -125,14 +130,16 @@ class Client:
         for name, value in headers:
             located = self._base + value if name == "content-location" else value
             fields.append((name.encode("latin-1"), located.encode("latin-1")))
-        if (asked_as := request_id(self._scope)) is not None:
-            fields.append((b"x-request-id", asked_as.encode()))
+        if (own_id := request_id(self._scope)) is not None:
+            fields.append((b"x-request-id", own_id.encode()))
         await self._emit({"type": "http.response.start", "status": status, "headers": fields})
         if not self.gone.is_set():
             self.status = status
 
     async def _emit(self, message: dict[str, Any]) -> None:
-        """Send, unless nobody is there: some servers raise then, others say nothing."""
+        """Send an ASGI message unless the client has left. After a disconnect some servers raise `OSError`; others
+        ignore it.
+        """
         if self.gone.is_set():
             return
         self._finished = message.get("more_body") is False

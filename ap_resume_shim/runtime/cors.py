@@ -1,6 +1,7 @@
-"""CORS: which pages may call the three routes from a browser, and read the answers.
+"""CORS: which pages may call the three routes from a browser and read the responses.
 
-`Cors` is a policy that the operator sets (the option `cors`). Without one, `BackendCors` applies the backend's own.
+`Cors` applies a policy that the operator sets (the option `cors`). Otherwise `BackendCors` applies the backend's
+policy.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ANY = "*"
 EXPOSED = (
     "Content-Location", "Idempotency-Replayed", "AP-Resume-Ignored", "Retry-After", "WWW-Authenticate", "X-Request-ID"
 )  # fmt: skip
-"""What a page may read of an answer, beside its status, type and body."""
+"""Response header fields that pages may read, in addition to those that CORS always exposes."""
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+")
 _ALLOW, _EXPOSE = "access-control-allow-origin", "access-control-expose-headers"
@@ -37,23 +38,23 @@ _PREFLIGHT_ONLY = frozenset(
     f"access-control-{name}" for name in ("allow-methods", "allow-headers", "allow-private-network", "max-age")
 )
 _ORIGINS = 1000
-"""How many origins' policies are remembered."""
+"""Maximum number of origins whose policies are cached."""
 _LONGEST = 255
-"""Bytes of an origin that is remembered: the longest host name."""
+"""Maximum length of a cached origin, in bytes; a host name has at most 255."""
 _PATIENCE = 2.0
-"""Seconds that an answer waits for a preflight of the shim's own."""
+"""Seconds that a response waits for a preflight that the shim sends."""
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Cors:
-    """Answers browsers that ask whether a page may PATCH a route, and says in the route's answers that it may.
+    """Answers CORS preflights for PATCH on the routes, and adds the CORS fields to the responses of PATCH.
 
-    Any other request to a route reaches `app` untouched: the backend knows best who may send it.
+    Requests with other methods reach `app` unchanged: the backend decides who may send them.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        """`origins`: as browsers write them, `https://app.example`; or `*`, any page, but without cookies.
+        """`origins`: as browsers send them, such as `https://app.example`; or `*` for any page, without cookies.
 
         Raises `ConfigurationError`.
         """
@@ -68,19 +69,19 @@ class Cors:
             app,
             allow_origins=origins,
             allow_methods=["PATCH"],
-            allow_headers=["*"],  # which header fields hold credentials, the backend decides
+            allow_headers=["*"],  # the backend decides which header fields hold credentials
             allow_credentials=ANY not in origins,
             expose_headers=EXPOSED,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to a route on, with CORS where it is a PATCH or asks for one."""
+        """Pass a request to `app`, through Starlette's `CORSMiddleware` if it is a PATCH or a preflight for one."""
         app = self._open if _is_patch(scope) else self._app
         await app(scope, receive, send)
 
 
 def _is_patch(scope: Scope) -> bool:
-    """Whether it is a PATCH, or a browser's question whether one may be sent."""
+    """True for a PATCH, and for a preflight that asks for PATCH."""
     return scope["method"] == "PATCH" or (b"access-control-request-method", b"PATCH") in scope["headers"]
 
 
@@ -89,33 +90,33 @@ HeaderMap = dict[str, str]
 
 @dataclass(slots=True)
 class _Policy:
-    """What the backend said last to an origin."""
+    """The CORS fields of the backend's latest responses to one origin."""
 
     preflight: HeaderMap | None = None
-    """In its answer to a preflight; empty where it refused. None: no preflight was seen."""
+    """From the response to a preflight; empty if it was refused. None: no preflight was seen."""
     answer: HeaderMap = field(default_factory=dict)
-    """In its answer to another request; one without a policy, such as the answer of a crash, does not count."""
+    """From the response to any other request. A response without CORS fields, such as a 500 of a crash, is ignored."""
 
 
 class BackendCors:
-    """Puts the backend's own CORS policy on the answers that the shim makes.
+    """Adds the backend's own CORS policy to the responses that the shim makes.
 
-    A browser applies one and the same check to the answer to a preflight and to the answer to the request after it
-    (Fetch standard, "CORS check"). So the fields of the preflight's answer let the page read ours. The preflights go to
-    the backend through the shim. Where none was seen (another sidecar passed it on, or the browser has
-    it cached), the answers to the shim's own requests for the same page count; if there are none either, as for a body
-    that is refused unread, the shim sends a preflight itself.
+    A browser applies the same check to the response to a preflight and to the response to the request after it (Fetch
+    standard, "CORS check"). So the fields of the preflight's response let the page read the shim's responses.
+    Preflights pass through the shim to the backend. If none was seen (another sidecar passed it on, or the browser has
+    cached it), the fields come from the backend's responses to the shim's own requests for the same origin. If there
+    are none either, for example when a body is refused unread, the shim sends a preflight itself.
 
-    The fields are put on an answer when it is written: an answer that is stored and replayed has none.
+    The fields are added when a response is written: a response that is stored and replayed does not contain them.
     """
 
     def __init__(self, app: ASGIApp, backend: ASGIApp) -> None:
-        """`app` serves the three routes; `backend` answers preflights."""
+        """`app` serves the three routes; `backend` responds to preflights."""
         self._app, self._backend = app, backend
         self._known: OrderedDict[bytes, _Policy] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to a route on; learn from the answer to a preflight, add to an answer of the shim's."""
+        """Pass a request to `app`. Store the policy of a backend's response; add it to a response of the shim."""
         origin = dict(scope["headers"]).get(b"origin")
         if origin is None or len(origin) > _LONGEST:
             await self._app(scope, receive, send)
@@ -125,7 +126,7 @@ class BackendCors:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if scope["method"] == "PATCH" and RESUME in scope:  # else it is an answer of the backend's
+                if scope["method"] == "PATCH" and RESUME in scope:  # else it is the backend's response
                     message = {**message, "headers": [*message["headers"], *await self._fields(origin, scope)]}
                 elif _is_preflight(scope):
                     self._learn_preflight(origin, message["status"], message.get("headers", ()))
@@ -134,33 +135,33 @@ class BackendCors:
         await self._app(scope, receive, sending)
 
     async def _fields(self, origin: bytes, scope: Scope) -> list[tuple[bytes, bytes]]:
-        """What goes into the head of an answer to a page of this origin."""
+        """Return the CORS fields for a response to this origin."""
         policy = self._policy(origin)
         if policy.preflight is None and not policy.answer:
-            await self._ask(origin, scope)
+            await self._send_preflight(origin, scope)
         allowed = policy.preflight or policy.answer
         fields = {**allowed, _EXPOSE: _exposed(policy.preflight or {}, policy.answer)}
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
 
-    async def _ask(self, origin: bytes, scope: Scope) -> None:
-        """Send the preflight that a browser would send, without credentials."""
+    async def _send_preflight(self, origin: bytes, scope: Scope) -> None:
+        """Send the preflight that a browser would send, without credentials, and store the policy of its response."""
         hosts = [(name, value) for name, value in scope["headers"] if name == b"host"]
-        asked = [(b"access-control-request-method", b"PATCH"), (b"access-control-request-headers", b"content-type")]
-        headers = [*hosts, (b"origin", origin), *asked]
+        requested = [(b"access-control-request-method", b"PATCH"), (b"access-control-request-headers", b"content-type")]
+        headers = [*hosts, (b"origin", origin), *requested]
         made = {**scope, "method": "OPTIONS", "headers": headers, "extensions": {}, SYNTHESISED: True}
         del made[HEADS]
         exchange = Exchange(self._backend, made, None)
         try:
             async with asyncio.timeout(_PATIENCE):
-                status, told = await exchange.head()
-        except Exception as error:  # an app raises anything; the answer goes out without a policy
-            logger.info("the backend's CORS policy is not known, its answer to a preflight failed: %r", error)
+                status, received = await exchange.head()
+        except Exception as error:  # an app raises anything; the response is sent without a policy
+            logger.info("the backend's CORS policy is unknown, a preflight failed: %r", error)
         else:
             self._learn_preflight(
-                origin, status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told]
+                origin, status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in received]
             )
         finally:
-            exchange.forget()
+            exchange.abandon()
 
     def _learn_preflight(self, origin: bytes, status: int, headers: RawHeaders) -> None:
         fields = _policy_in(headers)
@@ -185,13 +186,13 @@ def _is_preflight(scope: Scope) -> bool:
 
 
 def _exposed(*parts: HeaderMap) -> str:
-    """The names that a page may read: the backend's and ours."""
+    """Return the names of fields that a page may read: the backend's and the shim's."""
     theirs = (name.strip() for part in parts for name in part.get(_EXPOSE, "").split(","))
     return ", ".join({name.lower(): name for name in (*EXPOSED, *theirs) if name}.values())
 
 
 def _policy_in(headers: RawHeaders) -> HeaderMap:
-    """The fields of a policy, but for those that only preflights have; none where no origin is allowed."""
+    """Return the CORS fields and `Vary`, without those that only preflights have; empty if no origin is allowed."""
     fields: HeaderMap = {}
     for raw, value in headers:
         name = raw.decode("latin-1").lower()

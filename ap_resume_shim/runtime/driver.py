@@ -1,7 +1,7 @@
-"""One resume under way: does the steps of its flow, and answers the client.
+"""Runs one resume: carries out the steps of its flow.
 
-It runs as a task of its own, so that neither a client that leaves nor an outer middleware that gives up can cut a
-resume off between sending and answer. What a leaving client means is decided by `on_disconnect`.
+It runs in a task of its own, so that neither a client that disconnects nor a middleware that times out can interrupt a
+resume between sending and response. `on_disconnect` decides whether a disconnect cancels the run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from ap_resume_shim.core.http import Headers
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.responses import REPLAYED
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     AwaitCommit,
     CallGuard,
@@ -28,7 +27,7 @@ from ap_resume_shim.core.steps import (
     Join,
     MarkAccepted,
     MarkIdle,
-    PassedOn,
+    OriginalResponse,
     Pause,
     Poll,
     ReadBody,
@@ -40,6 +39,7 @@ from ap_resume_shim.core.steps import (
     Send,
     SendChunk,
     SendOriginal,
+    SendReply,
     StartStream,
     Step,
     StreamReply,
@@ -49,7 +49,7 @@ from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.exchange import WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.lookups import Commit, Lookups
-from ap_resume_shim.runtime.relay import COMMENT, pass_on, relay
+from ap_resume_shim.runtime.relay import COMMENT, relay, relay_original
 from ap_resume_shim.runtime.stepping import drive
 from ap_resume_shim.runtime.upstream import Upstream
 from ap_resume_shim.runtime.waiting import KeepAlive
@@ -61,7 +61,7 @@ logger = logging.getLogger("ap_resume_shim")
 
 
 class Resumption:
-    """A flow, its client, and the wrapped app."""
+    """One resume: its flow, its guard session, its client, and the wrapped app."""
 
     def __init__(
         self,
@@ -83,40 +83,40 @@ class Resumption:
         gone = client.gone if incoming.cancels else None
         self._upstream = Upstream(app, incoming.scope, gone=gone, keepalive=self._keepalive)
         self._head: Headers = ()
-        self._accepted = self._reply_kept = self._streaming = False
+        self._accepted = self._reply_stored = self._streaming = False
 
     async def run(self) -> None:
-        """Do everything: the answer, and what is left to do after it."""
+        """Run the flow to its end: the response, and the work after it."""
         try:
             await drive(self._flow, self._do_or_end, large=self._large)
         except ResumeError as error:
-            await self._refuse(error)
+            await self._send_error(error)
         except ClientGone:
             pass
         except BaseException as error:
             self._line.failed(error)
-            self._upstream.forget()
+            self._upstream.abandon()
             raise
         finally:
             self._line.write()
             self._flow.close()
-            self._upstream.leave()
+            self._upstream.disconnect()
             await self._commit.end(at_once=self._upstream.shut_down)
             await self._session.close()
-        # The app may go on after its answer, as without the shim; what it raises then is not swallowed.
-        await self._upstream.end()
+        # The app may run on after its response, as without the shim. An exception that it raises then is not swallowed.
+        await self._upstream.wait_closed()
 
-    async def _refuse(self, error: ResumeError) -> None:
-        if self._upstream.shut_down:  # a second cancellation leaves the flow no time to set it
+    async def _send_error(self, error: ResumeError) -> None:
+        if self._upstream.shut_down:  # after a second cancellation the flow had no time to set it
             error.metadata.setdefault("resume_state", "consumed" if self._accepted else "unknown")
         if isinstance(error, UpstreamUnrecognised) and error.__cause__ is not None:
-            logger.error("an answer of the backend could not be read", exc_info=error.__cause__)
+            logger.error("a response of the backend could not be read", exc_info=error.__cause__)
         self._line.failed(error)
-        await self._keep(self._client.error_reply(error))
-        await self._client.refuse(error)
+        await self._store(self._client.error_reply(error))
+        await self._client.send_error(error)
 
     async def _do_or_end(self, step: Step) -> Any:
-        """Do a step. This task is cancelled only when the process ends: for the flow, the step fails then."""
+        """Carry out a step. This task is cancelled only at shutdown; the flow then receives an error."""
         try:
             return await self._do(step)
         except asyncio.CancelledError:
@@ -133,15 +133,15 @@ class Resumption:
                 return await self._upstream.pause(seconds)
             case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
                 return await self._guard(step)
-            case Answer() | StartStream() | SendChunk() | EndStream():
-                return await self._answer(step)
+            case SendReply() | StartStream() | SendChunk() | EndStream():
+                return await self._respond(step)
             case _:
                 assert_never(step)
 
     async def _exchange(
         self, step: Send | SendOriginal | ReadHead | Join | ReadBody | ReadEvents | Drain | Poll
     ) -> Any:
-        """Do a step that waits for the backend."""
+        """Carry out a step that waits for the backend."""
         if isinstance(step, Send) or (isinstance(step, SendOriginal) and step.fenced):
             await self._session.forward()
         with self._line.upstream:
@@ -165,10 +165,10 @@ class Resumption:
 
     def _fence(self) -> None:
         if not self._session.still_held():
-            raise HoldLapsed("This resume was held up until its hold on the thread was over, and was not sent.")
+            raise HoldLapsed("The hold on the thread ended before this resume could be sent: nothing was sent.")
 
     async def _guard(self, step: CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle) -> Any:
-        """Do a step at the guard."""
+        """Carry out a step on the guard session."""
         match step:
             case CallGuard():
                 result = await step.on(self._session)
@@ -188,10 +188,10 @@ class Resumption:
                 await self._commit.stop()
         return None
 
-    async def _answer(self, step: Answer | StartStream | SendChunk | EndStream) -> None:
-        """Do a step at the client."""
+    async def _respond(self, step: SendReply | StartStream | SendChunk | EndStream) -> None:
+        """Carry out a step on the client's side."""
         match step:
-            case Answer(reply):
+            case SendReply(reply):
                 await self._reply(reply)
                 self._line.write()
             case StartStream(headers):
@@ -205,9 +205,9 @@ class Resumption:
                 await self._client.finish()
                 self._line.write()
 
-    async def _reply(self, reply: Reply | StreamReply | PassedOn) -> None:
-        if isinstance(reply, PassedOn):
-            await pass_on(reply, self._client, self._upstream, self._line.upstream)
+    async def _reply(self, reply: Reply | StreamReply | OriginalResponse) -> None:
+        if isinstance(reply, OriginalResponse):
+            await relay_original(reply, self._client, self._upstream, self._line.upstream)
             return
         if REPLAYED in reply.headers:
             self._line.verdict = logs.REPLAYED
@@ -215,17 +215,17 @@ class Resumption:
             await relay(reply, self._client, self._upstream, self._limits.keepalive, self._line.upstream)
         else:
             self._line.run_id = reply.value.get("run", reply.value).get("run_id") or self._line.run_id
-            await self._keep(reply)
-            await self._client.answer(reply)
+            await self._store(reply)
+            await self._client.send_reply(reply)
 
-    async def _keep(self, reply: Reply) -> None:
-        """Keep the first answer for retries, if the backend took the resume: else it may be sent again."""
-        if self._accepted and not self._reply_kept:
-            self._reply_kept = True
+    async def _store(self, reply: Reply) -> None:
+        """Store the first response for retries if the backend accepted the resume; else a retry is a new attempt."""
+        if self._accepted and not self._reply_stored:
+            self._reply_stored = True
             await self._session.keep(reply)
 
     async def _send_keepalive(self) -> None:
-        """A byte for the client who waits, where one may be put: white space before JSON, a comment in a stream."""
+        """Send a keep-alive where one is allowed: white space before JSON, a comment in a stream."""
         if self._mode is Mode.WAIT:
             await self._client.keep_alive(self._head)
         elif self._streaming:

@@ -1,7 +1,7 @@
-"""The upstream: calling the wrapped app as a client would, each exchange as a task of its own.
+"""Calls the wrapped app as a client would. Each exchange is a task.
 
-The app is the legacy app itself, or a `ReverseProxy`. An exchange is over for us when its last body message came;
-the app may go on after that (background tasks), as it could without the shim.
+The app is the agent server itself, or a `ReverseProxy`. An exchange is complete when its last body message arrives. The
+app may run on after that (background tasks), as without the shim.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 requests = logging.getLogger("ap_resume_shim.upstream")
 
-NOBODY: dict[str, Any] = {
+OWN_SCOPE: dict[str, Any] = {
     "type": "http",
     "asgi": {"version": "3.0", "spec_version": "2.3"},
     "http_version": "1.1",
@@ -39,7 +39,7 @@ NOBODY: dict[str, Any] = {
     "client": None,
     "server": None,
 }
-"""The request of nobody: what is asked without a client, and so without credentials."""
+"""ASGI scope for the shim's own requests (detection, readiness); it carries no credentials."""
 
 _NOT_OURS = frozenset(
     {
@@ -60,7 +60,11 @@ _NOT_OURS = frozenset(
 
 
 def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
-    """The scope of an upstream request: the client's own credentials and tracing, another method, path and body."""
+    """Return the ASGI scope of an upstream request.
+
+    It has the client's header fields (credentials, tracing), but the method, path and body of `request`. `prefix` is
+    the path in front of the backend's routes.
+    """
     path, _, query = request.target.partition("?")
     root: str = scope.get("root_path", "")
     before = mounted_at(root, scope["path"])
@@ -100,15 +104,15 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
 
 @dataclass(frozen=True, slots=True)
 class WrappedApp:
-    """The wrapped app, as the requests of the shim reach it."""
+    """The wrapped app, with the settings for the shim's own requests to it."""
 
     app: ASGIApp
     prefix: str
-    """What stands before the paths of its routes."""
+    """Path in front of the backend's routes."""
     limits: Limits
 
     def send(self, scope: Scope, request: Request, fence: Callable[[], None] | None = None) -> Exchange:
-        """Begin an exchange with the client's credentials; `fence` is called before its first byte is sent."""
+        """Start an exchange with the client's credentials. `fence` is called before the first byte is sent."""
         made = synthesise(scope, request, self.prefix)
         if fence is not None:
             made[FENCE] = fence
@@ -124,13 +128,13 @@ class WrappedApp:
 
 
 _RUNNING: set[asyncio.Task[None]] = set()
-"""The event loop itself holds tasks only weakly."""
+"""Strong references: the event loop keeps only weak ones to tasks."""
 
 
 class Exchange:
-    """One request to the wrapped app, with its response as it comes.
+    """One request to the wrapped app, and its response as it arrives.
 
-    Back-pressure is kept: the app is at most two chunks ahead of the reader.
+    Back-pressure: the app is at most two chunks ahead of the reader.
     """
 
     def __init__(self, app: ASGIApp, scope: Scope, body: bytes | None) -> None:
@@ -149,13 +153,13 @@ class Exchange:
         self._task.add_done_callback(_RUNNING.discard)
 
     async def head(self, wait: Wait = wait) -> tuple[int, Headers]:
-        """Status and headers, which are waited for by `wait`; raises what the app raised instead."""
+        """Wait for the head with `wait`; return status and headers. Raises what the app raised before its response."""
         await wait(self._start)
         self._raised = self._start.exception() is not None
         return self._start.result()
 
-    async def answers_within(self, seconds: float) -> bool:
-        """Whether there is a head, or a failure, after that many seconds."""
+    async def responds_within(self, seconds: float) -> bool:
+        """True if the head or a failure arrives within that many seconds."""
         try:
             await wait(self._start, until=asyncio.get_running_loop().time() + seconds)
         except Expired:
@@ -164,55 +168,58 @@ class Exchange:
 
     @property
     def has_head(self) -> bool:
-        """Whether the head is there."""
+        """True if the head, or a failure in its place, has arrived."""
         return self._start.done()
 
     async def chunk(self, wait: Wait = wait) -> bytes | None:
-        """The next bytes of the body, which are waited for by `wait`; None at its end. Raises what broke it off."""
+        """Wait for the next chunk of the body with `wait`; None at the end.
+
+        Raises what the app raised, or `UpstreamError` if the body is incomplete.
+        """
         chunk = await self._body.get(wait)
         if chunk is None and not self._complete:
             self._raised = True
-            raise self._error or UpstreamError("The backend broke off in the middle of its answer.")
+            raise self._error or UpstreamError("The backend's response ended before it was complete.")
         return chunk
 
     async def read(self, wait: Wait = wait) -> bytes:
-        """The rest of the body; each of its chunks is waited for by `wait`."""
+        """Read the rest of the body; `wait` waits for each chunk."""
         parts = []
         while (chunk := await self.chunk(wait)) is not None:
             parts.append(chunk)
         return b"".join(parts)
 
-    def leave(self) -> None:
-        """Be a client that has gone: the app hears of the disconnect, and what it still sends goes nowhere."""
-        self._note(None, "it was left before its answer began")
+    def disconnect(self) -> None:
+        """Disconnect: the app receives `http.disconnect`, and whatever it still sends is discarded."""
+        self._log_request(None, "the shim disconnected before the response began")
         self._left.set()
         self._body.close()
 
     def withdraw(self) -> bool:
-        """Keep the body back if the app has not taken it yet: whether it had not, so that nothing was sent."""
+        """Withhold the body. True if the app has not received it, so that nothing was sent."""
         self._request = None
         return not self._taken
 
-    async def end(self) -> None:
-        """Wait until the app has returned; raises what the app raised, unless it was raised here before."""
+    async def wait_closed(self) -> None:
+        """Wait until the app returns. Raises its exception, unless it was already raised here."""
         await wait(self._task)
         if self._error is not None and not self._raised:
             self._raised = True
             raise self._error
 
-    def forget(self) -> None:
-        """Leave, and let the app end by itself; an exception that it raises then is logged."""
-        self.leave()
-        self._task.add_done_callback(self._log)
+    def abandon(self) -> None:
+        """Disconnect and do not wait for the app. An exception that it raises later is logged."""
+        self.disconnect()
+        self._task.add_done_callback(self._log_error)
 
-    def _log(self, _: asyncio.Task[None]) -> None:
+    def _log_error(self, _: asyncio.Task[None]) -> None:
         if self._error is not None and not self._raised and not isinstance(self._error, UpstreamFailure):
             self._raised = True
             where = f"{self._scope['method']} {printable(cut(self._scope['path']))}"
-            logger.error("the app failed after it had answered %s", where, exc_info=self._error)
+            logger.error("the app failed after its response to %s", where, exc_info=self._error)
 
-    def _note(self, status: int | None, why: str | None = None) -> None:
-        """Write a line for the request, the first time: when its answer begins, or cannot begin any longer."""
+    def _log_request(self, status: int | None, why: str | None = None) -> None:
+        """Log the request once: when its response begins, or can no longer begin."""
         if self._since is None:
             return
         since, self._since = self._since, None
@@ -235,10 +242,10 @@ class Exchange:
             self._error = error
         finally:
             if not self._start.done():
-                failure = self._error or UpstreamError("The backend ended without an answer.")
-                self._note(None, failure.reason if isinstance(failure, ResumeError) else type(failure).__name__)
+                failure = self._error or UpstreamError("The backend sent no response.")
+                self._log_request(None, failure.reason if isinstance(failure, ResumeError) else type(failure).__name__)
                 self._start.set_exception(failure)
-                self._start.exception()  # head() raises it, if anybody asks
+                self._start.exception()  # marks it as retrieved: `head` may never be called
             self._body.end()
 
     async def _receive(self) -> Message:
@@ -254,7 +261,7 @@ class Exchange:
                 self._scope[HEADS](message.get("headers", ()))
             headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in message.get("headers", ()))
             if not self._start.done():
-                self._note(message["status"])
+                self._log_request(message["status"])
                 self._start.set_result((message["status"], headers))
         elif message["type"] == "http.response.body" and not self._complete:
             if chunk := bytes(message.get("body", b"")):

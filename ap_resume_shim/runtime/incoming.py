@@ -1,4 +1,4 @@
-"""One PATCH on a resume route, read and not judged yet."""
+"""Reads one PATCH on a resume route; nothing is looked up yet."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class IncomingResume:
-    """What one PATCH carries."""
+    """The content of one PATCH."""
 
     scope: Scope
     resume: Resume
-    """The body, with the mode of the route and the header `AP-Interrupt-Id`."""
+    """The parsed body, with the mode of the route and the header field `AP-Interrupt-Id`."""
     key: ResumeKey
-    """Thread, caller and `Idempotency-Key`, as the guard gets them."""
+    """Thread, caller and `Idempotency-Key`, in the form that the guard uses."""
     large: bool
-    """Whether its JSON belongs into the thread for large JSON."""
+    """True if the JSON is large enough to be processed in the worker thread."""
     original: bytes = b""
     """The body of a vendor resume, which is sent as the client sent it."""
     vendor: VendorResume | None = None
@@ -42,7 +42,7 @@ class IncomingResume:
     async def read(
         cls, scope: Scope, receive: Receive, *, mode: Mode, body: Body, naming: Naming, line: ResumeLine
     ) -> IncomingResume:
-        """Read the body into `body`, parse it, and name its thread and its caller.
+        """Read the body into `body`, parse it, and make the names of its thread and its caller.
 
         Raises `InvalidRequest`, `UnsupportedField`, `RequestTooLarge`, `Overloaded`, and `ClientGone`.
         """
@@ -55,7 +55,7 @@ class IncomingResume:
 
     @property
     def cancels(self) -> bool:
-        """Whether a client that leaves cancels the run."""
+        """True if a disconnect of the client cancels the run."""
         if self.vendor is not None:
             return True  # the backend decides what a client that leaves means
         return self.resume.mode is not Mode.BACKGROUND and self.resume.body.on_disconnect == "cancel"

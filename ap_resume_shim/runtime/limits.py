@@ -1,4 +1,4 @@
-"""`Limits`: how long a resume may take, and how large it may be."""
+"""`Limits`: time and size limits of resumes."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from ap_resume_shim.core.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits, in seconds, and sizes, in bytes."""
+    """Time limits in seconds, sizes in bytes."""
 
     lookup: float = 30.0
-    """For each lookup."""
+    """Maximum time of each lookup."""
     resume: float = 3600.0
-    """From the sending of a resume to its answer: the first byte of a stream, the last of any other."""
+    """Maximum time from sending the resume to its response: to the first byte of a stream, to the last byte of any
+    other.
+    """
     idle: float = 3600.0
-    """Silence of the backend in the middle of a stream."""
+    """Maximum silence of the backend in the middle of a stream."""
     commit: float = 30.0
-    """How long an accepted resume may stay invisible in the thread's state; the thread is held meanwhile."""
+    """How long the thread is held, at most, until its state shows an accepted resume."""
     keepalive: float = 15.0
-    """Silence after which a waiting client gets a byte: white space before JSON, a comment in a stream."""
+    """Silence after which the shim sends a keep-alive to a waiting client: white space before JSON, a comment in a
+    stream.
+    """
     body: int = 4 * 1024 * 1024
-    """Of a client's request."""
+    """Maximum size of a request body."""
     bodies: int = 64 * 1024 * 1024
-    """Of the requests of all clients at one moment."""
+    """Maximum size of all request bodies in memory."""
 
     def __post_init__(self) -> None:
-        """Raises `ConfigurationError`."""
+        """Check the limits. Raises `ConfigurationError`."""
         if self.bodies < self.body:
             raise ConfigurationError(
-                f"All bodies together ({self.bodies} bytes) cannot be smaller than each of them ({self.body}): "
-                "raise the limit of all, or lower that of each."
+                f"The limit for all bodies ({self.bodies} bytes) is below the limit for one body ({self.body}): "
+                "raise the first, or lower the second."
             )

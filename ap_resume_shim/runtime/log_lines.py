@@ -1,7 +1,7 @@
-"""How a line of the log is written: `what name=value …`, and its fields as those of the record.
+"""Writes log lines in the form `event name=value …`; the fields are attributes of the log record, too.
 
-Ids and paths may be an attacker's: what cannot be seen is escaped, what could be taken for two fields is in quotes, and
-a value has a longest length.
+Ids and paths may come from an attacker: unprintable characters are escaped, ambiguous values are quoted, and each value
+has a maximum length.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 from time import perf_counter
 
 _LONGEST = 1024
-"""Characters of a value."""
+"""Maximum length of a value, in characters."""
 
 
 class Stopwatch:
-    """Adds up the seconds that were spent inside it."""
+    """Context manager that sums the seconds spent inside its blocks."""
 
     __slots__ = ("_since", "seconds")
 
@@ -30,32 +30,32 @@ class Stopwatch:
         self.seconds += perf_counter() - self._since
 
 
-def write(logger: logging.Logger, level: int, what: str, **fields: str | int | float | None) -> None:
-    """Write a line; its text leaves out fields without a value."""
+def write(logger: logging.Logger, level: int, event: str, **fields: str | int | float | None) -> None:
+    """Write a line. Fields that are None are left out of its text."""
     if not logger.isEnabledFor(level):
         return
     shown = {name: printable(cut(value)) if isinstance(value, str) else value for name, value in fields.items()}
     pairs = [f"{name}={_quoted(str(value))}" for name, value in shown.items() if value is not None]
-    logger.log(level, "%s %s", what, " ".join(pairs), extra=shown)
+    logger.log(level, "%s %s", event, " ".join(pairs), extra=shown)
 
 
 def printable(text: str) -> str:
-    """A text as a part of one line: what cannot be seen is escaped."""
+    """Return `text` with unprintable characters escaped, for use in one line."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def cut(text: str) -> str:
-    """The beginning of a text that is too long for a line."""
+    """Truncate `text` to the maximum length of a value."""
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def milliseconds(seconds: float) -> float:
-    """As lines have them."""
+    """Seconds as milliseconds, rounded to one decimal."""
     return round(seconds * 1000, 1)
 
 
 def _quoted(value: str) -> str:
-    """As it is, unless it could be taken for more than one value."""
+    """Return `value`, quoted as JSON if it contains white space, `=` or quotes."""
     return value if re.fullmatch(r'[^\s="]+', value) else json.dumps(value, ensure_ascii=False)

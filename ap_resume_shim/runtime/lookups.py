@@ -1,4 +1,6 @@
-"""Lookups: the requests that only read, and those of a commit, which show an accepted resume in the thread's state."""
+"""Lookups: requests that only read, and those of a commit, which wait until the thread's state shows an accepted
+resume.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def ask(app: WrappedApp, scope: Scope, request: Request) -> Response:
-    """Make one lookup, and read the whole response. Raises `UpstreamTimeout`."""
+    """Send one lookup and read the whole response. Raises `UpstreamTimeout`."""
     exchange = app.send(scope, request)
     in_time = partial(wait, until=asyncio.get_running_loop().time() + app.limits.lookup)
     try:
@@ -30,14 +32,17 @@ async def ask(app: WrappedApp, scope: Scope, request: Request) -> Response:
         return Response(status, headers, await exchange.read(in_time))
     except Expired:
         raise UpstreamTimeout(
-            f"The backend did not answer {request.method} {request.target} within {app.limits.lookup:g} seconds."
+            f"The backend did not respond to {request.method} {request.target} within {app.limits.lookup:g} seconds."
         ) from None
     finally:
-        exchange.forget()
+        exchange.abandon()
 
 
 async def read_until_idle(app: WrappedApp, scope: Scope, step: ReadUntilIdle) -> Response:
-    """Make one lookup whose response does not end. Raises `UpstreamTimeout`, and `UpstreamError` if it is too large."""
+    """Send one lookup whose response may never end; read until `step` has enough, or until nothing arrives for a while.
+
+    Raises `UpstreamTimeout`, and `UpstreamError` if the response is too large.
+    """
     exchange = app.send(scope, step.request)
     read = bytearray()
     now = asyncio.get_running_loop().time
@@ -49,27 +54,27 @@ async def read_until_idle(app: WrappedApp, scope: Scope, step: ReadUntilIdle) ->
             chunk = await exchange.chunk(partial(wait, until=min(now() + step.quiet, deadline)))
             read += chunk or b""
             if len(read) > sse.MAX_EVENT:
-                raise UpstreamError(f"The backend's answer to a lookup is larger than {sse.MAX_EVENT} bytes.")
+                raise UpstreamError(f"The backend's response to a lookup is larger than {sse.MAX_EVENT} bytes.")
     except Expired:
         if not exchange.has_head or now() >= deadline:
             raise UpstreamTimeout(
-                f"The backend's answer to {step.request.method} {step.request.target} did not come, or did not come to "
-                f"rest, within {app.limits.lookup:g} seconds."
+                f"The backend's response to {step.request.method} {step.request.target} did not begin, or did not "
+                f"pause, within {app.limits.lookup:g} seconds."
             ) from None
     finally:
-        exchange.forget()
+        exchange.abandon()
     return Response(status, headers, bytes(read))
 
 
 class Lookups:
-    """The lookups of one resume, with its client's credentials."""
+    """The lookups of one resume, with the credentials of its client."""
 
     def __init__(self, app: WrappedApp, scope: Scope, ledger: Callable[[str | None], Awaitable[list[Entry]]]) -> None:
-        """`ledger` reads what the ledger has of a thread; None: of the thread of the resume."""
+        """`ledger` reads the ledger's entries for a thread id; None stands for the thread of the resume."""
         self._app, self._scope, self._ledger = app, scope, ledger
 
     async def do(self, step: Step) -> Any:
-        """Do a step of a lookup. Raises what the app raises, `UpstreamTimeout`, and `GuardUnavailable`."""
+        """Carry out a step of a lookup. Raises what the app raises, `UpstreamTimeout`, and `GuardUnavailable`."""
         match step:
             case Ask(requests):
                 return await self._ask(requests)
@@ -80,11 +85,11 @@ class Lookups:
             case Pause(seconds):
                 return await asyncio.sleep(seconds)
             case _:
-                raise TypeError(f"{type(step).__name__} is no step of a lookup")
+                raise TypeError(f"a lookup cannot contain the step {type(step).__name__}")
 
     async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
         async with asyncio.TaskGroup() as group:
-            # One failed lookup fails them all; the first failure is the one that counts.
+            # One failed lookup fails them all; the first failure is raised.
             tasks = [group.create_task(self._one(request)) for request in requests]
         answers = [task.result() for task in tasks]
         for answer in answers:
@@ -93,7 +98,7 @@ class Lookups:
         return tuple(answer for answer in answers if isinstance(answer, Response))
 
     async def _one(self, request: Request) -> Response | Exception:
-        """One lookup. A GET is made once more if it broke off: a kept connection may have been closing."""
+        """Send one lookup. A GET that fails is retried once: the server may have closed a kept connection."""
         attempts = 2 if request.method == "GET" else 1
         while True:
             attempts -= 1
@@ -105,7 +110,7 @@ class Lookups:
 
 
 class Commit:
-    """The lookups that show an accepted resume in the thread's state; the thread is released after them."""
+    """Waits until the thread's state shows an accepted resume, then releases the thread."""
 
     def __init__(self, session: GuardSession, lookups: Lookups, timeout: float) -> None:
         """`timeout`: seconds after which the thread is released in any case."""
@@ -113,7 +118,7 @@ class Commit:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, flow: Flow) -> None:
-        """Make the lookups beside the resume."""
+        """Start the lookups in the background."""
         self._task = asyncio.create_task(self._run(flow))
 
     async def _run(self, flow: Flow) -> None:
@@ -128,17 +133,17 @@ class Commit:
 
     @property
     def task(self) -> asyncio.Task[None] | None:
-        """The lookups, if they have begun."""
+        """The task of the lookups; None if they have not started."""
         return self._task
 
     async def stop(self) -> None:
-        """The thread was seen at rest after the run, which shows the resume as well."""
+        """Stop the lookups: the thread was seen idle after the run, which shows the resume as well."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await self._session.mark_committed()
 
     async def end(self, *, at_once: bool) -> None:
-        """Wait until the lookups have ended; `at_once`: cancel them first."""
+        """Wait until the lookups end; with `at_once`, cancel them first."""
         if self._task is not None:
             if at_once:
                 self._task.cancel()

@@ -1,4 +1,4 @@
-"""The names of threads and callers: digests, by which the guard and the ledger know them."""
+"""The names by which the guard and the ledger know threads and callers: digests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.idempotency import caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.guard import ResumeKey
-from ap_resume_shim.runtime.traffic_observer import Page
+from ap_resume_shim.runtime.traffic_observer import LedgerView
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Makes names. None of them shows an id or a credential."""
+    """Makes names for threads and callers. No name reveals an id or a credential."""
 
     dialect: Dialect[Any]
     namespace: str
-    """What the threads belong to."""
+    """The namespace of the threads: processes that share a guard and a backend use the same one."""
     credentials: tuple[str, ...]
-    """Header fields that tell callers apart."""
+    """Names of the header fields that identify a caller."""
     share_ledger: bool
-    """Whether all callers share what the ledger has of a thread."""
+    """True if all callers share the ledger's entries of a thread."""
     window: float
     """Seconds in which a caller's same answer to the same thread is refused; 0: never."""
 
     def key(self, scope: Scope, resume: Resume, *, route: str | None = None) -> ResumeKey:
-        """What the guard gets of a resume. Raises `InvalidRequest`.
+        """Return the key of a resume for the guard. Raises `InvalidRequest`.
 
         `route` separates the `Idempotency-Key`s of different routes; default: the route of the draft.
         """
         headers = _headers(scope)
         key = read_key([value for name, value in headers if name == "idempotency-key"])
-        # Servers may tell two spellings of a UUID apart, or not: two resumes that may be of one thread are.
+        # Some servers distinguish spellings of a UUID, others do not: all spellings share one name.
         thread = self._thread(one_spelling(self.dialect.thread_key(resume.thread_id)))
         who = caller(headers, self.credentials)
         return ResumeKey(
@@ -48,11 +48,11 @@ class Naming:
             secret=digest("answer", who, thread, key or ""),
         )
 
-    def page(self, scope: Scope, thread_id: str) -> Page:
-        """Where the ledger has a thread, for the caller of a request. Raises `InvalidRequest`."""
+    def view(self, scope: Scope, thread_id: str) -> LedgerView:
+        """Return the ledger's view of a thread for the caller of a request. Raises `InvalidRequest`."""
         key = self.dialect.thread_key(thread_id)
         who = "" if self.share_ledger else caller(_headers(scope), self.credentials)
-        return Page(self._thread(key), digest("owner", key, who))
+        return LedgerView(self._thread(key), digest("owner", key, who))
 
     def _thread(self, key: str) -> str:
         return digest(self.namespace, self.dialect.name, key)

@@ -1,4 +1,4 @@
-"""Work on large JSON, in a thread: megabytes would hold up every other request of the event loop."""
+"""Runs work on large JSON in a worker thread: megabytes would block every other request of the event loop."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LARGE = 64 * 1024
-"""Bytes from which on JSON is read and written in the thread."""
+"""Size in bytes from which JSON is processed in the worker thread."""
 
 _THREAD = ThreadPoolExecutor(1, "ap_resume_shim")
-"""One: several would only leave the event loop less of the interpreter's lock."""
+"""One thread: several would only compete with the event loop for the interpreter's lock."""
 
 
 async def offload(work: Callable[[], T]) -> T:
-    """Do `work` in the thread. It is over when this returns, however it ends: a cancellation comes after it."""
+    """Run `work` in the worker thread. A cancellation is raised only after the work has ended."""
     doing = asyncio.get_running_loop().run_in_executor(_THREAD, work)
     cancelled = 0
     while not doing.done():
@@ -26,6 +26,6 @@ async def offload(work: Callable[[], T]) -> T:
         except asyncio.CancelledError:
             cancelled += 1
     if cancelled and (task := asyncio.current_task()) is not None:
-        task.uncancel()  # it counts those that were requested
+        task.uncancel()  # `cancel` below counts as another request
         task.cancel()
     return doing.result()

@@ -1,4 +1,4 @@
-"""The client's stream: the backend's, through a reframer, as it comes."""
+"""Relays the backend's event stream to the client through a reframer, as it arrives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import Broken, ResumeError, ShutDown, UpstreamError
-from ap_resume_shim.core.steps import ClientGone, PassedOn, StreamReply
+from ap_resume_shim.core.steps import ClientGone, OriginalResponse, StreamReply
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.log_lines import Stopwatch
 from ap_resume_shim.runtime.waiting import KeepAlive
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from ap_resume_shim.runtime.upstream import Upstream
 
 COMMENT = b": keep-alive\n\n"
-"""What a client is sent between two events that are far apart."""
+"""Comment that is sent to the client between two events that are far apart."""
 
 
 async def relay(reply: StreamReply, client: Client, upstream: Upstream, keepalive: float, stopwatch: Stopwatch) -> None:
-    """Pass a stream on as it comes, with a comment after `keepalive` seconds of silence between two events.
+    """Relay a stream, with a comment after `keepalive` seconds of silence between two events.
 
-    A stream that breaks upstream breaks for the client, too; between two events an `error` event comes before that.
+    If the stream breaks upstream, the client's stream is broken off too. An `error` event precedes that, unless an
+    event is incomplete.
     """
     reframer = reply.reframer
 
@@ -49,7 +50,7 @@ async def relay(reply: StreamReply, client: Client, upstream: Upstream, keepaliv
             upstream.cut()
             error = ShutDown()
         if reframer.between_events:
-            failure = error if isinstance(error, ResumeError) else UpstreamError("The backend broke off.")
+            failure = error if isinstance(error, ResumeError) else UpstreamError("The backend's stream was broken off.")
             failure.metadata["resume_state"] = "consumed"
             await client.send_bytes(sse.encode("error", failure.body()))
         if isinstance(error, ResumeError):
@@ -57,12 +58,12 @@ async def relay(reply: StreamReply, client: Client, upstream: Upstream, keepaliv
         raise
     await client.finish()
     if reframer.over:
-        upstream.leave()
+        upstream.disconnect()
 
 
-async def pass_on(reply: PassedOn, client: Client, upstream: Upstream, stopwatch: Stopwatch) -> None:
+async def relay_original(reply: OriginalResponse, client: Client, upstream: Upstream, stopwatch: Stopwatch) -> None:
     """Pass the backend's own response on as it comes. Raises `Broken` if it breaks off."""
-    await client.pass_on(reply.response)
+    await client.send_head(reply.response)
     await client.send_bytes(reply.response.body)
     try:
         while not reply.complete:

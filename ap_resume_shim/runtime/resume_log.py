@@ -1,7 +1,7 @@
-"""What is written down: one line a resume, on request one for every other request; and for `serve`, how it looks.
+"""Logs: one line for each resume and, if enabled, one for every other request; for `serve`, the format of all logs.
 
-The library itself configures nothing: lines go to the standard library's loggers, with what they tell as fields too.
-No line holds a credential, a query (tokens live there), or what a client answered.
+The library configures no logging: lines go to the standard library's loggers, with their fields as attributes of the
+record. No line contains credentials, a query string (which may contain a token), or a person's answer.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ resumes = logging.getLogger("ap_resume_shim.resume")
 access = logging.getLogger("ap_resume_shim.access")
 
 RESUME = "ap_resume_shim.resume"
-"""The scope key of a request that is answered as a resume, and has its own line."""
+"""ASGI scope key that marks a request as a resume, which has a log line of its own."""
 
 ACCEPTED, REPLAYED, CANCELLED = "accepted", "replayed", "cancelled"
-"""Verdicts, beside the codes of errors and `CLIENT_LEFT`."""
+"""Values of `verdict`, in addition to error codes and `CLIENT_LEFT`."""
 
 COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED, CUT = "complete", "client_left", "broken", "unanswered", "cut"
-"""How an answer ended."""
+"""Values of `ended`: how a response ended."""
 
 
 class ResumeLine:
-    """The line of one resume: filled in on its way, and written once, when its answer is over."""
+    """The log line of one resume: filled in step by step, and written once, when the response has ended."""
 
     def __init__(self, scope: Scope, mode: Mode, client: Client, convention: str | None = None) -> None:
         """`convention`: that of a vendor resume."""
@@ -49,7 +49,7 @@ class ResumeLine:
         self.verdict: str | None = None
         """`accepted`, `replayed`, or an error's code; None until it is decided."""
         self.upstream = Stopwatch()
-        """To be held while the backend is waited for."""
+        """Runs while the shim waits for the backend."""
         self._scope, self._mode, self._client, self._convention = scope, mode, client, convention
         self._since = perf_counter()
         self._resume_state: str | None = None
@@ -58,19 +58,21 @@ class ResumeLine:
         self._written = False
 
     def failed(self, error: BaseException) -> None:
-        """The resume was refused, or failed; an answer that was broken off has its reason as its cause."""
+        """Record that the resume was refused or failed. If the response was broken off, the reason is the error's
+        cause.
+        """
         if isinstance(error, asyncio.CancelledError):
             self.verdict = self.verdict or CANCELLED
             return
         known = next((e for e in (error, error.__cause__) if isinstance(e, ResumeError)), None)
-        known = known or ResumeError(f"The app raised {type(error).__name__}.")  # its own text may quote anything
+        known = known or ResumeError(f"The app raised {type(error).__name__}.")  # its text may quote private data
         self._resume_state = known.metadata.get("resume_state", "unknown" if self.verdict == ACCEPTED else None)
         self._reason = known.reason
         self._level = logging.WARNING if known.http_status >= 500 else logging.INFO
         self.verdict = known.code
 
     def write(self) -> None:
-        """Write the line, the first time."""
+        """Write the line, once."""
         if self._written:
             return
         self._written = True
@@ -96,13 +98,13 @@ class ResumeLine:
 
 
 class AccessLog:
-    """A line for each request that is no resume, WebSockets too: `app = AccessLog(ResumeShim(...))`."""
+    """Logs each request that is not a resume, WebSockets included: `app = AccessLog(ResumeShim(...))`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand everything on at once, and write what it was when it is over."""
+        """Pass a request to the app, and write its line when it has ended."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -121,7 +123,7 @@ class AccessLog:
 
 
 class _Seen:
-    """A request's messages, noted as they pass."""
+    """Wraps the `receive` and `send` of one request to record its status, size and end."""
 
     __slots__ = ("_bytes", "_ended", "_receive", "_send", "_since", "_status")
 
@@ -162,7 +164,7 @@ class _Seen:
                 self.ends(COMPLETE)
 
     def opening(self, opened: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        """A tunnel's opening, noted: what goes through it is not seen."""
+        """Wrap the callback that opens a tunnel; bytes inside the tunnel are not counted."""
 
         async def opens(*connection: Any) -> None:
             self._status = 101
@@ -188,12 +190,12 @@ class _Seen:
         )
 
     def ends(self, how: str) -> None:
-        """How it ended, the first time."""
+        """Record how the request ended; only the first call counts."""
         self._ended = self._ended or how
 
 
 class _Human(logging.Formatter):
-    """`INFO:     what happened`; a traceback is the only thing of several lines."""
+    """Formats a record as `INFO:     event`, in one line unless it has a traceback."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s:     %(message)s")
@@ -207,10 +209,10 @@ def configure(
     format: Literal["auto", "human", "json"] = "auto",  # noqa: A002 - as the option is called
     access_log: bool = False,
 ) -> None:
-    """Write all logs of this process to standard error: for `serve`.
+    """Write all logs of this process to standard error; used by `serve`.
 
-    - `level`: of our own lines. Those of libraries begin at `info`: below it, some write header fields down.
-    - `format`: "human", "json" (an object a line; needs python-json-logger), or "auto": human on a terminal.
+    - `level`: level of the shim's own loggers. Other libraries start at `info`: below it, some log header fields.
+    - `format`: "human", "json" (one object per line; needs python-json-logger), or "auto": human on a terminal.
     - `access_log`: whether lines of `AccessLog` are written, whatever the level.
     """
     handler = logging.StreamHandler()
@@ -232,5 +234,5 @@ def _json() -> logging.Formatter:
         "%(timestamp)s%(levelname)s%(name)s%(message)s",
         rename_fields={"levelname": "level", "name": "logger"},
         timestamp=True,
-        reserved_attrs=[*RESERVED_ATTRS, "taskName"],  # which Python has from 3.12 on
+        reserved_attrs=[*RESERVED_ATTRS, "taskName"],  # exists since Python 3.12
     )

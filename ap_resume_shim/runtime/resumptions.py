@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ap_resume_shim._shutdown import end, is_shutdown
+from ap_resume_shim._shutdown import cancel_and_wait, is_shutdown
 from ap_resume_shim.core.errors import ResumeError, ShuttingDown
 from ap_resume_shim.core.steps import ClientGone
 from ap_resume_shim.runtime.client import Client
@@ -17,7 +17,7 @@ class Resumptions:
     """Runs resumes to their ends."""
 
     def __init__(self) -> None:
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, prepare: Callable[[], Awaitable[Resumption | None]], client: Client, line: ResumeLine) -> bool:
         """Prepare a resume and run it, or refuse it. Returns False if `prepare` returned None."""
@@ -26,7 +26,7 @@ class Resumptions:
         except ResumeError as error:
             line.failed(error)
             try:
-                await client.refuse(error)
+                await client.send_error(error)
             finally:
                 line.write()
         except ClientGone:
@@ -38,7 +38,7 @@ class Resumptions:
             try:
                 if not is_shutdown(cancelled):
                     raise
-                await client.refuse(ShuttingDown())
+                await client.send_error(ShuttingDown())
             finally:
                 line.write()
         except BaseException as error:
@@ -52,10 +52,10 @@ class Resumptions:
         return True
 
     async def _run_to_completion(self, resumption: Resumption, client: Client) -> None:
-        """Let it run to its end, whatever becomes of the client or of whoever waits here."""
+        """Run a resume to its end, even if its client leaves or the calling task is cancelled."""
         task = asyncio.create_task(resumption.run())
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         watch = asyncio.create_task(client.watch())
         try:
             await asyncio.shield(task)
@@ -64,6 +64,6 @@ class Resumptions:
             if not is_shutdown(cancelled):
                 client.gone.set()
                 raise
-            await end(task)
+            await cancel_and_wait(task)
         finally:
             watch.cancel()

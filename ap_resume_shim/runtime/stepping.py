@@ -1,4 +1,4 @@
-"""Driving a flow: its steps are done, one by one, and what comes of each is sent back to it."""
+"""Drives a flow: carries out each step and sends its result back into the generator."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from ap_resume_shim.runtime.offload import LARGE, offload
 
 
 async def drive(flow: Flow, do: Callable[[Step], Awaitable[Any]], *, large: bool = False) -> None:
-    """Do all steps of a flow. What a step raises is thrown into the flow; what the flow raises, this raises.
+    """Carry out all steps of a flow with `do`.
 
-    `large`: the flow reads and writes much JSON from the beginning, else from the first large result of a step on.
+    An exception of a step is thrown into the flow; an exception of the flow is raised here. With `large`, the flow runs
+    in the worker thread from the start, otherwise from the first large result on.
     """
     result: Any = None
     failure: Exception | None = None
@@ -26,13 +27,13 @@ async def drive(flow: Flow, do: Callable[[Step], Awaitable[Any]], *, large: bool
         result, failure = None, None
         try:
             result = await do(step)
-        except Exception as error:  # an app in the same process raises anything
+        except Exception as error:  # an app in the same process may raise any exception
             failure = error
         large = large or size(result) >= LARGE
 
 
 def _advance(flow: Flow, result: Any, failure: Exception | None) -> Step | None:
-    """The next step; None when there is none."""
+    """Return the next step; None at the end of the flow."""
     try:
         return flow.send(result) if failure is None else flow.throw(failure)
     except StopIteration:
@@ -40,7 +41,7 @@ def _advance(flow: Flow, result: Any, failure: Exception | None) -> Step | None:
 
 
 def size(result: Any) -> int:
-    """Bytes of the answers in a step's result."""
+    """Return the size of the responses in a step's result, in bytes."""
     match result:
         case bytes():
             return len(result)

@@ -1,7 +1,8 @@
-"""`TrafficObserver`: observes the traffic that passes, for backends that cannot be asked which run of a thread waits.
+"""`TrafficObserver`: reads the traffic that passes through, for backends that have no request to list a thread's
+waiting run.
 
-What passes stays as it is. What is noted of a part of an answer is kept before the client gets that part, so that a
-client that resumes at once finds its question in the ledger.
+The traffic is not changed. Entries from a part of a response are stored before the client receives that part: a client
+that resumes at once finds its question in the ledger.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.asgi import route_path
-from ap_resume_shim.core.dialect import Dialect, Note, Observer
+from ap_resume_shim.core.dialect import Dialect, Observer, ThreadEntry
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.steps import Entry
 from ap_resume_shim.guard.contents import owned, seen_by
@@ -26,40 +27,45 @@ logger = logging.getLogger("ap_resume_shim")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Where the ledger has a thread, as one caller sees it."""
+class LedgerView:
+    """The ledger's entries of one thread, as one caller sees them."""
 
     thread: str
-    """A digest, by which a store knows the thread."""
+    """Digest that identifies the thread in a store."""
     owner: str
-    """A digest of the thread's id and the caller's credentials, which no store knows."""
+    """Digest of the thread's id and the caller's credentials; it is never stored."""
 
     async def read(self, ledger: Ledger) -> list[Entry]:
-        """What the caller may see, the newest first. Raises `GuardUnavailable`."""
+        """Return the entries that the caller may see, newest first. Raises `GuardUnavailable`."""
         seen = (seen_by(self.owner, kept) for kept in await ledger.recall(self.thread))
         return [entry for entry in seen if entry is not None]
 
 
 LARGEST = 4 * 1024 * 1024
-"""Bytes of a request that are kept to be looked into; one that is larger is passed on unseen."""
+"""Maximum size in bytes of a request body that is observed; a larger one passes unobserved."""
 
 
 def wants_traffic(dialect: Dialect[Any]) -> bool:
-    """Whether a dialect wants to see what passes."""
+    """True if a dialect observes traffic."""
     return type(dialect).watch is not Dialect.watch
 
 
 class TrafficObserver:
-    """The wrapped app, looked on at."""
+    """Wraps an app, and stores in the ledger what a dialect's observers read in its traffic."""
 
     def __init__(
-        self, app: ASGIApp, dialect: Dialect[Any], ledger: Ledger, page: Callable[[Scope, str], Page], path: str
+        self,
+        app: ASGIApp,
+        dialect: Dialect[Any],
+        ledger: Ledger,
+        view: Callable[[Scope, str], LedgerView],
+        path: str,
     ) -> None:
-        """`page`: where the ledger has a thread, and the caller of a request. `path`: before the backend's routes."""
-        self.app, self._dialect, self._ledger, self._page, self._prefix = app, dialect, ledger, page, path
+        """`view` returns the ledger's view for a request and a thread id. `path`: in front of the backend's routes."""
+        self.app, self._dialect, self._ledger, self._view, self._prefix = app, dialect, ledger, view, path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and look on at what the dialect wants to see."""
+        """Pass a request to the app; observe it if the dialect wants to."""
         observer = self._observer(scope)
         if observer is None:
             await self.app(scope, receive, send)
@@ -71,18 +77,18 @@ class TrafficObserver:
             return None
         return self._dialect.watch(scope["method"], route_path(scope).removeprefix(self._prefix))
 
-    async def note(self, scope: Scope, notes: Iterable[Note]) -> None:
-        """Keep what an observer has seen of the caller's exchange."""
-        for thread_id, entry in notes:
+    async def store(self, scope: Scope, entries: Iterable[ThreadEntry]) -> None:
+        """Store entries from the caller's exchange in the ledger."""
+        for thread_id, entry in entries:
             try:
-                page = self._page(scope, thread_id)
-            except ResumeError:  # no id that could be resumed
+                view = self._view(scope, thread_id)
+            except ResumeError:  # not a valid thread id: nobody can resume it
                 continue
-            await self._ledger.note(page.thread, owned(entry, page.owner))
+            await self._ledger.note(view.thread, owned(entry, view.owner))
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One observed request and its response."""
 
     def __init__(
         self, watched: TrafficObserver, observer: Observer, scope: Scope, receive: Receive, send: Send
@@ -93,12 +99,12 @@ class _Exchange:
 
     async def run(self) -> None:
         try:
-            await self._watched.app(self._scope, self._listen, self._tell)
+            await self._watched.app(self._scope, self._observed_receive, self._observed_send)
         finally:
             if self._answered and not self._complete:
-                await self._watched.note(self._scope, self._look(lambda: self._observer.end(complete=False)))
+                await self._watched.store(self._scope, self._collect(lambda: self._observer.end(complete=False)))
 
-    async def _listen(self) -> Message:
+    async def _observed_receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request" and self._request is not None:
             self._request += message.get("body", b"")
@@ -106,11 +112,11 @@ class _Exchange:
                 self._request = None
         return message
 
-    async def _tell(self, message: Message) -> None:
-        await self._watched.note(self._scope, self._look(lambda: self._see(message)))
+    async def _observed_send(self, message: Message) -> None:
+        await self._watched.store(self._scope, self._collect(lambda: self._observe(message)))
         await self._send(message)
 
-    def _see(self, message: Message) -> Iterable[Note]:
+    def _observe(self, message: Message) -> Iterable[ThreadEntry]:
         if message["type"] == "http.response.start" and self._request is not None:
             self._answered = True
             self._observer.request(bytes(self._request))
@@ -123,10 +129,10 @@ class _Exchange:
                 yield from self._observer.end(complete=True)
 
     @staticmethod
-    def _look(at: Callable[[], Iterable[Note]]) -> list[Note]:
-        """What is seen; a fault of ours is no reason to disturb what passes."""
+    def _collect(observe: Callable[[], Iterable[ThreadEntry]]) -> list[ThreadEntry]:
+        """Return the entries that `observe` yields. An exception is logged: the traffic must pass in any case."""
         try:
-            return list(at())
+            return list(observe())
         except Exception:
-            logger.exception("what passed could not be understood")
+            logger.exception("the traffic observer failed; the traffic passes unchanged")
             return []

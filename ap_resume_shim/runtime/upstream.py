@@ -1,7 +1,7 @@
-"""What is exchanged with the backend once the resume may be sent: the resume, and the streams that are joined after it.
+"""Exchanges with the backend from the resume on: the resume itself, and the streams that are joined after it.
 
-The client gets the responses of these exchanges. What a wait for the backend has to heed is decided here: the time
-limits of `Limits`, the keep-alives, and a client whose leaving cancels the resume.
+Their responses become the client's response. This module applies what limits a wait for the backend: the time limits of
+`Limits`, keep-alives, and a client whose disconnect cancels the resume.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 _LEAVING = 0.5
-"""Seconds that a resume on its way is given to be accepted when its client has left."""
+"""Seconds that a resume that was sent has to be accepted after its client has disconnected."""
 
 
 class Upstream:
-    """The exchanges of one resume. Without `gone` the client may leave, and nothing is cancelled."""
+    """The exchanges of one resume. Without `gone`, a disconnect of the client cancels nothing."""
 
     def __init__(self, app: WrappedApp, scope: Scope, *, gone: Signal | None, keepalive: KeepAlive) -> None:
         self._app, self._scope, self._limits = app, scope, app.limits
@@ -37,19 +37,19 @@ class Upstream:
         self._resume: Exchange | None = None
         self._deadline = 0.0
         self.shut_down = False
-        """Whether the process ends."""
+        """True if the process is shutting down."""
         self._late = False
 
     async def send(self, request: Request, fence: Callable[[], None], grace: float | None) -> Response | None:
-        """Send the resume, up to the head of its response; None if the grace was too short for that."""
+        """Send the resume, and wait for the head of its response; None if it did not arrive within `grace` seconds."""
         self._start_clock()
         self._resume = self._open(request, fence)
-        if grace is not None and not await self._resume.answers_within(grace):
+        if grace is not None and not await self._resume.responds_within(grace):
             return None
         return await self.read_head()
 
     async def join(self, request: Request) -> Response:
-        """Open the stream of a run in progress, up to the head of the response."""
+        """Open the event stream of a run in progress, and wait for the head of the response."""
         if not self._deadline:
             self._start_clock()
         self._open(request)
@@ -70,17 +70,17 @@ class Upstream:
         self._deadline = asyncio.get_running_loop().time() + self._limits.resume
 
     def _open(self, request: Request, fence: Callable[[], None] | None = None) -> Exchange:
-        self.forget()  # what came before found no connection, or has been read
+        self.abandon()  # the previous exchange found no connection, or was read
         self._exchange = exchange = self._app.send(self._scope, request, fence)
         return exchange
 
     @property
     def _current(self) -> Exchange:
-        assert self._exchange is not None, "a flow reads after it sent"
+        assert self._exchange is not None, "a flow reads only after it has sent"
         return self._exchange
 
     async def read_head(self) -> Response:
-        """Wait for the head of the response; the body of a failure is read, too."""
+        """Wait for the head of the response. If it is a failure, its body is read too."""
         waiting = partial(self.wait, leaving=_LEAVING)
         status, headers = await self._current.head(waiting)
         if Response(status).ok:
@@ -88,11 +88,11 @@ class Upstream:
         return Response(status, headers, await self._current.read(waiting))
 
     async def read(self) -> bytes:
-        """The rest of the response."""
+        """Read the rest of the response."""
         return await self._current.read(self.wait)
 
     async def read_events(self, grace: float | None, begun: Callable[[bytes], bool]) -> bytes | None:
-        """Read the beginning of a stream, as `ReadEvents` describes it."""
+        """Read the beginning of a stream; `ReadEvents` describes the arguments."""
         until = self._deadline if grace is None else asyncio.get_running_loop().time() + grace
         waiting = partial(wait, until=until, gone=self._gone)
         read = b""
@@ -103,30 +103,30 @@ class Upstream:
                 read += chunk
         except Expired:
             if grace is None:
-                raise self._too_late(f"said nothing in its stream for {self._limits.resume:g} seconds.") from None
+                raise self._too_late(f"sent nothing in its stream for {self._limits.resume:g} seconds.") from None
         return read
 
     async def drain(self, reframer: Reframer) -> None:
-        """Read the rest of a stream for what it shows; its output is discarded."""
+        """Read the rest of a stream through a reframer, whose output is discarded."""
         while not reframer.over:
             chunk = await self._current.chunk(self.wait)
             if chunk is None:
                 reframer.finish()
                 return
             reframer.feed(chunk)
-        self.leave()
+        self.disconnect()
 
     async def next_chunk(self, keepalive: KeepAlive) -> bytes | None:
-        """The next part of a stream that the client gets as it comes; None at its end."""
+        """Wait for the next chunk of a stream that is relayed to the client; None at its end."""
         keepalive.restart()
         until = asyncio.get_running_loop().time() + self._limits.idle
         try:
             return await self._chunk(partial(wait, until=until, gone=self._gone, keepalive=keepalive))
         except Expired:
-            raise self._too_late(f"said nothing in its stream for {self._limits.idle:g} seconds.") from None
+            raise self._too_late(f"sent nothing in its stream for {self._limits.idle:g} seconds.") from None
 
     async def _chunk(self, waiting: Wait) -> bytes | None:
-        """The next chunk. Raises `ClientGone` though there is one: a stream that never pauses always has one."""
+        """Wait for the next chunk. Raises `ClientGone` even then: a stream that never pauses always has a chunk."""
         try:
             chunk = await self._current.chunk(waiting)
         except Exception:
@@ -136,51 +136,51 @@ class Upstream:
         return chunk
 
     async def poll(self, seconds: float) -> None:
-        """Wait before a run in progress is read again."""
+        """Wait before the next poll of a run in progress."""
         with timer(seconds) as over:
             await self.wait(over)
 
     async def pause(self, seconds: float) -> None:
-        """Wait, but for no client that has left."""
+        """Wait. Raises `ClientGone` if the client has left and that cancels the resume."""
         with timer(seconds) as over:
             await wait(over, gone=self._gone)
         self._check_client()
 
     async def wait(self, future: Future, leaving: float = 0.0) -> None:
-        """Wait for what may take as long as the agent does. Raises `ClientGone` and `UpstreamTimeout`."""
+        """Wait for something that takes as long as the agent does. Raises `ClientGone` and `UpstreamTimeout`."""
         try:
             await wait(future, until=self._deadline, gone=self._gone, leaving=leaving, keepalive=self._keepalive)
         except Expired:
-            raise self._too_late(f"did not answer the resume within {self._limits.resume:g} seconds.") from None
+            raise self._too_late(f"did not respond to the resume within {self._limits.resume:g} seconds.") from None
 
     def _check_client(self) -> None:
         if self._gone is not None and self._gone.done():
             raise ClientGone
 
     def _too_late(self, what: str) -> UpstreamTimeout:
-        """Nobody waits any longer for an exchange that is too late."""
-        self.forget()
+        """Give up the current exchange, and return the error for it."""
+        self.abandon()
         self._late = True
         return UpstreamTimeout(f"The backend {what}")
 
     def cut(self) -> bool:
-        """The process ends: send nothing more, and wait for nothing. Returns whether the resume was not sent."""
+        """Shut down: send nothing more, and wait for nothing. True if the resume was not sent."""
         self.shut_down = self._late = True
         unsent = self._resume is None or self._resume.withdraw()
-        self.forget()
+        self.abandon()
         return unsent
 
-    def leave(self) -> None:
-        """No more is read."""
+    def disconnect(self) -> None:
+        """Disconnect from the current exchange."""
         if self._exchange is not None:
-            self._exchange.leave()
+            self._exchange.disconnect()
 
-    def forget(self) -> None:
-        """No more is read; an exception that the app raises after this is logged."""
+    def abandon(self) -> None:
+        """Disconnect from the current exchange, and log an exception that the app raises later."""
         if self._exchange is not None:
-            self._exchange.forget()
+            self._exchange.abandon()
 
-    async def end(self) -> None:
-        """Wait until the app has returned, unless it was too late; raises what it raised after its response."""
+    async def wait_closed(self) -> None:
+        """Wait until the app returns, unless the exchange was given up. Raises its exception after the response."""
         if self._exchange is not None and not self._late:
-            await self._exchange.end()
+            await self._exchange.wait_closed()

@@ -40,9 +40,9 @@ class VendorClient(Client):
         """Return the refusal in the form of the convention."""
         return self._vendor.convention.refusal(self._vendor, error)
 
-    async def refuse(self, error: ResumeError) -> None:
+    async def send_error(self, error: ResumeError) -> None:
         """Send the refusal; a response that has begun breaks off."""
-        await self._refuse_with(error, self.error_reply(error))
+        await self._send_error_as(error, self.error_reply(error))
 
 
 class VendorResumes:
@@ -142,7 +142,7 @@ class VendorResumes:
         if isinstance(error, InvalidRequest):
             error = _Encoded(error.message)
         vendor = VendorResume(convention, request, None, Mode.BACKGROUND)
-        await VendorClient(scope, receive, send, vendor).refuse(error)
+        await VendorClient(scope, receive, send, vendor).send_error(error)
 
 
 def _read(conventions: list[Convention], request: ClientRequest) -> VendorResume | None:

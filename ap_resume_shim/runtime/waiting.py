@@ -1,7 +1,7 @@
-"""Waiting: for a future, with a deadline, with keep-alives, and with an eye on the client.
+"""Waits for a future with a deadline and keep-alives, and notices a client that disconnects.
 
-Everything here waits for plain futures, for which `asyncio.wait` makes no task: a stream of many small chunks costs no
-task a chunk. A cancellation reaches whoever waits, never the future that is waited for.
+All functions wait for plain futures, for which `asyncio.wait` creates no task: a stream of many small chunks costs no
+task per chunk. A cancellation reaches the waiting task, never the future.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Wait = Callable[[Future], Awaitable[None]]
 
 
 class Expired(Exception):
-    """The deadline of a wait has passed. No `TimeoutError`: those are raised by apps, too."""
+    """The deadline of a wait has passed. It is not a `TimeoutError`, because apps raise those too."""
 
 
 class Signal:
-    """Something that happens once: as `asyncio.Event`, with a future in place of a coroutine to wait for."""
+    """An event that happens once: like `asyncio.Event`, but with a future to wait for instead of a coroutine."""
 
     __slots__ = ("_future", "_set")
 
@@ -34,18 +34,18 @@ class Signal:
         self._future: Future | None = None
 
     def set(self) -> None:
-        """It has happened."""
+        """Mark the event as happened."""
         self._set = True
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
     def is_set(self) -> bool:
-        """Whether it has happened."""
+        """True if it has happened."""
         return self._set
 
     @property
     def future(self) -> Future:
-        """Done when it has happened. To be waited for by `wait`: a plain `await` that is cancelled would cancel it."""
+        """Done when the event has happened. Use `wait` for it: a cancelled plain `await` would cancel the future."""
         if self._future is None:
             self._future = asyncio.get_running_loop().create_future()
             if self._set:
@@ -54,7 +54,7 @@ class Signal:
 
 
 class KeepAlive:
-    """Calls `send` whenever `interval` seconds have passed since the client was last sent anything."""
+    """Calls `send` whenever `interval` seconds have passed without a byte to the client."""
 
     def __init__(self, interval: float, send: Callable[[], Awaitable[None]]) -> None:
         self._interval, self._send = interval, send
@@ -62,7 +62,7 @@ class KeepAlive:
         self.restart()
 
     def restart(self) -> None:
-        """The client was sent something, or begins to wait."""
+        """Restart the interval: the client received something, or begins to wait."""
         self._since = self._clock()
 
     def remaining(self) -> float:
@@ -70,7 +70,7 @@ class KeepAlive:
         return max(0.0, self._since + self._interval - self._clock())
 
     async def send_if_due(self) -> None:
-        """Send a keep-alive, unless it is too early."""
+        """Send a keep-alive if one is due."""
         if self.remaining() <= 0:
             self.restart()
             await self._send()
@@ -84,11 +84,11 @@ async def wait(
     leaving: float = 0.0,
     keepalive: KeepAlive | None = None,
 ) -> None:
-    """Wait until `future` is done, and leave its result where it is.
+    """Wait until `future` is done; do not retrieve its result.
 
-    - `until`: the deadline, as the event loop's time; raises `Expired` when it has passed.
+    - `until`: the deadline in the event loop's time; raises `Expired` when it has passed.
     - `gone`: done when the client has left; raises `ClientGone`, unless `future` is done within `leaving` seconds.
-    - `keepalive`: what the client is sent meanwhile.
+    - `keepalive`: sends keep-alives meanwhile.
     """
     now = asyncio.get_running_loop().time
     awaited = (future,) if gone is None else (future, gone)
@@ -110,14 +110,14 @@ async def wait(
 
 
 async def _first(futures: tuple[Future, ...], seconds: float) -> None:
-    """Wait until one of the futures is done, or the time is over."""
+    """Wait until one of the futures is done, or until the time has passed."""
     timeout = None if seconds == inf else seconds
     await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
 
 @contextmanager
 def timer(seconds: float) -> Iterator[Future]:
-    """A future that is done after that many seconds."""
+    """Yield a future that is done after that many seconds."""
     over = Signal()
     handle = asyncio.get_running_loop().call_later(seconds, over.set)
     try:
@@ -127,7 +127,7 @@ def timer(seconds: float) -> Iterator[Future]:
 
 
 class Buffer:
-    """Chunks on their way from one task to another: `size` at most, so that the writer is no further ahead."""
+    """A queue of chunks from one task to another; `put` waits while it holds `size` chunks."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -136,7 +136,7 @@ class Buffer:
         self._ended = self._closed = False
 
     async def put(self, chunk: bytes) -> None:
-        """Add a chunk as soon as there is room for it. A closed buffer drops it."""
+        """Add a chunk; wait for room first. A closed buffer drops it."""
         while len(self._chunks) >= self._size:
             self._writable = self._writable if not self._writable.is_set() else Signal()
             await wait(self._writable.future)
@@ -145,18 +145,18 @@ class Buffer:
             self._readable.set()
 
     def end(self) -> None:
-        """No chunk will follow."""
+        """Mark the end: no chunk follows."""
         self._ended = True
         self._readable.set()
 
     def close(self) -> None:
-        """Nobody will read any more: drop what is there, and what follows."""
+        """Close the reader's side: drop all chunks, present and future."""
         self._closed = True
         self._chunks.clear()
         self._writable.set()
 
     async def get(self, wait: Wait = wait) -> bytes | None:
-        """The next chunk, which is waited for by `wait`; None at the end, as often as it is asked for."""
+        """Return the next chunk; `wait` waits for it. Returns None at the end, every time."""
         if not self._chunks and not self._ended:
             self._readable = Signal()
             await wait(self._readable.future)

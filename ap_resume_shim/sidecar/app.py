@@ -1,4 +1,4 @@
-"""What the settings of the sidecar make: the app, and TLS on both sides."""
+"""Builds the app and the TLS contexts from the sidecar's settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ap_resume_shim.sidecar.sockets import reaches
 
 
 def check(settings: Settings) -> list[str]:
-    """What is wrong with settings that are right one by one: a line for each. Opens files, but no connection."""
+    """Check settings that are valid one by one: return a line for each problem. Opens files, but no connection."""
     parts: tuple[Callable[[Settings], object], ...] = (
         _refuse_unix_sockets_where_there_are_none,
         server_tls,
@@ -45,7 +45,10 @@ def check(settings: Settings) -> list[str]:
 
 
 async def check_guard(settings: Settings) -> tuple[str, ...]:
-    """Ask the guard's store whether it can be used: warnings. Raises `ConfigurationError` if an operator must act."""
+    """Check that the guard's store is usable; return warnings.
+
+    Raises `ConfigurationError` for a fault that an operator must fix.
+    """
     guard = _guard(settings)
     try:
         return await guard.check()
@@ -58,7 +61,7 @@ async def check_guard(settings: Settings) -> tuple[str, ...]:
 
 
 def build(settings: Settings) -> ResumeShim:
-    """The app: the shim in front of a server elsewhere. Raises `ConfigurationError`."""
+    """Build the app: the shim in front of a reverse proxy. Raises `ConfigurationError`."""
     return ResumeShim(
         _proxy(settings),
         **_kind(settings),
@@ -92,11 +95,11 @@ def _backend(settings: Settings) -> ResumeShim:
 
 
 def _kind(settings: Settings) -> dict[str, Any]:
-    """What the shim is told of the server's kind. Raises `ConfigurationError`."""
+    """Return the arguments of `ResumeShim` that describe the backend. Raises `ConfigurationError`."""
     if settings.profile is None:
         return {"backend": settings.backend, "resume_at": settings.resume_at, "options": pairs(settings.option)}
     if "backend" in settings.model_fields_set or settings.option:
-        raise ConfigurationError("--profile says what the server is: leave --backend and --option out.")
+        raise ConfigurationError("--profile already describes the server: omit --backend and --option.")
     return {"profile": settings.profile, "resume_at": settings.resume_at}
 
 
@@ -126,9 +129,7 @@ def _guard(settings: Settings) -> Guard:
 
 def _refuse_unix_sockets_where_there_are_none(settings: Settings) -> None:
     if settings.uds is not None and not hasattr(socket, "AF_UNIX"):
-        raise ConfigurationError(
-            "--uds is the path of a Unix socket, and this system has none: leave --uds out, and pass --host and --port."
-        )
+        raise ConfigurationError("This system has no Unix sockets: use --host and --port in place of --uds.")
 
 
 def _refuse_itself(settings: Settings) -> None:
@@ -149,7 +150,7 @@ def _itself(upstream: Address, where: str, flag: str) -> ConfigurationError:
 
 
 def upstream_tls(settings: Settings) -> ssl.SSLContext | None:
-    """Whom to trust, and what to show to the server; None: as usual. Raises `ConfigurationError`."""
+    """Return the TLS context for connections to the server; None for the default. Raises `ConfigurationError`."""
     given = settings.upstream_ca, settings.upstream_cert, settings.upstream_key
     if not any(given):
         return None
@@ -160,7 +161,7 @@ def upstream_tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 def server_tls(settings: Settings) -> ssl.SSLContext | None:
-    """What to show to clients, and whom of them to trust; None: no TLS. Raises `ConfigurationError`."""
+    """Return the TLS context for clients' connections; None without TLS. Raises `ConfigurationError`."""
     given = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
     if not any(given):
         return None
@@ -176,23 +177,23 @@ def _trusting(purpose: ssl.Purpose, authorities: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(purpose, cafile=authorities)
     except OSError as error:
-        raise ConfigurationError(f"There are no certificates to trust in {authorities}: {_reason(error)}.") from None
+        raise ConfigurationError(f"No trusted certificates can be read from {authorities}: {_reason(error)}.") from None
 
 
 def _show(
     context: ssl.SSLContext, certificate: Path | None, key: Path | None, password: SecretStr | None, flag: str
 ) -> None:
-    """Have a context show a certificate. Raises `ConfigurationError`."""
+    """Load the certificate that a context presents. Raises `ConfigurationError`."""
     if certificate is None:
-        raise ConfigurationError(f"There is no certificate for TLS: give it with {flag}.")
+        raise ConfigurationError(f"TLS needs a certificate: pass it with {flag}.")
 
-    def asked() -> str:
-        if password is None:  # else OpenSSL would ask on the terminal
-            raise ConfigurationError(f"The key in {key or certificate} has a password, which was not given.")
+    def get_password() -> str:
+        if password is None:  # otherwise OpenSSL would prompt on the terminal
+            raise ConfigurationError(f"The key in {key or certificate} is encrypted, and no password was passed.")
         return password.get_secret_value()
 
     try:
-        context.load_cert_chain(certificate, key, asked)
+        context.load_cert_chain(certificate, key, get_password)
     except OSError as error:
         files = f"{certificate} and {key}" if key else f"{certificate}"
         raise ConfigurationError(f"{files} cannot be used as certificate and key: {_reason(error)}.") from None

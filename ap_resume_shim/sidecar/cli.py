@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import uuid
 from argparse import ArgumentParser, Namespace
@@ -42,23 +43,23 @@ USAGE = """usage: ap-resume-shim COMMAND [OPTIONS]
 
 commands:
   serve      run the sidecar: the resume routes in front of a server
-  backends   list the backends: what a thread is, which modes are native, what they cannot do
+  backends   list the backends: their threads, native and derived modes, and limits
   explain    print the requests that a resume would send, without sending it
   schema     print the JSON schema of a file of settings, or of a profile
 
-`ap-resume-shim COMMAND --help` tells the options of a command.
+`ap-resume-shim COMMAND --help` lists the options of a command.
 """
 
 
 def run_sidecar(argv: Sequence[str]) -> None:
-    """`serve`: run the sidecar, or, with `--check`, tell whether it could run."""
+    """`serve`: run the sidecar, or, with `--check`, only check its settings."""
     settings = read(argv)
     if problems := check(settings):
         raise WrongSettings(problems)
     if settings.check:
         for warning in asyncio.run(check_guard(settings)):
             print(f"ap-resume-shim: warning: {settings.masked(warning)}", file=sys.stderr)
-        print("The settings are right. Those that are not the defaults:")
+        print("The settings are valid. Those that differ from the defaults:")
         for name, value in settings.shown().items():
             print(f"  {name} = {value}")
     else:
@@ -66,11 +67,11 @@ def run_sidecar(argv: Sequence[str]) -> None:
 
 
 def list_backends(argv: Sequence[str]) -> None:
-    """`backends`: what `thread_id` means on each, which modes are native or derived, and what it cannot do."""
+    """`backends`: list what `thread_id` means on each, which modes are native or derived, and its limits."""
     parser = _parser("backends")
-    parser.add_argument("name", nargs="*", help="only these; default: all")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="a backend of your own")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("name", nargs="*", help="backends to list; default: all")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="profile of a backend of your own")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(argv)
     names = given.name or ([] if given.profile else [*backend_names(), *installed()])
     dialects = [load_backend(name) for name in names] + ([read_profile(given.profile)] if given.profile else [])
@@ -82,20 +83,24 @@ def list_backends(argv: Sequence[str]) -> None:
 
 
 def explain_resume(argv: Sequence[str]) -> None:
-    """`explain`: read the body of a resume, and print the requests that it would become."""
+    """`explain`: read the body of a resume from standard input, and print the requests that it would send."""
     parser = _parser("explain")
     parser.add_argument("--backend", help="kind of server")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="a backend of your own")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the backend")
-    parser.add_argument("--resume-at", metavar="POINTER", help="where the answer goes in the body")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="profile of a backend of your own")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the backend")
+    parser.add_argument("--resume-at", metavar="POINTER", help="JSON pointer to the answer in the request body")
     parser.add_argument("--mode", choices=MODES.values(), default="background", help="which of the three routes")
     parser.add_argument(
-        "--answers", type=Path, metavar="FILE", help="answers of your server, in place of recorded ones"
+        "--answers", type=Path, metavar="FILE", help="responses of your server, in place of recorded ones"
     )
-    parser.add_argument("--upstream", metavar="URL", help="ask this server how the thread stands; nothing else is sent")
+    parser.add_argument("--upstream", metavar="URL", help="look the thread up on this server; nothing else is sent")
     parser.add_argument("--prefix", default="", help="path before the server's routes, such as /api")
     parser.add_argument(
-        "--header", action="append", default=[], metavar="NAME:VALUE", help="of the client, for --upstream"
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME:VALUE",
+        help="header field of the lookups, for --upstream",
     )
     given = parser.parse_args(argv)
     dialect = _dialect(given)
@@ -117,34 +122,34 @@ def explain_resume(argv: Sequence[str]) -> None:
 
 
 def _answers(given: Namespace, resume: Resume, dialect: Dialect[Any]) -> tuple[RecordedAnswers | Live | None, str]:
-    """What the requests are answered with, and what that is, for a person."""
+    """Return the responses for the dry run, and a description of their source."""
     if given.upstream is not None and given.answers is not None:
-        raise ConfigurationError("--upstream and --answers are two sources of answers: give one of them.")
-    after = "The rest is played against assumed answers."
+        raise ConfigurationError("--upstream and --answers are both sources of responses: pass only one.")
+    after = "All other responses are assumed."
     if given.upstream is not None:
         proxy = ReverseProxy(given.upstream)
         live = Live(resume, dialect, proxy, map(_header, given.header), given.prefix)
-        return live, f"The lookups (# look) are answered by {proxy.url}. {after}"
+        return live, f"The lookups (# look) are sent to {proxy.url}. {after}"
     if given.answers is not None:
-        return read_answers(_text(given.answers), str(given.answers)), f"The answers are those of {given.answers}."
+        return read_answers(_text(given.answers), str(given.answers)), f"The responses are those of {given.answers}."
     recorded = None if given.profile else recorded_answers(dialect.name)
     if recorded is None:
-        return None, "The answers are assumed: a thread that waits for one answer. --upstream URL asks a server."
+        return None, "The responses are assumed: a thread with one question. --upstream URL looks up a real one."
     return recorded, (
-        f"The answers are recorded ones of a {dialect.name} server, not those of yours: --upstream URL asks yours."
+        f"The responses were recorded from a {dialect.name} server: --upstream URL looks the thread up on yours."
     )
 
 
 def _header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon or not name.strip():
-        raise ConfigurationError(f"--header {line!r} is no header field: it is written NAME:VALUE.")
+        raise ConfigurationError(f"--header {line!r} is not a header field: write it as NAME:VALUE.")
     return name.strip(), value.strip()
 
 
 def _dialect(given: Namespace) -> Dialect[Any]:
     if (given.backend is None) == (given.profile is None):
-        raise ConfigurationError("Say which kind of server it is: --backend NAME, or --profile FILE.")
+        raise ConfigurationError("Pass the kind of server: either --backend NAME or --profile FILE.")
     if given.profile is not None:
         return read_profile(given.profile, resume_at=given.resume_at)
     return load_backend(given.backend, resume_at=given.resume_at, options=pairs(given.option))
@@ -158,7 +163,7 @@ def _text(path: Path) -> str:
 
 
 def print_schema(argv: Sequence[str]) -> None:
-    """`schema`: the JSON schema of a file of settings, or of a profile."""
+    """`schema`: print the JSON schema of a settings file, or of a profile."""
     parser = _parser("schema")
     parser.add_argument("of", nargs="?", choices=("settings", "profile"), default="settings")
     made = profile_schema if parser.parse_args(argv).of == "profile" else schema
@@ -174,10 +179,21 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; leaves with status 2 for a wrong call and 1 for what went wrong otherwise."""
+    """Run a command. Exits with status 2 for a usage error, 1 for any other failure, such as a closed pipe."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # it need not be UTF-8: escaped is better than not at all
-    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+        sys.stdout.reconfigure(errors="backslashreplace")  # its encoding may lack a character
+    try:
+        try:
+            _run(*(sys.argv[1:] if argv is None else argv) or ("--help",))
+        finally:
+            print(end="", flush=True)  # `sys.stdout` is None where the descriptor is closed
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its exit
+        sys.exit(1)
+
+
+def _run(name: str, *rest: str) -> None:
+    """Run the command `name`."""
     if name in ("-h", "--help"):
         print(USAGE, end="")
     elif name == "--version":

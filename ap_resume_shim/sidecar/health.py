@@ -1,4 +1,4 @@
-"""`Health`: whether the sidecar is alive, and whether it is of use, for those who start and stop it."""
+"""`Health`: liveness and readiness endpoints for process managers and load balancers."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 FRESH = 1.0
-"""Seconds for which what was found out is told again: those who ask often do not burden the backend."""
+"""Seconds for which a result is reused, so that frequent probes do not burden the backend."""
 PATIENCE = 2.0
-"""Seconds that the backend and the guard's store have to answer."""
+"""Seconds that the backend and the guard's store have to respond."""
 
 HealthReport = tuple[int, dict[str, Any]]
 
 
 class Health:
-    """An ASGI app around another: answers `{prefix}/healthz` and `{prefix}/readyz`, and passes on what is none of them.
+    """An ASGI app that serves `{prefix}/healthz` and `{prefix}/readyz`, and passes every other request to `app`.
 
-    - `healthz` is 200 as long as the process serves.
-    - `readyz` is 200 when `ready` tells the name of the backend, else 503 with the reason; 503 while `draining`.
+    - `healthz`: 200 while the process serves requests.
+    - `readyz`: 200 if `ready` returns the backend's name, else 503 with the reason; 503 while `draining`.
     """
 
     def __init__(self, app: ASGIApp, *, prefix: str = "/-", ready: Callable[[], Awaitable[str]]) -> None:
-        """`ready`: such as `ResumeShim.ready`; a `ResumeError` is the reason why not."""
+        """`ready`: for example `ResumeShim.ready`; its `ResumeError` is reported as the reason."""
         self.app = app
         self.draining = False
-        """Whether what is under way is the last; set from outside."""
+        """True while the server shuts down; set by the server."""
         prefix = prefix.rstrip("/")
         self._answers = {f"{prefix}/healthz": self._alive, f"{prefix}/readyz": self._ready}
-        self._ask = ready
-        self._asking: asyncio.Task[HealthReport] | None = None
+        self._probe = ready
+        self._probing: asyncio.Task[HealthReport] | None = None
         self._stale = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Serve the two endpoints; pass any other request on."""
         answer = self._answers.get(scope["path"]) if scope["type"] == "http" else None
         if answer is None:
             await self.app(scope, receive, send)
         elif scope["method"] in ("GET", "HEAD"):
             await _reply(*await answer(), scope, send)
         else:
-            await _reply(405, {"status": "unknown", "reason": "Ask with GET or HEAD."}, scope, send)
+            await _reply(405, {"status": "unknown", "reason": "Use GET or HEAD."}, scope, send)
 
     async def _alive(self) -> HealthReport:
         return 200, {"status": "ok"}
 
     async def _ready(self) -> HealthReport:
-        """One question at a time: whoever asks meanwhile, or soon after, is told its outcome."""
+        """Run one probe at a time: concurrent and immediately following requests share its result."""
         if self.draining:
             return _unready("The sidecar is shutting down.")
         now = asyncio.get_running_loop().time()
-        if self._asking is None or (self._asking.done() and now >= self._stale):
-            self._asking = asyncio.create_task(self._find_out())
-        return await asyncio.shield(self._asking)
+        if self._probing is None or (self._probing.done() and now >= self._stale):
+            self._probing = asyncio.create_task(self._run_probe())
+        return await asyncio.shield(self._probing)
 
-    async def _find_out(self) -> HealthReport:
+    async def _run_probe(self) -> HealthReport:
         try:
             async with asyncio.timeout(PATIENCE):
-                return 200, {"status": "ready", "backend": await self._ask()}
+                return 200, {"status": "ready", "backend": await self._probe()}
         except ResumeError as error:
             return _unready(error.message)
         except TimeoutError:
-            return _unready(f"The backend, or the guard's store, did not answer within {PATIENCE:g} seconds.")
+            return _unready(f"The backend, or the guard's store, did not respond within {PATIENCE:g} seconds.")
         finally:
             self._stale = asyncio.get_running_loop().time() + FRESH
 
@@ -90,5 +90,5 @@ async def _reply(status: int, body: dict[str, Any], scope: Scope, send: Send) ->
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """The app that has nothing: what is around health on a port of its own."""
-    await _reply(404, {"status": "unknown", "reason": "There is nothing here but healthz and readyz."}, scope, send)
+    """An ASGI app that responds with 404: the app behind `Health` on a port of its own."""
+    await _reply(404, {"status": "unknown", "reason": "Only healthz and readyz exist here."}, scope, send)

@@ -1,7 +1,8 @@
-"""The life of the sidecar: one process. Several of them share a guard, and need no parent.
+"""Runs the sidecar: one process. Several sidecars share a guard, and need no parent process.
 
-After SIGTERM it takes no new connections, gives requests under way their time, then cuts those that are left and leaves
-with status 0. After a second SIGTERM it cuts them at once, after a third it does not let them answer.
+After SIGTERM the sidecar accepts no new connections, gives requests in progress their time, then cuts the rest and
+exits with status 0. After a second SIGTERM it cuts them at once; after a third it closes their connections without a
+response.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from ap_resume_shim._shutdown import LAST_WORDS, SHUTDOWN
+from ap_resume_shim._shutdown import CLEANUP_TIMEOUT, SHUTDOWN
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.http1.server import Http1Server
 from ap_resume_shim.http1.server_connection import Http1Protocol
@@ -33,15 +34,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 
 OPEN_MAX = 10_240
-"""Files that macOS lets a process have, where it says that there is no limit."""
+"""Limit of open files to request on macOS, where the reported hard limit may be infinite."""
 STOPS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)}
-"""On Windows, SIGBREAK is what another process can send."""
+"""On Windows, SIGBREAK is the signal that another process can send."""
 PROBES_END = 1.0
-"""Seconds that requests for health are given when clients are served no longer."""
+"""Seconds that health requests in progress are given after the last client's connection is closed."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal to stop. Raises `ConfigurationError` and `CannotListen`."""
+    """Serve until a signal stops the process. Raises `ConfigurationError` and `CannotListen`."""
 
     async def run() -> None:
         await _Sidecar(settings).serve(listening)
@@ -50,14 +51,14 @@ def serve(settings: Settings) -> None:
     _allow_many_files()
     with ExitStack() as stack:
         listening = list(_listen(settings, stack))
-        _say_whether_reachable(Address.parse(settings.upstream))
-        _say_whether_guarded(settings)
+        _warn_if_unreachable(Address.parse(settings.upstream))
+        _log_guard_problems(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())
 
 
 def _allow_many_files() -> None:
-    """Each stream takes two files, and many systems begin with 1,024 of those that a process may have, or 256."""
+    """Raise the limit of open files: each stream needs two, and many systems start with a limit of 1,024 or 256."""
     try:
         import resource
     except ImportError:
@@ -70,7 +71,7 @@ def _allow_many_files() -> None:
 
 
 def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:
-    """The socket for clients, and that for health where it has one of its own. Says where they are."""
+    """Yield the socket for clients, and the one for health if it has its own port; log their addresses."""
     upstream = settings.shown()["upstream"]
     if settings.uds is not None:
         yield stack.enter_context(unix(settings.uds))
@@ -85,8 +86,8 @@ def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:
         logger.info("healthz and readyz are at http://%s%s/", *where)
 
 
-def _say_whether_reachable(upstream: Address) -> None:
-    """An upstream that is not there yet is no reason not to start: say so, and let it come."""
+def _warn_if_unreachable(upstream: Address) -> None:
+    """Log a warning if the upstream is unreachable. The sidecar starts all the same: the upstream may start later."""
     try:
         if upstream.uds is None:
             socket.create_connection((upstream.host, upstream.port), timeout=2).close()
@@ -94,13 +95,11 @@ def _say_whether_reachable(upstream: Address) -> None:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(upstream.uds)
     except OSError as error:
-        logger.warning(
-            "no connection to %s yet (%s): requests are answered with 502 until it is there", upstream.url, error
-        )
+        logger.warning("no connection to %s yet (%s): requests get 502 until it is available", upstream.url, error)
 
 
-def _say_whether_guarded(settings: Settings) -> None:
-    """Nor is a guard's store that is not there, or not as it should be: resumes get 503 until it is."""
+def _log_guard_problems(settings: Settings) -> None:
+    """Log problems of the guard's store. The sidecar starts all the same: resumes get 503 until they are fixed."""
     try:
         for warning in asyncio.run(check_guard(settings)):
             logger.warning("%s", settings.masked(warning))
@@ -109,7 +108,7 @@ def _say_whether_guarded(settings: Settings) -> None:
 
 
 class _Sidecar:
-    """The sidecar, with its health beside it where that has a socket of its own. Made in the loop that runs it."""
+    """The servers for clients and for health. Must be created in the event loop that runs it."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError`."""
@@ -129,10 +128,12 @@ class _Sidecar:
         )
 
     async def serve(self, listening: Sequence[socket.socket]) -> None:
-        """Serve clients on the first socket, and health on the other, for longer; return after a signal to stop."""
+        """Serve clients on the first socket and health on the second, until a signal stops the process. Health stops
+        last.
+        """
         self._handle_signals()
         await self._probes.start(listening[1:])
-        # Before clients are served, where the server is there and can be recognised.
+        # Before clients are served, if the server is reachable and can be recognised.
         detecting = None if self._shim.backend else await detect_at_start(self._shim.detect)
         await self.server.start(listening[:1])
         await self._stopping.wait()
@@ -143,41 +144,41 @@ class _Sidecar:
             await asyncio.wait_for(self._probes.close(), PROBES_END)
 
     async def _drain(self) -> None:
-        """Give requests under way their time, then the time to say that it is over."""
+        """Give requests in progress their time, then time for an error response."""
         cutting = self._loop.call_later(self._grace, self._cut)
         await self.server.close()
         cutting.cancel()
 
     def _handle_signals(self) -> None:
-        """Stop by signal, and end with status 0. (Windows has no `add_signal_handler`.)"""
+        """Stop on a signal, and exit with status 0. (Windows has no `add_signal_handler`.)"""
 
         def handle(*_: object) -> None:
-            with suppress(RuntimeError):  # the loop has ended, and the process is about to
+            with suppress(RuntimeError):  # the loop has ended, and the process is exiting
                 self._loop.call_soon_threadsafe(self._stop)
 
         for stop in STOPS:
             signal.signal(stop, handle)
 
     def _stop(self) -> None:
-        """Begin to end, or end sooner."""
+        """Begin the shutdown; if it has begun, cut the remaining requests."""
         if self._stopping.is_set():
             self._cut()
         self._health.draining = True
         self._stopping.set()
 
     def _cut(self) -> None:
-        """End all requests: they answer as they can, for `LAST_WORDS`. A second time, do not wait for that."""
+        """Cancel all requests, which have `CLEANUP_TIMEOUT` to respond. A second call aborts them."""
         if self._cutting:
             self.server.abort()
             return
         self._cutting = True
-        self._loop.call_later(LAST_WORDS + 1.0, self._cut)
+        self._loop.call_later(CLEANUP_TIMEOUT + 1.0, self._cut)
         if cut := self.server.cancel(SHUTDOWN):
-            logger.warning("cutting %d requests that are still under way", cut)
+            logger.warning("cutting %d requests that are still in progress", cut)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop, where it is installed."""
+    """Return uvloop's loop factory if uvloop is installed, else None."""
     try:
         import uvloop
     except ImportError:

@@ -1,8 +1,8 @@
-"""The settings of the sidecar: what there is to set, with defaults and descriptions.
+"""The settings of the sidecar, with defaults and descriptions.
 
 Each has one name: `resume_timeout` here, `--resume-timeout` as a flag, `AP_RESUME_SHIM_RESUME_TIMEOUT` in the
-environment, `resume-timeout` in a TOML file. In a value, `${NAME}` stands for the environment variable NAME, so that a
-secret need not be written down; `$${` is a literal `${`.
+environment, `resume-timeout` in a TOML file. In a value, `${NAME}` stands for the environment variable NAME, so that no
+secret has to be written down; `$${` is a literal `${`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.guard.memory import DAY
 
 ENVIRONMENT = "AP_RESUME_SHIM_"
-"""How the names of the environment variables begin."""
+"""Prefix of the environment variables."""
 
 
 def kebab(name: str) -> str:
-    """A setting's name in a file, and as a flag."""
+    """Return a setting's name in files, which is also its flag without dashes in front."""
     return name.replace("_", "-")
 
 
 def _split(value: Any) -> Any:
-    """`a,b`, or a list as JSON writes it."""
+    """Split `a,b`, or parse a JSON list."""
     if not isinstance(value, str):
         return value
     if value.startswith("["):
@@ -52,7 +52,7 @@ def _split(value: Any) -> Any:
 
 
 def _split_pairs(value: Any) -> Any:
-    """As `_split`, but a comma parts only where another NAME= follows: values may hold commas."""
+    """Like `_split`, but split only before another NAME=, because values may contain commas."""
     if isinstance(value, list):
         return [each for item in value for each in _split_pairs(item)]
     if not isinstance(value, str) or value.startswith("["):
@@ -66,7 +66,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class _Group(BaseSettings):
-    """Settings that belong together, under the title that help gives them."""
+    """A group of settings. The docstring is its title in the output of `--help`."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT,
@@ -90,36 +90,37 @@ class Upstream(_Group):
         FilePath | None, Field(description="certificates (PEM) to trust for https; default: the system's")
     ] = None
     upstream_cert: Annotated[
-        FilePath | None, Field(description="certificate (PEM) to show to the server, where it asks for one")
+        FilePath | None, Field(description="client certificate (PEM), if the server requests one")
     ] = None
     upstream_key: Annotated[
-        FilePath | None, Field(description="key of that certificate; default: in the same file")
+        FilePath | None, Field(description="private key of that certificate; default: in the same file")
     ] = None
     upstream_key_password: Annotated[SecretStr | None, Field(description="password of that key")] = None
-    connect_timeout: Annotated[Seconds, Field(description="seconds for a connection to the server; then 502")] = 5.0
+    connect_timeout: Annotated[Seconds, Field(description="seconds to connect to the server; then 502")] = 5.0
     answer_timeout: Annotated[
         Seconds | None,
-        Field(
-            description="seconds for any answer to begin; then 504. Agents take minutes: without it there is no limit"
-        ),
+        Field(description="seconds for any response to begin; then 504. Agents take minutes; default: no limit"),
     ] = None
     passed_idle_timeout: Annotated[
         Seconds | None,
-        Field(description="seconds of silence in an answer or upgraded connection that passes; without it, no limit"),
+        Field(description="seconds of silence in a passed response or upgraded connection; default: no limit"),
     ] = None
     transport: Annotated[
         Literal["http1", "httpx"],
-        Field(description="client for the server: http1 (fast; 1xx answers, trailers, upgrades) or httpx"),
+        Field(description="HTTP client for the server: http1 (fast; 1xx responses, trailers, upgrades) or httpx"),
     ] = "http1"
-    keep_host: Annotated[bool, Field(description="pass the client's Host on; else the server's own address")] = True
+    keep_host: Annotated[bool, Field(description="pass the client's Host on; else send the server's own address")] = (
+        True
+    )
     via: Annotated[
-        str | None, Field(description="name for the Via field; a request that has it already is a loop: 508")
+        str | None, Field(description="name for the Via field; a request that already contains it is a loop: 508")
     ] = None
     forwarded: Annotated[
-        Literal["off", "forwarded", "x-forwarded", "both"], Field(description="fields that tell who the client is")
+        Literal["off", "forwarded", "x-forwarded", "both"],
+        Field(description="fields that describe the client"),
     ] = "off"
     forwarded_allow_ips: Annotated[
-        Names, Field(description="addresses of proxies in front whose own such fields are believed; *: all")
+        Names, Field(description="addresses of proxies in front whose forwarded fields are trusted; *: all")
     ] = ["127.0.0.1", "::1"]
 
 
@@ -130,27 +131,27 @@ class Resumes(_Group):
         str, Field(description="kind of server: auto, native, or one that `ap-resume-shim backends` lists")
     ] = "auto"
     profile: Annotated[
-        FilePath | None, Field(description="file that describes the kind of server, in place of --backend")
+        FilePath | None, Field(description="TOML file that describes the server, in place of --backend")
     ] = None
     option: Annotated[
         Pairs,
-        Field(description="what the backend has to be told beside: NAME=VALUE; `ap-resume-shim backends` has them"),
+        Field(description="option of the backend, NAME=VALUE; `ap-resume-shim backends` lists them"),
     ] = []
     resume_at: Annotated[
-        str | None, Field(description="where the answer goes in the body, such as /command/resume (profiles)")
+        str | None, Field(description="JSON pointer to the answer in the body, such as /command/resume (profiles)")
     ] = None
     lenient: Annotated[
-        bool, Field(description="drop fields that the backend cannot honour, and say so in AP-Resume-Ignored")
+        bool, Field(description="drop fields that the backend cannot honour, and list them in AP-Resume-Ignored")
     ] = False
-    prefix: Annotated[str, Field(description="path before the backend's routes and the shim's, such as /api")] = ""
-    settle: Annotated[float, Field(ge=0, description="seconds that a busy thread is given before 409")] = 1.0
+    prefix: Annotated[str, Field(description="path in front of the backend's routes and the shim's, such as /api")] = ""
+    settle: Annotated[float, Field(ge=0, description="seconds to wait for a busy thread before 409")] = 1.0
     commit_timeout: Annotated[
         Seconds,
-        Field(description="seconds that a thread is held, at most, until its state shows an accepted resume"),
+        Field(description="maximum seconds to hold a thread until its state shows an accepted resume"),
     ] = 30.0
     typed_answers: Annotated[
         Literal["check", "show"],
-        Field(description="refuse answers that certainly violate their question's schema (check), or only show it"),
+        Field(description="check: refuse an answer that certainly violates its question's schema; show: only show it"),
     ] = "check"
     vendor_resumes: Annotated[
         Literal["pass", "observe", "guard"],
@@ -159,12 +160,14 @@ class Resumes(_Group):
     lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0
     resume_timeout: Annotated[
         Seconds,
-        Field(description="seconds for a resume: to the head of a stream, to the end of any other answer; then 504"),
+        Field(description="seconds for a resume: to the head of a stream, or the end of another response; then 504"),
     ] = 3600.0
     idle_timeout: Annotated[Seconds, Field(description="seconds of silence in the middle of a stream")] = 3600.0
-    max_body: Annotated[int, Field(ge=1024, description="bytes of a resume's body; more is 413")] = 4 * 1024 * 1024
+    max_body: Annotated[int, Field(ge=1024, description="maximum size of a resume's body in bytes; then 413")] = (
+        4 * 1024 * 1024
+    )
     max_bodies: Annotated[
-        int, Field(ge=1024, description="bytes of the bodies of all resumes at one moment; more is 503")
+        int, Field(ge=1024, description="bytes of all resumes' bodies in memory, at most; then 503")
     ] = 64 * 1024 * 1024
     cors: Annotated[
         Names, Field(description="origins whose pages may resume from a browser: https://app.example, or *")
@@ -175,30 +178,30 @@ class Guarding(_Group):
     """one resume at a time"""
 
     guard: Annotated[
-        str, Field(description="who keeps resumes apart: memory, or redis://host:port/0, shared by all sidecars")
+        str, Field(description="store of the guard: memory, or redis://host:port/0, shared by all sidecars")
     ] = "memory"
     guard_required: Annotated[
-        bool, Field(description="answer 503 while the shared guard cannot be reached; else this process guards alone")
+        bool, Field(description="send 503 while the shared guard is unreachable; else this process guards alone")
     ] = True
     guard_lease: Annotated[
-        Seconds, Field(description="seconds after which the thread of a sidecar that died is free (redis); 3 or more")
+        Seconds, Field(description="seconds after which the thread of a sidecar that died is free (redis); minimum: 3")
     ] = 30.0
     namespace: Annotated[
         str | None,
-        Field(description="what the threads belong to; default: the upstream's address, lower case, no usual port"),
+        Field(description="name of the set of threads; default: the upstream's address, lower case, no default port"),
     ] = None
     credentials: Annotated[
         Names,
-        Field(description="header fields that tell callers apart, for Idempotency-Key and for what the traffic showed"),
+        Field(description="header fields that identify a caller, for Idempotency-Key and the ledger of the traffic"),
     ] = list(CREDENTIALS)
     share_ledger: Annotated[
         bool,
-        Field(description="use what one caller's traffic showed of a thread for every caller that the backend admits"),
+        Field(description="use one caller's traffic of a thread for every caller that the backend admits"),
     ] = False
     duplicate_window: Annotated[
-        float, Field(ge=0, description="seconds in which a caller's same answer to the same thread is refused; 0: off")
+        float, Field(ge=0, description="seconds in which a caller's repeated answer to a thread is refused; 0: off")
     ] = 0.0
-    keep_answers: Annotated[Seconds, Field(description="seconds for which its Idempotency-Key keeps an answer")] = DAY
+    keep_answers: Annotated[Seconds, Field(description="seconds to store a response under its Idempotency-Key")] = DAY
 
 
 class Listening(_Group):
@@ -207,31 +210,29 @@ class Listening(_Group):
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0: any free one")] = 8063
     uds: Annotated[str | None, Field(description="path of a Unix socket to listen on, in place of a port")] = None
-    ssl_certfile: Annotated[FilePath | None, Field(description="own certificate (PEM): listen with TLS")] = None
-    ssl_keyfile: Annotated[FilePath | None, Field(description="its key; default: in the same file")] = None
+    ssl_certfile: Annotated[FilePath | None, Field(description="the sidecar's certificate (PEM), to serve TLS")] = None
+    ssl_keyfile: Annotated[FilePath | None, Field(description="its private key; default: in the same file")] = None
     ssl_keyfile_password: Annotated[SecretStr | None, Field(description="password of that key")] = None
     ssl_ca_certs: Annotated[
-        FilePath | None, Field(description="certificates (PEM) that sign those of clients: clients have to show one")
+        FilePath | None, Field(description="CA certificates (PEM) for clients: clients must present a certificate")
     ] = None
     ssl_cert_reqs: Annotated[
         Literal["required", "optional", "none"],
-        Field(description="whether clients have to show a certificate, with --ssl-ca-certs"),
+        Field(description="whether clients must present a certificate, with --ssl-ca-certs"),
     ] = "required"
-    max_head: Annotated[int, Field(ge=1024, description="bytes of a request's head; more is 431")] = 65536
-    timeout_keep_alive: Annotated[
-        Seconds, Field(description="seconds that a client's idle connection is kept open")
-    ] = 75.0
+    max_head: Annotated[int, Field(ge=1024, description="bytes of a request's head, at most; then 431")] = 65536
+    timeout_keep_alive: Annotated[Seconds, Field(description="seconds to keep a client's idle connection open")] = 75.0
 
 
 class ProcessSettings(_Group):
     """the process"""
 
     timeout_graceful_shutdown: Annotated[
-        float, Field(ge=0, description="seconds that requests under way are given after SIGTERM, before they are cut")
+        float, Field(ge=0, description="seconds that requests in progress have after SIGTERM, before they are cut")
     ] = 10.0
     reserved_prefix: Annotated[
         str,
-        Field(pattern=r"^(/[^/?#\s]+)*$|^/$", description="path before healthz and readyz; empty: there are none"),
+        Field(pattern=r"^(/[^/?#\s]+)*$|^/$", description="path in front of healthz and readyz; empty: off"),
     ] = "/-"
     health_port: Annotated[
         int | None, Field(ge=0, le=65535, description="port for healthz and readyz, in place of the one for clients")
@@ -242,16 +243,16 @@ class Logs(_Group):
     """logs"""
 
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Field(description="how much is said on standard error")
+        Literal["debug", "info", "warning", "error"], Field(description="level of the log on standard error")
     ] = "info"
     log_format: Annotated[
-        Literal["auto", "human", "json"], Field(description="lines to read or JSON; auto: by whether it is a terminal")
+        Literal["auto", "human", "json"], Field(description="text or JSON lines; auto: text on a terminal")
     ] = "auto"
-    access_log: Annotated[bool, Field(description="a line for each request that is no resume, too")] = False
+    access_log: Annotated[bool, Field(description="log each request that is not a resume, too")] = False
 
 
 GROUPS = (Upstream, Resumes, Guarding, Listening, ProcessSettings, Logs)
-"""In the order in which they are shown."""
+"""In the order of `--help` and of the docs."""
 
 
 class Settings(Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
@@ -272,7 +273,7 @@ class Settings(Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
         return _resolved(value)
 
     def shown(self) -> dict[str, str]:
-        """What was set, for people to read: secrets are masked, references are left as they were written."""
+        """Return the settings that were set, for display: passwords are masked, references are not resolved."""
         return {kebab(name): self._shown(name) for name in NAMES if name in self.model_fields_set}
 
     def _shown(self, name: str) -> str:
@@ -281,33 +282,33 @@ class Settings(Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
         return "" if value is None else masked(",".join(value) if isinstance(value, list) else str(value))
 
     def masked(self, text: str) -> str:
-        """A text that may quote these settings, without passwords and without what is referred to."""
+        """Return `text` with passwords, and the values of references, masked."""
         for name in filter(None, _REFERENCE.findall(str(self._written))):
-            if len(value := os.environ[name]) > 3:  # shorter ones are no secrets, and stand in other words
+            if len(value := os.environ[name]) > 3:  # shorter values are no secrets, and occur inside words
                 text = text.replace(value, f"${{{name}}}")
         return masked(text)
 
 
 def pairs(written: Iterable[str]) -> dict[str, str]:
-    """Options by their names, from `NAME=VALUE`. Raises `ConfigurationError`."""
+    """Parse options of the form `NAME=VALUE`. Raises `ConfigurationError`."""
     found = {}
     for item in written:
         name, equals, value = item.partition("=")
         if not equals:
-            raise ConfigurationError(f"An option of a backend is written NAME=VALUE, not {item!r}.")
+            raise ConfigurationError(f"An option of a backend has the form NAME=VALUE, not {item!r}.")
         found[name] = value
     return found
 
 
 NAMES = tuple(name for group in GROUPS for name in group.model_fields)
-"""Of all settings, in the order in which they are shown."""
+"""The names of all settings, in display order."""
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 _PASSWORD = re.compile(r"(://[^\s:@]*:)(?!\$\{\w+\}@)\S+(?=@)|([?&]password=)[^\s&]+")
 
 
 def _resolved(value: Any) -> Any:
-    """A value with its references replaced. Raises `ValueError` for a variable that is not set."""
+    """Replace the references in a value. Raises `ValueError` for a variable that is not set."""
     if isinstance(value, list):
         return [_resolved(item) for item in value]
     return _REFERENCE.sub(_referred, value) if isinstance(value, str) else value
@@ -317,19 +318,19 @@ def _referred(reference: re.Match[str]) -> str:
     if reference[0] == "$${":
         return "${"
     if reference[1] is None:
-        raise ValueError("${ begins a reference, ${NAME}; write $${ for the characters themselves")
+        raise ValueError("${ starts a reference, ${NAME}; write $${ for a literal ${")
     if reference[1] not in os.environ:
-        raise ValueError(f"the environment variable {reference[1]}, which it refers to, is not set")
+        raise ValueError(f"it refers to the environment variable {reference[1]}, which is not set")
     return os.environ[reference[1]]
 
 
 def masked(text: str) -> str:
-    """A text without the passwords of the addresses in it."""
+    """Return `text` with the passwords in its URLs masked."""
     return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a file of settings."""
+    """Return the JSON schema of a settings file."""
     made = Settings.model_json_schema(mode="serialization")["properties"]
     properties = {name: made[name] for name in map(kebab, NAMES)}
     for described in properties.values():

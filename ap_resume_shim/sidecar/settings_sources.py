@@ -1,7 +1,7 @@
-"""Where settings come from: a flag counts more than the environment, that more than a file, that more than the default.
+"""Reads settings: flags override environment variables, which override the file, which overrides defaults.
 
-pydantic-settings reads them. What is added here is what a person needs who got one wrong: where it stands, and what it
-may have been meant to be.
+pydantic-settings reads them. This module adds what a person needs to fix a wrong setting: its place and the nearest
+valid name.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ from ap_resume_shim.sidecar.settings import ENVIRONMENT, GROUPS, NAMES, Settings
 
 
 class WrongSettings(ConfigurationError):
-    """Settings that cannot be used: a line for each thing that is wrong."""
+    """Settings that cannot be used. `lines` has a line for each problem."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        """Passwords of addresses are masked."""
+        """Passwords in URLs are masked."""
         self.lines = [masked(line) for line in lines]
         super().__init__("\n".join(self.lines))
 
 
 class Serve(Settings):
-    """Run the sidecar: the resume routes in front of a server, everything else passed through to it."""
+    """Run the sidecar: serve the resume routes in front of a server, and pass every other request through to it."""
 
     config: Annotated[
         FilePath | None, Field(description="TOML file of settings, or one with a section [tool.ap-resume-shim]")
     ] = None
-    check: Annotated[bool, Field(description="say what is in effect, or what is wrong, and leave")] = False
+    check: Annotated[bool, Field(description="check the settings, print them, and exit")] = False
 
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **sources: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """After the flags: the environment, then the file."""
+        """Return the sources in order of precedence. Flags come first; pydantic-settings adds them itself."""
         return sources["env_settings"], _FileSource(settings_cls, toml_file=None)
 
 
 def read(argv: Sequence[str]) -> Serve:
-    """The settings of a command line. Raises `WrongSettings`; leaves when all that is wanted is help."""
+    """Read the settings. Raises `WrongSettings`; exits if the command line asks for help."""
     flags = {flag for name in Serve.model_fields for flag in (f"--{kebab(name)}", f"--no-{kebab(name)}")} | {"--help"}
     variables = {ENVIRONMENT + name.upper() for name in Serve.model_fields}
     given = [word.partition("=")[0] for word in argv if word.startswith("--")]
     named = [name for name in map(str.upper, os.environ) if name.startswith(ENVIRONMENT)]
-    if strangers := [*_strangers("flag", given, flags), *_strangers("environment variable", named, variables)]:
-        raise WrongSettings(strangers)
+    if unknown := [*_unknown_names("flag", given, flags), *_unknown_names("environment variable", named, variables)]:
+        raise WrongSettings(unknown)
     try:
         flagged = CliSettingsSource[Any](Serve, add_argument_method=_Grouping())
         return CliApp.run(Serve, cli_args=list(argv), cli_settings_source=flagged)
@@ -82,7 +82,7 @@ def _config_flag(argv: Sequence[str]) -> str | None:
 
 
 class _Grouping:
-    """Puts each flag under the title of its group, in what `--help` says."""
+    """Adds each flag to its group in the output of `--help`."""
 
     def __init__(self) -> None:
         self._titles = {name: group.__doc__ for group in GROUPS for name in group.model_fields}
@@ -95,8 +95,8 @@ class _Grouping:
         self._made.get(title, parser).add_argument(*names, **options)
 
 
-def _strangers(kind: str, given: Iterable[str], known: Collection[str]) -> Iterator[str]:
-    """A line for each name that there is not, with the nearest one that there is."""
+def _unknown_names(kind: str, given: Iterable[str], known: Collection[str]) -> Iterator[str]:
+    """Yield a line for each unknown name, with the nearest known one."""
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -104,9 +104,9 @@ def _strangers(kind: str, given: Iterable[str], known: Collection[str]) -> Itera
 
 
 def _line(item: ErrorDetails, argv: Sequence[str], file: _File | None) -> str:
-    """What is wrong with a setting, where it came from, and what is expected."""
-    says = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
-    return f"{_origin(str(item['loc'][0]), argv, file)}: {says}" if item["loc"] else says
+    """Return the place of a wrong setting, and what is wrong."""
+    problem = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
+    return f"{_origin(str(item['loc'][0]), argv, file)}: {problem}" if item["loc"] else problem
 
 
 def _origin(name: str, argv: Sequence[str], file: _File | None) -> str:
@@ -119,19 +119,19 @@ def _origin(name: str, argv: Sequence[str], file: _File | None) -> str:
 
 
 class _FileSource(TomlConfigSettingsSource):
-    """The TOML file that the setting `config` names: it is known when flags and the environment were read."""
+    """Source for the TOML file that the setting `config` names. It runs after the flags and the environment."""
 
     def __call__(self) -> dict[str, Any]:
-        """Its values. Raises `WrongSettings`."""
+        """Return the file's values. Raises `WrongSettings`."""
         path = self.current_state.get("config")
         return _File(path).values if path and Path(path).is_file() else {}
 
 
 class _File:
-    """A TOML file of settings: one of its own, or a section of one that others use as well."""
+    """A TOML file of settings, or one with a section `[tool.ap-resume-shim]`."""
 
     def __init__(self, path: str) -> None:
-        """Read it. Raises `WrongSettings`: it is no TOML, or has keys that are no settings."""
+        """Read the file. Raises `WrongSettings` if it is not TOML, or contains unknown settings."""
         self._path = path
         try:
             text = Path(path).read_text("utf-8")
@@ -142,18 +142,18 @@ class _File:
         if "tool" in table:
             table = table["tool"].get("ap-resume-shim")
             if table is None:
-                raise WrongSettings([f"{path}: there is no section [tool.ap-resume-shim] in it"])
+                raise WrongSettings([f"{path}: the section [tool.ap-resume-shim] is missing"])
         known = [kebab(name) for name in NAMES]
-        if strangers := [
-            f"{self.place(key)}: {line}" for key in table for line in _strangers("setting", [kebab(key)], known)
+        if unknown := [
+            f"{self.place(key)}: {line}" for key in table for line in _unknown_names("setting", [kebab(key)], known)
         ]:
-            raise WrongSettings(strangers)
+            raise WrongSettings(unknown)
         self.values = {key.replace("-", "_"): value for key, value in table.items()}
         if len(self.values) < len(table):
-            raise WrongSettings([f"{path}: a setting is in it twice, with dashes and without"])
+            raise WrongSettings([f"{path}: a setting occurs twice, with dashes and with underscores"])
 
     def place(self, name: str) -> str:
-        """Where a setting stands: the first line that looks like it, which is enough for a message."""
+        """Return file and line of a setting: the first line that looks like it, which is enough for a message."""
         key = re.escape(name.replace("_", "-")).replace(r"\-", "[-_]")
         section = next((n for n, line in enumerate(self._lines) if line.strip() == "[tool.ap-resume-shim]"), 0)
         for number, line in enumerate(self._lines[section:], section + 1):

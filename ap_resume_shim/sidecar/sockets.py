@@ -1,4 +1,4 @@
-"""The sockets that the sidecar listens on: taken first, so that one that is not to be had is one line to read."""
+"""The sockets that the sidecar listens on. They are opened first, so that an unavailable one is a one-line error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from ap_resume_shim.proxy.tcp_keepalive import keep_alive
+from ap_resume_shim.proxy.tcp_keepalive import enable_keep_alive
 from ap_resume_shim.proxy.transport import Address
 
 BACKLOG = 2048
@@ -22,17 +22,17 @@ _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class CannotListen(Exception):
-    """An address that is not to be had."""
+    """The address to listen on is unavailable."""
 
 
 def tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
-    """Listen on a port. Raises `CannotListen`, which says what to do: another one, with `flag`."""
-    # On Windows SO_REUSEADDR would let two servers share a port, and nothing is needed to take it over from a dead one.
+    """Listen on a port. Raises `CannotListen`, whose message suggests another value for `flag`."""
+    # On Windows, SO_REUSEADDR would let two servers share a port; it is not needed there after a crash.
     alone = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle's algorithm on
+    listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # otherwise asyncio leaves Nagle's algorithm on
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if alone is None else alone, 1)
-    keep_alive(listening)
+    enable_keep_alive(listening)
     try:
         listening.bind((host, port))
         listening.listen(BACKLOG)
@@ -45,15 +45,15 @@ def tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
 
 
 def address(listening: socket.socket) -> str:
-    """Host and port, as a URL has them."""
+    """Return host and port in the form that URLs use."""
     host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def reaches(upstream: Address, host: str, port: int) -> bool:
-    """Whether connections to the server at an address arrive at a socket that listens on `host` and `port`.
+    """True if connections to `upstream` arrive at a socket that listens on `host` and `port`.
 
-    Names are resolved; one that cannot be is nobody's.
+    Names are resolved; a name that cannot be resolved matches nothing.
     """
     if upstream.uds is not None or upstream.port != port:
         return False
@@ -61,7 +61,7 @@ def reaches(upstream: Address, host: str, port: int) -> bool:
     targets = {_LOOPBACK[ip.version] if ip.is_unspecified else ip for ip in _resolved(upstream.host)}
     everywhere = {ip.version for ip in listening if ip.is_unspecified}
     if 6 in everywhere:
-        everywhere.add(4)  # a socket for both
+        everywhere.add(4)  # an IPv6 wildcard socket accepts IPv4, too
     return bool(targets & listening) or any(ip.version in everywhere and _is_local(ip) for ip in targets)
 
 
@@ -75,7 +75,7 @@ def _resolved(host: str) -> set[Ip]:
 
 
 def _is_local(ip: Ip) -> bool:
-    """Whether it is one of this machine: what is sent to those comes from them. Nothing is sent."""
+    """True if `ip` belongs to this machine: packets to it would have it as their source address. Nothing is sent."""
     if ip.is_loopback:
         return True
     with suppress(OSError), socket.socket(_FAMILY[ip.version], socket.SOCK_DGRAM) as probe:
@@ -86,9 +86,9 @@ def _is_local(ip: Ip) -> bool:
 
 @contextmanager
 def unix(path: str) -> Iterator[socket.socket]:
-    """Listen on a Unix socket, in place of one that a dead server left; who may enter its folder may connect.
+    """Listen on a Unix socket, and remove it at the end; replaces the socket of a process that died.
 
-    It is removed in the end. Raises `CannotListen`.
+    Permissions of its folder decide who may connect. Raises `CannotListen`.
     """
     listening = socket.socket(socket.AF_UNIX)
     try:
@@ -105,12 +105,12 @@ def unix(path: str) -> Iterator[socket.socket]:
     finally:
         listening.close()
         with suppress(FileNotFoundError):
-            if Path(path).stat().st_ino == ours:  # and not that of a successor
+            if Path(path).stat().st_ino == ours:  # unless a successor has replaced it
                 Path(path).unlink()
 
 
 def _clear(path: str) -> None:
-    """Remove a socket on which nobody listens. Raises `OSError` where anything else is in the way."""
+    """Remove a socket on which no process listens. Raises `OSError` if anything else occupies the path."""
     if not Path(path).exists():
         return
     if Path(path).is_socket():

@@ -1,7 +1,8 @@
-"""Detection at start: where only the traffic tells of threads, a first resume would come too late to find out the kind.
+"""Detects the backend at start.
 
-A server that is not there yet is tried again. One that refuses strangers is left to the first resume, which comes with
-somebody's credentials.
+Some backends have no lookup: the shim learns their threads from the traffic, and must know the dialect before the first
+run. A server that is not reachable yet is probed again. One that requires authentication is detected by the first
+resume, which carries a client's credentials.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ logger = logging.getLogger("ap_resume_shim")
 PATIENCE = 2.0
 """Seconds that the start waits for the first attempt."""
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds between attempts; the last from then on."""
+"""Seconds between attempts; the last value repeats."""
 _NOT_THERE_YET = (502, 503, 504)
 
 
 async def detect_at_start(detect: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
-    """Wait for the first attempt, at most `PATIENCE`; the others are made by the task, which is the caller's to end."""
+    """Wait up to `PATIENCE` seconds for the first attempt. Returns the task that makes the others, for the caller to
+    cancel.
+    """
     tried = asyncio.Event()
     task = asyncio.create_task(_until_detected(detect, tried))
     waiting = asyncio.create_task(tried.wait())
@@ -40,8 +43,8 @@ async def _until_detected(detect: Callable[[], Awaitable[object]], tried: asynci
         except ResumeError as error:
             if not _is_not_there_yet(error):
                 logger.warning(
-                    "the kind of backend is not known at start: %s Runs that pass before the first resume are not "
-                    "seen, which matters for ag-ui, acp and a2a 0.3: name the backend.",
+                    "the backend could not be detected at start: %s Runs that pass before the first resume are not "
+                    "observed, which ag-ui, acp and a2a 0.3 need: set the backend.",
                     error,
                 )
                 return

@@ -31,7 +31,7 @@ from ap_resume_shim.core.steps import (
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.lookup import about_the_thread
 from ap_resume_shim.profiles.schema import AgentTable, LookupTable
-from ap_resume_shim.runtime.exchange import NOBODY, WrappedApp
+from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.lookups import ask, read_until_idle
 from ap_resume_shim.tools.uncontested import Uncontested
@@ -97,7 +97,7 @@ class Live(Assumed):
         super().__init__(resume, dialect)
         self._app, self._wrapped = app, WrappedApp(app, prefix, Limits())
         fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        self._scope = {**NOBODY, "headers": [*NOBODY["headers"], *fields]}
+        self._scope = {**OWN_SCOPE, "headers": [*OWN_SCOPE["headers"], *fields]}
         self._looking = False
         self._runner = asyncio.Runner()
 

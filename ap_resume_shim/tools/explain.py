@@ -1,6 +1,6 @@
 """Shows the requests of a resume without sending it: a dry run of the flow against recorded, assumed or live responses.
 
-A rehearsal is a list of responses, as JSON: `{"request": "GET /threads/{thread_id}", "status": 200, "body": …}`,
+Recorded answers are a list of responses, as JSON: `{"request": "GET /threads/{thread_id}", "status": 200, "body": …}`,
 optionally with `headers` and the `mode` it applies to, and `{"ledger": [{"facts": …, "contents": …}]}` for the ledger's
 entries. `{thread_id}` stands for the thread of the request. If a request has several responses, each is used once, and
 the last one from then on.
@@ -45,7 +45,7 @@ from ap_resume_shim.tools.describe import MODES
 from ap_resume_shim.tools.uncontested import Uncontested
 
 RecordedAnswers = Sequence[dict[str, Any]]
-"""A rehearsal, as parsed from JSON."""
+"""The recorded answers, as parsed from JSON."""
 
 _POLLS = 20
 """Maximum number of pauses that a flow may make."""
@@ -80,13 +80,13 @@ def recorded_answers(name: str) -> RecordedAnswers | None:
 
 
 def read_answers(text: str, source: str) -> RecordedAnswers:
-    """Parse a rehearsal. `source` names its file in errors. Raises `ConfigurationError`."""
+    """Parse recorded answers. `source` names its file in errors. Raises `ConfigurationError`."""
     try:
         value = json.loads(text)
     except ValueError as error:
         raise ConfigurationError(f"{source}: {error}") from None
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ConfigurationError(f"{source}: a rehearsal is a list of objects.")
+        raise ConfigurationError(f"{source}: recorded answers are a list of objects.")
     return value
 
 
@@ -111,13 +111,9 @@ def explain(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | St
     dialect.thread_key(resume.thread_id)
     stage = _stage(resume, dialect, answers)
     played = copy(dialect)
-    for name in ("lookup", "look_again"):
+    for name in ("inspect_thread", "refresh_thread"):
         setattr(played, name, _staged(stage, getattr(dialect, name)))
-    try:
-        yield from _dry_run(resume_flow(resume, played, FlowSettings()), stage, "look")
-    except Exception:
-        if not stage.assumes:  # otherwise only a real server's responses could continue the flow
-            raise
+    yield from _dry_run(resume_flow(resume, played, FlowSettings()), stage, "look")
 
 
 def _stage(resume: Resume, dialect: Dialect[Any], answers: RecordedAnswers | Stage | None) -> Stage:
@@ -149,10 +145,15 @@ def _dry_run(flow: Flow, stage: Stage, kind: str) -> Iterator[Sent]:
                 yield from _dry_run(_first_lookups(commit), stage, kind)
             case _:
                 pass
+        result = stage.answer(step)
         try:
-            step = flow.send(stage.answer(step))
+            step = flow.send(result)
         except StopIteration:
             return
+        except Exception:
+            if stage.assumes:  # only a real server's response could continue the flow
+                return
+            raise
     flow.close()
 
 
@@ -166,9 +167,9 @@ def _first_lookups(commit: Flow) -> Flow:
 
 
 class RecordedBackend:
-    """A backend that responds from a rehearsal.
+    """A backend that responds with recorded answers.
 
-    A request after the resume that it does not cover is assumed to succeed.
+    A request after the resume that has no recorded answer is assumed to succeed.
     """
 
     assumes = False
@@ -184,7 +185,7 @@ class RecordedBackend:
         self._used: list[dict[str, Any]] = []
 
     def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
-        """Run a lookup on the rehearsal. A thread without responses for the time after the resume becomes idle."""
+        """Run a lookup on the recording. A thread without responses for the time after the resume becomes idle."""
         found = yield from flow
         if not self._sent:
             self._pending = found.interrupts
@@ -236,7 +237,7 @@ class RecordedBackend:
             self.assumes = True
             return Response(200, (), b"{}")
         raise ConfigurationError(
-            f"The rehearsal has no answer to {line}: give the answers of your server with --answers FILE."
+            f"The recording has no response to {line}: pass the responses of your server with --answers FILE."
         )
 
     def _filled(self, value: Any, *, in_path: bool = False) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ap_resume_shim.core.steps import (
-    Answer,
     AwaitCommit,
     CallGuard,
     Drain,
@@ -15,6 +14,7 @@ from ap_resume_shim.core.steps import (
     Pause,
     Poll,
     SendChunk,
+    SendReply,
     StartStream,
     Step,
 )
@@ -38,7 +38,7 @@ class Uncontested:
                 raise AssertionError("the guard in memory never waits")
             case Pause() | Poll() | MarkAccepted() | AwaitCommit() | MarkIdle():
                 return None
-            case Drain() | Answer() | StartStream() | SendChunk() | EndStream():
+            case Drain() | SendReply() | StartStream() | SendChunk() | EndStream():
                 return None
             case _:
                 raise TypeError(f"This dry run has no answer to {step!r}.")

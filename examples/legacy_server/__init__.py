@@ -1,1 +1,1 @@
-"""An agent server from before the resume routes: it takes the answer in a field of create-run."""
+"""An agent server without resume routes: it takes the answer in a field of the create-run body."""

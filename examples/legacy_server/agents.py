@@ -1,8 +1,7 @@
-"""The agents: small async functions that do some work, stop to ask a person, and go on with the answer.
+"""The agents: small async functions that do some work, stop to ask a person, and continue with the answer.
 
-What an agent did shows in the thread's values: `runs` counts how often it was started, so a resume that
-restarted it instead of continuing it is seen at once; the lists `answers`, `steps` and `done` grow with every
-piece of work.
+The thread's values show what an agent did. `runs` counts how often it was started, so that a restart in place of a
+resume is visible. The lists `answers`, `steps` and `done` grow with every piece of work.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from uuid import uuid4
 
 
 class Context(Protocol):
-    """What an agent sees of its thread, and what it can do there."""
+    """An agent's interface to its thread."""
 
     @property
     def state(self) -> dict[str, Any]:
@@ -23,7 +22,7 @@ class Context(Protocol):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration of the run that moves the agent now, which is the one that brought the answer."""
+        """The configuration of the current run, which is the one that brought the answer."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -33,16 +32,16 @@ class Context(Protocol):
         """Ask a person, and wait for the answer."""
 
     async def breakpoint(self) -> None:
-        """Stop without a question, until somebody says go on."""
+        """Stop without a question, until a run continues."""
 
     async def parallel(self, *branches: Coroutine[Any, Any, None]) -> None:
-        """Follow several branches at the same time; each may stop and ask."""
+        """Run several branches concurrently; each may stop at a question."""
 
     def update(self, step: str, **changes: Any) -> None:
-        """Change values in the name of a step."""
+        """Change values, as the output of a step."""
 
     def emit(self, event: Any) -> None:
-        """Tell whoever streams the run, in mode `custom`."""
+        """Send an event to the clients that stream the run, in mode `custom`."""
 
 
 Agent = Callable[[Context], Coroutine[Any, Any, None]]
@@ -126,20 +125,20 @@ async def brk(context: Context) -> None:
 
 
 async def echo(context: Context) -> None:
-    """One question; the values say what exactly arrived."""
+    """One question; the values show exactly what arrived."""
     answer = await context.interrupt({"question": "what?"})
     context.update("echo", got=answer, json=json.dumps(answer))
 
 
 async def cfg(context: Context) -> None:
-    """One question; the values say with what configuration and metadata the answer came."""
+    """One question; the values show the configuration and the metadata of the run that brought the answer."""
     await context.interrupt({"question": "look?"})
     seen = {key: context.config.get(key) for key in ("configurable", "tags", "recursion_limit")}
     context.update("look", seen={**seen, "metadata": context.metadata})
 
 
 async def deploy(context: Context) -> None:
-    """Brings a release to production, when somebody says yes, true or approve (or {"approved": true})."""
+    """Deploys a release to production if the answer is yes, true, approve or {"approved": true}."""
     _count_start(context)
     release = context.state.get("release", "4.2")
     context.update("prepare", release=release, log=[f"release {release} built, 1312 tests passed"])
@@ -168,11 +167,11 @@ async def deploy(context: Context) -> None:
 AGENTS: dict[str, Agent] = {
     agent.__name__: agent for agent in (deploy, ask, two, par, slow, slowask, errask, msgs, steps, brk, echo, cfg)
 }
-"""Every agent by its id; the first one serves requests that name none."""
+"""Every agent by its id; the first one is the default."""
 
 
 def describe(agent_id: str) -> dict[str, Any]:
-    """The protocol's `Agent`."""
+    """Return the protocol's `Agent`."""
     return {
         "agent_id": agent_id,
         "name": agent_id,

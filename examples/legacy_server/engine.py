@@ -1,11 +1,10 @@
-"""What moves the agents.
+"""Runs the agents.
 
-A started agent is a suspended coroutine, an `Execution`. A run moves it until it ends, or until each of its
-branches waits for a person; then the run is over, and the next run that brings an answer moves the same
-coroutine on.
+A started agent is a suspended coroutine, an `Execution`. A run advances it until it ends, or until each of its branches
+waits for a person. Then the run has ended, and the next run that brings an answer advances the same coroutine.
 
-Nothing is refused here. An answer that meets no waiting agent starts a new one, also while another one is at
-work. So does an answer that comes with another agent's id, and the question it was meant for is lost.
+The server refuses nothing. An answer that meets no waiting agent starts a new one, even while another one works. So
+does an answer that comes with another agent's id, and the question that it was meant for is lost.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person answered; the value may well be None."""
+    """A person's answer; its value may be None."""
 
     value: Any
 
@@ -40,7 +39,7 @@ class Gate:
 
 
 def start(thread: Thread, run: Run, agent: Agent, changes: Json) -> None:
-    """Start an agent; one that waits is given up, and its questions with it."""
+    """Start an agent. An agent that waits is dropped, with its questions."""
     thread.give_up()
     thread.runs.append(run)
     thread.change(run, changes)
@@ -48,7 +47,7 @@ def start(thread: Thread, run: Run, agent: Agent, changes: Json) -> None:
 
 
 def resume(thread: Thread, execution: Execution, run: Run, answer: Answer | None) -> None:
-    """Move the agent that waits on; an answer that fits no single question ends the run with an error."""
+    """Advance the waiting agent. An answer that fits no single question ends the run with an error."""
     thread.runs.append(run)
     thread.waiting = None
     try:
@@ -59,14 +58,14 @@ def resume(thread: Thread, execution: Execution, run: Run, answer: Answer | None
 
 
 class Execution(Context):
-    """A started agent: the `Context` that it was given, and its coroutine."""
+    """A started agent: its coroutine, and the `Context` that it uses."""
 
     def __init__(self, thread: Thread, run: Run, agent: Agent) -> None:
         self.run = run
         self.gates: dict[str, Gate] = {}
         self._thread = thread
         self._breakpoints: list[asyncio.Future[None]] = []
-        self._moving = 1  # branches that wait for nobody
+        self._moving = 1  # branches that do not wait
         self.task = run.task = asyncio.create_task(agent(self))
         self.task.add_done_callback(self._ended)
 
@@ -121,10 +120,11 @@ class Execution(Context):
         self.run.publish("custom", event)
 
     def resume(self, run: Run, answer: Answer | None) -> None:
-        """Move on for another run: past breakpoints, which take no value, and past what is answered.
+        """Advance for another run: past breakpoints, which take no value, and past answered questions.
 
-        An object whose keys are ids of this thread's questions answers those of them that wait, and nothing if
-        all were answered before. Any other value answers the one question that waits; ValueError if several do.
+        An object whose keys are ids of this thread's questions answers those of them that are pending, and nothing if
+        all were answered before. Any other value answers the only pending question; raises `ValueError` if there are
+        several.
         """
         answers: Json = {}
         if answer and self.gates:
@@ -146,13 +146,13 @@ class Execution(Context):
             asyncio.get_running_loop().call_soon(self._rest)
 
     def _stop(self) -> None:
-        """One branch less moves; the last one ends the run."""
+        """A branch stopped; the last one ends the run."""
         self._moving -= 1
         if not self._moving:
             self._rest()
 
     def _rest(self) -> None:
-        """End the run at the questions that wait now."""
+        """End the run at the pending questions."""
         self._thread.give_up()
         self._thread.waiting = self
         interrupts = self._thread.interrupts

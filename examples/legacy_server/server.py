@@ -1,19 +1,19 @@
-"""An agent server in the style of the Agent Protocol, from before the draft's resume routes.
+"""An agent server in the style of the Agent Protocol, without the draft's resume routes.
 
     uvicorn examples.legacy_server.server:app --port 2026
 
-A client creates a thread, starts a run on it and, when the agent stops at a question, answers in the body of
-another run: in the field that `resume_at` names, by default `/input/command/resume`.
+A client creates a thread and starts a run on it. When the agent stops at a question, the client answers in the body of
+another run, in the field that `resume_at` names, by default `/input/command/resume`.
 
     POST /runs/wait {"thread_id": ..., "agent_id": "deploy", "input": {"release": "4.2"}}
     POST /runs/wait {"thread_id": ..., "agent_id": "deploy", "input": {"command": {"resume": "approve"}}}
 
-A null there is an answer. With several questions the field holds {interrupt id: answer}, for all of them or
-some. A run without the field and without an input (absent or null) goes on: past a breakpoint; at a question it
-stops again at once. A run with another input starts the agent anew. A breakpoint ignores the field's value.
+A null in that field is an answer. With several questions, the field contains {interrupt id: answer}, for all of them or
+some. A run without the field and without an input (absent or null) continues past a breakpoint; at a question it stops
+again at once. A run with another input starts the agent anew. A breakpoint ignores the field's value.
 
-Nothing is refused (see `engine`), which is what makes it a legacy server. `webhook` and `on_completion` are kept
-on the run and not acted upon.
+The server refuses nothing (see `engine`), as legacy servers do. It stores `webhook` and `on_completion` with the run,
+and ignores them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Routes:
         self._service = service
 
     def table(self) -> list[Route]:
-        """What is served. Run ids are UUIDs, so that `/runs/resume` is no run, and no route."""
+        """Return the routes. Run ids are UUIDs, so `/runs/resume` matches no route."""
         return [
             Route("/threads", self.create_thread, methods=["POST"]),
             Route("/threads/search", self.search_threads, methods=["POST"]),
@@ -78,12 +78,12 @@ class Routes:
         return Reply(self._service.create_thread(thread_id, body.get("metadata")).document)
 
     async def search_threads(self, request: Request) -> Response:
-        """List threads, the newest first."""
+        """List threads, newest first."""
         threads = self._service.threads.values()
         return Reply(search(await read(request), (thread.document for thread in threads)))
 
     async def get_thread(self, request: Request) -> Response:
-        """Get a thread, with the questions that wait for an answer."""
+        """Get a thread, with its pending questions."""
         return Reply(self._service.thread(request.path_params["thread_id"]).document)
 
     async def delete_thread(self, request: Request) -> Response:
@@ -92,7 +92,7 @@ class Routes:
         return Response(status_code=204)
 
     async def get_history(self, request: Request) -> Response:
-        """List the states of a thread, the newest first."""
+        """List the states of a thread, newest first."""
         states = self._service.thread(request.path_params["thread_id"]).history[::-1]
         ids = [state["checkpoint"]["checkpoint_id"] for state in states]
         if (before := request.query_params.get("before")) in ids:
@@ -101,20 +101,20 @@ class Routes:
         return Reply(states[: int(limit) if limit.isdecimal() else 10])
 
     async def create_run(self, request: Request) -> Response:
-        """Create a run, and answer at once."""
+        """Create a run, and respond at once."""
         run = self._service.create_run(await read(request))
         return Reply(run.document, headers=_location(run))
 
     async def create_run_and_wait(self, request: Request) -> Response:
-        """Create a run, and answer when it has ended."""
+        """Create a run, and respond when it has ended."""
         return await self._wait(request, self._service.create_run(await read(request)), owner=True)
 
     async def create_run_and_stream(self, request: Request) -> Response:
-        """Create a run, and answer with its events."""
+        """Create a run, and respond with its events."""
         return EventStream(self._service.create_run(await read(request)), owner=True)
 
     async def search_runs(self, request: Request) -> Response:
-        """List runs, the newest first."""
+        """List runs, newest first."""
         runs = self._service.runs.values()
         return Reply(search(await read(request), (run.document for run in runs)))
 
@@ -123,7 +123,7 @@ class Routes:
         return Reply(self._service.run(str(request.path_params["run_id"])).document)
 
     async def wait_for_run(self, request: Request) -> Response:
-        """Wait for a run's end."""
+        """Wait until a run has ended."""
         return await self._wait(request, self._service.run(str(request.path_params["run_id"])), owner=False)
 
     async def stream_run(self, request: Request) -> Response:
@@ -132,7 +132,7 @@ class Routes:
         return EventStream(run, len(run.events))
 
     async def cancel_run(self, request: Request) -> Response:
-        """Cancel a run; one that has ended stays as it is."""
+        """Cancel a run; has no effect on a run that has ended."""
         run = self._service.run(str(request.path_params["run_id"]))
         run.cancel()
         if request.query_params.get("wait") == "true":
@@ -186,7 +186,7 @@ async def _refusal(_request: Request, error: Exception) -> Response:
 
 
 def create_app(resume_at: str = "/input/command/resume") -> Starlette:
-    """A server with its own threads; `resume_at`, a JSON pointer, is where create-run takes the answer."""
+    """Return a server with its own threads. `resume_at` is a JSON pointer to the answer in the create-run body."""
     service = Service(resume_at)
 
     @contextlib.asynccontextmanager

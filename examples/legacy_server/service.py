@@ -1,4 +1,4 @@
-"""All threads and runs, and what a create-run request means."""
+"""All threads and runs, and the meaning of a create-run request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """The server's memory; `resume_at` is a JSON pointer into the body of create-run."""
+    """The server's state. `resume_at` is a JSON pointer into the create-run body."""
 
     def __init__(self, resume_at: str) -> None:
         self.threads: dict[str, Thread] = {}
@@ -24,25 +24,25 @@ class Service:
         self._resume_at = [part.replace("~1", "/").replace("~0", "~") for part in resume_at.split("/")[1:]]
 
     def thread(self, thread_id: str) -> Thread:
-        """A thread that exists."""
+        """Return a thread. Raises an error if it does not exist."""
         if thread_id not in self.threads:
             raise HTTPException(404, f"Thread {thread_id} does not exist.")
         return self.threads[thread_id]
 
     def run(self, run_id: str) -> Run:
-        """A run that exists."""
+        """Return a run. Raises an error if it does not exist."""
         if run_id not in self.runs:
             raise HTTPException(404, f"Run {run_id} does not exist.")
         return self.runs[run_id]
 
     def create_thread(self, thread_id: str | None, metadata: Json | None) -> Thread:
-        """A new thread."""
+        """Create a thread."""
         thread = Thread(thread_id or str(uuid4()), metadata or {})
         self.threads[thread.thread_id] = thread
         return thread
 
     def delete_thread(self, thread_id: str) -> None:
-        """Forget a thread and its runs, and stop its agents."""
+        """Delete a thread and its runs, and stop its agents."""
         thread = self.thread(thread_id)
         thread.close()
         del self.threads[thread_id]
@@ -50,7 +50,7 @@ class Service:
             del self.runs[run.run_id]
 
     def create_run(self, body: Json) -> Run:
-        """Start an agent, or move on the one that waits, as the body says."""
+        """Start an agent, or advance the waiting one, depending on the body."""
         thread = self._thread_of(body)
         waiting = thread.waiting
         last = thread.runs[-1].agent_id if thread.runs else next(iter(AGENTS))
@@ -82,7 +82,7 @@ class Service:
 
 
 def split(body: Json, path: list[str]) -> tuple[Json, engine.Answer | None]:
-    """The body without its resume field (and what is empty without it), and the answer in that field."""
+    """Return the body without its resume field, and without objects that are empty then; and the answer."""
     key, *deeper = path
     if key not in body:
         return body, None
@@ -98,7 +98,7 @@ def split(body: Json, path: list[str]) -> tuple[Json, engine.Answer | None]:
 
 
 def changes(thread: Thread, body: Json) -> Json:
-    """The values that a new input brings; messages join those that are there."""
+    """Return the values of a new input; its messages are appended to the thread's."""
     given = body.get("input")
     new = given if isinstance(given, dict) else {} if given is None else {"input": given}
     if body.get("messages"):
@@ -107,7 +107,7 @@ def changes(thread: Thread, body: Json) -> Json:
 
 
 def search(body: Json, documents: Iterable[Json]) -> list[Json]:
-    """Those documents, newest first, that agree with the body in every field they share with it."""
+    """Return the documents, newest first, that equal the body in every field that both have."""
     found = [document for document in documents if _agrees(body, document)][::-1]
     offset = body.get("offset") or 0
     return found[offset : offset + (body.get("limit") or 10)]

@@ -1,4 +1,4 @@
-"""What the server remembers: threads, and the runs on them. Everything is in memory and in one event loop."""
+"""The server's state: threads and their runs. Everything is in memory, in one event loop."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Json = dict[str, Any]
 
 
 def now() -> str:
-    """The time, as the protocol writes it."""
+    """Return the current time in the protocol's format."""
     return datetime.now(UTC).isoformat()
 
 
 def lift(values: Json) -> Json:
-    """Values as the protocol shows them: with their messages, if there are any, beside them."""
+    """Return the fields `values` and, if the values contain messages, `messages`."""
     rest = {key: value for key, value in values.items() if key != "messages"}
     return {"values": rest, **({"messages": values["messages"]} if "messages" in values else {})}
 
 
 @dataclass(eq=False)
 class Run:
-    """One request to start an agent or to move it on, what became of it, and the events on the way."""
+    """A request to start or to advance an agent, its outcome, and its events."""
 
     thread_id: str
     agent_id: str
     body: Json
-    """The request as it came."""
+    """The request body."""
     config: Json
     run_id: str = field(default_factory=lambda: str(uuid4()))
     created_at: str = field(default_factory=now)
@@ -42,13 +42,13 @@ class Run:
     status: str = "pending"
     error: Json | None = None
     task: asyncio.Task[None] | None = None
-    """The agent's, which may have been started by an earlier run."""
+    """The agent's task, which an earlier run may have started."""
     events: list[tuple[str, Any]] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def metadata(self) -> Json:
-        """What the client attached to the run."""
+        """The client's metadata for the run."""
         return self.body.get("metadata") or {}
 
     @property
@@ -67,14 +67,14 @@ class Run:
         }
 
     def publish(self, mode: str, data: Any) -> None:
-        """Add an event for those who stream the run, if the client asked for its mode."""
+        """Add an event for clients that stream the run, if the run's client requested this mode."""
         modes = self.body.get("stream_mode") or "values"
         if mode == "error" or mode in ([modes] if isinstance(modes, str) else modes):
             self.events.append((mode, data))
             self._wake()
 
     def finish(self, status: str) -> None:
-        """End the run; of several ends the first one counts."""
+        """End the run; only the first call counts."""
         if self.status == "pending":
             self.status, self.updated_at = status, now()
             self._wake()
@@ -87,17 +87,17 @@ class Run:
             self.finish("error")
 
     def cancel(self) -> None:
-        """Stop the agent, if this run still moves it: the run ends as `interrupted`, the thread is idle."""
+        """Stop the agent if this run still advances it: the run ends as `interrupted`, and the thread is idle."""
         if self.status == "pending" and self.task:
             self.task.cancel()
 
     async def ended(self) -> None:
-        """Wait for the end."""
+        """Wait until the run has ended."""
         while self.status == "pending":
             await self._news.wait()
 
     async def follow(self, start: int = 0) -> AsyncIterator[tuple[str, Any]]:
-        """The events from one on, as they come, until the run ends."""
+        """Yield the events from number `start` on, as they arrive, until the run ends."""
         while True:
             if start < len(self.events):
                 yield self.events[start]
@@ -114,7 +114,7 @@ class Run:
 
 @dataclass(eq=False)
 class Thread:
-    """A conversation with agents: the values they share, and the agent that waits, if one does."""
+    """A conversation with agents: their shared values, and the waiting agent, if there is one."""
 
     thread_id: str
     metadata: Json
@@ -129,7 +129,7 @@ class Thread:
 
     @property
     def status(self) -> str:
-        """One of the protocol's four words."""
+        """The status: one of the protocol's four values."""
         if any(run.status == "pending" for run in self.runs):
             return "busy"
         if self.waiting:
@@ -138,13 +138,13 @@ class Thread:
 
     @property
     def interrupts(self) -> list[Json]:
-        """The questions that wait for an answer; none at a breakpoint."""
+        """The pending questions; empty at a breakpoint."""
         gates = self.waiting.gates if self.waiting else {}
         return [{"id": id_, "value": gate.question} for id_, gate in gates.items()]
 
     @property
     def document(self) -> Json:
-        """The protocol's `Thread`, and the questions that wait."""
+        """Return the protocol's `Thread`, with the pending questions."""
         return {
             "thread_id": self.thread_id,
             "agent_id": self.runs[-1].agent_id if self.runs else None,
@@ -157,7 +157,7 @@ class Thread:
         }
 
     def change(self, run: Run, changes: Json) -> None:
-        """Merge new values, and remember the state that they make."""
+        """Merge new values, and store the resulting state in the history."""
         self.values, self.updated_at = {**self.values, **changes}, now()
         self.history.append(
             {
@@ -169,7 +169,7 @@ class Thread:
         run.publish("values", self.values)
 
     def give_up(self) -> None:
-        """Stop the agent that waits, if one does."""
+        """Stop the waiting agent, if there is one."""
         if self.waiting:
             self.waiting.task.cancel()
             self.waiting = None

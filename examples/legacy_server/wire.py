@@ -1,4 +1,4 @@
-"""What HTTP needs: JSON bodies, and answers that notice when the client leaves."""
+"""HTTP: JSON bodies, and responses that notice when the client disconnects."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ KINDS = {
     "limit": int,
     "offset": int,
 }
-"""The type of every field that the server looks into; all may be absent or null."""
+"""The type of each field that the server reads; all may be absent or null."""
 
 
 class Reply(JSONResponse):
-    """JSON in ASCII, which can carry every string."""
+    """JSON in ASCII, which can represent every string."""
 
     def render(self, content: Any) -> bytes:
-        """The bytes."""
+        """Encode the content."""
         return json.dumps(content).encode()
 
 
 class EventStream(Response):
-    """A run's events, from one on; for `owner` see `attend`."""
+    """A run's events, from number `start` on; `attend` describes `owner`."""
 
     media_type = "text/event-stream"
 
@@ -66,7 +66,9 @@ class EventStream(Response):
 
 
 async def attend(run: Run, work: Coroutine[Any, Any, None], receive: Receive, *, owner: bool) -> None:
-    """Work while the client is there; an owner that leaves takes the run with it, unless it said `continue`."""
+    """Run `work` until the client disconnects. If the client owns the run, that cancels it, unless the run has
+    `on_disconnect: continue`.
+    """
     working, leaving = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,7 +87,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def read(request: Request) -> Json:
-    """The body, an object; no body counts as an empty one."""
+    """Return the body, an object; an empty body counts as an empty object."""
     try:
         body = json.loads(await request.body() or b"{}")
     except (ValueError, RecursionError) as error:

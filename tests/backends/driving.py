@@ -60,10 +60,10 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any]) -> tuple[lis
 
 
 def look(
-    dialect: Dialect[Any], server: dict[str, Any], *, agent: bool = True, **fields: Any
+    dialect: Dialect[Any], server: dict[str, Any], *, full: bool = True, **fields: Any
 ) -> tuple[list[str], Found[Any]]:
     """Run a lookup, and return its requests and its result."""
-    return follow(dialect.lookup(resume(**fields), agent=agent), server)
+    return follow(dialect.inspect_thread(resume(**fields), full=full), server)
 
 
 def refused(dialect: Dialect[Any], server: dict[str, Any], **fields: Any) -> ResumeError:

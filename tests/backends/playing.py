@@ -10,13 +10,12 @@ from typing import Any
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import ConfigurationError, ResumeError
+from ap_resume_shim.core.errors import ConfigurationError, InvalidAnswer, ResumeError, UnsupportedInput
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     CallGuard,
     Drain,
@@ -29,21 +28,18 @@ from ap_resume_shim.core.steps import (
     Reply,
     Send,
     SendChunk,
+    SendReply,
     StartStream,
     Step,
     StreamReply,
 )
-from ap_resume_shim.tools.explain import RecordedAnswers, RecordedBackend, recorded_answers
+from ap_resume_shim.tools.explain import RecordedAnswers, RecordedBackend, explain, recorded_answers
 from tests.recordings import Recording, load_dialect, read_chunks
 
 THREAD = "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10"
-ANSWERS: dict[str, Any] = {
-    "agno": True,
-    "mastra-agent": {"approved": True},
-    "agntcy": {"approved": True},
-    "run-resume-body": {"answer": "yes"},
-}
-"""Answers to the questions of the recorded examples that do not accept text."""
+NOW = "2026-11-24T12:00:00+00:00"
+ANSWERS = ("yes", True, {"approved": True})
+"""Answers of three types: the question of every recorded example accepts one of them."""
 
 Change = Callable[[int, Response], Response]
 """A function of the number of a response, counted from 0, and of the recorded response; returns the changed one."""
@@ -91,11 +87,26 @@ class Case:
 
 
 @cache
+def accepted_answer(backend: str) -> Any:
+    """Return the first of `ANSWERS` that the question of a backend's recorded example accepts."""
+    return next(answer for answer in ANSWERS if _is_accepted(backend, answer))
+
+
+def _is_accepted(backend: str, answer: Any) -> bool:
+    body = strictjson.dumps({"thread_id": THREAD, "input": answer})
+    try:
+        tuple(explain(parse(body, Mode.WAIT, now=NOW), load_backend(backend), recorded_answers(backend)))
+    except (InvalidAnswer, UnsupportedInput):
+        return False
+    return True
+
+
+@cache
 def recorded_case(backend: str, mode: Mode) -> Case:
     """Return the recorded example of a backend."""
     answers = recorded_answers(backend)
     assert answers is not None
-    body = strictjson.dumps({"thread_id": THREAD, "input": ANSWERS.get(backend, "yes")})
+    body = strictjson.dumps({"thread_id": THREAD, "input": accepted_answer(backend)})
     return Case(f"{backend} {mode.name.lower()}", load_backend(backend), mode, body, answers)
 
 
@@ -115,7 +126,7 @@ def recorded(recording: Recording) -> Case:
 
 def play(case: Case, change: Change) -> Played:
     """Run the resume from its first lookup to its end. `change` changes the recorded responses."""
-    resume = parse(case.body, case.mode, now="2026-11-24T12:00:00+00:00", nonce="n" * 32)
+    resume = parse(case.body, case.mode, now=NOW, nonce="n" * 32)
     backend, played = _Changed(RecordedBackend(resume, case.answers), change), Played()
     flow = resume_flow(resume, case.dialect, FlowSettings(settle=0.2))
     result: Any = None
@@ -163,10 +174,10 @@ class _Changed:
                 reframer.feed(self._body)
                 reframer.finish()
                 return None
-            case Answer(StreamReply(_, reframer)):
+            case SendReply(StreamReply(_, reframer)):
                 played.stream = reframer.feed(self._body) + reframer.finish()
                 return None
-            case Answer(Reply() as reply):
+            case SendReply(Reply() as reply):
                 strictjson.dumps(reply.value)
                 played.reply = reply
                 return None

@@ -111,9 +111,9 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any], ledger: Iter
 
 def look(tasks: Any, dialect: A2A | None = None, card: Any = REST_CARD, **fields: Any) -> tuple[str, Found[Any]]:
     """A lookup by REST."""
-    agent = fields.pop("agent", True)
+    full = fields.pop("full", True)
     told = tasks if isinstance(tasks, Response) else {"tasks": tasks}
-    return follow((dialect or A2A()).lookup(resume(**fields), agent=agent), {GET_CARD: card, LIST: told})
+    return follow((dialect or A2A()).inspect_thread(resume(**fields), full=full), {GET_CARD: card, LIST: told})
 
 
 def found(*tasks: Any, **fields: Any) -> Found[Any]:
@@ -122,7 +122,7 @@ def found(*tasks: Any, **fields: Any) -> Found[Any]:
 
 def refused(server: dict[str, Any], dialect: A2A | None = None, ledger: Iterable[str] = (), **more: Any) -> ResumeError:
     with pytest.raises(ResumeError) as error:
-        follow((dialect or A2A()).lookup(resume(**more)), server, ledger)
+        follow((dialect or A2A()).inspect_thread(resume(**more)), server, ledger)
     return error.value
 
 
@@ -142,7 +142,7 @@ def test_the_card_says_where_and_how() -> None:
 
 def test_the_cards_favourite_of_those_that_the_shim_speaks_is_taken() -> None:
     both = card(("GRPC", "1.0"), ("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"))
-    asked, _ = follow(A2A().lookup(resume()), {GET_CARD: both, "POST /a2a ListTasks": rpc({"tasks": [task()]})})
+    asked, _ = follow(A2A().inspect_thread(resume()), {GET_CARD: both, "POST /a2a ListTasks": rpc({"tasks": [task()]})})
     assert asked == f"{GET_CARD} > POST /a2a ListTasks"
 
 
@@ -153,10 +153,10 @@ def test_an_option_overrides_the_cards_preference() -> None:
 
 def test_cards_of_0_3_name_one_url_and_others_beside() -> None:
     server = {GET_CARD: OLD_CARD, "POST / tasks/get": rpc(old(task()))}
-    assert follow(A2A().lookup(resume()), server, ["t1"])[0] == f"{GET_CARD} > POST / tasks/get"
+    assert follow(A2A().inspect_thread(resume()), server, ["t1"])[0] == f"{GET_CARD} > POST / tasks/get"
     other = {**OLD_CARD, "preferredTransport": "GRPC", "additionalInterfaces": [{"transport": "JSONRPC", "url": "/b"}]}
     server = {GET_CARD: other, "POST /b tasks/get": rpc(old(task()))}
-    assert follow(A2A().lookup(resume()), server, ["t1"])[0] == f"{GET_CARD} > POST /b tasks/get"
+    assert follow(A2A().inspect_thread(resume()), server, ["t1"])[0] == f"{GET_CARD} > POST /b tasks/get"
 
 
 def test_tenants_stand_in_the_path_or_in_the_parameters() -> None:
@@ -165,17 +165,17 @@ def test_tenants_stand_in_the_path_or_in_the_parameters() -> None:
         return {**shown, "supportedInterfaces": [{**shown["supportedInterfaces"][0], "tenant": "x y"}]}
 
     server: dict[str, Any] = {GET_CARD: of("HTTP+JSON"), LIST.replace("/a2a", "/a2a/x%20y"): {"tasks": [task()]}}
-    assert follow(A2A().lookup(resume()), server)[1].status == "interrupted"
+    assert follow(A2A().inspect_thread(resume()), server)[1].status == "interrupted"
     server = {GET_CARD: of("JSONRPC"), "POST /a2a ListTasks": rpc({"tasks": [task()]})}
-    context = follow(A2A().lookup(resume()), server)[1].context
+    context = follow(A2A().inspect_thread(resume()), server)[1].context
     assert context.agent.binding.task("t1").json["params"] == {"id": "t1", "tenant": "x y"}
 
 
 def test_options_say_where_the_card_is_and_that_none_is_needed() -> None:
     server: dict[str, Any] = {"GET /b/card.json": REST_CARD, LIST: {"tasks": [task()]}}
-    assert follow(A2A(card="/b/card.json").lookup(resume()), server)[1].agent_id == "Helper"
+    assert follow(A2A(card="/b/card.json").inspect_thread(resume()), server)[1].agent_id == "Helper"
     bare = A2A(binding="rest", path="/a2a/")
-    asked, thread = follow(bare.lookup(resume()), server)
+    asked, thread = follow(bare.inspect_thread(resume()), server)
     assert (asked, thread.agent_id) == (LIST, None)
     with pytest.raises(ConfigurationError, match=r"rest, jsonrpc, jsonrpc-0\.3"):
         A2A(binding="grpc")
@@ -185,7 +185,7 @@ def test_the_card_is_read_once_for_each_resume() -> None:
     dialect = A2A()
     asked, before = look([task()], dialect)
     assert asked == f"{GET_CARD} > {LIST}"
-    again = dialect.look_again(resume(), before)
+    again = dialect.refresh_thread(resume(), before)
     assert follow(again, {LIST: {"tasks": [task("working")]}})[0] == LIST
     assert look([task()], dialect)[0] == f"{GET_CARD} > {LIST}"
 
@@ -196,7 +196,7 @@ def test_a_card_that_changes_during_a_resume_counts_for_the_next_one_alone() -> 
     _, second = look([task()], dialect, card(("HTTP+JSON", "1.0"), streams=False))
     assert (first.response_kinds or {})[Mode.STREAM] == "events"
     assert (second.response_kinds or {})[Mode.STREAM] == "run"
-    read_by_the_first = follow(dialect.look_again(resume(Mode.STREAM), first), {LIST: {"tasks": [task()]}})
+    read_by_the_first = follow(dialect.refresh_thread(resume(Mode.STREAM), first), {LIST: {"tasks": [task()]}})
     assert read_by_the_first[1].response_kinds == first.response_kinds
 
 
@@ -246,7 +246,7 @@ def test_while_another_task_works_a_question_is_answered_only_by_its_id() -> Non
     assert found(*tasks, input={"q1": "yes"}).status == "interrupted"
     assert found(*tasks, input={"x": "yes"}).status == "busy"
     dialect = A2A()
-    assert found(*tasks, dialect=dialect, agent=False).status == "interrupted", "after a run, questions come first"
+    assert found(*tasks, dialect=dialect, full=False).status == "interrupted", "after a run, questions come first"
 
 
 def test_a_question_has_its_own_id_else_its_tasks() -> None:
@@ -269,7 +269,7 @@ def test_ids_of_past_questions_are_those_that_the_agent_has_said_in_any_of_its_t
 
 def pages(*pages: tuple[list[Any], str]) -> Found[Any]:
     told = [answer(rpc({"tasks": tasks, "nextPageToken": page})) for tasks, page in pages]
-    thread: Found[Any] = follow(A2A().lookup(resume()), {GET_CARD: RPC_CARD, "POST /a2a ListTasks": told})[1]
+    thread: Found[Any] = follow(A2A().inspect_thread(resume()), {GET_CARD: RPC_CARD, "POST /a2a ListTasks": told})[1]
     return thread
 
 
@@ -313,7 +313,7 @@ GET = "POST /a2a tasks/get"
 def test_of_0_3_the_tasks_that_were_seen_are_asked_side_by_side() -> None:
     server = {GET_CARD: COMPAT_CARD, GET: [old(task("completed")), old(task(id_="t2"))]}
     server[GET] = [answer(rpc(one)) for one in server[GET]]
-    asked, thread = follow(A2A().lookup(resume()), server, ["t1", "t2"])
+    asked, thread = follow(A2A().inspect_thread(resume()), server, ["t1", "t2"])
     assert asked == f"{GET_CARD} > {GET} + {GET}"
     assert [interrupt.value["task_id"] for interrupt in thread.interrupts] == ["t2"]
 
@@ -331,7 +331,7 @@ def test_who_may_not_read_tasks_does_not_learn_whether_one_was_seen() -> None:
 def test_tasks_that_the_agent_has_forgotten_are_none() -> None:
     gone = answer(failure(-32001, "Task not found"))
     server = {GET_CARD: COMPAT_CARD, GET: [gone, answer(rpc(old(task())))]}
-    assert follow(A2A().lookup(resume()), server, ["t0", "t1"])[1].run_id == "t1"
+    assert follow(A2A().inspect_thread(resume()), server, ["t0", "t1"])[1].run_id == "t1"
     assert refused({GET_CARD: COMPAT_CARD, GET: gone}, ledger=["t0"]).code == "thread_not_found"
 
 
@@ -398,7 +398,7 @@ def dialect_for(shown: Any) -> tuple[A2A, Found[Any]]:
         "POST /a2a tasks/get": rpc(old(task())),
         "POST / tasks/get": rpc(old(task())),
     }
-    return dialect, follow(dialect.lookup(resume()), server, ["t1"])[1]
+    return dialect, follow(dialect.inspect_thread(resume()), server, ["t1"])[1]
 
 
 def sent(shown: Any, mode: Mode, value: Any = "yes", **fields: Any) -> Request:
@@ -463,8 +463,8 @@ def test_then_the_thread_tells_what_was_made() -> None:
         "POST /a2a ListTasks": rpc({"tasks": [task("completed")]}),
         "POST /a2a GetTask": rpc(made),
     }
-    before = follow(dialect.lookup(resume(Mode.STREAM)), server)[1]
-    after = follow(dialect.look_again(resume(Mode.STREAM), before), server)[1]
+    before = follow(dialect.inspect_thread(resume(Mode.STREAM)), server)[1]
+    after = follow(dialect.refresh_thread(resume(Mode.STREAM), before), server)[1]
     assert after.values == {"artifacts": made["artifacts"], "messages": []}
 
 
@@ -676,19 +676,19 @@ def test_an_agent_may_answer_with_a_message_alone() -> None:
     ended = dialect_for(RPC_CARD)[0].ended(body(rpc({"message": said("ROLE_AGENT", "hi")})))
     assert ended.values == {"artifacts": [], "messages": [{"role": "assistant", "content": "hi", "id": "m1"}]}
     for unknown in (b"[]", b"{}", b'{"jsonrpc": "2.0", "result": {"kind": "status-update"}}'):
-        with pytest.raises(UpstreamUnrecognised, match="holds no task"):
+        with pytest.raises(UpstreamUnrecognised, match="contains no task"):
             dialect_for(RPC_CARD)[0].ended(unknown)
 
 
 def test_a_list_of_tasks_without_an_end_is_given_up() -> None:
     page = {"tasks": [task()], "nextPageToken": "1"}
     error = refused({GET_CARD: REST_CARD, LIST: page, f"{LIST}&pageToken=1": page})
-    assert (error.code, "no end" in error.message) == ("upstream_unrecognised", True)
+    assert (error.code, "is endless" in error.message) == ("upstream_unrecognised", True)
 
 
 def test_json_in_place_of_events_is_no_guess() -> None:
     dialect, thread = dialect_for(REST_CARD)
-    with pytest.raises(UpstreamUnrecognised, match="no stream of events"):
+    with pytest.raises(UpstreamUnrecognised, match="not an event stream"):
         dialect.started(
             Response(200), body({"task": task("working")}), resume(Mode.STREAM), replace(thread, run_id="t1")
         )

@@ -11,7 +11,7 @@ import pytest
 from ap_resume_shim.backends.acp.dialect import Acp
 from ap_resume_shim.backends.acp.messages import AcpContext
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Answers, Continue, Found, Note, Observer, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Found, Observer, Started, ThreadEntry
 from ap_resume_shim.core.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -44,11 +44,11 @@ def look(
     server: dict[str, Any], *, ledger: Iterable[str] = ("r1",), over: str = "", by: Acp = BY_SESSION, **more: Any
 ) -> tuple[str, Found[Any]]:
     """What a lookup asks, and what it finds; `ledger` are the runs that were seen, `over` one that was seen to end."""
-    agent = more.pop("agent", True)
+    full = more.pop("full", True)
     entries = [Entry({"what": "of tomorrow"}), Entry({"run_id": 1})]
     entries += [Entry({"run_id": name, "over": True}) for name in (over,) if name]
     entries += [Entry({"run_id": name, "newer": 1}) for name in ledger]
-    flow = by.lookup(resume(**more), agent=agent)
+    flow = by.inspect_thread(resume(**more), full=full)
     step = next(flow)
     if isinstance(step, ReadLedger):
         step = flow.send(entries)
@@ -145,7 +145,7 @@ def test_a_session_of_which_nothing_was_seen_is_not_guessed_at() -> None:
 def test_a_session_whose_runs_were_seen_to_end_is_at_rest() -> None:
     asked, thread = look({SESSION: {"id": THREAD}}, ledger=["r1"], over="r1")
     assert (asked, thread) == (SESSION, AT_REST)
-    assert look({SESSION: {"id": THREAD}}, ledger=[], agent=False)[1] == AT_REST
+    assert look({SESSION: {"id": THREAD}}, ledger=[], full=False)[1] == AT_REST
 
 
 def test_a_session_is_busy_while_any_of_its_runs_is() -> None:
@@ -163,8 +163,8 @@ def test_a_session_asks_what_its_runs_ask() -> None:
 
 def test_after_a_run_only_what_is_still_asked_counts() -> None:
     ended = run("r2", "failed", finished_at="2026-11-24T13:00:00Z")
-    assert found(ended, run("r3", "in-progress"), agent=False) == replace(AT_REST, updated_at="2026-11-24T13:00:00Z")
-    assert found(ended, run("r1"), agent=False).interrupts == (Interrupt(Q1, MESSAGE),)
+    assert found(ended, run("r3", "in-progress"), full=False) == replace(AT_REST, updated_at="2026-11-24T13:00:00Z")
+    assert found(ended, run("r1"), full=False).interrupts == (Interrupt(Q1, MESSAGE),)
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, "unauthorized"), (403, "forbidden"), (500, "upstream_error")])
@@ -184,7 +184,7 @@ def test_an_agent_that_is_named_has_to_be_there() -> None:
 
 def test_the_agent_of_another_run_is_refused() -> None:
     BY_SESSION.check(resume(agent_id="ask"), found(run()), Answers({Q1: "yes"}))
-    with pytest.raises(InvalidRequest, match="agent 'ask', not of 'two'"):
+    with pytest.raises(InvalidRequest, match="agent 'ask', not to 'two'"):
         BY_SESSION.check(resume(agent_id="two"), found(run()), Answers({Q1: "yes"}))
 
 
@@ -409,7 +409,7 @@ def test_an_error_of_the_server_is_passed_on() -> None:
 # What passes
 
 
-def seen(observer: Observer | None, kind: str, *chunks: bytes, status: int = 200) -> list[Note]:
+def seen(observer: Observer | None, kind: str, *chunks: bytes, status: int = 200) -> list[ThreadEntry]:
     """What is noted of an exchange."""
     assert observer is not None
     observer.request(b"{}")
@@ -444,7 +444,7 @@ def test_a_run_that_ended_at_once_needs_no_note() -> None:
 
 
 def test_a_run_that_was_resumed_is_noted_when_it_is_over() -> None:
-    def noted(status: str) -> list[Note]:
+    def noted(status: str) -> list[ThreadEntry]:
         return seen(BY_SESSION.watch(*RESUMED), "application/json", answer(run(status=status)).body)
 
     assert noted("completed") == [(THREAD, Entry({"run_id": "r1", "over": True}))]

@@ -80,10 +80,10 @@ def test_without_an_app_all_are_asked() -> None:
 
 def test_the_app_that_had_the_session_is_looked_at_again() -> None:
     _, first = look(ADK, {APPS: ["bot", "other"], SESSION: session(GO, ASKS), OTHER: NOT_FOUND})
-    asked, later = follow(ADK.look_again(resume(), first), {SESSION: session(GO, ASKS, FIRST_NEWS, n=2)})
+    asked, later = follow(ADK.refresh_thread(resume(), first), {SESSION: session(GO, ASKS, FIRST_NEWS, n=2)})
     assert (asked, later.agent_id, later.values["n"]) == ([SESSION], "bot", 2)
     with pytest.raises(ResumeError) as gone:
-        follow(ADK.look_again(resume(), first), {SESSION: NOT_FOUND})
+        follow(ADK.refresh_thread(resume(), first), {SESSION: NOT_FOUND})
     assert gone.value.code == "thread_not_found"
 
 

@@ -299,6 +299,7 @@ def test_a_thread_whose_arming_failed_has_seen_no_answer() -> None:
     with pytest.raises(UpstreamError, match="boom") as error:
         prepare(found(PENDING, run("error")), GIVEN, server)
     assert error.value.metadata == {"resume_state": "not_sent"}
+    assert error.value.message.endswith("the thread may accept none now: read it first.")
 
 
 # The answer

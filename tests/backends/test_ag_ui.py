@@ -91,14 +91,14 @@ def of_others(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def look(
-    *runs: Iterable[Entry], status: int = 422, agent: bool = True, seen: str | None = "/any", **fields: Any
+    *runs: Iterable[Entry], status: int = 422, full: bool = True, seen: str | None = "/any", **fields: Any
 ) -> Found[Any]:
     """What a lookup finds after these runs, the oldest first.
 
     `status` is what an empty body is answered with; `seen` is the endpoint that a run of some thread went to.
     """
     noted = [kept for each in runs for kept in each]
-    lookup = UI.lookup(resume(**fields), agent=agent)
+    lookup = UI.inspect_thread(resume(**fields), full=full)
     assert next(lookup) == ReadLedger()
     try:
         step = lookup.send(list(reversed(noted)))
@@ -150,7 +150,7 @@ ASKED_BY_ENTRY = run(STARTED, STEP, outcome(entry()))
 def test_without_an_entry_nothing_is_guessed() -> None:
     error = refused()
     assert error.code == "thread_not_interrupted"
-    assert "seen" in error.message
+    assert "No recent run" in error.message
 
 
 def test_a_run_that_was_refused_tells_nothing_of_a_thread() -> None:
@@ -304,7 +304,7 @@ def test_facts_of_a_thread_count_whoever_did_it() -> None:
 def test_a_question_that_was_asked_of_another_caller_is_none_of_this_one() -> None:
     asked_other = of_others(run(STARTED, on_interrupt(OTHER, "theirs?"), FINISHED, id_="r2"))
     assert refused(ASKED, asked_other).code == "thread_not_interrupted"
-    after = look(ASKED, asked_other, agent=False)
+    after = look(ASKED, asked_other, full=False)
     assert (after.status, after.interrupts) == ("idle", ()), "after a run of one's own, that is no failure"
     asked_again = run(STARTED, on_interrupt(OTHER, "mine?"), FINISHED, id_="r3")
     assert look(ASKED, asked_other, asked_again).interrupts == (Interrupt(OTHER, "mine?"),)
@@ -356,7 +356,7 @@ def test_who_may_not_run_the_agent_does_not_learn_what_it_asked(status: int, cod
 
 
 def test_after_a_run_the_ledger_tells_it_all() -> None:
-    assert look(ASKED, agent=False).status == "interrupted"
+    assert look(ASKED, full=False).status == "interrupted"
 
 
 def test_an_agent_is_named_by_its_path() -> None:

@@ -178,7 +178,7 @@ def test_another_agent_is_refused(status: int, code: str) -> None:
 
 def test_after_a_run_nobody_is_asked_who_it_was() -> None:
     server = {LIST: [listed()], at(HELPER): agent_run(confirmation())}
-    assert look(AGNO, server, agent=False, agent_id="x")[1].interrupts
+    assert look(AGNO, server, full=False, agent_id="x")[1].interrupts
 
 
 # Several runs that are paused
@@ -223,7 +223,7 @@ def test_what_was_answered_or_is_for_an_administrator_is_none(settled: dict[str,
     server = {LIST: [listed()], at(HELPER): agent_run(settled)}
     error = refused(AGNO, server)
     assert (error.code, error.metadata) == ("thread_not_interrupted", {"thread_status": "interrupted"})
-    after = look(AGNO, server, agent=False)[1]
+    after = look(AGNO, server, full=False)[1]
     assert (after.interrupts, after.breakpoint) == ((), True), "the run has not succeeded"
 
 

@@ -74,7 +74,7 @@ def test_anything_else_is_never_guessed(info: Response, openapi: Response) -> No
         told(info, openapi)
     statuses = {"info_status": info.status, "openapi_status": openapi.status, "card_status": 404}
     assert refused.value.metadata == statuses
-    assert "Say which one it is" in refused.value.message
+    assert "Name the backend:" in refused.value.message
     assert "--profile my.toml" in refused.value.message
     assert "docs/how-to/write-a-profile.md" in refused.value.message
 

@@ -171,7 +171,7 @@ def test_a_rejection_does_not_reach_the_step_that_failed_after_its_approval() ->
 
 
 def test_the_last_lookup_does_not_ask_who_runs() -> None:
-    asked, thread = look(LG, serves(js("interrupted", ASKED)), agent=False, agent_id="somebody")
+    asked, thread = look(LG, serves(js("interrupted", ASKED)), full=False, agent_id="somebody")
     assert (asked, thread.agent_id) == ([LOOK], None)
 
 

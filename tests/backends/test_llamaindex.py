@@ -117,9 +117,9 @@ def server(*events: Event, takes: tuple[dict[str, Any], ...] = (ANSWER,), **more
 
 
 def look(
-    told: dict[str, Any], dialect: Dialect[Any] = LI, *, agent: bool = True, **fields: Any
+    told: dict[str, Any], dialect: Dialect[Any] = LI, *, full: bool = True, **fields: Any
 ) -> tuple[list[str], Found[Any]]:
-    return follow(peeked(dialect.lookup(resume(**fields), agent=agent)), told)
+    return follow(peeked(dialect.inspect_thread(resume(**fields), full=full)), told)
 
 
 def peeked(flow: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:
@@ -173,7 +173,7 @@ def test_a_run_that_waits_is_found_by_its_log() -> None:
 
 
 def test_after_a_run_nobody_asks_which_events_it_takes() -> None:
-    asked, thread = look(server(*ASKED), agent=False)
+    asked, thread = look(server(*ASKED), full=False)
     assert (asked, ids(thread)) == ([HANDLER, NOW, LOG, log_after(3)], ["r1:2"])
 
 
@@ -348,8 +348,10 @@ def test_the_frameworks_own_answer_declares_no_field() -> None:
 def test_an_event_of_several_fields_takes_an_object_of_them() -> None:
     thread = found(*ASKED, listed=[declares("approved", "why", required=True)])
     assert sent(thread, {"approved": 1, "why": "x"})["value"] == {"approved": 1, "why": "x"}
-    assert refused(thread, "yes").message == "The event 'Answer' takes an object of its fields: approved, why."
-    assert refused(thread, {"why": "x"}).message == "The event 'Answer' would not arrive so: `approved` is missing."
+    assert refused(thread, "yes").message == "The event 'Answer' is an object with its fields: approved, why."
+    assert (
+        refused(thread, {"why": "x"}).message == "The event 'Answer' would not arrive unchanged: `approved` is missing."
+    )
     assert refused(thread, {"approved": 1, "why": 2, "_data": {}}).code == "unsupported_input"
 
 
@@ -413,7 +415,7 @@ def test_the_event_is_the_only_one_from_outside(takes: tuple[Any, ...], named: l
     assert sent(found(*ASKED, takes=takes, listed=listed), 1)["type"] == wanted
 
 
-@pytest.mark.parametrize(("names", "why"), [([], "takes none"), (["One", "Two"], "takes several: One, Two")])
+@pytest.mark.parametrize(("names", "why"), [([], "declares none"), (["One", "Two"], "accepts several: One, Two")])
 def test_an_event_that_cannot_be_told_is_not_guessed(names: list[str], why: str) -> None:
     error = refused(found(*ASKED, takes=(), listed=[declares(name=name) for name in names]), 1)
     assert (error.code, error.metadata["resume_state"]) == ("upstream_unrecognised", "not_sent")
@@ -439,7 +441,7 @@ def test_from_the_verdict_on_it_is_about_one_question() -> None:
 
 
 def explain_unconsumed(*more: Event) -> ResumeNotConsumed:
-    before, now = found(*ASKED), look(server(*ASKED, *more), agent=False)[1]
+    before, now = found(*ASKED), look(server(*ASKED, *more), full=False)[1]
     error = LI.explain_unconsumed(before, now)
     assert isinstance(error, ResumeNotConsumed)
     return error

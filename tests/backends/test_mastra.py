@@ -87,7 +87,7 @@ def test_a_workflow_that_is_named_is_the_only_one_that_is_asked() -> None:
 
 
 def test_after_a_run_its_schemas_do_not_matter() -> None:
-    asked, _ = look(MASTRA, {RUN: run()}, agent=False, agent_id="deploy")
+    asked, _ = look(MASTRA, {RUN: run()}, full=False, agent_id="deploy")
     assert asked == [RUN]
 
 
@@ -433,15 +433,15 @@ def test_the_workflow_that_had_the_run_is_looked_at_again() -> None:
     """What its steps take is known by then."""
     schemas = info(ask={"type": "object"})
     _, first = look(MASTRA, {LIST: {"deploy": {}, "other": {}}, RUN: run(), OTHER: answer(NO_RUN, 404), INFO: schemas})
-    for agent in (True, False):
-        asked, later = follow(MASTRA.look_again(resume(), first, agent=agent), {RUN: run()})
+    for full in (True, False):
+        asked, later = follow(MASTRA.refresh_thread(resume(), first, full=full), {RUN: run()})
         assert (asked, later) == ([RUN], first)
     with pytest.raises(ResumeError) as gone:
-        follow(MASTRA.look_again(resume(), first), {RUN: answer(NO_RUN, 404)})
+        follow(MASTRA.refresh_thread(resume(), first), {RUN: answer(NO_RUN, 404)})
     assert gone.value.code == "thread_not_found"
 
 
 def test_what_the_steps_take_is_looked_up_when_they_ask() -> None:
     _, first = look(MASTRA, {LIST: {"deploy": {}}, RUN: run("running")})
-    asked, later = follow(MASTRA.look_again(resume(), first, agent=True), {RUN: run(), INFO: info()})
+    asked, later = follow(MASTRA.refresh_thread(resume(), first, full=True), {RUN: run(), INFO: info()})
     assert (asked, later.interrupts) == ([RUN, INFO], (ASK,))

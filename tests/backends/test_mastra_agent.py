@@ -96,13 +96,13 @@ NURSE = f"GET /api/agents/nurse/suspended-runs?threadId={THREAD}"
 BOTH = {"helper": {"id": "h"}, "nurse": {"id": "n"}}
 
 
-@pytest.mark.parametrize("agent", [True, False])
-def test_the_agents_with_runs_in_the_thread_are_looked_at_again(agent: bool) -> None:
+@pytest.mark.parametrize("full", [True, False])
+def test_the_agents_with_runs_in_the_thread_are_looked_at_again(full: bool) -> None:
     told = {**server([run(DELETE)], USER, MARKED, agents=BOTH), NURSE: {"runs": []}}
     _, first = look(AGENT, told, agent_id="h")
     told[RUNS] = {"runs": []}
     told[MESSAGES] = {"messages": [USER]}
-    asked, later = follow(AGENT.look_again(resume(agent_id="h"), first, agent=agent), told)
+    asked, later = follow(AGENT.refresh_thread(resume(agent_id="h"), first, full=full), told)
     assert (asked, later.status) == ([f"{PATH} + {MESSAGES} + {RUNS}"], "idle")
 
 
@@ -110,7 +110,7 @@ def test_all_agents_are_looked_at_again_where_another_may_ask_now() -> None:
     told = {**server([run(DELETE)], USER, MARKED, agents=BOTH), NURSE: {"runs": []}}
     _, first = look(AGENT, told)
     told |= {RUNS: {"runs": []}, MESSAGES: {"messages": [ASKING, USER]}, NURSE: {"runs": [run(NAME, id_="r2")]}}
-    asked, later = follow(AGENT.look_again(resume(), first), told)
+    asked, later = follow(AGENT.refresh_thread(resume(), first), told)
     assert asked == [f"{PATH} + {MESSAGES} + {RUNS}", FIRST, f"{RUNS} + {NURSE}"]
     assert (later.interrupts, later.agent_id, later.run_id) == ((WHICH_NAME,), "nurse", "r2")
 
@@ -118,7 +118,7 @@ def test_all_agents_are_looked_at_again_where_another_may_ask_now() -> None:
 def test_a_thread_without_runs_is_looked_at_again_as_at_first() -> None:
     told = server([], USER)
     _, first = look(AGENT, told)
-    assert follow(AGENT.look_again(resume(), first), told)[0] == [FIRST, RUNS]
+    assert follow(AGENT.refresh_thread(resume(), first), told)[0] == [FIRST, RUNS]
 
 
 def test_a_call_without_its_mark_has_been_answered() -> None:
@@ -236,7 +236,7 @@ def test_an_approval_is_a_decision(value: Any, sent: Any) -> None:
 )
 def test_what_is_no_decision_is_refused(value: Any) -> None:
     """The server would ask again, and say that all went well."""
-    with pytest.raises(UnsupportedInput, match="whether it may run"):
+    with pytest.raises(UnsupportedInput, match="needs an approval"):
         prepared(found([run(DELETE)], MARKED), "c1", value)
 
 

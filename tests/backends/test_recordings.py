@@ -15,13 +15,13 @@ from ap_resume_shim.core.http import Headers, Request, Response
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.sse import first_event
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     Flow,
     ReadBody,
     ReadEvents,
     Reply,
     Send,
+    SendReply,
     Step,
     StreamReply,
 )
@@ -101,10 +101,10 @@ class Replay:
                 return b"".join(self._rest())
             case ReadEvents():
                 return b"" if self._sent.get("late") else self._first_event()
-            case Answer(StreamReply(head, reframer, headers)):
+            case SendReply(StreamReply(head, reframer, headers)):
                 pieces = [reframer.feed(chunk) for chunk in (head, *self._rest())]
                 self.reply = _written(200, headers, b"".join([*pieces, reframer.finish()]))
-            case Answer(Reply(status, value, headers)):
+            case SendReply(Reply(status, value, headers)):
                 self.reply = _written(status, headers, value)
             case _:
                 return self._others.answer(step)

@@ -12,7 +12,7 @@ from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.tools.explain import explain, recorded_answers
-from tests.tools.test_explain import ANSWERS
+from tests.backends.playing import accepted_answer
 
 
 def state(dialect: Dialect[Any]) -> bytes:
@@ -31,7 +31,7 @@ def test_a_resume_leaves_no_trace_on_the_dialect(name: str) -> None:
     dialect = load_backend(name)
     before = state(dialect)
     for mode in Mode:
-        raw = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": ANSWERS.get(name, "yes")})
+        raw = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": accepted_answer(name)})
         resume = parse(raw.encode(), mode, now="2026-11-24T12:00:00+00:00", nonce="n" * 32)
         assert any(sent.what == "resume" for sent in explain(resume, dialect, recorded_answers(name)))
     assert state(dialect) == before

@@ -35,8 +35,8 @@ def test_a_memory_guard_never_keeps_more_than_it_may(remembered: int, keep_bytes
         nonlocal most_answers, most_bytes, most_threads, most_repeats
         for number in range(KEYS):
             await drive(guard, number)
-            most_answers = max(most_answers, len(guard.answers))
-            most_bytes = max(most_bytes, guard.answers._bytes)
+            most_answers = max(most_answers, len(guard.records))
+            most_bytes = max(most_bytes, guard.records._bytes)
             most_threads = max(most_threads, len(guard._threads))
             most_repeats = max(most_repeats, len(guard.repeats))
 
@@ -59,5 +59,5 @@ def store() -> Iterator[str]:
 def test_a_resume_asks_the_store_once_before_it_is_sent_and_seldom_after(store: str, mode: Mode, keyed: bool) -> None:
     made, before, after_the_look = asyncio.run(trips(store, mode, keyed=keyed))
     assert len(made) <= MOST[mode, keyed]
-    assert before == ["arrive", "claim"]
+    assert before == ["begin", "claim"]
     assert after_the_look == ["claim"], "the arrival is told beside the look"

@@ -16,9 +16,9 @@ from starlette.middleware.cors import CORSMiddleware
 from ap_resume_shim import ResumeShim
 from examples.legacy_server.server import create_app
 from tests.browser.chromium import Pages, pages
-from tests.e2e.placements import sidecar
 from tests.servers.run import start
 from tests.support.serving import serving
+from tests.support.sidecar import sidecar
 
 LEGACY_THREAD = 'const ask = () => asked("ask");'
 LANGGRAPH_THREAD = """
@@ -54,9 +54,10 @@ READABLE = [[422, False], [200, True], [409, False], [200, True], [200, True]]
 @contextmanager
 def before_a_server(origin: str) -> Iterator[str]:
     """A sidecar in front of a server with a policy."""
-    options = ("--backend", "agent-protocol", "--settle", "0")
-    with serving(with_policy(create_app(), origin)) as upstream, sidecar(upstream, *options) as shim:
-        yield shim
+    with serving(with_policy(create_app(), origin)) as upstream:
+        options = ("--upstream", upstream, "--port", "0", "--backend", "agent-protocol", "--settle", "0")
+        with sidecar(*options) as shim:
+            yield shim.url
 
 
 @contextmanager
@@ -89,8 +90,11 @@ def inside_langgraph(origin: str) -> Iterator[str]:
 @contextmanager
 def before_langgraph(origin: str) -> Iterator[str]:
     """A sidecar in front of a LangGraph server, whose policy of its own lets every page in, without cookies."""
-    with start("langgraph") as server, sidecar(server.url, "--backend", "langgraph") as shim:
-        yield shim
+    with (
+        start("langgraph") as server,
+        sidecar("--upstream", server.url, "--port", "0", "--backend", "langgraph") as shim,
+    ):
+        yield shim.url
 
 
 def policy(origin: str) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import pytest
 from examples.legacy_server.agents import AGENTS
 from tests.browser.backend import Backend
 from tests.browser.chromium import Pages, pages
-from tests.e2e.placements import sidecar
-from tests.support.calling import eventually
 from tests.support.serving import serving
+from tests.support.sidecar import sidecar
+from tests.support.waiting import eventually
 from tests.test_docs import ROOT, blocks
 
 HOW_TO = ROOT / "docs/how-to/browsers.md"
@@ -46,8 +46,8 @@ def world() -> Iterator[World]:
         AGENTS["told"] = backend.agent
         with serving(backend.app) as upstream:
             options = ("--backend", "agent-protocol", "--settle", "0", "--cors", origin.origin)
-            with sidecar(upstream, *options) as shim:
-                yield World(backend, upstream, shim, origin)
+            with sidecar("--upstream", upstream, "--port", "0", *options) as shim:
+                yield World(backend, upstream, shim.url, origin)
 
 
 @pytest.mark.parametrize("route", ["", "/wait"])
@@ -70,8 +70,8 @@ def test_a_page_resumes_with_its_cookies_and_may_read_what_names_the_run(world: 
 def test_without_the_option_the_browser_refuses(world: World) -> None:
     """What the option is for, and the proof that this browser asks."""
     scenario = 'return resume("", { thread_id: await asked("ask") }).catch((error) => error.name)'
-    with sidecar(world.upstream, "--backend", "agent-protocol") as shim:
-        assert world.run(scenario, SHIM=shim) == "TypeError"
+    with sidecar("--upstream", world.upstream, "--port", "0", "--backend", "agent-protocol") as shim:
+        assert world.run(scenario, SHIM=shim.url) == "TypeError"
     assert world.backend.asked_for("/runs/resume") == ["OPTIONS"]
 
 
@@ -218,4 +218,4 @@ def test_a_websocket_goes_through(world: World) -> None:
         "theirs": ["close", 4002, "as you wish", True],
         "ours": ["close", 4001, "enough", True],
     }
-    assert eventually(lambda: world.backend.closes == [(4001, "enough")])
+    eventually(lambda: world.backend.closes == [(4001, "enough")])

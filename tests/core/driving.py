@@ -18,14 +18,13 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     CallGuard,
     ClientGone,
     Flow,
     Join,
     MarkAccepted,
-    PassedOn,
+    OriginalResponse,
     Pause,
     Poll,
     ReadEvents,
@@ -33,6 +32,7 @@ from ap_resume_shim.core.steps import (
     Reply,
     Send,
     SendChunk,
+    SendReply,
     Step,
     Steps,
     StreamReply,
@@ -75,8 +75,8 @@ class Plain(Dialect[None]):
     name: str = "plain"
     thread_is: str = "a thread"
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
-        (found,) = yield from Ask((Request.get("thread" if agent else "thread again"),))
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[None]:
+        (found,) = yield from Ask((Request.get("thread" if full else "thread again"),))
         assert isinstance(found, Found)
         return found
 
@@ -157,7 +157,7 @@ class Transcript:
     """The steps of a flow, and how it ended."""
 
     steps: list[str] = field(default_factory=list)
-    reply: Reply | StreamReply | PassedOn | None = None
+    reply: Reply | StreamReply | OriginalResponse | None = None
     error: Exception | None = None
     request: Request | None = None
     run_id: str | None = None
@@ -226,7 +226,7 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
         while True:
             step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
             name = words(step)
-            if isinstance(step, Answer):
+            if isinstance(step, SendReply):
                 transcript.reply = step.reply
             elif isinstance(step, Send | Join):
                 transcript.request = step.request

@@ -39,7 +39,7 @@ def test_what_a_backend_need_not_have_is_nothing(asked: Callable[[], Any]) -> No
 @pytest.mark.parametrize(
     "asked",
     [
-        lambda: PLAIN.lookup(RESUME),
+        lambda: PLAIN.inspect_thread(RESUME),
         lambda: PLAIN.resume(RESUME, FOUND, Continue()),
         lambda: PLAIN.refusal(Response(400)),
         lambda: PLAIN.started(Response(200), b"", RESUME, FOUND),

@@ -21,7 +21,7 @@ def test_a_lookup_that_is_something_else_is_unrecognised(body: bytes) -> None:
     with pytest.raises(UpstreamUnrecognised) as refused:
         read_lookup(Response(200, (), body))
     assert refused.value.metadata["upstream_status"] == 200
-    assert refused.value.message.endswith("Is it the kind of server that the shim was told?")
+    assert refused.value.message.endswith("Check that `backend` names this kind of server.")
 
 
 def test_a_lookup_that_is_refused_raises_what_the_refusal_means() -> None:
@@ -89,7 +89,7 @@ def test_a_server_error_tells_its_status() -> None:
         (b'{"error":"a"}', "a"),
         (b'{"other":1}', '{"other":1}'),
         (b'{"detail":[{"loc":["body"]}]}', '[{"loc":["body"]}]'),
-        (b"Traceback (most recent call last): secret", "(a stack trace, see the backend's own log)"),
+        (b"Traceback (most recent call last): secret", "(a stack trace: see the backend's own log)"),
         (b'"a"', "a"),
         (b"plain", "plain"),
         (b"null", "null"),
@@ -115,7 +115,7 @@ REDIRECTS = [
     ("https://agents.example/threads/t", "/threads/t", "prefix"),
     ("https://user:hunter2@agents.example/login#hunter2", "/login", "prefix"),
     ("https://agents.example", "/", "prefix"),
-    ("http://[agents", "an address that is none", "prefix"),
+    ("http://[agents", "an invalid address", "prefix"),
 ]
 
 
@@ -125,7 +125,7 @@ def test_a_redirect_names_the_path_that_it_leads_to(status: int, location: str, 
     error = read_refusal(Response(status, (("Location", location),), b"<html>"))
     assert (error.code, error.http_status) == ("upstream_unrecognised", 502)
     assert error.metadata == {"upstream_status": status, "location": shown}
-    assert f"({status}) to {shown}, and the shim follows no redirects." in error.message
+    assert f"({status}) to {shown}, and the shim does not follow redirects." in error.message
     assert advice in error.message
     assert not re.search("agents|hunter2|user", error.message)
 

@@ -89,7 +89,7 @@ def test_what_the_backend_refuses_is_passed_on_with_its_headers(status: int, cod
     [
         ("not_sent", "try again."),
         ("unknown", "read the thread before you answer again."),
-        ("consumed", "read the thread to see what came of it."),
+        ("consumed", "read the thread for the result."),
     ],
 )
 def test_a_failure_after_sending_ends_with_what_to_do_next(state: str, advice: str) -> None:
@@ -120,5 +120,5 @@ def test_the_reason_does_not_quote_an_answer(kind: type[ResumeError]) -> None:
 def test_an_answer_that_was_broken_off_says_by_what() -> None:
     assert (
         str(errors.Broken(UpstreamError("The backend broke off.")))
-        == "the answer was broken off: The backend broke off."
+        == "the response was broken off: The backend broke off."
     )

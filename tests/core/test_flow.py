@@ -27,7 +27,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.responses import REPLAYED, STREAM_HEADERS
 from ap_resume_shim.core.steps import Reply, StreamReply
-from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import KeyRecord, UncommittedResume
 from tests.core.driving import (
     ASKS,
     ASKS_NEXT,
@@ -64,19 +64,19 @@ def stream_of(told: Transcript) -> StreamReply:
 
 def test_a_background_resume_answers_at_once() -> None:
     told = drive(BACKGROUND)
-    assert told.steps == ["GET thread", "mark idle", "claim", "send", "read body", "mark accepted", "answer"]
+    assert told.steps == ["GET thread", "mark idle", "claim", "send", "read body", "mark accepted", "send reply"]
     assert told.error is None
 
 
 def test_a_wait_looks_at_the_thread_again_before_it_answers() -> None:
     told = drive(WAIT)
-    assert told.after_send == ["mark accepted", "read body", "GET thread again", "mark idle", "answer"]
+    assert told.after_send == ["mark accepted", "read body", "GET thread again", "mark idle", "send reply"]
     assert told.value["run"]["status"] == "success"
 
 
 def test_a_stream_is_answered_when_its_first_event_is_there() -> None:
     told = drive(STREAM)
-    assert told.after_send == ["read events", "mark accepted", "answer", "mark idle"]
+    assert told.after_send == ["read events", "mark accepted", "send reply", "mark idle"]
 
 
 def test_the_run_of_a_background_resume_is_what_the_backend_says_of_it() -> None:
@@ -615,7 +615,7 @@ def test_an_answer_that_breaks_off_before_it_tells_has_been_accepted(mode: Mode,
 def test_an_answer_that_breaks_off_leaves_the_resume_consumed(mode: Mode) -> None:
     told = drive(mode, {READS[mode]: UpstreamError("It broke off.")})
     assert (told.code, told.resume_state) == ("upstream_error", "consumed")
-    assert told.refused.message.endswith("The answer was taken: read the thread to see what came of it.")
+    assert told.refused.message.endswith("The backend accepted the answer: read the thread for the result.")
 
 
 @every_mode
@@ -709,7 +709,7 @@ def test_a_client_that_leaves_a_wait_whose_run_is_not_named_yet_cancels_the_newe
     assert told.after_send == ["mark accepted", "read body", "GET thread", "rival", "POST cancel r1"]
 
 
-@pytest.mark.parametrize("step", ["read events", "answer"])
+@pytest.mark.parametrize("step", ["read events", "send reply"])
 def test_a_client_that_leaves_a_stream_cancels_the_run(step: str) -> None:
     told = drive(STREAM, {step: GONE})
     assert told.error is GONE
@@ -739,9 +739,9 @@ def test_the_thread_is_kept_unless_it_is_to_be_deleted(mode: Mode) -> None:
 @pytest.mark.parametrize(
     ("mode", "then"),
     [
-        (BACKGROUND, ["answer", "GET run r1", "GET thread again", "DELETE thread"]),
-        (WAIT, ["answer", "GET run r1", "GET thread again", "DELETE thread"]),
-        (STREAM, ["answer", "mark idle", "GET run r1", "GET thread again", "DELETE thread"]),
+        (BACKGROUND, ["send reply", "GET run r1", "GET thread again", "DELETE thread"]),
+        (WAIT, ["send reply", "GET run r1", "GET thread again", "DELETE thread"]),
+        (STREAM, ["send reply", "mark idle", "GET run r1", "GET thread again", "DELETE thread"]),
     ],
 )
 def test_on_completion_delete_deletes_the_thread_after_the_run(mode: Mode, then: list[str]) -> None:
@@ -753,7 +753,7 @@ def test_on_completion_delete_deletes_the_thread_after_the_run(mode: Mode, then:
 @every_mode
 def test_a_thread_that_cannot_be_deleted_is_an_error_after_the_answer(mode: Mode) -> None:
     told = drive(mode, {"DELETE thread": [Response(503)]}, on_completion="delete")
-    assert "answer" in told.steps
+    assert "send reply" in told.steps
     assert isinstance(told.error, UpstreamError)
 
 
@@ -788,19 +788,19 @@ def test_a_thread_that_failed_for_good_is_deleted() -> None:
 def test_a_backend_that_cannot_delete_keeps_its_threads() -> None:
     told = drive(BACKGROUND, dialect=Plain(can_delete=False), on_completion="delete")
     assert told.error is None
-    assert told.steps[-1] == "answer"
+    assert told.steps[-1] == "send reply"
 
 
 # Asking twice
 
 FIRST = drive(BACKGROUND).fingerprint
-ANSWERED = Kept(FIRST, live=False, accepted=True, run_id="r1", reply=Reply(200, {"run_id": "r1"}, (("a", "b"),)))
+ANSWERED = KeyRecord(FIRST, live=False, accepted=True, run_id="r1", reply=Reply(200, {"run_id": "r1"}, (("a", "b"),)))
 
 
 @every_mode
 def test_a_retry_gets_the_first_answer_and_the_agent_hears_nothing(mode: Mode) -> None:
     told = drive(mode, {"recall": ANSWERED})
-    assert told.steps == ["GET thread", "recall", "answer"]
+    assert told.steps == ["GET thread", "recall", "send reply"]
     assert told.reply == Reply(200, {"run_id": "r1"}, (("a", "b"), ("idempotency-replayed", "true")))
 
 
@@ -820,31 +820,31 @@ def test_a_key_that_came_with_another_body_is_refused(mode: Mode) -> None:
 
 @every_mode
 def test_a_retry_while_the_first_is_under_way_comes_too_early(mode: Mode) -> None:
-    told = drive(mode, {"recall": Kept(FIRST, live=True)})
+    told = drive(mode, {"recall": KeyRecord(FIRST, live=True)})
     assert (told.code, told.refused.headers) == ("resume_in_progress", (("retry-after", "1"),))
 
 
 @pytest.mark.parametrize(
     ("kept", "metadata"),
     [
-        (Kept(FIRST, live=False), {"resume_state": "unknown"}),
-        (Kept(FIRST, live=False, accepted=True), {"resume_state": "unknown"}),
-        (Kept(FIRST, live=False, accepted=True, run_id="r1"), {"run_id": "r1", "resume_state": "consumed"}),
+        (KeyRecord(FIRST, live=False), {"resume_state": "unknown"}),
+        (KeyRecord(FIRST, live=False, accepted=True), {"resume_state": "unknown"}),
+        (KeyRecord(FIRST, live=False, accepted=True, run_id="r1"), {"run_id": "r1", "resume_state": "consumed"}),
     ],
 )
 @pytest.mark.parametrize("mode", [BACKGROUND, WAIT])
-def test_an_answer_that_was_lost_is_never_made_up_for(mode: Mode, kept: Kept, metadata: dict[str, str]) -> None:
+def test_an_answer_that_was_lost_is_never_made_up_for(mode: Mode, kept: KeyRecord, metadata: dict[str, str]) -> None:
     told = drive(mode, {"recall": kept})
     assert (told.code, told.refused.headers, told.refused.metadata) == ("resume_in_progress", (), metadata)
     assert "send" not in told.steps
 
 
-STREAMED = Kept(FIRST, live=True, accepted=True, run_id="r1")
+STREAMED = KeyRecord(FIRST, live=True, accepted=True, run_id="r1")
 
 
 def test_a_stream_is_joined_again_while_its_run_goes_on() -> None:
     told = drive(STREAM, {"recall": STREAMED, "GET run r1": RUN_GOES_ON})
-    assert told.steps == ["GET thread", "recall", "GET run r1", "join", "read events", "answer"]
+    assert told.steps == ["GET thread", "recall", "GET run r1", "join", "read events", "send reply"]
     assert told.request is not None and told.request.target == "stream r1"
     assert stream_of(told).headers == (("content-location", "/runs/r1"), *STREAM_HEADERS, REPLAYED)
 
@@ -867,7 +867,7 @@ def test_a_backend_that_cannot_join_is_not_asked() -> None:
     assert (told.steps, told.code) == (["GET thread", "recall"], "resume_in_progress")
 
 
-@pytest.mark.parametrize("step", ["read events", "answer"])
+@pytest.mark.parametrize("step", ["read events", "send reply"])
 def test_who_leaves_a_joined_stream_cancels_its_run_as_who_left_the_first(step: str) -> None:
     told = drive(STREAM, {"recall": STREAMED, "GET run r1": RUN_GOES_ON, step: GONE})
     assert told.steps[-1] == "POST cancel r1"

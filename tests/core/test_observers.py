@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Note
+from ap_resume_shim.core.dialect import ThreadEntry
 from ap_resume_shim.core.observers import LARGEST, JsonObserver, is_event_stream
 from ap_resume_shim.core.steps import Entry
 
@@ -18,7 +18,7 @@ JSON, EVENTS = ("Content-Type", "application/json"), ("content-type", "text/even
 class Notes(JsonObserver):
     """Notes every object."""
 
-    def _note(self, value: dict[str, Any]) -> Iterator[Note]:
+    def _entries_in(self, value: dict[str, Any]) -> Iterator[ThreadEntry]:
         yield "t", Entry(value)
 
 
@@ -52,4 +52,4 @@ def test_other_bodies_are_passed_over(body: bytes) -> None:
 
 def test_what_is_noted_is_for_the_subclass_to_say() -> None:
     with pytest.raises(NotImplementedError):
-        list(JsonObserver()._note_if_object({}))
+        list(JsonObserver().feed(b"{}"))

@@ -168,7 +168,7 @@ def test_stream_mode_is_one_or_a_list(given_mode: Any, means: tuple[str, ...]) -
         (b"[]", "not a JSON object"),
         (b"null", "not a JSON object"),
         (b'{"thread_id": "t", "input": NaN}', "NaN is not JSON"),
-        (b'{"thread_id": "t", "thread_id": "u"}', "stands twice"),
+        (b'{"thread_id": "t", "thread_id": "u"}', "occurs twice"),
         (b"{}", "`thread_id`: Field required"),
         (b'{"thread_id": null}', "`thread_id`: Field required"),
         (b'{"thread_id": ""}', "`thread_id`: String should have at least 1 character"),
@@ -199,7 +199,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 @pytest.mark.parametrize("field", ["thread_id", "agent_id"])
 @pytest.mark.parametrize("value", ["a/b", "a\\b", "..", ".", "a\x00", "a\nb", "a\x7f", "a\u2028b"])
 def test_an_id_cannot_leave_its_segment_of_the_path(field: str, value: str) -> None:
-    with pytest.raises(InvalidRequest, match=f"`{field}` holds characters"):
+    with pytest.raises(InvalidRequest, match=f"`{field}` contains characters"):
         parse(strictjson.dumps({"thread_id": "t", field: value}), Mode.WAIT, now=NOW)
 
 

@@ -53,7 +53,15 @@ class Hearing(Plain):
 
 def test_a_wait_for_a_run_that_only_has_a_stream_drains_it() -> None:
     told = drive(Mode.WAIT, dialect=Hearing(response_kinds=dict.fromkeys(Mode, "run")))
-    assert told.after_send == ["read body", "mark accepted", "join", "drain", "GET thread again", "mark idle", "answer"]
+    assert told.after_send == [
+        "read body",
+        "mark accepted",
+        "join",
+        "drain",
+        "GET thread again",
+        "mark idle",
+        "send reply",
+    ]
     assert told.value["values"] == {"heard": True}
 
 
@@ -61,7 +69,7 @@ def test_a_wait_for_a_run_without_a_stream_polls_it() -> None:
     comes = {"GET run r1": [RUN_GOES_ON, RUN_GOES_ON, RUN_ENDED]}
     told = drive(Mode.WAIT, comes, dialect=telling("run", can_join=False))
     polls = ["GET run r1", "poll 0.25", "GET run r1", "poll 0.25", "GET run r1"]
-    assert told.after_send == ["read body", "mark accepted", *polls, "GET thread again", "mark idle", "answer"]
+    assert told.after_send == ["read body", "mark accepted", *polls, "GET thread again", "mark idle", "send reply"]
     assert told.value["values"] == {"done": True}
 
 
@@ -84,7 +92,7 @@ def test_a_wait_for_a_run_that_can_be_awaited_takes_its_result() -> None:
         "read body",
         "GET thread again",
         "mark idle",
-        "answer",
+        "send reply",
     ]
     assert told.value["values"] == {"value": 1}
 
@@ -118,7 +126,7 @@ def test_a_client_that_leaves_while_a_run_is_polled_cancels_it() -> None:
 
 def test_a_stream_of_a_run_joins_its_own() -> None:
     told = drive(Mode.STREAM, dialect=telling("run"))
-    assert told.after_send == ["read body", "mark accepted", "join", "read events", "answer", "mark idle"]
+    assert told.after_send == ["read body", "mark accepted", "join", "read events", "send reply", "mark idle"]
 
 
 def test_a_stream_of_a_run_without_one_is_made() -> None:
@@ -169,7 +177,7 @@ def test_a_client_that_leaves_a_stream_that_is_made_cancels_its_run() -> None:
 
 def test_a_result_is_read_before_the_resume_counts_as_taken() -> None:
     told = drive(Mode.WAIT, {"read body": b'{"run_id": "r1", "values": 1}'}, dialect=telling("result"))
-    assert told.after_send == ["read body", "mark accepted", "GET thread again", "mark idle", "answer"]
+    assert told.after_send == ["read body", "mark accepted", "GET thread again", "mark idle", "send reply"]
     assert told.value["values"] == {"value": 1}
 
 
@@ -180,7 +188,7 @@ def test_a_background_resume_made_from_a_result_answers_before_it_is_there() -> 
         "mark accepted",
         "GET thread",
         "mark run id",
-        "answer",
+        "send reply",
         "read head",
         "read body",
         "mark idle",
@@ -190,7 +198,7 @@ def test_a_background_resume_made_from_a_result_answers_before_it_is_there() -> 
 
 def test_a_background_resume_made_from_a_result_that_is_there_at_once() -> None:
     told = drive(Mode.BACKGROUND, dialect=telling("result"))
-    assert told.after_send == ["read body", "mark accepted", "answer", "mark idle"]
+    assert told.after_send == ["read body", "mark accepted", "send reply", "mark idle"]
 
 
 def test_a_late_refusal_of_a_background_resume_is_an_error_behind_its_answer() -> None:
@@ -219,13 +227,13 @@ def test_a_stream_made_from_a_result_waits_for_it_between_its_events() -> None:
 
 def test_a_background_resume_made_from_events_answers_at_the_first_and_reads_the_rest() -> None:
     told = drive(Mode.BACKGROUND, {"read events": FIRST}, dialect=telling("events"))
-    assert told.after_send == ["read events", "mark accepted", "answer", "drain", "mark idle"]
+    assert told.after_send == ["read events", "mark accepted", "send reply", "drain", "mark idle"]
 
 
 def test_a_wait_made_from_events_drains_them() -> None:
     dialect = Hearing(response_kinds=dict.fromkeys(Mode, "events"))
     told = drive(Mode.WAIT, {"read events": FIRST}, dialect=dialect)
-    assert told.after_send == ["read events", "mark accepted", "drain", "GET thread again", "mark idle", "answer"]
+    assert told.after_send == ["read events", "mark accepted", "drain", "GET thread again", "mark idle", "send reply"]
     assert told.value["values"] == {"heard": True}
 
 
@@ -264,7 +272,7 @@ def test_a_thread_is_held_until_it_is_busy() -> None:
 def test_a_thread_that_goes_on_to_ask_the_same_is_let_go_in_the_end() -> None:
     told = drive(Mode.BACKGROUND, {"GET thread again": ASKS}, dialect=telling("run", acceptance_unproven=True))
     assert told.after_send.count("pause 0.1") == 10
-    assert told.after_send[-2:] == ["mark accepted", "answer"]
+    assert told.after_send[-2:] == ["mark accepted", "send reply"]
 
 
 def test_a_step_that_is_retried_holds_its_thread_until_that_shows() -> None:

@@ -24,7 +24,7 @@ STARTED: Started[None] = Started("r")
 class Slips(Plain):
     """Reads everything wrong."""
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[None]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[None]:
         answers: tuple[Any, ...] = yield from Ask((Request.get("thread"),))
         (answer,) = answers
         if answer == "unknown":
@@ -59,7 +59,7 @@ class Unreads:
 
 
 def lookup(comes: Any) -> Any:
-    steps = recognising(Slips()).lookup(RESUME)
+    steps = recognising(Slips()).inspect_thread(RESUME)
     next(steps)
     try:
         steps.throw(comes) if isinstance(comes, Exception) else steps.send((comes,))

@@ -231,7 +231,7 @@ def test_questions_that_share_an_id_cannot_be_answered(pending: tuple[Interrupt,
 
 def test_a_thread_that_stopped_without_a_question_says_why() -> None:
     error = refusal(Found("interrupted", breakpoint=True, stopped="was edited"), input=1)
-    assert error.message == "The thread was edited: send the resume without `input` to go on."
+    assert error.message == "The thread was edited: send the resume without `input` to continue."
 
 
 def test_a_second_answer_to_a_step_that_failed_is_409() -> None:
@@ -267,7 +267,7 @@ def test_a_breakpoint_takes_no_value(value: Any) -> None:
     error = refusal(Found("interrupted", breakpoint=True), input=value)
     assert isinstance(error, UnsupportedInput)
     assert not isinstance(error, Conflict)
-    assert error.message.endswith("send the resume without `input` to go on.")
+    assert error.message.endswith("send the resume without `input` to continue.")
 
 
 def test_an_input_tells_its_answers() -> None:

@@ -51,7 +51,7 @@ def refused(name: str, sent: bytes) -> Case:
 
 
 def read(name: str, sent: bytes, *meant: Meant) -> Case:
-    """It is right, and is passed on."""
+    """It is right, and is forwarded."""
     return Case(name, sent, (READ,), meant)
 
 

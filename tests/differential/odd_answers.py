@@ -1,4 +1,4 @@
-"""More rows: what a proxy makes of answers that are unusual, endless, or none. They are added to `rows.ROWS`."""
+"""More rows: responses that are unusual, endless or invalid. They are added to `rows.ROWS`."""
 
 from __future__ import annotations
 
@@ -25,44 +25,50 @@ for _status in (102, 103):
     ROWS.append(
         Row(
             f"{_status}, then silence",
-            f"With a limit of {LIMIT} seconds for an answer, the client is answered 504: an interim answer is none.",
+            f"With a limit of {LIMIT} seconds for a response, the client receives 504: interim responses do not count.",
             partial(_late, _status),
         )
     )
 
 
-@row("statuses 600 and 999", "They arrive as they are.")
+@row("statuses 600 and 999", "They arrive unchanged.")
 def _(stage: Stage) -> Cell:
     came = [stage.ask(f"/status/{status}").status for status in (600, 999)]
     return yes(came == [600, 999], ", ".join(map(str, came)))
 
 
-@row("statuses 000 and 099", "The client is answered 502: these are none.")
+@row("statuses 000 and 099", "The client receives 502: these are not valid statuses.")
 def _(stage: Stage) -> Cell:
     came = [stage.ask(f"/status/{status}") for status in ("000", "099")]
     return Cell(sum(each.status == 502 for each in came), ", ".join(str(each.status or each.end) for each in came))
 
 
-@row("101 without `Connection`", "A client that asked for an upgrade gets 101, and bytes go both ways untouched.")
+@row(
+    "101 without `Connection`",
+    "A client that requested an upgrade receives 101, and then bytes pass unchanged in both directions.",
+)
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/upgrade/bare", "GET", "Connection: Upgrade", "Upgrade: echo"))
     try:
         if (status := client.answer().status) != 101:
-            return yes(False, str(status or "no answer"))
+            return yes(False, str(status or "no response"))
         client.send(b"\x00\xff anything")
         return yes(client.take(11) == b"\x00\xff anything")
     except Ended as ended:
         return yes(False, ended.how)
 
 
-@row("trailers without end", "64 MiB of trailers: the process grows by less than a quarter of them.")
+@row("endless trailers", "64 MiB of trailers: the process grows by less than a quarter of that.")
 def _(stage: Stage) -> Cell:
     grown = stage.proxy.grown(lambda: stage.ask("/trailing", "GET", "TE: trailers", "Connection: TE"))
     return Cell(int(grown < FLAT), "yes" if grown < FLAT else "grows", f"{grown >> 20} MiB")
 
 
-@row("the origin's `Keep-Alive: timeout=1`", "A POST after 1.2 seconds of silence does not meet a closing connection.")
+@row(
+    "the origin's `Keep-Alive: timeout=1`",
+    "A POST after 1.2 seconds without traffic does not use a closing connection.",
+)
 def _(stage: Stage) -> Cell:
     came = []
     for _ in range(3):

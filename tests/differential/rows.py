@@ -22,7 +22,7 @@ from tests.differential.proxies import SIDECAR, Proxy
 LATE = 0.15
 """Seconds that an event may take on its way; batching costs 0.2 or more, the rest is a busy machine."""
 NOTICED = 2.0
-"""Seconds after which a client's leaving counts as not told. Told at once is a few milliseconds."""
+"""Seconds after which a client's leaving counts as not noticed. At once is a few milliseconds."""
 FLAT = 16 << 20
 """Bytes that a process may grow by while it carries a body of 64 MiB."""
 HELD = 50 << 20
@@ -139,7 +139,7 @@ def yes(good: object, word: str = "no") -> Cell:
 # Streams
 
 
-@row("events on time", "Five server-sent events; each is sent only when the one before it has arrived.")
+@row("events on time", "Five server-sent events; the origin sends each one only after the previous one has arrived.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/events"))
@@ -153,14 +153,14 @@ def _(stage: Stage) -> Cell:
     return Cell(int(late < LATE), "yes" if late < LATE else "held back", f"{late * 1000:.1f} ms")
 
 
-@row("request body on time", "The first part of an upload reaches the origin before the second is sent.")
+@row("request body on time", "The first part of an upload reaches the origin before the client sends the second.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/duplex", "POST", "Transfer-Encoding: chunked") + b"5\r\nfirst\r\n")
     return yes(eventually(lambda: b"first" in stage.request().connection.raw, 1.0), "held back")
 
 
-@row("both bodies at once", "The answer's first part arrives while the request's body is still being sent.")
+@row("both bodies at once", "The first part of the response arrives while the client still sends the request body.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/duplex", "POST", "Transfer-Encoding: chunked") + b"5\r\nfirst\r\n")
@@ -184,7 +184,7 @@ def _left(client: Client, rudely: bool, stage: Stage) -> Cell:
     connection = stage.request().connection
     if not eventually(lambda: connection.left, NOTICED):
         return Cell(0, "never")
-    return Cell(1, "told", f"{((connection.left or left) - left) * 1000:.0f} ms")
+    return Cell(1, "notified", f"{((connection.left or left) - left) * 1000:.0f} ms")
 
 
 for _name, _path, _after in (
@@ -203,8 +203,8 @@ for _name, _path, _after in (
 
 
 @row(
-    "client leaves before it is asked for its body",
-    "It waits for a 100, and the origin begins a stream without one; the origin's connection is closed all the same.",
+    "client leaves before a 100",
+    "The client waits for a 100; the origin starts a stream without sending one. Its connection is closed as above.",
 )
 def _(stage: Stage) -> Cell:
     client = stage.client()
@@ -213,7 +213,7 @@ def _(stage: Stage) -> Cell:
     return _left(client, False, stage)
 
 
-@row("client leaves in an upload", "The origin's connection is closed, and nothing makes the half body look whole.")
+@row("client leaves in an upload", "The origin's connection is closed, and the partial body does not look complete.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/upload", "POST", "Transfer-Encoding: chunked") + b"5\r\nfirst\r\n")
@@ -221,7 +221,7 @@ def _(stage: Stage) -> Cell:
     client.leave()
     if not eventually(lambda: request.connection.left, NOTICED):
         return Cell(1, "never")
-    return Cell(2, "told") if request.body is None else Cell(0, "looks whole")
+    return Cell(2, "notified") if request.body is None else Cell(0, "looks complete")
 
 
 # Fields of the request
@@ -232,7 +232,7 @@ def _fields(stage: Stage, *lines: str) -> FieldLines:
     return [(name.lower(), value) for name, value in stage.request().lines]
 
 
-@row("strips what `Connection` names", "`Connection: X-Hop` makes `X-Hop` a field of this connection alone.")
+@row("strips fields that `Connection` names", "`Connection: X-Hop` makes `X-Hop` a field of this connection only.")
 def _(stage: Stage) -> Cell:
     names = dict(_fields(stage, "Connection: keep-alive, X-Hop", "X-Hop: 1", "X-End: 1"))
     return yes(b"x-hop" not in names and b"x-end" in names)
@@ -245,7 +245,7 @@ def _(stage: Stage) -> Cell:
 
 @row(
     "strips `Keep-Alive`, `TE`, `Proxy-Connection`",
-    "Fields of one connection, with or without `Connection` naming them.",
+    "Fields of one connection, whether or not `Connection` names them.",
 )
 def _(stage: Stage) -> Cell:
     names = dict(_fields(stage, "Keep-Alive: timeout=5", "TE: gzip", "Proxy-Connection: keep-alive"))
@@ -253,14 +253,14 @@ def _(stage: Stage) -> Cell:
     return Cell(3 - len(kept), f"keeps {', '.join(f'`{name}`' for name in kept)}" if kept else "yes")
 
 
-@row("strips `HTTP2-Settings`", "A wish for HTTP/2 (`Upgrade: h2c`) ends here, and its settings with it.")
+@row("strips `HTTP2-Settings`", "A request for HTTP/2 (`Upgrade: h2c`) is not forwarded, nor are its settings.")
 def _(stage: Stage) -> Cell:
     names = dict(_fields(stage, "Connection: Upgrade", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"))
     kept = [f"`{name}`" for name in ("upgrade", "http2-settings") if name.encode() in names]
     return yes(not kept, f"keeps {', '.join(kept)}")
 
 
-@row("repeated fields, in order", "Lines of the same name stay lines, in the order in which they came.")
+@row("repeated fields, in order", "Fields with the same name stay separate lines, in their original order.")
 def _(stage: Stage) -> Cell:
     sent = [(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3"), (b"x-a", b"1"), (b"cookie", b"c=1"), (b"cookie", b"d=2")]
     came = _fields(stage, *(f"{name.decode()}: {value.decode()}" for name, value in sent))
@@ -271,7 +271,7 @@ def _(stage: Stage) -> Cell:
     return Cell(2, "yes") if kept == sent else Cell(1, "each name's") if grouped else Cell(0, "lost")
 
 
-@row("values as they came", "An empty value, inner spaces, UTF-8 and Latin-1 bytes, an underscore in a name.")
+@row("values unchanged", "An empty value, inner spaces, UTF-8 and Latin-1 bytes, an underscore in a name.")
 def _(stage: Stage) -> Cell:
     sent = {"x-empty": "", "x-spaces": "a  b\tc", "x-utf-8": "\xc3\xa9", "x-latin": "\xe9", "x_under_score": "1"}
     came = dict(_fields(stage, *(f"{name}: {value}" for name, value in sent.items())))
@@ -279,14 +279,14 @@ def _(stage: Stage) -> Cell:
     return Cell(len(sent) - len(lost), f"not {', '.join(f'`{name}`' for name in lost)}" if lost else "yes")
 
 
-@row("passes `Host`", "The origin sees the name that the client called.")
+@row("passes `Host`", "The origin receives the host name that the client used.")
 def _(stage: Stage) -> Cell:
     return yes((b"host", b"here.example") in _fields(stage))
 
 
 @row(
-    "a whole URL for a target",
-    "`GET http://there/x HTTP/1.0` has no `Host`: the origin is told that name all the same.",
+    "a URL as the target",
+    "`GET http://there/x HTTP/1.0` has no `Host`: the origin receives the URL's host name.",
 )
 def _(stage: Stage) -> Cell:
     stage.client().send(b"GET http://there.example/x HTTP/1.0\r\n\r\n")
@@ -295,7 +295,10 @@ def _(stage: Stage) -> Cell:
     return yes(named, "another" if request.values(b"host") else "no name")
 
 
-@row("adds no `X-Forwarded-*`, `Forwarded`, `Via`", "Who asked is told to the origin only where that is wanted.")
+@row(
+    "adds no `X-Forwarded-*`, `Forwarded`, `Via`",
+    "The client's address is sent to the origin only if that is configured.",
+)
 def _(stage: Stage) -> Cell:
     added = [name for name, _ in _fields(stage) if name.startswith((b"x-forwarded", b"forwarded", b"via"))]
     return yes(not added, ", ".join(f"`{name.decode()}`" for name in added))
@@ -303,7 +306,7 @@ def _(stage: Stage) -> Cell:
 
 @row(
     "adds no field at all",
-    "A request with `Host` alone arrives with `Host` alone: no `Accept-Encoding`, no `User-Agent`.",
+    "A request with only `Host` arrives with only `Host`: no `Accept-Encoding`, no `User-Agent`.",
 )
 def _(stage: Stage) -> Cell:
     added = [name for name, _ in _fields(stage) if name != b"host"]
@@ -312,8 +315,8 @@ def _(stage: Stage) -> Cell:
 
 @row(
     "names in the client's spelling",
-    "`X-MiXed` arrives as `X-MiXed`, both ways. Names are the same in any case; HTTP/2 and ASGI write them small.",
-    "field names are the same in any case, and ASGI writes them small",
+    "`X-MiXed` arrives as `X-MiXed`, both ways. Names are case-insensitive; HTTP/2 and ASGI use lower case.",
+    "field names are case-insensitive, and ASGI uses lower case",
 )
 def _(stage: Stage) -> Cell:
     answered = stage.ask("/case", "GET", "X-AsSent: 1")
@@ -349,13 +352,13 @@ def _target(target: str, stage: Stage) -> Cell:
 
 
 for _name, _sent in TARGETS.items():
-    ROWS.append(Row(f"target: {_name}", "The target reaches the origin as it came.", partial(_target, _sent)))
+    ROWS.append(Row(f"target: {_name}", "The target reaches the origin unchanged.", partial(_target, _sent)))
 ROWS.append(
     Row(
         "target: bytes beyond ASCII",
-        "RFC 9112 knows none in a target, and servers that read them do not agree on how: refused.",
+        "RFC 9112 does not allow them in a target, and servers interpret them differently: refused.",
         partial(_target, "/\xc3\xa9?\xc3\xa9"),
-        "neither of the two parsers that read along takes such a target",
+        "neither of the two reference parsers accepts such a target",
     )
 )
 
@@ -373,38 +376,39 @@ def _methods(methods: list[str], stage: Stage) -> Cell:
 
 
 for _name, _list in {
-    "GET and its kind": ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-    "WebDAV's and others registered": ["PROPFIND", "REPORT", "MKCOL", "M-SEARCH", "PURGE", "LINK", "ACL", "BIND"],
+    "GET and other common ones": ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    "WebDAV and other registered ones": ["PROPFIND", "REPORT", "MKCOL", "M-SEARCH", "PURGE", "LINK", "ACL", "BIND"],
     "`QUERY`": ["QUERY"],
-    "registered, rarely known": ["BASELINE-CONTROL", "ORDERPATCH", "UPDATEREDIRECTREF", "VERSION-CONTROL"],
+    "registered, rarely supported": ["BASELINE-CONTROL", "ORDERPATCH", "UPDATEREDIRECTREF", "VERSION-CONTROL"],
     "an invented one": ["BREW"],
-    "in small letters": ["brew", "get"],
+    "lower case": ["brew", "get"],
 }.items():
-    ROWS.append(Row(f"method: {_name}", "Every method is passed on.", partial(_methods, _list)))
+    ROWS.append(Row(f"method: {_name}", "Every method is forwarded.", partial(_methods, _list)))
 
 # Answers
 
 
-@row("two `Set-Cookie`", "Lines of the same name stay lines.")
+@row("two `Set-Cookie`", "Fields with the same name stay separate lines.")
 def _(stage: Stage) -> Cell:
     return yes(stage.ask("/cookies").values(b"set-cookie") == [b"a=1; Path=/", b"b=2; Path=/"], "one")
 
 
-@row("no cookies of its own", "What one client's answer sets is not sent with the next client's request.")
+@row("no cookies of its own", "A cookie of one client's response is not sent with the next client's request.")
 def _(stage: Stage) -> Cell:
     stage.ask("/cookies")
     stage.ask("/cookies")
     return yes(not stage.request().values(b"cookie"))
 
 
-@row("follows no redirect", "302 and its `Location` are for the client.")
+@row("follows no redirect", "302 and its `Location` reach the client.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/redirect")
     return yes(came.status == 302 and came.values(b"location") == [b"/cookies"] and len(stage.door.requests) == 1)
 
 
 @row(
-    "an answer's length stays", "An answer of known length arrives with its `Content-Length`, one in chunks in chunks."
+    "a response's framing is kept",
+    "A response of known length arrives with its `Content-Length`, a chunked one in chunks.",
 )
 def _(stage: Stage) -> Cell:
     known, chunked = stage.ask("/"), stage.ask("/chunked")
@@ -412,7 +416,7 @@ def _(stage: Stage) -> Cell:
     return yes(lengths == [[b"2"], []] and chunked.values(b"transfer-encoding") == [b"chunked"])
 
 
-@row("the answer's fields, in order", "Repeated, empty, and with bytes beyond ASCII.")
+@row("the response's fields, in order", "Repeated fields, empty ones, and ones with bytes beyond ASCII.")
 def _(stage: Stage) -> Cell:
     sent = [(b"x-one", b"1"), (b"x-two", b"a"), (b"x-empty", b""), (b"x-two", b"b"), (b"x-odd", b"\xc3\xa9 \xff")]
     came = [(name.lower(), value) for name, value in stage.ask("/fields").lines]
@@ -420,7 +424,7 @@ def _(stage: Stage) -> Cell:
     return Cell(2, "yes") if kept == sent else Cell(1, "reordered") if sorted(kept) == sorted(sent) else Cell(0, "lost")
 
 
-@row("strips hop-by-hop fields of answers", "`Keep-Alive`, and what the origin's `Connection` names.")
+@row("strips hop-by-hop fields of responses", "`Keep-Alive`, and the fields that the origin's `Connection` names.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/hop")
     kept = [name.decode() for name in (b"keep-alive", b"x-hop") if came.values(name)]
@@ -428,7 +432,7 @@ def _(stage: Stage) -> Cell:
     return Cell(2 - len(kept) if good else 0, f"keeps {', '.join(f'`{name}`' for name in kept)}" if kept else "yes")
 
 
-@row("adds nothing to answers", "No `Server`, `Date` or `Via` that the origin did not send; `Connection` aside.")
+@row("adds nothing to responses", "No `Server`, `Date` or `Via` that the origin did not send; `Connection` is allowed.")
 def _(stage: Stage) -> Cell:
     added = [
         name.decode() for name, _ in stage.ask("/").lines if name.lower() not in (b"content-length", b"connection")
@@ -436,13 +440,13 @@ def _(stage: Stage) -> Cell:
     return yes(not added, ", ".join(f"`{name}`" for name in added))
 
 
-@row("the reason phrase", "`200 Fine By Me` stays that. Clients should ignore it, HTTP/2 has none, nor has ASGI.",
+@row("the reason phrase", "`200 Fine By Me` arrives unchanged. Clients should ignore it; HTTP/2 and ASGI have none.",
      "clients ignore the reason phrase, and ASGI has none")  # fmt: skip
 def _(stage: Stage) -> Cell:
     return yes(stage.ask("/case").reason == b"Fine By Me")
 
 
-@row("a status nobody knows", "299 arrives as 299.")
+@row("an unknown status", "299 arrives as 299.")
 def _(stage: Stage) -> Cell:
     return yes(stage.ask("/odd-status").status == 299)
 
@@ -456,26 +460,26 @@ def _reused(stage: Stage, path: str, method: str = "GET") -> tuple[Answer, bool]
     return first, client.answer().body == b"ok"
 
 
-@row("HEAD", "The length that a GET would have, no body, and the connection goes on.")
+@row("HEAD", "The length of a GET's response, no body, and the connection stays usable.")
 def _(stage: Stage) -> Cell:
     came, on = _reused(stage, "/head", "HEAD")
     return yes(on and came.values(b"content-length") == [b"1234"] and came.values(b"x-end"), "length lost")
 
 
-@row("204", "No body and no length, and the connection goes on.")
+@row("204", "No body and no length, and the connection stays usable.")
 def _(stage: Stage) -> Cell:
     came, on = _reused(stage, "/204")
     return yes(on and came.status == 204 and not came.values(b"content-length") + came.values(b"transfer-encoding"))
 
 
-@row("304", "Its `ETag` and its length, no body, and the connection goes on.")
+@row("304", "Its `ETag` and its length, no body, and the connection stays usable.")
 def _(stage: Stage) -> Cell:
     came, on = _reused(stage, "/304")
     good = on and came.status == 304 and came.values(b"etag") == [b'"e"']
     return Cell(2, "yes") if good and came.values(b"content-length") == [b"1234"] else Cell(int(good), "length lost")
 
 
-@row("gzip untouched", "Packed bytes and their `Content-Encoding` arrive as they were sent; `Accept-Encoding` too.")
+@row("gzip unchanged", "Compressed bytes, `Content-Encoding` and `Accept-Encoding` arrive unchanged.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/gzip", "GET", "Accept-Encoding: gzip;q=0.5, br")
     good = came.body == ZIPPED and came.values(b"content-encoding") == [b"gzip"]
@@ -483,29 +487,29 @@ def _(stage: Stage) -> Cell:
 
 
 @row(
-    "gzip that was not asked for",
-    "A request without `Accept-Encoding`; the origin packs all the same, and nobody unpacks.",
+    "gzip without `Accept-Encoding`",
+    "The origin compresses although the request does not allow it; the proxy does not decompress.",
 )
 def _(stage: Stage) -> Cell:
     came = stage.ask("/gzip")
-    return yes(came.body == ZIPPED and came.values(b"content-encoding") == [b"gzip"], "unpacked")
+    return yes(came.body == ZIPPED and came.values(b"content-encoding") == [b"gzip"], "decompressed")
 
 
-@row("103 Early Hints", "An interim answer arrives before the final one.")
+@row("103 Early Hints", "An interim response arrives before the final one.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/hints")
     return yes(came.interim == (103,) and came.status == 200, "dropped" if came.status == 200 else str(came.status))
 
 
-@row("trailers of answers", "`X-Sum` after the last chunk arrives after the last chunk.")
+@row("trailers of responses", "`X-Sum`, sent after the last chunk, arrives after the last chunk.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/trailers", "GET", "TE: trailers", "Connection: TE")
     return yes(came.body == b"summed" and came.trailers.lower() == b"x-sum: 7\r\n", "dropped")
 
 
 @row(
-    "trailers that do not come",
-    "`TE: trailers`, and an answer of known length: it arrives, and the connection goes on.",
+    "trailers that are not sent",
+    "`TE: trailers`, and a response of known length: it arrives, and the connection stays usable.",
 )
 def _(stage: Stage) -> Cell:
     client = stage.client()
@@ -516,26 +520,26 @@ def _(stage: Stage) -> Cell:
     return yes(True)
 
 
-@row("trailers of requests", "`X-Sum` after the last chunk of an upload reaches the origin.")
+@row("trailers of requests", "`X-Sum`, sent after the last chunk of an upload, reaches the origin.")
 def _(stage: Stage) -> Cell:
     body = b"6\r\nsummed\r\n0\r\nX-Sum: 7\r\n\r\n"
     came = stage.ask("/upload", "POST", "Transfer-Encoding: chunked", "Trailer: X-Sum", body=body)
     return yes(came.status == 200 and stage.request().trailers.lower() == b"x-sum: 7\r\n", "dropped")
 
 
-@row("an answer without a length", "HTTP/1.1 that ends with its connection: a whole answer for the client.")
+@row("a response without a length", "An HTTP/1.1 response that ends with its connection is complete for the client.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/to-the-end")
     return yes(came.end == "complete" and came.body == b"until it closes")
 
 
-@row("an origin of HTTP/1.0", "The answer arrives whole, as one of HTTP/1.1.")
+@row("an HTTP/1.0 origin", "The response arrives complete, as HTTP/1.1.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/http10")
     return yes(came.end == "complete" and came.body == b"of old")
 
 
-@row("ten kilobytes of fields", "A head of a hundred lines passes, both ways.")
+@row("ten kilobytes of fields", "A head of a hundred lines passes in both directions.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/large-head", "GET", *(f"X-{n:03}: {'v' * 90}" for n in range(100)))
     if came.status != 200:
@@ -547,7 +551,7 @@ def _(stage: Stage) -> Cell:
 # Bodies of requests
 
 
-@row("a length stays a length", "A body of known length, also of none, arrives with its `Content-Length`.")
+@row("a length stays a length", "A body of known length, including 0, arrives with its `Content-Length`.")
 def _(stage: Stage) -> Cell:
     lengths = []
     for body in (b"hello", b""):
@@ -556,7 +560,7 @@ def _(stage: Stage) -> Cell:
     return yes(lengths == [[b"5"], [b"0"]])
 
 
-@row("chunks stay chunks", "A body of unknown length, also an empty one, is sent on in chunks.")
+@row("chunks stay chunks", "A body of unknown length, including an empty one, is forwarded in chunks.")
 def _(stage: Stage) -> Cell:
     stage.ask("/", "POST", "Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\n\r\n")
     good = stage.request().values(b"transfer-encoding") == [b"chunked"] and stage.request().body == b"hello"
@@ -565,7 +569,7 @@ def _(stage: Stage) -> Cell:
 
 @row(
     "no body stays no body",
-    "A GET gets neither `Content-Length` nor `Transfer-Encoding`, and one with a body keeps it.",
+    "A GET receives neither `Content-Length` nor `Transfer-Encoding`; one with a body keeps it.",
 )
 def _(stage: Stage) -> Cell:
     none = {b"content-length", b"transfer-encoding"} & {name for name, _ in _fields(stage)}
@@ -573,7 +577,7 @@ def _(stage: Stage) -> Cell:
     return yes(not none and stage.request().body == b"hello")
 
 
-@row("100-continue is the origin's", "The client is told to send its body when the origin says so, not before.")
+@row("100-continue is the origin's", "The client receives the 100 when the origin sends it, not before.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/continue", "POST", "Expect: 100-continue", "Content-Length: 5"))
@@ -603,7 +607,7 @@ def _early(status: int, stage: Stage) -> Cell:
     client.send(asking(f"/{status}", "POST", "Expect: 100-continue", "Content-Length: 5"))
     came = client.answer()
     if came.status != status:
-        return Cell(0, str(came.status or "no answer"))
+        return Cell(0, str(came.status or "no response"))
     return Cell(1, "100 first") if 100 in came.interim else Cell(2, "yes")
 
 
@@ -611,18 +615,18 @@ for _status in (417, 401):
     ROWS.append(
         Row(
             f"100-continue: {_status} at once",
-            "The origin refuses before the body: the client hears that, and is not asked for the body.",
+            "The origin refuses before the body: the client receives the refusal and no 100.",
             partial(_early, _status),
         )
     )
 
 
-@row("refused in the middle of an upload", "413 arrives although the body is not sent to its end.")
+@row("refused during an upload", "413 arrives although the body is incomplete.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/413", "POST", "Content-Length: 1000000") + b"x" * 10000)
     came = client.answer()
-    return yes(came.status == 413 and came.body == b"no", str(came.status or "no answer"))
+    return yes(came.status == 413 and came.body == b"no", str(came.status or "no response"))
 
 
 # Ends
@@ -635,7 +639,7 @@ def _broken(path: str, stage: Stage) -> Cell:
     came = client.answer()
     if came.end == "broken":
         return Cell(2, "broken" if came.status else "closed")
-    return Cell(1, "hangs") if came.end == "silent" else Cell(0, "looks whole")
+    return Cell(1, "hangs") if came.end == "silent" else Cell(0, "looks complete")
 
 
 for _name, _path in (
@@ -648,8 +652,8 @@ for _name, _path in (
 ):
     ROWS.append(
         Row(
-            f"origin breaks off: {_name}",
-            "Half an answer looks broken to the client: no last chunk, fewer bytes than promised.",
+            f"origin closes early: {_name}",
+            "The client can detect a partial response: no last chunk, or too few bytes.",
             partial(_broken, _path),
         )
     )
@@ -668,20 +672,20 @@ for _name, _path in (
     ("inside the head", "/broken/head/fin"),
     ("before the head, FIN", "/broken/before/fin"),
     ("before the head, RST", "/broken/before/rst"),
-    ("with what is not HTTP", "/broken/garbage"),
+    ("with bytes that are not HTTP", "/broken/garbage"),
 ):
-    ROWS.append(Row(f"origin ends {_name}", "The client is answered 502.", partial(_bad_gateway, _path)))
+    ROWS.append(Row(f"origin ends {_name}", "The client receives 502.", partial(_bad_gateway, _path)))
 
 
-@row("errors do not name the origin", "The address behind is nobody's concern: an error of the proxy's own has none.")
+@row("errors do not name the origin", "An error of the proxy itself does not contain the origin's address.")
 def _(stage: Stage) -> Cell:
     came = stage.ask("/broken/before/fin")
     return yes(came.status == 502 and b"127.0.0.1" not in came.body and b"%d" % stage.door.port not in came.body)
 
 
 @row(
-    "an answer in a coding that was not asked for",
-    "`Transfer-Encoding: gzip, chunked`: the field is one connection's, and without it the body means nothing.",
+    "a transfer coding that was not requested",
+    "`Transfer-Encoding: gzip, chunked` is hop-by-hop, and without it the body is unreadable.",
 )
 def _(stage: Stage) -> Cell:
     came = stage.ask("/coding")
@@ -692,7 +696,7 @@ def _(stage: Stage) -> Cell:
 # Connections
 
 
-@row("the client's connection is reused", "Twenty requests, one after the other, on one connection.")
+@row("the client's connection is reused", "Twenty consecutive requests on one connection.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     for _ in range(20):
@@ -702,7 +706,7 @@ def _(stage: Stage) -> Cell:
     return yes(True)
 
 
-@row("the origin's connections are reused", "Twenty requests, each on a connection of its own, need one to the origin.")
+@row("the origin's connections are reused", "Twenty requests, each on a separate connection, share one to the origin.")
 def _(stage: Stage) -> Cell:
     for _ in range(20):
         stage.ask("/")
@@ -711,8 +715,8 @@ def _(stage: Stage) -> Cell:
 
 
 @row(
-    "a connection that the origin has closed",
-    "Ten times an idle connection is closed by the origin; no request is lost to it.",
+    "a connection that the origin closes",
+    "The origin closes an idle connection, ten times; no request is lost.",
 )
 def _(stage: Stage) -> Cell:
     for _ in range(10):
@@ -724,7 +728,7 @@ def _(stage: Stage) -> Cell:
     return yes(True)
 
 
-@row("pipelined requests", "Five requests in one write: five answers, in order.")
+@row("pipelined requests", "Five requests in one write: five responses, in order.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(b"".join(asking(path) for path in ("/", "/large-head", "/chunked", "/204", "/late")))
@@ -734,8 +738,8 @@ def _(stage: Stage) -> Cell:
 
 
 @row(
-    "pipelined requests wait as bytes",
-    "250 kB of requests behind one that hangs, on 20 connections: less than 200 kB of memory for each.",
+    "pipelined requests are stored as bytes",
+    "250 kB of requests behind one without a response, on 20 connections: less than 200 kB of memory for each.",
 )
 def _(stage: Stage) -> Cell:
     def pipeline() -> None:
@@ -753,7 +757,7 @@ def _(stage: Stage) -> Cell:
 
 @row(
     "pipelined requests of a client that has left",
-    "It leaves while the first of many is answered: the others are not passed on.",
+    "The client leaves during the first of many responses: the other requests are not forwarded.",
 )
 def _(stage: Stage) -> Cell:
     client = stage.client()
@@ -761,10 +765,10 @@ def _(stage: Stage) -> Cell:
     stage.request()
     client.leave()
     behind = eventually(lambda: any(request.target == b"/behind" for request in stage.door.requests), 0.6)
-    return yes(not behind, "passed on")
+    return yes(not behind, "forwarded")
 
 
-@row("HTTP/1.0 clients", "An answer without chunks, and the connection closed after it; also without `Host`.")
+@row("HTTP/1.0 clients", "A response without chunks, after which the connection closes; also without `Host`.")
 def _(stage: Stage) -> Cell:
     for head in (b"GET /chunked HTTP/1.0\r\nHost: here\r\n\r\n", b"GET /chunked HTTP/1.0\r\n\r\n"):
         client = stage.client()
@@ -775,7 +779,7 @@ def _(stage: Stage) -> Cell:
     return yes(True)
 
 
-@row("HTTP/1.0 with `keep-alive`", "The connection stays open after an answer of known length.")
+@row("HTTP/1.0 with `keep-alive`", "The connection stays open after a response of known length.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     for _ in range(2):
@@ -787,7 +791,7 @@ def _(stage: Stage) -> Cell:
 
 @row(
     "half-closed clients",
-    "A client that ends its sending side early looks like one that left; the origin is told of that.",
+    "A client that closes only its sending side counts as disconnected.",
 )
 def _(stage: Stage) -> Cell:
     client = stage.client()
@@ -796,7 +800,7 @@ def _(stage: Stage) -> Cell:
     return yes(client.answer().body == b"ok")
 
 
-@row("`Connection: close` is honoured", "The connection ends after the answer.")
+@row("`Connection: close` is honoured", "The connection closes after the response.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/", "GET", "Connection: close"))
@@ -808,7 +812,7 @@ def _(stage: Stage) -> Cell:
     return yes(False)
 
 
-@row("upgrades", "101 arrives, and from then on bytes go both ways untouched.")
+@row("upgrades", "101 arrives, and then bytes pass unchanged in both directions.")
 def _(stage: Stage) -> Cell:
     client = stage.client()
     client.send(asking("/upgrade", "GET", "Connection: Upgrade", "Upgrade: echo"))
@@ -822,7 +826,7 @@ def _(stage: Stage) -> Cell:
 # Large bodies
 
 
-@row("64 MiB up, memory flat", "The process grows by less than a quarter of what it carries.")
+@row("64 MiB up, memory flat", "The process grows by less than a quarter of the body.")
 def _(stage: Stage) -> Cell:
     def upload() -> None:
         client = stage.client(patience=20)
@@ -837,7 +841,7 @@ def _(stage: Stage) -> Cell:
     return Cell(int(grown < FLAT), "yes" if grown < FLAT else "grows", f"{grown / 2**20:.1f} MiB")
 
 
-@row("64 MiB down, memory flat", "The process grows by less than a quarter of what it carries.")
+@row("64 MiB down, memory flat", "The process grows by less than a quarter of the body.")
 def _(stage: Stage) -> Cell:
     def download() -> None:
         client = stage.client(patience=20)
@@ -863,7 +867,9 @@ def _settled(count: Callable[[], int]) -> int:
     return now
 
 
-@row("a slow reader slows the origin", "Nobody reads an answer of 64 MiB: the origin cannot send all of it.")
+@row(
+    "a slow reader slows the origin", "The client does not read a response of 64 MiB: the origin cannot send all of it."
+)
 def _(stage: Stage) -> Cell:
     client = stage.client(window=1 << 16)
     client.send(asking("/download"))
@@ -901,7 +907,7 @@ def _(stage: Stage) -> Cell:
 
 @row(
     "`Content-Length` with `Transfer-Encoding`",
-    "Never both upstream; refusing is best, since either reading may be the wrong one.",
+    "The origin never receives both; refusing is best, since either may be the wrong one.",
 )
 def _(stage: Stage) -> Cell:
     lines = ("Content-Length: 4", "Transfer-Encoding: chunked")
@@ -910,7 +916,7 @@ def _(stage: Stage) -> Cell:
         return Cell(2, str(came.status))
     names = {name.lower() for name, _ in stage.request().lines}
     both = {b"content-length", b"transfer-encoding"} <= names
-    return Cell(0, "both go on") if both else Cell(1, "one goes on")
+    return Cell(0, "both are forwarded") if both else Cell(1, "one is forwarded")
 
 
 def falls_short(cells: dict[str, Cell]) -> bool:

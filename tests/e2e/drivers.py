@@ -1,74 +1,58 @@
-"""The legacy way to each backend: how a test makes a thread, brings it to its question, and looks at it afterwards."""
+"""The drivers of LangGraph's servers, Aegra and the legacy server, whose threads and runs tests look at."""
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import httpx
 
-PATIENCE = 30.0
-"""Seconds until something has to have happened."""
+from tests.support.driver import Driver
+from tests.support.waiting import eventually
+
+_CREATES = ("/runs", "/runs/wait", "/runs/stream")
 
 
-def eventually(happened: Callable[[], Any], why: str) -> Any:
-    """Poll until it is true."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if value := happened():
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"did not happen within {PATIENCE} s: {why}")
+class _ThreadDriver(Driver):
+    """A server that shows the values and the runs of its threads."""
 
+    initial: ClassVar[dict[str, Any]] = {"topic": "lunch"}
+    witness = False
 
-class Driver(Protocol):
-    """A backend, as its own clients use it."""
+    def resumes(self, seen: dict[str, Any]) -> bool:
+        """A request that creates a run, be it the first one of its thread or a resume."""
+        return seen["method"] in ("POST", "PATCH") and seen["path"].endswith(_CREATES)
 
-    def thread(self) -> str:
-        """A new thread."""
-
-    def start(self, thread: str, agent: str, state: dict[str, Any], *, wait: bool = True) -> None:
-        """Run an agent; with `wait`, until it stops."""
-
-    def status(self, thread: str) -> str:
-        """The thread's status."""
-
-    def values(self, thread: str) -> dict[str, Any]:
-        """The thread's values."""
-
-    def runs(self, thread: str) -> list[dict[str, Any]]:
-        """The thread's runs, the newest first."""
-
-    def cancel(self, thread: str, run_id: str) -> None:
-        """Cancel a run."""
+    def is_over(self, thread: str, run_id: str) -> bool:
+        try:
+            runs = {run["run_id"]: run["status"] for run in self.runs(thread)}
+            return runs.get(run_id) not in ("pending", "running") and self.status(thread) != "busy"
+        except httpx.HTTPStatusError:
+            return not self.exists(thread)
 
     def exists(self, thread: str) -> bool:
-        """Whether the thread is still there."""
-
-    def agent_id(self, agent: str) -> str:
-        """The id of the agent that has this name."""
-
-    def forget(self) -> None:
-        """Delete the threads that were made."""
+        return self.client.get(f"/threads/{thread}").status_code == 200
 
 
-class LangGraphDriver:
-    """LangGraph's servers and Aegra."""
+class LangGraph(_ThreadDriver):
+    """The current server."""
+
+    name = backend = server = "langgraph"
 
     def __init__(self, client: httpx.Client) -> None:
-        self.client = client
+        super().__init__(client)
         self._threads: list[str] = []
 
     def thread(self) -> str:
         self._threads.append(str(self._post("/threads", {})["thread_id"]))
         return self._threads[-1]
 
-    def start(self, thread: str, agent: str, state: dict[str, Any], *, wait: bool = True) -> None:
-        self._post(f"/threads/{thread}/runs{'/wait' if wait else ''}", {"assistant_id": agent, "input": state})
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
+        thread = on or self.thread()
+        self._post(f"/threads/{thread}/runs{'/wait' if wait else ''}", {"assistant_id": scenario, "input": state})
         if wait:
             eventually(lambda: self.status(thread) != "busy", "the thread settles")
+        return thread
 
     def status(self, thread: str) -> str:
         return str(self._get(f"/threads/{thread}")["status"])
@@ -84,14 +68,12 @@ class LangGraphDriver:
     def cancel(self, thread: str, run_id: str) -> None:
         self.client.post(f"/threads/{thread}/runs/{run_id}/cancel").raise_for_status()
 
-    def exists(self, thread: str) -> bool:
-        return self.client.get(f"/threads/{thread}").status_code == 200
-
-    def agent_id(self, agent: str) -> str:
-        found = self._post("/assistants/search", {"graph_id": agent, "limit": 1})
+    def agent_id(self, scenario: str) -> str:
+        found = self._post("/assistants/search", {"graph_id": scenario, "limit": 1})
         return str(found[0]["assistant_id"])
 
     def forget(self) -> None:
+        """LangGraph.js writes all its threads whenever it is idle, and does not respond meanwhile."""
         for thread in self._threads:
             self.client.delete(f"/threads/{thread}")  # which a test may have done before
 
@@ -102,18 +84,37 @@ class LangGraphDriver:
         return self.client.post(path, json=body).raise_for_status().json()
 
 
-class AgentProtocolDriver:
-    """A server of the Agent Protocol itself."""
+class LangGraphOld(LangGraph):
+    """The oldest server that is supported."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self.client = client
+    name = server = "langgraph-old"
+
+
+class LangGraphJs(LangGraph):
+    """The JavaScript server."""
+
+    name = server = "langgraph-js"
+
+
+class Aegra(LangGraph):
+    """Aegra on PostgreSQL."""
+
+    name = backend = server = "aegra"
+
+
+class AgentProtocol(_ThreadDriver):
+    """The legacy server, which implements the Agent Protocol itself."""
+
+    name = backend = server = "agent-protocol"
 
     def thread(self) -> str:
         return str(self.client.post("/threads", json={"thread_id": str(uuid.uuid4())}).json()["thread_id"])
 
-    def start(self, thread: str, agent: str, state: dict[str, Any], *, wait: bool = True) -> None:
-        body = {"thread_id": thread, "agent_id": agent, "input": state, "on_disconnect": "continue"}
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
+        thread = on or self.thread()
+        body = {"thread_id": thread, "agent_id": scenario, "input": state, "on_disconnect": "continue"}
         self.client.post("/runs/wait" if wait else "/runs", json=body).raise_for_status()
+        return thread
 
     def status(self, thread: str) -> str:
         return str(self._thread(thread)["status"])
@@ -131,15 +132,15 @@ class AgentProtocolDriver:
     def cancel(self, thread: str, run_id: str) -> None:
         self.client.post(f"/runs/{run_id}/cancel").raise_for_status()
 
-    def exists(self, thread: str) -> bool:
-        return self.client.get(f"/threads/{thread}").status_code == 200
-
-    def agent_id(self, agent: str) -> str:
-        return agent
-
-    def forget(self) -> None:
-        """Nothing: the server lives as long as its tests."""
+    def agent_id(self, scenario: str) -> str:
+        return scenario
 
     def _thread(self, thread: str) -> dict[str, Any]:
         document: dict[str, Any] = self.client.get(f"/threads/{thread}").raise_for_status().json()
         return document
+
+
+DRIVERS: dict[str, type[Driver]] = {
+    kind.name: kind for kind in (LangGraph, LangGraphOld, LangGraphJs, Aegra, AgentProtocol)
+}
+"""The backends of the matrix, by name."""

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,8 +16,11 @@ from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
 from examples.legacy_server.server import create_app
 from tests.servers.apps.py.tap import Tap
-from tests.servers.run import start
+from tests.servers.run import running
+from tests.support.calling import CLIENT
 from tests.support.serving import serving
+from tests.support.sidecar import sidecar
+from tests.support.world import Place
 
 PLACEMENTS = ("inside", "wrapped", "mounted", "sidecar")
 BACKENDS = ("langgraph", "langgraph-old", "langgraph-js", "aegra", "agent-protocol")
@@ -39,20 +34,12 @@ def exists(placement: str, backend: str) -> bool:
     return placement != "inside" or backend in ("langgraph", "langgraph-old", "aegra")
 
 
-@dataclass(frozen=True)
-class Place:
-    """A shim in its place: where clients find it, and what reached the backend behind it."""
-
-    url: str
-    seen: Callable[[], list[dict[str, Any]]]
-
-
 @contextmanager
 def place(placement: str, backend: str) -> Iterator[Place]:
     """Put a shim in front of a backend; the real server is the one of the environment, or is started."""
     if placement == "inside":
-        with real_server(backend, inside=True) as url:
-            yield Place(url, lambda: list(httpx.get(f"{url}/__tap").json()))
+        with running(backend, inside=True) as url:
+            yield Place(url, lambda: list(CLIENT.get(f"{url}/__tap").json()))
         return
     with app_of(backend) as app:
         tap = Tap(app)
@@ -71,24 +58,13 @@ def app_of(backend: str) -> Iterator[ASGIApp]:
     if backend == "agent-protocol":
         yield create_app()
     else:
-        with real_server(backend) as url:
+        with running(backend) as url:
             yield ReverseProxy(url, transport=_unkept)
 
 
 def _unkept(address: Address) -> HttpxTransport:
     """A connection for each request: a server that was busy for seconds closes kept ones, requests unread."""
     return HttpxTransport(address, httpx.AsyncHTTPTransport(limits=httpx.Limits(max_keepalive_connections=0)))
-
-
-@contextmanager
-def real_server(backend: str, *, inside: bool = False) -> Iterator[str]:
-    """The address of a real server: one that `python -m tests.servers` runs, else one for these tests alone."""
-    variable = f"AP_TEST_{backend.upper().replace('-', '_')}{'_INSIDE' if inside else ''}_URL"
-    if variable in os.environ:
-        yield os.environ[variable]
-    else:
-        with start(backend, inside=inside) as server:
-            yield server.url
 
 
 def _wrapped(app: Any) -> ASGIApp:
@@ -103,29 +79,5 @@ def _mounted(app: Any) -> ASGIApp:
 
 @contextmanager
 def _sidecar(app: Any) -> Iterator[str]:
-    with serving(app) as upstream, sidecar(upstream) as url:
-        yield url
-
-
-@contextmanager
-def sidecar(upstream: str, *options: str) -> Iterator[str]:
-    """The command line's sidecar, as a process."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "log")
-        command = [sys.executable, "-m", "ap_resume_shim", "serve", "--upstream", upstream, "--port", "0", *options]
-        with log.open("w") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            yield _address(process, log)
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"listening on (http://[^\s,]+)", log.read_text()):
-            return found[1]
-        time.sleep(0.05)
-    raise RuntimeError(f"the sidecar did not start:\n{log.read_text()}")
+    with serving(app) as upstream, sidecar("--upstream", upstream, "--port", "0") as shim:
+        yield shim.url

@@ -3,87 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ap_resume_shim.core.protocol import Mode
-from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver
+from tests.e2e.drivers import DRIVERS
 from tests.e2e.placements import app_of
-from tests.e2e.world import MODES
+from tests.support.driver import Driver
 from tests.support.outcome import KEPT, Outcome
 from tests.support.redis_server import RedisServer
 from tests.support.serving import serving
+from tests.support.sidecar import Sidecar, sidecars
 
 WHO = "x-resume"
 """The header that numbers a round's resumes: the shim passes it on, with the lookups and with the resume."""
+MODES = tuple(Mode)
 LATE = "x-late"
 """The header of a resume that the gate keeps from looking at the thread until the test lets it go."""
-
-
-class Sidecar:
-    """A sidecar process, in front of an upstream."""
-
-    def __init__(self, upstream: str, *options: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sidecar-")
-        self._log = Path(self._folder.name, "log")
-        command = [sys.executable, "-m", "ap_resume_shim", "serve", "--upstream", upstream, "--port", "0", *options]
-        with self._log.open("w") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-
-    def wait_until_it_listens(self) -> None:
-        """Find out its address."""
-        deadline = time.monotonic() + 180  # a loaded machine takes its time
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if found := re.search(r"listening on (http://[^\s,]+)", self._log.read_text()):
-                self.url = found[1]
-                return
-            time.sleep(0.02)
-        raise RuntimeError(f"the sidecar did not start:\n{self._log.read_text()}")
-
-    def kill(self) -> None:
-        """SIGKILL: nothing is told to anybody."""
-        self._process.kill()
-        self._process.wait()
-
-    def pause(self) -> None:
-        """SIGSTOP."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """SIGCONT."""
-        self._process.send_signal(signal.SIGCONT)
-
-    def close(self) -> None:
-        """The end, whatever state it is in."""
-        self.kill()
-        self._folder.cleanup()
-
-
-@contextmanager
-def sidecars(count: int, upstream: str, *options: str) -> Iterator[list[Sidecar]]:
-    """Several of them, started at the same time."""
-    with ExitStack() as stack:
-        made = []
-        for _ in range(count):
-            made.append(one := Sidecar(upstream, *options))
-            stack.callback(one.close)
-        for one in made:
-            one.wait_until_it_listens()
-        yield made
 
 
 class Point(Enum):
@@ -153,11 +96,9 @@ class Replicas:
     driver: Driver
     client: httpx.Client
 
-    def interrupted(self, agent: str, **state: Any) -> str:
+    def thread(self, agent: str, **state: Any) -> str:
         """A thread that waits for an answer."""
-        thread = self.driver.thread()
-        self.driver.start(thread, agent, {"topic": "lunch", **state})
-        return thread
+        return self.driver.start(agent, {**self.driver.initial, **state})
 
     def resume(
         self, through: int, mode: Mode, thread: str, headers: dict[str, str] | None = None, **body: Any
@@ -198,12 +139,13 @@ class Replicas:
 @contextmanager
 def replicas(backend: str, redis: RedisServer, *options: str) -> Iterator[Replicas]:
     """Two sidecars in front of a backend. The real server is the one of the environment, or is started."""
-    name = "langgraph" if backend.startswith("langgraph") else backend
+    kind = DRIVERS[backend]
     with (
         app_of(backend) as app,
         serving(gate := Gate(app)) as upstream,
-        sidecars(2, upstream, "--backend", name, "--guard", redis.url, *options) as made,
-        httpx.Client(base_url=upstream, timeout=60, limits=KEPT) as client,
+        sidecars(
+            2, "--upstream", upstream, "--port", "0", "--backend", kind.backend, "--guard", redis.url, *options
+        ) as made,
+        httpx.Client(base_url=upstream, timeout=60, limits=KEPT, verify=False) as client,
     ):
-        driver: Driver = AgentProtocolDriver(client) if name == "agent-protocol" else LangGraphDriver(client)
-        yield Replicas(made, gate, driver, client)
+        yield Replicas(made, gate, kind(client), client)

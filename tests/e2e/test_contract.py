@@ -13,7 +13,7 @@ from ap_resume_shim.backends import load_backend
 from tests.contract import VARIABLE, violated
 from tests.contract.langgraph import LangGraphServer
 from tests.contract.sequence import Sequence
-from tests.e2e.placements import real_server
+from tests.servers.run import running
 from tests.support.outcome import KEPT
 from tests.support.seeding import seeds
 
@@ -45,6 +45,6 @@ async def at_once(url: str, wanted: list[int]) -> list[str]:
 
 
 def test_each_question_of_a_real_langgraph_hears_its_own_answer_or_none() -> None:
-    with real_server("langgraph") as url:
+    with running("langgraph") as url:
         found = asyncio.run(at_once(url, seeds(VARIABLE, 2_000_000, 8, 300)))
     assert not found, f"{len(found)} sequences:\n" + "\n\n".join(found)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from ap_resume_shim.core.protocol import Mode
-from tests.e2e.drivers import eventually
-from tests.e2e.world import World
+from tests.support.waiting import eventually
+from tests.support.world import World
 
 KEY = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
 
 
 @pytest.mark.modes(Mode.BACKGROUND, Mode.WAIT)
 def test_a_retry_gets_the_first_answer_and_the_next_question_stays(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     first = world.resume(mode, thread, KEY, input="first")
     again = world.resume(mode, thread, KEY, input="first")
     assert (again.status, again.response.content) == (200, first.response.content)
@@ -26,7 +26,7 @@ def test_a_retry_gets_the_first_answer_and_the_next_question_stays(world: World,
 
 @pytest.mark.modes(Mode.STREAM)
 def test_a_stream_that_has_ended_names_its_run_and_the_next_question_stays(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     first = world.resume(mode, thread, KEY, input="first")
     again = world.resume(mode, thread, KEY, input="first")
     if "resume_state" not in again.metadata:  # the first one's stream has ended, and the shim is about to note that
@@ -38,7 +38,7 @@ def test_a_stream_that_has_ended_names_its_run_and_the_next_question_stays(world
 
 
 def test_a_key_with_another_answer_is_refused(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     world.resume(mode, thread, KEY, input="first")
     other = world.resume(mode, thread, KEY, input="second")
     assert (other.status, other.code) == (422, "idempotency_key_reused")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core.protocol import Mode
-from tests.e2e.drivers import eventually
 from tests.e2e.placements import GRAPHS
 from tests.e2e.test_verdicts import pending, refused
-from tests.e2e.world import World
+from tests.support.waiting import eventually
+from tests.support.world import World
 
 pytestmark = pytest.mark.on(*GRAPHS)
 
@@ -65,7 +65,7 @@ def vendor_resume(world: World, thread: str, agent: str, value: Any, **fields: A
 def test_an_answer_to_a_question_that_was_edited_away_is_not_lost(
     world: World, mode: Mode, fields: Any, question: str
 ) -> None:
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     edit(world, thread, **fields)
     outcome = world.resume(mode, thread, input="lost?")
     refused(world, thread, outcome, 422, "unsupported_input")
@@ -79,13 +79,13 @@ def test_an_answer_to_a_question_that_was_edited_away_is_not_lost(
 
 
 def test_a_state_that_was_edited_to_its_end_has_nothing_to_answer(world: World, mode: Mode) -> None:
-    thread = world.interrupted("ask")
+    thread = world.thread("ask")
     edit(world, thread, {"answer": "E"}, as_node="approve")
     refused(world, thread, world.resume(mode, thread, input="yes"), 409, "thread_not_interrupted")
 
 
 def test_an_answer_to_an_edited_subgraph_is_not_lost(world: World, mode: Mode) -> None:
-    thread = world.interrupted("sub")
+    thread = world.thread("sub")
     inner = state(world, thread)["tasks"][0]["state"]["checkpoint"]
     edit(world, thread, {"topic": "dinner"}, checkpoint={k: v for k, v in inner.items() if k != "thread_id" and v})
     refused(world, thread, world.resume(mode, thread, input="lost?"), 422, "unsupported_input")
@@ -97,7 +97,7 @@ def test_an_answer_to_an_edited_subgraph_is_not_lost(world: World, mode: Mode) -
 
 @on_the_row
 def test_a_question_whose_run_was_deleted_cannot_be_answered(world: World, mode: Mode) -> None:
-    thread = world.interrupted("ask")
+    thread = world.thread("ask")
     (run,) = world.driver.runs(thread)
     world.client.delete(f"/threads/{thread}/runs/{run['run_id']}").raise_for_status()
     refused(world, thread, world.resume(mode, thread, input="yes"), 409, "thread_not_interrupted")
@@ -105,11 +105,11 @@ def test_a_question_whose_run_was_deleted_cannot_be_answered(world: World, mode:
 
 def test_a_question_that_a_goto_asked_beside_another_is_answered(world: World, mode: Mode) -> None:
     """Somebody else's `command.goto`. Aegra shows the first question alone."""
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     body = {"assistant_id": "two", "command": {"goto": "confirm"}}
     world.client.post(f"/threads/{thread}/runs/wait", json=body).raise_for_status()
     eventually(lambda: world.driver.status(thread) != "busy", "the thread settles")
-    if world.backend == "aegra":
+    if world.driver.name == "aegra":
         heard(world, mode, thread, input="A")
         assert world.values(thread)["answer"] == "A"
         return
@@ -117,7 +117,7 @@ def test_a_question_that_a_goto_asked_beside_another_is_answered(world: World, m
     heard(world, mode, thread, input={second: "B"})
     outcome = world.resume(mode, thread, input={second: "B"})
     assert (outcome.status, outcome.code) == (409, "interrupt_not_pending"), outcome.text
-    if world.backend != "langgraph-js":  # which answers 500 to whoever reads the state that comes of it
+    if world.driver.name != "langgraph-js":  # which answers 500 to whoever reads the state that comes of it
         heard(world, mode, thread, input={first: "A"})
 
 
@@ -125,7 +125,7 @@ def test_a_question_that_a_goto_asked_beside_another_is_answered(world: World, m
 
 
 def test_a_rejection_does_not_run_the_step_again_that_failed_after_its_approval(world: World, mode: Mode) -> None:
-    thread = world.interrupted("half")
+    thread = world.thread("half")
     a, b = pending(world, thread)
     heard(world, mode, thread, input={a: "A", b: "approve"})
     outcome = world.resume(mode, thread, input="REJECT")
@@ -134,10 +134,9 @@ def test_a_rejection_does_not_run_the_step_again_that_failed_after_its_approval(
 
 
 def test_a_step_that_failed_beside_an_answered_question_is_retried(world: World, mode: Mode) -> None:
-    thread = world.driver.thread()
-    world.driver.start(thread, "beside", {"tag": new()})
+    thread = world.driver.start("beside", {"tag": new()})
     first = world.resume(mode, thread, input="A")
-    if world.backend == "aegra":  # which takes no answer while a step beside the question fails
+    if world.driver.name == "aegra":  # which takes no answer while a step beside the question fails
         assert (first.status, first.code) == (502, "upstream_error"), first.text
         assert first.metadata["resume_state"] == "not_sent"
         return
@@ -149,7 +148,7 @@ def test_a_step_that_failed_beside_an_answered_question_is_retried(world: World,
 
 def test_the_way_out_of_a_step_that_fails_because_of_its_answer(world: World, mode: Mode) -> None:
     """As the message says: a state update as the node before, go on, answer the question that is asked then."""
-    thread = world.interrupted("errask")
+    thread = world.thread("errask")
     world.resume(mode, thread, input="bad")
     outcome = world.resume(mode, thread, input="good")
     refused(world, thread, outcome, 409, "interrupt_already_answered", runs_before=2)
@@ -168,8 +167,7 @@ def test_the_way_out_of_a_step_that_fails_because_of_its_answer(world: World, mo
 def test_an_answer_to_a_question_without_a_usable_id_is_not_used_for_the_next_one(
     world: World, mode: Mode, agent: str
 ) -> None:
-    thread = world.driver.thread()
-    world.driver.start(thread, agent, {"tag": new()})
+    thread = world.driver.start(agent, {"tag": new()})
     outcome = world.resume(mode, thread, input="for the first")
     refused(world, thread, outcome, 422, "unsupported_input")
     assert "usable id" in outcome.text
@@ -179,8 +177,7 @@ def test_an_answer_to_a_question_without_a_usable_id_is_not_used_for_the_next_on
 
 
 def test_two_questions_without_ids_are_no_dead_end(world: World, mode: Mode) -> None:
-    thread = world.driver.thread()
-    world.driver.start(thread, "noids", {"tag": new()})
+    thread = world.driver.start("noids", {"tag": new()})
     refused(world, thread, world.resume(mode, thread, input="which?"), 422, "unsupported_input")
     heard(world, mode, thread)
     assert sorted(world.values(thread)["answers"]) == ["left", "right"]
@@ -202,7 +199,7 @@ def test_two_questions_without_ids_are_no_dead_end(world: World, mode: Mode) -> 
 def test_a_field_that_would_move_the_resume_elsewhere_is_refused(
     world: World, mode: Mode, name: str, value: Any
 ) -> None:
-    thread = world.interrupted("ask")
+    thread = world.thread("ask")
     outcome = world.resume(mode, thread, input="yes", config={"configurable": {name: value}})
     refused(world, thread, outcome, 422, "unsupported_field")
     heard(world, mode, thread, input="yes")
@@ -210,7 +207,7 @@ def test_a_field_that_would_move_the_resume_elsewhere_is_refused(
 
 
 def test_the_checkpoint_of_an_earlier_question_does_not_fork_the_thread(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     earlier = state(world, thread)["checkpoint"]["checkpoint_id"]
     heard(world, mode, thread, input="A")
     outcome = world.resume(mode, thread, input="B", config={"configurable": {"checkpoint_id": earlier}})
@@ -228,7 +225,7 @@ def test_an_answer_after_a_run_from_an_earlier_checkpoint_reaches_the_question_a
     world: World, mode: Mode
 ) -> None:
     """Older servers and JavaScript's keep the checkpoint in the thread's row, and start each later run from it."""
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     earlier = state(world, thread)["checkpoint"]
     heard(world, mode, thread, input="A")
     fork(world, thread, "two", earlier)
@@ -241,7 +238,7 @@ def test_an_answer_after_a_run_from_an_earlier_checkpoint_reaches_the_question_a
 def test_a_step_beside_the_question_is_not_run_again_from_the_checkpoint_of_an_earlier_run(
     world: World, mode: Mode
 ) -> None:
-    thread = world.interrupted("par")
+    thread = world.thread("par")
     fork(world, thread, "par", state(world, thread)["checkpoint"])
     first, second = pending(world, thread)
     outcome = world.resume(mode, thread, input={first: "A"})
@@ -255,7 +252,7 @@ def test_a_step_beside_the_question_is_not_run_again_from_the_checkpoint_of_an_e
 
 
 def test_the_head_of_the_thread_is_no_redirection(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     head = state(world, thread)["checkpoint"]["checkpoint_id"]
     here = {"thread_id": thread, "checkpoint_id": head, "checkpoint_ns": "", "checkpoint_map": {"": head}}
     heard(world, mode, thread, input="A", config={"configurable": here})
@@ -273,7 +270,7 @@ def assistant(world: World, flavour: str) -> str:
 
 
 def test_the_name_of_a_graph_never_means_somebody_elses_assistant(world: World, mode: Mode) -> None:
-    thread = world.interrupted("cfg")
+    thread = world.thread("cfg")
     other = assistant(world, new())
     try:
         heard(world, mode, thread, input="yes", agent_id="cfg")
@@ -286,7 +283,7 @@ def test_the_name_of_the_threads_graph_means_the_threads_own_assistant(world: Wo
     flavour = new()
     own, newer = assistant(world, flavour), assistant(world, new())
     try:
-        thread = world.interrupted(own)
+        thread = world.thread(own)
         heard(world, mode, thread, input="yes", agent_id="cfg")
         assert world.values(thread)["seen"]["configurable"] == {"flavour": flavour}
         assert {run["assistant_id"] for run in world.driver.runs(thread)} == {own}
@@ -299,7 +296,7 @@ def test_the_name_of_the_threads_graph_means_the_threads_own_assistant(world: Wo
 
 
 def test_an_answer_that_was_cancelled_in_mid_step_gives_way_to_the_next_one(world: World, mode: Mode) -> None:
-    thread = world.interrupted("slowask", secs=2)
+    thread = world.thread("slowask", secs=2)
     run = world.client.patch("/runs/resume", json={"thread_id": thread, "input": "x"}).raise_for_status().json()
     eventually(lambda: world.driver.status(thread) == "busy", "the step runs")
     world.driver.cancel(thread, run["run_id"])
@@ -315,7 +312,7 @@ def test_an_answer_that_was_cancelled_in_mid_step_gives_way_to_the_next_one(worl
 def test_an_answer_that_violates_the_schema_of_its_question_is_refused_and_may_be_corrected(
     world: World, mode: Mode
 ) -> None:
-    thread = world.interrupted("typed")
+    thread = world.thread("typed")
     outcome = world.resume(mode, thread, input={"decision": "aprove"})
     refused(world, thread, outcome, 422, "invalid_answer")
     assert outcome.metadata["response_schema"]["type"] == "object"
@@ -325,7 +322,7 @@ def test_an_answer_that_violates_the_schema_of_its_question_is_refused_and_may_b
 
 @typed
 def test_a_corrected_answer_is_heard_after_the_server_refused_one(world: World, mode: Mode) -> None:
-    thread = world.interrupted("typed")
+    thread = world.thread("typed")
     for wrong in ({"decision": "no"}, {"decision": "never"}):
         vendor_resume(world, thread, "typed", wrong)
     assert world.driver.status(thread) == "error"
@@ -336,7 +333,7 @@ def test_a_corrected_answer_is_heard_after_the_server_refused_one(world: World, 
 @typed
 @pytest.mark.parametrize("agent", ["typed", "schema"])
 def test_an_answer_that_was_saved_before_the_step_failed_is_not_corrected(world: World, mode: Mode, agent: str) -> None:
-    thread = world.interrupted(agent)
+    thread = world.thread(agent)
     heard(world, mode, thread, input={"decision": "pay", "amount": 13})
     outcome = world.resume(mode, thread, input={"decision": "pay", "amount": 2})
     refused(world, thread, outcome, 409, "interrupt_already_answered", runs_before=2)
@@ -349,9 +346,7 @@ APPROVE = {"type": "approve"}
 
 
 def reviewed(world: World, agent: str) -> str:
-    thread = world.driver.thread()
-    world.driver.start(thread, agent, {"messages": [{"role": "user", "content": "go"}]})
-    return thread
+    return world.driver.start(agent, {"messages": [{"role": "user", "content": "go"}]})
 
 
 def ran(world: World, thread: str) -> list[str]:

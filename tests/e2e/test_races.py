@@ -9,13 +9,14 @@ import pytest
 
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
-from tests.e2e.drivers import eventually
-from tests.e2e.world import World
+from tests.e2e.placements import GRAPHS
 from tests.support.leaving import leaving
+from tests.support.waiting import eventually
+from tests.support.world import World
 
 
 def test_of_concurrent_resumes_exactly_one_is_forwarded(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two", secs=8)
+    thread = world.thread("two", secs=8)
     with ThreadPoolExecutor(10) as pool:
         body = {"thread_id": thread, "input": "click"}
         answers = list(pool.map(lambda _: world.client.patch(mode.route, json=body), range(10)))
@@ -30,7 +31,7 @@ def test_of_concurrent_resumes_exactly_one_is_forwarded(world: World, mode: Mode
 
 @pytest.mark.on("langgraph", "langgraph-old")  # the other servers have one spelling for a thread
 def test_modes_and_spellings_exclude_each_other(world: World) -> None:
-    thread = world.interrupted("two", secs=8)
+    thread = world.thread("two", secs=8)
     spellings = [thread, thread.upper(), thread.replace("-", "")] * 2
     with ThreadPoolExecutor(6) as pool:
         answers = list(
@@ -46,7 +47,7 @@ def test_modes_and_spellings_exclude_each_other(world: World) -> None:
 def test_a_resume_in_the_moment_of_the_interrupt_event_is_not_refused(world: World, mode: Mode, number: int) -> None:
     """Servers announce an interrupt before they record it: ten rounds in each of three modes."""
     thread = world.driver.thread()
-    if world.has_ids:
+    if world.driver.name in GRAPHS:
         path, body = f"/threads/{thread}/runs/stream", {"assistant_id": "ask", "input": {"topic": "x"}}
     else:
         path, body = "/runs/stream", {"thread_id": thread, "agent_id": "ask", "input": {"topic": "x"}}
@@ -68,7 +69,7 @@ def test_the_next_question_may_be_answered_in_the_moment_of_its_event(world: Wor
 
     One that does not name it may have been meant for the question before. It is refused, and may be tried again.
     """
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     asked: list[dict[str, Any]] = []
     decoder = Decoder()
     body = {"thread_id": thread, "input": "first", "stream_mode": ["values", "updates"]}
@@ -95,7 +96,7 @@ def _announced(data: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.modes(Mode.WAIT, Mode.STREAM)
 def test_a_client_that_leaves_cancels_the_run(world: World, mode: Mode) -> None:
-    thread = world.interrupted("slowask", secs=15)
+    thread = world.thread("slowask", secs=15)
     _leave(world, mode, thread, "cancel")
     eventually(lambda: world.driver.runs(thread)[0]["status"] not in ("pending", "running"), "the run stops")
     assert "bye" not in str(world.values(thread).get("answers"))
@@ -103,7 +104,7 @@ def test_a_client_that_leaves_cancels_the_run(world: World, mode: Mode) -> None:
 
 @pytest.mark.modes(Mode.WAIT, Mode.STREAM)
 def test_a_client_that_leaves_lets_the_run_continue_if_it_said_so(world: World, mode: Mode) -> None:
-    thread = world.interrupted("slowask", secs=10)
+    thread = world.thread("slowask", secs=10)
     _leave(world, mode, thread, "continue")
     eventually(lambda: "bye" in str(world.values(thread).get("answers")), "the run goes on to its end")
 
@@ -115,7 +116,7 @@ def _leave(world: World, mode: Mode, thread: str, on_disconnect: str) -> None:
 
 
 def test_a_background_resume_goes_on_when_its_client_leaves(world: World) -> None:
-    thread = world.interrupted("slowask", secs=1)
+    thread = world.thread("slowask", secs=1)
     body = {"thread_id": thread, "input": "bye", "on_disconnect": "cancel"}
     client = world.new_client()
     client.patch(Mode.BACKGROUND.route, json=body)

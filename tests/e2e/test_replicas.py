@@ -16,12 +16,13 @@ import pytest
 
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
-from tests.e2e.conftest import chosen as choose
-from tests.e2e.drivers import eventually
 from tests.e2e.placements import PLACEMENTS
-from tests.e2e.replicas import Point, Replicas, Sidecar, replicas
+from tests.e2e.replicas import Point, Replicas, replicas
+from tests.support.matrix import chosen
 from tests.support.outcome import Outcome
 from tests.support.redis_server import RedisServer, redis_server
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import eventually
 
 ROUNDS = int(os.environ.get("AP_TEST_ROUNDS", "5"))
 KILLS = max(2, ROUNDS // 5)
@@ -32,9 +33,9 @@ BACKENDS = ("langgraph", "aegra", "agent-protocol")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Sidecars are one of the matrix's placements; the backends are those that it chose."""
-    chosen = choose("AP_TEST_BACKENDS", ("langgraph", "agent-protocol"))
-    there = "sidecar" in choose("AP_TEST_PLACEMENTS", PLACEMENTS)
-    metafunc.parametrize("backend", [name for name in chosen if name in BACKENDS and there], scope="module")
+    names = chosen("AP_TEST_BACKENDS", ("langgraph", "agent-protocol"))
+    there = "sidecar" in chosen("AP_TEST_PLACEMENTS", PLACEMENTS)
+    metafunc.parametrize("backend", [name for name in names if name in BACKENDS and there], scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def pair(backend: str, redis: RedisServer) -> Iterator[Replicas]:
 
 def test_of_resumes_at_once_through_two_sidecars_exactly_one_succeeds(pair: Replicas) -> None:
     with ThreadPoolExecutor(10) as pool:
-        threads = list(pool.map(lambda _: pair.interrupted("two"), range(ROUNDS)))
+        threads = list(pool.map(lambda _: pair.thread("two"), range(ROUNDS)))
     for number, thread in enumerate(threads):
         pair.gate.expect(AT_ONCE)
         answers = asyncio.run(a_round(pair, thread, number))
@@ -94,7 +95,7 @@ async def killed_in_a_round(pair: Replicas, point: Point, number: int) -> None:
             killed[0].kill()
         return here is point
 
-    thread = pair.interrupted("two")
+    thread = pair.thread("two")
     pair.gate.expect(AT_ONCE, at)
     kept_back = asyncio.create_task(pair.at_once(thread, LATE, first=number, on_disconnect="continue", late=True))
     answers = await pair.at_once(thread, EARLY, first=number, on_disconnect="continue")
@@ -123,7 +124,7 @@ def is_free(pair: Replicas, through: int, thread: str) -> bool:
 
 @pytest.mark.modes(Mode.BACKGROUND, Mode.WAIT)
 def test_a_retry_through_the_other_sidecar_gets_the_same_answer(pair: Replicas, mode: Mode) -> None:
-    thread, key = pair.interrupted("two"), a_key()
+    thread, key = pair.thread("two"), a_key()
     first = pair.resume(0, mode, thread, key, input="yes")
     eventually(lambda: asks_again(pair, thread), "the second gate is asked")
     again = pair.resume(1, mode, thread, key, input="yes")
@@ -134,14 +135,14 @@ def test_a_retry_through_the_other_sidecar_gets_the_same_answer(pair: Replicas, 
 
 
 def test_a_key_that_comes_with_another_body_is_refused(pair: Replicas, mode: Mode) -> None:
-    thread, key = pair.interrupted("ask"), a_key()
+    thread, key = pair.thread("ask"), a_key()
     assert pair.resume(0, mode, thread, key, input="yes").status == 200
     again = pair.resume(1, mode, thread, key, input="no")
     assert (again.status, again.code) == (422, "idempotency_key_reused")
 
 
 def test_another_caller_with_the_same_key_never_gets_the_answer(pair: Replicas, mode: Mode) -> None:
-    thread, key = pair.interrupted("ask"), a_key()
+    thread, key = pair.thread("ask"), a_key()
     assert pair.resume(0, mode, thread, {"authorization": "Bearer one", **key}, input="yes").status == 200
     eventually(lambda: pair.driver.status(thread) != "busy", "the run ends")
     for caller in ({"authorization": "Bearer another"}, {}):
@@ -150,7 +151,7 @@ def test_another_caller_with_the_same_key_never_gets_the_answer(pair: Replicas, 
 
 
 def test_a_retry_of_a_wait_that_is_under_way_is_told_so(pair: Replicas) -> None:
-    thread, key = pair.interrupted("slowask", secs=20), a_key()
+    thread, key = pair.thread("slowask", secs=20), a_key()
 
     async def twice() -> str | None:
         body = {"thread_id": thread, "input": "yes"}
@@ -169,7 +170,7 @@ def test_a_retry_of_a_wait_that_is_under_way_is_told_so(pair: Replicas) -> None:
 
 
 def test_a_retry_of_a_stream_joins_its_run_until_that_ends(pair: Replicas) -> None:
-    thread, key = pair.interrupted("slowask", secs=6), a_key()
+    thread, key = pair.thread("slowask", secs=6), a_key()
     body = {"thread_id": thread, "input": "yes", "on_disconnect": "continue"}
     decoder = Decoder()
     with pair.client.stream("PATCH", pair.sidecars[0].url + Mode.STREAM.route, json=body, headers=key) as response:

@@ -6,7 +6,7 @@ import pytest
 
 from ap_resume_shim.core.protocol import Mode
 from benchmarks.requests_per_resume import requests_of
-from tests.e2e.world import World
+from tests.support.world import World
 
 LOOKUPS = {
     "langgraph": (3, 4),
@@ -27,8 +27,8 @@ none, where the run has ended before."""
 
 @pytest.mark.parametrize("given", [False, True], ids=["own agent", "agent given"])
 def test_a_resume_makes_no_more_requests_than_it_needs(world: World, mode: Mode, given: bool) -> None:
-    wanted = LOOKUPS[world.backend][given] + 1 + (AFTERWARDS.get(world.backend, 1) if mode is Mode.WAIT else 0)
-    allowed = range(wanted, wanted + COMMITS.get(world.backend, 0) + 1)
+    wanted = LOOKUPS[world.driver.name][given] + 1 + (AFTERWARDS.get(world.driver.name, 1) if mode is Mode.WAIT else 0)
+    allowed = range(wanted, wanted + COMMITS.get(world.driver.name, 0) + 1)
     for _ in range(3):  # a thread that has not settled when its wait has ended is asked again
         made = requests_of(world, mode, given=given)
         if len(made) in allowed:

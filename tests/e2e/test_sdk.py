@@ -14,7 +14,8 @@ from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 from langgraph_sdk.schema import StreamMode, StreamPart
 
-from tests.e2e.placements import real_server, sidecar
+from tests.servers.run import running
+from tests.support.sidecar import sidecar
 
 Call = Callable[[LangGraphClient], Awaitable[Any]]
 
@@ -41,8 +42,8 @@ def normalised(value: Any) -> Any:
 @pytest.fixture(scope="module")
 def urls() -> Iterator[tuple[str, str]]:
     """The server's own address, and the address of a sidecar in front of it."""
-    with real_server("langgraph") as server, sidecar(server) as shim:
-        yield server, shim
+    with running("langgraph") as server, sidecar("--upstream", server, "--port", "0") as shim:
+        yield server, shim.url
 
 
 def at_both(urls: tuple[str, str], call: Call) -> list[Any]:

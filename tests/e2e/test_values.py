@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core.protocol import Mode
-from tests.e2e.world import World
+from tests.support.world import World
 
 VALUES: list[Any] = [
     None,
@@ -31,7 +31,7 @@ VALUES: list[Any] = [
 
 @pytest.mark.parametrize("value", VALUES, ids=[json.dumps(value)[:40] for value in VALUES])
 def test_a_value_arrives_unchanged(world: World, mode: Mode, value: Any) -> None:
-    thread = world.interrupted("echo")
+    thread = world.thread("echo")
     outcome = world.resume(mode, thread, input=value)
     assert outcome.status == 200, outcome.response.text
     values = world.values(thread)
@@ -40,14 +40,14 @@ def test_a_value_arrives_unchanged(world: World, mode: Mode, value: Any) -> None
 
 
 def test_messages_without_input_are_the_answer(world: World, mode: Mode) -> None:
-    thread = world.interrupted("echo")
+    thread = world.thread("echo")
     messages = [{"role": "user", "content": "yes", "id": "m1", "metadata": {"k": None}}]
     assert world.resume(mode, thread, messages=messages).status == 200
     assert json.loads(world.values(thread)["json"]) == messages
 
 
 def test_input_and_messages_together_are_422(world: World, mode: Mode) -> None:
-    thread = world.interrupted("echo")
+    thread = world.thread("echo")
     outcome = world.resume(mode, thread, input=1, messages=[{"role": "user", "content": "x"}])
     assert (outcome.status, outcome.code) == (422, "invalid_request")
     assert len(world.run_requests(thread)) == 1
@@ -55,7 +55,7 @@ def test_input_and_messages_together_are_422(world: World, mode: Mode) -> None:
 
 @pytest.mark.parametrize("value", [2**53, 2**63, 2**64, -(2**63) - 1], ids=str)
 def test_an_integer_arrives_exactly_or_is_422(world: World, mode: Mode, value: int) -> None:
-    thread = world.interrupted("echo")
+    thread = world.thread("echo")
     outcome = world.resume(mode, thread, input={"n": value})
     if outcome.status == 200:
         assert json.loads(world.values(thread)["json"]) == {"n": value}

@@ -13,21 +13,25 @@ import pytest
 
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
-from tests.e2e.drivers import eventually
-from tests.e2e.placements import Place, real_server, sidecar
-from tests.e2e.world import World
+from tests.e2e.drivers import DRIVERS
+from tests.e2e.placements import GRAPHS
+from tests.servers.run import running
 from tests.support.serving import serving
+from tests.support.sidecar import sidecar
+from tests.support.waiting import eventually
+from tests.support.world import Place, World
 
-BACKENDS = ("langgraph", "langgraph-old", "langgraph-js", "aegra")
+pytestmark = pytest.mark.on(*GRAPHS)
 Answer = dict[str, Any]
 
 
 @contextmanager
 def _guarded(placement: str, backend: str) -> Iterator[str]:
-    with real_server(backend) as upstream:
+    with running(backend) as upstream:
         if placement == "sidecar":
-            with sidecar(upstream, "--vendor-resumes", "guard") as url:
-                yield url
+            options = ("--upstream", upstream, "--port", "0", "--vendor-resumes", "guard")
+            with sidecar(*options) as shim:
+                yield shim.url
         else:
             with serving(ResumeShim(ReverseProxy(upstream), vendor_resumes="guard")) as url:
                 yield url
@@ -48,9 +52,9 @@ def guarded() -> Iterator[dict[tuple[str, str], str]]:
 @pytest.fixture
 def world(spot: tuple[str, str], guarded: dict[tuple[str, str], str]) -> Iterator[World]:
     placement, backend = spot
-    if placement not in ("wrapped", "sidecar") or backend not in BACKENDS:
+    if placement not in ("wrapped", "sidecar"):
         pytest.skip("the other placements share this code")
-    with World(Place(guarded[spot], list), placement, backend) as made:
+    with World(Place(guarded[spot], list), DRIVERS[backend]) as made:
         yield made
 
 
@@ -61,7 +65,7 @@ class Create:
         self.world, self.mode = world, mode
 
     def started(self, agent: str = "two") -> str:
-        return self.world.interrupted(agent)
+        return self.world.thread(agent)
 
     def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
         body = {"assistant_id": agent, "command": {"resume": value}}
@@ -117,7 +121,7 @@ CONVENTIONS: dict[str, Callable[[World], Create]] = {
 
 @pytest.fixture(params=CONVENTIONS)
 def convention(world: World, request: pytest.FixtureRequest) -> Create:
-    if world.backend == "langgraph-old" and request.param not in ("runs", "runs/wait", "runs/stream"):
+    if world.driver.name == "langgraph-old" and request.param not in ("runs", "runs/wait", "runs/stream"):
         pytest.skip("this server has no commands")
     return CONVENTIONS[request.param](world)
 
@@ -190,7 +194,7 @@ def test_an_answer_to_a_finished_thread_is_refused(world: World, convention: Cre
 
 def test_an_answer_with_the_checkpoint_of_an_earlier_moment_is_refused(world: World) -> None:
     """The servers fork the thread there, and the answer is lost."""
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     earlier = world.client.get(f"/threads/{thread}/state").json()["checkpoint"]["checkpoint_id"]
     Create(world, Mode.WAIT).answer(thread, "yes").raise_for_status()
     second_gate(world, thread)
@@ -208,7 +212,7 @@ def test_what_is_no_answer_passes(world: World) -> None:
 
 
 def test_a_thread_cron_that_would_answer_is_refused(world: World) -> None:
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     body = {"assistant_id": "two", "schedule": "* * * * *", "command": {"resume": "yes"}}
     refused = world.client.post(f"/threads/{thread}/runs/crons", json=body)
     assert refused.status_code == 422

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ap_resume_shim.core.protocol import Mode
-from tests.e2e.drivers import eventually
 from tests.e2e.placements import GRAPHS
-from tests.e2e.world import World
 from tests.support.outcome import Outcome
+from tests.support.waiting import eventually
+from tests.support.world import World
 
 
 def refused(world: World, thread: str, outcome: Outcome, status: int, code: str, runs_before: int = 1) -> None:
@@ -18,7 +18,7 @@ def refused(world: World, thread: str, outcome: Outcome, status: int, code: str,
 
 
 def test_an_interrupted_thread_is_resumed(world: World, mode: Mode) -> None:
-    thread = world.interrupted("ask")
+    thread = world.thread("ask")
     outcome = world.resume(mode, thread, input="yes")
     assert outcome.status == 200, outcome.response.text
     assert world.values(thread) == {"topic": "lunch", "answer": "yes", "runs": 1}
@@ -26,7 +26,7 @@ def test_an_interrupted_thread_is_resumed(world: World, mode: Mode) -> None:
 
 
 def test_a_finished_thread_is_409(world: World, mode: Mode) -> None:
-    thread = world.interrupted("ask")
+    thread = world.thread("ask")
     world.resume(Mode.WAIT, thread, input="yes")
     outcome = world.resume(mode, thread, input="again")
     refused(world, thread, outcome, 409, "thread_not_interrupted", runs_before=2)
@@ -39,7 +39,7 @@ def test_a_thread_that_never_ran_is_409(world: World, mode: Mode) -> None:
 
 
 def test_an_unknown_thread_is_404(world: World, mode: Mode) -> None:
-    thread = world.unknown_thread()
+    thread = world.driver.unknown()
     refused(world, thread, world.resume(mode, thread, input=1), 404, "thread_not_found", runs_before=0)
 
 
@@ -47,15 +47,14 @@ def test_an_unknown_thread_is_404(world: World, mode: Mode) -> None:
 def test_a_malformed_thread_id_is_refused(world: World, mode: Mode, thread: str) -> None:
     outcome = world.resume(mode, thread, input=1)
     # Aegra's and the legacy server's ids are any strings: what could be one is looked for.
-    opaque = world.backend in ("aegra", "agent-protocol") and thread in ("not-a-uuid", "a%2Fb")
+    opaque = world.driver.name in ("aegra", "agent-protocol") and thread in ("not-a-uuid", "a%2Fb")
     expected = (404, "thread_not_found") if opaque else (422, "invalid_request")
     assert (outcome.status, outcome.code) == expected
     assert not thread or not world.run_requests(thread)
 
 
 def test_a_busy_thread_is_409_after_the_settle_time(world: World, mode: Mode) -> None:
-    thread = world.driver.thread()
-    world.driver.start(thread, "slow", {"secs": 12}, wait=False)
+    thread = world.driver.start("slow", {"secs": 12}, wait=False)
     eventually(lambda: world.driver.status(thread) == "busy", "the run starts")
     outcome = world.resume(mode, thread, input=1)
     refused(world, thread, outcome, 409, "thread_busy")
@@ -63,7 +62,7 @@ def test_a_busy_thread_is_409_after_the_settle_time(world: World, mode: Mode) ->
 
 
 def test_two_gates_in_a_row_get_their_own_answers(world: World, mode: Mode) -> None:
-    thread = world.interrupted("two")
+    thread = world.thread("two")
     assert world.resume(mode, thread, input="first").status == 200
     assert world.driver.status(thread) == "interrupted"
     assert world.resume(mode, thread, input="second").status == 200
@@ -71,7 +70,7 @@ def test_two_gates_in_a_row_get_their_own_answers(world: World, mode: Mode) -> N
 
 
 def test_a_bare_value_for_two_parallel_interrupts_is_409(world: World, mode: Mode) -> None:
-    thread = world.interrupted("par")
+    thread = world.thread("par")
     outcome = world.resume(mode, thread, input="both?")
     refused(world, thread, outcome, 409, "multiple_interrupts")
     assert [i["value"] for i in outcome.metadata["interrupts"]]
@@ -87,7 +86,7 @@ def pending(world: World, thread: str) -> list[str]:
 
 
 def test_a_whole_map_answers_both_parallel_interrupts(world: World, mode: Mode) -> None:
-    thread = world.interrupted("par")
+    thread = world.thread("par")
     a, b = pending(world, thread)
     assert world.resume(mode, thread, input={a: "A", b: None}).status == 200
     values = world.values(thread)
@@ -95,7 +94,7 @@ def test_a_whole_map_answers_both_parallel_interrupts(world: World, mode: Mode) 
 
 
 def test_half_a_map_answers_one_and_leaves_the_other_pending(world: World, mode: Mode) -> None:
-    thread = world.interrupted("par")
+    thread = world.thread("par")
     _, b = pending(world, thread)
     assert world.resume(mode, thread, input={b: "B"}).status == 200
     assert world.driver.status(thread) == "interrupted"
@@ -106,13 +105,13 @@ def test_half_a_map_answers_one_and_leaves_the_other_pending(world: World, mode:
 
 @pytest.mark.parametrize("unknown", ["0" * 32, "x"])
 def test_a_map_with_an_unknown_id_is_409(world: World, mode: Mode, unknown: str) -> None:
-    thread = world.interrupted("par")
+    thread = world.thread("par")
     a, _ = pending(world, thread)
     refused(world, thread, world.resume(mode, thread, input={a: 1, unknown: 2}), 409, "interrupt_not_pending")
 
 
 def test_a_pin_picks_one_of_two_interrupts(world: World, mode: Mode) -> None:
-    thread = world.interrupted("par")
+    thread = world.thread("par")
     a, _ = pending(world, thread)
     assert world.resume(mode, thread, input="A", headers={"AP-Interrupt-Id": a}).status == 200
     assert world.driver.status(thread) == "interrupted"
@@ -121,7 +120,7 @@ def test_a_pin_picks_one_of_two_interrupts(world: World, mode: Mode) -> None:
 
 
 def test_a_static_breakpoint_goes_on_without_a_value(world: World, mode: Mode) -> None:
-    thread = world.interrupted("brk")
+    thread = world.thread("brk")
     refused(world, thread, world.resume(mode, thread, input="v"), 422, "unsupported_input")
     assert world.resume(mode, thread).status == 200
     assert len(world.values(thread)["answers"]) == 2
@@ -129,19 +128,19 @@ def test_a_static_breakpoint_goes_on_without_a_value(world: World, mode: Mode) -
 
 @pytest.mark.on(*GRAPHS)  # only graphs have subgraphs
 def test_an_interrupt_inside_a_subgraph_is_resumed(world: World, mode: Mode) -> None:
-    thread = world.interrupted("sub")
+    thread = world.thread("sub")
     assert world.resume(mode, thread, input="yes").status == 200
     assert world.values(thread)["answer"] == "yes"
 
 
 def test_go_on_answers_a_question_with_null(world: World, mode: Mode) -> None:
-    thread = world.interrupted("ask")
+    thread = world.thread("ask")
     assert world.resume(mode, thread).status == 200
     assert world.values(thread)["answer"] is None
 
 
 def test_an_agent_that_fails_is_a_run_with_an_error(world: World, mode: Mode) -> None:
-    thread = world.interrupted("errask")
+    thread = world.thread("errask")
     outcome = world.resume(mode, thread, input="boom")
     assert outcome.status == 200
     if mode is Mode.WAIT:
@@ -154,7 +153,7 @@ def test_an_agent_that_fails_is_a_run_with_an_error(world: World, mode: Mode) ->
 
 @pytest.mark.on(*GRAPHS)  # the legacy server ends a thread whose agent failed
 def test_another_answer_after_a_failure_is_409_and_going_on_retries(world: World, mode: Mode) -> None:
-    thread = world.interrupted("flakyask", tag=f"{world.placement}-{mode}-{world.unknown_thread()}")
+    thread = world.thread("flakyask", tag=world.driver.unknown())
     world.resume(Mode.WAIT, thread, input="first")
     outcome = world.resume(mode, thread, input="second")
     refused(world, thread, outcome, 409, "interrupt_already_answered", runs_before=2)
@@ -164,7 +163,7 @@ def test_another_answer_after_a_failure_is_409_and_going_on_retries(world: World
 
 @pytest.mark.on(*GRAPHS)  # the legacy server drops the question with the run
 def test_a_cancelled_run_leaves_its_question_to_be_answered(world: World, mode: Mode) -> None:
-    thread = world.interrupted("slowask", secs=6)  # a busy machine takes a while to get to the cancellation
+    thread = world.thread("slowask", secs=6)  # a busy machine takes a while to get to the cancellation
     run = world.client.patch(Mode.BACKGROUND.route, json={"thread_id": thread, "input": "first"}).json()
     eventually(lambda: world.driver.status(thread) == "busy", "the run starts")
     world.driver.cancel(thread, run["run_id"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from ap_resume_shim.core.protocol import Mode
-from tests.families.driver import Driver
+from ap_resume_shim import ResumeShim, ReverseProxy
 from tests.families.subjects import chosen
-from tests.families.world import World, world_of
+from tests.servers.apps.py.tap import Tap
+from tests.servers.run import running
+from tests.support.driver import Driver
+from tests.support.matrix import leave_out_empty, marked, multiply_by_modes
+from tests.support.serving import serving
+from tests.support.world import Place, World
 
 _WORLDS: dict[str, World] = {}
 
@@ -18,24 +22,18 @@ _WORLDS: dict[str, World] = {}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Multiply a test by the subjects that can show its scenario, and by the modes."""
     if "subject" in metafunc.fixturenames:
-        shows, having = _marked(metafunc, "shows"), _marked(metafunc, "having")
+        shows, having = set(marked(metafunc, "shows")), set(marked(metafunc, "having"))
         kinds = [kind for kind in chosen() if shows <= kind.shows and having <= kind.has()]
         metafunc.parametrize("subject", kinds, ids=[kind.name for kind in kinds], scope="session")
-    if "mode" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("modes")
-        modes = list(Mode) if marker is None else marker.args
-        metafunc.parametrize("mode", modes, ids=[mode.name.lower() for mode in modes])
+    multiply_by_modes(metafunc)
 
 
-def _marked(metafunc: pytest.Metafunc, name: str) -> set[str]:
-    """What a test says that a subject needs."""
-    marker = metafunc.definition.get_closest_marker(name)
-    return set() if marker is None else set(marker.args)
+pytest_collection_modifyitems = leave_out_empty
 
 
 @pytest.fixture(scope="session")
 def worlds() -> Iterator[ExitStack]:
-    """The servers, each started when it is first asked for."""
+    """The servers, each started when it is first used."""
     with ExitStack() as stack:
         yield stack
 
@@ -44,13 +42,14 @@ def worlds() -> Iterator[ExitStack]:
 def world(subject: type[Driver], worlds: ExitStack) -> World:
     """A client in front of one shim, which is in front of one real server."""
     if subject.name not in _WORLDS:
-        _WORLDS[subject.name] = worlds.enter_context(world_of(subject))
+        place = worlds.enter_context(_place(subject))
+        _WORLDS[subject.name] = worlds.enter_context(World(place, subject))
     return _WORLDS[subject.name]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that are about none of the chosen subjects, rather than skip them."""
-    empty = [item for item in items if "NOTSET" in item.nodeid]
-    if empty:
-        config.hook.pytest_deselected(items=empty)
-        items[:] = [item for item in items if item not in empty]
+@contextmanager
+def _place(kind: type[Driver]) -> Iterator[Place]:
+    with running(kind.server) as server:
+        tap = Tap(ReverseProxy(server))
+        with serving(ResumeShim(tap, kind.backend, options=kind.options, resume_at=kind.resume_at)) as url:
+            yield Place(url, lambda: list(tap.seen), server)

@@ -6,20 +6,20 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-from tests.families.driver import Driver
+from tests.support.driver import Driver
 
 FOLDER = Path(__file__).parent / "drivers"
 
 
-def _all_of(kind: type[Driver]) -> list[type[Driver]]:
-    return [kind, *(each for below in kind.__subclasses__() for each in _all_of(below))]
-
-
 def subjects() -> dict[str, type[Driver]]:
     """All of them."""
-    for path in sorted(FOLDER.glob("[!_]*.py")):
-        import_module(f"tests.families.drivers.{path.stem}")
-    return {kind.name: kind for kind in _all_of(Driver) if "name" in vars(kind)}
+    modules = [import_module(f"tests.families.drivers.{path.stem}") for path in sorted(FOLDER.glob("[!_]*.py"))]
+    return {
+        kind.name: kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Driver) and "name" in vars(kind)
+    }
 
 
 def chosen() -> list[type[Driver]]:

@@ -12,11 +12,12 @@ import pytest
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
-from tests.families.driver import eventually
-from tests.families.world import Same, Thread, Untouched, World
+from tests.support.calling import CLIENT
 from tests.support.leaving import leaving
 from tests.support.outcome import Outcome
 from tests.support.serving import serving
+from tests.support.waiting import eventually
+from tests.support.world import Same, Thread, World
 
 
 def pending(world: World, thread: Thread) -> list[dict[str, Any]]:
@@ -46,14 +47,14 @@ def test_an_interrupted_thread_is_resumed_once(world: World, mode: Mode) -> None
 def test_a_finished_thread_is_409(world: World, mode: Mode) -> None:
     thread = world.thread("ask")
     assert world.resume(Mode.WAIT, thread, input=world.driver.yes).status == 200
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=world.driver.no)
     assert (outcome.status, outcome.code) == (409, "thread_not_interrupted"), outcome.text
     assert len(world.heard(thread)) == 1
 
 
 def test_an_unknown_thread_is_refused(world: World, mode: Mode) -> None:
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, world.driver.unknown(), input=world.driver.yes)
     expected = (404, "thread_not_found") if world.driver.has_lookup else (409, "thread_not_interrupted")
     assert (outcome.status, outcome.code) == expected, outcome.text
@@ -62,7 +63,7 @@ def test_an_unknown_thread_is_refused(world: World, mode: Mode) -> None:
 @pytest.mark.shows("slow")
 def test_a_busy_thread_is_409(world: World, mode: Mode) -> None:
     thread = world.thread("slow", secs=15, wait=False)  # a thread that is read from its log takes a while to look at
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=world.driver.yes)
     assert (outcome.status, outcome.code) == (409, "thread_busy"), outcome.text
     assert outcome.response.headers["retry-after"] == "1"
@@ -73,7 +74,7 @@ def test_of_concurrent_resumes_exactly_one_is_heard(world: World, mode: Mode) ->
     thread = world.thread("slowask", secs=1.0)
     before = world.resumes
     with ThreadPoolExecutor(6) as pool:
-        body = {"thread_id": thread.id, "input": world.driver.yes}
+        body = {"thread_id": thread, "input": world.driver.yes}
         answers = list(pool.map(lambda _: world.client.patch(mode.route, json=body), range(6)))
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409, 409], [a.text for a in answers]
     assert world.resumes == before + 1
@@ -85,7 +86,7 @@ def test_of_concurrent_resumes_exactly_one_is_heard(world: World, mode: Mode) ->
 def test_a_second_resume_right_behind_the_first_is_refused(world: World, mode: Mode) -> None:
     thread = world.thread("slowask", secs=1.0)
     assert world.resume(Mode.BACKGROUND, thread, input=world.driver.yes).status == 200
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=world.driver.no)
     assert outcome.status == 409, outcome.text
     assert outcome.code in ("thread_busy", "resume_in_progress", "thread_not_interrupted")
@@ -98,12 +99,14 @@ def test_a_second_resume_right_behind_the_first_is_refused(world: World, mode: M
 def test_another_shim_sees_the_resume_as_soon_as_the_server_has_answered(world: World, mode: Mode) -> None:
     """Its guard knows nothing of the first resume: what refuses the second one is the thread's state alone."""
     driver = world.driver
-    shim = ResumeShim(ReverseProxy(world.server), driver.backend, options=driver.options, resume_at=driver.resume_at)
-    with serving(shim) as url, httpx.Client(base_url=url, timeout=60) as other:
+    shim = ResumeShim(
+        ReverseProxy(world.place.server), driver.backend, options=driver.options, resume_at=driver.resume_at
+    )
+    with serving(shim) as url, httpx.Client(base_url=url, timeout=60, verify=False) as other:
         for _ in range(5):
             thread = world.thread("slowask", secs=0.3)
             assert world.resume(Mode.BACKGROUND, thread, input=driver.yes).status == 200
-            second = Outcome(other.patch(mode.route, json={"thread_id": thread.id, "input": driver.no}), mode)
+            second = Outcome(other.patch(mode.route, json={"thread_id": thread, "input": driver.no}), mode)
             assert second.code in ("thread_busy", "thread_not_interrupted", "resume_in_progress"), second.text
             world.ends(thread)
             assert world.heard(thread) == [Same(driver.yes)]
@@ -147,7 +150,7 @@ def test_a_stream_ends_at_the_next_question_and_tells_it(world: World) -> None:
 @pytest.mark.shows("par")
 def test_a_bare_answer_to_two_questions_is_409(world: World, mode: Mode) -> None:
     thread = world.thread("par")
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=world.driver.yes)
     assert (outcome.status, outcome.code) == (409, "multiple_interrupts"), outcome.text
     assert len(outcome.metadata["interrupts"]) == 2
@@ -172,7 +175,7 @@ def test_a_map_answers_both_questions(world: World, mode: Mode) -> None:
 def test_a_map_with_an_unknown_id_is_409(world: World, mode: Mode) -> None:
     thread = world.thread("par")
     first, _ = (str(item["id"]) for item in pending(world, thread))
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input={first: world.driver.yes, "x": world.driver.yes})
     assert (outcome.status, outcome.code) == (409, "interrupt_not_pending"), outcome.text
 
@@ -180,7 +183,7 @@ def test_a_map_with_an_unknown_id_is_409(world: World, mode: Mode) -> None:
 @pytest.mark.shows("ask")
 def test_a_pin_to_another_question_is_409(world: World, mode: Mode) -> None:
     thread = world.thread("ask")
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=world.driver.yes, interrupt_id="another")
     assert (outcome.status, outcome.code) == (409, "interrupt_not_pending"), outcome.text
 
@@ -224,7 +227,7 @@ def test_a_wrong_answer_is_refused_and_the_question_stays(world: World, mode: Mo
 @pytest.mark.having("agents")
 def test_an_unknown_agent_is_404(world: World, mode: Mode) -> None:
     thread = world.thread("ask")
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=world.driver.yes, agent_id="nobody")
     assert (outcome.status, outcome.code) == (404, "agent_not_found"), outcome.text
 
@@ -241,7 +244,7 @@ def test_the_threads_own_agent_may_be_named(world: World, mode: Mode) -> None:
 @pytest.mark.shows("ask")
 def test_a_webhook_is_refused_where_it_would_not_be_called(world: World, mode: Mode) -> None:
     thread = world.thread("ask")
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=world.driver.yes, webhook="http://127.0.0.1:9/hook")
     assert (outcome.status, outcome.code) == (422, "unsupported_field"), outcome.text
 
@@ -261,7 +264,7 @@ def test_a_retry_with_the_same_key_gets_the_same_answer(world: World) -> None:
 def test_a_background_resume_answers_before_the_run_ends_and_outlives_its_client(world: World) -> None:
     thread = world.thread("slowask", secs=5.0)
     client = world.new_client()
-    body = {"thread_id": thread.id, "input": world.driver.yes}
+    body = {"thread_id": thread, "input": world.driver.yes}
     answer = client.patch(Mode.BACKGROUND.route, json=body)
     assert answer.status_code == 200, answer.text
     assert answer.json()["status"] == "pending"
@@ -290,8 +293,8 @@ def test_a_client_that_leaves_cancels_the_run(world: World, mode: Mode) -> None:
 
 def _leave(world: World, mode: Mode, thread: Thread, on_disconnect: str) -> None:
     """Resume, and close the connection when the agent has heard the answer."""
-    body = {"thread_id": thread.id, "input": world.driver.yes, "on_disconnect": on_disconnect}
-    with leaving(world.url, mode, body):
+    body = {"thread_id": thread, "input": world.driver.yes, "on_disconnect": on_disconnect}
+    with leaving(world.place.url, mode, body):
         world.heard(thread)
 
 
@@ -318,7 +321,7 @@ def test_values_tell_what_the_run_gave(world: World) -> None:
 @pytest.mark.shows("slowask")
 def test_a_stream_begins_before_the_run_ends(world: World) -> None:
     thread = world.thread("slowask", secs=5.0)
-    body = {"thread_id": thread.id, "input": world.driver.yes, "stream_mode": ["values", "updates", "custom"]}
+    body = {"thread_id": thread, "input": world.driver.yes, "stream_mode": ["values", "updates", "custom"]}
     decoder = Decoder()
     with world.client.stream("PATCH", Mode.STREAM.route, json=body) as response:
         chunks = response.iter_raw()
@@ -329,7 +332,7 @@ def test_a_stream_begins_before_the_run_ends(world: World) -> None:
 
 @pytest.mark.having("recognised")
 def test_the_backend_is_recognised(world: World) -> None:
-    shim = ResumeShim(ReverseProxy(world.server), options=world.driver.options)
+    shim = ResumeShim(ReverseProxy(world.place.server), options=world.driver.options)
     with serving(shim) as url:
-        httpx.patch(f"{url}/runs/resume", json={"thread_id": world.driver.unknown()})
+        CLIENT.patch(f"{url}/runs/resume", json={"thread_id": world.driver.unknown()})
     assert shim.backend == world.driver.backend

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
-from tests.families.driver import eventually
 from tests.families.test_families import pending
-from tests.families.world import Same, Thread, Untouched, World
+from tests.support.calling import CLIENT
 from tests.support.outcome import Outcome
 from tests.support.serving import serving
+from tests.support.waiting import eventually
+from tests.support.world import Same, Thread, World
 
 BUSY = ("thread_busy", "resume_in_progress")
 
@@ -53,15 +53,15 @@ def test_an_old_card_is_refused_when_the_next_question_waits(world: World, mode:
     card = {first: world.driver.yes}
     assert world.resume(mode, thread, input=card).status == 200
     eventually(lambda: len(world.noted(thread, "asked")) == 2, "the second question is asked")
-    with Untouched(world):
+    with world.untouched():
         again = settled(lambda: world.resume(mode, thread, input=card))
     assert is_not_pending(again), again.text
     (second,) = (str(item["id"]) for item in again.metadata["interrupts"])
-    with Untouched(world):
+    with world.untouched():
         assert is_not_pending(world.resume(mode, thread, input={first: world.driver.no, second: world.driver.no}))
     assert settled(lambda: world.resume(mode, thread, input={second: world.driver.no})).status == 200
     assert world.heard(thread, 2) == [Same(world.driver.yes), Same(world.driver.no)]
-    with Untouched(world):
+    with world.untouched():
         late = settled(lambda: world.resume(mode, thread, input=card))
     assert late.status == 409, late.text
 
@@ -75,10 +75,12 @@ def test_an_old_card_is_refused_by_a_shim_that_never_saw_its_question(world: Wor
     assert world.resume(Mode.WAIT, thread, input=world.driver.yes).status == 200
     asked(world, thread, 1)
     driver = world.driver
-    shim = ResumeShim(ReverseProxy(world.server), driver.backend, options=driver.options, resume_at=driver.resume_at)
+    shim = ResumeShim(
+        ReverseProxy(world.place.server), driver.backend, options=driver.options, resume_at=driver.resume_at
+    )
     with serving(shim) as url:
-        body = {"thread_id": thread.id, "input": {first: driver.yes}}
-        old = settled(lambda: Outcome(httpx.patch(url + mode.route, json=body, timeout=60), mode))
+        body = {"thread_id": thread, "input": {first: driver.yes}}
+        old = settled(lambda: Outcome(CLIENT.patch(url + mode.route, json=body, timeout=60), mode))
     assert is_not_pending(old), old.text
     assert world.heard(thread) == [Same(driver.yes)]
 
@@ -119,8 +121,8 @@ def test_an_old_card_is_refused_after_the_agent_was_started_anew(world: World, m
     (first,) = asked(world, old, 1)
     assert world.resume(Mode.WAIT, old, input=world.driver.yes).status == 200
     world.ends(old)
-    anew = world.thread("ask", on=old.id)
-    with Untouched(world):
+    anew = world.thread("ask", on=old)
+    with world.untouched():
         refused = settled(lambda: world.resume(mode, anew, input={first: world.driver.no}))
     assert is_not_pending(refused), refused.text
     (second,) = asked(world, anew, 1)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.sidecar.health import not_found
-from tests.families.driver import Driver
-from tests.families.world import Same, Untouched, World
-from tests.servers.apps.py.tap import Tap
+from tests.support.driver import Driver
 from tests.support.sidecar import sidecar
+from tests.support.world import Place, Same, World
 
 ALICE, BOB = {"authorization": "Bearer alice"}, {"authorization": "Bearer bob"}
 
@@ -23,7 +21,7 @@ def test_another_caller_gets_nothing_of_a_question(world: World, mode: Mode) -> 
     finally:
         del world.client.headers["authorization"]
     nobodys = world.resume(mode, world.driver.unknown(), headers=BOB, input=world.driver.yes)
-    with Untouched(world):
+    with world.untouched():
         theirs = world.resume(mode, thread, headers=BOB, input=world.driver.yes)
     assert (theirs.status, theirs.code) == (nobodys.status, nobodys.code) == (409, "thread_not_interrupted")
     outcome = world.resume(mode, thread, headers=ALICE, input=world.driver.yes)
@@ -38,8 +36,8 @@ def test_another_caller_gets_nothing_of_a_question(world: World, mode: Mode) -> 
 def test_a_sidecar_that_detects_its_backend_sees_the_first_run(world: World, subject: type[Driver], mode: Mode) -> None:
     options = [part for name, value in subject.options.items() for part in ("--option", f"{name}={value}")]
     options += [] if subject.resume_at is None else ["--resume-at", subject.resume_at]
-    with sidecar("--upstream", world.server, "--port", "0", *options) as shim:
-        ours = World(subject, world.server, shim.url, Tap(not_found))
+    with sidecar("--upstream", world.place.server, "--port", "0", *options) as shim:
+        ours = World(Place(shim.url, list, world.place.server), subject)
         thread = ours.thread("ask")
         outcome = ours.resume(mode, thread, input=ours.driver.yes)
         assert outcome.status == 200, outcome.text

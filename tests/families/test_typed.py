@@ -6,7 +6,7 @@ import pytest
 
 from ap_resume_shim.core.protocol import Mode
 from tests.families.test_families import pending
-from tests.families.world import Untouched, World
+from tests.support.world import World
 
 
 @pytest.mark.having("typed")
@@ -15,7 +15,7 @@ def test_an_answer_that_violates_its_schema_is_refused_and_the_question_stays(wo
     scenario, misfit = world.driver.typed
     thread = world.thread(scenario)
     (asked,) = pending(world, thread)
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=misfit)
     assert (outcome.status, outcome.code) == (422, "invalid_answer"), outcome.text
     assert outcome.metadata["response_schema"] == asked["response_schema"]
@@ -27,6 +27,6 @@ def test_an_answer_that_violates_its_schema_is_refused_and_the_question_stays(wo
 @pytest.mark.shows("ask-expired")
 def test_a_question_whose_time_is_over_is_not_pending(world: World, mode: Mode) -> None:
     thread = world.thread("ask-expired")
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=world.driver.yes)
     assert (outcome.status, outcome.code) == (409, "interrupt_not_pending"), outcome.text

@@ -12,7 +12,7 @@ import pytest
 
 from ap_resume_shim.core.protocol import Mode
 from tests.families import results
-from tests.families.world import Same, Untouched, World
+from tests.support.world import Same, World
 
 LOOKS_KEYED = {"0" * 32: "looks like an interrupt id"}
 VALUES: list[Any] = [
@@ -86,6 +86,6 @@ def test_messages_are_an_answer_or_refused(world: World, mode: Mode) -> None:
 @pytest.mark.shows("ask")
 def test_input_and_messages_together_are_422(world: World, mode: Mode) -> None:
     thread = world.thread("ask")
-    with Untouched(world):
+    with world.untouched():
         outcome = world.resume(mode, thread, input=1, messages=[{"role": "user", "content": "x"}])
     assert (outcome.status, outcome.code) == (422, "invalid_request")

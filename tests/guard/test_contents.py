@@ -15,13 +15,13 @@ from ap_resume_shim.guard.contents import owned, seen_by
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_ledger import FORMAT
 from ap_resume_shim.guard.sealing import seal, unseal
-from ap_resume_shim.runtime.traffic_observer import Page
+from ap_resume_shim.runtime.traffic_observer import LedgerView
 from tests.guard.conftest import Replicas, arrived, claims
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
-MINE, THEIRS = Page("t", "digest-of-mine"), Page("t", "digest-of-yours")
+MINE, THEIRS = LedgerView("t", "digest-of-mine"), LedgerView("t", "digest-of-yours")
 SECRET = Entry({"run": "r1"}, {"state": {"token": "hunter2"}, "say": "\x00é😀", "n": [1, None]})
 
 

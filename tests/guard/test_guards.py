@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import KeyRecord, UncommittedResume
 from ap_resume_shim.guard import ResumeKey
 from tests.guard.conftest import Replicas, arrived, claims, taken
 
@@ -65,7 +65,10 @@ async def test_what_was_forwarded_counts_as_taken_until_the_contrary_is_said(rep
     await first.close()
     assert not await claims(second)
     third = await arrived(replicas.other, KEYED)
-    assert (await third.had_run_in_flight(), await third.recall()) == (True, Kept("body", live=False, accepted=True))
+    assert (await third.had_run_in_flight(), await third.recall()) == (
+        True,
+        KeyRecord("body", live=False, accepted=True),
+    )
 
 
 async def test_who_arrives_while_a_run_goes_on_is_told(replicas: Replicas) -> None:
@@ -104,13 +107,13 @@ async def test_a_key_is_kept_from_the_moment_its_thread_is_held(replicas: Replic
     first = await arrived(replicas.one, KEYED)
     assert await first.recall() is None
     await first.claim()
-    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", live=True)
+    assert await (await arrived(replicas.other, KEYED)).recall() == KeyRecord("body", live=True)
     await first.forward()
     await first.mark_accepted("r1")
-    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", True, True, "r1")
+    assert await (await arrived(replicas.other, KEYED)).recall() == KeyRecord("body", True, True, "r1")
     await first.keep(ANSWER)
     await first.close()
-    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1", ANSWER)
+    assert await (await arrived(replicas.other, KEYED)).recall() == KeyRecord("body", False, True, "r1", ANSWER)
 
 
 async def test_a_session_knows_the_run_that_was_started_or_kept(replicas: Replicas) -> None:
@@ -125,12 +128,12 @@ async def test_a_run_may_be_named_later(replicas: Replicas) -> None:
     first = await taken(await arrived(replicas.one, KEYED))
     await first.mark_run_id("r1")
     await first.close()
-    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1")
+    assert await (await arrived(replicas.other, KEYED)).recall() == KeyRecord("body", False, True, "r1")
 
 
 async def test_an_answer_that_never_came_leaves_the_run_that_was_started(replicas: Replicas) -> None:
     await (await taken(await arrived(replicas.one, KEYED), "r1")).close()
-    assert await (await arrived(replicas.other, KEYED)).recall() == Kept("body", False, True, "r1")
+    assert await (await arrived(replicas.other, KEYED)).recall() == KeyRecord("body", False, True, "r1")
 
 
 @pytest.mark.parametrize("other", [ResumeKey("t", "body", key="another"), ResumeKey("t", "body")])
@@ -159,7 +162,7 @@ async def test_who_is_not_taken_forgets_no_key_and_no_repeat_of_another(replicas
     second = await arrived(replicas.other, ResumeKey("t", "body", key="k", repeat="again", window=60))
     await second.mark_rejected()
     third = await arrived(replicas.one, KEYED)
-    assert (await third.recall(), await third.repeated()) == (Kept("body", False, True, "r1"), True)
+    assert (await third.recall(), await third.repeated()) == (KeyRecord("body", False, True, "r1"), True)
 
 
 async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replicas) -> None:

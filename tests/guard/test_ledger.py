@@ -137,7 +137,7 @@ class TestInRedis:
             server.stop()
             with caplog.at_level(logging.WARNING):
                 assert [await guard.ledger.note("t", number) for number in range(5)] == [False] * 5
-            assert len(caplog.records) == 1 and "is not noted" in caplog.text
+            assert len(caplog.records) == 1 and "is not recorded" in caplog.text
             with pytest.raises(GuardUnavailable, match="nothing was sent"):
                 await guard.ledger.recall("t")
             server.start()
@@ -155,7 +155,7 @@ class TestInRedis:
                 await guard.ledger.note("t", 1)
                 server.start()
                 await guard.ledger.note("t", 1)
-            assert caplog.text.count("is not noted") == 2
+            assert caplog.text.count("is not recorded") == 2
             await guard.aclose()
 
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from ap_resume_shim import MemoryGuard
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Kept, UncommittedResume
+from ap_resume_shim.core.steps.guard import KeyRecord, UncommittedResume
 from ap_resume_shim.guard import ResumeKey
 from ap_resume_shim.guard.base import IDS_LIFETIME
 from tests.guard.conftest import Clock
@@ -67,14 +67,14 @@ def test_answers_are_forgotten_when_their_time_is_over() -> None:
     clock.now += 5
     assert (recalls(guard, "k"), run(guard.begin(keyed("k")).repeated())) == (True, False)
     clock.now += 55
-    assert (recalls(guard, "k"), len(guard.answers), len(guard.repeats)) == (False, 0, 0)
+    assert (recalls(guard, "k"), len(guard.records), len(guard.repeats)) == (False, 0, 0)
 
 
 def test_of_many_answers_the_last_are_kept() -> None:
     guard = MemoryGuard(remembered=10, duplicate_window=60)
     for number in range(30):
         answered(guard, str(number))
-    assert (len(guard.answers), recalls(guard, "19"), recalls(guard, "20")) == (10, False, True)
+    assert (len(guard.records), recalls(guard, "19"), recalls(guard, "20")) == (10, False, True)
     guard.begin(ResumeKey("another"))
     assert len(guard.repeats) == 10
 
@@ -89,7 +89,7 @@ def test_of_large_answers_the_last_are_kept() -> None:
 def test_an_answer_that_is_too_large_leaves_its_run() -> None:
     guard = MemoryGuard(keep_bytes=1000)
     answered(guard, "k", "x" * 2000)
-    assert run(guard.begin(keyed("k")).recall()) == Kept("body", False, True, "r1")
+    assert run(guard.begin(keyed("k")).recall()) == KeyRecord("body", False, True, "r1")
 
 
 def test_a_key_that_is_under_way_is_never_forgotten() -> None:
@@ -98,7 +98,7 @@ def test_a_key_that_is_under_way_is_never_forgotten() -> None:
     assert claims(first)
     for number in range(10):
         answered(guard, str(number))
-    assert run(guard.begin(keyed("first")).recall()) == Kept("body", live=True)
+    assert run(guard.begin(keyed("first")).recall()) == KeyRecord("body", live=True)
 
 
 def test_interrupt_ids_are_remembered_of_so_many_threads_and_for_so_long() -> None:

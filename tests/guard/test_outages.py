@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.core.steps.guard import Kept
+from ap_resume_shim.core.steps.guard import KeyRecord
 from ap_resume_shim.guard import FallbackGuard, MemoryGuard, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_scripts import PRELUDE
@@ -117,7 +117,7 @@ async def test_what_happened_while_the_store_was_away_is_stored_in_order(guards:
     await arrival.keep(Reply(200, {"a": 1}))
     await arrival.close()
     store.back()
-    answer = Kept("body", False, True, "r1", Reply(200, {"a": 1}))
+    answer = KeyRecord("body", False, True, "r1", Reply(200, {"a": 1}))
 
     async def stored() -> bool:
         return await (await arrived(other, KEYED)).recall() == answer
@@ -130,7 +130,7 @@ async def test_what_happened_while_the_store_was_away_is_stored_in_order(guards:
 # A process that guards alone
 
 
-@pytest.mark.parametrize("carried_out", [(), ("arrive", "claim")])
+@pytest.mark.parametrize("carried_out", [(), ("begin", "claim")])
 async def test_what_was_accepted_alone_is_stored_as_taken(
     guards: list[RedisGuard], carried_out: tuple[str, ...]
 ) -> None:
@@ -144,7 +144,7 @@ async def test_what_was_accepted_alone_is_stored_as_taken(
     store.back()
 
     async def known() -> bool:
-        return await (await arrived(other, KEYED)).recall() == Kept("body", False, True, "r1", Reply(200, {}))
+        return await (await arrived(other, KEYED)).recall() == KeyRecord("body", False, True, "r1", Reply(200, {}))
 
     assert await eventually(known), "the key is spent for all"
     assert not await claims(older), "it arrived before the acceptance"
@@ -172,7 +172,7 @@ async def test_what_was_certainly_not_taken_alone_leaves_no_trace(guards: list[R
     shared, other = guards
     guard, store = FallbackGuard(shared, MemoryGuard()), Cut(shared)
     older = await arrived(other, KEYED)
-    store.off(carried_out=("arrive", "claim"))
+    store.off(carried_out=("begin", "claim"))
     alone = await arrived(guard, KEYED)
     assert await claims(alone)
     await alone.forward()
@@ -180,7 +180,7 @@ async def test_what_was_certainly_not_taken_alone_leaves_no_trace(guards: list[R
     await alone.close()
     store.back()
     assert await eventually(lambda: claims(older))
-    assert await (await arrived(guard, KEYED)).recall() == Kept("body", live=True), "that of the older one"
+    assert await (await arrived(guard, KEYED)).recall() == KeyRecord("body", live=True), "that of the older one"
 
 
 # Clocks
@@ -239,12 +239,12 @@ async def test_the_hold_of_a_dead_process_ends_though_the_clock_was_set_back(
     assert await claims(await arrived(guards[0], KEYED))
     await store_clock.set(-HOUR)
     during = await arrived(guards[1], KEYED)
-    assert (await claims(during), await during.recall()) == (False, Kept("body", live=True))
+    assert (await claims(during), await during.recall()) == (False, KeyRecord("body", live=True))
     await store_clock.set(LEASE - 1)
     assert not await claims(await arrived(guards[1]))
     await store_clock.set(2)
     after = await arrived(guards[1], KEYED)
-    assert (await claims(after), await after.recall()) == (True, Kept("body", live=False))
+    assert (await claims(after), await after.recall()) == (True, KeyRecord("body", live=False))
 
 
 async def test_a_live_process_keeps_its_hold_when_the_clock_was_set(

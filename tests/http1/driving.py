@@ -10,14 +10,14 @@ from typing import Any
 import anyio
 
 from ap_resume_shim.http1.client import Http1Transport
-from ap_resume_shim.proxy.transport import Address, Outgoing, Transport, UpstreamExchange
+from ap_resume_shim.proxy.transport import Address, Transport, UpstreamExchange, UpstreamRequest
 from tests.support.sockets import read_head
 
 KEPT = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
-def request(method: str = "GET", **fields: Any) -> Outgoing:
-    return Outgoing(method, b"/", [(b"host", b"there"), *fields.pop("headers", [])], **fields)
+def request(method: str = "GET", **fields: Any) -> UpstreamRequest:
+    return UpstreamRequest(method, b"/", [(b"host", b"there"), *fields.pop("headers", [])], **fields)
 
 
 @asynccontextmanager
@@ -30,20 +30,20 @@ async def transport(url: str, **options: Any) -> AsyncIterator[Http1Transport]:
         await anyio.sleep(0.01)  # the loop closes the sockets: servers that wait for that would hold it up
 
 
-async def whole(passage: UpstreamExchange) -> bytes:
+async def whole(exchange: UpstreamExchange) -> bytes:
     body = b""
-    while chunk := await passage.read():
+    while chunk := await exchange.read():
         body += chunk
     return body
 
 
-async def ask(through: Transport, outgoing: Outgoing | None = None) -> tuple[int, bytes]:
-    passage = through.start(outgoing or request())
+async def ask(through: Transport, outgoing: UpstreamRequest | None = None) -> tuple[int, bytes]:
+    exchange = through.start(outgoing or request())
     try:
-        await passage.head()
-        return passage.status, await whole(passage)
+        await exchange.head()
+        return exchange.status, await whole(exchange)
     finally:
-        passage.leave()
+        exchange.close()
 
 
 class Parts:
@@ -53,11 +53,11 @@ class Parts:
         self.parts, self.taken = list(parts), 0
         self.trailers = [(b"x-sum", b"1")]
 
-    async def next(self) -> tuple[bytes, bool]:
+    async def read(self) -> tuple[bytes, bool]:
         self.taken += 1
         return self.parts.pop(0), bool(self.parts)
 
-    def done(self) -> None:
+    def stop_reading(self) -> None:
         """Nothing waits for it."""
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from ap_resume_shim.http1 import client
-from ap_resume_shim.http1.connection import HEAD
-from ap_resume_shim.http1.upstream_exchange import AHEAD
-from ap_resume_shim.proxy.transport import ClientLeft
+from ap_resume_shim.http1.upstream_connection import MAX_HEAD
+from ap_resume_shim.http1.upstream_exchange import READ_AHEAD
+from ap_resume_shim.proxy.transport import ClientDisconnected
 from tests.http1.driving import KEPT, Parts, again, ask, request, transport, whole
 from tests.support.certificates import Authority
 from tests.support.sockets import OK, read_head, until_closed, upstream
@@ -30,13 +30,13 @@ async def test_fields_go_out_as_they_are_and_come_back_in_order() -> None:
     answer = b"HTTP/1.1 207 Odd\r\nSet-Cookie: a\r\nX-B:  \xe9 \r\nset-cookie: b\r\ncontent-length: 0\r\n\r\n"
     with upstream(answer) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request(headers=[(b"X-Raw", b"\xff"), (b"x-raw", b"2")]))
-            await passage.head()
-            passage.leave()
+            exchange = through.start(request(headers=[(b"X-Raw", b"\xff"), (b"x-raw", b"2")]))
+            await exchange.head()
+            exchange.close()
     assert behind.lines == [b"GET / HTTP/1.1", b"host: there", b"X-Raw: \xff", b"x-raw: 2"]
-    assert passage.status == 207
+    assert exchange.status == 207
     cookies = [(b"set-cookie", b"a"), (b"x-b", b"\xe9"), (b"set-cookie", b"b")]
-    assert passage.headers == [*cookies, (b"content-length", b"0")]
+    assert exchange.headers == [*cookies, (b"content-length", b"0")]
 
 
 async def test_a_connection_is_kept_for_the_next_request() -> None:
@@ -126,12 +126,12 @@ async def test_informational_answers_are_told_one_by_one() -> None:
     hint = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
     with upstream(b"HTTP/1.1 100 Continue\r\n\r\n" + hint + hint + OK) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
+            exchange = through.start(request())
             told = []
-            while passage.status < 200:
-                await passage.head()
-                told.append((passage.status, passage.headers[:1]))
-            assert await whole(passage) == b"ok"
+            while exchange.status < 200:
+                await exchange.head()
+                told.append((exchange.status, exchange.headers[:1]))
+            assert await whole(exchange) == b"ok"
     link = [(b"link", b"</a>")]
     assert told == [(103, link), (103, link), (200, [(b"connection", b"close")])]
 
@@ -140,11 +140,11 @@ async def test_trailers_are_told_after_the_body() -> None:
     answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\n"
     with upstream(answer) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            await passage.head()
-            assert (await whole(passage), passage.over) == (b"ok", True)
-    assert passage.trailers == [(b"x-sum", b"1"), (b"x-sum", b"2")]
-    assert passage.headers == [(b"transfer-encoding", b"chunked")]
+            exchange = through.start(request())
+            await exchange.head()
+            assert (await whole(exchange), exchange.eof) == (b"ok", True)
+    assert exchange.trailers == [(b"x-sum", b"1"), (b"x-sum", b"2")]
+    assert exchange.headers == [(b"transfer-encoding", b"chunked")]
 
 
 async def test_an_answer_may_end_with_its_connection() -> None:
@@ -172,26 +172,26 @@ async def test_an_answer_that_breaks_off_is_not_whole(head: bytes) -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            await passage.head()
-            assert await passage.read() == b"part"
+            exchange = through.start(request())
+            await exchange.head()
+            assert await exchange.read() == b"part"
             read.set()
             with pytest.raises(UpstreamError, match="broke off"):
-                await passage.read()
+                await exchange.read()
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
         (b"", "closed the connection"),
-        (b"nonsense\r\n\r\n", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nbody", "not HTTP"),
-        (b"HTTP/1.1 199 Odd\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + KEPT, "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * HEAD * 2, "larger than"),
+        (b"nonsense\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nbody", "not valid HTTP"),
+        (b"HTTP/1.1 199 Odd\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + KEPT, "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * MAX_HEAD * 2, "larger than"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
@@ -255,7 +255,7 @@ async def test_a_body_is_held_back_until_the_server_says_so() -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            assert await ask(through, request("POST", body=body, expects=True)) == (200, b"ok")
+            assert await ask(through, request("POST", body=body, expects_continue=True)) == (200, b"ok")
     assert held == [0]
 
 
@@ -263,12 +263,12 @@ async def test_a_body_that_is_not_wanted_is_not_read() -> None:
     body = Parts(b"ok")
     with upstream(b"HTTP/1.1 417 No\r\ncontent-length: 0\r\n\r\n") as behind:
         async with transport(behind.url) as through:
-            assert await ask(through, request("POST", body=body, expects=True)) == (417, b"")
+            assert await ask(through, request("POST", body=body, expects_continue=True)) == (417, b"")
     assert body.taken == 0
 
 
 async def test_a_body_goes_out_although_nobody_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ap_resume_shim.http1.connection.CONTINUE", 0.05)
+    monkeypatch.setattr("ap_resume_shim.http1.upstream_connection.CONTINUE_TIMEOUT", 0.05)
 
     def script(connection: socket.socket) -> None:
         assert connection.recv(10) == b"ok"
@@ -276,12 +276,12 @@ async def test_a_body_goes_out_although_nobody_said_so(monkeypatch: pytest.Monke
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            assert await ask(through, request("POST", body=Parts(b"ok"), expects=True)) == (200, b"ok")
+            assert await ask(through, request("POST", body=Parts(b"ok"), expects_continue=True)) == (200, b"ok")
 
 
 async def test_an_answer_before_the_end_of_the_body_ends_the_body() -> None:
     class Endless(Parts):
-        async def next(self) -> tuple[bytes, bool]:
+        async def read(self) -> tuple[bytes, bool]:
             await anyio.lowlevel.checkpoint()
             return b"x" * 1000, True
 
@@ -298,19 +298,19 @@ async def test_an_answer_before_the_end_of_the_body_ends_the_body() -> None:
 
 async def test_a_body_that_breaks_off_breaks_the_request_off() -> None:
     class Leaving(Parts):
-        async def next(self) -> tuple[bytes, bool]:
-            raise ClientLeft
+        async def read(self) -> tuple[bytes, bool]:
+            raise ClientDisconnected
 
     closed = threading.Event()
     with upstream(lambda connection: closed.set() if until_closed(connection) else None) as behind:
         async with transport(behind.url) as through:
-            with pytest.raises(ClientLeft):
+            with pytest.raises(ClientDisconnected):
                 await ask(through, request("POST", body=Leaving(), chunked=True))
             assert await anyio.to_thread.run_sync(closed.wait, 5)
 
 
 async def test_a_server_that_does_not_take_the_body_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ap_resume_shim.http1.connection.TAKES", 0.1)
+    monkeypatch.setattr("ap_resume_shim.http1.upstream_connection.WRITE_TIMEOUT", 0.1)
     over = threading.Event()
 
     def script(_: socket.socket) -> None:
@@ -318,7 +318,7 @@ async def test_a_server_that_does_not_take_the_body_is_left_in_time(monkeypatch:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            with pytest.raises(UpstreamTimeout, match="took nothing"):
+            with pytest.raises(UpstreamTimeout, match="read nothing"):
                 await ask(through, request("POST", body=Parts(b"x" * 20_000_000)))
             assert not through._open
         over.set()
@@ -336,18 +336,18 @@ async def test_leaving_closes_the_connection_at_once(begun: bool) -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
+            exchange = through.start(request())
             if begun:
-                await passage.head()
+                await exchange.head()
             async with anyio.create_task_group() as group:
 
                 async def waits() -> None:
-                    with pytest.raises(ClientLeft):
-                        await (passage.read() if begun else passage.head())
+                    with pytest.raises(ClientDisconnected):
+                        await (exchange.read() if begun else exchange.head())
 
                 group.start_soon(waits)
                 await anyio.sleep(0.1)
-                passage.leave()
+                exchange.close()
             assert await anyio.to_thread.run_sync(closed.wait, 5)
 
 
@@ -364,12 +364,12 @@ async def test_what_the_client_does_not_take_is_not_read() -> None:
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            await passage.head()
+            exchange = through.start(request())
+            await exchange.head()
             await anyio.sleep(1.5)
-            held = passage._size
-            passage.leave()
-    assert held < 2 * AHEAD + 256 * 1024, "what one read brings comes on top"
+            held = exchange._buffered
+            exchange.close()
+    assert held < 2 * READ_AHEAD + 256 * 1024, "what one read brings comes on top"
     assert sent < 20_000_000
 
 
@@ -383,17 +383,17 @@ async def test_a_server_that_does_not_take_the_connection_is_unreachable_in_time
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         async with transport(url, connect=0.2) as through:
-            with pytest.raises(UpstreamUnreachable, match=r"not there within 0\.2 seconds"):
+            with pytest.raises(UpstreamUnreachable, match=r"took longer than 0\.2 seconds"):
                 await ask(through)
 
 
 async def test_leaving_while_the_connection_is_made_leaves_it_for_others() -> None:
     with upstream(again) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            passage.leave()
-            with pytest.raises(ClientLeft):
-                await passage.head()
+            exchange = through.start(request())
+            exchange.close()
+            with pytest.raises(ClientDisconnected):
+                await exchange.head()
             assert await ask(through) == (200, b"ok")
 
 

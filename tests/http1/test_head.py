@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core.asgi import EARLY_HINT, TARGET, TRAILERS, TUNNEL
-from ap_resume_shim.http1.head import Refused, head, plain, scope_of
+from ap_resume_shim.http1.head import Refused, build_scope, encode_error, encode_head
 
 HOST, OTHER = (b"host", b"here"), (b"x", b"y")
 
 
 def scope(target: bytes = b"/", *headers: tuple[bytes, bytes], method: bytes = b"GET", **told: Any) -> dict[str, Any]:
     version = told.pop("version", "1.1")
-    return scope_of(method, target, version, list(headers or [HOST]), **told)
+    return build_scope(method, target, version, list(headers or [HOST]), **told)
 
 
 @pytest.mark.parametrize(
@@ -104,17 +104,17 @@ def test_chunks_may_be_written_in_any_case() -> None:
 
 
 def test_a_head_is_a_line_for_each_field() -> None:
-    made = head(207, [(b"a", b"1"), (b"a", b"\xff")], b"connection: close\r\n")
+    made = encode_head(207, [(b"a", b"1"), (b"a", b"\xff")], b"connection: close\r\n")
     assert made == b"HTTP/1.1 207 Multi-Status\r\na: 1\r\na: \xff\r\nconnection: close\r\n\r\n"
-    assert head(299, []) == b"HTTP/1.1 299 \r\n\r\n"
+    assert encode_head(299, []) == b"HTTP/1.1 299 \r\n\r\n"
 
 
 @pytest.mark.parametrize("value", [b"a\r\nx: y", b"a\nb", b"a\rb", b"a\0"])
 def test_a_field_cannot_hold_another(value: bytes) -> None:
-    with pytest.raises(ValueError, match="line's end"):
-        head(200, [(b"a", value)])
+    with pytest.raises(ValueError, match="line end"):
+        encode_head(200, [(b"a", value)])
 
 
 def test_a_refusal_is_short_and_closes() -> None:
-    made = plain(400, 'It is "wrong".')
+    made = encode_error(400, 'It is "wrong".')
     assert made.endswith(b'\r\ncontent-length: 31\r\nconnection: close\r\n\r\n{"message": "It is \\"wrong\\"."}')

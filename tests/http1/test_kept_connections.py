@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.http1.connection import HEAD
+from ap_resume_shim.http1.upstream_connection import MAX_HEAD
 from tests.http1.driving import KEPT, Parts, again, ask, request, transport
 from tests.support.sockets import upstream
 
@@ -59,19 +59,19 @@ async def test_trailers_have_a_limit(kind: str) -> None:
     def script(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-first: ")
         sent = 0
-        while sent < 100 * HEAD:
+        while sent < 100 * MAX_HEAD:
             connection.sendall(parts[kind])
             sent += len(parts[kind])
         connection.sendall(b"\r\n\r\n")
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            await passage.head()
-            with pytest.raises(UpstreamError, match="trailer section of its answer is larger than"):
-                while await passage.read():
+            exchange = through.start(request())
+            await exchange.head()
+            with pytest.raises(UpstreamError, match="trailer section of its response is larger than"):
+                while await exchange.read():
                     pass
-            passage.leave()
+            exchange.close()
 
 
 async def test_trailers_below_the_limit_are_passed_on() -> None:
@@ -80,12 +80,12 @@ async def test_trailers_below_the_limit_are_passed_on() -> None:
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     with upstream(head + b"2\r\nok\r\n" * 100_000 + b"0\r\n" + lines + b"\r\n") as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            await passage.head()
+            exchange = through.start(request())
+            await exchange.head()
             size = 0
-            while part := await passage.read():
+            while part := await exchange.read():
                 size += len(part)
-            assert (size, passage.trailers) == (200_000, fields)
+            assert (size, exchange.trailers) == (200_000, fields)
 
 
 async def test_connections_to_the_server_are_probed_while_they_are_silent() -> None:

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from ap_resume_shim.http1.head import scope_of
-from ap_resume_shim.http1.request_response_cycle import Request
+from ap_resume_shim.http1.head import build_scope
+from ap_resume_shim.http1.request_response_cycle import RequestResponseCycle
 from tests.http1.test_server import GET, IDLE, LAST, START, bodies, body, echo, post, served
 from tests.support.sockets import connect, talk
 
@@ -29,9 +29,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     def seen(method: bytes, target: bytes, *rest: object, **options: object) -> dict[str, object]:
         targets.append(target)
-        return scope_of(method, target, *rest, **options)  # type: ignore[arg-type]
+        return build_scope(method, target, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("ap_resume_shim.http1.server_connection.scope_of", seen)
+    monkeypatch.setattr("ap_resume_shim.http1.server_connection.build_scope", seen)
     return targets
 
 
@@ -109,13 +109,13 @@ def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_bytes_would(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts: list[int] = []
-    on_body = Request.on_body
+    on_body = RequestResponseCycle.on_body
 
-    def counted(self: Request, data: bytes) -> None:
+    def counted(self: RequestResponseCycle, data: bytes) -> None:
         parts.append(len(data))
         on_body(self, data)
 
-    monkeypatch.setattr(Request, "on_body", counted)
+    monkeypatch.setattr(RequestResponseCycle, "on_body", counted)
     app = Hanging()
     with served(app) as url, connect(url) as client:
         client.sendall(post(*[b"xx"] * 60_000, path=b"/unread") + LAST)

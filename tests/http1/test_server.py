@@ -286,7 +286,7 @@ def test_a_body_that_was_not_asked_for_is_not_waited_for(served: Served) -> None
             await asyncio.wait_for(receive(), 2.5)
         await send(body(b"late"))
 
-    with served(app, patience=0.1) as url:
+    with served(app, io_timeout=0.1) as url:
         got = talk(url, b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n")
     assert b"100 Continue" not in got
     assert got.endswith(b"\r\n\r\n4\r\nlate\r\n0\r\n\r\n")
@@ -337,7 +337,7 @@ def test_a_body_that_the_app_does_not_take_is_no_concern_of_the_client(served: S
         await echo(scope, receive, send)
 
     head, end, chunk = post(b"x" * 1_000_000).partition(b"\r\n\r\n")
-    with served(app, patience=1) as url, connect(url) as client:
+    with served(app, io_timeout=1) as url, connect(url) as client:
         client.sendall(head + end)
         assert begun.wait(5)
         client.sendall(chunk)
@@ -378,17 +378,17 @@ def test_trailers_that_do_not_end_are_refused(served: Served) -> None:
 
 
 def test_a_head_that_does_not_come_is_refused_in_time(served: Served) -> None:
-    with served(echo, patience_for_head=0.1) as url:
+    with served(echo, head_timeout=0.1) as url:
         assert talk(url, GET[:10]).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_client_that_says_nothing_is_left_in_time(served: Served) -> None:
-    with served(echo, patience_for_head=0.1) as url:
+    with served(echo, head_timeout=0.1) as url:
         assert talk(url, b"") == b""
 
 
 def test_a_body_that_does_not_come_ends_the_request_in_time(served: Served) -> None:
-    with served(echo, patience=0.1) as url:
+    with served(echo, io_timeout=0.1) as url:
         assert talk(url, post(b"a")[:-5]) == b""
 
 
@@ -403,7 +403,7 @@ def test_a_client_that_does_not_read_is_left_in_time(served: Served) -> None:
         finally:
             ended.set()
 
-    with served(app, patience=0.1) as url, connect(url) as client:
+    with served(app, io_timeout=0.1) as url, connect(url) as client:
         client.sendall(GET)
         assert ended.wait(10)
         assert until_closed(client)
@@ -417,7 +417,7 @@ def test_a_client_that_does_not_read_the_end_of_its_answer_is_left_in_time(serve
         Http1Protocol.connection_lost(self, error)
         left.set()
 
-    options = {"patience": 0.1, "timeout_keep_alive": 0.1, "connection_lost": connection_lost}
+    options = {"io_timeout": 0.1, "timeout_keep_alive": 0.1, "connection_lost": connection_lost}
     with served(answering(START, body(b"x" * 20_000_000)), **options) as url, connect(url) as client:
         client.sendall(asked)
         assert left.wait(20)

@@ -42,17 +42,17 @@ async def test_an_interim_answer_does_not_end_the_wait_for_the_answer(status: in
         await proxy.aclose()
         await anyio.sleep(0.01)
     assert call.status == 504
-    assert "did not begin to answer within 0.3 seconds" in json.loads(call.answer)["message"]
+    assert "did not begin to respond within 0.3 seconds" in json.loads(call.answer)["message"]
 
 
 async def test_interim_answers_may_come_again_and_again() -> None:
     answer = b"".join(b"HTTP/1.1 %d Wait\r\n\r\n" % status for status in (100, 100, 102, 103, 103, 100))
     with upstream(answer + b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok") as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request())
-            while passage.status < 200:
-                await passage.head()
-            assert (passage.status, await passage.read()) == (200, b"ok")
+            exchange = through.start(request())
+            while exchange.status < 200:
+                await exchange.head()
+            assert (exchange.status, await exchange.read()) == (200, b"ok")
 
 
 async def test_interim_answers_without_end_are_an_error() -> None:
@@ -63,16 +63,16 @@ async def test_interim_answers_without_end_are_an_error() -> None:
     with upstream(script) as behind:
         async with transport(behind.url) as through:
             with pytest.raises(UpstreamError, match="larger than"):
-                passage = through.start(request())
-                while passage.status < 200:
-                    await passage.head()
+                exchange = through.start(request())
+                while exchange.status < 200:
+                    await exchange.head()
 
 
 @pytest.mark.parametrize("status", [b"000", b"001", b"099", b"99", b"1000", b"2xx", b"-20", b""])
 async def test_what_is_no_status_is_a_bad_gateway(status: bytes) -> None:
     with upstream(b"HTTP/1.1 %b Odd\r\ncontent-length: 2\r\n\r\nok" % status) as behind:
         async with transport(behind.url) as through:
-            with pytest.raises(UpstreamError, match="not HTTP"):
+            with pytest.raises(UpstreamError, match="not valid HTTP"):
                 await ask(through)
 
 
@@ -98,10 +98,10 @@ async def test_a_101_that_was_asked_for_is_one_whatever_its_fields(fields: bytes
 
     with upstream(script) as behind:
         async with transport(behind.url) as through:
-            passage = through.start(request(upgrades=True))
-            while passage.status != 101:
-                await passage.head()
-            tunnel, first = passage.upgraded()
+            exchange = through.start(request(upgrades=True))
+            while exchange.status != 101:
+                await exchange.head()
+            tunnel, first = exchange.detach()
             tunnel.abort()
     assert (b"\r\n\r\nHTTP/1.1 first bytes").startswith(first)
 
@@ -110,14 +110,14 @@ async def test_a_101_that_was_asked_for_is_one_whatever_its_fields(fields: bytes
 async def test_a_101_that_was_not_asked_for_is_an_error(fields: bytes) -> None:
     with upstream(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\nfirst bytes" % fields) as behind:
         async with transport(behind.url) as through:
-            with pytest.raises(UpstreamError, match="was not asked to"):
+            with pytest.raises(UpstreamError, match="did not ask for"):
                 await ask(through)
 
 
 async def test_a_head_that_breaks_off_after_a_wish_for_an_upgrade_is_an_error() -> None:
     with upstream(b"HTTP/1.1 101 Switching\r\nbad field\r\n\r\n") as behind:
         async with transport(behind.url) as through:
-            with pytest.raises(UpstreamError, match="not HTTP"):
+            with pytest.raises(UpstreamError, match="not valid HTTP"):
                 await ask(through, request(upgrades=True))
 
 

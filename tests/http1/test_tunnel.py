@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.support.calling import eventually
 from tests.support.sidecar import sidecar
 from tests.support.sockets import Script, connect, read_head, upstream
+from tests.support.waiting import eventually
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
 
@@ -173,7 +173,7 @@ def test_a_server_that_has_said_all_still_hears_the_client(stage: Stage, client:
     assert read(client, 1000) == b"all"
     client.sendall(b"heard all")
     client.shutdown(socket.SHUT_WR)
-    assert eventually(lambda: heard == [b"heard all"])
+    eventually(lambda: heard == [b"heard all"])
 
 
 def reset(connection: socket.socket) -> None:
@@ -196,7 +196,7 @@ def test_a_client_that_breaks_off_is_gone_for_the_server(stage: Stage, client: s
     client.sendall(asking())
     read_head(client)
     reset(client)
-    assert eventually(lambda: ends)
+    eventually(lambda: ends)
     assert ends == [b""] or isinstance(ends[0], ConnectionResetError)
 
 

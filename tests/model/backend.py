@@ -105,7 +105,7 @@ class Asking(Plain):
 
     straddles: bool = False
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Any]:
         """What the later of two requests found; where they disagree, the thread was moving."""
         request = Request.get("thread")
         looks: tuple[Any, ...] = yield from Ask((request, request) if self.straddles else (request,))

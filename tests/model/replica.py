@@ -24,7 +24,6 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, parse
 from ap_resume_shim.core.steps import (
-    Answer,
     Ask,
     AwaitCommit,
     CallGuard,
@@ -38,6 +37,7 @@ from ap_resume_shim.core.steps import (
     ReadEvents,
     Reply,
     Send,
+    SendReply,
     Step,
     StreamReply,
     guard,
@@ -79,7 +79,7 @@ PLACES = (
     "taken",
     "MarkAccepted",
     "mark_rejected",
-    "Answer",
+    "SendReply",
     "end",
 )
 """Where a resume may stop while others go on."""
@@ -111,7 +111,7 @@ class SharedGuard(RedisGuard):
     telling: list[asyncio.Task[Any]]
 
     async def call(self, script: str, ticket: ResumeKey, *arguments: Any) -> Any:
-        if script == "arrive" and self.reading is not None:
+        if script == "begin" and self.reading is not None:
             await self.reading.wait()
         if self.away == "before":
             raise GuardUnavailable("away")
@@ -389,7 +389,7 @@ class UnderWay:
                 return Response(200) if goes_on else Response(404)
             case ReadBody() | ReadEvents():
                 return self._read(step, fault)
-            case Answer(Reply() | StreamReply() as reply):
+            case SendReply(Reply() | StreamReply() as reply):
                 return self._answer(reply)
             case _:
                 raise AssertionError(f"the modelled backend has all three modes, no need of {step}")
@@ -420,7 +420,7 @@ class UnderWay:
         """Whether the shell throws `ClientGone` into this step."""
         if isinstance(step, Send):
             sensitive = self.sending != ""
-        elif isinstance(step, Answer):
+        elif isinstance(step, SendReply):
             sensitive = isinstance(step.reply, StreamReply)
         else:
             sensitive = isinstance(step, Pause | ReadBody | ReadEvents)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+import ap_resume_shim
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found
 from ap_resume_shim.core.errors import AmbiguousInterrupt, ConfigurationError, InvalidRequest
@@ -52,11 +55,11 @@ SESSION = {"state": "idle", "at": 1764028800}
 
 
 def look(
-    *rounds: tuple[Any, ...], agent: bool = True, text: str = ROUNDS, **fields: Any
+    *rounds: tuple[Any, ...], full: bool = True, text: str = ROUNDS, **fields: Any
 ) -> tuple[list[list[str]], Found[Any]]:
     """Answer the lookups, round by round: what was asked in each, and what was found."""
     raw = strictjson.dumps({"thread_id": "t", **fields})
-    flow = ProfileDialect(load_profile(text)).lookup(parse(raw, Mode.BACKGROUND, now=""), agent=agent)
+    flow = ProfileDialect(load_profile(text)).inspect_thread(parse(raw, Mode.BACKGROUND, now=""), full=full)
     asked, answers, left = [], None, list(rounds)
     try:
         while True:
@@ -69,8 +72,8 @@ def look(
 
 def test_what_depends_on_another_answer_is_asked_in_a_second_round() -> None:
     runs = {"items": [{"id": "r0", "state": "done"}, {"id": "r1", "state": "begs", "agent": "a"}]}
-    for agent in (True, False):
-        asked, found = look((SESSION, runs), ({"text": "sure?"},), agent=agent)
+    for full in (True, False):
+        asked, found = look((SESSION, runs), ({"text": "sure?"},), full=full)
         assert asked == [["/sessions/t", "/sessions/t/runs"], ["/runs/r1/question"]]
         assert (found.run_id, found.agent_id, found.interrupts[0].value) == ("r1", "a", "sure?")
 
@@ -102,7 +105,7 @@ def test_two_that_fit_where_only_one_may_are_409() -> None:
 
 def test_an_agent_that_is_not_the_runs_own_is_refused() -> None:
     runs = {"items": [{"id": "r1", "state": "asks", "agent": "a"}]}
-    with pytest.raises(InvalidRequest, match="goes on with that"):
+    with pytest.raises(InvalidRequest, match="continues with that agent"):
         look((SESSION, runs), ({"text": "?"},), agent_id="b")
 
 
@@ -113,7 +116,7 @@ def test_a_profile_without_any_mode_is_none() -> None:
 
 def test_a_place_that_was_not_looked_up_is_told() -> None:
     for old in ('of = "/runs/items"', 'waiting = "/waiting/id"'):
-        with pytest.raises(ConfigurationError, match="begins with none of what was told"):
+        with pytest.raises(ConfigurationError, match="does not begin with a known name"):
             load_profile(ROUNDS.replace(old, old.replace('"/', '"/nowhere/')))
 
 
@@ -126,6 +129,21 @@ def test_the_published_schema_is_that_of_profiles() -> None:
     assert json.loads(published.read_text("utf-8")) == profile_schema()
 
 
+TOML = sorted((Path(ap_resume_shim.__file__).parent / "backends/toml").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", TOML, ids=lambda file: file.stem)
+def test_a_profile_needs_the_keys_that_no_other_profile_supplies(file: Path) -> None:
+    schema, profile = profile_schema(), tomllib.loads(file.read_text("utf-8"))
+    jsonschema.validate(profile, schema)
+    extends = profile.pop("extends", None)
+    for key in ("name", "thread_is", "lookup", "found", "resume"):
+        incomplete = {name: value for name, value in profile.items() if name != key}
+        with pytest.raises(jsonschema.ValidationError, match="is a required property"):
+            jsonschema.validate(incomplete, schema)
+        jsonschema.validate({**incomplete, "extends": extends or "run-resume"}, schema)
+
+
 def test_an_item_that_was_picked_may_be_picked_from() -> None:
     """The newest run, if it waits: an older one that waits is of no interest."""
     runs = '[pick.newest]\nof = "/runs/items"\nwhich = "first"\n\n[pick.waiting]\nof = "/newest"'
@@ -134,7 +152,7 @@ def test_an_item_that_was_picked_may_be_picked_from() -> None:
         items = [{"id": "r1", "state": newest}, {"id": "r0", "state": "asks"}]
         rounds = [(SESSION, {"items": items}), ({"text": "?"},)]
         assert look(*rounds, text=text)[1].run_id == run_id
-    with pytest.raises(ConfigurationError, match="begins with none of what was told: /session, /runs, /question"):
+    with pytest.raises(ConfigurationError, match="does not begin with a known name: /session, /runs, /question"):
         load_profile(ROUNDS.replace('of = "/runs/items"', 'of = "/waiting"'))
 
 

@@ -80,7 +80,7 @@ def answered(value: Any, status: int = 200) -> Response:
 
 
 def look(dialect: ProfileDialect, *answers: Any, **fields: Any) -> tuple[tuple[Request, ...], Found[Any]]:
-    lookup = dialect.lookup(resume(**fields))
+    lookup = dialect.inspect_thread(resume(**fields))
     asked = next(lookup)
     with pytest.raises(StopIteration) as ended:
         lookup.send(tuple(item if isinstance(item, Response) else answered(item) for item in answers))
@@ -117,13 +117,13 @@ def test_a_profile_says_what_it_is_for() -> None:
         (
             "GET /sessions/{thread_id}",
             "GET /sessions/{run_id}",
-            "knows {thread_id} and {agent_id}, not {run_id}",
+            "supports {thread_id} and {agent_id}, not {run_id}",
         ),
-        ("POST /go/wait", "POST /go/{session}", "knows {thread_id} and {agent_id} and {run_id}, not {session}"),
+        ("POST /go/wait", "POST /go/{session}", "supports {thread_id} and {agent_id} and {run_id}, not {session}"),
         ('location = "/runs/{run_id}"', 'location = "/{agent_id}"', "thread_id} and {run_id}, not {agent_id}"),
         ('answer = "/answer"', 'answer = "here"', "a JSON pointer starts with a slash: 'here'"),
-        ('"/session/state"', '"/thread/state"', "mine: [found] status begins with none of what was told: /session"),
-        ('"/session/state"', '""', "mine: [found] status begins with none of what was told: /session"),
+        ('"/session/state"', '"/thread/state"', "mine: [found] status does not begin with a known name: /session"),
+        ('"/session/state"', '""', "mine: [found] status does not begin with a known name: /session"),
         ("[run]", "[run]\ncancel = 1", "line 19: run.cancel: Input should be a valid string"),
         (
             "[run]",
@@ -170,7 +170,7 @@ def test_the_words_of_the_draft_are_known(word: str) -> None:
 def test_a_backend_may_have_other_words() -> None:
     dialect = profile("[status]", 'busy = ["running", "queued"]', 'interrupted = ["waiting"]')
     assert look(dialect, {"state": "queued"})[1].status == "busy"
-    assert refused(dialect, {"state": "busy"}).message == "The profile 'small' knows no thread status 'busy'."
+    assert refused(dialect, {"state": "busy"}).message == "The profile 'small' has no thread status 'busy'."
 
 
 @pytest.mark.parametrize("answer", [{}, {"state": None}, {"state": {"of": "things"}}, {"state": ["idle"]}])
@@ -234,7 +234,7 @@ def test_an_agent_that_cannot_be_checked_is_not_sent() -> None:
 
 
 def test_who_runs_does_not_matter_any_more_after_the_resume() -> None:
-    lookup = profile(*AGENT).lookup(resume(agent_id="x"), agent=False)
+    lookup = profile(*AGENT).inspect_thread(resume(agent_id="x"), full=False)
     assert next(lookup).requests == (Request.get("/sessions/t"),)  # type: ignore[union-attr]
 
 
@@ -430,7 +430,7 @@ def test_the_result_is_read_from_the_waits_answer(body: bytes, ended: Ended) -> 
 
 
 def test_a_result_of_another_type_is_not_guessed() -> None:
-    with pytest.raises(ResumeError, match="knows no result but objects"):
+    with pytest.raises(ResumeError, match="supports only objects as results"):
         profile().ended(b"[]")
 
 
@@ -550,9 +550,7 @@ def test_a_name_that_the_shim_has_made_is_never_sent(read: str | None) -> None:
 @pytest.mark.parametrize("mode", ANSWERS)
 def test_a_resume_that_names_the_run_has_to_find_it(mode: str) -> None:
     text = SESSIONS.replace("MODE", mode).replace("{thread_id}/go", "{run_id}/go")
-    with pytest.raises(
-        ConfigurationError, match=r"\[resume\] needs {run_id}: give the place .* as run_id of \[found\]"
-    ):
+    with pytest.raises(ConfigurationError, match=r"\[resume\] needs {run_id}: set run_id in \[found\]"):
         load_profile(text)
 
 

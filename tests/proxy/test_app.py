@@ -27,9 +27,10 @@ from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime.exchange import Exchange
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, says
-from tests.support.calling import CLIENT, Call, eventually, http
+from tests.support.calling import CLIENT, Call, http
 from tests.support.serving import listening, serving
 from tests.support.sockets import OK, Upstream, connect, read_head, talk, until_closed, upstream
+from tests.support.waiting import eventually
 
 LEAN: dict[str, Any] = {"server_header": False, "date_header": False, "proxy_headers": False}
 
@@ -193,7 +194,7 @@ def test_a_body_is_streamed_as_it_comes(proxied: Proxied) -> None:
 
     with proxied(script) as (url, behind), connect(url) as client:
         client.sendall(get(b"/", b"transfer-encoding: chunked", method=b"POST") + b"5\r\nfirst\r\n")
-        assert eventually(lambda: b"first" in b"".join(got)), "the first part arrives although the second was not sent"
+        eventually(lambda: b"first" in b"".join(got), "the first part arrives although the second was not sent")
         client.sendall(b"0\r\n\r\n")
         assert read_head(client).startswith(b"HTTP/1.1 200")
     assert b"transfer-encoding: chunked" in [line.lower() for line in behind.lines]
@@ -223,7 +224,7 @@ def test_a_slow_client_slows_the_upstream(proxied: Proxied) -> None:
 
     with proxied(script) as (url, _), connect(url) as client:
         client.sendall(get(b"/"))
-        assert eventually(lambda: sent and sent[-1] == 0), "the upstream cannot send on"
+        eventually(lambda: sent and sent[-1] == 0, "the upstream cannot send on")
     assert sum(sent) < 100_000_000
 
 
@@ -238,7 +239,7 @@ def test_a_client_that_leaves_an_idle_answer_is_noticed_upstream(proxied: Proxie
         with connect(url) as client:
             client.sendall(get(b"/"))
             assert read_head(client)
-        assert eventually(lambda: closed == [True])
+        eventually(lambda: closed == [True])
 
 
 @pytest.mark.parametrize("stack", ["http1"], indirect=True)
@@ -264,7 +265,7 @@ def test_a_client_that_leaves_an_answer_that_did_not_wait_for_its_body_is_notice
         with connect(url) as client:
             client.sendall(get(b"/", b"content-length: 5", b"expect: 100-continue", method=b"POST"))
             assert read_head(client).startswith(b"HTTP/1.1 200 ")
-        assert eventually(lambda: closed == [True])
+        eventually(lambda: closed == [True])
 
 
 @pytest.mark.parametrize("body", [b"", b"unfinished"])
@@ -274,8 +275,8 @@ def test_a_client_that_leaves_before_the_answer_is_noticed_upstream(proxied: Pro
         with connect(url) as client:
             announced = [b"content-length: 100"] if body else []
             client.sendall(get(b"/", *announced, method=b"POST") + body)
-            assert eventually(lambda: behind.heads)
-        assert eventually(lambda: closed == [True])
+            eventually(lambda: behind.heads)
+        eventually(lambda: closed == [True])
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,7 @@ async def test_an_answer_that_does_not_begin_in_time_is_a_504(transport: Any) ->
         await (call := Call())(proxy := ReverseProxy(url, answer=0.1, transport=transport), http())
         await proxy.aclose()
     assert (call.status, json.loads(call.answer)) == (
-        504, {"message": "The backend did not begin to answer within 0.1 seconds."}
+        504, {"message": "The backend did not begin to respond within 0.1 seconds."}
     )  # fmt: skip
 
 
@@ -412,8 +413,8 @@ async def test_an_address_of_any_length_goes_on() -> None:
         (httpx.ConnectError("refused"), 502, "No connection to the backend at http://legacy: refused."),
         (httpx.ConnectTimeout("slow"), 502, "No connection to the backend at http://legacy: slow."),
         (httpx.PoolTimeout("full"), 502, "No connection to the backend at http://legacy: full."),
-        (httpx.ReadTimeout("silent"), 504, "did not answer in time"),
-        (httpx.WriteTimeout("stuck"), 504, "did not answer in time"),
+        (httpx.ReadTimeout("silent"), 504, "did not respond in time"),
+        (httpx.WriteTimeout("stuck"), 504, "did not respond in time"),
         (httpx.ReadError(""), 502, "broke off: ReadError"),
         (httpx.RemoteProtocolError("odd"), 502, "broke off: odd"),
     ],
@@ -629,8 +630,8 @@ async def test_leaving_at_the_end_of_an_answer_loses_no_connection() -> None:
         async def lookup() -> None:
             exchange = Exchange(proxy, http(path="/threads/t"), None)
             await exchange.read()
-            exchange.leave()
-            await exchange.end()
+            exchange.disconnect()
+            await exchange.wait_closed()
 
         for _ in range(10):
             await asyncio.gather(*(lookup() for _ in range(8)))

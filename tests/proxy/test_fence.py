@@ -14,7 +14,7 @@ from httpcore import _trace  # what this test replaces
 
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
-from ap_resume_shim.proxy.transport import Address, Outgoing
+from ap_resume_shim.proxy.transport import Address, UpstreamRequest
 from tests.http1.driving import KEPT, Parts
 from tests.support.agent import Agent
 from tests.support.certificates import Authority
@@ -55,18 +55,18 @@ async def through(address: Address, network: Any = None) -> AsyncIterator[HttpxT
         await transport.aclose()
 
 
-def outgoing(fence: Callable[[], None], *, with_body: bool) -> Outgoing:
+def outgoing(fence: Callable[[], None], *, with_body: bool) -> UpstreamRequest:
     headers = [(b"host", b"there"), *([(b"content-length", b"3")] if with_body else [])]
-    return Outgoing("POST", b"/", headers, Parts(b"yes") if with_body else None, fence=fence)
+    return UpstreamRequest("POST", b"/", headers, Parts(b"yes") if with_body else None, fence=fence)
 
 
-async def ask(transport: HttpxTransport, request: Outgoing) -> int:
-    passage = transport.start(request)
+async def ask(transport: HttpxTransport, request: UpstreamRequest) -> int:
+    exchange = transport.start(request)
     try:
-        await passage.head()
-        return passage.status
+        await exchange.head()
+        return exchange.status
     finally:
-        passage.leave()
+        exchange.close()
 
 
 @KINDS

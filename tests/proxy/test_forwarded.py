@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ap_resume_shim import ConfigurationError, ResumeShim, ReverseProxy
-from ap_resume_shim.proxy.forwarded import Fields, Forwarding, LoopDetected
+from ap_resume_shim.core.asgi import HeaderList
+from ap_resume_shim.proxy.forwarded import Forwarding, LoopDetected
 from tests.support.agent import PROTOCOL, resume
 from tests.support.calling import CLIENT, http
 from tests.support.serving import listening, serving
@@ -17,7 +18,7 @@ HOST = (b"host", b"example.com:8063")
 STRANGER, PROXY = ("192.0.2.7", 40000), ("127.0.0.1", 40001)
 
 
-def sent(forwarding: Forwarding, *headers: tuple[bytes, bytes], **scope: Any) -> Fields:
+def sent(forwarding: Forwarding, *headers: tuple[bytes, bytes], **scope: Any) -> HeaderList:
     """What the backend gets of a request."""
     scope = {"client": STRANGER, "scheme": "http", **scope}
     return forwarding.request([HOST, *headers], http(**scope), BACKEND)

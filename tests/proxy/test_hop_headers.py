@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap_resume_shim.proxy.hop_headers import HOP_BY_HOP, ConnectionInfo, end_to_end, returned
+from ap_resume_shim.proxy.hop_headers import HOP_BY_HOP, ConnectionInfo, end_to_end, response_headers
 
 
 def test_fields_of_one_connection_are_left_out_and_the_others_stay_in_order() -> None:
@@ -20,8 +20,8 @@ def test_the_settings_of_a_wish_for_http2_do_not_go_on_without_the_wish() -> Non
 
 def test_fields_that_connection_names_are_of_one_connection() -> None:
     headers = [(b"connection", b"close, X-A"), (b"x-a", b"1"), (b"x-b", b"2"), (b"connection", b"x-C"), (b"x-c", b"3")]
-    assert returned(headers) == [(b"x-b", b"2")]
-    assert end_to_end(headers, ConnectionInfo(headers).named) == [(b"x-b", b"2")]
+    assert response_headers(headers) == [(b"x-b", b"2")]
+    assert end_to_end(headers, ConnectionInfo(headers).connection_options) == [(b"x-b", b"2")]
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_what_two_servers_could_read_differently_is_told(headers: list[tuple[byt
     ],
 )
 def test_an_upgrade_to_http_is_none(asked: bytes, leaves: bool) -> None:
-    assert ConnectionInfo([(b"upgrade", asked)]).leaves_http is leaves
+    assert ConnectionInfo([(b"upgrade", asked)]).wants_upgrade is leaves

@@ -16,7 +16,7 @@ from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.proxy.forwarded import LoopDetected
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
-from ap_resume_shim.proxy.loop_detection import FIELD, SPACING, Loops
+from ap_resume_shim.proxy.loop_detection import LOOP_MARKER, SPACING, LoopDetector
 from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.settings_sources import read
 from tests.support.agent import PROTOCOL, Agent, resume
@@ -93,40 +93,40 @@ def test_the_shims_own_requests_carry_the_field_and_those_that_pass_do_not(optio
         CLIENT.get(f"{url}/threads/t")
         resume(url)
     passed, *own = agent.seen
-    assert FIELD not in passed.names
+    assert LOOP_MARKER not in passed.names
     assert own
-    assert all(FIELD in seen.names for seen in own)
+    assert all(LOOP_MARKER in seen.names for seen in own)
 
 
 def test_a_request_of_another_shim_goes_on_with_both_names() -> None:
     with upstream() as behind, serving(ReverseProxy(behind.url)) as url:
-        CLIENT.get(url, headers=[(FIELD.decode(), "another"), (FIELD.decode(), "third")])
-    (line,) = [line for line in behind.lines if line.startswith(FIELD)]
-    assert line.startswith(FIELD + b": another, third, ")
+        CLIENT.get(url, headers=[(LOOP_MARKER.decode(), "another"), (LOOP_MARKER.decode(), "third")])
+    (line,) = [line for line in behind.lines if line.startswith(LOOP_MARKER)]
+    assert line.startswith(LOOP_MARKER + b": another, third, ")
 
 
 def test_of_many_requests_under_way_few_carry_the_field() -> None:
-    loops = Loops()
+    detector = LoopDetector()
 
     def begin() -> bool:
-        marked = bool(loops.marked([], None, own=False))
-        loops.begin()
-        return marked
+        mark = bool(detector.mark([], None, own=False))
+        detector.begin()
+        return mark
 
     assert [n for n in range(200) if begin()] == [64, 128, 192]
     for _ in range(150):
-        loops.end()
+        detector.end()
     assert [n for n in range(50, 150) if begin()] == [114]
     for _ in range(30):
-        loops.end()
+        detector.end()
         assert not begin(), "their number grew by nothing"
 
 
 def test_its_own_name_is_recognised_among_others() -> None:
-    loops = Loops()
-    ((_, name),) = loops.marked([], None, own=True)
+    detector = LoopDetector()
+    ((_, name),) = detector.mark([], None, own=True)
     with pytest.raises(LoopDetected, match="this proxy before"):
-        loops.marked([], b"another, " + name + b", third", own=False)
+        detector.mark([], b"another, " + name + b", third", own=False)
 
 
 def problems(*options: str) -> list[str]:

@@ -100,7 +100,7 @@ def test_a_resume_has_limits_of_its_own() -> None:
 def test_there_is_no_limit_unless_it_is_set() -> None:
     default = _proxy(read(["--upstream", "http://127.0.0.1:9"]))
     chosen = _proxy(read(["--upstream", "http://127.0.0.1:9", "--passed-idle-timeout", "300"]))
-    assert (default._idle, chosen._idle) == (None, 300)
+    assert (default._idle_timeout, chosen._idle_timeout) == (None, 300)
 
 
 def test_clients_are_probed_while_they_are_silent() -> None:

@@ -27,11 +27,12 @@ from websockets.utils import accept_key
 
 from ap_resume_shim import ReverseProxy
 from ap_resume_shim.proxy import websocket
-from tests.support.calling import CLIENT, PATIENCE, eventually
+from tests.support.calling import CLIENT
 from tests.support.certificates import Authority
 from tests.support.serving import listening, serving
 from tests.support.sidecar import sidecar
 from tests.support.sockets import upstream
+from tests.support.waiting import PATIENCE, eventually
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -141,7 +142,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Place]:
 def place(shared: Place) -> Iterator[Place]:
     """A place, and after each test nothing that is left there."""
     yield shared
-    assert eventually(lambda: not shared.at_work), shared.at_work
+    eventually(lambda: not shared.at_work, "all is at rest")
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -437,7 +438,7 @@ def test_a_servers_close_without_a_code_is_a_normal_one_for_asgi(place: Place) -
 def test_what_the_server_sends_before_it_answers_a_close_is_no_hindrance(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket, "CLOSING", 600)
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 600)
 
     async def handler(client: ServerConnection) -> None:
         with suppress(ConnectionClosed):
@@ -590,8 +591,8 @@ def test_a_reader_that_does_not_read_stops_the_server(place: Place) -> None:
 
     async def scenario() -> None:
         async with place.server(handler, compression=None):
-            reader, writer = await asyncio.open_connection(*place.address)
-            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            _, writer = await asyncio.open_connection(*place.address)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(upgrade())
             assert await stands_still(sent) < 40
             writer.transport.abort()
@@ -668,7 +669,7 @@ def test_json_goes_both_ways_while_other_requests_pass(place: Place) -> None:
 
 
 def test_a_server_that_never_answers_a_close_is_left(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "CLOSING", 0.2)
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.2)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await accept(reader, writer)

@@ -23,13 +23,14 @@ from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.protocol import Mode
 from examples.legacy_server.server import create_app
-from tests.e2e.drivers import AgentProtocolDriver, Driver, LangGraphDriver, eventually
-from tests.e2e.placements import real_server
+from tests.e2e.drivers import DRIVERS
 from tests.recordings import BACKENDS, HERE, Document, Recording, load_all, load_dialect
 from tests.recordings.apps import Heard, Recorder, call, replayed
 from tests.recordings.cases import Body, Case, all_of
 from tests.recordings.tidy import tidy
+from tests.servers.run import running
 from tests.support.serving import serving
+from tests.support.waiting import eventually
 
 
 def main(arguments: list[str]) -> None:
@@ -58,7 +59,7 @@ def write(recording: Recording) -> None:
 @contextmanager
 def address_of(backend: str) -> Iterator[str]:
     """A running server."""
-    with serving(create_app()) if backend == "agent-protocol" else real_server(backend) as url:
+    with serving(create_app()) if backend == "agent-protocol" else running(backend) as url:
         yield url
 
 
@@ -68,7 +69,7 @@ class Studio:
     def __init__(self, backend: str, url: str) -> None:
         self.backend, self.url = backend, url
         self.client = httpx.Client(base_url=url, timeout=60)
-        self.driver: Driver = (AgentProtocolDriver if backend == "agent-protocol" else LangGraphDriver)(self.client)
+        self.driver = DRIVERS[backend](self.client)
         self.server = self._version()
 
     def __enter__(self) -> Studio:
@@ -105,7 +106,7 @@ class Studio:
         thread = self.driver.thread()
         if case.agent is not None:
             state = {"topic": "lunch", **self._filled_in(case.state, thread)}
-            self.driver.start(thread, case.agent, state, wait=case.settles)
+            self.driver.start(case.agent, state, wait=case.settles, on=thread)
         for body in case.earlier:
             self._resume(Mode.WAIT, {"thread_id": thread, **self._filled_in(body, thread)})
         if case.cancelled is not None:

@@ -170,6 +170,6 @@ async def test_the_sidecar_has_settings_for_both_bounds(settings: Any) -> None:
 
 def test_bounds_that_contradict_each_other_are_refused(settings: Any) -> None:
     (problem,) = check(settings(max_body=3000, max_bodies=2000))
-    assert "cannot be smaller" in problem
-    with pytest.raises(ConfigurationError, match="cannot be smaller"):
+    assert "is below the limit for one body" in problem
+    with pytest.raises(ConfigurationError, match="is below the limit for one body"):
         Limits(body=2, bodies=1)

@@ -32,9 +32,10 @@ from tests.support.agent import (
     streamed,
     waits,
 )
-from tests.support.calling import Call, eventually, http
+from tests.support.calling import Call, http
 from tests.support.faults import bound
 from tests.support.serving import serving
+from tests.support.waiting import eventually
 
 ROUTES = ["", "/wait", "/stream"]
 BRIEF = 0.2

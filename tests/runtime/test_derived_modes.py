@@ -26,8 +26,9 @@ from ap_resume_shim.core.sse import first_event
 from ap_resume_shim.core.steps import Ask, ReadUntilIdle
 from ap_resume_shim.runtime.limits import Limits
 from tests.support.agent import read, reply, resume, start
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
 from tests.support.serving import serving
+from tests.support.waiting import eventually
 
 
 class Server:
@@ -81,7 +82,7 @@ class Speaks(Dialect[None]):
         self.response_kinds = dict.fromkeys(Mode, way)
         self.peeks = peeks
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Any]:
         if self.peeks:
             answer = yield from ReadUntilIdle(Request.get("/log"), quiet=0.2, enough=lambda read: False)
             status: Any = answer.text
@@ -138,7 +139,7 @@ def test_a_background_resume_is_answered_while_the_agent_works(way: ResponseKind
     with behind(server := Server(way, works=1.0)) as url:
         answer = resume(url)
         assert (answer.status_code, answer.json()["status"], server.status) == (200, "pending", "busy"), answer.text
-        assert eventually(lambda: server.status == "idle")
+        eventually(lambda: server.status == "idle")
     assert server.heard == ["yes"]
 
 
@@ -200,7 +201,7 @@ def test_a_thread_that_is_read_from_what_does_not_end_is_peeked_at() -> None:
 
 def test_a_peek_ends_when_it_has_seen_enough() -> None:
     class Impatient(Speaks):
-        def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+        def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Any]:
             yield from ReadUntilIdle(Request.get("/log"), quiet=30, enough=lambda read: read == b"interrupted")
             return Found("idle")
 
@@ -245,7 +246,7 @@ def test_a_stream_that_begins_with_silence_holds_the_thread_where_silence_tells_
     shim._settings.stream_grace = 0.2
     with serving(shim) as url, ThreadPoolExecutor(1) as pool:
         first = pool.submit(resume, url, "/stream")
-        assert eventually(lambda: server.heard)
+        eventually(lambda: server.heard)
         time.sleep(0.5)
         assert resume(url).json()["code"] == "resume_in_progress"
         assert first.result().status_code == 200

@@ -29,9 +29,10 @@ from tests.support.agent import (
     streamed,
     waits,
 )
-from tests.support.calling import Call, eventually, http
+from tests.support.calling import Call, http
 from tests.support.serving import serving
 from tests.support.sockets import connect, until_closed
+from tests.support.waiting import eventually
 
 
 def read_until(response: httpx.Response, wanted: bytes) -> bytes:
@@ -81,23 +82,23 @@ def test_a_client_that_leaves_silence_cancels_the_run(route: str, answering: Any
     with shimmed(agent := Agent(answering(METADATA if answering is says else b" ", UNTIL_LEFT))) as url:
         with connect(url) as client:
             client.sendall(patch(route))
-            assert eventually(lambda: agent.sent)
-        assert eventually(lambda: agent.cancelled and agent.left.is_set())
+            eventually(lambda: agent.sent)
+        eventually(lambda: agent.cancelled and agent.left.is_set())
 
 
 def test_a_client_that_leaves_before_the_run_has_a_name_cancels_it() -> None:
     with shimmed(agent := Agent(waits(WAITED, late=15))) as url:
         with connect(url) as client:
             client.sendall(patch("/wait"))
-            assert eventually(lambda: agent.resumes)
-        assert eventually(lambda: agent.cancelled)
+            eventually(lambda: agent.resumes)
+        eventually(lambda: agent.cancelled)
 
 
 def test_a_client_that_leaves_a_stream_without_pauses_is_noticed() -> None:
     with shimmed(agent := Agent(floods)) as url:
         with streamed(url) as response:
             read_until(response, b"xxx")
-        assert eventually(lambda: agent.cancelled and agent.left.is_set())
+        eventually(lambda: agent.cancelled and agent.left.is_set())
 
 
 def patch(route: str, **body: Any) -> bytes:
@@ -121,7 +122,7 @@ def test_a_run_that_shall_continue_does(route: str, answering: Any) -> None:
     with shimmed(agent := Agent(runs_on)) as url:
         with connect(url) as client:
             client.sendall(patch(route, on_disconnect="continue"))
-            assert eventually(lambda: agent.sent)
+            eventually(lambda: agent.sent)
         assert finished.wait(10)
     assert (agent.cancelled, agent.left.is_set()) == (False, False)
 
@@ -130,8 +131,8 @@ def test_a_background_resume_goes_on_when_its_client_leaves() -> None:
     with shimmed(agent := Agent(waits(b'{"run_id": "r2"}', late=0.7))) as url:
         with connect(url) as client:
             client.sendall(patch(""))
-            assert eventually(lambda: agent.resumes)
-        assert eventually(lambda: agent.status == "idle")
+            eventually(lambda: agent.resumes)
+        eventually(lambda: agent.status == "idle")
     assert (agent.cancelled, agent.sent) == (False, 1)
 
 
@@ -203,8 +204,8 @@ def test_a_wait_that_is_refused_after_white_space_looks_broken() -> None:
 def test_a_slow_client_slows_the_app() -> None:
     with shimmed(agent := Agent(floods)) as url, connect(url) as client:
         client.sendall(patch("/stream"))
-        assert eventually(lambda: agent.sent > 10)
-        assert eventually(lambda: stands_still(agent)), "what the client does not read is not produced"
+        eventually(lambda: agent.sent > 10)
+        eventually(lambda: stands_still(agent), "what the client does not read is not produced")
     assert agent.sent * 8192 < 32 * 1024 * 1024
 
 
@@ -313,7 +314,7 @@ def test_an_error_after_the_reply_is_not_swallowed() -> None:
 
     with serving(catching(ResumeShim(Agent(fails_late), PROTOCOL), caught)) as url:
         assert resume(url).status_code == 200
-        assert eventually(lambda: caught)
+        eventually(lambda: caught)
     assert [repr(error) for error in caught] == ["KeyError('late')"]
 
 
@@ -322,7 +323,7 @@ def test_completion_is_seen_to_although_the_client_has_its_answer() -> None:
     with shimmed(agent := Agent(says(METADATA, VALUES))) as url:
         agent.extra["/runs/r2"] = turns(agent)
         assert resume(url, "/stream", on_completion="delete").status_code == 200
-        assert eventually(lambda: any(seen.method == "DELETE" for seen in agent.seen))
+        eventually(lambda: any(seen.method == "DELETE" for seen in agent.seen))
 
 
 def turns(agent: Agent) -> Any:

@@ -150,8 +150,8 @@ async def test_the_app_receives_the_body_and_then_waits() -> None:
     made = exchange(app, b"body")
     await asyncio.sleep(0.01)
     assert got == [{"type": "http.request", "body": b"body", "more_body": False}]
-    made.leave()
-    await made.end()
+    made.disconnect()
+    await made.wait_closed()
     assert got[1:] == [{"type": "http.disconnect"}]
 
 
@@ -160,14 +160,14 @@ async def test_an_answer_is_there_before_the_app_has_returned() -> None:
     made = exchange(answering(HEAD, LAST, then=hold.wait))
     assert await made.read() == b"last"
     hold.set()
-    await made.end()
+    await made.wait_closed()
 
 
 async def test_an_error_before_the_head_is_raised_bare() -> None:
     made = exchange(answering(then=KeyError("early")))
     with pytest.raises(KeyError, match="early"):
         await made.head()
-    await made.end()  # told already
+    await made.wait_closed()  # told already
 
 
 async def test_an_error_in_the_body_is_raised_after_what_came() -> None:
@@ -175,25 +175,25 @@ async def test_an_error_in_the_body_is_raised_after_what_came() -> None:
     assert await made.chunk() == b"part"
     with pytest.raises(KeyError, match="late"):
         await made.chunk()
-    await made.end()  # told already
+    await made.wait_closed()  # told already
 
 
 async def test_an_error_after_the_answer_is_raised_at_the_end() -> None:
     made = exchange(answering(HEAD, LAST, then=KeyError("afterwards")))
     assert await made.read() == b"last"
     with pytest.raises(KeyError, match="afterwards"):
-        await made.end()
+        await made.wait_closed()
 
 
 async def test_an_error_of_an_app_that_was_forgotten_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     made = exchange(answering(HEAD, LAST, then=KeyError("afterwards")))
     await made.read()
-    made.forget()
+    made.abandon()
     await asyncio.sleep(0.01)
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (
         logging.ERROR,
-        "the app failed after it had answered GET /looked/up",
+        "the app failed after its response to GET /looked/up",
     )
 
 
@@ -201,7 +201,7 @@ async def test_a_backend_that_breaks_off_when_nobody_waits_any_more_is_no_error_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = exchange(answering(then=UpstreamError("The backend broke off.")))
-    made.forget()
+    made.abandon()
     await asyncio.sleep(0.01)
     assert not caplog.records
 
@@ -210,19 +210,19 @@ async def test_an_error_that_was_told_is_not_logged(caplog: pytest.LogCaptureFix
     made = exchange(answering(then=KeyError("early")))
     with pytest.raises(KeyError):
         await made.head()
-    made.forget()
+    made.abandon()
     await asyncio.sleep(0.01)
     assert not caplog.records
 
 
 async def test_an_app_that_does_not_answer_is_an_upstream_error() -> None:
-    with pytest.raises(UpstreamError, match="ended without an answer"):
+    with pytest.raises(UpstreamError, match="sent no response"):
         await exchange(answering()).head()
 
 
 async def test_an_answer_without_an_end_is_an_upstream_error() -> None:
     made = exchange(answering(HEAD, PART))
-    with pytest.raises(UpstreamError, match="broke off in the middle"):
+    with pytest.raises(UpstreamError, match="ended before it was complete"):
         await made.read()
 
 
@@ -240,12 +240,12 @@ async def test_the_app_is_at_most_two_chunks_ahead() -> None:
         await made.chunk()
         await asyncio.sleep(0.01)
     assert 5 <= len(sent) <= 7
-    made.leave()
-    await made.end()
+    made.disconnect()
+    await made.wait_closed()
     assert len(sent) == 100, "what nobody takes goes nowhere"
 
 
 async def test_an_app_that_sends_on_after_its_end_is_not_heard() -> None:
     made = exchange(answering(HEAD, LAST, PART, LAST))
     assert await made.read() == b"last"
-    await made.end()
+    await made.wait_closed()

@@ -18,10 +18,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from tests.support import faults
 from tests.support.agent import METADATA, PROTOCOL, VALUES, Agent, Answering, at_once, held, read, reply, resume, start
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
 from tests.support.faults import HEAD, Fault, FaultProxy, Toxic, Way, bound, faulty
 from tests.support.serving import serving
 from tests.support.sockets import connect
+from tests.support.waiting import eventually
 
 ROUTES = ["", "/wait", "/stream"]
 LEAVING = ["cancel", "continue"]
@@ -357,7 +358,7 @@ def left(point: str, route: str, on_disconnect: str) -> Iterator[World]:
                 "before the answer": lambda: here.agent.resumes,
                 "in the answer": lambda: here.agent.sent,
             }
-            assert eventually(reached.get(point, here.proxy.hit.is_set))
+            eventually(reached.get(point, here.proxy.hit.is_set))
         assert here.noticed.wait(10)
         assert CLIENT.get(f"{here.url}/runs/r2").status_code == 200  # by now a cancellation would have gone out
         look.set()
@@ -371,7 +372,7 @@ POINTS = ["in the lookup", "before the answer", "in the answer"]
 @pytest.mark.parametrize("point", POINTS)
 def test_a_run_is_cancelled_when_its_client_leaves(point: str, route: str) -> None:
     with left(point, route, "cancel") as here:
-        assert eventually(lambda: here.agent.cancelled)
+        eventually(lambda: here.agent.cancelled)
         here.agent.go.set()
         assert len(here.agent.resumes) == 1
         assert here.is_free()
@@ -385,7 +386,7 @@ def test_a_run_goes_on_when_its_client_leaves(point: str, route: str, on_disconn
     with left(point, route, on_disconnect) as here:
         here.proxy.mend()
         here.agent.go.set()
-        assert eventually(lambda: here.agent.status == "idle")
+        eventually(lambda: here.agent.status == "idle")
         assert (here.agent.cancelled, len(here.agent.resumes)) == (False, 1)
         assert here.is_free()
 

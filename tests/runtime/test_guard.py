@@ -14,15 +14,15 @@ from ap_resume_shim import MemoryGuard, ResumeShim
 from ap_resume_shim.guard import ResumeKey
 from tests.guard.conftest import claims
 from tests.support.agent import PROTOCOL, Agent, at_once, held, reply, resume, says, shimmed, streamed
-from tests.support.calling import eventually
 from tests.support.serving import serving
+from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize("route", ["", "/wait", "/stream"])
 def test_of_concurrent_resumes_exactly_one_is_forwarded(route: str) -> None:
     with shimmed(agent := Agent(held)) as url, ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(resume, url, route) for _ in range(8)]
-        assert eventually(lambda: sum(call.done() for call in calls) == 7)
+        eventually(lambda: sum(call.done() for call in calls) == 7)
         agent.go.set()
         answers = [call.result() for call in calls]
     assert (len(agent.resumes), sum(answer.status_code == 200 for answer in answers)) == (1, 1)
@@ -46,14 +46,14 @@ def test_a_hold_is_dropped_after_a_failure(end: str) -> None:
     with shimmed(agent := Agent(FAILURES[end]), commit=0.1) as url:
         assert resume(url).status_code >= 400
         agent.answering, agent.status = at_once, "interrupted"
-        assert eventually(lambda: resume(url).status_code == 200)
+        eventually(lambda: resume(url).status_code == 200)
 
 
 def test_a_hold_is_dropped_when_the_client_leaves() -> None:
     with shimmed(agent := Agent(says(b"event: metadata\n", None))) as url:
         with streamed(url):
             pass
-        assert eventually(lambda: agent.left.is_set())
+        eventually(lambda: agent.left.is_set())
         agent.answering, agent.status = at_once, "interrupted"
         assert resume(url).status_code == 200
 
@@ -108,7 +108,7 @@ def test_a_caller_who_may_only_read_cannot_lock_others_out_by_asking_in_a_loop()
                 owned.status = "interrupted"
                 answer = resume(url, headers={"authorization": "owner"})
                 assert answer.status_code == 200, answer.text
-                assert eventually(lambda: owned.status == "idle")
+                eventually(lambda: owned.status == "idle")
         finally:
             over.set()
     assert 403 in set().union(*(reader.result() for reader in readers))
@@ -128,7 +128,7 @@ def test_of_resumes_of_one_thread_in_several_spellings_exactly_one_is_forwarded(
 
     with shimmed(agent := Asking(held)) as url, ThreadPoolExecutor(5) as pool:
         calls = [pool.submit(resume, url, thread_id=spelling) for spelling in SPELLINGS]
-        assert eventually(lambda: sum(call.done() for call in calls) == 4)
+        eventually(lambda: sum(call.done() for call in calls) == 4)
         agent.go.set()
         answers = [call.result() for call in calls]
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]

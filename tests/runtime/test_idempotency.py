@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import MemoryGuard
 from tests.support.agent import METADATA, UNTIL_LEFT, Agent, held, read, reply, resume, says, shimmed, streamed
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
+from tests.support.waiting import eventually
 
 KEY = {"Idempotency-Key": "8e03978e"}
 SAME = ("content-type", "content-location", "content-length")
@@ -49,7 +50,7 @@ def test_a_deletion_that_fails_after_the_answer_does_not_take_its_place(route: s
     agent.extra["/threads/t"] = thread
     with shimmed(agent) as url:
         first = resume(url, route, KEY, on_completion="delete")
-        assert eventually(lambda: deletions)
+        eventually(lambda: deletions)
         time.sleep(0.1)  # what follows a deletion is not seen from outside
         agent.status = "interrupted"
         again = resume(url, route, KEY, on_completion="delete")
@@ -101,7 +102,7 @@ def test_another_body_is_refused(route: str) -> None:
 def test_a_retry_that_comes_too_early_is_told(route: str) -> None:
     with shimmed(agent := Agent(held)) as url, ThreadPoolExecutor(1) as pool:
         first = pool.submit(resume, url, route, KEY)
-        assert eventually(lambda: agent.resumes)
+        eventually(lambda: agent.resumes)
         early = resume(url, route, KEY)
         agent.go.set()
         assert same(first.result(), resume(url, route, KEY))

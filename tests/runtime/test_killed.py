@@ -24,12 +24,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.guard import load_guard
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
-from tests.e2e.replicas import Sidecar, sidecars
 from tests.support.agent import METADATA, UNTIL_LEFT, Agent, at_once, held, read, reply, says, waits
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.serving import listening, serving
+from tests.support.sidecar import Sidecar, sidecar, sidecars
 from tests.support.sockets import upstream
+from tests.support.waiting import eventually
 
 ROUTES = ("", "/wait", "/stream")
 KEY = {"idempotency-key": "k"}
@@ -65,7 +66,7 @@ class Stage:
 
     def lost(self, route: str) -> Any:
         """What the other sidecar says to a retry when the lease is over: what became of the resume."""
-        assert eventually(lambda: "resume_state" in self._retry(route), PATIENCE)
+        eventually(lambda: "resume_state" in self._retry(route), patience=PATIENCE)
         return self._retry(route)
 
     def _retry(self, route: str) -> Any:
@@ -86,7 +87,7 @@ def is_free(url: str, thread: str) -> bool:
 @contextmanager
 def guarded(app: ASGIApp, *options: str, count: int = 1) -> Iterator[list[Sidecar]]:
     """Sidecars in front of an agent server."""
-    with serving(app) as url, sidecars(count, url, *options) as made:
+    with serving(app) as url, sidecars(count, "--upstream", url, "--port", "0", *options) as made:
         yield made
 
 
@@ -101,7 +102,7 @@ def standing(redis: RedisServer) -> Iterator[tuple[Stage, str]]:
     """What all tests share: the agent server's address, and the sidecar that goes on."""
     stage, port = Stage(), listening()
     port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that a large body waits in its sender
-    with serving(stage, at=port) as url, sidecars(1, url, *shared(redis)) as (stage.other,):
+    with serving(stage, at=port) as url, sidecar("--upstream", url, "--port", "0", *shared(redis)) as stage.other:
         yield stage, url
 
 
@@ -109,7 +110,7 @@ def standing(redis: RedisServer) -> Iterator[tuple[Stage, str]]:
 def stage(standing: tuple[Stage, str], redis: RedisServer) -> Iterator[Stage]:
     stage, url = standing
     stage.agent, stage.thread = Agent(), str(uuid.uuid4())
-    with sidecars(1, url, *shared(redis)) as (stage.mortal,):
+    with sidecar("--upstream", url, "--port", "0", *shared(redis)) as stage.mortal:
         yield stage
         stage.agent.go.set()
 
@@ -160,7 +161,7 @@ def test_killed_while_it_looks_it_has_sent_nothing_and_the_retry_is_sent(stage: 
 def test_killed_before_the_answer_its_resume_is_never_sent_again(stage: Stage, route: str) -> None:
     stage.agent.answering = silent
     with stage.under_way(stage.mortal, route, headers=KEY) as first:
-        assert eventually(lambda: stage.agent.resumes, PATIENCE)
+        eventually(lambda: stage.agent.resumes, patience=PATIENCE)
         stage.mortal.kill()
     assert isinstance(first.exception(), httpx.TransportError)
     assert stage.resume(stage.other, route).json()["code"] == "resume_in_progress"
@@ -179,7 +180,7 @@ def test_killed_in_the_middle_of_its_bytes_its_resume_is_never_sent_again(stage:
         halfway.go.set()
     assert isinstance(first.exception(), httpx.TransportError)
     assert stage.resume(stage.other, "/wait").json()["code"] == "resume_in_progress"
-    assert eventually(lambda: stage.is_free, PATIENCE)
+    eventually(lambda: stage.is_free, patience=PATIENCE)
     retry = stage.resume(stage.other, "/wait", KEY, input="yes" * 1_000_000)
     assert (retry.status_code, retry.json()["metadata"]) == (409, {"resume_state": "unknown"})
     assert halfway.times == 1, "whether the kernel still delivers the rest or not"
@@ -208,9 +209,9 @@ def test_killed_after_the_answer_began_its_resume_is_never_sent_again(stage: Sta
     """A wait's head tells that the backend took it, but not the run."""
     stage.agent.answering = waits(b"{", UNTIL_LEFT)
     with stage.under_way(stage.mortal, "/wait", headers=KEY) as first:
-        assert eventually(lambda: stage.agent.sent, PATIENCE)
+        eventually(lambda: stage.agent.sent, patience=PATIENCE)
         stage.agent.status = "interrupted"
-        assert eventually(lambda: stage.is_free, PATIENCE), "the acceptance was told"
+        eventually(lambda: stage.is_free, "the acceptance was told", patience=PATIENCE)
         stage.mortal.kill()
     assert isinstance(first.exception(), httpx.TransportError)
     assert stage.lost("/wait") == {"resume_state": "unknown"}
@@ -241,7 +242,7 @@ def test_killed_after_the_answer_it_holds_nothing_for_long_and_the_answer_is_kep
     assert (again.status_code, again.content) == (200, first.content)
     assert (again.headers["idempotency-replayed"], len(stage.agent.resumes)) == ("true", 1)
     stage.agent.status = "interrupted"
-    assert eventually(lambda: stage.resume(stage.other, route).status_code == 200, PATIENCE), "at its lease's end"
+    eventually(lambda: stage.resume(stage.other, route).status_code == 200, "at its lease's end", patience=PATIENCE)
     assert len(stage.agent.resumes) == 2
 
 
@@ -251,7 +252,7 @@ def test_while_redis_is_away_answers_arrive_and_nothing_new_is_sent(route: str) 
     with redis_server() as redis, guarded(agent, *shared(redis), count=2) as (one, another):
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(resume, one.url, "t", route)
-            assert eventually(lambda: agent.resumes, PATIENCE)
+            eventually(lambda: agent.resumes, patience=PATIENCE)
             redis.stop()
             agent.status = "interrupted"
             for through in (one, another):
@@ -267,18 +268,18 @@ def test_while_redis_is_away_answers_arrive_and_nothing_new_is_sent(route: str) 
 
 def test_while_redis_is_away_a_sidecar_that_may_guards_alone() -> None:
     agent = Agent(held)
-    with redis_server() as redis, guarded(agent, *shared(redis), "--no-guard-required") as (sidecar,):
+    with redis_server() as redis, guarded(agent, *shared(redis), "--no-guard-required") as (alone,):
         redis.stop()
         with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(resume, sidecar.url, "t")
-            assert eventually(lambda: agent.resumes, PATIENCE)
+            first = pool.submit(resume, alone.url, "t")
+            eventually(lambda: agent.resumes, patience=PATIENCE)
             agent.status = "interrupted"
-            assert resume(sidecar.url, "t").json()["code"] == "resume_in_progress"
+            assert resume(alone.url, "t").json()["code"] == "resume_in_progress"
             agent.go.set()
         assert (first.result().status_code, len(agent.resumes)) == (200, 1)
         redis.start()
         agent.status = "interrupted"
-        assert resume(sidecar.url, "t").status_code == 200
+        assert resume(alone.url, "t").status_code == 200
 
 
 @dataclass
@@ -314,7 +315,7 @@ def test_paused_after_its_claim_for_longer_than_its_lease_it_sends_nothing(redis
         first = pool.submit(resume, paused.url, thread)
         assert aegra.asked.wait(PATIENCE)
         paused.pause()
-        assert eventually(lambda: is_free(other.url, thread), PATIENCE)
+        eventually(lambda: is_free(other.url, thread), patience=PATIENCE)
         assert not meanwhile or resume(other.url, thread, input="another").status_code == 200
         aegra.go.set()
         paused.go_on()
@@ -353,6 +354,6 @@ def test_of_a_resume_whose_connection_opens_too_late_no_byte_is_sent(redis: Redi
         shim = ResumeShim(proxy, "agent-protocol", guard=guard)
         with serving(shim) as url:
             refused = resume(url, str(uuid.uuid4()), route)
-            assert eventually(lambda: behind.heads == [b""]), "a connection, and nothing on it"
+            eventually(lambda: behind.heads == [b""], "a connection, and nothing on it")
     assert (refused.status_code, refused.json()["code"]) == (409, "resume_in_progress")
     assert refused.json()["metadata"] == {"resume_state": "not_sent"}

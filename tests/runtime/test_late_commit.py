@@ -18,8 +18,9 @@ from ap_resume_shim import ResumeShim
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.loading import load_profile
 from ap_resume_shim.runtime.limits import Limits
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
 from tests.support.serving import serving
+from tests.support.waiting import eventually
 
 Resume = Callable[..., httpx.Response]
 
@@ -97,11 +98,11 @@ def shim(server: Queue, *, commit: float = 30.0, settle: float = 0.2, keys: str 
 def test_a_second_click_before_the_commit_is_refused(mode: str, pin: dict[str, Any]) -> None:
     with shim(server := Queue(late=0.5)) as resume, ThreadPoolExecutor(2) as pool:
         first = pool.submit(resume, "yes", mode, **pin)
-        assert eventually(lambda: server.workers)
+        eventually(lambda: server.workers)
         second = resume("yes", mode, **pin)
         assert (second.status_code, second.json()["code"]) == (409, "resume_in_progress")
         assert first.result().status_code == 200
-        assert eventually(lambda: server.job["status"] != "busy" and server.heard)
+        eventually(lambda: server.job["status"] != "busy" and server.heard)
     assert server.heard == [("q1", "yes")]
 
 
@@ -121,7 +122,7 @@ def test_the_next_question_is_answered_once_the_commit_was_seen() -> None:
 def test_a_commit_that_is_never_seen_frees_the_thread_after_its_time() -> None:
     with shim(server := Queue(late=60), commit=0.2) as resume:
         assert resume().status_code == 200
-        assert eventually(lambda: resume().status_code == 200)
+        eventually(lambda: resume().status_code == 200)
         assert len(server.workers) == 2
 
 
@@ -130,7 +131,7 @@ def test_an_app_that_raises_while_the_commit_is_looked_for_frees_no_thread() -> 
     server.fails_at = (2,)
     with shim(server) as resume:
         assert resume().status_code == 200
-        assert eventually(lambda: server.looks > 2)
+        eventually(lambda: server.looks > 2)
         assert resume().json()["code"] == "resume_in_progress"
     assert len(server.workers) == 1
 

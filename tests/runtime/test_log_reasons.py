@@ -13,11 +13,12 @@ from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.http import Request as Lookup
 from ap_resume_shim.guard.memory import MemoryGuard
-from ap_resume_shim.runtime.exchange import NOBODY, Exchange, WrappedApp, synthesise
+from ap_resume_shim.runtime.exchange import OWN_SCOPE, Exchange, WrappedApp, synthesise
 from ap_resume_shim.runtime.lookups import ask
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, reply, resume, says, shimmed, waits
-from tests.support.calling import CLIENT, Call, eventually, http
+from tests.support.calling import CLIENT, Call, http
 from tests.support.serving import listening
+from tests.support.waiting import eventually
 
 SECRET = "hunter2"
 BODY = b'{"thread_id": "t", "input": "yes"}'
@@ -70,9 +71,9 @@ def raising(error: Exception) -> Any:
 # The reason
 
 
-NOT_KNOWN = "The backend does not know the thread. Check `thread_id`, and whose credentials you send."
+NOT_KNOWN = "The backend does not know the thread. Check `thread_id` and the credentials."
 NO_SLASH = (
-    "Let the backend take paths without a slash at their end (Django: APPEND_SLASH), or write its paths with one in "
+    "Configure the backend for paths without a trailing slash (Django: APPEND_SLASH), or write its paths with one in "
 )
 
 
@@ -97,7 +98,7 @@ NO_SLASH = (
             (
                 "WARNING",
                 "upstream_unrecognised",
-                "The backend redirects (301) to http://inside:8000/threads/t/, and the shim follows no redirects. "
+                "The backend redirects (301) to http://inside:8000/threads/t/, and the shim does not follow redirects. "
                 f"{NO_SLASH}a profile.",
             ),
         ),
@@ -137,7 +138,7 @@ async def test_a_server_that_cannot_be_reached_is_named_in_the_log_alone(log: Lo
 def test_a_backend_that_is_late_is_a_warning(log: Log) -> None:
     with shimmed(Agent(extra={"/threads/t": says(1.0)}), lookup=0.05) as url:
         assert resume(url).status_code == 504
-    reason = "The backend did not answer GET /threads/t within 0.05 seconds."
+    reason = "The backend did not respond to GET /threads/t within 0.05 seconds."
     assert log.why == ("WARNING", "upstream_timeout", reason)
 
 
@@ -215,7 +216,7 @@ def test_nothing_is_written_of_them_above_debug(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize("thread", ["a\nERROR: forged", "a%0Ab", "\u2028", "x" * 5000])
 async def test_a_path_cannot_forge_a_line_and_has_an_end(thread: str, log: Log) -> None:
     exchange = Exchange(raising(KeyError()), {**http(path=f"/threads/{thread}", raw_path=None)}, None)
-    exchange.forget()
+    exchange.abandon()
     with pytest.raises(KeyError):
         await exchange.head()
     (record,) = log.upstream
@@ -226,18 +227,18 @@ async def test_a_path_cannot_forge_a_line_and_has_an_end(thread: str, log: Log) 
 @pytest.mark.anyio
 async def test_what_an_app_raises_is_told_by_its_type(log: Log) -> None:
     with pytest.raises(KeyError):
-        await ask(WrappedApp(raising(KeyError(SECRET)), "", Limits()), NOBODY, Lookup.get("/info"))
+        await ask(WrappedApp(raising(KeyError(SECRET)), "", Limits()), OWN_SCOPE, Lookup.get("/info"))
     assert sent(log, "path", "status", "reason") == [("/info", None, "KeyError")]
 
 
 @pytest.mark.anyio
 async def test_a_request_that_is_left_has_one_line(log: Log) -> None:
-    exchange = Exchange(waits_for_ever, synthesise(NOBODY, Lookup.get("/info"), ""), None)
+    exchange = Exchange(waits_for_ever, synthesise(OWN_SCOPE, Lookup.get("/info"), ""), None)
     await asyncio.sleep(0)
-    exchange.forget()
-    exchange.leave()
-    await exchange.end()
-    assert sent(log, "status", "reason") == [(None, "it was left before its answer began")]
+    exchange.abandon()
+    exchange.disconnect()
+    await exchange.wait_closed()
+    assert sent(log, "status", "reason") == [(None, "the shim disconnected before the response began")]
 
 
 async def waits_for_ever(scope: Scope, receive: Receive, send: Send) -> None:
@@ -251,10 +252,10 @@ async def test_an_error_after_an_answer_cannot_forge_a_line(caplog: pytest.LogCa
         await reply(send, {})
         raise KeyError
 
-    await ask(WrappedApp(fails, "", Limits()), NOBODY, Lookup.get("/threads/a%0AERROR"))
+    await ask(WrappedApp(fails, "", Limits()), OWN_SCOPE, Lookup.get("/threads/a%0AERROR"))
     await asyncio.sleep(0)
     (record,) = caplog.records
-    assert record.getMessage() == r"the app failed after it had answered GET /threads/a\nERROR"
+    assert record.getMessage() == r"the app failed after its response to GET /threads/a\nERROR"
 
 
 @pytest.mark.anyio
@@ -269,5 +270,5 @@ async def test_detection_is_seen_too(log: Log) -> None:
 def test_a_wait_that_a_client_leaves_is_no_warning(log: Log) -> None:
     with shimmed(Agent(waits(UNTIL_LEFT))) as url, pytest.raises(Exception, match="timed out"):
         CLIENT.patch(f"{url}/runs/resume/wait", json={"thread_id": "t", "input": 1}, timeout=0.5)
-    assert eventually(lambda: log.resume)
+    eventually(lambda: log.resume)
     assert log.why == ("INFO", "accepted", None)

@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from ap_resume_shim import ResumeShim
 from tests.support.agent import resume
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
 from tests.support.redis_server import redis_server
 from tests.support.serving import listening, serving
 from tests.support.sidecar import sidecar
+from tests.support.waiting import eventually
 
 ID = "16fe5a15848b85d16812b29fc68c70b0"
 ALICE, BOB, STRANGER = ({"authorization": f"Bearer {name}"} for name in ("alice", "bob", "mallory"))
@@ -101,7 +102,7 @@ def test_the_caller_that_was_asked_answers_with_what_its_run_had(route: str) -> 
     with shimmed() as (url, server):
         ask(url)
         assert resume(url, route, ALICE).status_code == 200
-        assert eventually(lambda: len(server.resumes) == 1)
+        eventually(lambda: len(server.resumes) == 1)
         (run,) = server.resumes
         assert (run["state"], run["forwardedProps"]["token"]) == ({"token": TOKEN}, TOKEN)
 
@@ -152,6 +153,6 @@ def test_a_sidecar_detects_a_backend_that_comes_later() -> None:
     bound = listening()
     upstream = f"http://127.0.0.1:{bound.getsockname()[1]}"
     with sidecar("--upstream", upstream, "--port", "0") as shim, serving(Server().app, at=bound):
-        assert eventually(lambda: "the backend is ag-ui" in shim.log)
+        eventually(lambda: "the backend is ag-ui" in shim.log)
         ask(shim.url)
         assert resume(shim.url, "/wait", ALICE).status_code == 200

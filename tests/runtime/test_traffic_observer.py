@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim
-from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Note, Observer
+from ap_resume_shim.core.dialect import Dialect, Found, Lookup, Observer, ThreadEntry
 from ap_resume_shim.core.errors import InvalidRequest, ThreadNotInterrupted
 from ap_resume_shim.core.http import Headers
 from ap_resume_shim.core.protocol import Resume
@@ -34,14 +34,14 @@ class Noting:
             raise KeyError("a fault of ours")
         self.thread = json.loads(body)["thread"]
 
-    def head(self, status: int, headers: Headers) -> Iterable[Note]:
+    def head(self, status: int, headers: Headers) -> Iterable[ThreadEntry]:
         yield self.thread, Entry({"saw": status})
 
-    def feed(self, chunk: bytes) -> Iterable[Note]:
+    def feed(self, chunk: bytes) -> Iterable[ThreadEntry]:
         if chunk:
             yield self.thread, Entry({"saw": chunk.decode()}, {"said": chunk.decode()})
 
-    def end(self, *, complete: bool) -> Iterable[Note]:
+    def end(self, *, complete: bool) -> Iterable[ThreadEntry]:
         yield self.thread, Entry({"saw": complete})
 
 
@@ -57,7 +57,7 @@ class Remembering(Dialect[None]):
             raise InvalidRequest("no such id")
         return thread_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Any]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Any]:
         known = yield from ReadLedger()
         raise ThreadNotInterrupted(json.dumps([[entry.facts["saw"], entry.contents] for entry in known]))
         return Found("idle")
@@ -86,7 +86,7 @@ def told(url: str, thread: str = "t", **headers: str) -> Any:
 
 async def facts(guard: MemoryGuard, shim: ResumeShim) -> list[Any]:
     assert shim._naming is not None
-    entries = await shim._naming.page(http("POST", "/runs"), "t").read(guard.ledger)
+    entries = await shim._naming.view(http("POST", "/runs"), "t").read(guard.ledger)
     return [entry.facts["saw"] for entry in entries]
 
 
@@ -172,7 +172,7 @@ def test_a_fault_of_ours_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> N
 
     with serving(ResumeShim(app, Failing())) as url:
         assert CLIENT.post(f"{url}/runs", json={"thread": "t"}).text == "onetwo"
-        assert "what passed could not be understood" in caplog.text
+        assert "the traffic observer failed" in caplog.text
 
 
 def test_a_request_that_is_too_large_passes_unseen() -> None:

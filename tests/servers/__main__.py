@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from typing import NoReturn
 
 from .process import StartError
-from .run import KINDS, Server, install, start
+from .run import KINDS, Server, install, start, variable
 
 AT_ONCE = 2
 """Servers that start at the same time."""
@@ -58,7 +58,7 @@ def around(servers: list[tuple[str, bool]], command: list[str]) -> int:
             began = time.monotonic()
             started: Server = running.enter_context(start(name, inside=inside))
             print(f"{label(server)} at {started.url} after {time.monotonic() - began:.1f} s", file=sys.stderr)
-            return variable(server), started.url
+            return variable(name, inside=inside), started.url
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             addresses = dict(pool.map(launch, servers))
@@ -84,11 +84,6 @@ def wanted(text: str) -> tuple[str, bool]:
 def label(server: tuple[str, bool]) -> str:
     name, inside = server
     return f"{name}-inside" if inside else name
-
-
-def variable(server: tuple[str, bool]) -> str:
-    """The environment variable for a server's address, such as AP_TEST_LANGGRAPH_OLD_URL."""
-    return f"AP_TEST_{label(server).upper().replace('-', '_')}_URL"
 
 
 def leave(_signum: int, _frame: object) -> NoReturn:

@@ -59,13 +59,13 @@ def beside_python(program: str) -> Path:
     return Path(sys.executable).parent / program
 
 
-def serve_app(description: str | None, module: str) -> None:
-    """Serve the `app` of a module below `tests.servers.apps`, with the witness in front of it."""
+def serve_app(description: str | None, app: Any) -> None:
+    """Serve an app with the witness in front of it: an ASGI app, or the name of a module of `tests.servers.apps`."""
     given = options(description)
     if given.install:
         return
     serve = import_module("tests.servers.apps.families.witness").serve
-    serve(import_module(f"tests.servers.apps.{module}").app, given.port)
+    serve(import_module(f"tests.servers.apps.{app}").app if isinstance(app, str) else app, given.port)
 
 
 def langgraph_dev(description: str | None) -> None:

@@ -10,7 +10,8 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -40,21 +41,12 @@ KINDS = {
     "langgraph-old": Kind("langgraph_old.py", "inside_langgraph.py:app"),
     "langgraph-js": Kind("langgraph_js.py"),
     "aegra": Kind("aegra.py", "inside_aegra.py:app", postgres=True),
-    "agno": Kind("agno_server.py", ready=WITNESS),
-    "mastra": Kind("mastra_server.py", ready=WITNESS),
-    "llamaindex": Kind("llamaindex_server.py", ready=WITNESS),
-    "adk": Kind("adk_server.py", ready=WITNESS),
-    "a2a": Kind("a2a_server.py", ready=WITNESS),
-    "a2a-old": Kind("a2a_old_server.py", ready=WITNESS),
-    "acp": Kind("acp_server.py", ready=WITNESS),
-    "ag-ui-langgraph": Kind("ag_ui_langgraph_server.py", ready=WITNESS),
-    "ag-ui-strands": Kind("ag_ui_strands_server.py", ready=WITNESS),
-    "ag-ui-agent-framework": Kind("ag_ui_agent_framework_server.py", ready=WITNESS),
-    "agntcy": Kind("agntcy_server.py", ready=WITNESS),
-    "agentseek": Kind("agentseek_server.py", ready=WITNESS),
-    "duragraph": Kind("duragraph_server.py", ready=WITNESS),
-    "hobby": Kind("hobby_server.py", ready=WITNESS),
+    **{
+        script.stem.removesuffix("_server").replace("_", "-"): Kind(script.name, ready=WITNESS)
+        for script in sorted(HERE.glob("*_server.py"))
+    },
 }
+"""The servers. Every script `NAME_server.py` is one, whose app has the witness in front of it."""
 
 
 @dataclass
@@ -94,6 +86,21 @@ def start(name: str, *, inside: bool = False) -> Server:
             raise StartError(f"{name}: {error}") from None
         raise
     return Server(name, url, process.log, cleanup)
+
+
+@contextmanager
+def running(name: str, *, inside: bool = False) -> Iterator[str]:
+    """The URL of a server: one that `python -m tests.servers` runs, else one that is started for the block alone."""
+    if url := os.environ.get(variable(name, inside=inside)):
+        yield url
+    else:
+        with start(name, inside=inside) as server:
+            yield server.url
+
+
+def variable(name: str, *, inside: bool = False) -> str:
+    """The environment variable for a server's URL, such as AP_TEST_LANGGRAPH_OLD_URL."""
+    return f"AP_TEST_{name.upper().replace('-', '_')}{'_INSIDE' if inside else ''}_URL"
 
 
 def launch(kind: Kind, label: str, http_app: str | None, cleanup: ExitStack) -> Process:

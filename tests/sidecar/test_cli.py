@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -17,11 +18,12 @@ import pytest
 import ap_resume_shim
 from ap_resume_shim.sidecar.cli import main
 from tests.support.agent import Agent, held, resume
-from tests.support.calling import CLIENT, eventually
+from tests.support.calling import CLIENT
 from tests.support.loggers import restored_loggers
 from tests.support.redis_server import redis_server
 from tests.support.serving import listening, serving
 from tests.support.sidecar import COMMAND, sidecar
+from tests.support.waiting import eventually
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -53,6 +55,19 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     with restored_loggers():
         yield running
+
+
+@pytest.mark.parametrize("argv", [("backends",), ("explain", "--backend", "langgraph"), ("--help",)], ids=" ".join)
+def test_a_pipe_that_its_reader_has_closed_ends_the_command_quietly(argv: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    body = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": 1})
+    try:
+        ended = subprocess.run([*COMMAND, *argv], stdout=writer, stderr=subprocess.PIPE, input=body, text=True)
+    finally:
+        os.close(writer)
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("ap-resume-shim: ")]
+    assert (ended.returncode, lines) == (1, [])
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",)])
@@ -126,7 +141,7 @@ def test_the_package_is_a_command() -> None:
 
 def test_it_serves_until_it_is_told_to_stop() -> None:
     with serving(Agent()) as upstream, sidecar("--upstream", upstream, "--port", "0") as shim:
-        assert eventually(lambda: is_up(shim.url))
+        eventually(lambda: is_up(shim.url))
         shim.process.send_signal(signal.SIGTERM)
         assert shim.process.wait(timeout=20) == 0
         assert "Traceback" not in shim.log
@@ -134,7 +149,7 @@ def test_it_serves_until_it_is_told_to_stop() -> None:
 
 def test_a_server_that_does_not_say_what_it_is_is_not_resumed() -> None:
     with serving(agent := Agent()) as upstream, sidecar("--upstream", upstream, "--port", "0") as shim:
-        assert eventually(lambda: is_up(shim.url))
+        eventually(lambda: is_up(shim.url))
         assert "--backend" in resume(shim.url).json()["message"]
     assert agent.resumes == []
 
@@ -175,7 +190,7 @@ def test_every_flag_is_an_environment_variable() -> None:
         env = {"UPSTREAM": upstream, "BACKEND": "agent-protocol", "PORT": str(port), "PREFIX": "", "LENIENT": "true"}
         with sidecar(**{f"AP_RESUME_SHIM_{name}": value for name, value in env.items()}) as shim:
             assert shim.url == f"http://127.0.0.1:{port}"
-            assert eventually(lambda: is_up(shim.url))
+            eventually(lambda: is_up(shim.url))
             assert resume(shim.url).status_code == 200
 
 
@@ -188,7 +203,7 @@ def test_an_upstream_that_is_not_there_yet_is_said_and_waited_for() -> None:
     with listening() as later:  # bound, and not listening yet: connections are refused
         upstream = f"http://127.0.0.1:{later.getsockname()[1]}"
         with sidecar("--upstream", upstream, "--port", "0", "--backend", "agent-protocol") as shim:
-            assert eventually(lambda: status(shim.url) == 502)
+            eventually(lambda: status(shim.url) == 502)
             assert f"no connection to {upstream} yet" in shim.log
             with serving(Agent(), at=later):
                 eventually(lambda: status(shim.url) == 200)
@@ -200,7 +215,7 @@ def test_a_store_that_cannot_be_used_is_said_at_start() -> None:
         guard = f"redis://:wrong@127.0.0.1:{store.port}/0"
         flags = ("--port", "0", "--backend", "agent-protocol", "--guard", guard)
         with sidecar("--upstream", upstream, *flags) as shim:
-            assert eventually(lambda: is_up(shim.url))
+            eventually(lambda: is_up(shim.url))
             assert "refuses the user or the password" in shim.log and "wrong" not in shim.log
             assert CLIENT.get(f"{shim.url}/-/readyz").status_code == 503
             assert resume(shim.url).json()["code"] == "guard_unavailable"

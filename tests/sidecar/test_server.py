@@ -22,11 +22,11 @@ from starlette.types import Receive, Scope, Send
 from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.settings_sources import read
 from tests.support.agent import Agent, reply, resume
-from tests.support.calling import eventually
 from tests.support.certificates import Authority, Pair
 from tests.support.redis_server import need_redis, redis_server
 from tests.support.serving import listening, serving
 from tests.support.sidecar import COMMAND, Sidecar, sidecar
+from tests.support.waiting import eventually
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
 PATIENCE = 60.0
@@ -98,7 +98,7 @@ def get(url: str, **options: Any) -> httpx.Response:
 def test_told_to_stop_it_lets_streams_end_and_takes_no_new_connections(server: Server, stop: signal.Signals) -> None:
     with sidecar_of(server) as shim, streaming(shim) as rest:
         shim.process.send_signal(stop)
-        assert eventually(lambda: refused(shim.url))
+        eventually(lambda: refused(shim.url))
         assert shim.process.poll() is None
         server.go.set()
         assert b"".join(rest) == b"and ended"
@@ -118,7 +118,7 @@ def test_a_stream_that_does_not_end_in_time_is_cut_and_looks_broken(server: Serv
 def test_told_twice_it_does_not_wait(server: Server) -> None:
     with sidecar_of(server, "--timeout-graceful-shutdown", "600") as shim, streaming(shim) as rest:
         shim.process.terminate()
-        assert eventually(lambda: refused(shim.url))
+        eventually(lambda: refused(shim.url))
         shim.process.terminate()
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             b"".join(rest)
@@ -128,12 +128,12 @@ def test_told_twice_it_does_not_wait(server: Server) -> None:
 def test_health_on_a_port_of_its_own_tells_that_the_end_is_near(server: Server) -> None:
     options = ("--backend", "langgraph", "--health-port", "0", "--no-guard-required")
     with sidecar_of(server, *options) as shim, streaming(shim) as rest:
-        assert eventually(lambda: status(f"{shim.health}/readyz") == 200)
+        eventually(lambda: status(f"{shim.health}/readyz") == 200)
         assert get(f"{shim.health}/readyz").json() == {"status": "ready", "backend": "langgraph"}
         assert get(f"{shim.health}/other").status_code == 404
         assert get(f"{shim.url}/-/readyz").json() == {"path": "/-/readyz"}
         shim.process.terminate()
-        assert eventually(lambda: status(f"{shim.health}/readyz") == 503)
+        eventually(lambda: status(f"{shim.health}/readyz") == 503)
         assert status(f"{shim.health}/healthz") == 200
         server.go.set()
         assert b"".join(rest) == b"and ended"
@@ -255,7 +255,7 @@ def test_the_server_may_listen_on_a_unix_socket(server: Server, path: str) -> No
         with sidecar("--upstream", f"unix:{path}", "--port", "0") as shim:
             assert f"in front of unix:{path}" in shim.log and f"no connection to unix:{path} yet" in shim.log
             with serving(server, at=bound):
-                assert eventually(lambda: status(f"{shim.url}/x") == 200)
+                eventually(lambda: status(f"{shim.url}/x") == 200)
 
 
 def test_a_head_that_is_too_large_is_refused_and_a_larger_one_can_be_allowed(server: Server) -> None:
@@ -363,14 +363,14 @@ def test_certificates_that_cannot_be_used_are_told(authority: Authority, strange
     for options, says in {
         ("--ssl-certfile", cert, "--ssl-keyfile", str(other.key)): "as certificate and key: key values mismatch",
         ("--ssl-certfile", cert): f"{cert} cannot be used as certificate and key",
-        ("--ssl-keyfile", key): "There is no certificate for TLS: give it with --ssl-certfile",
+        ("--ssl-keyfile", key): "TLS needs a certificate: pass it with --ssl-certfile",
         ("--ssl-certfile", __file__, "--ssl-keyfile", key): "cannot be used as certificate and key",
-        (*ours(pair), "--ssl-ca-certs", __file__): f"There are no certificates to trust in {__file__}",
-        ours(secret): "has a password, which was not given",
+        (*ours(pair), "--ssl-ca-certs", __file__): f"No trusted certificates can be read from {__file__}",
+        ours(secret): "is encrypted, and no password was passed",
         (*ours(secret), "--ssl-keyfile-password", "guess"): "cannot be used as certificate and key",
         ("--upstream-cert", cert, "--upstream-key", str(other.key)): "key values mismatch",
-        ("--upstream-key", key): "give it with --upstream-cert",
-        ("--upstream-ca", __file__): f"There are no certificates to trust in {__file__}",
+        ("--upstream-key", key): "pass it with --upstream-cert",
+        ("--upstream-ca", __file__): f"No trusted certificates can be read from {__file__}",
         ("--upstream", "http://127.0.0.1:9", "--upstream-ca", cert): "write it as https://host:port",
     }.items():
         (line,) = problems(*options)

@@ -14,7 +14,8 @@ from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.cli import main
 from ap_resume_shim.sidecar.settings import GROUPS, NAMES, Settings, kebab, pairs, schema
 from ap_resume_shim.sidecar.settings_sources import Serve, WrongSettings, read
-from tests.support.redis_server import free_port, redis_server
+from tests.servers.process import free_port
+from tests.support.redis_server import redis_server
 
 ROOT = Path(__file__).parents[2]
 UPSTREAM = ("--upstream", "http://127.0.0.1:9")
@@ -112,8 +113,8 @@ def test_a_value_that_was_referred_to_is_not_looked_at_again(monkeypatch: pytest
 def test_a_reference_that_leads_nowhere_is_told_with_its_place() -> None:
     text = "upstream = 'http://file'\nguard = 'redis://:${NOT_THERE}@redis/0'\nvia = '${a b}'"
     assert wrong("--config", file(text)) == [
-        "shim.toml:3: via: ${ begins a reference, ${NAME}; write $${ for the characters themselves",
-        "shim.toml:2: guard: the environment variable NOT_THERE, which it refers to, is not set",
+        "shim.toml:3: via: ${ starts a reference, ${NAME}; write $${ for a literal ${",
+        "shim.toml:2: guard: it refers to the environment variable NOT_THERE, which is not set",
     ]
 
 
@@ -142,8 +143,11 @@ def test_what_is_no_setting_of_the_sidecar_has_no_place_in_a_file(key: str) -> N
     ("text", "says"),
     [
         ("upstream 'http://file'", "shim.toml: Expected '=' after a key in a key/value pair (at line 1, column 10)"),
-        ("[tool.other]", "shim.toml: there is no section [tool.ap-resume-shim] in it"),
-        ("lookup-timeout = 1\nlookup_timeout = 2", "shim.toml: a setting is in it twice, with dashes and without"),
+        ("[tool.other]", "shim.toml: the section [tool.ap-resume-shim] is missing"),
+        (
+            "lookup-timeout = 1\nlookup_timeout = 2",
+            "shim.toml: a setting occurs twice, with dashes and with underscores",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told(text: str, says: str) -> None:
@@ -245,7 +249,7 @@ def test_check_warns_of_the_guards_store(
         port = free_port() if options is None else stack.enter_context(redis_server(*options)).port
         main(["serve", *UPSTREAM, "--guard", f"redis://127.0.0.1:{port}/0", "--check"])
     said = capsys.readouterr()
-    assert said.out.startswith("The settings are right")
+    assert said.out.startswith("The settings are valid")
     assert warning in said.err
 
 
@@ -273,7 +277,7 @@ def test_check_says_what_was_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     settings = read(["--upstream", "x", "--backend", "x", "--guard", "x", "--ssl-keyfile", __file__])
-    assert [line.split()[0] for line in check(settings)] == ["There", "'x'", "There", "Unknown"]
+    assert [line.split()[0] for line in check(settings)] == ["TLS", "'x'", "There", "Unknown"]
 
 
 def test_every_setting_is_described_and_belongs_to_one_group() -> None:

@@ -15,11 +15,11 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from tests.support.agent import METADATA, UNTIL_LEFT, Agent, says, shimmed, waits
-from tests.support.calling import eventually
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.serving import serving
 from tests.support.sidecar import Sidecar, sidecar
 from tests.support.sockets import connect, read_head
+from tests.support.waiting import eventually
 
 ROUTES = ["", "/wait", "/stream"]
 OPTIONS = ("--backend", "agent-protocol", "--timeout-graceful-shutdown", "0.2", "--commit-timeout", "0.01")
@@ -98,7 +98,7 @@ def cut(shim: Sidecar, request: bytes, reached: Callable[[], Any], begins: bytes
         got = b""
         while begins not in got:
             got += client.recv(65536)
-        assert eventually(reached)
+        eventually(reached)
         shim.process.terminate()
         told = Told(got + rest(client))
     assert shim.process.wait(PATIENCE) == 0
@@ -236,7 +236,7 @@ def ending(agent: Agent, request: bytes, reached: Callable[[], Any], **options: 
             client = stack.enter_context(connect(url))
             client.settimeout(PATIENCE)
             client.sendall(request)
-            assert eventually(reached)
+            eventually(reached)
             waiting = pool.submit(rest, client)
         yield waiting
 

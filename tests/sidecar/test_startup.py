@@ -50,7 +50,7 @@ async def test_one_that_refuses_strangers_is_left_to_its_users(caplog: pytest.Lo
     with caplog.at_level(logging.WARNING, "ap_resume_shim"):
         await (await detect_at_start((server := Server(UpstreamRefused(401, "Refused."))).detect))
     assert server.attempts == 1
-    assert "Refused." in caplog.text and "name the backend" in caplog.text
+    assert "Refused." in caplog.text and "set the backend" in caplog.text
 
 
 async def test_the_start_does_not_wait_for_one_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:

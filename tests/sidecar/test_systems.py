@@ -48,9 +48,9 @@ def test_without_unix_sockets_a_broken_answer_of_the_first_http_is_reset(windows
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--upstream", NOBODY, "--uds", "/shim.sock"), "leave --uds out, and pass --host and --port"),
+        (("--upstream", NOBODY, "--uds", "/shim.sock"), "use --host and --port in place of --uds"),
         (("--upstream", "unix:/run/agents.sock"), "write it as http://host:port"),
-        (("--upstream", NOBODY, "--uds", "/shim.sock", "--check"), "leave --uds out, and pass --host and --port"),
+        (("--upstream", NOBODY, "--uds", "/shim.sock", "--check"), "use --host and --port in place of --uds"),
     ],
 )
 def test_without_unix_sockets_settings_that_need_them_are_refused(

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from ap_resume_shim.guard.memory import MemoryGuard
-from ap_resume_shim.http1 import connection
-from ap_resume_shim.http1.connection import Connection
-from ap_resume_shim.http1.request_response_cycle import Request
+from ap_resume_shim.http1 import upstream_connection
+from ap_resume_shim.http1.request_response_cycle import RequestResponseCycle
 from ap_resume_shim.http1.server_connection import Http1Protocol
-from ap_resume_shim.http1.tunnel import _End
+from ap_resume_shim.http1.tunnel import _Forwarder
+from ap_resume_shim.http1.upstream_connection import UpstreamConnection
 from ap_resume_shim.http1.upstream_exchange import Http1Exchange
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.driver import Resumption
@@ -30,7 +30,16 @@ from ap_resume_shim.runtime.exchange import Exchange
 from ap_resume_shim.sidecar import server as serving
 from ap_resume_shim.sidecar.cli import main
 
-PASSING = (Http1Protocol, Request, Http1Exchange, Connection, _End, Exchange, Resumption, Client)
+PASSING = (
+    Http1Protocol,
+    RequestResponseCycle,
+    Http1Exchange,
+    UpstreamConnection,
+    _Forwarder,
+    Exchange,
+    Resumption,
+    Client,
+)
 """What lives no longer than a connection, a request or a resume."""
 _C = ctypes.CDLL(None)
 PATIENCE = float(os.environ.get("AP_TEST_PATIENCE", "60"))
@@ -81,6 +90,6 @@ def _where(task: asyncio.Task[Any]) -> str:
 
 
 if __name__ == "__main__":
-    Http1Protocol.patience = Http1Protocol.patience_for_head = connection.TAKES = PATIENCE
+    Http1Protocol.io_timeout = Http1Protocol.head_timeout = upstream_connection.WRITE_TIMEOUT = PATIENCE
     serving._Sidecar = Watched  # type: ignore[misc]
     main(["serve", *sys.argv[1:]])

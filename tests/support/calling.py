@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from starlette.types import ASGIApp, Message, Scope
 
-PATIENCE = 10.0
 CLIENT = httpx.Client(timeout=30, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
 """A client without idle connections. It is shared, since each new client would read all certificates."""
 
@@ -76,13 +73,3 @@ class Recorder:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.calls.append((scope, receive, send))
-
-
-def eventually(happened: Callable[[], Any], patience: float = PATIENCE) -> bool:
-    """Poll until `happened()` is true. Return False if it is not within `patience` seconds."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if happened():
-            return True
-        time.sleep(0.02)
-    return False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.backends import backend_names, load_backend
-from ap_resume_shim.core.dialect import Decision, Found
+from ap_resume_shim.core.dialect import Decision, Dialect, Found
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.protocol import Mode, Resume, parse
-from ap_resume_shim.core.steps import Ask, Step
+from ap_resume_shim.core.steps import Ask, Send, Step
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.loading import load_profile
 from ap_resume_shim.sidecar.cli import main
-from ap_resume_shim.tools.assumed_answers import Live
+from ap_resume_shim.tools.assumed_answers import Assumed, Live
 from ap_resume_shim.tools.describe import MODES
-from ap_resume_shim.tools.explain import Sent, explain, recorded_answers
+from ap_resume_shim.tools.explain import RecordedBackend, Sent, Stage, explain, recorded_answers
+from tests.backends.playing import accepted_answer
 from tests.support.agent import Agent
 from tests.support.serving import serving
 
@@ -52,30 +54,20 @@ def explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     return capsys.readouterr().out
 
 
-def sent(name: str, mode: Mode, value: Any = "yes") -> list[Sent]:
-    """The requests of a resume, against the backend's rehearsal."""
+def sent(name: str, mode: Mode, value: Any) -> list[Sent]:
+    """The requests of a resume, against the backend's recorded answers."""
     raw = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": value}).encode()
     answers = recorded_answers(name)
-    assert answers is not None, f"{name} has no rehearsal"
+    assert answers is not None, f"{name} has no recorded answers"
     return list(explain(parse(raw, mode, now=NOW, nonce="n" * 32), load_backend(name), answers))
 
 
 @pytest.mark.parametrize("mode", list(Mode), ids=MODES.values())
 @pytest.mark.parametrize("name", backend_names())
-def test_every_backend_has_a_rehearsal_in_which_it_resumes_once(name: str, mode: Mode) -> None:
-    value: Any = ANSWERS.get(name, "yes")
-    requests = sent(name, mode, value)
+def test_every_backend_has_recorded_answers_with_which_it_resumes_once(name: str, mode: Mode) -> None:
+    requests = sent(name, mode, accepted_answer(name))
     assert [each.what for each in requests].count("resume") == 1, requests
     assert requests[0].what == "look"
-
-
-ANSWERS: dict[str, Any] = {
-    "agno": True,
-    "mastra-agent": {"approved": True},
-    "agntcy": {"approved": True},
-    "run-resume-body": {"answer": "yes"},
-}
-"""What the question of a rehearsal takes, where text is no answer to it."""
 
 
 def test_a_resume_is_printed_as_http(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +163,11 @@ def test_what_is_sent_after_the_resume_is_shown_too(
     [
         (
             ["--backend", "agent-protocol"],
-            "The answers are recorded ones of a agent-protocol server, not those of yours",
+            "The responses were recorded from a agent-protocol server",
         ),
-        (["--profile", "PROFILE"], "The answers are assumed"),
-        (["--backend", "agent-protocol", "--answers", "ANSWERS"], "The answers are those of"),
-        (["--backend", "agent-protocol", "--upstream", "URL"], "are answered by http://"),
+        (["--profile", "PROFILE"], "The responses are assumed"),
+        (["--backend", "agent-protocol", "--answers", "ANSWERS"], "The responses are those of"),
+        (["--backend", "agent-protocol", "--upstream", "URL"], "are sent to http://"),
     ],
 )
 def test_it_is_said_where_the_answers_come_from(
@@ -242,21 +234,54 @@ def test_what_prepares_a_thread_is_shown_and_not_sent() -> None:
     assert agent.resumes == []
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """A step that no dry run knows."""
+
+
+RECORDED = [{"request": "POST /runs", "body": {}}]
+STAGES: dict[str, Callable[[Resume, Dialect[Any]], Stage]] = {
+    "recorded": lambda resume, dialect: RecordedBackend(resume, RECORDED),
+    "assumed": Assumed,
+    "live": lambda resume, dialect: Live(resume, dialect, Agent()),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+@pytest.mark.parametrize("steps", [[Unknown()], [Send(Request.post("/runs", {})), Unknown()]], ids=["first", "sent"])
+def test_a_step_that_a_dry_run_does_not_know_is_an_error(
+    stage: Callable[[Resume, Dialect[Any]], Stage], steps: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after the resume, where an error of the flow itself only ends the explanation."""
+    monkeypatch.setattr("ap_resume_shim.tools.explain.resume_flow", lambda *_: (step for step in steps))
+    resume, dialect = parse(b'{"thread_id": "t"}', Mode.WAIT, now=NOW), load_backend("agent-protocol")
+    with ExitStack() as stack:
+        made = stage(resume, dialect)
+        if isinstance(made, Live):
+            stack.enter_context(closing(made))
+        with pytest.raises(TypeError, match=r"no answer to Unknown\(\)"):
+            list(explain(resume, dialect, made))
+
+
 @pytest.mark.parametrize(
     ("argv", "body", "says"),
     [
         (
             ["--backend", "agno", "--upstream", "http://x", "--answers", "y"],
             {"thread_id": "t"},
-            "two sources of answers",
+            "both sources of responses",
         ),
-        (["--backend", "agno", "--upstream", "http://x", "--header", "y"], {"thread_id": "t"}, "written NAME:VALUE"),
+        (
+            ["--backend", "agno", "--upstream", "http://x", "--header", "y"],
+            {"thread_id": "t"},
+            "write it as NAME:VALUE",
+        ),
         (["--backend", "agno", "--upstream", "http://127.0.0.1:9"], {"thread_id": "t"}, "502 upstream_unreachable"),
-        ([], {"thread_id": "t"}, "--backend NAME, or --profile FILE"),
-        (["--backend", "agno", "--profile", "x"], {"thread_id": "t"}, "--backend NAME, or --profile FILE"),
+        ([], {"thread_id": "t"}, "either --backend NAME or --profile FILE"),
+        (["--backend", "agno", "--profile", "x"], {"thread_id": "t"}, "either --backend NAME or --profile FILE"),
         (["--backend", "agnoo"], {"thread_id": "t"}, "Did you mean 'agno'?"),
         (["--backend", "ag-ui", "--option", "pfad=/x"], {"thread_id": "t"}, "'ag-ui' has no option 'pfad'"),
-        (["--backend", "ag-ui", "--option", "path"], {"thread_id": "t"}, "written NAME=VALUE"),
+        (["--backend", "ag-ui", "--option", "path"], {"thread_id": "t"}, "has the form NAME=VALUE"),
         (["--profile", "nowhere.toml"], {"thread_id": "t"}, "nowhere.toml cannot be read"),
         (["--backend", "agno", "--answers", "nowhere.json"], {"thread_id": "t"}, "nowhere.json cannot be read"),
         (["--backend", "langgraph"], {"thread_id": "not-a-uuid"}, "422 invalid_request"),
@@ -272,7 +297,9 @@ def test_what_cannot_be_explained_says_why(
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "Expecting"), ("{}", "is a list of objects"), ("[]", "no answer to")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "Expecting"), ("{}", "are a list of objects"), ("[]", "no response to")]
+)
 def test_answers_that_are_none_are_refused(text: str, says: str, tmp_path: Path) -> None:
     from ap_resume_shim.tools.explain import read_answers
 

@@ -35,7 +35,15 @@ from ap_resume_shim.dialects import (
     backend_names,
     load_backend,
 )
-from ap_resume_shim.proxy import Forwarding, HttpxTransport
+from ap_resume_shim.proxy import (
+    Address,
+    Forwarding,
+    HttpxTransport,
+    Transport,
+    UpstreamExchange,
+    UpstreamRequest,
+    unreachable,
+)
 
 
 def added(starlette: Starlette, fastapi: FastAPI) -> None:
@@ -63,7 +71,33 @@ async def proxied(network: httpx.AsyncBaseTransport) -> ASGIApp:
     proxy = ReverseProxy("http://127.0.0.1:2024", transport=lambda address: HttpxTransport(address, network))
     proxy = ReverseProxy("unix:/run/agents.sock", transport=Http1Transport, forwarding=Forwarding(via="shim"))
     assert_type(await proxy.aclose(), None)
-    return ResumeShim(ReverseProxy("http://127.0.0.1:2024"))
+    return ResumeShim(ReverseProxy("http://127.0.0.1:2024", transport=Unreachable))
+
+
+class Unreachable(Transport):
+    """A transport of another package."""
+
+    upgrades = trailers = False
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    def start(self, request: UpstreamRequest) -> UpstreamExchange:
+        """Errors have one place."""
+        raise unreachable(self.address, OSError(request.method))
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+async def exchanged(exchange: UpstreamExchange) -> bytes:
+    """The order of an exchange's calls."""
+    try:
+        await exchange.head()
+        assert_type(exchange.status, int)
+        return b"" if exchange.eof else await exchange.read()
+    finally:
+        exchange.close()
 
 
 def told(app: ASGIApp) -> ASGIApp:
@@ -86,7 +120,7 @@ class TicketContext:
 class Tickets(Dialect[TicketContext]):
     """A dialect of another package."""
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[TicketContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[TicketContext]:
         """Results of steps have types."""
         answers = yield from Ask((Request.get("/ticket"),))
         assert_type(answers, tuple[Response, ...])

@@ -23,7 +23,7 @@ def contents_of(resume: Resume, value: Any) -> list[Any]:
     if body.has_input or body.messages is None:
         return [value]
     if len(body.messages) != 1 or body.messages[0].role != "user":
-        raise UnsupportedInput("A task takes one message of role `user` at a time: send that, or `input`.")
+        raise UnsupportedInput("A task accepts one message of role `user` at a time: send that, or `input`.")
     content = body.messages[0].content
     if isinstance(content, str):
         return [content]
@@ -34,12 +34,12 @@ def check(value: Any, agent: wire.Agent) -> None:
     """Raise `UnsupportedInput` for a value that the agent would receive in another form."""
     old = isinstance(agent.binding, wire.OldRpc)
     if old and not isinstance(value, str | dict):
-        raise UnsupportedInput("A2A 0.3 carries text and objects alone: wrap the answer in an object.")
+        raise UnsupportedInput("A2A 0.3 carries only text and objects: wrap the answer in an object.")
     if agent.doubles and depth(value) > _DEPTH:
-        raise UnsupportedInput(f"A2A carries values of up to {_DEPTH} levels: send one that is flatter, or text.")
+        raise UnsupportedInput(f"A2A carries values of up to {_DEPTH} levels: send a flatter one, or text.")
     for integer in integers_in(value):
         if agent.doubles or integer not in DOUBLE:
             raise UnsupportedInput(
-                f"A2A knows numbers as doubles alone: the agent would hear {str(integer)[:40]} as another number. "
+                f"A2A has only doubles: the agent would receive {str(integer)[:40]} as another number. "
                 "Send it as text, or with a fraction."
             )

@@ -92,7 +92,7 @@ class Binding(ABC):
             raise failure.error()
         read = read_lookup(response)
         if not isinstance(read, dict):
-            raise UpstreamUnrecognised("The agent answered with something that is no A2A.")
+            raise UpstreamUnrecognised("The agent's response is not A2A.")
         return unwrapped(read)
 
 
@@ -252,7 +252,7 @@ def read_card(response: Response, wanted: str | None, path: str | None) -> Agent
         if response.status in (401, 403, 429):
             raise read_refusal(response)
         raise UpstreamUnrecognised(
-            f"There is no agent card: the backend answered {response.status}. The option `card` says where it is.",
+            f"There is no agent card: the backend responded with {response.status}. Set the option `card` to its path.",
             {"upstream_status": response.status},
         )
     offered = list(_interfaces(card))
@@ -264,7 +264,7 @@ def read_card(response: Response, wanted: str | None, path: str | None) -> Agent
             return Agent(BINDINGS[name](where, tenant), card.get("name"), streams, doubles)
     there = ", ".join(name for name, _, _ in offered) or "none"
     raise UpstreamUnrecognised(
-        f"The agent's card offers {there}; the shim speaks {wanted or ', '.join(BINDINGS)}.",
+        f"The agent's card offers {there}; the shim supports {wanted or ', '.join(BINDINGS)}.",
         {"offered": [name for name, _, _ in offered]},
     )
 

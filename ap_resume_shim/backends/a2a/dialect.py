@@ -88,28 +88,28 @@ class A2A(Dialect[A2AContext]):
             raise ConfigurationError(f"The option `binding` of the backend 'a2a' is one of {known}, not {binding!r}.")
         self._card, self._binding, self._path = card, binding, path
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[A2AContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[A2AContext]:
         """Read the context's tasks: from the agent's list, or for JSON-RPC 0.3 those in the ledger."""
         server = yield from self._agent()
-        return (yield from self._tasks(resume, server, agent=agent))
+        return (yield from self._tasks(resume, server, full=full))
 
-    def look_again(self, resume: Resume, before: Found[A2AContext], *, agent: bool = False) -> Lookup[A2AContext]:
+    def refresh_thread(self, resume: Resume, before: Found[A2AContext], *, full: bool = False) -> Lookup[A2AContext]:
         """Read the tasks again; the agent card is read once for each resume."""
-        return (yield from self._tasks(resume, before.context.agent, agent=agent))
+        return (yield from self._tasks(resume, before.context.agent, full=full))
 
-    def _tasks(self, resume: Resume, server: wire.Agent, *, agent: bool) -> Lookup[A2AContext]:
+    def _tasks(self, resume: Resume, server: wire.Agent, *, full: bool) -> Lookup[A2AContext]:
         wanted = resume.body.agent_id
-        if agent and wanted is not None and wanted != server.name:
+        if full and wanted is not None and wanted != server.name:
             raise AgentNotFound(
-                f"The backend knows no agent {wanted!r}: leave `agent_id` out, or name it as its card does."
+                f"The backend has no agent {wanted!r}: leave `agent_id` out, or use the name in its card."
             )
         moving = False
         if server.binding.lists:
             tasks, moving = yield from _list_tasks(server.binding, resume)
         else:
             tasks = yield from _tasks_in_ledger(server.binding, resume)
-        found = replace(_found(tasks, server, None if not agent else resume), moving=moving)
-        if agent or resume.mode is Mode.BACKGROUND or server.response_kinds[resume.mode] != "run":
+        found = replace(_found(tasks, server, None if not full else resume), moving=moving)
+        if full or resume.mode is Mode.BACKGROUND or server.response_kinds[resume.mode] != "run":
             return found
         (answer,) = yield from Ask((server.binding.task(str(found.run_id)),))  # lists omit artifacts
         return replace(found, values=Task(server.binding.result(answer)).values)
@@ -123,10 +123,10 @@ class A2A(Dialect[A2AContext]):
 
     def check(self, resume: Resume, found: Found[A2AContext], verdict: Decision) -> None:
         """Refuse several answers, and values that A2A would change."""
-        assert isinstance(verdict, Answers), "an agent that waits has asked"
+        assert isinstance(verdict, Answers), "a waiting agent has a question"
         if len(verdict.by_id) > 1:
             raise MultipleInterrupts(
-                "Each of these questions is one of another task: answer one of them at a time.", found.interrupts
+                "Each of these questions belongs to another task: answer one of them at a time.", found.interrupts
             )
         for part in contents_of(resume, verdict.values[0]):
             check(part, found.context.agent)
@@ -138,7 +138,7 @@ class A2A(Dialect[A2AContext]):
 
         A stream carries only what is new, so in stream mode the task is read first.
         """
-        assert isinstance(verdict, Answers), "an agent that waits has asked"
+        assert isinstance(verdict, Answers), "a waiting agent has a question"
         context = found.context
         binding = context.agent.binding
         ((interrupt_id, value),) = verdict.by_id.items()
@@ -185,7 +185,7 @@ class A2A(Dialect[A2AContext]):
         problem = errors.problem(replace(response, body=body))
         streams = found.context.agent.response_kinds[resume.mode] == "events"
         if streams and body and problem is None and sse.first_event(body) is None:
-            raise UpstreamUnrecognised("The agent's answer is no stream of events.")
+            raise UpstreamUnrecognised("The agent's response is not an event stream.")
         if resume.mode is not Mode.BACKGROUND:
             return started
         error = {"message": problem.text} if problem else Task(_task_in(body)).error
@@ -241,7 +241,7 @@ def _list_tasks(binding: wire.Binding, resume: Resume) -> Steps[tuple[list[Task]
     pages = set[str]()
     while page:
         if page in pages:
-            raise UpstreamUnrecognised("The agent's list of tasks has no end: a page leads back to one before it.")
+            raise UpstreamUnrecognised("The agent's list of tasks is endless: a page refers back to an earlier one.")
         pages.add(page)
         more, page = yield from _page(binding, resume, page)
         listed = [*listed, *more]
@@ -271,8 +271,8 @@ def _tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]
         if _require_a2a(answers[0]).status in (401, 403, 429):
             raise read_refusal(answers[0])
         raise ThreadNotInterrupted(
-            f"No task of context {resume.thread_id} has passed here, and the agent cannot be asked for them in version "
-            "0.3 of A2A. Start tasks through the shim.",
+            f"No task of context {resume.thread_id} has passed through the shim, and the agent cannot list them in "
+            "version 0.3 of A2A. Start tasks through the shim.",
             {"thread_status": "unknown"},
         )
     tasks = []
@@ -282,7 +282,7 @@ def _tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]
         except ThreadNotFound:
             continue
     if not tasks:
-        raise ThreadNotFound(f"The agent knows the tasks of context {resume.thread_id} no longer.")
+        raise ThreadNotFound(f"The agent no longer has the tasks of context {resume.thread_id}.")
     return tasks
 
 
@@ -290,8 +290,8 @@ def _require_a2a(answer: Response) -> Response:
     """Return the response. Raises `UpstreamUnrecognised` for 404 and 405, which an A2A server never sends here."""
     if answer.status in (404, 405):
         raise UpstreamUnrecognised(
-            f"The backend does not speak A2A where its card says: it answered {answer.status}. "
-            "The option `path` says where it does.",
+            f"The backend does not speak A2A at the path in its card: it responded with {answer.status}. "
+            "Set the option `path` to the right one.",
             {"upstream_status": answer.status},
         )
     return answer
@@ -339,6 +339,6 @@ def _task_in(body: bytes) -> Json:
     value = Response(200, (), body.strip()).json
     kind, task = wire.kind_and_content(wire.unwrapped(value)) if isinstance(value, dict) else ("", {})
     if kind not in ("task", "message"):
-        raise UpstreamUnrecognised("The agent's answer holds no task.")
+        raise UpstreamUnrecognised("The agent's response contains no task.")
     # An agent may respond with a message instead of a task.
     return {"status": {"state": "completed"}, "history": [task]} if kind == "message" else task

@@ -32,7 +32,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
-from ap_resume_shim.core.json_values import is_uuid
+from ap_resume_shim.core.json_values import uuid_key
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.steps import Ask, Entry, ReadLedger, Steps
@@ -68,17 +68,12 @@ class Acp(Dialect[AcpContext]):
         self._by_session = thread == "session"
 
     def thread_key(self, thread_id: str) -> str:
-        """Return the id in lower case and without dashes; the server treats all spellings of a UUID alike.
+        """Return the id in one spelling. Raises `InvalidRequest` for an id that is not a UUID."""
+        return uuid_key(thread_id, "sessions and runs")
 
-        Raises `InvalidRequest` for an id that is not a UUID.
-        """
-        if not is_uuid(thread_id):
-            raise InvalidRequest("`thread_id` is not a UUID, which sessions and runs are named by.")
-        return thread_id.replace("-", "").lower()
-
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AcpContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AcpContext]:
         """Read the run; or all runs of the session that the ledger has, except those that have ended."""
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         entries = (yield from ReadLedger()) if self._by_session else [Entry({"run_id": resume.thread_id})]
         known = runs_in_ledger(entries)
         paths = [wire.run_path(run_id) for run_id, over in known.items() if not over]
@@ -92,11 +87,11 @@ class Acp(Dialect[AcpContext]):
         if requested is not None:
             _check_agent(answers[-1], requested)
         if paths:
-            return wire.find(runs) if agent else wire.at_rest(runs)
-        if agent and not known:
+            return wire.find(runs) if full else wire.at_rest(runs)
+        if full and not known:
             raise ThreadNotInterrupted(
-                f"No run of session {resume.thread_id} that could wait for an answer has passed the shim, and the "
-                "backend has no list of the runs of a session: start them through the shim.",
+                f"No run of session {resume.thread_id} that could wait for an answer has passed through the shim, and "
+                "the backend cannot list the runs of a session: start them through the shim.",
                 {"thread_status": "unknown"},
             )
         return Found("idle", context=AcpContext())
@@ -105,12 +100,12 @@ class Acp(Dialect[AcpContext]):
         """Refuse several answers, another agent, and messages that ACP cannot carry."""
         if len(_answers(verdict)) > 1:
             raise MultipleInterrupts(
-                "Each of these questions is one of a run of its own: answer one of them at a time.", found.interrupts
+                "Each of these questions belongs to another run: answer one of them at a time.", found.interrupts
             )
         agent, requested = _run_of(found, verdict)["agent_name"], resume.body.agent_id
         if requested not in (None, agent):
             raise InvalidRequest(
-                f"The question is one of agent {agent!r}, not of {requested!r}. Leave `agent_id` out.",
+                f"The question belongs to agent {agent!r}, not to {requested!r}. Leave `agent_id` out.",
                 {"field": "agent_id"},
             )
         _parts(resume, verdict)
@@ -137,7 +132,9 @@ class Acp(Dialect[AcpContext]):
         """Read an error status. A 403 with a text about the await means a run that never waited, not credentials."""
         text = error_text(response)
         if response.status == 403 and ("await request" in text or "expecting resume" in text):
-            return quoting(ThreadNotInterrupted, "The backend says that nothing is asked", text, "Read the thread.")
+            return quoting(
+                ThreadNotInterrupted, "The backend reports that no question is pending", text, "Read the thread."
+            )
         return read_refusal(response)
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
@@ -190,7 +187,7 @@ class Acp(Dialect[AcpContext]):
 
 def _check_agent(answer: Response, wanted: str) -> None:
     if answer.status == 404:
-        raise AgentNotFound(f"The backend knows no agent {wanted!r}: leave `agent_id` out to use the run's own.")
+        raise AgentNotFound(f"The backend has no agent {wanted!r}: leave `agent_id` out to use the run's own.")
     read_lookup(answer)
 
 

@@ -39,7 +39,7 @@ def status_of(run: Any) -> ThreadStatus:
     """Return the thread status for a run's status. Raises `UpstreamUnrecognised` for an unknown status."""
     status = run.get("status") if isinstance(run, dict) else None
     if status not in _STATUS:
-        raise UpstreamUnrecognised(f"The backend knows a run status {status!r}, which the shim does not.")
+        raise UpstreamUnrecognised(f"The backend reported the run status {status!r}, which the shim does not know.")
     return _STATUS[status]
 
 
@@ -137,9 +137,9 @@ def parts_of_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Raises `UnsupportedInput` unless there is one message, of role `user`, with only text.
     """
     if len(messages) != 1 or messages[0]["role"] != "user" or set(messages[0]) != {"role", "content"}:
-        raise UnsupportedInput("This backend takes one message, of role `user`, that has a content and nothing else.")
+        raise UnsupportedInput("This backend accepts one message, of role `user`, that has only a content.")
     content = messages[0]["content"]
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     if not all(set(block) == {"type", "text"} and block["type"] == "text" for block in blocks):
-        raise UnsupportedInput("Of a message this backend takes texts alone: send another answer as `input`.")
+        raise UnsupportedInput("This backend accepts only text in a message: send another answer as `input`.")
     return [part(block["text"]) for block in blocks]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ap_resume_shim.core.dialect import Note
+from ap_resume_shim.core.dialect import ThreadEntry
 from ap_resume_shim.core.observers import JsonObserver
 from ap_resume_shim.core.steps import Entry
 
 
 class AcpObserver(JsonObserver):
-    """Notes a run when it starts, and when it is over."""
+    """Returns an entry when a run starts, and when it has ended."""
 
     def __init__(self, *, resumed: bool) -> None:
         super().__init__()
         self._known = resumed
         """True if the ledger has the run."""
 
-    def _note(self, value: dict[str, Any]) -> Iterator[Note]:
+    def _entries_in(self, value: dict[str, Any]) -> Iterator[ThreadEntry]:
         run = value.get("run", value)  # from an event, or the body itself
         if not isinstance(run, dict) or not {"run_id", "session_id"} <= set(run):
             return

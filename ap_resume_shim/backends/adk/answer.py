@@ -51,14 +51,14 @@ def _confirmation(value: Any) -> dict[str, Any]:
     ):
         return value
     raise UnsupportedInput(
-        'The question is whether to do it: answer with true, false, or {"confirmed": true or false, "payload": …}.'
+        'The question asks for a confirmation: answer with true, false, or {"confirmed": true or false, "payload": …}.'
     )
 
 
 def _credential(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    raise UnsupportedInput("The question is for a credential: answer with its `authConfig`, filled in.")
+    raise UnsupportedInput("The question asks for a credential: answer with its `authConfig`, filled in.")
 
 
 def _workflow_input(question: AdkQuestion, value: Any) -> dict[str, Any]:
@@ -104,4 +104,6 @@ def _check_floats(schema: dict[str, Any], value: Any) -> None:
         parts = [(fields[name], item) for name, item in value.items()]
     for rule, item in parts:
         if _type(rule) == {"type": ["number"]} and isinstance(item, int) and item not in DOUBLE:
-            raise UnsupportedInput(f"ADK makes a float of {str(item)[:40]}, which is another number: send it as text.")
+            raise UnsupportedInput(
+                f"ADK would convert {str(item)[:40]} to a float, which is another number: send it as text."
+            )

@@ -81,7 +81,7 @@ class Adk(Dialect[AdkContext]):
         """`user_id` is the user of the sessions, unless the body names one."""
         self._user_id = user_id
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AdkContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AdkContext]:
         """Read the session, in the app that `agent_id` names or in all apps in parallel.
 
         Raises `InvalidRequest` if several apps have a session with this id.
@@ -105,7 +105,7 @@ class Adk(Dialect[AdkContext]):
             )
         return _found(*found[0])
 
-    def look_again(self, resume: Resume, before: Found[AdkContext], *, agent: bool = False) -> Lookup[AdkContext]:
+    def refresh_thread(self, resume: Resume, before: Found[AdkContext], *, full: bool = False) -> Lookup[AdkContext]:
         """Read the session again, in the app that had it."""
         app = before.context.app
         (answer,) = yield from Ask((Request.get(self._path(app, resume)),))
@@ -122,7 +122,7 @@ class Adk(Dialect[AdkContext]):
         questions = _questions(found, verdict)
         if len({question.invocation_id for question in questions}) > 1:
             raise MultipleInterrupts(
-                "These are questions of several runs: answer those of one run at a time.", found.interrupts
+                "These questions belong to several runs: answer those of one run at a time.", found.interrupts
             )
         check_together(questions, found.context.session)
         _parts(found, verdict)
@@ -173,9 +173,9 @@ class Adk(Dialect[AdkContext]):
         text = str(event["error"])
         if "Function call not found" in text:
             return quoting(
-                partial(InterruptNotPending, interrupts=()), "The backend says that the question is gone", text
+                partial(InterruptNotPending, interrupts=()), "The backend reports that the question is gone", text
             )
-        return quoting(UpstreamError, "The backend failed before the agent said anything", text)
+        return quoting(UpstreamError, "The backend failed before the agent's first event", text)
 
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[AdkContext]
@@ -200,7 +200,7 @@ class Adk(Dialect[AdkContext]):
         if named is None:
             return self._user_id
         if not isinstance(named, str) or not named or "/" in named or named in (".", ".."):
-            raise InvalidRequest("`config.configurable.user_id` is not the id of a user.", {"field": "config"})
+            raise InvalidRequest("`config.configurable.user_id` is not a user id.", {"field": "config"})
         return named
 
 
@@ -214,7 +214,7 @@ def _read(answer: Response) -> Session:
     value = read_lookup(answer)
     if not isinstance(value, dict) or not isinstance(value.get("events"), list):
         raise UpstreamUnrecognised(
-            "The backend's answer is not a session of ADK's. Is it the kind of server that it says?"
+            "The backend's response is not an ADK session. Check that `backend` names this kind of server."
         )
     return Session(value)
 

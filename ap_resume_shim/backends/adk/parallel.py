@@ -30,10 +30,10 @@ def check_together(answered: Sequence[AdkQuestion], session: Session) -> None:
 def _problem(answered: Sequence[AdkQuestion], left: Sequence[AdkQuestion], session: Session) -> str | None:
     if any(question.of_workflow for question in answered):
         if not all(question.of_workflow for question in answered):
-            return "These are questions of a workflow and of an agent in it: answer them one after the other."
+            return "These questions belong to a workflow and to an agent in it: answer them one after the other."
         return _ALL if any(question.of_workflow for question in left) else None
     if len({(question.branch, question.author) for question in answered}) > 1:
-        return "These are questions of several agents: answer those of one agent at a time."
+        return "These questions belong to several agents: answer those of one agent at a time."
     first = answered[0]
     beside = [q for q in left if (q.branch, q.author) == (first.branch, first.author) and not q.of_workflow]
     confirmations = [question for question in answered if question.name == CONFIRMATION]
@@ -41,7 +41,7 @@ def _problem(answered: Sequence[AdkQuestion], left: Sequence[AdkQuestion], sessi
     if confirmations and len(confirmations) < len(answered):
         return "The agent loses other answers beside a confirmation: send the confirmation first."
     if not confirmations and len(others) < len(beside):
-        return "The agent waits for a confirmation before it hears other answers: send the confirmation first."
+        return "The agent needs the confirmation before other answers: send the confirmation first."
     alike = [question for question in beside if question not in others] if confirmations else others
     if session.in_group(first):
         return _ALL if alike else None
@@ -49,4 +49,4 @@ def _problem(answered: Sequence[AdkQuestion], left: Sequence[AdkQuestion], sessi
     return _ALL if waits and any(question.call_id not in session.provisional for question in alike) else None
 
 
-_ALL = "The agent takes the answers to all of these at once: send `input` as an object {interrupt id: answer}."
+_ALL = "The agent accepts only the answers to all of these at once: send `input` as an object {interrupt id: answer}."

@@ -80,7 +80,7 @@ class AgUi(Dialect[Thread]):
         """`path` is the path of the agent's endpoint, such as `/agent`."""
         self._path = f"/{path.strip('/')}" if path else None
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[Thread]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Thread]:
         """Read the thread from the ledger, after the server has accepted the caller's credentials.
 
         Raises `ThreadNotInterrupted` if the ledger has nothing for this caller.
@@ -88,24 +88,24 @@ class AgUi(Dialect[Thread]):
         entries = yield from ReadLedger()
         thread = Thread.of(entries)
         path = thread.path if thread.is_known else (yield from self._endpoint())
-        if agent and path is not None:
+        if full and path is not None:
             # An empty body starts no run: the server responds 422, or rejects the credentials before it reads the body.
             (response,) = yield from Ask((Request.post(_target(path), {}),))
             if response.status in (_NOT_ADMITTED if thread.is_known else _REFUSED):
                 raise read_refusal(response, _RULES)
-        if not (thread.is_known or agent):
+        if not (thread.is_known or full):
             # After a run, another caller may have started one or may own the question.
             return Found("busy" if thread.busy else "idle", context=thread)
         if not thread.is_known:
             raise ThreadNotInterrupted(
-                f"No run of thread {resume.thread_id} was seen passing here with these credentials, or it is long ago, "
-                "and a server of this kind cannot be asked: start its runs through the shim, and answer with the "
+                f"No recent run of thread {resume.thread_id} with these credentials has passed through the shim, "
+                "and this kind of server has no lookup: start its runs through the shim, and answer with the "
                 "credentials of the run that asked."
             )
-        agent_id = resume.body.agent_id if agent else None
+        agent_id = resume.body.agent_id if full else None
         if agent_id is not None and agent_id != thread.path.strip("/"):
             raise AgentNotFound(
-                f"The thread's runs are those of the endpoint {thread.path}, not of {agent_id!r}: leave `agent_id` out."
+                f"The thread's runs belong to the endpoint {thread.path}, not to {agent_id!r}: leave `agent_id` out."
             )
         return Found(
             status=_status(thread),
@@ -138,8 +138,8 @@ class AgUi(Dialect[Thread]):
         wire.check_answers(thread.pending, verdict.by_id)
         if thread.history is None and any(not question.keeps_history for question in thread.pending):
             raise UnsupportedInput(
-                "The server keeps no messages, and those of this thread are too many for the shim to remember: resume "
-                "it by a run of your own, which brings them along, or let the server keep snapshots."
+                "The server stores no messages, and those of this thread are too many for the shim to store: resume "
+                "it by a run of your own that contains them, or let the server store snapshots."
             )
 
     def resume(self, resume: Resume, found: Found[Thread], verdict: Decision) -> Request:
@@ -197,7 +197,7 @@ _REFUSALS: dict[str, tuple[type[ResumeError], str]] = {
         ),
         (
             ThreadNotInterrupted,
-            "It knows of no question of this thread: it may have been answered elsewhere, or lost.",
+            "It has no question of this thread: the question may have been answered elsewhere, or lost.",
             ("UNKNOWN_INTERRUPT_ID", "RuntimeError", "AGUI_CREWAI_NO_PENDING_FEEDBACK"),
         ),
         (
@@ -215,7 +215,7 @@ _REFUSALS: dict[str, tuple[type[ResumeError], str]] = {
         ),
         (
             InvalidAnswer,
-            "Send the answer that the question asks for.",
+            "Send an answer of the form that the question requires.",
             (
                 "INVALID_PAYLOAD",
                 "WORKFLOW_RESUME_INVALID",

@@ -182,8 +182,8 @@ def check_answers(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, 
     """
     if len(by_id) < len(pending) and any(question.way == "entries" for question in pending):
         raise MultipleInterrupts(
-            f"{len(pending)} interrupts are pending, and this server takes the answers to all of them at once: send "
-            "`input` as an object {interrupt id: answer} with all of these ids.",
+            f"{len(pending)} interrupts are pending, and this server accepts only the answers to all of them at once: "
+            "send `input` as an object {interrupt id: answer} with all of these ids.",
             [question.interrupt for question in pending],
         )
     for question in pending:
@@ -192,7 +192,7 @@ def check_answers(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, 
     decisions = [_approves(by_id[question.id]) for question in pending if question.id in by_id and question.is_approval]
     if len(set(decisions)) > 1:
         raise MultipleInterrupts(
-            "This server loses answers of which some approve and some reject (agent-framework-ag-ui 1.7.0): approve "
+            "This server loses a mix of approvals and rejections (agent-framework-ag-ui 1.7.0): approve "
             "all of these, or reject all.",
             [question.interrupt for question in pending],
         )
@@ -206,13 +206,13 @@ def _approves(answer: Any) -> bool:
 def _check_answer(question: AgUiQuestion, answer: Any) -> None:
     if question.way == "command" and _is_no_bare_answer(answer):
         raise UnsupportedInput(
-            "This interrupt has no id, and without one the server takes null, {} and objects keyed by 32 "
-            "hexadecimal digits for something else than an answer: wrap the answer in an object."
+            "This interrupt has no id, and without one the server treats null, {} and objects keyed by 32 "
+            "hexadecimal digits as something other than an answer: wrap the answer in an object."
         )
     if question.texts and answer is None:
         raise UnsupportedInput(
-            "Microsoft's Agent Framework drops null from a request, and the agent gets {} or nothing: wrap the answer "
-            "in an object, if the question takes one."
+            "Microsoft's Agent Framework drops null from a request, and the agent receives {} or nothing: wrap the "
+            "answer in an object, if the question accepts one."
         )
     if question.way == "entries":
         check_answer(question.interrupt, answer, ENFORCED)

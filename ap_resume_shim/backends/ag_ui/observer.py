@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ap_resume_shim.backends.ag_ui.messages import AgUiQuestion, answers_of, error_of, pending_questions, refuses
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Note
+from ap_resume_shim.core.dialect import ThreadEntry
 from ap_resume_shim.core.http import Headers
 from ap_resume_shim.core.observers import is_event_stream
 from ap_resume_shim.core.steps import Entry
@@ -56,14 +56,14 @@ class AgUiObserver:
             self._body = value
             self._store_ids(value.get("threadId") or value.get("thread_id"), value.get("runId") or value.get("run_id"))
 
-    def head(self, status: int, headers: Headers) -> Iterable[Note]:
-        """Note a resume at once, since the question still looks pending until then."""
+    def head(self, status: int, headers: Headers) -> Iterable[ThreadEntry]:
+        """Return the entry of a resume at once, since the question still looks pending until then."""
         self._streams = bool(self._body) and status == 200 and is_event_stream(headers)
         if self._streams and self._resumes:
             yield from self._begin()
 
-    def feed(self, chunk: bytes) -> Iterable[Note]:
-        """Note the start of the run and its end."""
+    def feed(self, chunk: bytes) -> Iterable[ThreadEntry]:
+        """Return the entries of the run's start and end."""
         if not self._streams:
             return
         for event in self._decoder.feed(chunk):
@@ -74,14 +74,14 @@ class AgUiObserver:
             else:
                 self._has_output = True
 
-    def end(self, *, complete: bool) -> Iterable[Note]:
-        """Note the end of the stream. If its run had not ended, the client or the server has disconnected."""
+    def end(self, *, complete: bool) -> Iterable[ThreadEntry]:
+        """Return the entry of the stream's end. If its run had not ended, the client or the server has disconnected."""
         yield from self._end("left", stepped=self._stepped)
         if self._begun and self._thread is not None:
             yield self._thread, Entry({"run": self._run, "closed": True}, {})
             yield SERVER, Entry({"path": self._path})
 
-    def _read(self, event: sse.Event) -> Iterator[Note]:
+    def _read(self, event: sse.Event) -> Iterator[ThreadEntry]:
         value = event.json
         payload = value if isinstance(value, dict) else {}
         match payload.get("type"):
@@ -117,12 +117,12 @@ class AgUiObserver:
     def _resumes(self) -> bool:
         return answers_of(self._body)[0]
 
-    def _begin(self) -> Iterator[Note]:
+    def _begin(self) -> Iterator[ThreadEntry]:
         if not (self._begun or self._over) and self._thread is not None:
             self._begun = True
             yield self._thread, Entry({"run": self._run, "path": self._path, "begun": True}, {})
 
-    def _finish(self, event: dict[str, Any]) -> Iterator[Note]:
+    def _finish(self, event: dict[str, Any]) -> Iterator[ThreadEntry]:
         questions = pending_questions(self._customs, event)
         contents: dict[str, Any] = {"values": [question.value for question in questions]}
         if any(question.schema is not None for question in questions):
@@ -148,7 +148,7 @@ class AgUiObserver:
         event = strictjson.read(self._snapshots[kind]) if kind in self._snapshots else {}
         return event.get(name)
 
-    def _end(self, outcome: str, contents: dict[str, Any] | None = None, **more: Any) -> Iterator[Note]:
+    def _end(self, outcome: str, contents: dict[str, Any] | None = None, **more: Any) -> Iterator[ThreadEntry]:
         if not self._over and self._begun and self._thread is not None:
             resumed, answers = answers_of(self._body)
             about = {"run": self._run, "path": self._path, "resumed": resumed, "answers": answers}

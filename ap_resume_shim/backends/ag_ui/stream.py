@@ -3,7 +3,8 @@
 - `values`: the shared state, with the messages added to it. A snapshot that LangGraph's adapter takes in the middle of
   a run holds the output of one step, and becomes that step's update.
 - `messages`: the agent's messages and the results of its tools.
-- `custom`: every other event, unchanged, except for RAW events, which repeat the others.
+- `custom`: every other event, without its `rawEvent`. Dropped are RAW events, which repeat the others, events without
+  contents (`_SILENT`, the start of a message), and `on_interrupt`, whose questions are in `values`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ap_resume_shim.core.json_patch import patched
 from ap_resume_shim.core.protocol import StreamMode
 from ap_resume_shim.core.reframer import Ended, EventReframer
 
-BROKE_OFF = {"code": "incomplete", "message": "The stream ended without telling how the run ended."}
+BROKE_OFF = {"code": "incomplete", "message": "The stream ended before it showed how the run ended."}
 _RAW = '{"type":"RAW"'
 """Prefix of most events of LangGraph's adapter: they are dropped without decoding."""
 _SILENT = ("RAW", "RUN_STARTED", "STEP_STARTED", "TEXT_MESSAGE_END", "TOOL_CALL_END")

@@ -38,8 +38,8 @@ def _return(tool: Part, value: Any) -> Part:
     if isinstance(value, str | list):
         return {"result": value}
     raise UnsupportedInput(
-        f"The tool {tool.get('tool_name')!r} is executed elsewhere, and its result is a text or a list: send what is "
-        "neither as a text of JSON."
+        f"The tool {tool.get('tool_name')!r} is executed elsewhere, and its result is a text or a list: send any other "
+        "value as JSON text."
     )
 
 
@@ -154,7 +154,7 @@ def _filled_in(step: Part, value: Any) -> None:
         if answer is not None:
             _check_type(field, answer, lax=True)
             allowed = field.get("allowed_values")
-            _require(not allowed or answer in allowed, f"The field {field['name']!r} takes one of {allowed}.")
+            _require(not allowed or answer in allowed, f"The field {field['name']!r} must be one of {allowed}.")
 
 
 def _chosen(step: Part, value: Any) -> None:
@@ -162,10 +162,10 @@ def _chosen(step: Part, value: Any) -> None:
     choices: list[Any] = step.get("available_choices") or []
     _require(
         isinstance(value, list) and bool(value) and all(choice in choices for choice in value),
-        f"The step {step.get('step_name')!r} asks for a way to go: answer a list of names out of {choices}.",
+        f"The step {step.get('step_name')!r} asks for a route: answer with a list of names from {choices}.",
     )
     several = bool(step.get("allow_multiple_selections"))
-    _require(several or len(value) == 1, f"The step {step.get('step_name')!r} asks for one way to go.")
+    _require(several or len(value) == 1, f"The step {step.get('step_name')!r} asks for exactly one route.")
 
 
 _STEPS: dict[str, Callable[[Part, Any], object]] = {
@@ -197,14 +197,14 @@ def _check_type(field: Part, value: Any, *, lax: bool = False) -> None:
         return
     kinds = (int, float) if lax and wanted is float else wanted
     fits = isinstance(value, kinds) and (wanted is bool or not isinstance(value, bool))
-    _require(fits, f"The field {field['name']!r} of the form takes a value of type {field['field_type']}.")
+    _require(fits, f"The field {field['name']!r} of the form must have the type {field['field_type']}.")
 
 
 def _check_words(name: str, value: Any) -> None:
     """Refuse the texts in `_WORDS`, in any case: AgentOS converts them to the values null, true and false."""
     _require(
         not isinstance(value, str) or value.strip().lower() not in _WORDS,
-        f"AgentOS turns the text {value!r} in the field {name!r} into what it says: send other words.",
+        f"AgentOS converts the text {value!r} in the field {name!r} to another type: send other words.",
     )
 
 

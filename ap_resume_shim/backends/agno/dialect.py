@@ -81,7 +81,7 @@ class Agno(Dialect[AgnoContext]):
         """`db_id` is the database of the sessions, if AgentOS has several."""
         self._db = f"db_id={segment(db_id)}" if db_id else ""
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AgnoContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AgnoContext]:
         """Read the list of the session's active and paused runs; then each paused run, with its questions."""
         (response,) = yield from Ask((Request.get(self._session(resume, "/runs", _OPEN)),))
         if response.status == 400 and "db_id" in response.text:
@@ -91,7 +91,7 @@ class Agno(Dialect[AgnoContext]):
         running, paused = _places(read_lookup(response))
         if running:
             return _busy(running[-1])
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         places = [place for place in paused if requested in (None, place.component)]
         if paused and not places:
             yield from _refuse_agent(str(requested), paused)
@@ -105,14 +105,14 @@ class Agno(Dialect[AgnoContext]):
                 return _busy(place)
             expired = has_expired(current_step(run), resume.now)
             runs.append(Paused(place, run, questions_of(run, resume.now), expired))
-        return _found(_runs_named_by(resume, runs) if agent else runs, agent=agent)
+        return _found(_runs_named_by(resume, runs) if full else runs, full=full)
 
     def check(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> None:
         """Refuse answers to several runs, and answers that do not fit their questions."""
         runs = _answered(found, verdict)
         if len(runs) > 1:
             raise MultipleInterrupts(
-                "These are questions of several runs: answer those of one run at a time.", found.interrupts
+                "These questions belong to several runs: answer those of one run at a time.", found.interrupts
             )
         runs[0].fields(_answers(verdict))
 
@@ -156,10 +156,10 @@ class Agno(Dialect[AgnoContext]):
             return None
         text = text_of(event)
         if any(phrase in text.lower() for phrase in _NOT_PAUSED):
-            return quoting(ThreadNotInterrupted, "The backend says that the run is not paused", text)
+            return quoting(ThreadNotInterrupted, "The backend reports that the run is not paused", text)
         if "unresolved" in text.lower():
-            return quoting(InvalidRequest, "The backend says that the answer is none", text)
-        return quoting(UpstreamError, "The backend failed before the run went on", text)
+            return quoting(InvalidRequest, "The backend reports that the answer is not one", text)
+        return quoting(UpstreamError, "The backend failed before the run continued", text)
 
     def started(
         self, response: Response, body: bytes, resume: Resume, found: Found[AgnoContext]
@@ -228,7 +228,7 @@ def _places(runs: Any) -> tuple[list[Place], list[Place]]:
     for run in sorted(runs, key=lambda run: str(run.get("created_at"))):
         key = next((name for name in _COMPONENTS if run.get(name)), None)
         if key is None:
-            raise UpstreamUnrecognised("A run of the session is one of no agent, team or workflow.")
+            raise UpstreamUnrecognised("A run of the session belongs to no agent, team or workflow.")
         place = Place(_COMPONENTS[key], str(run[key]), str(run["run_id"]), run.get("created_at"))
         if not run.get("parent_run_id"):
             (running if run.get("status") in _RUNNING else paused).append(place)
@@ -248,14 +248,14 @@ def _runs_named_by(resume: Resume, runs: list[Paused]) -> list[Paused]:
     return matching or runs
 
 
-def _found(runs: list[Paused], *, agent: bool) -> Found[AgnoContext]:
+def _found(runs: list[Paused], *, full: bool) -> Found[AgnoContext]:
     interrupts = tuple(question.interrupt for run in runs for question in run.questions)
     expired = any(run.expired for run in runs)
-    if agent and not interrupts and not expired:
+    if full and not interrupts and not expired:
         raise ThreadNotInterrupted(
-            f"Run {runs[0].place.run_id} is paused, but asks nothing that a resume could answer: it waits for an "
-            "administrator's approval, or for what to do about a step that failed. AgentOS takes such a decision at a "
-            "place of its own.",
+            f"Run {runs[0].place.run_id} is paused without a question that a resume could answer: it waits for an "
+            "administrator's approval, or for a decision about a step that failed. AgentOS accepts such a decision at "
+            "another route.",
             {"thread_status": "interrupted"},
         )
     return Found(
@@ -291,6 +291,6 @@ def _refuse_agent(wanted: str, paused: list[Place]) -> Steps[None]:
         if not answer.ok and answer.status != 404:
             raise read_refusal(answer)
     raise InvalidRequest(
-        f"The question is one of {paused[-1].component!r}, not of {wanted!r}: leave `agent_id` out.",
+        f"The question belongs to {paused[-1].component!r}, not to {wanted!r}: leave `agent_id` out.",
         {"field": "agent_id"},
     )

@@ -112,4 +112,4 @@ def _component(event: dict[str, Any]) -> Any:
     return event.get("agent_id") or event.get("team_id") or event.get("workflow_id")
 
 
-_SILENT = {"message": "AgentOS ended the stream, and did not say how the run ended: look into its log."}
+_SILENT = {"message": "AgentOS ended the stream before it reported how the run ended: read its log."}

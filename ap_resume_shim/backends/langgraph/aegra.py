@@ -72,15 +72,15 @@ class Aegra(LangGraphFamily[AegraContext]):
     unsupported = frozenset({"webhook"})  # the server accepts it, but never calls it
     fingerprints = (Fingerprint(info={"/name": "Aegra"}),)
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[AegraContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AegraContext]:
         """Read the state and the newest runs in parallel; the thread itself has neither interrupts nor values.
 
         Both are read again if they disagree. After a run the state is enough.
         """
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         path = wire.thread_path(resume)
         requests: tuple[Request, ...] = (Request.get(path + "/state?subgraphs=true"),)
-        if agent:
+        if full:
             requests += (Request.get(path + "/runs?limit=10"),)
         assistant = () if requested is None else (wire.assistant_lookup(requested),)
         answers = yield from Ask(requests + assistant)
@@ -93,7 +93,7 @@ class Aegra(LangGraphFamily[AegraContext]):
         if questions.errors and not questions.answered and not questions.open:
             questions.answered.extend((yield from wire.answered_beside(resume, snapshot.state)))
         agent_id = None
-        if agent:
+        if full:
             agent_id = yield from wire.choose_agent(requested, answers[-1], snapshot.last.get("assistant_id"), None)
         return snapshot.found(questions, agent_id=agent_id, moving=moving)
 
@@ -122,22 +122,24 @@ class Aegra(LangGraphFamily[AegraContext]):
             return found, verdict
         if context.unsafe:
             raise InterruptAlreadyAnswered(
-                "A run of this thread was cancelled or failed after its question. Aegra would go on with an answer "
-                f"that it has stored, or run the steps beside the question again. {self.way_out}",
+                "A run of this thread was cancelled or failed after its question. Aegra would continue with an answer "
+                f"that it has stored, or repeat the steps that ran in parallel to the question. {self.way_out}",
                 found.interrupts,
             )
         body = {"assistant_id": found.agent_id, "checkpoint": context.checkpoint}
         (answer,) = yield from Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
         if not answer.ok:
             raise _not_armed(error_text(answer))
-        armed = yield from self.lookup(resume)
+        armed = yield from self.inspect_thread(resume)
         for _ in range(_SETTLE_LOOKUPS):  # Aegra writes the run's row a moment after it has responded
             if armed.status != "busy":
                 break
             yield from Pause(0.1)
-            armed = yield from self.lookup(resume)
+            armed = yield from self.inspect_thread(resume)
         if not armed.context.announced:
-            raise _not_armed(armed.error)
+            failure = _not_armed(armed.error)
+            failure.advice = "The answer was not sent, and the thread may accept none now: read it first."
+            raise failure
         return armed, _readdressed(verdict, found, armed)
 
     def resume(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> Request:
@@ -225,7 +227,7 @@ def _readdressed(verdict: Answers, found: Found[AegraContext], armed: Found[Aegr
         alike = [other for other in found.interrupts if other.value == old.value]
         if len(same) != 1 or len(alike) != 1:
             raise InterruptNotPending(
-                "The thread had to be armed again after its last run, and asks something else now. "
+                "The thread had to be armed again after its last run, and has another question now. "
                 "The answer was not sent: read the questions, and answer them.",
                 armed.interrupts,
             )

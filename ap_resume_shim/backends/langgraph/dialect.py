@@ -23,10 +23,10 @@ from ap_resume_shim.core.dialect import (
     ThreadStatus,
 )
 from ap_resume_shim.core.dialect_helpers import read_lookup
-from ap_resume_shim.core.errors import InvalidRequest, MultipleInterrupts, UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.json_values import INT64, SAFE, UINT64, Carries, is_uuid
+from ap_resume_shim.core.json_values import INT64, SAFE, UINT64, Carries, uuid_key
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask, Steps
 
@@ -39,8 +39,8 @@ _CARRIES: dict[Flavour, Carries] = {
 }
 
 _RUNS_AGAIN = (
-    "A run of this thread was created with a `checkpoint`, and this server goes back to that place with each run: it "
-    "would run the steps again that have ended beside the question. "
+    "A run of this thread was created with a `checkpoint`, and this server returns to it with each run: it "
+    "would repeat the steps that ended in parallel to the question. "
 )
 
 
@@ -69,17 +69,12 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
     )
 
     def thread_key(self, thread_id: str) -> str:
-        """Return the id in lower case and without dashes; the servers treat all spellings of a UUID alike.
+        """Return the id in one spelling. Raises `InvalidRequest` for an id that is not a UUID."""
+        return uuid_key(thread_id, "LangGraph's threads")
 
-        Raises `InvalidRequest` for an id that is not a UUID.
-        """
-        if not is_uuid(thread_id):
-            raise InvalidRequest("`thread_id` is not a UUID, which LangGraph's threads are named by.")
-        return thread_id.replace("-", "").lower()
-
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LangGraphContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[LangGraphContext]:
         """Read the thread, its state and its runs in parallel; read them again if they disagree."""
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         path = wire.thread_path(resume)
         requests = (
             Request.get(path),
@@ -95,7 +90,7 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
             snapshot, moving = again, not again.equals(snapshot)
         questions = yield from _questions(resume, snapshot)
         agent_id: str | None = None
-        if agent:
+        if full:
             own = snapshot.last.get("assistant_id") or snapshot.metadata.get("assistant_id")
             graph = (snapshot.state.get("metadata") or {}).get("graph_id")
             agent_id = yield from wire.choose_agent(requested, answers[-1], own, graph)
@@ -135,7 +130,7 @@ class _Snapshot:
         row, self.state, self.runs = self._raw = [read_lookup(answer) for answer in answers[:3]]
         if row.get("status") not in get_args(ThreadStatus):
             raise UpstreamUnrecognised(
-                f"The backend knows a thread status {row.get('status')!r}, which the shim does not."
+                f"The backend reported the thread status {row.get('status')!r}, which the shim does not know."
             )
         self._row: dict[str, Any] = row
         self.metadata: dict[str, Any] = row.get("metadata") or {}

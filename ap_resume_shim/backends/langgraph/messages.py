@@ -24,9 +24,9 @@ from ap_resume_shim.core.steps import Ask, Steps
 REDIRECTING = frozenset({"thread_id", "checkpoint_ns", "checkpoint_map", "checkpoint_id", "__pregel_*"})
 """Names in `config.configurable` that move a run to another thread, branch or checkpoint, or change how it runs."""
 WAY_OUT = (
-    "If that answer is why the step fails: update the state as the node before the step (`POST "
+    "If the step fails because of that answer: update the state as the node before the step (`POST "
     "/threads/{thread_id}/state` with `as_node`, which is `__start__` before the first), send the resume without "
-    "`input`, and answer the question that is asked then."
+    "`input`, and answer the next question."
 )
 RESERVED = frozenset({"assistant_id", "checkpoint", "checkpoint_id"})
 VOCABULARY = frozenset(
@@ -145,7 +145,7 @@ def check_agent(found: Found[C]) -> None:
     """Raise `InvalidRequest` if no agent is known: a guessed agent would lose the interrupt."""
     if found.agent_id is None:
         raise InvalidRequest(
-            "The thread has no agent of its last run: name the agent in `agent_id`.", {"field": "agent_id"}
+            "The thread does not show the agent of its last run: set `agent_id`.", {"field": "agent_id"}
         )
 
 
@@ -157,7 +157,7 @@ def read_started(response: Response, body: bytes, resume: Resume, found: Found[C
     if resume.mode is Mode.BACKGROUND:
         run = Response(response.status, response.headers, body).json
         if not isinstance(run, dict) or not isinstance(run.get("run_id"), str):
-            raise UpstreamUnrecognised("The backend took the resume, but its answer is not a run.")
+            raise UpstreamUnrecognised("The backend accepted the resume, but its response is not a run.")
         return Started(
             run["run_id"],
             run.get("assistant_id") or found.agent_id,
@@ -208,7 +208,7 @@ def _same_graph_or_refuse(agent_id: str, graph: Any, thread_graph: Any) -> None:
     """Raise `InvalidRequest` for an agent of another graph, which would end the thread and lose the question."""
     if graph is not None and thread_graph is not None and graph != thread_graph:
         raise InvalidRequest(
-            f"Agent {agent_id!r} runs the graph {graph!r}, but the interrupt is one of {thread_graph!r}. "
+            f"Agent {agent_id!r} runs the graph {graph!r}, but the interrupt belongs to {thread_graph!r}. "
             "Leave `agent_id` out to use the thread's own agent.",
             {"field": "agent_id"},
         )

@@ -19,7 +19,7 @@ from ap_resume_shim.core.json_values import HEX32
 INTERRUPT_ID = HEX32
 """The form of the ids of `interrupt()`; a `NodeInterrupt`, and a `GraphInterrupt` raised by hand, have other ids."""
 
-EDITED = "was edited or forked after its last step, and asks nothing now"
+EDITED = "was edited or forked after its last step, and has no question now"
 UNANSWERABLE = (
     "stopped at a question without a usable id (a `NodeInterrupt`, or a `GraphInterrupt` raised by hand), which no "
     "answer can reach"

@@ -64,13 +64,15 @@ class Kind:
         field = field or (free[0] if len(free) == 1 else ALL if declared else RESPONSE)
         event = answer if field == ALL else {field: answer}
         if not isinstance(event, dict):
-            raise UnsupportedInput(f"The event {self.name!r} takes an object of its fields{_list(free)}.")
+            raise UnsupportedInput(f"The event {self.name!r} is an object with its fields{_list(free)}.")
         for name in event:
             if name.startswith("_"):
-                raise UnsupportedInput(f"A field {name!r} would not arrive: the framework has its own use for it.")
+                raise UnsupportedInput(f"A field {name!r} would not arrive: the framework uses this name itself.")
         required = [name for name in self.schema.get("required") or () if name not in repeated]
         for problem in violations({**self.schema, "required": required}, event, _ENFORCED):
-            raise UnsupportedInput(f"The event {self.name!r} would not arrive so: `{problem.path}` {problem.problem}.")
+            raise UnsupportedInput(
+                f"The event {self.name!r} would not arrive unchanged: `{problem.path}` {problem.problem}."
+            )
         return event
 
 

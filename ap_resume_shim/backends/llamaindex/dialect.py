@@ -83,9 +83,9 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         self._answer_classes, self._field = AnswerClasses(event), field.strip()
         self._echo = [name.strip() for name in echo.split(",") if name.strip()]
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[LlamaIndexContext | None]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[LlamaIndexContext | None]:
         """Read the handler, the log of an active run, and for a waiting run the events that its workflow accepts."""
-        requested = resume.body.agent_id if agent else None
+        requested = resume.body.agent_id if full else None
         handler = yield from _handler(resume)
         workflow = handler["workflow_name"]
         if requested not in (None, workflow):
@@ -97,7 +97,7 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
             return _found((yield from _handler(resume)))
         kinds: list[Kind] = []
         moving = False
-        if agent and log.waits:
+        if full and log.waits:
             kinds, now = yield from _kinds(resume, workflow, log)
             moving = now != handler  # its `updated_at` is the time at which the run started to wait
         return replace(
@@ -129,8 +129,8 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         name = self._event(found, verdict)["type"]
         if [self._class(found, question) for question in _waiting(found).log.open_questions].count(name) > 1:
             raise AmbiguousInterrupt(
-                f"Several questions wait for events of the class {name!r}, and the server may give one event to all of "
-                "them: when it puts a run away, it forgets what else they require. Let each wait for a class of its "
+                f"Several questions wait for events of the class {name!r}, and the server may deliver one event to all "
+                "of them: when it unloads a run, it forgets their other conditions. Let each wait for a class of its "
                 "own.",
                 found.interrupts,
             )
@@ -161,13 +161,13 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         """
         if _waiting(now).log.unhandled > _waiting(found).log.last:
             return ResumeNotConsumed(
-                "No step of the run takes this answer: it waits for another class of events, or for one that has what "
-                "the answer lacks. The question is still open: answer it again, with what it requires.",
+                "No step of the run accepts this answer: it waits for another class of events, or for other contents "
+                "of the event. The question is still pending: send an answer that it accepts.",
                 {"resume_state": "not_sent"},
             )
         return ResumeNotConsumed(
-            "The server took the answer, and the run does not go on: the server may have lost it, see its log. Read "
-            "the run before you answer again.",
+            "The server accepted the answer, but the run does not continue: the server may have lost it, see its log. "
+            "Read the run before you answer again.",
             {"resume_state": "unknown"},
         )
 
@@ -228,10 +228,10 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         names = [kind.name for kind in _waiting(found).kinds]
         if len(names) == 1:
             return names[0]
-        takes = f"takes several: {', '.join(names)}" if names else "takes none that it declares"
+        takes = f"accepts several: {', '.join(names)}" if names else "declares none that it accepts"
         raise UpstreamUnrecognised(
-            f"It cannot be told which event answers a question of the workflow {found.agent_id!r}: it {takes}. Name it "
-            "in the option `event` of the backend, and in `additional_events` where the workflow is added.",
+            f"It is unknown which event answers a question of the workflow {found.agent_id!r}: it {takes}. Set it "
+            "in the option `event` of the backend, and in `additional_events` where the app adds the workflow.",
             {"resume_state": "not_sent"},
         )
 
@@ -271,7 +271,9 @@ def _handler(resume: Resume) -> Steps[dict[str, Any]]:
     handler = answer.json
     if isinstance(handler, dict) and handler.get("status") in _STATUS:
         return handler
-    raise UpstreamUnrecognised("The backend's handler is none.") if answer.ok else read_refusal(answer, _RULES)
+    raise (
+        UpstreamUnrecognised("The backend's response is not a handler.") if answer.ok else read_refusal(answer, _RULES)
+    )
 
 
 def _found(handler: dict[str, Any]) -> Found[LlamaIndexContext | None]:
@@ -296,7 +298,7 @@ def _kinds(resume: Resume, workflow: str, log: Log) -> Steps[tuple[list[Kind], A
 
 def _answered(found: Found[LlamaIndexContext | None], verdict: Decision) -> LlamaIndexQuestion:
     """Return the question that is answered. Raises `MultipleInterrupts` for several answers."""
-    assert isinstance(verdict, Answers), "there are neither breakpoints nor steps that are retried"
+    assert isinstance(verdict, Answers), "this server has neither breakpoints nor retries of steps"
     if len(verdict.by_id) > 1:
         raise MultipleInterrupts("An event answers one question: answer one of them at a time.", found.interrupts)
     (answered,) = verdict.by_id
@@ -307,8 +309,8 @@ def _answered(found: Found[LlamaIndexContext | None], verdict: Decision) -> Llam
 def _refuse_agent(wanted: str | None, workflow: str) -> Steps[None]:
     (answer,) = yield from Ask((Request.get("/workflows"),))
     if wanted not in read_lookup(answer)["workflows"]:
-        raise AgentNotFound(f"The backend knows no workflow {wanted!r}: leave `agent_id` out to use the run's own.")
+        raise AgentNotFound(f"The backend has no workflow {wanted!r}: leave `agent_id` out to use the run's own.")
     raise InvalidRequest(
-        f"The run is one of the workflow {workflow!r}, not of {wanted!r}. Leave `agent_id` out.",
+        f"The run belongs to the workflow {workflow!r}, not to {wanted!r}. Leave `agent_id` out.",
         {"field": "agent_id"},
     )

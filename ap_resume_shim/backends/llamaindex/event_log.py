@@ -26,7 +26,7 @@ def read(event: sse.Event) -> LogEntry:
     """Read a log entry from the SSE event that carries it. Raises `UpstreamUnrecognised` for anything else."""
     value, number = event.json, event.id or ""
     if not isinstance(value, dict) or not isinstance(value.get("value"), dict) or not _NUMBER.fullmatch(number):
-        raise UpstreamUnrecognised("The run's log holds something that the shim does not know.")
+        raise UpstreamUnrecognised("The run's log contains an entry that the shim does not know.")
     return int(number), value
 
 

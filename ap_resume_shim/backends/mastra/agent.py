@@ -86,17 +86,17 @@ class MastraAgent(Dialect[MastraAgentContext]):
         """`prefix` is the path below which the server's API is."""
         self._prefix = wire.prefix(prefix)
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[MastraAgentContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[MastraAgentContext]:
         """Read the thread, its messages and the list of agents; then the suspended runs of all agents, in parallel."""
         paths = (*self._thread(resume), f"{self._prefix}/agents?partial=true")
         thread, listed, agents = map(wire.read, (yield from Ask(tuple(map(Request.get, paths)))))
-        wanted = _name(resume.body.agent_id, agents) if agent else None
+        wanted = _name(resume.body.agent_id, agents) if full else None
         names = list(dict.fromkeys([*agents, *([] if wanted is None else [wanted])]))
         answers = (yield from Ask(tuple(self._suspended(name, resume) for name in names))) if names else ()
         return _found(thread, listed, dict(zip(names, answers, strict=True)), wanted)
 
-    def look_again(
-        self, resume: Resume, before: Found[MastraAgentContext], *, agent: bool = False
+    def refresh_thread(
+        self, resume: Resume, before: Found[MastraAgentContext], *, full: bool = False
     ) -> Lookup[MastraAgentContext]:
         """Read the thread again, with the runs of the agents that had some.
 
@@ -109,13 +109,13 @@ class MastraAgent(Dialect[MastraAgentContext]):
                 (*requests, *(self._suspended(name, resume) for name in context.agents))
             )
             runs = dict(zip(context.agents, answers, strict=True))
-            found = _found(wire.read(thread), wire.read(listed), runs, context.wanted if agent else None)
+            found = _found(wire.read(thread), wire.read(listed), runs, context.wanted if full else None)
             if not found.context.elsewhere:
                 return found
-        return (yield from self.lookup(resume, agent=agent))
+        return (yield from self.inspect_thread(resume, full=full))
 
     def check(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> None:
-        """Refuse several answers, an approval that is none, and values that the tool would not receive unchanged."""
+        """Refuse several answers, an invalid approval, and values that the tool would not receive unchanged."""
         answer = wire.one(verdict, found)
         question = wire.answered(found.context.questions, verdict)
         if question.approval:
@@ -123,8 +123,8 @@ class MastraAgent(Dialect[MastraAgentContext]):
             return
         if answer is None:
             raise UnsupportedInput(
-                "Mastra does not note that a tool call was answered when the answer is null, and would take another: "
-                "send an object, or whatever else the tool understands."
+                "Mastra does not record a null answer to a tool call, and would accept another one: "
+                "send an object, or another value that the tool accepts."
             )
         wire.CARRIES.check(answer)
         check_answer(question.interrupt, answer, wire.ENFORCED)
@@ -268,8 +268,8 @@ def _same_agent_or_refuse(wanted: str | None, questions: tuple[AgentQuestion, ..
     names = {question.agent for question in questions}
     if wanted is not None and names and wanted not in names:
         raise InvalidRequest(
-            f"The question is one of {', '.join(map(repr, sorted(names)))}, not of {wanted!r}. Leave `agent_id` out to "
-            "use the thread's own agent.",
+            f"The question belongs to {', '.join(map(repr, sorted(names)))}, not to {wanted!r}. Leave `agent_id` out "
+            "to use the thread's own agent.",
             {"field": "agent_id"},
         )
 
@@ -283,5 +283,5 @@ def _decision(answer: Any) -> dict[str, Any]:
     if isinstance(value, dict) and not violations(_DECISION, value, wire.ENFORCED):
         return value
     raise UnsupportedInput(
-        'A tool call asks whether it may run: send true, false or {"approved": true or false, "reason": "…"}.'
+        'The tool call needs an approval: send true, false or {"approved": true or false, "reason": "…"}.'
     )

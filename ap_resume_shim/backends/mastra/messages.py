@@ -76,7 +76,7 @@ def one(verdict: Decision, found: Found[C]) -> Any:
     """Return the answer. Raises `MultipleInterrupts` unless there is exactly one, as the server requires."""
     by_id = answers(verdict)
     if len(by_id) != 1:
-        raise MultipleInterrupts("Mastra takes the answers one at a time: name one interrupt.", found.interrupts)
+        raise MultipleInterrupts("Mastra accepts one answer at a time: name one interrupt.", found.interrupts)
     (answer,) = by_id.values()
     return answer
 

@@ -73,25 +73,27 @@ class Mastra(Dialect[MastraContext]):
         """`prefix` is the path below which the server's API is."""
         self._prefix = wire.prefix(prefix)
 
-    def lookup(self, resume: Resume, *, agent: bool = True) -> Lookup[MastraContext]:
+    def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[MastraContext]:
         """Read the run, in the workflow that `agent_id` names or in all in parallel, and the schemas of the answers."""
         workflow, run = yield from self._find(resume)
-        return (yield from self._found(resume, workflow, run, {}, agent=agent))
+        return (yield from self._found(resume, workflow, run, {}, full=full))
 
-    def look_again(self, resume: Resume, before: Found[MastraContext], *, agent: bool = False) -> Lookup[MastraContext]:
+    def refresh_thread(
+        self, resume: Resume, before: Found[MastraContext], *, full: bool = False
+    ) -> Lookup[MastraContext]:
         """Read the run again, in the workflow that had it. Raises `ThreadNotFound` if it is gone."""
         context = before.context
         (answer,) = yield from Ask((Request.get(self._run_path(context.workflow, resume)),))
         if _has_no_run(answer):
             raise ThreadNotFound(f"The workflow {context.workflow!r} has no run {resume.thread_id} any longer.")
-        return (yield from self._found(resume, context.workflow, wire.read(answer), context.schemas, agent=agent))
+        return (yield from self._found(resume, context.workflow, wire.read(answer), context.schemas, full=full))
 
     def _found(
-        self, resume: Resume, workflow: str, run: dict[str, Any], schemas: dict[str, Any], *, agent: bool
+        self, resume: Resume, workflow: str, run: dict[str, Any], schemas: dict[str, Any], *, full: bool
     ) -> Lookup[MastraContext]:
         status = _STATUS.get(run["status"], "idle")
         questions = questions_of(run["steps"]) if status == "interrupted" else ()
-        if agent and questions and not schemas:
+        if full and questions and not schemas:
             schemas = yield from self._schemas(workflow)
         questions = tuple(replace(question, schema=schemas.get(question.step)) for question in questions)
         ended = outcome(run)
@@ -117,9 +119,7 @@ class Mastra(Dialect[MastraContext]):
             )
         if not found:
             subject = f"The workflow {names[0]!r}" if resume.body.agent_id is not None else "The backend"
-            raise ThreadNotFound(
-                f"{subject} has no run {resume.thread_id}. Check `thread_id`, and whose credentials you send."
-            )
+            raise ThreadNotFound(f"{subject} has no run {resume.thread_id}. Check `thread_id` and the credentials.")
         return next(iter(found.items()))
 
     def _workflows(self) -> Steps[list[str]]:

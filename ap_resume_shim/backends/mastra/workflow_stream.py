@@ -27,7 +27,7 @@ class Records:
         """Add the next bytes. Return the records that they complete. Raises `UpstreamError` for an oversized record."""
         *whole, self._rest = (self._rest + chunk).split(_BETWEEN)
         if len(self._rest) > MAX_EVENT:
-            raise UpstreamError(f"The backend's stream holds a record of more than {MAX_EVENT} bytes.")
+            raise UpstreamError(f"The backend's stream contains a record of more than {MAX_EVENT} bytes.")
         return [record for record in map(_read, whole) if isinstance(record, dict)]
 
 

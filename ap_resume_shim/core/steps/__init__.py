@@ -11,12 +11,12 @@ from collections.abc import Generator
 from typing import Any, TypeVar
 
 from ap_resume_shim.core.steps.client import (
-    Answer,
     ClientGone,
     EndStream,
-    PassedOn,
+    OriginalResponse,
     Reply,
     SendChunk,
+    SendReply,
     StartStream,
     StreamReply,
 )
@@ -35,7 +35,6 @@ from ap_resume_shim.core.steps.upstream import (
 )
 
 __all__ = [
-    "Answer",
     "Ask",
     "AwaitCommit",
     "CallGuard",
@@ -47,7 +46,7 @@ __all__ = [
     "Join",
     "MarkAccepted",
     "MarkIdle",
-    "PassedOn",
+    "OriginalResponse",
     "Pause",
     "Poll",
     "ReadBody",
@@ -59,6 +58,7 @@ __all__ = [
     "Send",
     "SendChunk",
     "SendOriginal",
+    "SendReply",
     "StartStream",
     "Step",
     "Steps",
@@ -69,7 +69,7 @@ T = TypeVar("T")
 
 Upstream = Ask | ReadUntilIdle | Send | SendOriginal | ReadHead | Join | ReadBody | ReadEvents | Drain
 Guard = CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle | ReadLedger
-Client = Answer | StartStream | SendChunk | EndStream
+Client = SendReply | StartStream | SendChunk | EndStream
 Timer = Pause | Poll
 Step = Upstream | Guard | Client | Timer
 

@@ -35,7 +35,7 @@ class StreamReply:
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOn:
+class OriginalResponse:
     """The backend's own response, unchanged. Unless it is `complete`, the rest of its body follows as it comes."""
 
     response: Response
@@ -48,10 +48,10 @@ class PassedOn:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Returns[None]):
+class SendReply(Returns[None]):
     """Send the response to the client. Ends when the whole response is sent; the flow may continue to clean up."""
 
-    reply: Reply | StreamReply | PassedOn
+    reply: Reply | StreamReply | OriginalResponse
 
 
 @dataclass(frozen=True, slots=True)

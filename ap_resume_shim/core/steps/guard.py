@@ -34,7 +34,7 @@ class UncommittedResume:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeyRecord:
     """The record stored under an `Idempotency-Key`, from the moment its thread is held."""
 
     fingerprint: str
@@ -71,7 +71,7 @@ class CallGuard(Returns[T]):
         return call
 
 
-def recall() -> CallGuard[Kept | None]:
+def recall() -> CallGuard[KeyRecord | None]:
     """Result: the record under the resume's `Idempotency-Key`; None if there is none."""
     return CallGuard("recall")
 

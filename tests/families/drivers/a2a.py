@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from tests.families.driver import Driver
+from tests.support.driver import Driver
 
 
 class A2A(Driver):
@@ -26,10 +26,10 @@ class A2A(Driver):
     stream: ClassVar[str] = "SendStreamingMessage"
     """The method that sends a message and streams what comes of it."""
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """The context's id. Two questions at once are two tasks of one context."""
         context, tasks = on or str(uuid.uuid4()), 2 if scenario == "par" else 1
-        play = {"scenario": "ask" if scenario == "par" else scenario, "ref": ref, "secs": secs}
+        play = {"scenario": "ask" if scenario == "par" else scenario, **state}
         for _ in range(tasks):
             message = {"messageId": str(uuid.uuid4()), "contextId": context, **self.said(json.dumps(play))}
             answer = self.post(message, wait=wait)

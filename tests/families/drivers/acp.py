@@ -7,7 +7,7 @@ import re
 import uuid
 from typing import Any
 
-from tests.families.driver import Driver
+from tests.support.driver import Driver
 
 
 class Acp(Driver):
@@ -21,16 +21,16 @@ class Acp(Driver):
     fresh = False
     cancels = False  # the run is cancelled, but the agent goes on to what it says next
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """A session with one run; with two where two questions are to wait at once, as a run asks one at a time."""
         session = on or str(uuid.uuid4())
         for _ in range(2 if scenario == "par" else 1):
-            self.run(scenario, ref, secs, wait, session_id=session)
+            self.run(scenario, state, wait, session_id=session)
         return session
 
-    def run(self, scenario: str, ref: str, secs: float, wait: bool, **more: str) -> dict[str, Any]:
+    def run(self, scenario: str, state: dict[str, Any], wait: bool, **more: str) -> dict[str, Any]:
         """Start a run; with `wait`, until it asks."""
-        said = {"content_type": "application/json", "content": json.dumps({"ref": ref, "secs": secs})}
+        said = {"content_type": "application/json", "content": json.dumps(state)}
         message = {"role": "user", "parts": [said]}
         body = {"agent_name": self.agent_id(scenario), "input": [message], "mode": "sync" if wait else "async", **more}
         run: dict[str, Any] = self.client.post("/runs", json=body).raise_for_status().json()
@@ -53,6 +53,6 @@ class AcpRun(Acp):
     restarts, fresh = False, True
     shows = Driver.shows - {"par"}  # an agent that has asked is suspended until it has its answer
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """A run, in a session of its own."""
-        return str(self.run(scenario, ref, secs, wait)["run_id"])
+        return str(self.run(scenario, state, wait)["run_id"])

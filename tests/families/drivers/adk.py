@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import httpx
 
-from tests.families.driver import Driver, eventually
+from tests.support.driver import Driver
+from tests.support.waiting import eventually
 
 
 class Adk(Driver):
@@ -26,13 +27,13 @@ class Adk(Driver):
     spelled: ClassVar[dict[str, str]] = {}
     """What the agent calls a scenario, where it differs."""
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """A session with one run. Without `wait` a thread stays with it: the server stops a run whose client leaves."""
         app = self.agent_id(scenario)
         sessions = f"/apps/{app}/users/user/sessions"
         session_id = on or str(self.client.post(sessions).raise_for_status().json()["id"])
         tool = "deed" if scenario == "ask-confirm" else self.tool
-        said = json.dumps({"scenario": self.spelled.get(scenario, scenario), "ref": ref, "secs": secs, "tool": tool})
+        said = json.dumps({"scenario": self.spelled.get(scenario, scenario), **state, "tool": tool})
         message = {"role": "user", "parts": [{"text": said}]}
         body = {"appName": app, "userId": "user", "sessionId": session_id, "newMessage": message}
         if wait:

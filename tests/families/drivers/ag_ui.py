@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from tests.families.driver import Driver
+from tests.support.driver import Driver
 
 
 class AgUi(Driver):
@@ -21,10 +21,10 @@ class AgUi(Driver):
     restarts = keeps_contents = True
     path: ClassVar[str] = "/"
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """A run is as long as its stream is read: without `wait`, a thread goes on reading it."""
         thread_id = on or str(uuid.uuid4())
-        told = json.dumps({"scenario": scenario, "ref": ref, "secs": secs})
+        told = json.dumps({"scenario": scenario, **state})
         run = {
             "threadId": thread_id,
             "runId": str(uuid.uuid4()),

@@ -7,7 +7,8 @@ import re
 import uuid
 from typing import Any, ClassVar
 
-from tests.families.driver import Driver, eventually
+from tests.support.driver import Driver
+from tests.support.waiting import eventually
 
 _CONTINUE = re.compile(r"/(agents|teams|workflows)/[^/]+/runs/[^/]+/continue")
 
@@ -22,10 +23,10 @@ class _AgentOS(Driver):
     kind: ClassVar[str]
     """Of the component, as its paths name it."""
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """In the background, so that the run is in the database from its first moment on."""
         thread = on or str(uuid.uuid4())
-        message = json.dumps({"scenario": scenario, "ref": ref, "secs": secs})
+        message = json.dumps({"scenario": scenario, **state})
         form = {"message": message, "session_id": thread, "stream": "false", "background": "true"}
         self.client.post(f"/{self.kind}/{self.component(scenario)}/runs", data=form).raise_for_status()
         if wait:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.families.driver import Driver
+from tests.support.driver import Driver
 
 
 class LlamaIndex(Driver):
@@ -20,9 +20,9 @@ class LlamaIndex(Driver):
     restarts = True
     recognised = False
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """The thread is the handler."""
-        body: dict[str, Any] = {"start_event": {"ref": ref, "secs": secs}, **({} if on is None else {"handler_id": on})}
+        body: dict[str, Any] = {"start_event": state, **({} if on is None else {"handler_id": on})}
         answer = self.client.post(f"/workflows/{scenario}/run-nowait", json=body)
         answer.raise_for_status()
         handler: str = answer.json()["handler_id"]

@@ -7,7 +7,8 @@ import re
 import uuid
 from typing import Any, ClassVar
 
-from tests.families.driver import Driver, eventually
+from tests.support.driver import Driver
+from tests.support.waiting import eventually
 
 
 class MastraWorkflow(Driver):
@@ -24,12 +25,12 @@ class MastraWorkflow(Driver):
     one_at_a_time: ClassVar[bool] = True
     recognised: ClassVar[bool] = False
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """`start-async` answers when the run has suspended or ended, `start` at once."""
         run = str(uuid.uuid4())
         workflow = f"/api/workflows/{scenario}"
         self.client.post(f"{workflow}/create-run?runId={run}", json={}).raise_for_status()
-        body = {"inputData": {"ref": ref, "secs": secs}}
+        body = {"inputData": state}
         path = f"{workflow}/{'start-async' if wait else 'start'}?runId={run}"
         self.client.post(path, json=body).raise_for_status()
         return run
@@ -53,9 +54,9 @@ class MastraLoops(MastraWorkflow):
     typed = None
     spelled: ClassVar[dict[str, str]] = {"ask": "ask-nested", "two": "two-again", "par": "par-items"}
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """The workflow of another name."""
-        return super().start(self.spelled[scenario], ref, secs=secs, wait=wait, on=on)
+        return super().start(self.spelled[scenario], state, wait=wait, on=on)
 
     def agent_id(self, scenario: str) -> str | None:
         """That name."""
@@ -83,11 +84,11 @@ class MastraAgent(Driver):
     one_at_a_time: ClassVar[bool] = True
     recognised: ClassVar[bool] = False
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         """`generate` answers when the run has suspended or ended, `send-message` at once."""
         thread = on or str(uuid.uuid4())
         for told in ("ask", "ask") if scenario == "par" else (scenario,):
-            message = json.dumps({"scenario": told, "ref": ref, "secs": secs})
+            message = json.dumps({"scenario": told, **state})
             if wait:
                 body: dict[str, Any] = {"messages": message, "memory": {"thread": thread, "resource": "tests"}}
                 self.client.post("/api/agents/helper/generate", json=body).raise_for_status()

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import httpx
 
-from tests.families.driver import PATIENCE, Driver, eventually
+from tests.support.driver import Driver
+from tests.support.waiting import PATIENCE, eventually
 
 
 class _RunResume(Driver):
@@ -18,9 +19,9 @@ class _RunResume(Driver):
     resumed_at: ClassVar[str] = r"/runs/[^/]+/resume"
     metadata: ClassVar[dict[str, Any]] = {}
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
         thread_id = on or self.thread()
-        self.run(thread_id, {"scenario": scenario, "ref": ref, "secs": secs})
+        self.run(thread_id, {"scenario": scenario, **state})
         if wait:
             eventually(lambda: "interrupted" in self.statuses(thread_id), f"{scenario} asks")
         return thread_id

@@ -1,4 +1,4 @@
-// Workflows and agents that ask, behind Mastra's own HTTP server. The scenarios are those of tests/families/driver.py.
+// Workflows and agents that ask, behind Mastra's own HTTP server. The scenarios are those of tests/support/driver.py.
 import { serve } from '@hono/node-server';
 import { Agent } from '@mastra/core/agent';
 import { Mastra } from '@mastra/core/mastra';

@@ -92,7 +92,7 @@ class Work:
 
 
 def scenario(name: str, secs: float) -> Callable[[Work], Awaitable[None]]:
-    """What an agent does in a scenario of `tests.families.driver`."""
+    """What an agent does in a scenario of `tests.support.driver`."""
 
     async def script(work: Work) -> None:
         work.wrote("start", scenario=name)

@@ -1,35 +1,20 @@
-"""A driver: how a test brings a real server to its question, by the server's own API, and what it can show.
+"""A driver: how a test brings a real server to its question, by the server's own API, and what the server can show.
 
-One per subject (`tests/families/drivers`). All else that the suite does goes through the shim and the witness.
+`tests/e2e/drivers.py` and `tests/families/drivers` hold one for each server and way to resume it.
 """
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import httpx
 
 from ap_resume_shim.backends import load_backend
 
-PATIENCE = 30.0
-"""Seconds until something has to have happened."""
-
-
-def eventually(happened: Callable[[], Any], why: str) -> Any:
-    """Poll until it is true."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if value := happened():
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"did not happen within {PATIENCE} s: {why}")
-
 
 class Driver:
-    """A subject of the suite. Scenarios are what every server's agents do alike:
+    """A subject of a suite. Scenarios are what every server's agents do alike:
 
     - `ask`: asks one question, ends with the answer. More spellings of it (`asks`) where questions are of many kinds.
     - `two`: asks, then asks again.
@@ -37,18 +22,24 @@ class Driver:
     - `slow`: asks nothing, and takes `secs` seconds.
     - `slowask`: asks; takes `secs` seconds after the answer.
     - `boom`: asks; fails after the answer.
+
+    Only the servers of `tests/e2e` return a thread's values and runs, which the methods at the end of this class read.
     """
 
     name: ClassVar[str]
-    """Of the subject, such as `agno-workflow`."""
+    """The subject's, such as `agno-workflow`."""
     backend: ClassVar[str]
-    """What `backend=` takes."""
+    """The shim's `backend`."""
     server: ClassVar[str]
-    """What `tests.servers` starts."""
+    """The server, as `tests.servers` starts it."""
     options: ClassVar[dict[str, str]] = {}
     """Options of the backend."""
     resume_at: ClassVar[str | None] = None
-    """Where a profile puts the answer, if not in its usual place."""
+    """The place of the answer in a profile's request, if it is not the usual one."""
+    initial: ClassVar[dict[str, Any]] = {"secs": 0.0}
+    """The state that a run starts with, unless a test sets another one."""
+    witness: ClassVar[bool] = True
+    """Whether the agents record what they receive, for the tests to read (`/__witness`)."""
     shows: ClassVar[frozenset[str]] = frozenset({"ask", "two", "par", "slow", "slowask", "boom"})
     """The scenarios that this server can show."""
     asks: ClassVar[tuple[str, ...]] = ("ask",)
@@ -91,11 +82,11 @@ class Driver:
         return frozenset(name for name in needs if getattr(cls, name)) | ({"commits"} if commits else set())
 
     def __init__(self, client: httpx.Client) -> None:
-        """`client` speaks to the shim, which passes all of the server's own API through."""
+        """`client` is connected to the shim, which passes the server's own API through."""
         self.client = client
 
-    def start(self, scenario: str, ref: str, *, secs: float = 0.0, wait: bool = True, on: str | None = None) -> str:
-        """Run a scenario on a new thread, or `on` one; with `wait`, until it asks. The id, as `thread_id` names it."""
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
+        """Run a scenario on a new thread, or `on` one; with `wait`, until it asks. Returns the id for `thread_id`."""
         raise NotImplementedError
 
     def unknown(self) -> str:
@@ -103,9 +94,43 @@ class Driver:
         return str(uuid.uuid4())
 
     def resumes(self, seen: dict[str, Any]) -> bool:
-        """Whether a request that reached the server, `{"method", "path", "body"}`, resumes a run."""
+        """Whether a request that reached the server, `{"method", "path", "body"}`, resumes a run.
+
+        On a server that has one route for starting a run and for resuming it, both count.
+        """
         raise NotImplementedError
 
-    def agent_id(self, scenario: str) -> str | None:
-        """What `agent_id` names the scenario's agent; None where the backend has no agents."""
+    def is_over(self, thread: str, run_id: str) -> bool:
+        """Whether a run has ended, or the server does not show it."""
+        return True
+
+    def agent_id(self, scenario: str) -> Any:
+        """The `agent_id` of a scenario's agent, a string; None where the backend has no agents."""
         return None
+
+    def forget(self) -> None:
+        """Delete the threads that were made, where the server keeps too many of them."""
+
+    def thread(self) -> str:
+        """A new thread, without a run."""
+        raise NotImplementedError
+
+    def status(self, thread: str) -> str:
+        """The thread's status."""
+        raise NotImplementedError
+
+    def values(self, thread: str) -> dict[str, Any]:
+        """The thread's values."""
+        raise NotImplementedError
+
+    def runs(self, thread: str) -> list[dict[str, Any]]:
+        """The thread's runs, the newest first."""
+        raise NotImplementedError
+
+    def cancel(self, thread: str, run_id: str) -> None:
+        """Cancel a run."""
+        raise NotImplementedError
+
+    def exists(self, thread: str) -> bool:
+        """Whether the thread is still there."""
+        raise NotImplementedError

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from ap_resume_shim.http1.head import HeaderList
-from ap_resume_shim.http1.request_pieces import MOST, Pieces
+from ap_resume_shim.core.asgi import HeaderList
+from ap_resume_shim.http1.request_framing import MAX_PART, RequestFraming
 
 CHUNKED: HeaderList = [(b"transfer-encoding", b"chunked")]
 HEAD = b"POST / HTTP/1.1\r\nhost: here\r\n\r\n"
@@ -15,15 +15,15 @@ NEXT = b"GET / HTTP/1.1\r\n\r\n"
 
 
 def ends(data: bytes, headers: HeaderList, at: list[int]) -> list[int]:
-    """Where pieces end when the data comes in parts that end `at`; the head, `HEAD`, is over where it is."""
-    pieces, found, begin, rest = Pieces(), [], 0, b""
+    """Where parts end when the data comes in parts that end `at`; the head, `HEAD`, is over where it is."""
+    framing, found, begin, rest = RequestFraming(), [], 0, b""
     for stop in [*at, len(data)]:
         rest, position = data[begin:stop], 0
         while position < len(rest):
-            position = pieces.end(rest, position)
+            position = framing.next_end(rest, position)
             found.append(begin + position)
             if found[-1] == len(HEAD):
-                pieces.body(headers)
+                framing.begin_body(headers)
         begin = stop
     return found
 
@@ -51,7 +51,7 @@ def test_a_piece_ends_with_the_request_wherever_reads_end(case: tuple[bytes, Hea
 
 
 def test_a_large_chunk_is_fed_in_pieces_and_a_body_of_known_length_as_it_comes() -> None:
-    size = 10 * MOST
+    size = 10 * MAX_PART
     assert ends(HEAD + b"x" * size, [(b"content-length", b"%d" % size)], []) == [len(HEAD), len(HEAD) + size]
     chunk = b"%x\r\n" % size + b"\r\n\r\n" * (size // 4) + b"\r\n0\r\n\r\n"
     assert len(ends(HEAD + chunk, CHUNKED, [])) == 12
