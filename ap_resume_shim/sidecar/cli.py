@@ -1,4 +1,4 @@
-"""The command line: `ap-resume-shim serve`, `backends`, `explain`, `schema`.
+"""The command line: `ap-resume-shim serve`, `backends`, `explain`, `report`, `schema`.
 
 Needs the extra `serve` (httptools, pydantic-settings, and more).
 """
@@ -29,6 +29,7 @@ from ap_resume_shim.proxy.app import ReverseProxy
 from ap_resume_shim.tools.assumed_answers import Live
 from ap_resume_shim.tools.describe import MODES, describe
 from ap_resume_shim.tools.explain import RecordedAnswers, explain, read_answers, recorded_answers
+from ap_resume_shim.tools.report import fetch_report, lines
 
 try:
     from ap_resume_shim.sidecar.app import check, check_guard
@@ -45,6 +46,7 @@ commands:
   serve      run the sidecar: the resume routes in front of a server
   backends   list the backends: their threads, native and derived modes, and limits
   explain    print the requests that a resume would send, without sending it
+  report     print how clients answer: who uses a vendor's convention, and which answers are refused
   schema     print the JSON schema of a file of settings, or of a profile
 
 `ap-resume-shim COMMAND --help` lists the options of a command.
@@ -170,10 +172,21 @@ def print_schema(argv: Sequence[str]) -> None:
     print(json.dumps(made(), indent=2))
 
 
+def print_report(argv: Sequence[str]) -> None:
+    """`report`: who answers in which convention, from the health port of a running sidecar."""
+    parser = _parser("report")
+    parser.add_argument("url", help="of the sidecar's health port, such as http://127.0.0.1:8064")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    given = parser.parse_args(argv)
+    report = fetch_report(given.url)
+    print(json.dumps(report, indent=2) if given.json else "\n".join(lines(report)))
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "serve": run_sidecar,
     "backends": list_backends,
     "explain": explain_resume,
+    "report": print_report,
     "schema": print_schema,
 }
 

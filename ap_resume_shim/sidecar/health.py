@@ -25,21 +25,35 @@ class Health:
 
     - `healthz`: 200 while the process serves requests.
     - `readyz`: 200 if `ready` returns the backend's name, else 503 with the reason; 503 while `draining`.
+    - `report`, with the argument `report`: the counts of resumes by convention.
     """
 
-    def __init__(self, app: ASGIApp, *, prefix: str = "/-", ready: Callable[[], Awaitable[str]]) -> None:
-        """`ready`: for example `ResumeShim.ready`; its `ResumeError` is reported as the reason."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        prefix: str = "/-",
+        ready: Callable[[], Awaitable[str]],
+        report: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        """`ready`: for example `ResumeShim.ready`; its `ResumeError` is reported as the reason.
+
+        `report`: for example `ResumeShim.report`. It has digests of callers, so it is not for the clients' port.
+        """
         self.app = app
         self.draining = False
         """True while the server shuts down; set by the server."""
         prefix = prefix.rstrip("/")
         self._answers = {f"{prefix}/healthz": self._alive, f"{prefix}/readyz": self._ready}
+        if report is not None:
+            self._answers[f"{prefix}/report"] = self._counts
+            self._report = report
         self._probe = ready
         self._probing: asyncio.Task[HealthReport] | None = None
         self._stale = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the two endpoints; pass any other request on."""
+        """Serve the endpoints; pass any other request on."""
         answer = self._answers.get(scope["path"]) if scope["type"] == "http" else None
         if answer is None:
             await self.app(scope, receive, send)
@@ -50,6 +64,9 @@ class Health:
 
     async def _alive(self) -> HealthReport:
         return 200, {"status": "ok"}
+
+    async def _counts(self) -> HealthReport:
+        return 200, self._report()
 
     async def _ready(self) -> HealthReport:
         """Run one probe at a time: concurrent and immediately following requests share its result."""

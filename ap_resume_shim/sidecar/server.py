@@ -118,7 +118,12 @@ class _Sidecar:
         self._shim = shim = build(settings)
         app: ASGIApp = AccessLog(shim) if settings.access_log else shim
         apart = settings.health_port is not None
-        self._health = Health(not_found if apart else app, prefix=settings.reserved_prefix, ready=shim.ready)
+        self._health = Health(
+            not_found if apart else app,
+            prefix=settings.reserved_prefix,
+            ready=shim.ready,
+            report=shim.report if apart else None,
+        )
         self._probes = Http1Server(self._health)
         self.server = Http1Server(
             app if apart or not settings.reserved_prefix else self._health,
