@@ -161,7 +161,7 @@ class ResumeShim:
                 incoming = await IncomingResume.read(scope, receive, mode=mode, body=body, naming=naming, line=line)
                 resumption = self._begin(incoming, naming, client, line)
         except ResumeError as error:
-            line.failed(error)
+            line.record_failure(error)
             try:
                 await client.send_error(error)
             finally:
@@ -171,7 +171,7 @@ class ResumeShim:
             line.write()
         except asyncio.CancelledError as cancelled:
             client.cut = not client.gone.is_set()
-            line.failed(ShuttingDown() if is_shutdown(cancelled) else cancelled)
+            line.record_failure(ShuttingDown() if is_shutdown(cancelled) else cancelled)
             try:
                 if not is_shutdown(cancelled):
                     raise
@@ -179,7 +179,7 @@ class ResumeShim:
             finally:
                 line.write()
         except BaseException as error:
-            line.failed(error)
+            line.record_failure(error)
             line.write()
             raise
         else:

@@ -9,7 +9,7 @@ from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import Broken, ResumeError
 from ap_resume_shim.core.http import Headers
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.runtime.log_lines import cut, printable
+from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.resume_log import BROKEN, CLIENT_LEFT, COMPLETE, CUT, UNANSWERED
 from ap_resume_shim.runtime.trace_context import request_id
 from ap_resume_shim.runtime.waiting import Signal
@@ -68,7 +68,7 @@ class Client:
         If a response has begun, raises `Broken`. If it is complete, the error is logged.
         """
         if self._finished:
-            logger.error("the work after a complete response failed: %s", printable(cut(error.reason)))
+            logger.error("the work after a complete response failed: %s", printable(truncate(error.reason)))
             return
         if self._started:
             raise Broken(error) from error

@@ -25,7 +25,7 @@ from ap_resume_shim.runtime.resume_log import AccessLog
 from ap_resume_shim.sidecar.app import build, check_guard, server_tls
 from ap_resume_shim.sidecar.health import Health, not_found
 from ap_resume_shim.sidecar.settings import Settings
-from ap_resume_shim.sidecar.sockets import address, tcp, unix
+from ap_resume_shim.sidecar.sockets import address, listen_tcp, listen_unix
 from ap_resume_shim.sidecar.startup import detect_at_start
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:
     """Yield the socket for clients, and the one for health if it has its own port; log their addresses."""
     upstream = settings.shown()["upstream"]
     if settings.uds is not None:
-        yield stack.enter_context(unix(settings.uds))
+        yield stack.enter_context(listen_unix(settings.uds))
         logger.info("listening on unix:%s, in front of %s", settings.uds, upstream)
     else:
-        yield (ours := stack.enter_context(tcp(settings.host, settings.port)))
+        yield (ours := stack.enter_context(listen_tcp(settings.host, settings.port)))
         scheme = "https" if settings.ssl_certfile else "http"
         logger.info("listening on %s://%s, in front of %s", scheme, address(ours), upstream)
     if settings.health_port is not None:
-        yield (own := stack.enter_context(tcp(settings.host, settings.health_port, "--health-port")))
+        yield (own := stack.enter_context(listen_tcp(settings.host, settings.health_port, "--health-port")))
         where = address(own), settings.reserved_prefix.rstrip("/")
         logger.info("healthz and readyz are at http://%s%s/", *where)
 
