@@ -22,8 +22,9 @@ from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.settings_sources import read
 from examples.legacy_server.server import create_app
 from tests.families.page import HEADING, modes_of, page_of
+from tests.servers.process import free_port
 from tests.support.certificates import Authority
-from tests.support.redis_server import free_port, need_redis, redis_server
+from tests.support.redis_server import need_redis, redis_server
 from tests.support.serving import listening, serving
 from tests.support.sidecar import sidecar, sidecars
 from tests.support.waiting import eventually
