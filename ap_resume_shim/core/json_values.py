@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ap_resume_shim.core.errors import UnsupportedInput
+from ap_resume_shim.core.errors import InvalidRequest, UnsupportedInput
 
 DOUBLE = range(-(2**53), 2**53 + 1)
 """Integers that a double represents exactly, without a gap."""
@@ -30,6 +30,16 @@ def is_hex32(value: Any) -> bool:
 def is_uuid(text: str) -> bool:
     """True for a UUID in any case, with all of its dashes or without any."""
     return any(form.fullmatch(text.lower()) for form in (HEX32, UUID))
+
+
+def uuid_key(thread_id: str, named: str) -> str:
+    """Return a UUID in lower case and without dashes, for a server that treats all spellings alike.
+
+    `named` are the things with such ids. Raises `InvalidRequest` for an id that is not a UUID.
+    """
+    if not is_uuid(thread_id):
+        raise InvalidRequest(f"`thread_id` is not a UUID, as the ids of {named} are.")
+    return thread_id.replace("-", "").lower()
 
 
 def everything_in(value: Any) -> Iterator[Any]:

@@ -32,7 +32,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
-from ap_resume_shim.core.json_values import is_uuid
+from ap_resume_shim.core.json_values import uuid_key
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.steps import Ask, Entry, ReadLedger, Steps
@@ -68,13 +68,8 @@ class Acp(Dialect[AcpContext]):
         self._by_session = thread == "session"
 
     def thread_key(self, thread_id: str) -> str:
-        """Return the id in lower case and without dashes; the server treats all spellings of a UUID alike.
-
-        Raises `InvalidRequest` for an id that is not a UUID.
-        """
-        if not is_uuid(thread_id):
-            raise InvalidRequest("`thread_id` is not a UUID, as the ids of sessions and runs are.")
-        return thread_id.replace("-", "").lower()
+        """Return the id in one spelling. Raises `InvalidRequest` for an id that is not a UUID."""
+        return uuid_key(thread_id, "sessions and runs")
 
     def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AcpContext]:
         """Read the run; or all runs of the session that the ledger has, except those that have ended."""

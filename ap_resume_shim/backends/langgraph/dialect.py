@@ -23,10 +23,10 @@ from ap_resume_shim.core.dialect import (
     ThreadStatus,
 )
 from ap_resume_shim.core.dialect_helpers import read_lookup
-from ap_resume_shim.core.errors import InvalidRequest, MultipleInterrupts, UnsupportedInput, UpstreamUnrecognised
+from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.json_values import INT64, SAFE, UINT64, Carries, is_uuid
+from ap_resume_shim.core.json_values import INT64, SAFE, UINT64, Carries, uuid_key
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask, Steps
 
@@ -69,13 +69,8 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
     )
 
     def thread_key(self, thread_id: str) -> str:
-        """Return the id in lower case and without dashes; the servers treat all spellings of a UUID alike.
-
-        Raises `InvalidRequest` for an id that is not a UUID.
-        """
-        if not is_uuid(thread_id):
-            raise InvalidRequest("`thread_id` is not a UUID, as the ids of LangGraph's threads are.")
-        return thread_id.replace("-", "").lower()
+        """Return the id in one spelling. Raises `InvalidRequest` for an id that is not a UUID."""
+        return uuid_key(thread_id, "LangGraph's threads")
 
     def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[LangGraphContext]:
         """Read the thread, its state and its runs in parallel; read them again if they disagree."""
