@@ -28,7 +28,8 @@ from ap_resume_shim.core.steps.guard import KeyRecord, UncommittedResume
 from ap_resume_shim.guard import Guard, Ledger, MemoryGuard, MemoryLedger, ResumeKey
 from ap_resume_shim.guard.redis import RedisGuard
 from benchmarks.table import show
-from tests.support.redis_server import BINARY, redis_server
+from tests.support.programs import find
+from tests.support.redis_server import PROGRAMS, redis_server
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -401,7 +402,7 @@ def _show(store: str | None) -> None:
 
 def main() -> None:
     """Measure, and print; without redis-server, what can be had without it."""
-    if BINARY is None:
+    if find(*PROGRAMS) is None:
         print("redis-server is not installed: no figures for the guard in Redis")
         _show(None)
         return

@@ -17,9 +17,9 @@ from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.guard import load_guard
 from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
+from tests.servers.process import free_port
 from tests.support.agent import PROTOCOL, Agent
 from tests.support.calling import Call, http
-from tests.support.redis_server import free_port
 from tests.support.sockets import upstream
 
 TRANSPORTS = [HttpxTransport, Http1Transport]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,7 +17,8 @@ from typing import Any
 
 import pytest
 
-BINARY = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.support.programs import need
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -51,16 +51,6 @@ await fetch("/outcome", {{ method: "POST", body: JSON.stringify(outcome ?? null)
 PRELUDE = Path(__file__).with_name("prelude.js")
 
 
-def need_chromium() -> str:
-    """The browser's program. Where it is missing the test is skipped, unless AP_TEST_BROWSER=required."""
-    if BINARY is None:
-        reason = "chromium is not installed (apt-get install chromium)"
-        if os.environ.get("AP_TEST_BROWSER") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return BINARY
-
-
 class Pages:
     """An origin of its own, on a port of its own; each page runs a scenario and posts what came of it."""
 
@@ -88,7 +78,7 @@ class Pages:
 @contextmanager
 def pages() -> Iterator[Pages]:
     """Serve pages."""
-    browser = need_chromium()
+    browser = need("chromium", "chromium-browser", "google-chrome", required="AP_TEST_BROWSER")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,10 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.differential.origin import Door
-from tests.support.redis_server import free_port
+from tests.servers.process import free_port
+from tests.support.programs import need
 
 SIDECAR = "sidecar"
 PEERS = ("nginx", "haproxy", "caddy")
@@ -119,12 +117,8 @@ PATHS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 def need_peers() -> None:
     """Skip where a peer is not installed, unless AP_TEST_PROXIES=required."""
-    missing = [name for name in PEERS if shutil.which(name, path=PATHS) is None]
-    if missing:
-        reason = f"{', '.join(missing)}: not installed (apt-get install {' '.join(missing)})"
-        if os.environ.get("AP_TEST_PROXIES") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    for name in PEERS:
+        need(name, required="AP_TEST_PROXIES", path=PATHS)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from ap_resume_shim.core.steps.guard import KeyRecord
 from ap_resume_shim.guard import ResumeKey, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from tests.guard.conftest import Clock, arrived, claims, taken
-from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.servers.process import free_port
+from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.anyio
 

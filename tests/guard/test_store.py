@@ -17,7 +17,8 @@ from ap_resume_shim.guard import Guard, ResumeKey, load_guard
 from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.guard.redis_faults import permanent_fault
 from tests.guard.conftest import arrived, claims, taken
-from tests.support.redis_server import RedisServer, free_port, redis_server
+from tests.servers.process import free_port
+from tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.anyio
 

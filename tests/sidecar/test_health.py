@@ -15,9 +15,10 @@ from ap_resume_shim.core.errors import UpstreamUnreachable
 from ap_resume_shim.guard import load_guard
 from ap_resume_shim.proxy.loop_detection import LOOP_MARKER
 from ap_resume_shim.sidecar.health import Health, not_found
+from tests.servers.process import free_port
 from tests.support.agent import Agent, reply
 from tests.support.calling import Call, Recorder, http
-from tests.support.redis_server import free_port, redis_server
+from tests.support.redis_server import redis_server
 from tests.support.serving import serving
 from tests.support.sockets import upstream
 

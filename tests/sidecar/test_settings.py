@@ -14,7 +14,8 @@ from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.cli import main
 from ap_resume_shim.sidecar.settings import GROUPS, NAMES, Settings, kebab, pairs, schema
 from ap_resume_shim.sidecar.settings_sources import Serve, WrongSettings, read
-from tests.support.redis_server import free_port, redis_server
+from tests.servers.process import free_port
+from tests.support.redis_server import redis_server
 
 ROOT = Path(__file__).parents[2]
 UPSTREAM = ("--upstream", "http://127.0.0.1:9")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +11,7 @@ import pytest
 from tests.soak.clients import connected
 from tests.soak.origin import Origin
 from tests.soak.sidecar import Watched, watched
+from tests.support.programs import need
 
 SLOW = 200
 """Clients."""
@@ -32,22 +31,13 @@ ATTACKS = {
 """What is asked for, and how slowhttptest is slow: bytes every second, or none in ten."""
 
 
-def need_slowhttptest() -> str:
-    """The program. Where it is missing the test is skipped, unless AP_TEST_SOAK=required."""
-    if (program := shutil.which("slowhttptest")) is None:
-        reason = "slowhttptest is not installed (apt-get install slowhttptest)"
-        if os.environ.get("AP_TEST_SOAK") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return program
-
-
 @asynccontextmanager
 async def attacked(port: int, attack: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Slow clients, for as long as the block lasts at most."""
     target, *how = ATTACKS[attack]
     aim = ["-c", str(SLOW), "-r", str(SLOW), "-l", str(LONG), "-u", f"http://127.0.0.1:{port}{target}"]
-    process = await asyncio.create_subprocess_exec(need_slowhttptest(), *how, *aim, stdout=asyncio.subprocess.DEVNULL)
+    program = need("slowhttptest", required="AP_TEST_SOAK")
+    process = await asyncio.create_subprocess_exec(program, *how, *aim, stdout=asyncio.subprocess.DEVNULL)
     try:
         yield process
     finally:
@@ -71,7 +61,7 @@ async def seen_through(sidecar: Watched) -> int:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_clients_that_are_slow_are_let_go_of_while_others_are_answered(attack: str) -> None:
-    need_slowhttptest()
+    need("slowhttptest", required="AP_TEST_SOAK")
 
     async def run() -> None:
         async with Origin() as origin:

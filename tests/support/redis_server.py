@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,26 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
+from tests.servers.process import free_port
+from tests.support.programs import need
 
-BINARY = shutil.which("redis-server") or shutil.which("valkey-server")
+PROGRAMS = ("redis-server", "valkey-server")
 
 
 def need_redis() -> str:
     """Return the path of the server's program. If it is missing, skip the test, or fail with AP_TEST_REDIS=required."""
-    if BINARY is None:
-        reason = "redis-server is not installed (apt-get install redis-server)"
-        if os.environ.get("AP_TEST_REDIS") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return BINARY
-
-
-def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
+    return need(*PROGRAMS, required="AP_TEST_REDIS")
 
 
 class RedisServer:
