@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.calling import CLIENT
+from tests.support.sidecar import Sidecar, started
 from tests.support.waiting import eventually
 
 QUIET = 60.0
@@ -27,19 +26,16 @@ QUIET = 60.0
 class Watched:
     """The process."""
 
-    process: subprocess.Popen[bytes]
+    sidecar: Sidecar
     _told: Any
-    _log: Path
 
     @property
-    def log(self) -> str:
-        return self._log.read_text()
+    def process(self) -> subprocess.Popen[bytes]:
+        return self.sidecar.process
 
     @property
     def port(self) -> int:
-        found = re.search(r"listening on http://[^\s:]+:(\d+),", self.log)
-        assert found, self.log
-        return int(found[1])
+        return int(self.sidecar.url.rpartition(":")[2])
 
     @property
     def megabytes(self) -> float:
@@ -91,21 +87,12 @@ class Watched:
 def watched(upstream: str, *options: str, patience: float = 60.0) -> Iterator[Watched]:
     """A sidecar in front of a server; `patience`: seconds for a head, a part of a body, a part of an answer."""
     reads, writes = os.pipe()
-    with tempfile.TemporaryDirectory() as folder, os.fdopen(reads, "rb") as told:
-        log = Path(folder, "log")
-        env = {name: value for name, value in os.environ.items() if not name.startswith("AP_RESUME_SHIM_")}
-        env |= {"AP_TEST_PATIENCE": str(patience), "AP_TEST_TELL": str(writes)}
-        command = [sys.executable, "-m", "tests.soak.watched", "--upstream", upstream, "--port", "0"]
-        # Its threads ask the same question for ever, so that no look could show that a resume has arrived.
-        command += ["--backend", "agent-protocol", "--commit-timeout", "0.01", *options]
-        with log.open("w") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output, env=env, pass_fds=[writes])
+    env = {"AP_TEST_PATIENCE": str(patience), "AP_TEST_TELL": str(writes)}
+    command = [sys.executable, "-m", "tests.soak.watched", "--upstream", upstream, "--port", "0"]
+    # Its threads ask the same question for ever, so that no look could show that a resume has arrived.
+    command += ["--backend", "agent-protocol", "--commit-timeout", "0.01", *options]
+    with os.fdopen(reads, "rb") as told, started(command, env, [writes]) as sidecar:
         os.close(writes)
-        try:
-            eventually(lambda: "listening on" in log.read_text() or process.poll() is not None, patience=QUIET)
-            sidecar = Watched(process, told, log)
-            CLIENT.get(f"http://127.0.0.1:{sidecar.port}/-/healthz")  # from then on it listens to signals
-            yield sidecar
-        finally:
-            process.kill()
-            process.wait()
+        sidecar.wait_until_it_listens()
+        CLIENT.get(f"{sidecar.url}/-/healthz")  # from then on it listens to signals
+        yield Watched(sidecar, told)

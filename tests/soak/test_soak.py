@@ -92,7 +92,7 @@ def test_five_minutes_of_mixed_traffic_leave_nothing_behind() -> None:
                     blocks.append((await asyncio.to_thread(sidecar.held))["blocks"])
                     megabytes.append(sidecar.megabytes)
                     print(f"minute {number + 1}: {done} done, {megabytes[-1]:.1f} MB, {blocks[-1]} blocks")
-                assert [line for line in sidecar.log.splitlines() if "Traceback" in line] == []
+                assert [line for line in sidecar.sidecar.log.splitlines() if "Traceback" in line] == []
                 assert blocks[-1] < blocks[1] + BLOCKS, blocks
                 assert megabytes[-1] < megabytes[1] * GROWN, megabytes
 

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.support.waiting import eventually
 
@@ -68,7 +69,7 @@ class Sidecar:
 @contextmanager
 def sidecar(*options: str, **env: str) -> Iterator[Sidecar]:
     """Run a sidecar during the block, and wait until it listens. At the end, the process has ended."""
-    with _started(*options, **env) as made:
+    with started([*COMMAND, "serve", *options], env) as made:
         made.wait_until_it_listens()
         yield made
 
@@ -77,20 +78,25 @@ def sidecar(*options: str, **env: str) -> Iterator[Sidecar]:
 def sidecars(count: int, *options: str) -> Iterator[list[Sidecar]]:
     """Run several with the same options, which start at the same time."""
     with ExitStack() as stack:
-        made = [stack.enter_context(_started(*options)) for _ in range(count)]
+        made = [stack.enter_context(started([*COMMAND, "serve", *options])) for _ in range(count)]
         for one in made:
             one.wait_until_it_listens()
         yield made
 
 
 @contextmanager
-def _started(*options: str, **env: str) -> Iterator[Sidecar]:
+def started(
+    command: list[str], env: Mapping[str, str] = MappingProxyType({}), pass_fds: Sequence[int] = ()
+) -> Iterator[Sidecar]:
+    """Run a command that starts a sidecar; it inherits the descriptors `pass_fds`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AP_RESUME_SHIM_")}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("w") as output:
-            command = [*COMMAND, "serve", *options]
-            made = Sidecar(subprocess.Popen(command, stderr=output, stdout=output, env={**inherited, **env}), log)
+            process = subprocess.Popen(
+                command, stderr=output, stdout=output, env={**inherited, **env}, pass_fds=pass_fds
+            )
+            made = Sidecar(process, log)
         try:
             yield made
         finally:
