@@ -114,6 +114,20 @@ async def test_a_process_that_outlived_its_lease_cannot_send(
     assert await claims(await arrived(other)) is not claimed, "what another holds is not let go"
 
 
+async def test_a_hold_that_another_resume_took_over_has_no_lease_left(
+    guard: RedisGuard, other: RedisGuard, client: Redis
+) -> None:
+    """By this process's clock there would be: the clocks of the store and of its clients differ."""
+    slow = await arrived(guard)
+    await slow.claim()
+    await lapse(client)
+    assert await claims(await arrived(other))
+    guard.clock.now += 20  # type: ignore[attr-defined]
+    with pytest.raises(HoldLapsed, match="was not sent"):
+        await slow.forward()
+    assert not slow.still_held()
+
+
 async def test_the_fence_falls_without_the_store(guard: RedisGuard, client: Redis) -> None:
     """The last look before the first byte is at the process's own clock: it takes no time."""
     arrival = await arrived(guard)
