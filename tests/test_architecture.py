@@ -1,4 +1,4 @@
-"""Who may import whom: one row a folder. Everything that a row does not name is forbidden."""
+"""The architecture: ARCHITECTURE.md has one row for each folder, and what a row does not name is forbidden."""
 
 from __future__ import annotations
 
@@ -16,38 +16,20 @@ import ap_resume_shim
 ROOT = Path(ap_resume_shim.__file__).parent
 MODULES = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path for path in ROOT.rglob("*.py")}
 
-MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
-    # folder: (our folders, libraries)
-    "core": (set(), {"pydantic"}),
-    "profiles": ({"core"}, {"pydantic"}),
-    "backends": ({"core", "profiles"}, set()),
-    "dialects": ({"core", "profiles", "backends"}, set()),
-    "_shutdown": (set(), set()),
-    "guard": ({"core", "_shutdown"}, {"redis", "cryptography"}),
-    "runtime": ({"core", "guard"}, {"starlette", "pythonjsonlogger"}),
-    "middleware": ({"_shutdown", "core", "backends", "guard", "runtime"}, {"starlette"}),
-    "proxy": ({"core", "_shutdown"}, {"starlette", "httpx", "httpcore", "anyio", "websockets"}),
-    "http1": ({"core", "proxy"}, {"starlette", "httptools"}),
-    "tools": ({"core", "profiles", "backends", "guard", "runtime"}, {"starlette"}),
-    "__init__": ({"core", "guard", "runtime", "middleware", "proxy", "http1"}, set()),
-    "sidecar": (
-        {
-            "__init__",
-            "_shutdown",
-            "core",
-            "profiles",
-            "backends",
-            "guard",
-            "runtime",
-            "middleware",
-            "proxy",
-            "http1",
-            "tools",
-        },
-        {"starlette", "uvloop", "pydantic", "pydantic_core", "pydantic_settings"},
-    ),
-    "__main__": ({"sidecar"}, set()),
-}
+_ROWS = re.findall(
+    r"^\| `(\w+)(?:\.py)?` \| .* \| (.*) \|$", (ROOT.parent / "ARCHITECTURE.md").read_text("utf-8"), re.M
+)
+
+
+def _row(cell: str) -> tuple[set[str], set[str]]:
+    """Return the folders and the libraries in a cell, such as "`core`, `guard`; starlette"."""
+    ours = {name for name, _ in _ROWS} - {"__main__", "sidecar"} if "everything" in cell else set(_QUOTED.findall(cell))
+    return ours, set(re.findall(r"\w+", _QUOTED.sub("", cell))) - {"everything", "nothing"}
+
+
+_QUOTED = re.compile(r"`(\w+)`")
+MAY_IMPORT = {name: _row(cell) for name, cell in _ROWS}
+"""The table in ARCHITECTURE.md: for each folder, our folders and the libraries that it may import."""
 PURE = ("core", "profiles", "backends")
 IMPURE = {"asyncio", "time", "random", "os", "logging", "secrets", "threading", "socket", "subprocess"}
 REGISTRY = "backends.__init__"
@@ -122,6 +104,34 @@ def test_the_top_level_has_five_modules() -> None:
 def test_no_module_has_more_than_350_lines() -> None:
     lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
     assert {name: count for name, count in lines.items() if count > 350} == {}
+
+
+CONSTRUCTORS = {"__init__", "__post_init__", "connection_made"}
+"""The last one is asyncio's, which calls it once, before any other method of a protocol."""
+LARGE = {
+    "http1.request_response_cycle.RequestResponseCycle": 16,
+    "http1.upstream_connection.UpstreamConnection": 18,
+    "http1.upstream_exchange.Http1Exchange": 15,
+}
+"""State machines of HTTP/1.1 that have more. Their counts may only fall."""
+
+
+def mutable_fields(kind: ast.ClassDef) -> set[str]:
+    """Return the names of the attributes that are assigned after the construction."""
+    methods = [each for each in kind.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+    nodes = [node for each in methods if each.name not in CONSTRUCTORS for node in ast.walk(each)]
+    stored = [node for node in nodes if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)]
+    return {node.attr for node in stored if isinstance(node.value, ast.Name) and node.value.id == "self"}
+
+
+def test_no_class_has_more_than_ten_mutable_fields() -> None:
+    counts = {
+        f"{module}.{node.name}": len(mutable_fields(node))
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name: count for name, count in counts.items() if count > 10} == LARGE
 
 
 INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!dialects\b|proxy import|guard import)")
