@@ -37,17 +37,17 @@ class Bodies:
         try:
             yield body
         finally:
-            self.free(body)
+            self.release(body)
 
-    def arrives(self, body: Body) -> None:
+    def begin_reading(self, body: Body) -> None:
         """Register a body as incomplete: from now on it may be dropped to make room."""
         self._arriving.add(body)
 
-    def arrived(self, body: Body) -> None:
+    def end_reading(self, body: Body) -> None:
         """Unregister a body: it is complete, or its reader gave up."""
         self._arriving.discard(body)
 
-    def take(self, body: Body, size: int) -> None:
+    def reserve(self, body: Body, size: int) -> None:
         """Reserve `size` more bytes for a body. Raises `Overloaded` if there is no room, or if the body was dropped."""
         if body not in self._arriving:
             raise Overloaded(_FULL)  # it was dropped
@@ -55,11 +55,11 @@ class Bodies:
             costliest = max(self._arriving, key=Body.cost)
             if costliest is body or not costliest.size:
                 raise Overloaded(_FULL)
-            costliest.give_up()
+            costliest.drop()
         self._held += size
         body.size += size
 
-    def free(self, body: Body) -> None:
+    def release(self, body: Body) -> None:
         """Release the bytes of a body."""
         self._held -= body.size
         body.size = 0
@@ -86,15 +86,15 @@ class Body:
         """The cost of keeping this body: bytes times seconds since its request began."""
         return self.size * (self._loop.time() - self._since)
 
-    def give_up(self) -> None:
+    def drop(self) -> None:
         """Drop this body: release its memory, and make its `read` raise `Overloaded`."""
-        self._bodies.arrived(self)
-        self._free()
+        self._bodies.end_reading(self)
+        self._release()
         self._reading.reschedule(self._loop.time())
 
-    def _free(self) -> None:
+    def _release(self) -> None:
         self._parts.clear()
-        self._bodies.free(self)
+        self._bodies.release(self)
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
         """Read the whole body.
@@ -102,7 +102,7 @@ class Body:
         Raises `InvalidRequest` (content encoding), `RequestTooLarge`, `Overloaded`, and `ClientGone`.
         """
         self._refuse_at_head(scope)
-        self._bodies.arrives(self)
+        self._bodies.begin_reading(self)
         try:
             async with self._reading:
                 return await self._read(receive)
@@ -111,7 +111,7 @@ class Body:
                 raise  # raised by the server's `receive`
             raise Overloaded(_FULL) from None
         finally:
-            self._bodies.arrived(self)
+            self._bodies.end_reading(self)
 
     def _refuse_at_head(self, scope: Scope) -> None:
         """Refuse by the header fields alone: an encoded body, or a `Content-Length` above the limit."""
@@ -131,10 +131,10 @@ class Body:
             part, more = message.get("body", b""), message.get("more_body", False)
             length += len(part)
             if length > self._bodies.each:
-                self._free()
+                self._release()
                 await _drain(receive, more=more)
                 raise self._too_large()
-            self._bodies.take(self, len(part))
+            self._bodies.reserve(self, len(part))
             self._parts.append(part)
         return b"".join(self._parts)
 

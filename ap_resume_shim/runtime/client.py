@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core.errors import Broken, ResumeError
 from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.steps import Reply
-from ap_resume_shim.runtime.log_lines import cut, printable
+from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.resume_log import BROKEN, CLIENT_LEFT, COMPLETE, CUT, UNANSWERED
 from ap_resume_shim.runtime.trace_context import request_id
 from ap_resume_shim.runtime.waiting import Signal
@@ -85,7 +85,7 @@ class Client:
 
     async def _send_error_as(self, error: ResumeError, reply: Reply, media_type: str = "application/json") -> None:
         if self._finished:
-            logger.error("the work after a complete response failed: %s", printable(cut(error.reason)))
+            logger.error("the work after a complete response failed: %s", printable(truncate(error.reason)))
             return
         if self._started:
             raise Broken(error) from error

@@ -94,7 +94,7 @@ class Resumption:
         except ClientGone:
             pass
         except BaseException as error:
-            self._line.failed(error)
+            self._line.record_failure(error)
             self._upstream.abandon()
             raise
         finally:
@@ -111,7 +111,7 @@ class Resumption:
             error.metadata.setdefault("resume_state", "consumed" if self._accepted else "unknown")
         if isinstance(error, UpstreamUnrecognised) and error.__cause__ is not None:
             logger.error("a response of the backend could not be read", exc_info=error.__cause__)
-        self._line.failed(error)
+        self._line.record_failure(error)
         await self._store(self._client.error_reply(error))
         await self._client.send_error(error)
 

@@ -18,7 +18,7 @@ from ap_resume_shim.core.asgi import FENCE, HEADS, SYNTHESISED, TARGET, escape, 
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.core.http import Headers, Request
 from ap_resume_shim.runtime.limits import Limits
-from ap_resume_shim.runtime.log_lines import cut, milliseconds, printable, write
+from ap_resume_shim.runtime.log_lines import milliseconds, printable, truncate, write
 from ap_resume_shim.runtime.trace_context import request_id
 from ap_resume_shim.runtime.waiting import Buffer, Expired, Signal, Wait, wait
 
@@ -215,7 +215,7 @@ class Exchange:
     def _log_error(self, _: asyncio.Task[None]) -> None:
         if self._error is not None and not self._raised and not isinstance(self._error, UpstreamFailure):
             self._raised = True
-            where = f"{self._scope['method']} {printable(cut(self._scope['path']))}"
+            where = f"{self._scope['method']} {printable(truncate(self._scope['path']))}"
             logger.error("the app failed after its response to %s", where, exc_info=self._error)
 
     def _log_request(self, status: int | None, why: str | None = None) -> None:

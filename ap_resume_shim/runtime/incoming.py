@@ -48,9 +48,9 @@ class IncomingResume:
         """
         raw = await body.read(scope, receive)
         large = len(raw) >= LARGE
-        resume = await _here_or_there(partial(_parse, raw, mode, scope, naming.dialect.vocabulary), large=large)
+        resume = await _maybe_offload(partial(_parse, raw, mode, scope, naming.dialect.vocabulary), large=large)
         line.thread_id = resume.thread_id
-        key = await _here_or_there(partial(naming.key, scope, resume), large=large)
+        key = await _maybe_offload(partial(naming.key, scope, resume), large=large)
         return cls(scope, resume, key, large)
 
     @property
@@ -68,7 +68,7 @@ class IncomingResume:
         return cls(scope, resume, key, len(vendor.request.body) >= LARGE, vendor.request.body, vendor)
 
 
-async def _here_or_there(work: Callable[[], T], *, large: bool) -> T:
+async def _maybe_offload(work: Callable[[], T], *, large: bool) -> T:
     return await offload(work) if large else work()
 
 

@@ -34,7 +34,7 @@ def write(logger: logging.Logger, level: int, event: str, **fields: str | int | 
     """Write a line. Fields that are None are left out of its text."""
     if not logger.isEnabledFor(level):
         return
-    shown = {name: printable(cut(value)) if isinstance(value, str) else value for name, value in fields.items()}
+    shown = {name: printable(truncate(value)) if isinstance(value, str) else value for name, value in fields.items()}
     pairs = [f"{name}={_quoted(str(value))}" for name, value in shown.items() if value is not None]
     logger.log(level, "%s %s", event, " ".join(pairs), extra=shown)
 
@@ -46,7 +46,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def cut(text: str) -> str:
+def truncate(text: str) -> str:
     """Truncate `text` to the maximum length of a value."""
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 

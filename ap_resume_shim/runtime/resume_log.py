@@ -57,7 +57,7 @@ class ResumeLine:
         self._level = logging.INFO
         self._written = False
 
-    def failed(self, error: BaseException) -> None:
+    def record_failure(self, error: BaseException) -> None:
         """Record that the resume was refused or failed. If the response was broken off, the reason is the error's
         cause.
         """
@@ -108,21 +108,21 @@ class AccessLog:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        seen = _Seen(receive, send)
+        recorder = _Recorder(receive, send)
         if TUNNEL in (scope.get("extensions") or {}):
-            opening = {"open": seen.opening(scope["extensions"][TUNNEL]["open"])}
+            opening = {"open": recorder.record_opening(scope["extensions"][TUNNEL]["open"])}
             scope["extensions"] = {**scope["extensions"], TUNNEL: opening}
         try:
-            await self.app(scope, seen.receive, seen.send)
+            await self.app(scope, recorder.receive, recorder.send)
         except asyncio.CancelledError:
-            seen.ends(CUT)
+            recorder.record_end(CUT)
             raise
         finally:
             if RESUME not in scope:
-                seen.write(scope)
+                recorder.write(scope)
 
 
-class _Seen:
+class _Recorder:
     """Wraps the `receive` and `send` of one request to record its status, size and end."""
 
     __slots__ = ("_bytes", "_ended", "_receive", "_send", "_since", "_status")
@@ -137,16 +137,16 @@ class _Seen:
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self.ends(CLIENT_LEFT)
+            self.record_end(CLIENT_LEFT)
         elif message["type"] == "websocket.disconnect":
-            self.ends(CLIENT_LEFT if message.get("code") == 1006 else COMPLETE)  # 1006: there was no close frame
+            self.record_end(CLIENT_LEFT if message.get("code") == 1006 else COMPLETE)  # 1006: there was no close frame
         return message
 
     async def send(self, message: Message) -> None:
         try:
             await self._send(message)
         except OSError:
-            self.ends(CLIENT_LEFT)
+            self.record_end(CLIENT_LEFT)
             raise
         match message["type"]:
             case "http.response.start" | "websocket.http.response.start":
@@ -154,22 +154,22 @@ class _Seen:
             case "http.response.body" | "websocket.http.response.body":
                 self._bytes += len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    self.ends(COMPLETE)
+                    self.record_end(COMPLETE)
             case "websocket.accept":
                 self._status = 101
             case "websocket.send":
                 self._bytes += len(message.get("bytes") or (message.get("text") or "").encode())
             case "websocket.close":
                 self._status = self._status or 403  # closed before it was accepted
-                self.ends(COMPLETE)
+                self.record_end(COMPLETE)
 
-    def opening(self, opened: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    def record_opening(self, opened: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """Wrap the callback that opens a tunnel; bytes inside the tunnel are not counted."""
 
         async def opens(*connection: Any) -> None:
             self._status = 101
             await opened(*connection)
-            self.ends(COMPLETE)
+            self.record_end(COMPLETE)
 
         return opens
 
@@ -189,7 +189,7 @@ class _Seen:
             request_id=request_id(scope),
         )
 
-    def ends(self, how: str) -> None:
+    def record_end(self, how: str) -> None:
         """Record how the request ended; only the first call counts."""
         self._ended = self._ended or how
 

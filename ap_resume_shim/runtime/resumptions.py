@@ -24,7 +24,7 @@ class Resumptions:
         try:
             resumption = await prepare()
         except ResumeError as error:
-            line.failed(error)
+            line.record_failure(error)
             try:
                 await client.send_error(error)
             finally:
@@ -34,7 +34,7 @@ class Resumptions:
             line.write()
         except asyncio.CancelledError as cancelled:
             client.cut = not client.gone.is_set()
-            line.failed(ShuttingDown() if is_shutdown(cancelled) else cancelled)
+            line.record_failure(ShuttingDown() if is_shutdown(cancelled) else cancelled)
             try:
                 if not is_shutdown(cancelled):
                     raise
@@ -42,7 +42,7 @@ class Resumptions:
             finally:
                 line.write()
         except BaseException as error:
-            line.failed(error)
+            line.record_failure(error)
             line.write()
             raise
         else:

@@ -28,10 +28,10 @@ from ap_resume_shim.sidecar.sockets import reaches
 def check(settings: Settings) -> list[str]:
     """Check settings that are valid one by one: return a line for each problem. Opens files, but no connection."""
     parts: tuple[Callable[[Settings], object], ...] = (
-        _refuse_unix_sockets_where_there_are_none,
+        _refuse_missing_unix_sockets,
         server_tls,
         _limits,
-        _refuse_itself,
+        _refuse_loop,
         _guard,
         _backend,
     )
@@ -64,7 +64,7 @@ def build(settings: Settings) -> ResumeShim:
     """Build the app: the shim in front of a reverse proxy. Raises `ConfigurationError`."""
     return ResumeShim(
         _proxy(settings),
-        **_kind(settings),
+        **_backend_arguments(settings),
         guard=_guard(settings),
         namespace=settings.namespace,
         credentials=settings.credentials,
@@ -91,10 +91,10 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _backend(settings: Settings) -> ResumeShim:
-    return ResumeShim(not_found, **_kind(settings), cors=settings.cors)
+    return ResumeShim(not_found, **_backend_arguments(settings), cors=settings.cors)
 
 
-def _kind(settings: Settings) -> dict[str, Any]:
+def _backend_arguments(settings: Settings) -> dict[str, Any]:
     """Return the arguments of `ResumeShim` that describe the backend. Raises `ConfigurationError`."""
     if settings.profile is None:
         return {"backend": settings.backend, "resume_at": settings.resume_at, "options": pairs(settings.option)}
@@ -127,22 +127,22 @@ def _guard(settings: Settings) -> Guard:
     return load_guard(settings.guard, **options)
 
 
-def _refuse_unix_sockets_where_there_are_none(settings: Settings) -> None:
+def _refuse_missing_unix_sockets(settings: Settings) -> None:
     if settings.uds is not None and not hasattr(socket, "AF_UNIX"):
         raise ConfigurationError("This system has no Unix sockets: use --host and --port in place of --uds.")
 
 
-def _refuse_itself(settings: Settings) -> None:
+def _refuse_loop(settings: Settings) -> None:
     upstream = _proxy(settings).address
     if upstream.uds is not None and settings.uds is not None and realpath(upstream.uds) == realpath(settings.uds):
-        raise _itself(upstream, f"unix:{settings.uds}", "--uds")
+        raise _loop_error(upstream, f"unix:{settings.uds}", "--uds")
     ports = {"--port": None if settings.uds else settings.port, "--health-port": settings.health_port}
     for flag, port in ports.items():
         if port and reaches(upstream, settings.host, port):
-            raise _itself(upstream, f"{settings.host}:{port}", flag)
+            raise _loop_error(upstream, f"{settings.host}:{port}", flag)
 
 
-def _itself(upstream: Address, where: str, flag: str) -> ConfigurationError:
+def _loop_error(upstream: Address, where: str, flag: str) -> ConfigurationError:
     return ConfigurationError(
         f"The upstream {upstream.url} is the sidecar itself, which listens on {where}: "
         f"pass the server's address as --upstream, or another {flag}."
@@ -154,9 +154,11 @@ def upstream_tls(settings: Settings) -> ssl.SSLContext | None:
     given = settings.upstream_ca, settings.upstream_cert, settings.upstream_key
     if not any(given):
         return None
-    context = _trusting(ssl.Purpose.SERVER_AUTH, settings.upstream_ca)
+    context = _context(ssl.Purpose.SERVER_AUTH, settings.upstream_ca)
     if settings.upstream_cert or settings.upstream_key:
-        _show(context, settings.upstream_cert, settings.upstream_key, settings.upstream_key_password, "--upstream-cert")
+        _load_certificate(
+            context, settings.upstream_cert, settings.upstream_key, settings.upstream_key_password, "--upstream-cert"
+        )
     return context
 
 
@@ -165,22 +167,24 @@ def server_tls(settings: Settings) -> ssl.SSLContext | None:
     given = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
     if not any(given):
         return None
-    context = _trusting(ssl.Purpose.CLIENT_AUTH, settings.ssl_ca_certs)
-    _show(context, settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_keyfile_password, "--ssl-certfile")
+    context = _context(ssl.Purpose.CLIENT_AUTH, settings.ssl_ca_certs)
+    _load_certificate(
+        context, settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_keyfile_password, "--ssl-certfile"
+    )
     context.set_alpn_protocols(["http/1.1"])
     if settings.ssl_ca_certs is not None:
         context.verify_mode = ssl.VerifyMode[f"CERT_{settings.ssl_cert_reqs.upper()}"]
     return context
 
 
-def _trusting(purpose: ssl.Purpose, authorities: Path | None) -> ssl.SSLContext:
+def _context(purpose: ssl.Purpose, authorities: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(purpose, cafile=authorities)
     except OSError as error:
         raise ConfigurationError(f"No trusted certificates can be read from {authorities}: {_reason(error)}.") from None
 
 
-def _show(
+def _load_certificate(
     context: ssl.SSLContext, certificate: Path | None, key: Path | None, password: SecretStr | None, flag: str
 ) -> None:
     """Load the certificate that a context presents. Raises `ConfigurationError`."""

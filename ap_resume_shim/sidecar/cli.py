@@ -138,7 +138,7 @@ def _answers(given: Namespace, resume: Resume, dialect: Dialect[Any]) -> tuple[R
     if recorded is None:
         return None, "The responses are assumed: a thread with one question. --upstream URL looks up a real one."
     return recorded, (
-        f"The responses were recorded from a {dialect.name} server: --upstream URL looks the thread up on yours."
+        "The responses were recorded from a server of this kind: --upstream URL looks the thread up on yours."
     )
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from ap_resume_shim.runtime.resume_log import AccessLog
 from ap_resume_shim.sidecar.app import build, check_guard, server_tls
 from ap_resume_shim.sidecar.health import Health, not_found
 from ap_resume_shim.sidecar.settings import Settings
-from ap_resume_shim.sidecar.sockets import address, tcp, unix
+from ap_resume_shim.sidecar.sockets import address, listen_tcp, listen_unix
 from ap_resume_shim.sidecar.startup import detect_at_start
 
 if TYPE_CHECKING:
@@ -50,11 +51,24 @@ def serve(settings: Settings) -> None:
     logs.configure(settings.log_level, settings.log_format, settings.access_log)
     _allow_many_files()
     with ExitStack() as stack:
+        stack.callback(_handle_stops, signal.SIG_IGN)  # else Python's exit would restore what kills the process
+        _handle_stops(_exit)
         listening = list(_listen(settings, stack))
         _warn_if_unreachable(Address.parse(settings.upstream))
         _log_guard_problems(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())
+
+
+def _handle_stops(handler: Callable[..., object] | signal.Handlers) -> None:
+    """Set the handler of the signals that stop the process. (Windows has no `add_signal_handler`.)"""
+    for stop in STOPS:
+        signal.signal(stop, handler)
+
+
+def _exit(*_: object) -> None:
+    """Stop before any client is served: the sockets are closed, and the status is 0."""
+    sys.exit()
 
 
 def _allow_many_files() -> None:
@@ -74,14 +88,14 @@ def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:
     """Yield the socket for clients, and the one for health if it has its own port; log their addresses."""
     upstream = settings.shown()["upstream"]
     if settings.uds is not None:
-        yield stack.enter_context(unix(settings.uds))
+        yield stack.enter_context(listen_unix(settings.uds))
         logger.info("listening on unix:%s, in front of %s", settings.uds, upstream)
     else:
-        yield (ours := stack.enter_context(tcp(settings.host, settings.port)))
+        yield (ours := stack.enter_context(listen_tcp(settings.host, settings.port)))
         scheme = "https" if settings.ssl_certfile else "http"
         logger.info("listening on %s://%s, in front of %s", scheme, address(ours), upstream)
     if settings.health_port is not None:
-        yield (own := stack.enter_context(tcp(settings.host, settings.health_port, "--health-port")))
+        yield (own := stack.enter_context(listen_tcp(settings.host, settings.health_port, "--health-port")))
         where = address(own), settings.reserved_prefix.rstrip("/")
         logger.info("healthz and readyz are at http://%s%s/", *where)
 
@@ -155,14 +169,13 @@ class _Sidecar:
         cutting.cancel()
 
     def _handle_signals(self) -> None:
-        """Stop on a signal, and exit with status 0. (Windows has no `add_signal_handler`.)"""
+        """Stop on a signal, and exit with status 0."""
 
         def handle(*_: object) -> None:
             with suppress(RuntimeError):  # the loop has ended, and the process is exiting
                 self._loop.call_soon_threadsafe(self._stop)
 
-        for stop in STOPS:
-            signal.signal(stop, handle)
+        _handle_stops(handle)
 
     def _stop(self) -> None:
         """Begin the shutdown; if it has begun, cut the remaining requests."""

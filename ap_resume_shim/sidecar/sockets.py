@@ -25,7 +25,7 @@ class CannotListen(Exception):
     """The address to listen on is unavailable."""
 
 
-def tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
+def listen_tcp(host: str, port: int, flag: str = "--port") -> socket.socket:
     """Listen on a port. Raises `CannotListen`, whose message suggests another value for `flag`."""
     # On Windows, SO_REUSEADDR would let two servers share a port; it is not needed there after a crash.
     alone = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
@@ -85,14 +85,14 @@ def _is_local(ip: Ip) -> bool:
 
 
 @contextmanager
-def unix(path: str) -> Iterator[socket.socket]:
+def listen_unix(path: str) -> Iterator[socket.socket]:
     """Listen on a Unix socket, and remove it at the end; replaces the socket of a process that died.
 
     Permissions of its folder decide who may connect. Raises `CannotListen`.
     """
     listening = socket.socket(socket.AF_UNIX)
     try:
-        _clear(path)
+        _remove_stale_socket(path)
         listening.bind(path)
         Path(path).chmod(0o666)
         listening.listen(BACKLOG)
@@ -109,7 +109,7 @@ def unix(path: str) -> Iterator[socket.socket]:
                 Path(path).unlink()
 
 
-def _clear(path: str) -> None:
+def _remove_stale_socket(path: str) -> None:
     """Remove a socket on which no process listens. Raises `OSError` if anything else occupies the path."""
     if not Path(path).exists():
         return

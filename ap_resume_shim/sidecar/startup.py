@@ -19,7 +19,7 @@ PATIENCE = 2.0
 """Seconds that the start waits for the first attempt."""
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between attempts; the last value repeats."""
-_NOT_THERE_YET = (502, 503, 504)
+_UNAVAILABLE = (502, 503, 504)
 
 
 async def detect_at_start(detect: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
@@ -41,7 +41,7 @@ async def _until_detected(detect: Callable[[], Awaitable[object]], tried: asynci
             await detect()
             return
         except ResumeError as error:
-            if not _is_not_there_yet(error):
+            if not _is_unavailable(error):
                 logger.warning(
                     "the backend could not be detected at start: %s Runs that pass before the first resume are not "
                     "observed, which ag-ui, acp and a2a 0.3 need: set the backend.",
@@ -53,6 +53,6 @@ async def _until_detected(detect: Callable[[], Awaitable[object]], tried: asynci
         await asyncio.sleep(next(pauses, PAUSES[-1]))
 
 
-def _is_not_there_yet(error: ResumeError) -> bool:
+def _is_unavailable(error: ResumeError) -> bool:
     away = isinstance(error, UpstreamUnreachable | UpstreamTimeout)
-    return away or error.metadata.get("upstream_status") in _NOT_THERE_YET
+    return away or error.metadata.get("upstream_status") in _UNAVAILABLE

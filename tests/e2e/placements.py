@@ -15,6 +15,7 @@ from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
 from examples.legacy_server.server import create_app
+from tests.e2e.drivers import DRIVERS
 from tests.servers.apps.py.tap import Tap
 from tests.servers.run import running
 from tests.support.calling import CLIENT
@@ -23,8 +24,8 @@ from tests.support.sidecar import sidecar
 from tests.support.world import Place
 
 PLACEMENTS = ("inside", "wrapped", "mounted", "sidecar")
-BACKENDS = ("langgraph", "langgraph-old", "langgraph-js", "aegra", "agent-protocol")
-GRAPHS = BACKENDS[:-1]
+BACKENDS = tuple(DRIVERS)
+GRAPHS = tuple(name for name in BACKENDS if name != "agent-protocol")
 """The servers of LangGraph's family."""
 MOUNT = "/below/here"
 

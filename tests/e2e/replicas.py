@@ -22,9 +22,9 @@ from tests.support.redis_server import RedisServer
 from tests.support.serving import serving
 from tests.support.sidecar import Sidecar, sidecars
 
+MODES = tuple(Mode)
 WHO = "x-resume"
 """The header that numbers a round's resumes: the shim passes it on, with the lookups and with the resume."""
-MODES = tuple(Mode)
 LATE = "x-late"
 """The header of a resume that the gate keeps from looking at the thread until the test lets it go."""
 

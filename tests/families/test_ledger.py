@@ -7,6 +7,7 @@ import pytest
 from ap_resume_shim.core.protocol import Mode
 from tests.support.driver import Driver
 from tests.support.sidecar import sidecar
+from tests.support.waiting import eventually
 from tests.support.world import Place, Same, World
 
 ALICE, BOB = {"authorization": "Bearer alice"}, {"authorization": "Bearer bob"}
@@ -37,6 +38,8 @@ def test_a_sidecar_that_detects_its_backend_sees_the_first_run(world: World, sub
     options = [part for name, value in subject.options.items() for part in ("--option", f"{name}={value}")]
     options += [] if subject.resume_at is None else ["--resume-at", subject.resume_at]
     with sidecar("--upstream", world.place.server, "--port", "0", *options) as shim:
+        # A busy machine takes longer than the start waits.
+        eventually(lambda: f"the backend is {subject.backend} " in shim.log, "the sidecar detects it")
         ours = World(Place(shim.url, list, world.place.server), subject)
         thread = ours.thread("ask")
         outcome = ours.resume(mode, thread, input=ours.driver.yes)

@@ -17,7 +17,7 @@ from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.sidecar.app import _proxy
 from ap_resume_shim.sidecar.settings_sources import read
-from ap_resume_shim.sidecar.sockets import tcp
+from ap_resume_shim.sidecar.sockets import listen_tcp
 from tests.support.agent import METADATA, PROTOCOL, VALUES, Agent, says, streamed
 from tests.support.calling import CLIENT
 from tests.support.serving import serving
@@ -104,7 +104,7 @@ def test_there_is_no_limit_unless_it_is_set() -> None:
 
 
 def test_clients_are_probed_while_they_are_silent() -> None:
-    with tcp("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+    with listen_tcp("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
         accepted, _ = listening.accept()
         with accepted:
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

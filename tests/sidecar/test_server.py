@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,41 @@ def test_told_to_stop_it_lets_streams_end_and_takes_no_new_connections(server: S
         assert b"".join(rest) == b"and ended"
         assert shim.process.wait(PATIENCE) == 0
         assert "Traceback" not in shim.log
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_a_signal_during_the_start_stops_it_in_the_same_way(tmp_path: Path, stop: signal.Signals) -> None:
+    path = tmp_path / "s"
+    with socket.create_server(("127.0.0.1", 0)) as store:  # it accepts, and never responds
+        store.settimeout(PATIENCE)
+        guard = f"redis://127.0.0.1:{store.getsockname()[1]}"
+        with sidecar("--upstream", "http://127.0.0.1:9", "--uds", str(path), "--guard", guard) as shim:
+            with store.accept()[0]:
+                shim.process.send_signal(stop)
+                assert shim.process.wait(PATIENCE) == 0
+            assert "Traceback" not in shim.log
+            assert not path.exists()
+
+
+LATE = f"""
+import os
+from ap_resume_shim.sidecar.cli import main
+
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        for stop in {list(map(int, STOPS))}:
+            kill(pid, stop)
+
+late = Late()
+main()
+"""
+
+
+def test_a_signal_while_the_interpreter_exits_changes_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.sidecar.COMMAND", [sys.executable, "-c", LATE])
+    with sidecar_of(server) as shim:
+        shim.process.terminate()
+        assert shim.process.wait(PATIENCE) == 0
 
 
 def test_a_stream_that_does_not_end_in_time_is_cut_and_looks_broken(server: Server) -> None:

@@ -68,7 +68,7 @@ def test_where_an_address_can_be_shared_it_is_not(monkeypatch: pytest.MonkeyPatc
     """On Windows, SO_REUSEADDR lets a second process take a port that is in use."""
     alone = socket.SO_KEEPALIVE
     monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", alone, raising=False)
-    with sockets.tcp("127.0.0.1", 0) as listening:
+    with sockets.listen_tcp("127.0.0.1", 0) as listening:
         assert listening.getsockopt(socket.SOL_SOCKET, alone) == 1
         assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 0
 

@@ -163,7 +163,7 @@ def test_what_is_sent_after_the_resume_is_shown_too(
     [
         (
             ["--backend", "agent-protocol"],
-            "The responses were recorded from a agent-protocol server",
+            "The responses were recorded from a server of this kind",
         ),
         (["--profile", "PROFILE"], "The responses are assumed"),
         (["--backend", "agent-protocol", "--answers", "ANSWERS"], "The responses are those of"),
