@@ -30,7 +30,7 @@ from ap_resume_shim.runtime.driver import Resumption
 from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
-from ap_resume_shim.runtime.log_lines import cut, printable
+from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.lookups import Lookups, ask
 from ap_resume_shim.runtime.naming import Naming
 from ap_resume_shim.runtime.resume_log import CLIENT_LEFT, RESUME, ResumeLine
@@ -164,7 +164,7 @@ class ResumeShim:
             try:
                 await self._detect(scope)
             except ResumeError as error:
-                logger.warning("the backend was not detected, vendor resumes pass: %s", printable(cut(error.reason)))
+                logger.warning("the backend was not detected, vendor resumes pass: %s", printable(truncate(error.reason)))
         known = self._observed_app if self._naming is None else self._passed
         await known(scope, receive, send)
 
