@@ -164,6 +164,7 @@ def test_a_stream_that_is_cut_in_an_event_only_looks_broken() -> None:
         told = cut(shim, patch("/stream"), lambda: True, begins=b"values")
         assert b"event: error" not in told.raw
         assert not told.raw.endswith(b"0\r\n\r\n")
+        assert line(shim) == ("shutting_down", "consumed", "cut")
 
 
 def test_a_background_resume_that_was_answered_is_complete() -> None:
