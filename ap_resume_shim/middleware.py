@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ap_resume_shim._shutdown import cancel_and_wait, is_shutdown
+from ap_resume_shim._shutdown import cancel_and_wait, delay_shutdown, is_shutdown
 from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
@@ -132,7 +132,9 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume; pass any other request to the wrapped app."""
-        if scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
+        if scope["type"] == "lifespan":
+            await self.app(scope, delay_shutdown(receive, self._running), send)
+        elif scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
             await self._observed_app(scope, receive, send)
         elif route_path(scope) in self._routes:
             await self._entry(scope, receive, send)
