@@ -75,13 +75,10 @@ class BufferedBody:
         self._chunks.append(data)
         self.size += len(data) + CHUNK_OVERHEAD
 
-    @property
-    def has_message(self) -> bool:
-        """True if there are bytes for the app, or an end that it has not received."""
-        return bool(self._chunks) or not (self.more or self._delivered)
-
-    def take(self) -> Message:
-        """Return the bytes as an ASGI message."""
+    def take(self) -> Message | None:
+        """Return the bytes, or the end, as an ASGI message; None if there is nothing new for the app."""
+        if not self._chunks and (self.more or self._delivered):
+            return None
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self.size, self._delivered = 0, not self.more
@@ -197,8 +194,7 @@ class RequestResponseCycle:
             self._expects_continue = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self.disconnected and not self.complete:
-            if self.body.has_message:
-                message = self.body.take()
+            if message := self.body.take():
                 if message["body"] and not message["more_body"]:
                     self._connection.resume_reading()  # a disconnect is noticed only while reading
                 return message

@@ -160,27 +160,28 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None:
             self.abort()  # data without a request
             return
-        self._response.received = True
-        self._response.head_size += len(data)
+        response = self._response
+        response.received = True
+        response.head_size += len(data)
         try:
-            rest = self._parse_head(data) if self._request.upgrades and not self._response.in_body else data
-            if self._response.upgraded:
+            rest = self._parse_head(data) if self._request.upgrades and not response.in_body else data
+            if response.upgraded:
                 self._upgrade(exchange, rest)
                 return
             self._parser.feed_data(rest)
             self._deliver_body(exchange, len(data))
         except httptools.HttpParserError as error:
             self._deliver_body(exchange, len(data))
-            if self._response.complete:  # the response is complete; the data after it belongs to no request
-                exchange.on_response_end(self._response.trailers)
+            if response.complete:  # the response is complete; the data after it belongs to no request
+                exchange.on_response_end(response.trailers)
             else:
                 exchange.on_error(self._error(f"its response is not valid HTTP: {error.__context__ or error}"))
             self.abort()
             return
-        if self._response.complete:
+        if response.complete:
             self._finish()
-        elif self._response.head_size > MAX_HEAD:
-            section = "trailer section" if self._response.in_body else "head"
+        elif response.head_size > MAX_HEAD:
+            section = "trailer section" if response.in_body else "head"
             exchange.on_error(self._error(f"the {section} of its response is larger than {MAX_HEAD} bytes"))
             self.abort()
 
@@ -210,10 +211,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head or of the trailer section."""
+        response = self._response
         name, value = name.lower(), value.rstrip(b" \t")
         if name == b"transfer-encoding" and value.lower() != b"chunked":
             raise ValueError(f"the transfer coding {value!r} is not supported")
-        (self._response.trailers if self._response.in_body else self._response.headers).append((name, value))
+        (response.trailers if response.in_body else response.headers).append((name, value))
 
     def on_headers_complete(self) -> None:
         """The end of a head, informational or final."""
@@ -230,16 +232,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _begin_body(self, exchange: Http1Exchange, status: int) -> None:
         """Report the final head."""
-        self._response.upgraded = status == 101
-        if self._response.upgraded and not self._request.upgrades:
+        response = self._response
+        response.upgraded = status == 101
+        if response.upgraded and not self._request.upgrades:
             raise ValueError("it switched to another protocol, which the request did not ask for")
-        self._response.in_body, self._response.head_size = True, 0
-        self._response.keep_alive = self._parser.should_keep_alive()  # not available after the end of the message
-        if not self._response.upgraded:
+        response.in_body, response.head_size = True, 0
+        response.keep_alive = self._parser.should_keep_alive()  # not available after the end of the message
+        if not response.upgraded:
             self._resolve_continue(send_body=False)
-        exchange.on_head(status, self._response.headers)
+        exchange.on_head(status, response.headers)
         if self._request.method == "HEAD":
-            self._response.complete = True
+            response.complete = True
 
     def on_body(self, data: bytes) -> None:
         """Bytes of the body."""
@@ -269,8 +272,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool.release(self, self._response.headers)
 
     def _deliver_body(self, exchange: Http1Exchange, size: int) -> None:
-        if self._response.parts:
-            parts, self._response.parts, self._response.head_size = self._response.parts, [], 0
+        response = self._response
+        if response.parts:
+            parts, response.parts, response.head_size = response.parts, [], 0
             if not exchange.on_response_body(parts, size) and self._reading:
                 self._reading = False
                 self.transport.pause_reading()
