@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive
 
 
 async def close_with_the_loop(close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
@@ -45,3 +49,17 @@ async def cancel_and_wait(task: asyncio.Task[None]) -> None:
     if not task.done():
         raise asyncio.CancelledError
     task.result()
+
+
+def delay_shutdown(receive: Receive, tasks: Collection[asyncio.Task[None]]) -> Receive:
+    """Return the lifespan's `receive`, which delivers `lifespan.shutdown` once the tasks have ended, or have had
+    `CLEANUP_TIMEOUT` for it. uvicorn sends it after it has cancelled the requests, and exits without waiting for them.
+    """
+
+    async def delayed() -> Message:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown" and tasks:
+            await asyncio.wait(set(tasks), timeout=CLEANUP_TIMEOUT)
+        return message
+
+    return delayed

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ap_resume_shim._shutdown import delay_shutdown
 from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
@@ -151,7 +152,9 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume; pass any other request to the wrapped app."""
-        if scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
+        if scope["type"] == "lifespan":
+            await self.app(scope, delay_shutdown(receive, self._resumptions.running), send)
+        elif scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
             await self._passed(scope, receive, send)
         elif route_path(scope) in self._routes:
             await self._entry(scope, receive, send)
@@ -164,7 +167,9 @@ class ResumeShim:
             try:
                 await self._detect(scope)
             except ResumeError as error:
-                logger.warning("the backend was not detected, vendor resumes pass: %s", printable(truncate(error.reason)))
+                logger.warning(
+                    "the backend was not detected, vendor resumes pass: %s", printable(truncate(error.reason))
+                )
         known = self._observed_app if self._naming is None else self._passed
         await known(scope, receive, send)
 

@@ -51,7 +51,7 @@ async def test_patch_elsewhere_passes_through(path: str) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kind", ["lifespan", "websocket", "something.new"])
+@pytest.mark.parametrize("kind", ["websocket", "something.new"])
 async def test_other_scopes_pass_through(kind: str) -> None:
     assert await passed({"type": kind, "path": "/runs/resume"})
 

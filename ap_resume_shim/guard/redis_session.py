@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ap_resume_shim.guard.redis import RedisGuard
 
 LAPSED = (
-    "This resume was held up for longer than its hold on the thread lasts, and was not sent. "
+    "This resume was delayed for longer than its hold on the thread lasts, and was not sent. "
     "Read the thread before you answer again."
 )
 """The message of `HoldLapsed`."""

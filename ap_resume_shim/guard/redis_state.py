@@ -17,15 +17,17 @@ class ThreadState:
     """The state that the script `begin` returns."""
 
     read_at: float = 0.0
-    """When it was read, by this process's clock; `store_clock` is the same moment by the store's, in microseconds."""
+    """The time at which the state was read, by this process's clock, in seconds."""
     store_clock: int = 0
+    """The same moment by the store's clock, in microseconds."""
     version: str = ""
+    """The name of the thread's last acceptance; empty if there was none."""
     superseded: bool = False
     """True if another resume was accepted since the arrival."""
     run_in_flight: bool = False
-    """True if the run of an accepted resume has not been seen idle."""
+    """True if the run of the last accepted resume has not been seen idle, so that `mark_idle` has an effect."""
     had_run_in_flight: bool = False
-    """As `run_in_flight`, but at the arrival."""
+    """True if, at the arrival, the run of the last accepted resume had not been seen idle."""
     repeated: bool = False
     known_ids: frozenset[str] = frozenset()
     uncommitted: UncommittedResume = field(default_factory=UncommittedResume)
@@ -48,7 +50,8 @@ def read_state(response: Any, arrived_at: float, read_at: float, secret: str) ->
         int(now),
         version.decode(),
         superseded,
-        run_in_flight=bool(in_flight) and not superseded,  # if superseded, it was idle before that run
+        # If superseded, an idle thread may have been seen before that run, and proves nothing about it.
+        run_in_flight=bool(in_flight) and not superseded,
         had_run_in_flight=bool(in_flight) or _within(idle, round_trip),
         repeated=bool(repeated),
         known_ids=frozenset(interrupt_id.decode() for interrupt_id in ids),

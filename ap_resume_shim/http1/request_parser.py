@@ -65,15 +65,14 @@ class RequestParser:
 
     __slots__ = (
         "_expects_continue",
+        "_fields",
         "_framing",
         "_handler",
-        "_headers",
         "_in_message",
         "_llhttp",
         "_max_head",
         "_method",
         "_overhead",
-        "_trailers",
         "_upgrade_framing",
         "_url",
         "in_head",
@@ -85,8 +84,8 @@ class RequestParser:
         self._llhttp = httptools.HttpRequestParser(self)
         self._framing = RequestFraming()
         self._url = b""
-        self._headers: HeaderList = []
-        self._trailers: HeaderList = []
+        self._fields: HeaderList = []
+        """The fields of the head; after its end, those of the trailer section."""
         self._upgrade_framing: HeaderList = []
         """The field that announces the body of a request for an upgrade, until a new parser has read it."""
         self._method: bytes | None = None
@@ -148,7 +147,7 @@ class RequestParser:
         if self._upgrade_framing:
             return
         self._handler.on_request_begin()
-        self._url, self._headers, self._trailers = b"", [], []
+        self._url, self._fields = b"", []
         self.in_head, self._in_message, self._expects_continue = True, True, False
 
     def on_url(self, url: bytes) -> None:
@@ -163,7 +162,7 @@ class RequestParser:
         name = name.lower()
         if name == b"expect":
             self._expects_continue = self.in_head and value.lower() == b"100-continue"
-        (self._headers if self.in_head else self._trailers).append((name, value.rstrip(b" \t")))
+        self._fields.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The end of the head."""
@@ -172,20 +171,20 @@ class RequestParser:
         if self._overhead > self._max_head:
             raise self._too_large()
         self.in_head, self._overhead = False, 0
-        llhttp = self._llhttp
+        llhttp, headers, self._fields = self._llhttp, self._fields, []
         method, self._method = self._method or llhttp.get_method(), None
         if upgrades := llhttp.should_upgrade():
-            self._upgrade_framing = [field for field in self._headers if field[0] in FRAMING and field[1] != b"0"]
+            self._upgrade_framing = [field for field in headers if field[0] in FRAMING and field[1] != b"0"]
         self._handler.on_request_head(
             method,
             self._url,
             llhttp.get_http_version(),
-            self._headers,
+            headers,
             upgrades and not self._upgrade_framing,
             llhttp.should_keep_alive(),
             self._expects_continue,
         )
-        self._framing.begin_body(self._headers)
+        self._framing.begin_body(headers)
 
     def on_body(self, data: bytes) -> None:
         """Bytes of the body."""
@@ -197,4 +196,4 @@ class RequestParser:
         if self._upgrade_framing:
             return
         self._in_message, self._overhead, self._framing = False, 0, RequestFraming()
-        self._handler.on_request_end(self._trailers)
+        self._handler.on_request_end(self._fields)

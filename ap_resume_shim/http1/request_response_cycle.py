@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ap_resume_shim.core.asgi import EARLY_HINT, REQUEST_TRAILERS, TRAILERS, HeaderList
 from ap_resume_shim.core.errors import Broken, ResumeError
@@ -56,30 +56,56 @@ class Connection(Protocol):
         ...
 
 
+class BufferedBody:
+    """The part of a request's body that the app has not received yet."""
+
+    __slots__ = ("_chunks", "_delivered", "more", "size", "trailers")
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._delivered = False
+        self.size = 0
+        """Memory of the part, in bytes."""
+        self.more = True
+        """False when the body has arrived completely."""
+        self.trailers: HeaderList = []
+
+    def append(self, data: bytes) -> None:
+        """Add bytes that have arrived."""
+        self._chunks.append(data)
+        self.size += len(data) + CHUNK_OVERHEAD
+
+    def take(self) -> Message | None:
+        """Return the bytes, or the end, as an ASGI message; None if there is nothing new for the app."""
+        if not self._chunks and (self.more or self._delivered):
+            return None
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self.size, self._delivered = 0, not self.more
+        message: Message = {"type": "http.request", "body": body, "more_body": self.more}
+        if self.trailers:
+            message[REQUEST_TRAILERS] = self.trailers
+        return message
+
+
 class RequestResponseCycle:
     """Created when the head of a request is complete; `run` calls the app."""
 
     __slots__ = (
-        "_body_delivered",
-        "_chunked",
-        "_chunks",
         "_connection",
-        "_drop_trailers",
         "_expects_continue",
+        "_framing",
         "_is_http_1_0",
-        "_no_body",
         "_pending_head",
         "_remaining",
-        "_request_trailers",
         "_scope",
-        "_send_trailers",
+        "_trailers",
         "_waiter",
-        "buffered",
+        "body",
         "complete",
         "discard_body",
         "disconnected",
         "keep_alive",
-        "more_body",
         "started",
         "task",
     )
@@ -91,17 +117,14 @@ class RequestResponseCycle:
         self._is_http_1_0 = scope["http_version"] == "1.0"
         self.keep_alive = keep_alive
         """False if the connection is closed after the response."""
-        self.more_body = True
-        """False when the body has arrived completely."""
+        self.body = BufferedBody()
         self.started = self.complete = self.disconnected = self.discard_body = False
-        self._no_body = self._chunked = self._send_trailers = self._drop_trailers = self._body_delivered = False
+        self._trailers = False
+        self._framing: Literal["none", "length", "chunked", "close"] = "close"
+        """What ends the response's body; `none`: it has no body."""
         self._remaining: int | None = None
         """Outstanding bytes of the response's body; None without `Content-Length`."""
         self._pending_head = b""
-        self._request_trailers: HeaderList = []
-        self._chunks: list[bytes] = []
-        self.buffered = 0
-        """Memory of the parts that the app has not received yet, in bytes."""
         self._waiter: asyncio.Future[None] | None = None
         self._expects_continue = expects_continue and not self._is_http_1_0
 
@@ -133,7 +156,7 @@ class RequestResponseCycle:
             transport.write(encode_error(status, message))
             transport.close()
             return
-        if self._remaining is None and not self._chunked:
+        if self._remaining is None and self._framing != "chunked":
             abort_with_reset(transport)
         else:
             transport.abort()
@@ -144,13 +167,12 @@ class RequestResponseCycle:
         """Buffer a part of the body for the app."""
         if self.discard_body:
             return
-        self._chunks.append(data)
-        self.buffered += len(data) + CHUNK_OVERHEAD
+        self.body.append(data)
         self._wake()
 
     def on_body_end(self, trailers: HeaderList) -> None:
         """Called at the end of the body."""
-        self.more_body, self._request_trailers = False, trailers
+        self.body.more, self.body.trailers = False, trailers
         if self.discard_body:
             self._connection.on_drained(self)
         self._wake()
@@ -172,20 +194,14 @@ class RequestResponseCycle:
             self._expects_continue = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self.disconnected and not self.complete:
-            if self._chunks or not (self.more_body or self._body_delivered):
-                body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-                self._chunks.clear()
-                self.buffered, self._body_delivered = 0, not self.more_body
-                if body and not self.more_body:
+            if message := self.body.take():
+                if message["body"] and not message["more_body"]:
                     self._connection.resume_reading()  # a disconnect is noticed only while reading
-                message: Message = {"type": "http.request", "body": body, "more_body": self.more_body}
-                if self._request_trailers:
-                    message[REQUEST_TRAILERS] = self._request_trailers
                 return message
             self._waiter = self._connection.loop.create_future()
             if self._expects_continue:
                 self._connection.resume_reading()  # 100 was not sent, so the body may never arrive
-            elif self.more_body:
+            elif self.body.more:
                 self._connection.on_body_awaited()
             await self._waiter
         return {"type": "http.disconnect"}
@@ -203,17 +219,16 @@ class RequestResponseCycle:
         elif kind == EARLY_HINT and not self.started:
             if not self._is_http_1_0:
                 self._connection.transport.write(encode_head(103, [(b"link", link) for link in message["links"]]))
-        elif kind == TRAILERS and self._send_trailers and not self.complete:
+        elif kind == TRAILERS and self._trailers and self._framing == "chunked" and not self.complete:
             fields = b"".join(b"%b: %b\r\n" % field for field in message["headers"])
             self._connection.transport.write(b"0\r\n" + fields + b"\r\n")
             self._finish()
-        elif kind == TRAILERS and self._drop_trailers:
+        elif kind == TRAILERS and self._trailers and self._framing != "chunked":
             return  # only a chunked response can have trailers
         else:
             raise RuntimeError(f"{kind!r} is not allowed in this state of the response.")
 
     def _start(self, status: int, headers: HeaderList, *, trailers: bool) -> None:
-        self._no_body = self._scope["method"] == "HEAD" or status in (204, 304)
         for name, value in headers:
             if name == b"content-length":
                 self._remaining = int(value)
@@ -221,12 +236,15 @@ class RequestResponseCycle:
                 self.keep_alive = False
                 headers = [field for field in headers if field[0] != b"connection"]
         more: tuple[bytes, ...] = ()
-        if not self._no_body and self._remaining is None:
-            if self._is_http_1_0:
-                self.keep_alive = False  # the end of the connection is the end of the body
-            else:
-                self._chunked, more = True, (b"transfer-encoding: chunked\r\n",)
-        if self._expects_continue and self.more_body:
+        if self._scope["method"] == "HEAD" or status in (204, 304):
+            self._framing = "none"
+        elif self._remaining is not None:
+            self._framing = "length"
+        elif self._is_http_1_0:
+            self.keep_alive = False
+        else:
+            self._framing, more = "chunked", (b"transfer-encoding: chunked\r\n",)
+        if self._expects_continue and self.body.more:
             self.keep_alive = (
                 False  # without a 100 the client may send its body or not, so the next request cannot be found
             )
@@ -234,7 +252,7 @@ class RequestResponseCycle:
             more += (b"connection: close\r\n",)
         elif self._is_http_1_0:
             more += (b"connection: keep-alive\r\n",)
-        self._send_trailers, self._drop_trailers = trailers and self._chunked, trailers and not self._chunked
+        self._trailers = trailers
         self._pending_head = encode_head(status, headers, *more)
         self.started = True
         self._connection.flush_soon(self)
@@ -246,12 +264,12 @@ class RequestResponseCycle:
             self._connection.transport.write(held)
 
     def _write(self, body: bytes, *, more: bool) -> None:
-        if self._chunked:
+        if self._framing == "chunked":
             if body:
                 body = b"%x\r\n%b\r\n" % (len(body), body)
-            if not more and not self._send_trailers:
+            if not more and not self._trailers:
                 body += b"0\r\n\r\n"
-        elif self._no_body:
+        elif self._framing == "none":
             body = b""
         elif self._remaining is not None:
             self._remaining -= len(body)
@@ -260,7 +278,7 @@ class RequestResponseCycle:
         held, self._pending_head = self._pending_head, b""
         if held or body:
             self._connection.transport.write(held + body if held else body)
-        if not more and not self._send_trailers:
+        if not more and not (self._trailers and self._framing == "chunked"):
             self._finish()
 
     def _finish(self) -> None:

@@ -103,10 +103,10 @@ class Http1Protocol(asyncio.Protocol):
     def _may_parse(self) -> bool:
         if self._current is None:
             return not self._closing
-        return self._current.more_body and self._current.buffered <= READ_AHEAD
+        return self._current.body.more and self._current.body.size <= READ_AHEAD
 
     def _is_full(self) -> bool:
-        return len(self._unparsed) > READ_AHEAD or (self._current is not None and self._current.buffered > READ_AHEAD)
+        return len(self._unparsed) > READ_AHEAD or (self._current is not None and self._current.body.size > READ_AHEAD)
 
     def pause_writing(self) -> None:
         """The write buffer is full: the client does not read."""
@@ -181,7 +181,7 @@ class Http1Protocol(asyncio.Protocol):
         self._current = None
         if self.transport.is_closing():
             return
-        if cycle.more_body:
+        if cycle.body.more:
             cycle.discard_body = True
             self._linger(reuse=cycle.keep_alive)
         elif not cycle.keep_alive:
@@ -248,7 +248,7 @@ class Http1Protocol(asyncio.Protocol):
     def _refuse(self, status: int, message: str) -> None:
         """Respond to a request that cannot be parsed, and close: the bytes after it cannot be parsed either."""
         self._closing = True
-        if self._latest is not None and self._latest.more_body:
+        if self._latest is not None and self._latest.body.more:
             self._latest.disconnect()
             if self._latest.started:
                 self.transport.abort()

@@ -24,6 +24,31 @@ CONTINUE_TIMEOUT = 1.0
 """Seconds to wait for a 100 before the body is sent anyway (RFC 9110, section 10.1.1)."""
 
 
+class _Response:
+    """The response that is being parsed."""
+
+    __slots__ = (
+        "complete",
+        "head_size",
+        "headers",
+        "in_body",
+        "keep_alive",
+        "parts",
+        "received",
+        "trailers",
+        "upgraded",
+    )
+
+    def __init__(self) -> None:
+        self.headers: HeaderList = []
+        self.trailers: HeaderList = []
+        self.parts: list[bytes] = []
+        """The parts of the body in the latest read."""
+        self.head_size = 0
+        """Bytes since the beginning, or since the last data of the body."""
+        self.received = self.in_body = self.complete = self.keep_alive = self.upgraded = False
+
+
 class UpstreamConnection(asyncio.Protocol):
     """The client side of one connection. Methods named `on_...` are callbacks of httptools, unless noted otherwise."""
 
@@ -34,13 +59,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool = pool
         self._exchange: Http1Exchange | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._no_body = False
-        self._headers: HeaderList = []
-        self._trailers: HeaderList = []
-        self._parts: list[bytes] = []
-        self._in_body = self._complete = self._keep_alive = self._received = self._may_upgrade = self._upgraded = False
+        self._request: UpstreamRequest
+        self._response: _Response
         self._sent = self._reading = True
-        self._head_size = 0
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
         self._continue: asyncio.Future[bool] | None = None
@@ -49,12 +70,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send_head(self, exchange: Http1Exchange, request: UpstreamRequest) -> None:
         """Send the head of a request, and report its response to the exchange."""
-        self._exchange = exchange
-        self._no_body = request.method == "HEAD"
+        self._exchange, self._request, self._response = exchange, request, _Response()
         self._sent = request.body is None
-        self._may_upgrade = request.upgrades
-        self._complete = self._in_body = self._received = False
-        self._head_size = 0
         parts = [request.method.encode("ascii"), b" ", request.target, b" HTTP/1.1\r\n"]
         for name, value in request.headers:
             parts += (name, b": ", value, b"\r\n")
@@ -114,7 +131,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._ends_at_close() and error is None:
             exchange.on_response_end([])
             return
-        exchange.on_error(self._error(str(error or "it closed the connection")), no_bytes=not self._received)
+        exchange.on_error(self._error(str(error or "it closed the connection")), no_bytes=not self._response.received)
 
     def eof_received(self) -> None:
         """The server closes: an idle connection is not used again."""
@@ -143,27 +160,28 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None:
             self.abort()  # data without a request
             return
-        self._received = True
-        self._head_size += len(data)
+        response = self._response
+        response.received = True
+        response.head_size += len(data)
         try:
-            rest = self._parse_head(data) if self._may_upgrade and not self._in_body else data
-            if self._upgraded:
+            rest = self._parse_head(data) if self._request.upgrades and not response.in_body else data
+            if response.upgraded:
                 self._upgrade(exchange, rest)
                 return
             self._parser.feed_data(rest)
             self._deliver_body(exchange, len(data))
         except httptools.HttpParserError as error:
             self._deliver_body(exchange, len(data))
-            if self._complete:  # the response is complete; the data after it belongs to no request
-                exchange.on_response_end(self._trailers)
+            if response.complete:  # the response is complete; the data after it belongs to no request
+                exchange.on_response_end(response.trailers)
             else:
                 exchange.on_error(self._error(f"its response is not valid HTTP: {error.__context__ or error}"))
             self.abort()
             return
-        if self._complete:
+        if response.complete:
             self._finish()
-        elif self._head_size > MAX_HEAD:
-            section = "trailer section" if self._in_body else "head"
+        elif response.head_size > MAX_HEAD:
+            section = "trailer section" if response.in_body else "head"
             exchange.on_error(self._error(f"the {section} of its response is larger than {MAX_HEAD} bytes"))
             self.abort()
 
@@ -171,14 +189,14 @@ class UpstreamConnection(asyncio.Protocol):
         """Parse line by line up to the end of a head, and return what follows it.
 
         After a 101, the next byte is no longer HTTP. llhttp gives its position only if the fields are complete, and
-        servers send 101 without `UpstreamConnection: Upgrade`.
+        servers send 101 without `Connection: Upgrade`.
         """
-        while data and not self._in_body:
+        while data and not self._response.in_body:
             end = data.find(b"\n") + 1 or len(data)
             try:
                 self._parser.feed_data(data[:end])
             except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-                if not self._upgraded:
+                if not self._response.upgraded:
                     raise
             data = data[end:]
         return data
@@ -187,16 +205,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a response."""
-        if self._complete:
+        if self._response.complete:
             raise ValueError("the server sent more than one response")
-        self._headers, self._trailers = [], []
+        self._response.headers, self._response.trailers = [], []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head or of the trailer section."""
+        response = self._response
         name, value = name.lower(), value.rstrip(b" \t")
         if name == b"transfer-encoding" and value.lower() != b"chunked":
             raise ValueError(f"the transfer coding {value!r} is not supported")
-        (self._trailers if self._in_body else self._headers).append((name, value))
+        (response.trailers if response.in_body else response.headers).append((name, value))
 
     def on_headers_complete(self) -> None:
         """The end of a head, informational or final."""
@@ -207,54 +226,55 @@ class UpstreamConnection(asyncio.Protocol):
         if status == 100:
             self._resolve_continue(send_body=True)
         elif status < 200 and status != 101:
-            exchange.on_head(status, self._headers)
+            exchange.on_head(status, self._response.headers)
         else:
             self._begin_body(exchange, status)
 
     def _begin_body(self, exchange: Http1Exchange, status: int) -> None:
         """Report the final head."""
-        self._upgraded = status == 101
-        if self._upgraded and not self._may_upgrade:
+        response = self._response
+        response.upgraded = status == 101
+        if response.upgraded and not self._request.upgrades:
             raise ValueError("it switched to another protocol, which the request did not ask for")
-        self._in_body, self._head_size = True, 0
-        self._keep_alive = self._parser.should_keep_alive()  # not available after the end of the message
-        if not self._upgraded:
+        response.in_body, response.head_size = True, 0
+        response.keep_alive = self._parser.should_keep_alive()  # not available after the end of the message
+        if not response.upgraded:
             self._resolve_continue(send_body=False)
-        exchange.on_head(status, self._headers)
-        if self._no_body:
-            self._complete = True
+        exchange.on_head(status, response.headers)
+        if self._request.method == "HEAD":
+            response.complete = True
 
     def on_body(self, data: bytes) -> None:
         """Bytes of the body."""
-        if self._complete or not self._in_body:
+        if self._response.complete or not self._response.in_body:
             raise ValueError("the response has a body that is not allowed")
-        self._parts.append(data)  # reported once for each read: events are many and small
+        self._response.parts.append(data)  # reported once for each read: events are many and small
 
     def on_message_complete(self) -> None:
         """The end of a response, informational or final."""
-        if self._in_body and not self._complete:
-            self._complete = True
+        if self._response.in_body and not self._response.complete:
+            self._response.complete = True
 
     def _finish(self) -> None:
         """If the response is complete, report it, and keep the connection for the next request if possible."""
         exchange = self._exchange
-        if exchange is None or not self._complete:
+        if exchange is None or not self._response.complete:
             return
-        keep = self._sent and self._keep_alive and not self.transport.is_closing()
+        keep = self._sent and self._response.keep_alive and not self.transport.is_closing()
         self._exchange = None
-        exchange.on_response_end(self._trailers)
+        exchange.on_response_end(self._response.trailers)
         if not keep:
             self.abort()
             return
-        if self._no_body:
+        if self._request.method == "HEAD":
             self._parser = httptools.HttpResponseParser(self)
         self.resume_reading()
-        self._in_body = self._complete = False
-        self._pool.release(self, self._headers)
+        self._pool.release(self, self._response.headers)
 
     def _deliver_body(self, exchange: Http1Exchange, size: int) -> None:
-        if self._parts:
-            parts, self._parts, self._head_size = self._parts, [], 0
+        response = self._response
+        if response.parts:
+            parts, response.parts, response.head_size = response.parts, [], 0
             if not exchange.on_response_body(parts, size) and self._reading:
                 self._reading = False
                 self.transport.pause_reading()
@@ -266,8 +286,8 @@ class UpstreamConnection(asyncio.Protocol):
         exchange.on_upgrade(self.transport, rest)
 
     def _ends_at_close(self) -> bool:
-        names = {name for name, _ in self._headers}
-        return self._in_body and not names & {b"content-length", b"transfer-encoding"}
+        names = {name for name, _ in self._response.headers}
+        return self._response.in_body and not names & {b"content-length", b"transfer-encoding"}
 
     def _error(self, why: str) -> UpstreamError:
         return broken_off(self._pool.address, why)

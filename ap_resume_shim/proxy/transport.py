@@ -136,12 +136,20 @@ class UpstreamExchange(Protocol):
     always called at the end.
     """
 
-    status: int
-    """The status of the latest head; 0 before the first one."""
-    headers: HeaderList
-    """The header fields of the latest head."""
-    trailers: HeaderList
-    """The trailer fields; complete when the body has ended."""
+    @property
+    def status(self) -> int:
+        """The status of the latest head; 0 before the first one."""
+        ...
+
+    @property
+    def headers(self) -> HeaderList:
+        """The header fields of the latest head."""
+        ...
+
+    @property
+    def trailers(self) -> HeaderList:
+        """The trailer fields; complete when the body has ended."""
+        ...
 
     async def head(self) -> None:
         """Wait for the next head, and store it in `status` and `headers`. The first call sends the request.

@@ -49,12 +49,12 @@ async def relay(reply: StreamReply, client: Client, upstream: Upstream, keepaliv
         if isinstance(raised, asyncio.CancelledError):
             upstream.cut()
             error = ShutDown()
+        failure = error if isinstance(error, ResumeError) else UpstreamError("The backend's stream was broken off.")
+        failure.metadata["resume_state"] = "consumed"
         if reframer.between_events:
-            failure = error if isinstance(error, ResumeError) else UpstreamError("The backend's stream was broken off.")
-            failure.metadata["resume_state"] = "consumed"
             await client.send_bytes(sse.encode("error", failure.body()))
-        if isinstance(error, ResumeError):
-            raise Broken(error) from error
+        if failure is error:
+            raise Broken(failure) from failure
         raise
     await client.finish()
     if reframer.over:

@@ -17,7 +17,8 @@ class Resumptions:
     """Runs resumes to their ends."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[None]] = set()
+        self.running: set[asyncio.Task[None]] = set()
+        """The resumes in progress."""
 
     async def run(self, prepare: Callable[[], Awaitable[Resumption | None]], client: Client, line: ResumeLine) -> bool:
         """Prepare a resume and run it, or refuse it. Returns False if `prepare` returned None."""
@@ -54,8 +55,8 @@ class Resumptions:
     async def _run_to_completion(self, resumption: Resumption, client: Client) -> None:
         """Run a resume to its end, even if its client leaves or the calling task is cancelled."""
         task = asyncio.create_task(resumption.run())
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
         watch = asyncio.create_task(client.watch())
         try:
             await asyncio.shield(task)

@@ -205,8 +205,9 @@ def test_a_stream_that_breaks_has_its_line(lines: Lines) -> None:
     assert lines.told("status", "ended", "run_id") == (200, "broken", "r2")
 
 
-def test_a_stream_that_is_silent_for_too_long_says_why_it_broke(lines: Lines) -> None:
-    shim = ResumeShim(Agent(says(METADATA, UNTIL_LEFT)), PROTOCOL, limits=Limits(idle=0.2))
+@pytest.mark.parametrize("half", [b"", b"event: values\ndata: {"], ids=["between events", "in an event"])
+def test_a_stream_that_is_silent_for_too_long_says_why_it_broke(lines: Lines, half: bytes) -> None:
+    shim = ResumeShim(Agent(says(METADATA, half, UNTIL_LEFT)), PROTOCOL, limits=Limits(idle=0.2))
     with serving(shim) as url:
         with pytest.raises(Exception, match="peer closed"):
             resume(url, "/stream")

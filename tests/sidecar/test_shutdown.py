@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from tests.support.agent import METADATA, UNTIL_LEFT, Agent, says, shimmed, waits
+from ap_resume_shim import ResumeShim
+from ap_resume_shim._shutdown import SHUTDOWN
+from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, Agent, says, shimmed, waits
+from tests.support.calling import http
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.serving import serving
 from tests.support.sidecar import Sidecar, sidecar
@@ -164,6 +167,7 @@ def test_a_stream_that_is_cut_in_an_event_only_looks_broken() -> None:
         told = cut(shim, patch("/stream"), lambda: True, begins=b"values")
         assert b"event: error" not in told.raw
         assert not told.raw.endswith(b"0\r\n\r\n")
+        assert line(shim) == ("shutting_down", "consumed", "cut")
 
 
 def test_a_background_resume_that_was_answered_is_complete() -> None:
@@ -279,3 +283,41 @@ def test_inside_a_server_that_ends_a_wait_that_has_begun_looks_broken() -> None:
         told = Told(waiting.result())
     assert told.status == 200
     assert not told.raw.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.anyio
+async def test_the_lifespan_of_the_app_ends_after_its_resumes() -> None:
+    """uvicorn cancels the requests, ends the lifespan, and exits: a response after that does not reach the client."""
+    agent, order = Agent(extra={"/threads/t": (lookup := Stuck())}), []
+    shim = ResumeShim(agent, PROTOCOL)
+    messages: asyncio.Queue[Message] = asyncio.Queue()
+    body = b'{"thread_id": "t", "input": "yes"}'
+    received: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Message:
+        for message in received:
+            return message
+        return await asyncio.Future()
+
+    async def send(message: Message) -> None:
+        order.append(message.get("status", message["type"]))
+
+    lifespan = asyncio.create_task(shim({"type": "lifespan"}, messages.get, send))
+    request = asyncio.create_task(shim(http("PATCH", "/runs/resume"), receive, send))
+    await messages.put({"type": "lifespan.startup"})
+    await asyncio.wait_for(lookup.asked.wait(), PATIENCE)
+    request.cancel(SHUTDOWN)
+    await messages.put({"type": "lifespan.shutdown"})
+    await asyncio.wait_for(lifespan, PATIENCE)
+    assert order == ["lifespan.startup.complete", 503, "http.response.body", "lifespan.shutdown.complete"]
+
+
+class Stuck:
+    """A route that does not answer, and does not notice that the client has left."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.set()
+        await asyncio.sleep(PATIENCE)
