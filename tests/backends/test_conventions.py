@@ -16,7 +16,8 @@ from ap_resume_shim.core.vendor_resume import ClientRequest, VendorResume, body_
 from ap_resume_shim.core.verdict import judge
 from ap_resume_shim.tools.describe import MODES
 from ap_resume_shim.tools.explain import RecordedBackend, recorded_answers
-from tests.tools.test_explain import ANSWERS, NOW, sent
+from tests.backends.playing import accepted_answer
+from tests.tools.test_explain import NOW, sent
 
 THREAD = "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10"
 NAMES = [name for name in backend_names() if recorded_example(name) is not None]
@@ -71,7 +72,7 @@ RESUMED_AS = {
 @pytest.mark.parametrize("name", NAMES)
 def test_what_resumes_a_thread_is_recognised(name: str, mode: Mode) -> None:
     dialect = load_backend(name)
-    value: Any = ANSWERS.get(name, "yes")
+    value: Any = accepted_answer(name)
     (request,) = (found.request for found in sent(name, mode, value) if found.what == "resume")
     vendor = dialect.recognise(as_client(request))
     assert vendor is not None

@@ -283,7 +283,7 @@ ANSWERS: dict[str, tuple[str, ClientRequest, str | None, str | None, Mode, dict[
         "mastra-agent",
         client(f"{AGENT}/resume-stream", {"runId": R, "toolCallId": "c", "memory": {"thread": T, "resource": "r"},
                                           "resumeData": {"approved": True}}),
-        T, R, STREAM, {"agent_id": "helper", "input": {"approved": True}},
+        T, R, STREAM, {"agent_id": "helper", "input": True},
     ),
     "@mastra/client-js, sendToolApproval": (
         "mastra-agent",

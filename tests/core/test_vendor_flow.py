@@ -91,7 +91,7 @@ def passed_on(transcript: Transcript) -> OriginalResponse:
 
 def test_an_answer_is_sent_once_and_its_response_passed_on() -> None:
     done = drive()
-    assert done.steps == [*SENT, "mark accepted", "answer"]
+    assert done.steps == [*SENT, "mark accepted", "send reply"]
     assert passed_on(done) == OriginalResponse(TAKEN)
     assert passed_on(done).headers == TAKEN.headers
 
@@ -141,7 +141,7 @@ def test_an_idempotency_key_that_came_before_is_refused(stored: KeyRecord, metad
 def test_a_request_that_answers_nothing_is_passed_on_unguarded(found: Found[None]) -> None:
     convention = Clicks(named={}) if found is ASKS else None
     done = drive({"GET thread": found}, convention, when="if_interrupted")
-    assert done.steps == ["GET thread", "rival", "send original", "answer"]
+    assert done.steps == ["GET thread", "rival", "send original", "send reply"]
     assert passed_on(done) == OriginalResponse(TAKEN)
 
 
@@ -163,14 +163,14 @@ def test_a_request_that_answers_nothing_passes_a_busy_thread_unless_an_answer_is
 def test_a_request_that_may_answer_waits_for_a_busy_thread() -> None:
     assert isinstance(drive({"GET thread": BUSY}, when="if_interrupted").error, ThreadBusy)
     done = drive({"GET thread": [BUSY, DONE]}, when="if_interrupted")
-    assert done.steps[-3:] == ["had run in flight", "send original", "answer"]
+    assert done.steps[-3:] == ["had run in flight", "send original", "send reply"]
     processed = {"GET thread": [BUSY, DONE], "had run in flight": True}
     assert drive(processed, when="if_interrupted").code == "resume_in_progress"
     assert drive({"GET thread": [BUSY, DONE]}).code == "thread_not_interrupted"
 
 
 def test_a_request_that_answers_a_question_is_guarded() -> None:
-    assert drive(when="if_interrupted").steps == [*SENT, "mark accepted", "answer"]
+    assert drive(when="if_interrupted").steps == [*SENT, "mark accepted", "send reply"]
 
 
 # --- questions that clients name by other ids ----------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_a_value_is_checked_unless_its_form_is_that_of_the_backend() -> None:
 )
 def test_a_failure_is_passed_on(response: Response, marked: str) -> None:
     done = drive({"send original": response})
-    assert done.steps == [*SENT, marked, "answer"]
+    assert done.steps == [*SENT, marked, "send reply"]
     assert passed_on(done) == OriginalResponse(response, complete=True)
 
 
@@ -237,13 +237,13 @@ def test_a_failure_that_the_dialect_knows_as_a_refusal_is_one() -> None:
         def refusal(self, response: Response) -> ResumeError:
             return ThreadBusy("Not suspended.")
 
-    assert drive({"send original": Response(500)}, dialect=Known()).steps == [*SENT, "mark rejected", "answer"]
+    assert drive({"send original": Response(500)}, dialect=Known()).steps == [*SENT, "mark rejected", "send reply"]
 
 
 @pytest.mark.parametrize(("body", "marked"), [(b"taken", "mark accepted"), (b"refused", "mark rejected")])
 def test_a_refusal_in_a_200_is_read_if_the_convention_has_some(body: bytes, marked: str) -> None:
     done = drive({"read body": body}, Clicks(reads=True))
-    assert done.steps == [*SENT, "read body", marked, "answer"]
+    assert done.steps == [*SENT, "read body", marked, "send reply"]
     assert passed_on(done) == OriginalResponse(replace(TAKEN, body=body), complete=True)
 
 

@@ -12,13 +12,15 @@ import httpx
 import pytest
 
 from ap_resume_shim import ResumeShim, ReverseProxy
-from tests.e2e.placements import real_server
-from tests.families.driver import Driver, eventually
 from tests.families.subjects import chosen
 from tests.families.vendor_clients import CONVENTIONS, Answer, Convention, Vendor
-from tests.families.world import Same, Thread, World
 from tests.servers.apps.py.tap import Tap
+from tests.servers.run import running
+from tests.support.driver import Driver
+from tests.support.matrix import marked
 from tests.support.serving import serving
+from tests.support.waiting import eventually
+from tests.support.world import Place, Same, Thread, World
 
 _WORLDS: dict[str, World] = {}
 
@@ -26,8 +28,7 @@ _WORLDS: dict[str, World] = {}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Multiply a test by the conventions of the chosen subjects."""
     if "convention" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("shows")
-        shows = set() if marker is None else set(marker.args)
+        shows = set(marked(metafunc, "shows"))
         kinds = [kind for kind in chosen() if shows <= kind.shows and kind.name in CONVENTIONS]
         rows = {
             f"{kind.name}-{name}": (kind, convention)
@@ -48,14 +49,15 @@ def guarded() -> Iterator[ExitStack]:
 def world(kind: type[Driver], guarded: ExitStack) -> World:
     """A client in front of one shim, which guards the vendor resumes of one real server."""
     if kind.name not in _WORLDS:
-        server = guarded.enter_context(real_server(kind.server))
+        server = guarded.enter_context(running(kind.server))
         tap = Tap(ReverseProxy(server))
         shim = ResumeShim(tap, kind.backend, options=kind.options, resume_at=kind.resume_at, vendor_resumes="guard")
-        _WORLDS[kind.name] = World(kind, server, guarded.enter_context(serving(shim)), tap)
+        place = Place(guarded.enter_context(serving(shim)), lambda: list(tap.seen), server)
+        _WORLDS[kind.name] = guarded.enter_context(World(place, kind))
     return _WORLDS[kind.name]
 
 
-def asking(world: World, scenario: str, secs: float = 0.0) -> tuple[Thread, Vendor]:
+def asking(world: World, scenario: str) -> tuple[Thread, Vendor]:
     """A thread that asks, and the client that started it."""
     seen: list[httpx.Response] = []
 
@@ -65,7 +67,7 @@ def asking(world: World, scenario: str, secs: float = 0.0) -> tuple[Thread, Vend
             seen.append(response)
 
     world.client.event_hooks = {"response": [note]}
-    thread = world.thread(scenario, secs=secs)
+    thread = world.thread(scenario)
     world.client.event_hooks = {"response": []}
     return thread, Vendor(world.client, seen)
 
@@ -104,11 +106,9 @@ def test_an_answer_reaches_the_agent_and_its_response_the_client(
     assert taken(response), response.text
     assert world.heard(thread) == [Same(kind.yes)]
     world.ends(thread)
-    with httpx.Client(base_url=world.server, timeout=60) as client:
-        direct = World(kind, world.server, world.server, Tap(world.client))  # type: ignore[arg-type]
+    with World(Place(world.place.server, list, world.place.server), kind) as direct:
         unguarded, its_client = asking(direct, "ask")
-        without_shim = post(client, convention(its_client, unguarded, plain(kind)))
-        direct.client.close()
+        without_shim = post(direct.client, convention(its_client, unguarded, plain(kind)))
     assert form_of(response) == form_of(without_shim)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.families.world import Thread
+from tests.support.world import Thread
 
 Answer = tuple[str, dict[str, Any]]
 """A path, and the arguments of a POST to it."""
@@ -73,7 +73,7 @@ def _rpc(path: str, method: str, version: str, *, context: bool = True) -> Conve
     def call(vendor: Vendor, thread: Thread, value: Any) -> Answer:
         message = _message(vendor, value, old=version == "0.3")
         if context:
-            message["contextId"] = thread.id
+            message["contextId"] = thread
         body = {"jsonrpc": "2.0", "id": str(uuid.uuid4()), "method": method, "params": {"message": message}}
         return path, {"json": body, "headers": {"a2a-version": version}}
 
@@ -82,7 +82,7 @@ def _rpc(path: str, method: str, version: str, *, context: bool = True) -> Conve
 
 def _rest(operation: str) -> Convention:
     def call(vendor: Vendor, thread: Thread, value: Any) -> Answer:
-        body = {"message": {**_message(vendor, value), "contextId": thread.id}, "configuration": {}}
+        body = {"message": {**_message(vendor, value), "contextId": thread}, "configuration": {}}
         return f"/rest/a2a/message:{operation}", {"json": body, "headers": {"a2a-version": "1.0"}}
 
     return call
@@ -92,20 +92,20 @@ def _agno(kind: str, parts: str, *, multipart: bool = False, stream: str = "fals
     def call(vendor: Vendor, thread: Thread, value: Any) -> Answer:
         run_id = next(
             run["run_id"]
-            for run in vendor.get(f"/sessions/{thread.id}/runs")
+            for run in vendor.get(f"/sessions/{thread}/runs")
             if run["status"] == "PAUSED" and not run.get("parent_run_id")
         )
-        (run,) = (r for r in vendor.get(f"/sessions/{thread.id}/runs") if r["run_id"] == run_id)
+        (run,) = (r for r in vendor.get(f"/sessions/{thread}/runs") if r["run_id"] == run_id)
         component = run.get("workflow_id") or run.get("team_id") or run.get("agent_id")
         path = f"/{kind}/{component}/runs/{run_id}"
-        asked = vendor.get(f"{path}?session_id={thread.id}")[parts]
+        asked = vendor.get(f"{path}?session_id={thread}")[parts]
         for part in asked:
             for where in (part, part.get("tool_execution") or {}):
                 if where.get("requires_confirmation") and where.get("confirmed") is None:
                     where["confirmed"] = value
             if "tool_execution" in part:
                 part["confirmation"] = value
-        fields = {parts: json.dumps(asked), "stream": stream, "session_id": thread.id}
+        fields = {parts: json.dumps(asked), "stream": stream, "session_id": thread}
         if multipart:
             return f"{path}/continue", {"files": {name: (None, item) for name, item in fields.items()}}
         return f"{path}/continue", {"data": fields}
@@ -118,9 +118,9 @@ def _adk(path: str, *, snake: bool = False) -> Convention:
         app = next(
             app
             for app in vendor.get("/list-apps")
-            if vendor.client.get(f"/apps/{app}/users/user/sessions/{thread.id}").is_success
+            if vendor.client.get(f"/apps/{app}/users/user/sessions/{thread}").is_success
         )
-        events = vendor.get(f"/apps/{app}/users/user/sessions/{thread.id}")["events"]
+        events = vendor.get(f"/apps/{app}/users/user/sessions/{thread}")["events"]
         asked = next(event for event in reversed(events) if event.get("longRunningToolIds"))
         calls = [part["functionCall"] for part in asked["content"]["parts"] if part.get("functionCall")]
         long = [item for item in calls if item["id"] in asked["longRunningToolIds"]]
@@ -128,9 +128,9 @@ def _adk(path: str, *, snake: bool = False) -> Convention:
         answer = {"id": long[0]["id"], "name": long[0]["name"], "response": response}
         if snake:
             message: Any = {"role": "user", "parts": [{"function_response": answer}]}
-            return path, {"json": {"app_name": app, "user_id": "user", "session_id": thread.id, "new_message": message}}
+            return path, {"json": {"app_name": app, "user_id": "user", "session_id": thread, "new_message": message}}
         message = {"role": "user", "parts": [{"functionResponse": answer}]}
-        return path, {"json": {"appName": app, "userId": "user", "sessionId": thread.id, "newMessage": message}}
+        return path, {"json": {"appName": app, "userId": "user", "sessionId": thread, "newMessage": message}}
 
     return call
 
@@ -140,21 +140,21 @@ def _workflow(operation: str) -> Convention:
         name = next(
             name
             for name in vendor.get("/api/workflows?partial=true")
-            if vendor.client.get(f"/api/workflows/{name}/runs/{thread.id}").is_success
+            if vendor.client.get(f"/api/workflows/{name}/runs/{thread}").is_success
         )
-        return f"/api/workflows/{name}/{operation}?runId={thread.id}", {"json": {"resumeData": value}}
+        return f"/api/workflows/{name}/{operation}?runId={thread}", {"json": {"resumeData": value}}
 
     return call
 
 
 def _agent(operation: str) -> Convention:
     def call(vendor: Vendor, thread: Thread, value: Any) -> Answer:
-        (run,) = vendor.get(f"/api/agents/helper/suspended-runs?threadId={thread.id}")["runs"]
+        (run,) = vendor.get(f"/api/agents/helper/suspended-runs?threadId={thread}")["runs"]
         body = {"runId": run["runId"], "toolCallId": run["toolCalls"][0]["toolCallId"]}
         if operation == "send-tool-approval":
-            body = {**body, "threadId": thread.id, "resourceId": "tests", "approved": value}
+            body = {**body, "threadId": thread, "resourceId": "tests", "approved": value}
         elif operation == "resume-stream":
-            memory = {"thread": thread.id, "resource": "tests"}
+            memory = {"thread": thread, "resource": "tests"}
             body = {**body, "memory": memory, "resumeData": {"approved": value}}
         return f"/api/agents/helper/{operation}", {"json": body}
 
@@ -162,7 +162,7 @@ def _agent(operation: str) -> Convention:
 
 
 def _event(vendor: Vendor, thread: Thread, value: Any) -> Answer:
-    return f"/events/{thread.id}", {"json": {"event": {"type": "Answer", "value": {"response": value}}}}
+    return f"/events/{thread}", {"json": {"event": {"type": "Answer", "value": {"response": value}}}}
 
 
 def _acp(mode: str) -> Convention:
@@ -178,7 +178,7 @@ def _ag_ui(path: str, *, entries: bool = True) -> Convention:
     def call(vendor: Vendor, thread: Thread, value: Any) -> Answer:
         messages: list[Any] = next(_named_or(vendor, "messages"), [])
         run: dict[str, Any] = {
-            "threadId": thread.id,
+            "threadId": thread,
             "runId": str(uuid.uuid4()),
             "state": {},
             "messages": messages,
@@ -202,9 +202,9 @@ def _named_or(vendor: Vendor, name: str) -> Iterator[Any]:
 
 def _run(path: str, field: str | None, *, threads: str = "/threads") -> Convention:
     def call(vendor: Vendor, thread: Thread, value: Any) -> Answer:
-        runs = vendor.get(f"{threads}/{thread.id}/runs")
+        runs = vendor.get(f"{threads}/{thread}/runs")
         run_id = next(run["run_id"] for run in runs if run["status"] == "interrupted")
-        where = path.format(threads=f"{threads}/{thread.id}", run_id=run_id)
+        where = path.format(threads=f"{threads}/{thread}", run_id=run_id)
         body = value if field is None else {field: {"resume": value} if field == "command" else value}
         return where, {"json": body}
 
@@ -212,15 +212,15 @@ def _run(path: str, field: str | None, *, threads: str = "/threads") -> Conventi
 
 
 def _command(vendor: Vendor, thread: Thread, value: Any) -> Answer:
-    runs = vendor.get(f"/threads/{thread.id}/runs")
+    runs = vendor.get(f"/threads/{thread}/runs")
     run = next(run for run in runs if run["status"] == "interrupted")
     params = {"namespace": [], "interrupt_id": run["interrupts"][0]["id"], "response": value}
-    return f"/threads/{thread.id}/commands", {"json": {"id": 1, "method": "input.respond", "params": params}}
+    return f"/threads/{thread}/commands", {"json": {"id": 1, "method": "input.respond", "params": params}}
 
 
 def _v1(vendor: Vendor, thread: Thread, value: Any) -> Answer:
     body = {"assistant_id": "scenarios", "command": {"resume": value}}
-    return f"/threads/{thread.id}/runs/wait", {"json": body}
+    return f"/threads/{thread}/runs/wait", {"json": body}
 
 
 _BELOW = "{threads}/runs/{run_id}/resume"

@@ -116,7 +116,7 @@ class ResumeAgent(_MastraConvention):
         mode = Mode.WAIT if path[3] == "-generate" else Mode.STREAM
         if path[2] == "send-tool-approval":
             mode = Mode.BACKGROUND
-        fields = {"input": body.get("resumeData", decision), "agent_id": path[1]}
+        fields = {"input": _plain(body.get("resumeData", decision)), "agent_id": path[1]}
         return VendorResume(self, request, thread, mode, fields, run_id=run if isinstance(run, str) else None)
 
     def addressed(self, vendor: VendorResume, found: Found[Any]) -> Mapping[str, Any]:
@@ -126,6 +126,11 @@ class ResumeAgent(_MastraConvention):
             return vendor.fields
         asking = (question.interrupt.id for question in found.context.questions if question.call == call)
         return {**vendor.fields, "interrupt_id": next(asking, call)}
+
+
+def _plain(answer: Any) -> Any:
+    """Return the bare decision of an approval without a reason, as clients of the draft send it."""
+    return answer["approved"] if isinstance(answer, dict) and list(answer) == ["approved"] else answer
 
 
 def _thread(body: dict[str, Any]) -> str | None:
