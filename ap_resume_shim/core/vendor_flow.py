@@ -120,8 +120,14 @@ def _settle(case: Case[C], vendor: VendorResume, response: Response) -> Flow:
             yield from accepted(case, late=late)
             raise
     took = convention.took(vendor, response) if response.ok else _may_have_taken(case, response)
-    yield from (accepted(case, late=late) if took else guard.mark_rejected())
-    yield from SendReply(OriginalResponse(response, complete=reads_body or not response.ok))
+    reply = SendReply(OriginalResponse(response, complete=reads_body or not response.ok))
+    mark = accepted(case, late=late) if took else guard.mark_rejected()
+    if convention.runs_in_response(vendor):
+        yield from reply  # meanwhile the thread is held; if the response breaks off, the resume counts as accepted
+        yield from mark
+    else:
+        yield from mark
+        yield from reply
 
 
 def _may_have_taken(case: Case[C], failure: Response) -> bool:

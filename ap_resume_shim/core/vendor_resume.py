@@ -114,6 +114,10 @@ class Convention:
         """Return True if a 2xx comes before the commit, although the backend commits with its response elsewhere."""
         return False
 
+    def runs_in_response(self, vendor: VendorResume) -> bool:
+        """Return True if the thread's state shows the answer only when the whole response has been sent."""
+        return False
+
     def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
         """Return the response for a refused answer, in a form that the clients of this convention report.
 

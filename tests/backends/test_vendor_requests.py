@@ -36,6 +36,7 @@ from tests.backends.vendor_requests import (
     ag_ui,
     client,
     entry,
+    form,
     message,
     recognised,
     tool,
@@ -244,6 +245,22 @@ def test_other_responses_are_passed_on_as_they_come() -> None:
     vendor = recognised(*ANSWERS["acp-sdk"][:2])
     assert vendor is not None
     assert vendor.convention.took(vendor, Response(200))
+
+
+@pytest.mark.parametrize(
+    ("fields", "in_response"),
+    [
+        ({"stream": "true"}, True),
+        ({"stream": "true", "background": "false"}, True),
+        ({"stream": "true", "background": "true"}, False),
+        ({"stream": "false"}, False),
+    ],
+)
+def test_a_run_of_agno_looks_paused_while_it_is_streamed(fields: dict[str, str], in_response: bool) -> None:
+    request = client(f"POST /agents{CONTINUE}", form(tools=[tool()], session_id=T, **fields), FORM)
+    vendor = recognised("agno", request)
+    assert vendor is not None
+    assert vendor.convention.runs_in_response(vendor) is in_response
 
 
 def test_mastra_commits_after_its_response_to_operations_that_do_not_wait() -> None:

@@ -50,10 +50,11 @@ class Clicks(Convention):
         *,
         reads: bool = False,
         late: bool = False,
+        in_response: bool = False,
         checks_value: bool = True,
         named: Mapping[str, Any] | None = None,
     ) -> None:
-        self._reads, self._late, self._named = reads, late, named
+        self._reads, self._late, self._named, self._in_response = reads, late, named, in_response
         self.checks_value = checks_value
 
     def addressed(self, vendor: VendorResume, found: Found[Any]) -> Mapping[str, Any] | None:
@@ -66,6 +67,9 @@ class Clicks(Convention):
 
     def took(self, vendor: VendorResume, response: Response) -> bool:
         return super().took(vendor, response) and response.body != b"refused"
+
+    def runs_in_response(self, vendor: VendorResume) -> bool:
+        return self._in_response or super().runs_in_response(vendor)
 
     def commits_late(self, vendor: VendorResume) -> bool:
         return self._late or super().commits_late(vendor)
@@ -258,6 +262,12 @@ def test_the_thread_is_held_until_the_state_shows_an_answer_that_commits_late(re
     late = Clicks(reads=reads, late=True)
     assert drive(convention=late).commit is not None
     assert drive({"read body": UpstreamError("Broke off.")}, late).commit is not None
+
+
+def test_the_thread_is_held_until_the_response_has_ended_if_the_state_shows_the_answer_only_then() -> None:
+    convention = Clicks(in_response=True)
+    assert drive(convention=convention).steps == [*SENT, "send reply", "mark accepted"]
+    assert drive({"send original": REJECTED}, convention).steps == [*SENT, "send reply", "mark rejected"]
 
 
 @pytest.mark.parametrize(("state", "lookups"), [("not_sent", 1), ("unknown", 2)])

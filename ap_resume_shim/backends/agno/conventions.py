@@ -56,6 +56,11 @@ class ContinueRun(Convention):
         pending = {names[name]: answer for name, answer in answers.items() if name in names}
         return {**agent, **by_question(pending or answers, found)}
 
+    def runs_in_response(self, vendor: VendorResume) -> bool:
+        """Return True for a stream without `background`: the run of an agent or a team looks paused until its end."""
+        background = vendor.request.form.get("background", "").lower() in _TRUE
+        return vendor.mode is Mode.STREAM and not background
+
 
 def _mode(form: Mapping[str, str]) -> Mode:
     if form.get("stream", "true").lower() in _TRUE:
