@@ -20,8 +20,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from ap_resume_shim.backends.langgraph.conventions import Commands, CreateRun
 from ap_resume_shim.core.dialect import Dialect, Fingerprint
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.vendor_resume import Convention
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.loading import load_profile
 from ap_resume_shim.profiles.schema import ANOTHER_KIND
@@ -144,4 +146,13 @@ def _create(name: str, kind: Any, options: Mapping[str, str]) -> Dialect[Any]:
 def _profile(text: str, source: str, resume_at: str | None, options: Mapping[str, str] | None) -> Dialect[Any]:
     if options:
         raise ConfigurationError(f"{source} is a profile, which has no options, but there is {', '.join(options)}.")
-    return ProfileDialect(load_profile(text, source=source, others=_profiles()), resume_at=resume_at)
+    profile = load_profile(text, source=source, others=_profiles())
+    conventions = tuple(_CONVENTIONS[name] for name in profile.conventions)
+    return ProfileDialect(profile, resume_at=resume_at, conventions=conventions)
+
+
+_CONVENTIONS: Mapping[str, Convention] = {
+    "langgraph-v1": CreateRun(),
+    "langgraph-input-respond": Commands(run_start_answers=False),
+}
+"""The conventions that a profile may name."""

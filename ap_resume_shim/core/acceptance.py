@@ -130,13 +130,16 @@ def unknown_if_unreadable() -> Iterator[None]:
         raise
 
 
-def accepted(case: Case[C], started: Started[C] | None = None, *, proven: bool = False) -> MarkAccepted:
+def accepted(
+    case: Case[C], started: Started[C] | None = None, *, proven: bool = False, late: bool = False
+) -> MarkAccepted:
     """Return the step that marks the resume as accepted.
 
-    If the thread's state may lag behind the acceptance, the step carries the lookups that end when the state shows it.
-    `proven` skips them.
+    If the thread's state may lag behind the acceptance, or does (`late`), the step carries the lookups that end when
+    the state shows it. `proven` skips them.
     """
-    commit = None if proven or case.dialect.commit == "with_answer" else _wait_for_commit(case, started)
+    with_answer = proven or (case.dialect.commit == "with_answer" and not late)
+    commit = None if with_answer else _wait_for_commit(case, started)
     if started is None:
         return MarkAccepted(commit=commit)
     return MarkAccepted(started.run_id, headers(case, started) if case.resume.mode is Mode.WAIT else (), commit)
@@ -190,7 +193,7 @@ def _wait_for_commit(case: Case[C], started: Started[C] | None) -> Flow:
     while True:
         try:
             now = yield from case.refresh_thread()
-            if _shows_resume(case, now) or (yield from _new_run_has_ended(case, started)):
+            if _shows_resume(case, now) or (yield from _new_run_has_ended(case, started)) or _was_lost(case, now):
                 return
         except NotFound:
             return
@@ -222,6 +225,11 @@ def _new_run_has_ended(case: Case[C], started: Started[C] | None) -> Steps[bool]
         return False
     (response,) = yield from Ask((request,))
     return response.ok and case.dialect.has_ended(response)
+
+
+def _was_lost(case: Case[C], now: Found[C]) -> bool:
+    """True if the state proves that the agent will never receive the answer, so that the question is open."""
+    return case.dialect.acceptance_unproven and _is_lost(case.dialect.explain_unconsumed(case.found, now))
 
 
 def _is_lost(error: ResumeError | None) -> bool:

@@ -25,14 +25,14 @@ _HELD = "Another resume of this thread is in progress. Read the thread before yo
 
 
 def claim(
-    resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C]
+    resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C], *, checks_value: bool = True
 ) -> Steps[tuple[Found[C], Decision]]:
     """Hold the thread for an answer that fits its state. Returns the thread as found and the verdict.
 
-    Waits at most `settings.settle` seconds while the thread is busy or another resume holds it. Raises the
-    `ResumeError` that explains the refusal.
+    `checks_value` is False for an answer that is sent in the client's own form. Waits at most `settings.settle` seconds
+    while the thread is busy or another resume holds it. Raises the `ResumeError` that explains the refusal.
     """
-    case = _Claim(resume, dialect, settings, found)
+    case = _Claim(resume, dialect, settings, found, checks_value=checks_value)
     uncommitted = UncommittedResume()
     if dialect.commit == "late":
         uncommitted = yield from guard.uncommitted()
@@ -81,8 +81,11 @@ def claim(
 class _Claim(Generic[C]):
     """The parts of a claim that stay the same while the resume waits for its thread."""
 
-    def __init__(self, resume: Resume, dialect: Dialect[C], settings: FlowSettings, first: Found[C]) -> None:
+    def __init__(
+        self, resume: Resume, dialect: Dialect[C], settings: FlowSettings, first: Found[C], *, checks_value: bool
+    ) -> None:
         self._resume, self._dialect, self._settings, self._first = resume, dialect, settings, first
+        self._checks_value = checks_value
 
     def judge(self, found: Found[C], remembered: frozenset[str]) -> Steps[Decision]:
         """Return the verdict on the current state.
@@ -97,6 +100,8 @@ class _Claim(Generic[C]):
                 "Read the question before you answer it."
             )
         stay(self._resume, found, self._dialect)
+        if not self._checks_value:
+            return verdict
         self._dialect.check(self._resume, found, verdict)
         if self._settings.typed_answers and isinstance(verdict, Answers):
             check_answers(verdict, found)

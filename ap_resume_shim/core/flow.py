@@ -42,7 +42,7 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
     dialect = recognising(dialect)
     resume = admit(resume, dialect, lenient=settings.lenient)
     # A caller who cannot read the thread is refused here, before the guard recalls a stored response.
-    found = yield from _unsent(dialect.inspect_thread(resume))
+    found = yield from unsent(dialect.inspect_thread(resume))
     stored = yield from guard.recall()
     if stored is not None:
         yield from _replay(Case(resume, dialect, settings, found), stored)
@@ -52,7 +52,7 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
             "The same resume arrived a moment ago, most likely by a double click: this one was not sent. "
             "Read the thread before you answer again."
         )
-    case, request = yield from _unsent(_prepare(resume, dialect, settings, found))
+    case, request = yield from unsent(_prepare(resume, dialect, settings, found))
     response = yield from _forward(case, request)
     try:
         yield from respond(case, response)
@@ -71,7 +71,7 @@ def _prepare(
     return Case(resume, dialect, settings, found, found.names(verdict)), dialect.resume(resume, found, verdict)
 
 
-def _unsent(steps: Steps[T]) -> Steps[T]:
+def unsent(steps: Steps[T]) -> Steps[T]:
     """Run steps that precede the send: a failure of the backend gets the `resume_state` `not_sent`."""
     try:
         return (yield from steps)

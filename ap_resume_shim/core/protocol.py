@@ -167,6 +167,9 @@ class Resume:
     """A UUID for this request, created by the caller, for backends whose clients name runs and messages."""
     ignored: list[str] = field(default_factory=list)
     """Fields that are not forwarded, listed in `AP-Resume-Ignored`: at most 20, all of them tokens."""
+    run_id: str | None = None
+    """The run whose questions the client answers, if the client names one, as clients of some backends do; questions
+    of other runs do not count."""
 
     @cached_property
     def fingerprint(self) -> str:

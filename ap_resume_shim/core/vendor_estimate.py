@@ -32,11 +32,13 @@ def estimate(vendor: VendorResume, resume: Resume, dialect: Dialect[C]) -> Steps
             found = replace(found, status="interrupted")
         if vendor.refused is not None:
             raise vendor.refused
-        if vendor.when == "if_interrupted" and not found.interrupts:
+        addressed = vendor.addressed(resume, found)
+        if addressed is None or (vendor.when == "if_interrupted" and not found.interrupts):
             return NEW_TURN
-        verdict = judge(resume, found, dialect, (yield from guard.known_ids()))
-        stay(resume, found, dialect)
-        dialect.check(resume, found, verdict)
+        verdict = judge(addressed, found, dialect, (yield from guard.known_ids()))
+        stay(addressed, found, dialect)
+        if vendor.convention.checks_value:
+            dialect.check(addressed, found, verdict)
     except ResumeError as error:
         return error.code
     return WOULD_ACCEPT

@@ -20,6 +20,7 @@ from ap_resume_shim.core.errors import (
     UpstreamFailure,
     UpstreamUnreachable,
 )
+from ap_resume_shim.core.flow import unsent
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.protocol import Resume
@@ -35,7 +36,7 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
     Raises `ResumeError`, which the convention turns into its own form.
     """
     dialect = recognising(dialect)
-    found = yield from dialect.inspect_thread(resume)
+    found = yield from unsent(dialect.inspect_thread(resume))
     if vendor.refused is not None:
         raise vendor.refused
     stored = yield from guard.recall()
@@ -46,15 +47,17 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
             "The same answer came a moment ago, most likely a double click: this one was not sent. "
             "Read the thread before you answer again."
         )
-    if vendor.when == "if_interrupted" and _asks_nothing(found):
-        yield from _pass_new_turn()
+    addressed = vendor.addressed(resume, found)
+    if addressed is None or (vendor.when == "if_interrupted" and _asks_nothing(found)):
+        yield from _pass_new_turn(found)
         return
+    resume, checks_value = addressed, vendor.convention.checks_value
     try:
-        found, verdict = yield from claim(resume, dialect, settings, found)
+        found, verdict = yield from unsent(claim(resume, dialect, settings, found, checks_value=checks_value))
     except ThreadNotInterrupted:
         if vendor.when == "always":
             raise
-        yield from _pass_new_turn()
+        yield from _pass_new_turn(found)
         return
     case = Case(resume, dialect, settings, found, found.names(verdict))
     response = yield from _send(case)
@@ -66,12 +69,13 @@ def _asks_nothing(found: Found[Any]) -> bool:
     return not found.interrupts and found.status != "busy" and not found.moving
 
 
-def _pass_new_turn() -> Flow:
-    """Send a request that is no answer, unless an answer that arrived before it is being sent.
+def _pass_new_turn(found: Found[Any]) -> Flow:
+    """Send a request that is no answer, unless an answer that arrived before it is being sent or processed.
 
     The second click on an answer would otherwise become a new turn.
     """
-    if (yield from guard.rival()) is not None:
+    rival = yield from guard.rival()
+    if rival is not None or (found.status == "busy" and (yield from guard.had_run_in_flight())):
         raise ResumeInProgress("Another answer to this thread came first. Read the thread before you answer again.")
     yield from SendReply(OriginalResponse((yield from SendOriginal())))
 
@@ -105,14 +109,28 @@ def _send(case: Case[C]) -> Steps[Response]:
 
 def _settle(case: Case[C], vendor: VendorResume, response: Response) -> Flow:
     """Decide by the response whether the backend took the answer, and return the response."""
-    reads_body = response.ok and vendor.convention.reads_body
+    convention = vendor.convention
+    late = convention.commits_late(vendor)
+    reads_body = response.ok and convention.reads_body(vendor, response)
     if reads_body:
         try:
             response = Response(response.status, response.headers, (yield from ReadBody()))
         except UpstreamFailure as failure:
             failure.metadata["resume_state"] = "unknown"
-            yield from accepted(case)
+            yield from accepted(case, late=late)
             raise
-    refused = 400 <= response.status < 500 or (response.ok and not vendor.convention.took(vendor, response))
-    yield from (guard.mark_rejected() if refused else accepted(case))
-    yield from SendReply(OriginalResponse(response, complete=reads_body or not response.ok))
+    took = convention.took(vendor, response) if response.ok else _may_have_taken(case, response)
+    reply = SendReply(OriginalResponse(response, complete=reads_body or not response.ok))
+    mark = accepted(case, late=late) if took else guard.mark_rejected()
+    if convention.runs_in_response(vendor):
+        yield from reply  # meanwhile the thread is held; if the response breaks off, the resume counts as accepted
+        yield from mark
+    else:
+        yield from mark
+        yield from reply
+
+
+def _may_have_taken(case: Case[C], failure: Response) -> bool:
+    """True unless a response without 2xx is certainly a refusal: by its status, or by the dialect's rules."""
+    refused = 400 <= failure.status < 500
+    return not refused and isinstance(case.dialect.refusal(failure), UpstreamFailure)

@@ -7,18 +7,22 @@ as a resume of the draft, and refuses it in a form that its clients report clear
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 
-from ap_resume_shim.core import strictjson
+from ap_resume_shim.core import forms, strictjson
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.protocol import Mode, Resume, RunResume, check_segment
 from ap_resume_shim.core.steps.client import Reply
+
+if TYPE_CHECKING:
+    from ap_resume_shim.core.dialect import C, Found
+    from ap_resume_shim.core.interrupt import Interrupt
 
 When = Literal["always", "if_interrupted"]
 """`always`: the request is an answer. `if_interrupted`: it is an answer only if the thread asks a question, and
@@ -55,6 +59,11 @@ class ClientRequest:
         return self.json if isinstance(self.json, dict) else {}
 
     @cached_property
+    def form(self) -> dict[str, str]:
+        """The fields of the body if it is a form, else an empty dict; of duplicate names the last one counts."""
+        return forms.read(self.body, self.header("content-type") or "")
+
+    @cached_property
     def parameters(self) -> dict[str, str]:
         """The parameters of the query; of duplicate names the last one counts."""
         return dict(parse_qsl(self.query, keep_blank_values=True))
@@ -81,21 +90,45 @@ class Convention:
         """Return the answer that a request carries; None if it is no answer."""
         raise NotImplementedError
 
+    def addressed(self, vendor: VendorResume, found: Found[Any]) -> Mapping[str, Any] | None:
+        """Return the draft's fields with the ids of `found.interrupts`, for clients that name a question otherwise.
+
+        None if the request answers none of the thread's questions, which is only possible with `if_interrupted`. The
+        fields of a name that is not pending pin that name, so that the verdict refuses them.
+        """
+        return vendor.fields
+
+    checks_value: bool = True
+    """True if a value is refused that a resume of the draft could not carry (`Dialect.check`), or that violates the
+    schema of its question. False if clients send values in a form of the backend's own, which it reads itself."""
+
+    def reads_body(self, vendor: VendorResume, response: Response) -> bool:
+        """Return True if `took` needs the body of a 2xx response: a short JSON value and no stream."""
+        return False
+
     def took(self, vendor: VendorResume, response: Response) -> bool:
         """Return True if a 2xx response means that the backend took the answer. With `reads_body`, it is complete."""
         return True
 
-    reads_body: bool = False
-    """True if `took` needs the body of the response, which is then a short JSON value and no stream."""
+    def commits_late(self, vendor: VendorResume) -> bool:
+        """Return True if a 2xx comes before the commit, although the backend commits with its response elsewhere."""
+        return False
+
+    def runs_in_response(self, vendor: VendorResume) -> bool:
+        """Return True if the thread's state shows the answer only when the whole response has been sent."""
+        return False
 
     def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
         """Return the response for a refused answer, in a form that the clients of this convention report.
 
-        By default, the draft's `ErrorResponse` with the message in `detail`, too, where FastAPI's servers have it. A
-        status of 5xx becomes 409, since some clients send an answer again after any 5xx.
+        By default, the draft's `ErrorResponse` with the message in `detail`, too, where FastAPI's servers have it.
         """
-        body = {"detail": error.message, **error.body()}
-        return Reply(409, body) if error.http_status >= 500 else Reply(error.http_status, body, error.headers)
+        return never_5xx(error, {"detail": error.message, **error.body()})
+
+
+def never_5xx(error: ResumeError, value: Any) -> Reply:
+    """Return a refusal with the error's status; 5xx becomes 409, since some clients send an answer again after 5xx."""
+    return Reply(409, value) if error.http_status >= 500 else Reply(error.http_status, value, error.headers)
 
 
 @dataclass(frozen=True)
@@ -112,16 +145,42 @@ class VendorResume:
     """Fields of the draft's `RunResume`: `input`, `interrupt_id`, `config`."""
     when: When = "always"
     run_id: str | None = None
-    """The run that the request names."""
+    """The run that the request names: only its questions count."""
     refused: ResumeError | None = None
     """The reason if the request must not be sent whatever the thread asks."""
 
     def resume(self, thread_id: str, *, now: str, nonce: str) -> Resume:
         """Return the vendor resume as a resume of the draft. Raises `InvalidRequest` for ids that cannot be."""
-        value = {"thread_id": thread_id, **self.fields}
-        try:
-            body = RunResume.model_validate(value)
-        except ValidationError:
-            raise InvalidRequest("The ids in this answer are not those of a thread or a question.") from None
+        body = body_of(thread_id, self.fields)
         check_segment("thread_id", body.thread_id)
-        return Resume(body, self.mode, now, {**value, "convention": self.convention.name}, nonce)
+        value = {"thread_id": thread_id, **self.fields, "convention": self.convention.name, "run_id": self.run_id}
+        return Resume(body, self.mode, now, value, nonce, run_id=self.run_id)
+
+    def addressed(self, resume: Resume, found: Found[Any]) -> Resume | None:
+        """Return the resume with the ids of the questions that it answers; None if it answers none of the thread's."""
+        fields = self.convention.addressed(self, found)
+        return None if fields is None else resume.with_body(body_of(resume.thread_id, fields))
+
+
+def body_of(thread_id: str, fields: Mapping[str, Any]) -> RunResume:
+    """Return the body of the draft with these fields. Raises `InvalidRequest` for ids that cannot be."""
+    try:
+        return RunResume.model_validate({"thread_id": thread_id, **fields})
+    except ValidationError:
+        raise InvalidRequest("The ids in this answer are not those of a thread or a question.") from None
+
+
+def by_question(answers: Mapping[str, Any], found: Found[Any]) -> dict[str, Any]:
+    """Return the draft's fields for answers by interrupt id: a pin for one, and for the first that is not pending."""
+    pending = {interrupt.id for interrupt in found.interrupts}
+    name = next((name for name in answers if name not in pending), None)
+    if name is None and len(answers) == 1:
+        (name,) = answers
+    return {"input": dict(answers)} if name is None else {"input": answers[name], "interrupt_id": name}
+
+
+def limited_to(found: Found[C], run_id: str, interrupts: tuple[Interrupt, ...]) -> Found[C]:
+    """Return the thread as a client that names a run sees it: with the questions of that run alone."""
+    waits_elsewhere = found.status == "interrupted" and not interrupts
+    status = "idle" if waits_elsewhere else found.status
+    return replace(found, status=status, interrupts=interrupts, answered=(), breakpoint=False, run_id=run_id)

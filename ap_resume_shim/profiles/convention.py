@@ -40,7 +40,7 @@ class ProfileConvention(Convention):
             if found is None:
                 continue
             names, answer = found.groupdict(), walk(request.json, self._answer)
-            if answer is MISSING and not self._always:
+            if (answer is MISSING and not self._always) or names.get("run_id") in _WORDS:
                 return None
             thread_id = names.get("thread_id")
             if thread_id is None and self._thread is not None:
@@ -51,6 +51,10 @@ class ProfileConvention(Convention):
             fields = {} if answer is MISSING else {"input": answer}
             return VendorResume(self, request, thread_id, mode, fields, run_id=names.get("run_id"))
         return None
+
+
+_WORDS = ("wait", "stream", "search", "batch", "crons")
+"""Segments that servers have in the place of a run's id, for other operations: `POST /runs/search`."""
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -28,12 +28,13 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.idempotency import one_spelling
 from ap_resume_shim.core.json_pointer import MISSING, parts, place, point
 from ap_resume_shim.core.json_values import equal
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer, Relay
 from ap_resume_shim.core.steps import Ask, Steps
-from ap_resume_shim.core.vendor_resume import VendorResume
+from ap_resume_shim.core.vendor_resume import Convention, VendorResume, limited_to
 from ap_resume_shim.profiles.carrying import answer_value, check_carried, check_recipient
 from ap_resume_shim.profiles.convention import ProfileConvention
 from ap_resume_shim.profiles.lookup import ThreadReader, client_names, with_headers
@@ -56,10 +57,12 @@ class ProfileDialect(Dialect[None]):
     accepts_at_head = True
     makes_run_ids = True
 
-    def __init__(self, profile: Profile, *, resume_at: str | None = None) -> None:
+    def __init__(
+        self, profile: Profile, *, resume_at: str | None = None, conventions: tuple[Convention, ...] = ()
+    ) -> None:
         """`resume_at` overrides the place of the answer: a JSON pointer into the body; "" is the whole body.
 
-        Raises `ConfigurationError` for an invalid pointer.
+        `conventions` are those that the profile names. Raises `ConfigurationError` for an invalid pointer.
         """
         try:
             self._answer_at = answer_pointer(profile.resume.answer if resume_at is None else resume_at)
@@ -73,7 +76,7 @@ class ProfileDialect(Dialect[None]):
         sources = {mode: next(m for m in (mode, *_DERIVED_FROM[mode]) if lines[m] is not None) for mode in Mode}
         self._lines = {mode: str(lines[source]) for mode, source in sources.items()}
         own = {mode: str(line) for mode, line in lines.items() if line is not None}
-        self.conventions = (ProfileConvention(profile.name, own, self._answer_at, table.json_),)
+        self.conventions = (ProfileConvention(profile.name, own, self._answer_at, table.json_), *conventions)
         self.response_kinds = {mode: DEFAULT_KINDS[source] for mode, source in sources.items()}
         self.starts_runs = not any("run_id" in names_in(line) for line in self._lines.values())
         self.name, self.family, self.thread_is = profile.name, profile.family, profile.thread_is
@@ -100,7 +103,11 @@ class ProfileDialect(Dialect[None]):
 
         After a run, only the lookups about the thread are sent.
         """
-        return self.reader.inspect_thread(resume, full=full)
+        found = yield from self.reader.inspect_thread(resume, full=full)
+        named = resume.run_id
+        if named is None or found.run_id is None or one_spelling(named) == one_spelling(found.run_id):
+            return found
+        return limited_to(found, named, ())
 
     def check(self, resume: Resume, found: Found[None], verdict: Decision) -> None:
         """Check that the request can be filled in, has one recipient, and delivers the value unchanged.

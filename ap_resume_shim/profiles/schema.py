@@ -284,6 +284,9 @@ class Profile(Table):
     stream: StreamTable | None = None
     delete: ThreadRequestLine | None = None
     error: list[ErrorTable] = []
+    conventions: list[Literal["langgraph-v1", "langgraph-input-respond"]] = []
+    """Conventions in which clients answer, besides requests like those of `[resume]`: `command.resume` in a request
+    that creates a run, as LangGraph's SDK sends it, and `input.respond` of its commands."""
 
     @model_validator(mode="after")
     def _pointers_have_a_known_root(self) -> Profile:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.errors import GuardUnavailable
@@ -132,7 +133,7 @@ class ObservedExchange:
             self._observation.response(message["status"])
             if not 200 <= message["status"] < 300:
                 self._observation.decide(message["status"] >= 500)  # it is unknown after a 5xx
-            elif not self._observation.vendor.convention.reads_body:
+            elif not self._reads_body(self._observation.vendor):
                 self._observation.decide(True)
         elif message["type"] == "http.response.body" and self._response is not None:
             if len(self._read) <= _LARGEST_RESPONSE:
@@ -140,10 +141,15 @@ class ObservedExchange:
             if not message.get("more_body", False):
                 self._decide_by_body(self._observation)
 
-    def _decide_by_body(self, observation: Observation) -> None:
+    def _reads_body(self, vendor: VendorResume) -> bool:
+        return vendor.convention.reads_body(vendor, self._head())
+
+    def _head(self) -> Response:
         status, headers = self._response or (200, ())
-        fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
-        response = Response(status, fields, bytes(self._read))
+        return Response(status, tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers))
+
+    def _decide_by_body(self, observation: Observation) -> None:
+        response = replace(self._head(), body=bytes(self._read))
         try:
             observation.decide(observation.vendor.convention.took(observation.vendor, response))
         except Exception:

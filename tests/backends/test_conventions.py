@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from ap_resume_shim.backends import backend_names, load_backend, recorded_example
+from ap_resume_shim.core.dialect import Answers, Dialect, Found
 from ap_resume_shim.core.http import Request
-from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.vendor_resume import ClientRequest
+from ap_resume_shim.core.protocol import Mode, Resume, parse
+from ap_resume_shim.core.vendor_resume import ClientRequest, VendorResume, body_of
+from ap_resume_shim.core.verdict import judge
 from ap_resume_shim.tools.describe import MODES
-from tests.tools.test_explain import sent
+from ap_resume_shim.tools.explain import RecordedBackend, recorded_answers
+from tests.backends.playing import accepted_answer
+from tests.tools.test_explain import NOW, sent
 
 THREAD = "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10"
 NAMES = [name for name in backend_names() if recorded_example(name) is not None]
@@ -25,19 +30,66 @@ def as_client(request: Request) -> ClientRequest:
     return ClientRequest(request.method, unquote(path), query, headers, request.body or b"")
 
 
+def run(flow: Generator[Any, Any, Any], name: str, resume: Resume) -> Any:
+    """Run a lookup of the dialect against the backend's rehearsal."""
+    answers = recorded_answers(name)
+    assert answers is not None
+    stage, result = RecordedBackend(resume, answers), None
+    try:
+        while True:
+            result = stage.answer(flow.send(result))
+    except StopIteration as ended:
+        return ended.value
+
+
+def answers_of(dialect: Dialect[Any], resume: Resume, found: Found[Any]) -> dict[str | None, Any]:
+    """The answers by question, as the verdict on the recorded thread has them."""
+    verdict = judge(resume, found, dialect)
+    assert isinstance(verdict, Answers)
+    return verdict.by_id
+
+
+def addressed(vendor: VendorResume, name: str, dialect: Dialect[Any]) -> dict[str | None, Any]:
+    """The answers of a vendor resume by question, in the recorded thread."""
+    resume = vendor.resume(THREAD, now=NOW, nonce="n")
+    found = run(dialect.inspect_thread(resume), name, resume)
+    fields = vendor.convention.addressed(vendor, found)
+    assert fields is not None
+    return answers_of(dialect, resume.with_body(body_of(THREAD, fields)), found)
+
+
+ONE_ROUTE = {"adk": Mode.STREAM, "ag-ui": Mode.STREAM, "agno": Mode.STREAM, "llamaindex": Mode.BACKGROUND}
+"""Backends that the shim resumes by the same request in all modes."""
+RESUMED_AS = {
+    ("a2a", Mode.WAIT): Mode.STREAM,
+    ("mastra", Mode.BACKGROUND): Mode.STREAM,
+    ("mastra-agent", Mode.WAIT): Mode.STREAM,
+}
+"""Modes that the shim derives from the request of another."""
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_resumes_a_thread_is_recognised(name: str, mode: Mode) -> None:
     dialect = load_backend(name)
-    if not dialect.conventions:
-        pytest.skip("no convention yet")
-    value: Any = {"answer": "yes"} if name in ("agntcy", "run-resume-body") else "yes"  # they take only objects
+    value: Any = accepted_answer(name)
     (request,) = (found.request for found in sent(name, mode, value) if found.what == "resume")
     vendor = dialect.recognise(as_client(request))
     assert vendor is not None
-    assert vendor.thread_id in (THREAD, None)
-    assert value in (vendor.fields["input"], *_values(vendor.fields["input"]))
+    draft = parse(body_of(THREAD, {"input": value}).model_dump_json(exclude_unset=True).encode(), mode, now=NOW)
+    located = vendor.thread_id or run(dialect.locate(vendor), name, draft)
+    assert located == THREAD
+    by_id = answers_of(dialect, draft, run(dialect.inspect_thread(draft), name, draft))
+    assert _plain(addressed(vendor, name, dialect), name) == by_id
+    assert vendor.mode == ONE_ROUTE.get(name, RESUMED_AS.get((name, mode), _sent_mode(dialect, mode)))
 
 
-def _values(answer: Any) -> list[Any]:
-    return list(answer.values()) if isinstance(answer, dict) else []
+def _sent_mode(dialect: Dialect[Any], mode: Mode) -> Mode:
+    """The mode whose kind of response the backend has in this mode: the shim derives the others from it."""
+    kinds = {"run": Mode.BACKGROUND, "result": Mode.WAIT, "events": Mode.STREAM}
+    return kinds[dialect.response_kinds[mode]]
+
+
+def _plain(by_id: dict[str | None, Any], name: str) -> dict[str | None, Any]:
+    """LlamaIndex's events have the answer in a field of its class."""
+    return {key: value["response"] for key, value in by_id.items()} if name == "llamaindex" else by_id

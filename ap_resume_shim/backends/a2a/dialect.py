@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from ap_resume_shim.backends.a2a import bindings as wire
 from ap_resume_shim.backends.a2a import errors
 from ap_resume_shim.backends.a2a.answer import check, contents_of
+from ap_resume_shim.backends.a2a.conventions import JsonRpcMessage, RestMessage
 from ap_resume_shim.backends.a2a.observer import A2aObserver
 from ap_resume_shim.backends.a2a.stream import A2aStream
 from ap_resume_shim.backends.a2a.task import Json, Task, newest
+from ap_resume_shim.backends.a2a.task_list import list_tasks, tasks_in_ledger
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import (
     Answers,
@@ -27,21 +29,20 @@ from ap_resume_shim.core.dialect import (
     Started,
     ThreadStatus,
 )
-from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     ConfigurationError,
     MultipleInterrupts,
     ResumeError,
     ThreadNotFound,
-    ThreadNotInterrupted,
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer
-from ap_resume_shim.core.steps import Ask, ReadLedger, Steps
+from ap_resume_shim.core.steps import Ask, Steps
+from ap_resume_shim.core.vendor_resume import VendorResume
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class A2A(Dialect[A2AContext]):
     unsupported = frozenset({"config", "webhook", "on_completion"})
     accept_after_silent_grace = False
     event_types = frozenset({"text/event-stream", "application/json"})  # JSON-RPC's errors
+    conventions = (RestMessage(), JsonRpcMessage())
 
     def __init__(self, card: str = wire.CARD, binding: str | None = None, path: str | None = None) -> None:
         """Check the options; the card is read at each resume. Raises `ConfigurationError` for an unknown binding."""
@@ -105,10 +107,10 @@ class A2A(Dialect[A2AContext]):
             )
         moving = False
         if server.binding.lists:
-            tasks, moving = yield from _list_tasks(server.binding, resume)
+            tasks, moving = yield from list_tasks(server.binding, resume)
         else:
-            tasks = yield from _tasks_in_ledger(server.binding, resume)
-        found = replace(_found(tasks, server, None if not full else resume), moving=moving)
+            tasks = yield from tasks_in_ledger(server.binding, resume)
+        found = replace(_found(_of_run(resume, tasks), server, None if not full else resume), moving=moving)
         if full or resume.mode is Mode.BACKGROUND or server.response_kinds[resume.mode] != "run":
             return found
         (answer,) = yield from Ask((server.binding.task(str(found.run_id)),))  # lists omit artifacts
@@ -225,76 +227,25 @@ class A2A(Dialect[A2AContext]):
         context = started.context
         return A2aStream(Emitter(resume.body.stream_modes), Task(context.task), context.message)
 
+    def locate(self, vendor: VendorResume) -> Steps[str]:
+        """Read the task, which has the id of its context."""
+        binding = (yield from self._agent()).binding
+        (answer,) = yield from Ask((binding.task(str(vendor.run_id)),))
+        return Task(binding.result(answer)).context_id
+
     def watch(self, method: str, path: str) -> Observer | None:
         """Observe every POST, since JSON-RPC may be at any path."""
         return A2aObserver() if method == "POST" else None
 
 
-def _list_tasks(binding: wire.Binding, resume: Resume) -> Steps[tuple[list[Task], bool]]:
-    """Read all pages. Return the context's tasks, and True if the first page changed while the others were read.
-
-    A task that changes meanwhile may be on none of the pages, or on two. Tasks of other contexts are dropped, since a
-    server may ignore the filter. Raises `ThreadNotFound` if no task is left.
-    """
-    listed, page = yield from _page(binding, resume, "")
-    first, several = listed, bool(page)
-    pages = set[str]()
-    while page:
-        if page in pages:
-            raise UpstreamUnrecognised("The agent's list of tasks is endless: a page refers back to an earlier one.")
-        pages.add(page)
-        more, page = yield from _page(binding, resume, page)
-        listed = [*listed, *more]
-    again = first
-    if several:
-        again, _ = yield from _page(binding, resume, "")
-    tasks = {task.id: task for task in map(Task, [*listed, *again]) if task.context_id == resume.thread_id}
-    if not tasks:
-        raise ThreadNotFound(f"The agent has no task in context {resume.thread_id}. Check `thread_id`.")
-    return list(tasks.values()), again != first
-
-
-def _page(binding: wire.Binding, resume: Resume, page: str) -> Steps[tuple[list[Json], str]]:
-    """Read one page of tasks. Return the tasks, and the token of the next page, or the empty string."""
-    (answer,) = yield from Ask((binding.tasks(resume.thread_id, page),))
-    listed = binding.result(_require_a2a(answer))
-    return list(listed.get("tasks") or ()), listed.get("nextPageToken") or ""
-
-
-def _tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]:
-    """Read the tasks in the ledger. Tasks that the agent does not know any more (after a restart) are skipped."""
-    entries = yield from ReadLedger()
-    task_ids = [task_id for entry in entries if isinstance(task_id := entry.facts.get("task"), str)]
-    # Without tasks in the ledger, request one that does not exist, to refuse a client without access to tasks.
-    answers = yield from Ask(tuple(binding.task(task_id) for task_id in task_ids or [resume.thread_id]))
-    if not task_ids:
-        if _require_a2a(answers[0]).status in (401, 403, 429):
-            raise read_refusal(answers[0])
-        raise ThreadNotInterrupted(
-            f"No task of context {resume.thread_id} has passed through the shim, and the agent cannot list them in "
-            "version 0.3 of A2A. Start tasks through the shim.",
-            {"thread_status": "unknown"},
-        )
-    tasks = []
-    for answer in answers:
-        try:
-            tasks.append(Task(binding.result(_require_a2a(answer))))
-        except ThreadNotFound:
-            continue
-    if not tasks:
-        raise ThreadNotFound(f"The agent no longer has the tasks of context {resume.thread_id}.")
-    return tasks
-
-
-def _require_a2a(answer: Response) -> Response:
-    """Return the response. Raises `UpstreamUnrecognised` for 404 and 405, which an A2A server never sends here."""
-    if answer.status in (404, 405):
-        raise UpstreamUnrecognised(
-            f"The backend does not speak A2A at the path in its card: it responded with {answer.status}. "
-            "Set the option `path` to the right one.",
-            {"upstream_status": answer.status},
-        )
-    return answer
+def _of_run(resume: Resume, tasks: list[Task]) -> list[Task]:
+    """Return the task that the client names, if it names one, or else all tasks. Raises `ThreadNotFound`."""
+    if resume.run_id is None:
+        return tasks
+    named = [task for task in tasks if task.id == resume.run_id]
+    if not named:
+        raise ThreadNotFound(f"The agent has no task {resume.run_id} in context {resume.thread_id}.")
+    return named
 
 
 def _found(tasks: list[Task], agent: wire.Agent, resume: Resume | None) -> Found[A2AContext]:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends.acp import messages as wire
+from ap_resume_shim.backends.acp.conventions import AwaitResume
 from ap_resume_shim.backends.acp.messages import AcpContext
 from ap_resume_shim.backends.acp.observer import AcpObserver, runs_in_ledger
 from ap_resume_shim.backends.acp.stream import AcpStream
@@ -36,6 +37,7 @@ from ap_resume_shim.core.json_values import uuid_key
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.steps import Ask, Entry, ReadLedger, Steps
+from ap_resume_shim.core.vendor_resume import VendorResume
 
 _MODES = {Mode.BACKGROUND: "async", Mode.WAIT: "sync", Mode.STREAM: "stream"}
 
@@ -66,15 +68,20 @@ class Acp(Dialect[AcpContext]):
         if thread not in ("session", "run"):
             raise ConfigurationError(f"The option `thread` of the backend 'acp' is session or run, not {thread!r}.")
         self._by_session = thread == "session"
+        self.conventions = (AwaitResume(run_is_thread=not self._by_session),)
 
     def thread_key(self, thread_id: str) -> str:
         """Return the id in one spelling. Raises `InvalidRequest` for an id that is not a UUID."""
         return uuid_key(thread_id, "sessions and runs")
 
     def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[AcpContext]:
-        """Read the run; or all runs of the session that the ledger has, except those that have ended."""
+        """Read the run, or all runs of the session that the ledger has, except those that have ended.
+
+        A client that names a run means that one, whatever the ledger has.
+        """
         requested = resume.body.agent_id if full else None
-        entries = (yield from ReadLedger()) if self._by_session else [Entry({"run_id": resume.thread_id})]
+        run_id = resume.run_id if self._by_session else resume.thread_id
+        entries = (yield from ReadLedger()) if run_id is None else [Entry({"run_id": run_id})]
         known = runs_in_ledger(entries)
         paths = [wire.run_path(run_id) for run_id, over in known.items() if not over]
         requests = [Request.get(path) for path in paths or [f"/sessions/{segment(resume.thread_id)}"]]
@@ -177,6 +184,11 @@ class Acp(Dialect[AcpContext]):
     def reframer(self, resume: Resume, started: Started[AcpContext]) -> Reframer:
         """Convert ACP's events to the draft's events."""
         return AcpStream(Emitter(resume.body.stream_modes), started.agent_id or "")
+
+    def locate(self, vendor: VendorResume) -> Steps[str]:
+        """Read the run, which has the id of its session."""
+        (answer,) = yield from Ask((Request.get(wire.run_path(str(vendor.run_id))),))
+        return str(read_lookup(answer)["session_id"])
 
     def watch(self, method: str, path: str) -> Observer | None:
         """Observe requests that start or resume a run; their responses contain the ids of run and session."""

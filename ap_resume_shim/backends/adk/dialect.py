@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from ap_resume_shim.backends.adk.answer import response_of
+from ap_resume_shim.backends.adk.conventions import FunctionResponse
 from ap_resume_shim.backends.adk.parallel import check_together
 from ap_resume_shim.backends.adk.session import AdkQuestion, Session
 from ap_resume_shim.backends.adk.stream import AdkStream
@@ -76,6 +77,7 @@ class Adk(Dialect[AdkContext]):
     )
     fingerprints = (Fingerprint(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
     unsupported = frozenset({"webhook"})
+    conventions = (FunctionResponse(),)
 
     def __init__(self, user_id: str = "user") -> None:
         """`user_id` is the user of the sessions, unless the body names one."""

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ap_resume_shim.backends.ag_ui import messages as wire
+from ap_resume_shim.backends.ag_ui.conventions import RunWithAnswers
 from ap_resume_shim.backends.ag_ui.observer import SENT, SERVER, AgUiObserver, Thread
 from ap_resume_shim.backends.ag_ui.stream import AgUiStream
 from ap_resume_shim.core import sse
@@ -79,6 +80,7 @@ class AgUi(Dialect[Thread]):
     def __init__(self, *, path: str = "") -> None:
         """`path` is the path of the agent's endpoint, such as `/agent`."""
         self._path = f"/{path.strip('/')}" if path else None
+        self.conventions = (RunWithAnswers(self._path),)
 
     def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[Thread]:
         """Read the thread from the ledger, after the server has accepted the caller's credentials.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ap_resume_shim.backends.agno.conventions import ContinueRun
 from ap_resume_shim.backends.agno.questions import QUESTION_ID, current_step, has_expired, questions_of
 from ap_resume_shim.backends.agno.runs import AgnoContext, Paused, Place
 from ap_resume_shim.backends.agno.stream import AgnoStream, plain_name, text_of
@@ -74,6 +75,7 @@ class Agno(Dialect[AgnoContext]):
     )
     unsupported = frozenset({"webhook", "config"})
     interrupt_id_form = QUESTION_ID
+    conventions = (ContinueRun(),)
     partial = False
     """The server rejects each question that has no answer."""
 
@@ -95,6 +97,7 @@ class Agno(Dialect[AgnoContext]):
         places = [place for place in paused if requested in (None, place.component)]
         if paused and not places:
             yield from _refuse_agent(str(requested), paused)
+        places = [place for place in places if resume.run_id in (None, place.run_id)]
         if not places:
             return Found("idle", context=AgnoContext())
         answers = yield from Ask(tuple(Request.get(_run(resume, place)) for place in places))
@@ -105,7 +108,7 @@ class Agno(Dialect[AgnoContext]):
                 return _busy(place)
             expired = has_expired(current_step(run), resume.now)
             runs.append(Paused(place, run, questions_of(run, resume.now), expired))
-        return _found(_runs_named_by(resume, runs) if full else runs, full=full)
+        return _found(_runs_named_by(resume, runs) if full else runs, must_ask=full and resume.run_id is None)
 
     def check(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> None:
         """Refuse answers to several runs, and answers that do not fit their questions."""
@@ -248,10 +251,10 @@ def _runs_named_by(resume: Resume, runs: list[Paused]) -> list[Paused]:
     return matching or runs
 
 
-def _found(runs: list[Paused], *, full: bool) -> Found[AgnoContext]:
+def _found(runs: list[Paused], *, must_ask: bool) -> Found[AgnoContext]:
     interrupts = tuple(question.interrupt for run in runs for question in run.questions)
     expired = any(run.expired for run in runs)
-    if full and not interrupts and not expired:
+    if must_ask and not interrupts and not expired:
         raise ThreadNotInterrupted(
             f"Run {runs[0].place.run_id} is paused without a question that a resume could answer: it waits for an "
             "administrator's approval, or for a decision about a step that failed. AgentOS accepts such a decision at "

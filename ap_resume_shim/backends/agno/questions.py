@@ -59,7 +59,7 @@ def questions_of(run: Mapping[str, Any], now: str) -> tuple[AgnoQuestion, ...]:
     if not needs_of(step) or has_expired(step, now):
         return ()
     about = {"kind": _kind_of_step(step), **_visible(step, _STEP_FIELDS)}
-    question_id = f"{step['step_id']}:{len(run['step_requirements'])}.{step.get('retry_count') or 0}"
+    question_id = step_id(step, len(run["step_requirements"]))
     return (AgnoQuestion(Interrupt(question_id, about, of_step(step), step.get("timeout_at")), step, write_step),)
 
 
@@ -70,6 +70,11 @@ def current_step(run: Mapping[str, Any]) -> Part:
     """
     required: list[Part] = run.get("step_requirements") or []
     return required[-1] if required else {}
+
+
+def step_id(step: Part, number: int) -> str:
+    """Return the id of a step's question: with its number, since a repeated step has the same id, and its retries."""
+    return f"{step.get('step_id')}:{number}.{step.get('retry_count') or 0}"
 
 
 def has_expired(step: Part, now: str) -> bool:
@@ -128,6 +133,15 @@ def _kind_of_tool(tool: Part) -> str | None:
     if tool.get("requires_user_input") and not tool.get("answered"):
         return "user_feedback" if tool.get("user_feedback_schema") else "user_input"
     return None
+
+
+def is_answered(tool: Part) -> bool:
+    """True if a tool that waited has its answer."""
+    waited = any(tool.get(name) for name in _WAITS)
+    return waited and tool.get("approval_type") != "required" and _kind_of_tool(tool) is None
+
+
+_WAITS = ("requires_confirmation", "external_execution_required", "requires_user_input")
 
 
 def _kind_of_step(step: Part) -> str:

@@ -13,12 +13,14 @@ from typing import Any
 from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID
 from ap_resume_shim.core.errors import Conflict, InvalidRequest, NotFound, ResumeError, UnsupportedInput
 from ap_resume_shim.core.http import Response
+from ap_resume_shim.core.json_rpc import A2aCall
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 
 _RUNS = re.compile(r"/threads/([^/]+)/runs(|/wait|/stream)")
 _CRONS = re.compile(r"/threads/([^/]+)/runs/crons")
+_A2A = re.compile(r"/a2a/[^/]+")
 _COMMANDS = re.compile(r"/threads/([^/]+)/commands")
 
 
@@ -68,7 +70,6 @@ class Commands(Convention):
     """
 
     name = "langgraph-v2"
-    reads_body = True
 
     def __init__(self, *, run_start_answers: bool = True) -> None:
         """`run_start_answers`: False for servers on which `run.start` always starts a new run."""
@@ -94,6 +95,10 @@ class Commands(Convention):
             case _:
                 return None
 
+    def reads_body(self, vendor: VendorResume, response: Response) -> bool:
+        """Return True: each response is a short JSON object."""
+        return True
+
     def took(self, vendor: VendorResume, response: Response) -> bool:
         """Return True unless the 200 is an error, which the server sends before it does anything."""
         value = response.json
@@ -108,6 +113,44 @@ class Commands(Convention):
             "message": error.message,
         }
         return Reply(200, value, error.headers)
+
+
+class A2aRoute(A2aCall):
+    """The server's own A2A route, on by default: `POST /a2a/{assistant_id}`, where a context is a thread.
+
+    Text answers if the thread asks; a data part with `resume`, and `command.resume`, are always answers. Without a
+    context nothing is resumed, and without a task only by a command.
+    """
+
+    name = "langgraph-a2a"
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return True for the route."""
+        return method == "POST" and _A2A.fullmatch(path) is not None
+
+    def read_message(
+        self, request: ClientRequest, mode: Mode, params: dict[str, Any], message: dict[str, Any]
+    ) -> VendorResume | None:
+        """Return the answer if the message names a thread and, unless it has a command, a task."""
+        thread_id, command, parts = message.get("contextId"), message.get("command"), message.get("parts")
+        if not isinstance(thread_id, str) or not thread_id:
+            return None
+        if isinstance(command, dict) and "resume" in command:
+            return VendorResume(self, request, thread_id, mode, {"input": command["resume"]})
+        if not message.get("taskId") or not isinstance(parts, list):
+            return None
+        parts = [part for part in parts if isinstance(part, dict)]
+        data = [
+            part["data"]["resume"] for part in parts if isinstance(part.get("data"), dict) and "resume" in part["data"]
+        ]
+        if data and data[0] is not None:  # null is no answer here
+            return VendorResume(self, request, thread_id, mode, {"input": data[0]})
+        texts = [part["text"] for part in parts if isinstance(part.get("text"), str)]
+        return (
+            VendorResume(self, request, thread_id, mode, {"input": "\n".join(texts)}, "if_interrupted")
+            if texts
+            else None
+        )
 
 
 def _responses(params: dict[str, Any]) -> dict[str, Any]:

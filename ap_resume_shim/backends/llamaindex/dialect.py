@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ap_resume_shim.backends.llamaindex.answer import AnswerClasses, Kind, accepted_kinds
+from ap_resume_shim.backends.llamaindex.conventions import PostedEvent
 from ap_resume_shim.backends.llamaindex.event_log import QUESTION_ID, LlamaIndexQuestion, Log, id_of, read
 from ap_resume_shim.backends.llamaindex.stream import CANCELLED, LlamaIndexStream, values
 from ap_resume_shim.core import sse
@@ -82,6 +83,7 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         """Read the options; `options` describes them. Raises `ConfigurationError` for an invalid `event`."""
         self._answer_classes, self._field = AnswerClasses(event), field.strip()
         self._echo = [name.strip() for name in echo.split(",") if name.strip()]
+        self.conventions = (PostedEvent(self._classes),)
 
     def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[LlamaIndexContext | None]:
         """Read the handler, the log of an active run, and for a waiting run the events that its workflow accepts."""
@@ -217,15 +219,17 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         echo = {field: value for field, value in (question.value or {}).items() if field in self._echo}
         return {"type": name, "value": {**echo, **kind.fields(answer, self._field, echo)}}
 
+    def _classes(self, found: Found[LlamaIndexContext | None], question: LlamaIndexQuestion) -> tuple[str, ...]:
+        """Return the classes of events that may answer a question: the one in the option, or those that it accepts."""
+        configured = self._answer_classes.of(question.kind)
+        return tuple(kind.name for kind in _waiting(found).kinds) if configured is None else (configured,)
+
     def _class(self, found: Found[LlamaIndexContext | None], question: LlamaIndexQuestion) -> str:
         """Return the class of the event that answers a question.
 
         Raises `UpstreamUnrecognised` if the option does not name it and the workflow accepts none, or several.
         """
-        configured = self._answer_classes.of(question.kind)
-        if configured is not None:
-            return configured
-        names = [kind.name for kind in _waiting(found).kinds]
+        names = self._classes(found, question)
         if len(names) == 1:
             return names[0]
         takes = f"accepts several: {', '.join(names)}" if names else "declares none that it accepts"

@@ -23,9 +23,10 @@ from ap_resume_shim.backends.mastra.agent_thread import (
     marks_of,
     question_of,
 )
+from ap_resume_shim.backends.mastra.conventions import ResumeAgent
 from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import error_text
-from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UnsupportedInput
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotInterrupted, UnsupportedInput
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.json_schema import violations
@@ -33,6 +34,7 @@ from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, Steps
 from ap_resume_shim.core.typed_answers import check_answer
+from ap_resume_shim.core.vendor_resume import VendorResume, limited_to
 
 _NEWEST = "perPage=100&orderBy=%7B%22field%22%3A%22createdAt%22%2C%22direction%22%3A%22DESC%22%7D"
 """Query for the newest 100 messages. A question in older messages is not found."""
@@ -85,6 +87,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
     def __init__(self, prefix: str = "/api") -> None:
         """`prefix` is the path below which the server's API is."""
         self._prefix = wire.prefix(prefix)
+        self.conventions = (ResumeAgent(self._prefix),)
 
     def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[MastraAgentContext]:
         """Read the thread, its messages and the list of agents; then the suspended runs of all agents, in parallel."""
@@ -93,7 +96,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
         wanted = _name(resume.body.agent_id, agents) if full else None
         names = list(dict.fromkeys([*agents, *([] if wanted is None else [wanted])]))
         answers = (yield from Ask(tuple(self._suspended(name, resume) for name in names))) if names else ()
-        return _found(thread, listed, dict(zip(names, answers, strict=True)), wanted)
+        return _of_run(resume, _found(thread, listed, dict(zip(names, answers, strict=True)), wanted))
 
     def refresh_thread(
         self, resume: Resume, before: Found[MastraAgentContext], *, full: bool = False
@@ -111,7 +114,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
             runs = dict(zip(context.agents, answers, strict=True))
             found = _found(wire.read(thread), wire.read(listed), runs, context.wanted if full else None)
             if not found.context.elsewhere:
-                return found
+                return _of_run(resume, found)
         return (yield from self.inspect_thread(resume, full=full))
 
     def check(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> None:
@@ -183,6 +186,16 @@ class MastraAgent(Dialect[MastraAgentContext]):
         left = (question.interrupt for question in started.context.questions)
         return AgentStream(Emitter(resume.body.stream_modes), left)
 
+    def locate(self, vendor: VendorResume) -> Steps[str]:
+        """Read the agent's suspended runs, which have their threads. A resumed run is in the list until it ends."""
+        agent = str(vendor.fields["agent_id"])
+        path = f"{self._prefix}/agents/{segment(agent)}/suspended-runs?perPage=1000"
+        (answer,) = yield from Ask((Request.get(path),))
+        for run in wire.read(answer)["runs"]:
+            if run["runId"] == vendor.run_id and run.get("threadId"):
+                return str(run["threadId"])
+        raise ThreadNotInterrupted(f"The agent {agent!r} has no suspended run {vendor.run_id}: nothing is asked.")
+
     def _thread(self, resume: Resume) -> tuple[str, str]:
         path = f"{self._prefix}/memory/threads/{segment(resume.thread_id)}"
         return path, f"{path}/messages?{_NEWEST}"
@@ -220,6 +233,15 @@ def _found(
             elsewhere=not set(marks) <= _listed_calls(runs),
         ),
     )
+
+
+def _of_run(resume: Resume, found: Found[MastraAgentContext]) -> Found[MastraAgentContext]:
+    """Return the thread with the questions of the run that the client names, if it names one."""
+    if resume.run_id is None:
+        return found
+    questions = tuple(question for question in found.context.questions if question.run == resume.run_id)
+    found = replace(found, context=replace(found.context, questions=questions))
+    return limited_to(found, resume.run_id, tuple(question.interrupt for question in questions))
 
 
 def _name(wanted: str | None, agents: dict[str, Any]) -> str | None:

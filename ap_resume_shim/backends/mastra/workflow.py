@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ap_resume_shim.backends.mastra import messages as wire
+from ap_resume_shim.backends.mastra.conventions import ResumeWorkflow
 from ap_resume_shim.backends.mastra.workflow_steps import QUESTION_ID, StepQuestion, outcome, questions_of
 from ap_resume_shim.backends.mastra.workflow_stream import Records, WorkflowStream, refusal_in
 from ap_resume_shim.core import strictjson
@@ -72,6 +73,7 @@ class Mastra(Dialect[MastraContext]):
     def __init__(self, prefix: str = "/api") -> None:
         """`prefix` is the path below which the server's API is."""
         self._prefix = wire.prefix(prefix)
+        self.conventions = (ResumeWorkflow(self._prefix),)
 
     def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[MastraContext]:
         """Read the run, in the workflow that `agent_id` names or in all in parallel, and the schemas of the answers."""
