@@ -69,8 +69,9 @@ class LangGraph(_ThreadDriver):
         self.client.post(f"/threads/{thread}/runs/{run_id}/cancel").raise_for_status()
 
     def agent_id(self, scenario: str) -> str:
-        found = self._post("/assistants/search", {"graph_id": scenario, "limit": 1})
-        return str(found[0]["assistant_id"])
+        """The id of the server's own assistant: other tests make more of them at the same time."""
+        own = {"graph_id": scenario, "metadata": {"created_by": "system"}, "limit": 1}
+        return str(self._post("/assistants/search", own)[0]["assistant_id"])
 
     def forget(self) -> None:
         """LangGraph.js writes all its threads whenever it is idle, and does not respond meanwhile."""
