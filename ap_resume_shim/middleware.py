@@ -33,6 +33,7 @@ from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.lookups import Lookups, ask
+from ap_resume_shim.runtime.merged_openapi import MergedOpenApi
 from ap_resume_shim.runtime.naming import Naming
 from ap_resume_shim.runtime.resume_log import CLIENT_LEFT, RESUME, ResumeLine
 from ap_resume_shim.runtime.resumptions import Resumptions
@@ -84,6 +85,7 @@ class ResumeShim:
         vendor_resumes: VendorMode = "pass",
         limits: Limits | None = None,
         cors: Sequence[str] = (),
+        merge_openapi: bool = False,
     ) -> None:
         """Wrap `app`.
 
@@ -111,6 +113,7 @@ class ResumeShim:
         - `limits`: time and size limits.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, also for the shim's responses.
+        - `merge_openapi`: add the three routes and their schemas to the backend's `GET /openapi.json`.
 
         Raises `ConfigurationError`.
         """
@@ -134,9 +137,9 @@ class ResumeShim:
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None until the backend is known."""
-        self._observed_app: ASGIApp = app
-        self._passed: ASGIApp = app if vendor_resumes == "pass" else self._detect_and_pass
         self._native = backend == NATIVE
+        self._merge_openapi = merge_openapi
+        self._set_app(app)
         self._detecting = asyncio.Lock()
         self._resumptions = Resumptions()
         if isinstance(backend, os.PathLike):
@@ -284,6 +287,7 @@ class ResumeShim:
                 name = await self._recognise(scope)
                 logger.info("the backend is %s (detected)", name)
                 self._native = name == NATIVE
+                self._set_app(self._observed_app)
                 try:
                     if not self._native:
                         self._use(await asyncio.to_thread(self._load, name))
@@ -314,15 +318,25 @@ class ResumeShim:
         window = max(self._guard.duplicate_window, _DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
         self._naming = naming = Naming(dialect, self._namespace, self._credentials, self._share_ledger, window)
         if wants_traffic(dialect):
-            self._observed_app = TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix)
-        self._passed = self._observed_app
-        if self._vendor_resumes != "pass" and dialect.conventions:
+            self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix))
+        else:
+            self._set_app(self.app)
+
+    def _set_app(self, app: ASGIApp) -> None:
+        """Use `app` for the requests of the flow, and around it what the options add for all other requests."""
+        self._observed_app: ASGIApp = app
+        self._passed: ASGIApp = app
+        if self._vendor_resumes != "pass" and self._naming is None:
+            self._passed = self._detect_and_pass
+        elif self._vendor_resumes != "pass" and self._naming is not None and self._naming.dialect.conventions:
             self._passed = VendorResumes(
-                self._observed_app,
-                dialect,
+                app,
+                self._naming.dialect,
                 self._bodies,
                 self._prefix,
                 guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
                 observed=self._observe_vendor,
                 count=self._counts.count,
             )
+        if self._merge_openapi and not self._native:  # a native backend describes its routes itself
+            self._passed = MergedOpenApi(self._passed, self._prefix)

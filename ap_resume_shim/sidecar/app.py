@@ -76,6 +76,7 @@ def build(settings: Settings) -> ResumeShim:
         vendor_resumes=settings.vendor_resumes,
         limits=_limits(settings),
         cors=settings.cors,
+        merge_openapi=settings.merge_openapi,
     )
 
 
