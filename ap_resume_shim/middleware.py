@@ -155,14 +155,13 @@ class ResumeShim:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume; pass any other request to the wrapped app."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, delay_shutdown(receive, self._resumptions.running), send)
-        elif scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
-            await self._passed(scope, receive, send)
-        elif route_path(scope) in self._routes:
-            await self._entry(scope, receive, send)
-        else:
-            await self._passed(scope, receive, send)
+        if scope["type"] == "http":
+            if scope["method"] in _METHODS and scope["path"].endswith(_ROUTES) and route_path(scope) in self._routes:
+                await self._entry(scope, receive, send)
+                return
+        elif scope["type"] == "lifespan":
+            receive = delay_shutdown(receive, self._resumptions.running)
+        await self._passed(scope, receive, send)
 
     async def _detect_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; detect the backend first, since the request may be a vendor resume."""

@@ -96,7 +96,6 @@ def test_off_is_the_default_and_hands_over_the_same_objects() -> None:
         http(path="/openapi.yaml"),
         http(path="/docs/openapi.json"),
         {"type": "websocket", "path": "/openapi.json", "headers": []},
-        {"type": "lifespan"},
     ],
 )
 def test_other_requests_pass_untouched(scope: Scope) -> None:
