@@ -257,7 +257,7 @@ class GuardMisconfigured(GuardUnavailable):
     """The guard's store responds, but refuses commands: only an operator can fix that."""
 
 
-_REFUSAL_CODES = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
+REFUSAL_CODES = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
 
 
 class UpstreamRefused(ResumeError):
@@ -265,7 +265,7 @@ class UpstreamRefused(ResumeError):
 
     def __init__(self, status: int, message: str, headers: Headers = (), *, detail: str | None = None) -> None:
         super().__init__(message, detail=detail)
-        self.code = _REFUSAL_CODES[status]
+        self.code = REFUSAL_CODES[status]
         self._status, self._headers = status, headers
 
     @property

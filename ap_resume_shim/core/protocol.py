@@ -121,7 +121,7 @@ class RunResume(_Model):
     messages: Listed[Message] | None = None
     metadata: dict[str, Json] | None = None
     config: Config | None = None
-    webhook: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
+    webhook: Annotated[str, Field(min_length=1, max_length=65536, json_schema_extra={"format": "uri"})] | None = None
     on_completion: Literal["keep", "delete"] = "keep"
     on_disconnect: Literal["cancel", "continue"] = "cancel"
     stream_mode: StreamMode | Listed[StreamMode] = "values"

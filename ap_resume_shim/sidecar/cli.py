@@ -23,6 +23,7 @@ from ap_resume_shim import __version__
 from ap_resume_shim.backends import backend_names, installed, load_backend, read_profile
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
+from ap_resume_shim.core.openapi import openapi
 from ap_resume_shim.core.protocol import Resume, parse
 from ap_resume_shim.profiles.loading import profile_schema
 from ap_resume_shim.proxy.app import ReverseProxy
@@ -45,7 +46,7 @@ commands:
   serve      run the sidecar: the resume routes in front of a server
   backends   list the backends: their threads, native and derived modes, and limits
   explain    print the requests that a resume would send, without sending it
-  schema     print the JSON schema of a file of settings, or of a profile
+  schema     print the JSON schema of a settings file or of a profile, or the OpenAPI file of the routes
 
 `ap-resume-shim COMMAND --help` lists the options of a command.
 """
@@ -162,12 +163,14 @@ def _text(path: Path) -> str:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
 
 
+SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {"settings": schema, "profile": profile_schema, "openapi": openapi}
+
+
 def print_schema(argv: Sequence[str]) -> None:
-    """`schema`: print the JSON schema of a settings file, or of a profile."""
+    """`schema`: print the JSON schema of a settings file or of a profile, or the OpenAPI file of the routes."""
     parser = _parser("schema")
-    parser.add_argument("of", nargs="?", choices=("settings", "profile"), default="settings")
-    made = profile_schema if parser.parse_args(argv).of == "profile" else schema
-    print(json.dumps(made(), indent=2))
+    parser.add_argument("of", nargs="?", choices=tuple(SCHEMAS), default="settings")
+    print(json.dumps(SCHEMAS[parser.parse_args(argv).of](), indent=2))
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

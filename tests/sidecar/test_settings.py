@@ -301,6 +301,11 @@ def test_the_published_schema_is_that_of_the_settings(capsys: pytest.CaptureFixt
     assert (ROOT / "docs/reference/config.schema.json").read_text() == capsys.readouterr().out
 
 
+def test_the_published_openapi_document_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["schema", "openapi"])
+    assert (ROOT / "docs/reference/openapi.json").read_text() == capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", [kebab(name) for name in NAMES])
 def test_the_reference_describes_every_setting(name: str) -> None:
     described = schema()["properties"][name]
