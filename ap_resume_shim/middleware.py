@@ -29,6 +29,7 @@ from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.lookups import ask
+from ap_resume_shim.runtime.merged_openapi import MergedOpenApi
 from ap_resume_shim.runtime.naming import Naming
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
@@ -70,6 +71,7 @@ class ResumeShim:
         typed_answers: Literal["check", "show"] = "check",
         limits: Limits | None = None,
         cors: Sequence[str] = (),
+        merge_openapi: bool = False,
     ) -> None:
         """Wrap `app`.
 
@@ -94,6 +96,7 @@ class ResumeShim:
         - `limits`: time and size limits.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, also for the shim's responses.
+        - `merge_openapi`: add the three routes and their schemas to the backend's `GET /openapi.json`.
 
         Raises `ConfigurationError`.
         """
@@ -115,8 +118,9 @@ class ResumeShim:
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None until the backend is known."""
-        self._observed_app: ASGIApp = app
         self._native = backend == NATIVE
+        self._merge_openapi = merge_openapi
+        self._set_app(app)
         self._detecting = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
         if isinstance(backend, os.PathLike):
@@ -135,11 +139,11 @@ class ResumeShim:
         if scope["type"] == "lifespan":
             await self.app(scope, delay_shutdown(receive, self._running), send)
         elif scope["type"] != "http" or scope["method"] not in _METHODS or not scope["path"].endswith(_ROUTES):
-            await self._observed_app(scope, receive, send)
+            await self._described_app(scope, receive, send)
         elif route_path(scope) in self._routes:
             await self._entry(scope, receive, send)
         else:
-            await self._observed_app(scope, receive, send)
+            await self._described_app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on one of the three routes."""
@@ -253,6 +257,7 @@ class ResumeShim:
                 name = await self._recognise(scope)
                 logger.info("the backend is %s (detected)", name)
                 self._native = name == NATIVE
+                self._set_app(self._observed_app)
                 try:
                     if not self._native:
                         self._use(await asyncio.to_thread(self._load, name))
@@ -283,4 +288,11 @@ class ResumeShim:
             dialect, self._namespace, self._credentials, self._share_ledger, bool(self._guard.duplicate_window)
         )
         if wants_traffic(dialect):
-            self._observed_app = TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix)
+            self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix))
+
+    def _set_app(self, app: ASGIApp) -> None:
+        """Use `app` for the requests of the flow, and for all requests that are not resumes."""
+        self._observed_app: ASGIApp = app
+        self._described_app: ASGIApp = app
+        if self._merge_openapi and not self._native:  # a native backend describes its routes itself
+            self._described_app = MergedOpenApi(app, self._prefix)

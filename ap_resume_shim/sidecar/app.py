@@ -75,6 +75,7 @@ def build(settings: Settings) -> ResumeShim:
         typed_answers=settings.typed_answers,
         limits=_limits(settings),
         cors=settings.cors,
+        merge_openapi=settings.merge_openapi,
     )
 
 

@@ -168,6 +168,7 @@ class Resumes(_Group):
     cors: Annotated[
         Names, Field(description="origins whose pages may resume from a browser: https://app.example, or *")
     ] = []
+    merge_openapi: Annotated[bool, Field(description="add the three routes to the server's GET /openapi.json")] = False
 
 
 class Guarding(_Group):
