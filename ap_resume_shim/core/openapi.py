@@ -140,7 +140,7 @@ def _free(name: str, taken: Container[str], prefix: str) -> str:
     return name
 
 
-def _operation_ids(paths: Json) -> Iterator[Any]:
+def _operation_ids(paths: Json) -> Iterator[str]:
     for item in paths.values():
         for operation in item.values() if isinstance(item, dict) else ():
             if isinstance(operation, dict):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.asgi import SYNTHESISED, route_path
+from ap_resume_shim.core.asgi import route_path
 from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.openapi import merge
@@ -66,7 +66,7 @@ class MergedOpenApi:
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or not scope["path"].endswith(FILE):
             return None
         path = route_path(scope)
-        return path if path in (FILE, self._prefix + FILE) and SYNTHESISED not in scope else None
+        return path if path in (FILE, self._prefix + FILE) else None
 
 
 def _whole(scope: Scope) -> Scope:

@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -235,10 +236,20 @@ def test_an_app_below_a_prefix_is_described_there(placement: str) -> None:
         assert CLIENT.get(f"{url}/openapi.json").json()["paths"] == {}
 
 
-def test_a_file_from_the_disk_is_merged(tmp_path: Any) -> None:
+def test_a_file_from_the_disk_is_merged_where_the_server_could_send_it_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "file.json").write_text(json.dumps(FILE))
-    with merging(answering(FileResponse(tmp_path / "file.json"))) as url:
-        assert set(CLIENT.get(f"{url}/openapi.json").json()["paths"]) > ROUTES
+    app, scope = answering(FileResponse(tmp_path / "file.json")), http(path="/openapi.json")
+    assert "http.response.pathsend" in scope["extensions"]
+    call = Call()
+    asyncio.run(call(ResumeShim(app, PROTOCOL, merge_openapi=True), scope))
+    assert set(json.loads(call.answer)["paths"]) > ROUTES
+
+
+def test_a_file_that_cannot_be_read_is_no_failure_of_the_app() -> None:
+    call = Call()
+    app = answering(Response(b"no JSON", media_type="application/json"))
+    asyncio.run(call(ResumeShim(app, PROTOCOL, merge_openapi=True), http(path="/openapi.json")))
+    assert (call.status, call.answer) == (200, b"no JSON")
 
 
 def test_a_large_file_is_merged_and_a_larger_one_passes(monkeypatch: pytest.MonkeyPatch) -> None:

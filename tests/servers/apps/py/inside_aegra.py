@@ -12,4 +12,4 @@ from ap_resume_shim import ResumeShim
 
 app = FastAPI()
 app.add_middleware(Tap)
-app.add_middleware(ResumeShim, backend=os.environ.get("AP_TEST_BACKEND", "auto"))
+app.add_middleware(ResumeShim, backend=os.environ.get("AP_TEST_BACKEND", "auto"), merge_openapi=True)
