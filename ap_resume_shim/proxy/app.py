@@ -158,8 +158,9 @@ class ReverseProxy:
         self._loop_detector.begin()
         try:
             head = self._final_head(exchange, scope, client)
-            await self._with_timeout(head, self._response_timeout, "did not begin to respond")
-            await self._relay(exchange, scope, client)
+            limit = self._response_timeout
+            status = await (head if limit is None else self._with_timeout(head, limit, "did not begin to respond"))
+            await self._relay(exchange, status, scope, client)
         except ClientDisconnected:
             pass
         except UpstreamFailure as failure:
@@ -176,10 +177,8 @@ class ReverseProxy:
             self._disconnect_listeners.discard(client)
             client.stop_listening()
 
-    async def _with_timeout(self, awaited: Awaitable[T], seconds: float | None, failure: str) -> T:
-        """Await with a limit; None means no limit. Raises `UpstreamTimeout`."""
-        if seconds is None:
-            return await awaited
+    async def _with_timeout(self, awaited: Awaitable[T], seconds: float, failure: str) -> T:
+        """Await with a limit. Raises `UpstreamTimeout`."""
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
@@ -189,24 +188,25 @@ class ReverseProxy:
                 raise
             raise too_slow(self.address, f"{failure} within {seconds:g} seconds") from None
 
-    async def _final_head(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> None:
-        """Wait for the final head. Early hints (103) before it are forwarded at once."""
+    async def _final_head(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> int:
+        """Wait for the final head. Early hints (103) before it are forwarded at once. Returns the status."""
         await exchange.head()
-        while exchange.status < 200 and exchange.status != 101:
+        while (status := exchange.status) < 200 and status != 101:
             links = [value for name, value in exchange.headers if name == b"link"]
-            if links and exchange.status == 103 and EARLY_HINT in extensions(scope):
+            if links and status == 103 and EARLY_HINT in extensions(scope):
                 await client.send({"type": EARLY_HINT, "links": links})
             await exchange.head()
+        return status
 
-    async def _relay(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> None:
+    async def _relay(self, exchange: UpstreamExchange, status: int, scope: Scope, client: DownstreamClient) -> None:
         """Forward the response to the client as it arrives."""
-        if exchange.status == 101:
+        if status == 101:
             if not client.upgrades:
                 raise UpstreamError("The backend switched to another protocol, which the request did not ask for.")
             await self._tunnel(exchange, scope)
             return
         headers = self._forwarding.response(response_headers(exchange.headers), scope)
-        start: Message = {"type": "http.response.start", "status": exchange.status, "headers": headers}
+        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         trailed = client.wants_trailers
         if trailed:
             start["trailers"] = True
@@ -214,7 +214,10 @@ class ReverseProxy:
         idle = None if SYNTHESISED in scope else self._idle_timeout
         more = True
         while more:
-            chunk = await self._with_timeout(exchange.read(), idle, "sent nothing more of its response")
+            part = exchange.read()
+            chunk = await (
+                part if idle is None else self._with_timeout(part, idle, "sent nothing more of its response")
+            )
             more = bool(chunk) and not exchange.eof
             await client.send({"type": "http.response.body", "body": chunk, "more_body": more})
         if trailed:
