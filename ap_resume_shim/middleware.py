@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim._shutdown import delay_shutdown
@@ -19,7 +19,7 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.core.protocol import ROUTES, Mode
-from ap_resume_shim.core.steps import Flow
+from ap_resume_shim.core.steps import Entry, Flow
 from ap_resume_shim.core.vendor_estimate import estimate
 from ap_resume_shim.core.vendor_flow import vendor_flow
 from ap_resume_shim.core.vendor_resume import VendorResume
@@ -39,8 +39,8 @@ from ap_resume_shim.runtime.resume_log import CLIENT_LEFT, RESUME, ResumeLine
 from ap_resume_shim.runtime.resumptions import Resumptions
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
 from ap_resume_shim.runtime.vendor_counts import DRAFT, VendorCounts
-from ap_resume_shim.runtime.vendor_observation import Observation
-from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes
+from ap_resume_shim.runtime.vendor_observation import NOT_EXAMINED, Observation
+from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes, locate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -212,8 +212,9 @@ class ResumeShim:
         line.backend = naming.dialect.name
 
         async def prepare() -> Resumption:
-            assert vendor.thread_id is not None
-            incoming = IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
+            lookups = Lookups(self._wrapped(self._observed_app), scope, self._ledger_of(scope, naming))
+            thread_id = vendor.thread_id or await locate(vendor, naming.dialect, lookups)
+            incoming = IncomingResume.from_vendor(scope, vendor, thread_id, naming)
             line.thread_id = incoming.resume.thread_id
             flow = vendor_flow(vendor, incoming.resume, naming.dialect, self._settings)
             return self._begin(incoming, flow, client, line)
@@ -224,15 +225,16 @@ class ResumeShim:
     def _observe_vendor(self, scope: Scope, vendor: VendorResume) -> Observation | None:
         """Begin the observation of a vendor resume that passes."""
         naming = self._naming
-        if naming is None or vendor.thread_id is None:
+        assert naming is not None, "conventions are those of a dialect"
+        if vendor.thread_id is None:  # a lookup would precede the arrival at the guard
+            self._counts.count(scope, vendor.convention.name, NOT_EXAMINED)
             return None
         incoming = IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
-        view = naming.view(scope, vendor.thread_id)
         return Observation(
             vendor,
             estimate(vendor, incoming.resume, naming.dialect),
             self._guard.begin(incoming.key),
-            Lookups(self._wrapped(self._observed_app), scope, lambda _: view.read(self._guard.ledger)),
+            Lookups(self._wrapped(self._observed_app), scope, self._ledger_of(scope, naming, vendor.thread_id)),
             lambda verdict, status: self._counts.count(scope, vendor.convention.name, verdict),
         )
 
@@ -247,8 +249,12 @@ class ResumeShim:
             app=self._wrapped(self._observed_app),
             client=client,
             line=line,
-            ledger=lambda of: naming.view(scope, resume.thread_id if of is None else of).read(self._guard.ledger),
+            ledger=self._ledger_of(scope, naming, resume.thread_id),
         )
+
+    def _ledger_of(self, scope: Scope, naming: Naming, own: str = "") -> Callable[[str | None], Awaitable[list[Entry]]]:
+        """Return what reads the ledger for the caller of a request; `own` is the thread that None stands for."""
+        return lambda of: naming.view(scope, own if of is None else of).read(self._guard.ledger)
 
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
         return WrappedApp(app, self._prefix, self._limits)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core.asgi import SYNTHESISED, route_path
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.steps import ClientGone, Reply
+from ap_resume_shim.core.steps import ClientGone, Flow, Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.client import Client
+from ap_resume_shim.runtime.lookups import Lookups
 from ap_resume_shim.runtime.resume_log import RESUME
+from ap_resume_shim.runtime.stepping import drive
 from ap_resume_shim.runtime.vendor_observation import NOT_EXAMINED, Observation, ObservedExchange
 
 if TYPE_CHECKING:
@@ -171,3 +173,15 @@ class _Recording:
     async def replay(self) -> Message:
         """Return the recorded messages, then those that follow."""
         return self._messages.pop(0) if self._messages else await self._receive()
+
+
+async def locate(vendor: VendorResume, dialect: Dialect[Any], lookups: Lookups) -> str:
+    """Return the thread of a vendor resume that names only a run or a task. Raises `ResumeError`."""
+    thread_id = ""
+
+    def flow() -> Flow:
+        nonlocal thread_id
+        thread_id = yield from dialect.locate(vendor)
+
+    await drive(flow(), lookups.do)
+    return thread_id
