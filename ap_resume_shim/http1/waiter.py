@@ -8,10 +8,7 @@ import asyncio
 class Waiter:
     """Unlike `asyncio.Event`, it remembers nothing: `wake` without a waiting task has no effect."""
 
-    __slots__ = ("_future",)
-
-    def __init__(self) -> None:
-        self._future: asyncio.Future[None] | None = None
+    _future: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
         """Wait for the next `wake`. Only one task may wait."""

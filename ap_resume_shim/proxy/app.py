@@ -134,11 +134,11 @@ class ReverseProxy:
             await receive()
             await refuse(scope, send, _status(refusal), str(refusal))
             return
-        self._loop_detector.begin()
+        self._loop_detector.in_flight += 1
         try:
             await relay(scope, receive, send, self.address, self.address.base + _target(scope), headers, to_client)
         finally:
-            self._loop_detector.end()
+            self._loop_detector.in_flight -= 1
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = self._transport
@@ -155,12 +155,15 @@ class ReverseProxy:
             await _refuse(_status(refusal), str(refusal), send)
             return
         self._disconnect_listeners.add(client, exchange)
-        self._loop_detector.begin()
+        self._loop_detector.in_flight += 1
         try:
-            head = self._final_head(exchange, scope, client)
-            limit = self._response_timeout
-            status = await (head if limit is None else self._with_timeout(head, limit, "did not begin to respond"))
-            await self._relay(exchange, status, scope, client)
+            if (limit := self._response_timeout) is not None:
+                await self._with_timeout(self._final_head(exchange, scope, client), limit, "did not begin to respond")
+            else:
+                await exchange.head()
+                if exchange.status < 200:
+                    await self._skip_interim(exchange, scope, client)
+            await self._relay(exchange, scope, client)
         except ClientDisconnected:
             pass
         except UpstreamFailure as failure:
@@ -173,7 +176,7 @@ class ReverseProxy:
             await _refuse(failure.http_status, failure.message, send)
         finally:
             exchange.close()
-            self._loop_detector.end()
+            self._loop_detector.in_flight -= 1
             self._disconnect_listeners.discard(client)
             client.stop_listening()
 
@@ -188,19 +191,22 @@ class ReverseProxy:
                 raise
             raise too_slow(self.address, f"{failure} within {seconds:g} seconds") from None
 
-    async def _final_head(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> int:
-        """Wait for the final head. Early hints (103) before it are forwarded at once. Returns the status."""
+    async def _final_head(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> None:
+        """Wait for the final head."""
         await exchange.head()
-        while (status := exchange.status) < 200 and status != 101:
+        await self._skip_interim(exchange, scope, client)
+
+    async def _skip_interim(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> None:
+        """Wait for the head after any interim ones. Early hints (103) are forwarded at once."""
+        while exchange.status < 200 and exchange.status != 101:
             links = [value for name, value in exchange.headers if name == b"link"]
-            if links and status == 103 and EARLY_HINT in extensions(scope):
+            if links and exchange.status == 103 and EARLY_HINT in extensions(scope):
                 await client.send({"type": EARLY_HINT, "links": links})
             await exchange.head()
-        return status
 
-    async def _relay(self, exchange: UpstreamExchange, status: int, scope: Scope, client: DownstreamClient) -> None:
+    async def _relay(self, exchange: UpstreamExchange, scope: Scope, client: DownstreamClient) -> None:
         """Forward the response to the client as it arrives."""
-        if status == 101:
+        if (status := exchange.status) == 101:
             if not client.upgrades:
                 raise UpstreamError("The backend switched to another protocol, which the request did not ask for.")
             await self._tunnel(exchange, scope)

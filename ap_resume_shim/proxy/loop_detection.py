@@ -31,16 +31,9 @@ class LoopDetector:
 
     def __init__(self) -> None:
         self._name = secrets.token_hex(8).encode()
-        self._in_flight, self._next_mark = 0, SPACING
-
-    def begin(self) -> None:
-        """Count a request as in flight."""
-        self._in_flight += 1
-
-    def end(self) -> None:
-        """Count a request as finished."""
-        self._in_flight -= 1
-        self._next_mark = min(self._next_mark, self._in_flight + SPACING)
+        self.in_flight = 0
+        """Number of requests in progress; the proxy counts them."""
+        self._next_mark = SPACING
 
     def mark(self, headers: HeaderList, marker: bytes | None, *, own: bool) -> HeaderList:
         """Return the fields with the marker; the same list if none is needed.
@@ -50,9 +43,10 @@ class LoopDetector:
         """
         if marker is None:
             if not own:
-                if self._in_flight < self._next_mark:
+                self._next_mark = min(self._next_mark, self.in_flight + SPACING)
+                if self.in_flight < self._next_mark:
                     return headers
-                self._next_mark = self._in_flight + SPACING
+                self._next_mark = self.in_flight + SPACING
             return [*headers, (LOOP_MARKER, self._name)]
         if self._name in marker:
             raise LoopDetected
