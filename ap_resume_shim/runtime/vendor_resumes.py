@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core.asgi import SYNTHESISED, route_path
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import ClientGone, Flow, Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 from ap_resume_shim.runtime.bodies import Bodies
@@ -181,7 +182,7 @@ async def locate(vendor: VendorResume, dialect: Dialect[Any], lookups: Lookups) 
 
     def flow() -> Flow:
         nonlocal thread_id
-        thread_id = yield from dialect.locate(vendor)
+        thread_id = yield from recognising(dialect).locate(vendor)
 
     await drive(flow(), lookups.do)
     return thread_id

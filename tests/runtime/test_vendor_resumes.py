@@ -94,6 +94,42 @@ async def test_a_stream_is_returned_as_it_comes() -> None:
     assert agent.left.is_set()
 
 
+def of_runs(run: Any) -> tuple[Any, list[str]]:
+    """An app of ACP's kind, whose clients name a run alone; and the requests that it received."""
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        seen.append(f"{scope['method']} {scope['path']}")
+        known = scope["path"] == f"/runs/{RUN}"
+        body = json.dumps(run if known else {"code": "not_found", "message": "Run not found"}).encode()
+        await says(body, kind="application/json", status=200 if known else 404)(Agent(), receive, send)
+
+    return app, seen
+
+
+RUN = "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10"
+ASKING = {"run_id": RUN, "session_id": RUN, "agent_name": "a", "status": "awaiting", "await_request": {}}
+AWAITED = {"await_resume": {"type": "message"}, "mode": "sync"}
+
+
+@pytest.mark.parametrize(
+    ("run", "path", "status", "sent"),
+    [
+        (ASKING, f"/runs/{RUN}", 200, True),
+        ({**ASKING, "status": "completed"}, f"/runs/{RUN}", 409, False),
+        (ASKING, "/runs/other", 404, False),
+        ({"of": "another shape"}, f"/runs/{RUN}", 409, False),
+    ],
+    ids=["asks", "asks nothing", "unknown", "unrecognised"],
+)
+async def test_the_thread_of_a_run_is_looked_up(run: Any, path: str, status: int, sent: bool) -> None:
+    app, seen = of_runs(run)
+    assert (await post(ResumeShim(app, "acp", vendor_resumes="guard"), AWAITED, path))[0] == status
+    assert (f"POST {path}" in seen) is sent
+    assert seen[0] == f"GET {path}"
+
+
 async def test_a_key_is_not_used_twice() -> None:
     app = shim(agent := Agent())
     assert (await post(app, idempotency_key="k"))[0] == 200
