@@ -203,7 +203,7 @@ class ResumeShim:
             del scope[RESUME]
             await self.app(scope, receive, send)
         else:
-            self._count(scope, DRAFT, line.verdict or CLIENT_LEFT)
+            self._counts.count(scope, DRAFT, line.verdict or CLIENT_LEFT)
 
     async def _guard_vendor(self, scope: Scope, vendor: VendorResume, client: VendorClient) -> None:
         """Judge and hold a vendor resume as a resume of the draft, and pass it on."""
@@ -220,14 +220,14 @@ class ResumeShim:
             return self._begin(incoming, flow, client, line)
 
         await self._resumptions.run(prepare, client, line)
-        self._count(scope, vendor.convention.name, line.verdict or CLIENT_LEFT)
+        self._counts.count(scope, vendor.convention.name, line.verdict or CLIENT_LEFT)
 
     def _observe_vendor(self, scope: Scope, vendor: VendorResume) -> Observation | None:
         """Begin the observation of a vendor resume that passes."""
         naming = self._naming
         assert naming is not None, "conventions are those of a dialect"
         if vendor.thread_id is None:  # a lookup would precede the arrival at the guard
-            self._count(scope, vendor.convention.name, NOT_EXAMINED)
+            self._counts.count(scope, vendor.convention.name, NOT_EXAMINED)
             return None
         incoming = IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
         return Observation(
@@ -235,7 +235,7 @@ class ResumeShim:
             estimate(vendor, incoming.resume, naming.dialect),
             self._guard.begin(incoming.key),
             Lookups(self._wrapped(self._observed_app), scope, self._ledger_of(scope, naming, vendor.thread_id)),
-            lambda verdict, status: self._count(scope, vendor.convention.name, verdict),
+            lambda verdict, status: self._counts.count(scope, vendor.convention.name, verdict),
         )
 
     def _begin(self, incoming: IncomingResume, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
@@ -258,11 +258,6 @@ class ResumeShim:
 
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
         return WrappedApp(app, self._prefix, self._limits)
-
-    def _count(self, scope: Scope, convention: str, verdict: str) -> None:
-        """Count a resume, unless vendor resumes pass: then nobody compares."""
-        if self._vendor_resumes != "pass":
-            self._counts.count(scope, convention, verdict)
 
     def report(self) -> dict[str, Any]:
         """Return the counts of resumes by convention and verdict, since the start, as JSON values."""
@@ -346,7 +341,7 @@ class ResumeShim:
                 self._prefix,
                 guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
                 observed=self._observe_vendor,
-                count=self._count,
+                count=self._counts.count,
             )
         if self._merge_openapi and not self._native:  # a native backend describes its routes itself
             self._passed = MergedOpenApi(self._passed, self._prefix)

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from ap_resume_shim import ResumeShim
-from ap_resume_shim.backends import backend_names
+from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.settings_sources import read
+from ap_resume_shim.tools.report import lines
 from examples.legacy_server.server import create_app
 from tests.families.page import HEADING, modes_of, page_of
 from tests.servers.process import free_port
@@ -340,3 +341,41 @@ def test_links_between_the_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+CLIENTS = ROOT / "docs/how-to/clients-of-today.md"
+
+
+def test_the_commands_on_the_page_on_todays_clients_are_right() -> None:
+    serve, report, guard = (shlex.split(block) for block in blocks(CLIENTS, "bash"))
+    assert report == ["ap-resume-shim", "report", "http://127.0.0.1:8064"]
+    for command in (serve, guard):
+        assert command[:2] == ["ap-resume-shim", "serve"]
+        assert check(read(command[2:])) == []
+
+
+def test_the_report_on_the_page_is_real() -> None:
+    import httpx
+
+    app = ResumeShim(create_app(), "agent-protocol", vendor_resumes="observe")
+    with serving(app) as url, httpx.Client(base_url=url) as client:
+        client.post("/threads", json={"thread_id": "t"})
+        body = {"thread_id": "t", "agent_id": "deploy", "input": {}}
+        client.post("/runs/wait", json=body)
+        for _ in range(2):
+            client.post("/runs/wait", json={**body, "input": {"command": {"resume": "reject"}}})
+        eventually(lambda: "agent-protocol" in app.report()["conventions"])
+        counted = app.report()["conventions"]
+        eventually(lambda: app.report()["conventions"]["agent-protocol"]["resumes"] == 2, str(counted))
+    printed = "\n".join(lines(app.report())).splitlines()
+    shown = blocks(CLIENTS, "text")[0].splitlines()
+    assert printed[1:3] == shown[1:3]
+    assert {printed[3].split()[0], printed[3].split()[-1]} == {shown[3].split()[0], shown[3].split()[-1]}
+
+
+def test_the_page_on_todays_clients_has_every_convention() -> None:
+    page = CLIENTS.read_text()
+    for name in backend_names():
+        for convention in load_backend(name).conventions:
+            profile = type(convention).__name__ == "ProfileConvention"
+            assert profile or f"`{convention.name}`" in page, f"{name}: {convention.name}"
