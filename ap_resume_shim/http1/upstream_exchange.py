@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure
-from ap_resume_shim.http1.waiter import Waiter
+from ap_resume_shim.http1.incoming_body import IncomingBody
 from ap_resume_shim.proxy.transport import ClientDisconnected, UpstreamRequest
 
 if TYPE_CHECKING:
@@ -29,44 +28,32 @@ class Http1Exchange:
 
     __slots__ = (
         "_body_task",
-        "_buffered",
-        "_chunks",
-        "_complete",
+        "_closed",
         "_connection",
         "_error",
-        "_head",
         "_heads",
-        "_may_retry",
         "_request",
+        "_stale",
         "_transport",
-        "_upgraded",
+        "_tunnel",
         "_waiter",
-        "trailers",
+        "body",
+        "headers",
+        "status",
     )
 
     def __init__(self, transport: Http1Transport, request: UpstreamRequest) -> None:
         self._transport, self._request = transport, request
-        self.trailers: HeaderList = []
-        self._head: tuple[int, HeaderList] = 0, []
+        self.status = 0
+        self.headers: HeaderList = []
         self._connection: UpstreamConnection | None = None
-        self._may_retry = self._complete = False
-        self._heads: deque[tuple[int, HeaderList]] = deque()
-        self._chunks: list[bytes] = []
-        self._buffered = 0
+        self._closed = self._stale = False
+        self._heads: list[tuple[int, HeaderList]] = []
+        self.body = IncomingBody()
         self._error: Exception | None = None
-        self._waiter = Waiter()
+        self._waiter: asyncio.Future[None] | None = None
         self._body_task: asyncio.Task[None] | None = None
-        self._upgraded: tuple[asyncio.Transport, bytes] | None = None
-
-    @property
-    def status(self) -> int:
-        """The status of the latest head; 0 before the first one."""
-        return self._head[0]
-
-    @property
-    def headers(self) -> HeaderList:
-        """The fields of the latest head."""
-        return self._head[1]
+        self._tunnel: tuple[asyncio.Transport, bytes] | None = None
 
     async def head(self) -> None:
         """Wait for the next head; the first call sends the request."""
@@ -74,63 +61,70 @@ class Http1Exchange:
             await self._send()
         while not self._heads:
             if self._error is not None:
-                if not self._may_retry:
+                if not self._may_retry():
                     raise self._error
                 self._error = None
                 await self._send(fresh=True)
                 continue
-            await self._waiter.wait()
-        self._head = self._heads.popleft()
+            await self._wait()
+        self.status, self.headers = self._heads.pop(0)
 
     async def read(self) -> bytes:
         """Return the next bytes of the body; no bytes at its end."""
-        while not self._chunks:
+        body = self.body
+        while not body.parts:
             if self._error is not None:
                 raise self._error
-            if self._complete:
+            if body.complete:
                 return b""
-            await self._waiter.wait()
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        if self._buffered > READ_AHEAD and self._connection is not None:
+            await self._wait()
+        full, data = body.buffered > READ_AHEAD, body.take()
+        if full and self._connection is not None:
             self._connection.resume_reading()
-        self._buffered = 0
         return data
 
     @property
     def eof(self) -> bool:
         """True if the body has ended, and `read` would return no bytes."""
-        return self._complete and not self._chunks
+        return self.body.complete and not self.body.parts
+
+    @property
+    def trailers(self) -> HeaderList:
+        """The trailer fields; complete when the body has ended."""
+        return self.body.trailers
 
     def close(self) -> None:
         """End the exchange; an incomplete response is broken off."""
-        self._may_retry = False
+        self._closed = True
         if self._body_task is not None:
             self._body_task.cancel()
         if self._connection is not None:
             self._connection.abort()
-        if self._upgraded is not None:
-            self._upgraded[0].abort()
-        if self._error is None and not self._complete:
+        if self._tunnel is not None:
+            self._tunnel[0].abort()
+        if self._error is None and not self.body.complete:
             self._error = ClientDisconnected()
-        self._waiter.wake()
+        self._wake()
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Return the connection after a 101, and the bytes that were already read from it."""
-        assert self._upgraded is not None, "only after a 101"
-        upgraded, self._upgraded = self._upgraded, None
-        return upgraded
+        assert self._tunnel is not None, "only after a 101"
+        tunnel, self._tunnel = self._tunnel, None
+        return tunnel
+
+    def _may_retry(self) -> bool:
+        """True if a reused connection turned out to be closed, and the request is safe (RFC 9110, section 9.2.2)."""
+        request = self._request
+        return self._stale and not self._closed and request.body is None and request.method in _SAFE
 
     async def _send(self, *, fresh: bool = False) -> None:
         request, transport = self._request, self._transport
         connection = None if fresh or request.fence is not None else transport.take_idle()
-        # A reused connection may turn out to be closed (RFC 9110, section 9.2.2).
-        self._may_retry = connection is not None and request.body is None and request.method in _SAFE
         if connection is None:
             connection = await (transport.connect() if request.fence is None else transport.replace_idle())
         try:
-            if self._error is not None:  # closed meanwhile
-                raise self._error
+            if self._closed:
+                raise ClientDisconnected
             if request.fence is not None:
                 request.fence()
         except BaseException:
@@ -166,35 +160,49 @@ class Http1Exchange:
         finally:
             request.body.stop_reading()
 
+    async def _wait(self) -> None:
+        assert self._waiter is None, "one task waits"
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     # Called by the connection.
 
     def on_head(self, status: int, headers: HeaderList) -> None:
         """An informational or final head."""
         self._heads.append((status, headers))
-        self._waiter.wake()
+        self._wake()
 
-    def on_response_body(self, parts: list[bytes], size: int) -> bool:
-        """Parts of the body, of about `size` bytes. Returns True if the connection may read on."""
-        self._chunks += parts
-        self._buffered += size
-        self._waiter.wake()
-        return self._buffered <= READ_AHEAD
+    def on_response_body(self, size: int) -> bool:
+        """The body has more parts, of about `size` bytes. Returns True if the connection may read on."""
+        body = self.body
+        body.buffered += size
+        self._wake()
+        return body.buffered <= READ_AHEAD
 
     def on_response_end(self, trailers: HeaderList) -> None:
         """The end of the response. The connection no longer belongs to the exchange."""
-        self.trailers, self._complete, self._connection = trailers, True, None
+        self._connection = None
+        self.body.end(trailers)
         if self._body_task is not None:
             self._body_task.cancel()
-        self._waiter.wake()
+        self._wake()
 
     def on_upgrade(self, transport: asyncio.Transport, rest: bytes) -> None:
         """A 101: the connection now belongs to the exchange, with reading paused. `rest` are bytes after the head."""
-        self._upgraded, self._connection, self._complete = (transport, rest), None, True
-        self._waiter.wake()
+        self._tunnel, self._connection = (transport, rest), None
+        self.body.end([])
+        self._wake()
 
-    def on_error(self, error: Exception, *, no_bytes: bool = False) -> None:
-        """The response failed; `no_bytes` is True if no byte of it arrived."""
-        self._connection, self._may_retry = None, self._may_retry and no_bytes
+    def on_error(self, error: Exception, *, stale: bool = False) -> None:
+        """The response failed; `stale` is True if a reused connection was closed before the first byte of it."""
+        self._connection, self._stale = None, stale
         if self._error is None:
             self._error = error
-        self._waiter.wake()
+        self._wake()

@@ -16,7 +16,7 @@ import pytest
 
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from ap_resume_shim.http1 import client
-from ap_resume_shim.http1.upstream_connection import MAX_HEAD
+from ap_resume_shim.http1.response_parser import MAX_HEAD
 from ap_resume_shim.http1.upstream_exchange import READ_AHEAD
 from ap_resume_shim.proxy.transport import ClientDisconnected
 from tests.http1.driving import KEPT, Parts, again, ask, request, transport, whole
@@ -367,7 +367,7 @@ async def test_what_the_client_does_not_take_is_not_read() -> None:
             exchange = through.start(request())
             await exchange.head()
             await anyio.sleep(1.5)
-            held = exchange._buffered
+            held = exchange.body.buffered
             exchange.close()
     assert held < 2 * READ_AHEAD + 256 * 1024, "what one read brings comes on top"
     assert sent < 20_000_000

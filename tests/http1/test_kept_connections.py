@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from ap_resume_shim.core.errors import UpstreamError
-from ap_resume_shim.http1.upstream_connection import MAX_HEAD
+from ap_resume_shim.http1.response_parser import MAX_HEAD
 from tests.http1.driving import KEPT, Parts, again, ask, request, transport
 from tests.support.sockets import upstream
 
