@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ap_resume_shim.core.asgi import EARLY_HINT, REQUEST_TRAILERS, TRAILERS, HeaderList
 from ap_resume_shim.core.errors import Broken, ResumeError
 from ap_resume_shim.http1.disconnect import abort_with_reset
 from ap_resume_shim.http1.head import encode_error, encode_head
+from ap_resume_shim.http1.incoming_body import IncomingBody
+from ap_resume_shim.http1.response_framing import ResponseFraming
 
 if TYPE_CHECKING:
     from starlette.types import Message, Scope
@@ -26,6 +28,8 @@ class Connection(Protocol):
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
+    write_paused: bool
+    """True while the write buffer is above its limit."""
 
     async def writable(self) -> None:
         """Wait until the write buffer is below its limit."""
@@ -56,54 +60,20 @@ class Connection(Protocol):
         ...
 
 
-class BufferedBody:
-    """The part of a request's body that the app has not received yet."""
-
-    __slots__ = ("_chunks", "_delivered", "more", "size", "trailers")
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._delivered = False
-        self.size = 0
-        """Memory of the part, in bytes."""
-        self.more = True
-        """False when the body has arrived completely."""
-        self.trailers: HeaderList = []
-
-    def append(self, data: bytes) -> None:
-        """Add bytes that have arrived."""
-        self._chunks.append(data)
-        self.size += len(data) + CHUNK_OVERHEAD
-
-    def take(self) -> Message | None:
-        """Return the bytes, or the end, as an ASGI message; None if there is nothing new for the app."""
-        if not self._chunks and (self.more or self._delivered):
-            return None
-        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self.size, self._delivered = 0, not self.more
-        message: Message = {"type": "http.request", "body": body, "more_body": self.more}
-        if self.trailers:
-            message[REQUEST_TRAILERS] = self.trailers
-        return message
-
-
 class RequestResponseCycle:
     """Created when the head of a request is complete; `run` calls the app."""
 
     __slots__ = (
+        "_body_delivered",
         "_connection",
         "_expects_continue",
         "_framing",
         "_is_http_1_0",
         "_pending_head",
-        "_remaining",
         "_scope",
-        "_trailers",
         "_waiter",
         "body",
         "complete",
-        "discard_body",
         "disconnected",
         "keep_alive",
         "started",
@@ -112,18 +82,16 @@ class RequestResponseCycle:
 
     task: asyncio.Task[None]
 
-    def __init__(self, connection: Connection, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, expects_continue: bool) -> None:
         self._connection, self._scope = connection, scope
         self._is_http_1_0 = scope["http_version"] == "1.0"
         self.keep_alive = keep_alive
         """False if the connection is closed after the response."""
-        self.body = BufferedBody()
-        self.started = self.complete = self.disconnected = self.discard_body = False
-        self._trailers = False
-        self._framing: Literal["none", "length", "chunked", "close"] = "close"
-        """What ends the response's body; `none`: it has no body."""
-        self._remaining: int | None = None
-        """Outstanding bytes of the response's body; None without `Content-Length`."""
+        self.body = IncomingBody()
+        """The body of the request."""
+        self.started = self.complete = self.disconnected = self._body_delivered = False
+        self._framing: ResponseFraming | None = None
+        """The framing of the response, from its start on."""
         self._pending_head = b""
         self._waiter: asyncio.Future[None] | None = None
         self._expects_continue = expects_continue and not self._is_http_1_0
@@ -156,7 +124,7 @@ class RequestResponseCycle:
             transport.write(encode_error(status, message))
             transport.close()
             return
-        if self._remaining is None and self._framing != "chunked":
+        if self._framing is not None and self._framing.ends_at_close:
             abort_with_reset(transport)
         else:
             transport.abort()
@@ -164,16 +132,16 @@ class RequestResponseCycle:
     # Called by the connection.
 
     def on_body(self, data: bytes) -> None:
-        """Buffer a part of the body for the app."""
-        if self.discard_body:
-            return
-        self.body.append(data)
-        self._wake()
+        """Buffer a part of the body for the app; discard it if the response is already complete."""
+        if not self.complete:
+            self.body.parts.append(data)
+            self.body.buffered += len(data) + CHUNK_OVERHEAD
+            self._wake()
 
     def on_body_end(self, trailers: HeaderList) -> None:
         """Called at the end of the body."""
-        self.body.more, self.body.trailers = False, trailers
-        if self.discard_body:
+        self.body.end(trailers)
+        if self.complete:
             self._connection.on_drained(self)
         self._wake()
 
@@ -193,58 +161,67 @@ class RequestResponseCycle:
         if self._expects_continue and not self.started and not self.disconnected:
             self._expects_continue = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = self.body
         while not self.disconnected and not self.complete:
-            if message := self.body.take():
-                if message["body"] and not message["more_body"]:
+            if body.parts or (body.complete and not self._body_delivered):
+                data, self._body_delivered = body.take() if body.parts else b"", body.complete
+                if data and body.complete:
                     self._connection.resume_reading()  # a disconnect is noticed only while reading
+                message: Message = {"type": "http.request", "body": data, "more_body": not body.complete}
+                if body.trailers:
+                    message[REQUEST_TRAILERS] = body.trailers
                 return message
             self._waiter = self._connection.loop.create_future()
             if self._expects_continue:
                 self._connection.resume_reading()  # 100 was not sent, so the body may never arrive
-            elif self.body.more:
+            elif not body.complete:
                 self._connection.on_body_awaited()
             await self._waiter
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         """ASGI's `send`: write a part of the response, at the client's pace. Raises `OSError` after a disconnect."""
-        await self._connection.writable()
+        if self._connection.write_paused:
+            await self._connection.writable()
         if self.disconnected:
             raise ConnectionResetError("The client has disconnected.")
         kind = message["type"]
         if kind == "http.response.body" and self.started and not self.complete:
-            self._write(message.get("body", b""), more=message.get("more_body", False))
+            framing = self._framing
+            assert framing is not None
+            more = message.get("more_body", False) or framing.trailers
+            self._write(framing.encode(message.get("body", b""), more))
+            if not more:
+                self._finish()
         elif kind == "http.response.start" and not self.started:
             self._start(message["status"], list(message.get("headers", ())), trailers=message.get("trailers", False))
         elif kind == EARLY_HINT and not self.started:
             if not self._is_http_1_0:
                 self._connection.transport.write(encode_head(103, [(b"link", link) for link in message["links"]]))
-        elif kind == TRAILERS and self._trailers and self._framing == "chunked" and not self.complete:
-            fields = b"".join(b"%b: %b\r\n" % field for field in message["headers"])
-            self._connection.transport.write(b"0\r\n" + fields + b"\r\n")
+        elif kind == TRAILERS and self._framing is not None and self._framing.trailers and not self.complete:
+            self._connection.transport.write(self._framing.encode_trailers(message["headers"]))
             self._finish()
-        elif kind == TRAILERS and self._trailers and self._framing != "chunked":
-            return  # only a chunked response can have trailers
+        elif kind == TRAILERS and self._framing is not None and self._framing.drops_trailers:
+            return
         else:
             raise RuntimeError(f"{kind!r} is not allowed in this state of the response.")
 
     def _start(self, status: int, headers: HeaderList, *, trailers: bool) -> None:
+        length: int | None = None
         for name, value in headers:
             if name == b"content-length":
-                self._remaining = int(value)
+                length = int(value)
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
                 headers = [field for field in headers if field[0] != b"connection"]
+        no_body = self._scope["method"] == "HEAD" or status in (204, 304)
+        framing = self._framing = ResponseFraming(no_body, length, not self._is_http_1_0, trailers)
         more: tuple[bytes, ...] = ()
-        if self._scope["method"] == "HEAD" or status in (204, 304):
-            self._framing = "none"
-        elif self._remaining is not None:
-            self._framing = "length"
-        elif self._is_http_1_0:
-            self.keep_alive = False
-        else:
-            self._framing, more = "chunked", (b"transfer-encoding: chunked\r\n",)
-        if self._expects_continue and self.body.more:
+        if framing.chunked:
+            more = (b"transfer-encoding: chunked\r\n",)
+        elif length is None and not no_body:
+            self.keep_alive = False  # the end of the connection is the end of the body
+        if self._expects_continue and not self.body.complete:
             self.keep_alive = (
                 False  # without a 100 the client may send its body or not, so the next request cannot be found
             )
@@ -252,7 +229,6 @@ class RequestResponseCycle:
             more += (b"connection: close\r\n",)
         elif self._is_http_1_0:
             more += (b"connection: keep-alive\r\n",)
-        self._trailers = trailers
         self._pending_head = encode_head(status, headers, *more)
         self.started = True
         self._connection.flush_soon(self)
@@ -263,23 +239,10 @@ class RequestResponseCycle:
         if held and not self.disconnected:
             self._connection.transport.write(held)
 
-    def _write(self, body: bytes, *, more: bool) -> None:
-        if self._framing == "chunked":
-            if body:
-                body = b"%x\r\n%b\r\n" % (len(body), body)
-            if not more and not self._trailers:
-                body += b"0\r\n\r\n"
-        elif self._framing == "none":
-            body = b""
-        elif self._remaining is not None:
-            self._remaining -= len(body)
-            if self._remaining < 0 or (self._remaining and not more):
-                raise RuntimeError("The length of the response's body differs from its Content-Length.")
+    def _write(self, data: bytes) -> None:
         held, self._pending_head = self._pending_head, b""
-        if held or body:
-            self._connection.transport.write(held + body if held else body)
-        if not more and not (self._trailers and self._framing == "chunked"):
-            self._finish()
+        if held or data:
+            self._connection.transport.write(held + data if held else data)
 
     def _finish(self) -> None:
         self.complete = True

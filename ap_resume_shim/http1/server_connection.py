@@ -53,7 +53,7 @@ class Http1Protocol(asyncio.Protocol):
         )
         self._reading = True
         self._writable: asyncio.Future[None] | None = None
-        self._write_paused = False
+        self.write_paused = False
         self._unsent = 0
         self._deadline = 0.0
 
@@ -103,19 +103,22 @@ class Http1Protocol(asyncio.Protocol):
     def _may_parse(self) -> bool:
         if self._current is None:
             return not self._closing
-        return self._current.body.more and self._current.body.size <= READ_AHEAD
+        body = self._current.body
+        return not body.complete and body.buffered <= READ_AHEAD
 
     def _is_full(self) -> bool:
-        return len(self._unparsed) > READ_AHEAD or (self._current is not None and self._current.body.size > READ_AHEAD)
+        return len(self._unparsed) > READ_AHEAD or (
+            self._current is not None and self._current.body.buffered > READ_AHEAD
+        )
 
     def pause_writing(self) -> None:
         """The write buffer is full: the client does not read."""
-        self._write_paused = True
+        self.write_paused = True
         self._set_deadline(self.io_timeout)
 
     def resume_writing(self) -> None:
         """The write buffer has room again: wake `writable`."""
-        self._write_paused = False
+        self.write_paused = False
         if self._current is not None:
             self._deadline = 0.0
         if self._writable is not None and not self._writable.done():
@@ -143,14 +146,16 @@ class Http1Protocol(asyncio.Protocol):
         open_tunnel = self._open_tunnel if upgrade and method == b"GET" else None
         scope = build_scope(method, target, version, headers, upgrade=open_tunnel)
         scope.update(self._connection_scope)
-        self._latest = RequestResponseCycle(self, scope, keep_alive=keep_alive, expects_continue=expects_continue)
-        self._start(self._latest)
+        cycle = self._current = self._latest = RequestResponseCycle(self, scope, keep_alive, expects_continue)
+        self._deadline = 0.0
+        cycle.task = self.loop.create_task(cycle.run(self._server.app))
+        self._server.tasks.add(cycle.task)
 
     def on_request_body(self, data: bytes) -> None:
         """Hand the data to the cycle."""
         assert self._latest is not None
         self._latest.on_body(data)
-        if not self._write_paused and self._latest is self._current:
+        if not self.write_paused and self._latest is self._current:
             self._deadline = 0.0
 
     def on_request_end(self, trailers: HeaderList) -> None:
@@ -161,12 +166,6 @@ class Http1Protocol(asyncio.Protocol):
         self._latest.on_body_end(trailers)
 
     # Called by the cycle.
-
-    def _start(self, cycle: RequestResponseCycle) -> None:
-        self._current = cycle
-        self._deadline = 0.0
-        cycle.task = self.loop.create_task(cycle.run(self._server.app))
-        self._server.tasks.add(cycle.task)
 
     def on_app_returned(self, cycle: RequestResponseCycle) -> None:
         """Forget the task of the cycle."""
@@ -181,8 +180,7 @@ class Http1Protocol(asyncio.Protocol):
         self._current = None
         if self.transport.is_closing():
             return
-        if cycle.body.more:
-            cycle.discard_body = True
+        if not cycle.body.complete:
             self._linger(reuse=cycle.keep_alive)
         elif not cycle.keep_alive:
             self.transport.close()
@@ -206,14 +204,13 @@ class Http1Protocol(asyncio.Protocol):
         self.resume_reading()
 
     async def writable(self) -> None:
-        """Wait until the write buffer has room."""
-        if self._write_paused:
-            self._writable = self.loop.create_future()
-            await self._writable
+        """Wait until the write buffer has room; called while `write_paused`."""
+        self._writable = self.loop.create_future()
+        await self._writable
 
     def on_body_awaited(self) -> None:
         """Start the time limit for the next part of the body, and read on."""
-        if not self._write_paused:
+        if not self.write_paused:
             self._set_deadline(self.io_timeout)
         self.resume_reading()
 
@@ -248,7 +245,7 @@ class Http1Protocol(asyncio.Protocol):
     def _refuse(self, status: int, message: str) -> None:
         """Respond to a request that cannot be parsed, and close: the bytes after it cannot be parsed either."""
         self._closing = True
-        if self._latest is not None and self._latest.body.more:
+        if self._latest is not None and not self._latest.body.complete:
             self._latest.disconnect()
             if self._latest.started:
                 self.transport.abort()
