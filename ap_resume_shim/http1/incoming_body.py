@@ -6,15 +6,15 @@ from ap_resume_shim.core.asgi import HeaderList
 
 
 class IncomingBody:
-    """The parts of one body, in the order of arrival."""
+    """The parts of one body, in the order of arrival. The connection fills it, and the reader takes from it."""
 
     __slots__ = ("buffered", "complete", "parts", "trailers")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
-        """The parts that were not taken yet."""
+        """The parts that were not taken yet; always the same list, to which a parser may append."""
         self.buffered = 0
-        """The memory of these parts in bytes, as who adds them counts it."""
+        """The memory that these parts take, in bytes."""
         self.complete = False
         """True when the body has arrived completely."""
         self.trailers: HeaderList = []
@@ -27,7 +27,3 @@ class IncomingBody:
         parts.clear()
         self.buffered = 0
         return data
-
-    def end(self, trailers: HeaderList) -> None:
-        """Complete the body."""
-        self.complete, self.trailers = True, trailers

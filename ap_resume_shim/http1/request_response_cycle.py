@@ -140,7 +140,7 @@ class RequestResponseCycle:
 
     def on_body_end(self, trailers: HeaderList) -> None:
         """Called at the end of the body."""
-        self.body.end(trailers)
+        self.body.complete, self.body.trailers = True, trailers
         if self.complete:
             self._connection.on_drained(self)
         self._wake()

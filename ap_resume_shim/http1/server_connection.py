@@ -216,7 +216,8 @@ class Http1Protocol(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """Parse the buffered bytes, and read on unless too many remain."""
-        self._parse()
+        if self._unparsed:
+            self._parse()
         if not self._reading and not self._is_full() and not self.transport.is_closing():
             self._reading = True
             self.transport.resume_reading()

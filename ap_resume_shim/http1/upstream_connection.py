@@ -163,18 +163,22 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange.on_head(status, headers)
 
     def _finish(self, exchange: Http1Exchange, rest: bytes) -> None:
-        """Report the end of the response, and keep the connection for the next request if possible."""
-        if self._parser.progress == UPGRADED:
+        """Report the end of the response, and keep the connection for the next request if possible.
+
+        `rest` are the bytes after a 101, which ends HTTP on this connection.
+        """
+        parser = self._parser
+        if parser.progress == UPGRADED:
             self._upgrade(exchange, rest)
             return
-        keep = self._sent and self._parser.keep_alive and not self.transport.is_closing()
+        keep = self._sent and parser.keep_alive and not self.transport.is_closing()
         self._exchange = None
-        exchange.on_response_end(self._parser.fields)
+        exchange.on_response_end(parser.fields)
         if not keep:
             self.abort()
             return
         self.resume_reading()
-        self._pool.release(self, self._parser.headers)
+        self._pool.release(self, parser.headers)
 
     def _deliver_body(self, exchange: Http1Exchange, size: int) -> None:
         if not exchange.on_response_body(size) and self._reading:

@@ -188,16 +188,14 @@ class Http1Exchange:
 
     def on_response_end(self, trailers: HeaderList) -> None:
         """The end of the response. The connection no longer belongs to the exchange."""
-        self._connection = None
-        self.body.end(trailers)
+        self.body.complete, self.body.trailers, self._connection = True, trailers, None
         if self._body_task is not None:
             self._body_task.cancel()
         self._wake()
 
     def on_upgrade(self, transport: asyncio.Transport, rest: bytes) -> None:
         """A 101: the connection now belongs to the exchange, with reading paused. `rest` are bytes after the head."""
-        self._tunnel, self._connection = (transport, rest), None
-        self.body.end([])
+        self._tunnel, self._connection, self.body.complete = (transport, rest), None, True
         self._wake()
 
     def on_error(self, error: Exception, *, stale: bool = False) -> None:
