@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.vendor_resume import ClientRequest, VendorResume, body_of
 from ap_resume_shim.core.verdict import judge
+from ap_resume_shim.profiles.convention import ProfileConvention
 from ap_resume_shim.tools.describe import MODES
 from ap_resume_shim.tools.explain import RecordedBackend, recorded_answers
 from tests.backends.playing import accepted_answer
@@ -93,3 +95,10 @@ def _sent_mode(dialect: Dialect[Any], mode: Mode) -> Mode:
 def _plain(by_id: dict[str | None, Any], name: str) -> dict[str | None, Any]:
     """LlamaIndex's events have the answer in a field of its class."""
     return {key: value["response"] for key, value in by_id.items()} if name == "llamaindex" else by_id
+
+
+def test_every_convention_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/clients-of-today.md").read_text("utf-8")
+    conventions = [convention for name in backend_names() for convention in load_backend(name).conventions]
+    names = {each.name for each in conventions if not isinstance(each, ProfileConvention)}
+    assert {name for name in names if f"`{name}`" not in page} == set()

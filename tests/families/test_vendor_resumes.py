@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from ap_resume_shim import ResumeShim, ReverseProxy
+from ap_resume_shim.core.protocol import Mode
 from tests.families.subjects import chosen
 from tests.families.vendor_clients import CONVENTIONS, Answer, Convention, Vendor
 from tests.servers.apps.py.tap import Tap
@@ -22,6 +23,7 @@ from tests.support.serving import serving
 from tests.support.waiting import eventually
 from tests.support.world import Place, Same, Thread, World
 
+Click = Callable[[httpx.Client], httpx.Response]
 _WORLDS: dict[str, World] = {}
 
 
@@ -57,7 +59,7 @@ def world(kind: type[Driver], guarded: ExitStack) -> World:
     return _WORLDS[kind.name]
 
 
-def asking(world: World, scenario: str) -> tuple[Thread, Vendor]:
+def asking(world: World, scenario: str, **state: Any) -> tuple[Thread, Vendor]:
     """A thread that asks, and the client that started it."""
     seen: list[httpx.Response] = []
 
@@ -67,7 +69,7 @@ def asking(world: World, scenario: str) -> tuple[Thread, Vendor]:
             seen.append(response)
 
     world.client.event_hooks = {"response": [note]}
-    thread = world.thread(scenario)
+    thread = world.thread(scenario, **state)
     world.client.event_hooks = {"response": []}
     return thread, Vendor(world.client, seen)
 
@@ -119,19 +121,40 @@ def test_of_two_clicks_one_is_taken_and_the_next_question_stays_open(
 ) -> None:
     thread, vendor = asking(world, "two")
     answer = convention(vendor, thread, plain(kind))
+    one_is_taken(world, [lambda client: post(client, answer)] * 2, pause)
+    eventually(lambda: len(world.noted(thread, "asked")) == 2, "the second question is asked")
+    time.sleep(0.5)
+    assert world.heard(thread) == [Same(kind.yes)]
+
+
+@pytest.mark.shows("slowask")
+@pytest.mark.parametrize("first", ["draft", "vendor"])
+def test_a_draft_resume_and_a_vendor_resume_exclude_each_other(
+    world: World, kind: type[Driver], convention: Convention, first: str
+) -> None:
+    thread, vendor = asking(world, "slowask", secs=1.0)
+    answer, draft = convention(vendor, thread, plain(kind)), {"thread_id": thread, "input": kind.yes}
+    clicks: list[Click] = [
+        lambda client: client.patch(Mode.BACKGROUND.route, json=draft),
+        lambda client: post(client, answer),
+    ]
+    one_is_taken(world, clicks if first == "draft" else clicks[::-1], 0.01)
+    world.ends(thread)
+    assert world.heard(thread) == [Same(kind.yes)]
+
+
+def one_is_taken(world: World, clicks: list[Click], pause: float) -> None:
+    """Click with a pause between the clicks, and assert that one of the answers is taken."""
 
     def click(number: int) -> httpx.Response:
         time.sleep(number * pause)
         with world.new_client() as client:
-            return post(client, answer)
+            return clicks[number](client)
 
-    with ThreadPoolExecutor(2) as pool:
-        responses = list(pool.map(click, range(2)))
+    with ThreadPoolExecutor(len(clicks)) as pool:
+        responses = list(pool.map(click, range(len(clicks))))
     assert sum(map(taken, responses)) == 1, [response.text for response in responses]
     assert all(response.status_code in (200, 202, 409) for response in responses), responses
-    eventually(lambda: len(world.noted(thread, "asked")) == 2, "the second question is asked")
-    time.sleep(0.5)
-    assert world.heard(thread) == [Same(kind.yes)]
 
 
 @pytest.mark.shows("ask")
