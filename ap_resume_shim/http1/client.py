@@ -47,7 +47,7 @@ class Http1Transport:
         if self._close_timer is not None:
             self._close_timer.cancel()
         for connection in list(self._open):
-            connection.abort()
+            connection.fail("the proxy closed its connections")
 
     def take_idle(self) -> UpstreamConnection | None:
         """Return an idle connection whose idle time is not over; None if there is none."""

@@ -84,6 +84,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange = None
         self.transport.abort()
 
+    def fail(self, why: str) -> None:
+        """Close the connection at once; its exchange fails."""
+        exchange = self._exchange
+        self.abort()
+        if exchange is not None:
+            exchange.on_error(self._error(why))
+
     # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

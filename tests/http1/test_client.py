@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import struct
@@ -454,3 +455,24 @@ async def test_a_certificate_that_is_trusted_is_one(https: tuple[str, Authority]
     url, authority = https
     async with transport(url, tls=ssl.create_default_context(cafile=authority.certificate)) as through:
         assert await ask(through) == (200, b"ok")
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+async def test_an_exchange_in_progress_fails_when_the_transport_is_closed(part: str) -> None:
+    begun = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nok"
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(begun if part == "body" else b"")
+        connection.recv(1)
+
+    with upstream(script) as behind:
+        async with transport(behind.url) as through:
+            exchange = through.start(request())
+            if part == "body":
+                await exchange.head()
+                assert await exchange.read() == b"ok"
+            waiting = asyncio.create_task(exchange.read() if part == "body" else exchange.head())
+            await anyio.sleep(0.05)
+            await through.aclose()
+            with pytest.raises(UpstreamError, match="closed its connections"):
+                await asyncio.wait_for(waiting, 5)
