@@ -251,10 +251,13 @@ class ProfileDialect(Dialect[None]):
             method, _, path = line.partition(" ")
             request = Request(method, fill_path(path, {"run_id": vendor.run_id}))
             (response,) = yield from Ask((with_headers(self.profile, request),))
-            thread_id = point(read_lookup(response, self._rules), "/thread_id")
+            thread_id = point(read_lookup(response, self._rules), self.profile.run.thread_id)
             if isinstance(thread_id, str):
                 return thread_id
-        raise ThreadNotFound(f"The run {vendor.run_id} belongs to no thread that the shim can find.")
+        raise ThreadNotFound(
+            f"The shim cannot find the thread of the run {vendor.run_id}: the profile has to say where it stands "
+            "(`[run] thread_id`)."
+        )
 
     def delete(self, resume: Resume) -> Request | None:
         """Return the profile's `delete` request."""

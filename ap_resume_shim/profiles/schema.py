@@ -194,6 +194,8 @@ class RunTable(Table):
     """The run: pointers into the responses that describe it, and requests about it."""
 
     id: Pointer = "/run_id"
+    thread_id: Pointer = "/thread_id"
+    """In the response to `read`: the thread of the run, for answers of clients that name only the run."""
     status: Pointer = "/status"
     active: list[Scalar] = ["pending", "running"]
     created_at: Pointer = "/created_at"
