@@ -5,56 +5,42 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
-from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
 from tests.e2e.drivers import DRIVERS
 from tests.e2e.placements import GRAPHS
 from tests.servers.run import running
-from tests.support.serving import serving
+from tests.support.matrix import chosen
 from tests.support.sidecar import sidecar
 from tests.support.waiting import eventually
 from tests.support.world import Place, World
 
-pytestmark = pytest.mark.on(*GRAPHS)
 Answer = dict[str, Any]
 
 
-@contextmanager
-def _guarded(placement: str, backend: str) -> Iterator[str]:
-    with running(backend) as upstream:
-        if placement == "sidecar":
-            options = ("--upstream", upstream, "--port", "0", "--vendor-resumes", "guard")
-            with sidecar(*options) as shim:
-                yield shim.url
-        else:
-            with serving(ResumeShim(ReverseProxy(upstream), vendor_resumes="guard")) as url:
-                yield url
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One placement is enough: the middleware is the same in all of them."""
+    backends = [name for name in chosen("AP_TEST_BACKENDS", ("langgraph",)) if name in GRAPHS]
+    metafunc.parametrize("backend", backends, scope="session")
 
 
 @pytest.fixture(scope="session")
-def guarded() -> Iterator[dict[tuple[str, str], str]]:
-    with ExitStack() as stack:
-
-        class Guarded(dict[tuple[str, str], str]):
-            def __missing__(self, spot: tuple[str, str]) -> str:
-                self[spot] = stack.enter_context(_guarded(*spot))
-                return self[spot]
-
-        yield Guarded()
+def place(backend: str) -> Iterator[Place]:
+    """A sidecar that guards vendor resumes, in front of a real server."""
+    with (
+        running(backend) as upstream,
+        sidecar("--upstream", upstream, "--port", "0", "--vendor-resumes", "guard") as shim,
+    ):
+        yield Place(shim.url, list)
 
 
 @pytest.fixture
-def world(spot: tuple[str, str], guarded: dict[tuple[str, str], str]) -> Iterator[World]:
-    placement, backend = spot
-    if placement not in ("wrapped", "sidecar"):
-        pytest.skip("the other placements share this code")
-    with World(Place(guarded[spot], list), DRIVERS[backend]) as made:
+def world(place: Place, backend: str) -> Iterator[World]:
+    with World(place, DRIVERS[backend]) as made:
         yield made
 
 
@@ -114,13 +100,13 @@ class A2a(Create):
     """The server's own A2A route, with a data part that answers."""
 
     def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
-        (assistant,) = self.world.client.post("/assistants/search", json={"graph_id": agent}).json()
+        assistant = self.world.driver.agent_id(agent)
         part = {"kind": "data", "data": {"resume": value}}
         message = {"role": "user", "kind": "message", "messageId": "m", "parts": [part]}
         runs = self.world.client.get(f"/threads/{thread}/runs").json()
         ids = {"contextId": thread, "taskId": f"{thread}:{runs[0]['run_id']}"}
         call = {"jsonrpc": "2.0", "id": "1", "method": "message/send", "params": {"message": {**message, **ids}}}
-        path, accept = f"/a2a/{assistant['assistant_id']}", {"accept": "application/json"}
+        path, accept = f"/a2a/{assistant}", {"accept": "application/json"}
         return self.world.client.post(path, json=call, headers=accept)
 
     def refused(self, answer: httpx.Response) -> str | None:
