@@ -25,7 +25,7 @@ test: $(READY)
 	$(MAKE) matrix; passed=$$?; wait $$unit || passed=1; cat $(VENV)/unit.log; exit $$passed
 
 matrix: $(READY)
-	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 16 tests/e2e --ignore tests/e2e/test_openapi.py $(ARGS)
+	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 20 tests/e2e --ignore tests/e2e/test_openapi.py $(ARGS)
 
 unit: $(READY)
 	$(BIN)/pytest -n 4 --ignore tests/e2e $(SLOW:%=--ignore %) $(ARGS)
