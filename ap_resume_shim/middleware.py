@@ -235,7 +235,7 @@ class ResumeShim:
             estimate(vendor, incoming.resume, naming.dialect),
             self._guard.begin(incoming.key),
             Lookups(self._wrapped(self._observed_app), scope, self._ledger_of(scope, naming, vendor.thread_id)),
-            lambda verdict, status: self._counts.count(scope, vendor.convention.name, verdict),
+            lambda verdict: self._counts.count(scope, vendor.convention.name, verdict),
         )
 
     def _begin(self, incoming: IncomingResume, flow: Flow, client: Client, line: ResumeLine) -> Resumption:

@@ -43,18 +43,13 @@ class Observation:
         verdict: Steps[str],
         session: GuardSession,
         lookups: Lookups,
-        report: Callable[[str, int | None], None],
+        report: Callable[[str], None],
     ) -> None:
-        """`verdict` estimates the verdict; `report` gets it, and the status of the backend's response."""
+        """`verdict` estimates the verdict; `report` gets it when the response is known, too."""
         self.vendor, self._verdict_flow, self._session, self._lookups = vendor, verdict, session, lookups
         self._report = report
-        self._status: int | None = None
         self._took: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
-
-    def response(self, status: int) -> None:
-        """The response begins."""
-        self._status = status
 
     def decide(self, took: bool) -> None:
         """The backend took the answer, or refused it. Only the first decision counts."""
@@ -64,10 +59,10 @@ class Observation:
     async def _run(self) -> None:
         verdict, _ = await asyncio.gather(self._estimate_or_log(), self._mark_accepted())
         await self._session.close()
-        self._report(verdict, self._status)
+        self._report(verdict)
 
     async def _mark_accepted(self) -> None:
-        """Tell the guard as soon as the response shows it, however long the lookup takes."""
+        """Mark the resume as accepted when the response shows it; the lookup may still be in progress."""
         if await self._took:
             await self._session.mark_accepted()
 
@@ -130,7 +125,6 @@ class ObservedExchange:
             return
         if message["type"] == "http.response.start":
             self._response = message["status"], message.get("headers", ())
-            self._observation.response(message["status"])
             if not 200 <= message["status"] < 300:
                 self._observation.decide(message["status"] >= 500)  # it is unknown after a 5xx
             elif not self._reads_body(self._observation.vendor):

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.vendor_estimate import NEW_TURN, WOULD_ACCEPT
 
 _TIMEOUT = 10.0
 """Seconds to wait for the sidecar."""
-_TAKEN = frozenset({"accepted", "replayed", "new_turn"})
+_NOT_REFUSED = frozenset({WOULD_ACCEPT, NEW_TURN, "replayed", "client_left", "cancelled", "not_examined"})
 """Verdicts that are no refusals."""
 
 
@@ -39,7 +40,7 @@ def fetch_report(url: str) -> dict[str, Any]:
 
 
 def lines(report: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of a report: a table of conventions, and below each the reasons of its refusals."""
+    """Yield the lines of a report: a table of conventions, and below each its verdicts other than `accepted`."""
     mode = report["vendor_resumes"]
     estimated = ", the refusals are estimates" if report["estimated"] else ""
     yield f"since {report['since']}, vendor-resumes = {mode}{estimated}"
@@ -48,9 +49,10 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"{'convention':<24}{'resumes':>8}{'refused':>9}{'callers':>9}  clients"
     for name, counts in report["conventions"].items():
-        refused = {verdict: count for verdict, count in counts["verdicts"].items() if verdict not in _TAKEN}
+        refused = {verdict: count for verdict, count in counts["verdicts"].items() if verdict not in _NOT_REFUSED}
         clients = ", ".join(f"{client} {count}" for client, count in counts["clients"].items())
         total = sum(refused.values())
         yield f"{name:<24}{counts['resumes']:>8}{total:>9}{len(counts['callers']):>9}  {clients}"
-        for verdict, count in refused.items():
-            yield f"    {count} {verdict}"
+        for verdict, count in counts["verdicts"].items():
+            if verdict != WOULD_ACCEPT:
+                yield f"    {count} {verdict}"

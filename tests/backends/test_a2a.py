@@ -112,8 +112,8 @@ def follow(flow: Generator[Step, Any, Any], server: dict[str, Any], ledger: Iter
 def look(tasks: Any, dialect: A2A | None = None, card: Any = REST_CARD, **fields: Any) -> tuple[str, Found[Any]]:
     """A lookup by REST."""
     full = fields.pop("full", True)
-    told = tasks if isinstance(tasks, Response) else {"tasks": tasks}
-    return follow((dialect or A2A()).inspect_thread(resume(**fields), full=full), {GET_CARD: card, LIST: told})
+    responses = tasks if isinstance(tasks, Response) else {"tasks": tasks}
+    return follow((dialect or A2A()).inspect_thread(resume(**fields), full=full), {GET_CARD: card, LIST: responses})
 
 
 def found(*tasks: Any, **fields: Any) -> Found[Any]:
@@ -268,8 +268,9 @@ def test_ids_of_past_questions_are_those_that_the_agent_has_said_in_any_of_its_t
 
 
 def pages(*pages: tuple[list[Any], str]) -> Found[Any]:
-    told = [answer(rpc({"tasks": tasks, "nextPageToken": page})) for tasks, page in pages]
-    thread: Found[Any] = follow(A2A().inspect_thread(resume()), {GET_CARD: RPC_CARD, "POST /a2a ListTasks": told})[1]
+    responses = [answer(rpc({"tasks": tasks, "nextPageToken": page})) for tasks, page in pages]
+    server = {GET_CARD: RPC_CARD, "POST /a2a ListTasks": responses}
+    thread: Found[Any] = follow(A2A().inspect_thread(resume()), server)[1]
     return thread
 
 

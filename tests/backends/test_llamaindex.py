@@ -117,9 +117,9 @@ def server(*events: Event, takes: tuple[dict[str, Any], ...] = (ANSWER,), **more
 
 
 def look(
-    told: dict[str, Any], dialect: Dialect[Any] = LI, *, full: bool = True, **fields: Any
+    responses: dict[str, Any], dialect: Dialect[Any] = LI, *, full: bool = True, **fields: Any
 ) -> tuple[list[str], Found[Any]]:
-    return follow(peeked(dialect.inspect_thread(resume(**fields), full=full)), told)
+    return follow(peeked(dialect.inspect_thread(resume(**fields), full=full)), responses)
 
 
 def peeked(flow: Generator[Step, Any, Any]) -> Generator[Step, Any, Any]:

@@ -98,27 +98,27 @@ BOTH = {"helper": {"id": "h"}, "nurse": {"id": "n"}}
 
 @pytest.mark.parametrize("full", [True, False])
 def test_the_agents_with_runs_in_the_thread_are_looked_at_again(full: bool) -> None:
-    told = {**server([run(DELETE)], USER, MARKED, agents=BOTH), NURSE: {"runs": []}}
-    _, first = look(AGENT, told, agent_id="h")
-    told[RUNS] = {"runs": []}
-    told[MESSAGES] = {"messages": [USER]}
-    asked, later = follow(AGENT.refresh_thread(resume(agent_id="h"), first, full=full), told)
+    responses = {**server([run(DELETE)], USER, MARKED, agents=BOTH), NURSE: {"runs": []}}
+    _, first = look(AGENT, responses, agent_id="h")
+    responses[RUNS] = {"runs": []}
+    responses[MESSAGES] = {"messages": [USER]}
+    asked, later = follow(AGENT.refresh_thread(resume(agent_id="h"), first, full=full), responses)
     assert (asked, later.status) == ([f"{PATH} + {MESSAGES} + {RUNS}"], "idle")
 
 
 def test_all_agents_are_looked_at_again_where_another_may_ask_now() -> None:
-    told = {**server([run(DELETE)], USER, MARKED, agents=BOTH), NURSE: {"runs": []}}
-    _, first = look(AGENT, told)
-    told |= {RUNS: {"runs": []}, MESSAGES: {"messages": [ASKING, USER]}, NURSE: {"runs": [run(NAME, id_="r2")]}}
-    asked, later = follow(AGENT.refresh_thread(resume(), first), told)
+    responses = {**server([run(DELETE)], USER, MARKED, agents=BOTH), NURSE: {"runs": []}}
+    _, first = look(AGENT, responses)
+    responses |= {RUNS: {"runs": []}, MESSAGES: {"messages": [ASKING, USER]}, NURSE: {"runs": [run(NAME, id_="r2")]}}
+    asked, later = follow(AGENT.refresh_thread(resume(), first), responses)
     assert asked == [f"{PATH} + {MESSAGES} + {RUNS}", FIRST, f"{RUNS} + {NURSE}"]
     assert (later.interrupts, later.agent_id, later.run_id) == ((WHICH_NAME,), "nurse", "r2")
 
 
 def test_a_thread_without_runs_is_looked_at_again_as_at_first() -> None:
-    told = server([], USER)
-    _, first = look(AGENT, told)
-    assert follow(AGENT.refresh_thread(resume(), first), told)[0] == [FIRST, RUNS]
+    responses = server([], USER)
+    _, first = look(AGENT, responses)
+    assert follow(AGENT.refresh_thread(resume(), first), responses)[0] == [FIRST, RUNS]
 
 
 def test_a_call_without_its_mark_has_been_answered() -> None:

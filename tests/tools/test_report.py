@@ -51,3 +51,11 @@ def test_another_server_is_not_a_sidecar() -> None:
 def test_a_report_of_a_shim_that_lets_vendor_resumes_pass_says_so() -> None:
     report = {"since": "then", "vendor_resumes": "pass", "estimated": False, "conventions": {}}
     assert "--vendor-resumes observe" in "\n".join(lines(report))
+
+
+def test_what_was_not_examined_is_shown_and_not_counted_as_refused() -> None:
+    counts = {"resumes": 3, "verdicts": {"accepted": 1, "not_examined": 2}, "clients": {"node": 3}, "callers": ["c"]}
+    report = {"since": "then", "vendor_resumes": "observe", "estimated": True, "conventions": {"acp": counts}}
+    rows = [line.split() for line in lines(report)]
+    assert ["acp", "3", "0", "1", "node", "3"] in rows
+    assert ["2", "not_examined"] in rows

@@ -8,6 +8,7 @@ decoded path, and read JSON under any media type.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID
@@ -19,7 +20,7 @@ from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 
 _RUNS = re.compile(r"/threads/([^/]+)/runs(|/wait|/stream)")
-_CRONS = re.compile(r"/threads/([^/]+)/runs/crons")
+_CRONS = re.compile(r"/threads/([^/]+)/runs/crons()")
 _A2A = re.compile(r"/a2a/[^/]+")
 _COMMANDS = re.compile(r"/threads/([^/]+)/commands")
 
@@ -28,14 +29,15 @@ class CreateRun(Convention):
     """v1: `POST /threads/{thread_id}/runs`, `/runs/wait` or `/runs/stream` with `command.resume`."""
 
     name = "langgraph-v1"
+    routes = _RUNS
 
     def matches(self, method: str, path: str) -> bool:
-        """Return True for the three routes that create a run of a thread."""
-        return method == "POST" and _RUNS.fullmatch(path) is not None
+        """Return True for a POST to one of `routes`."""
+        return method == "POST" and self.routes.fullmatch(path) is not None
 
     def read(self, request: ClientRequest) -> VendorResume | None:
         """Return the answer if `command` has the key `resume`; null and false are answers, too."""
-        path, command = _RUNS.fullmatch(request.path), request.object.get("command")
+        path, command = self.routes.fullmatch(request.path), request.object.get("command")
         if path is None or not isinstance(command, dict) or "resume" not in command:
             return None
         fields = {"input": command["resume"], **_place(request.object)}
@@ -46,21 +48,16 @@ class ThreadCron(CreateRun):
     """`POST /threads/{thread_id}/runs/crons` with `command.resume`: it answers each time the cron fires."""
 
     name = "langgraph-cron"
-
-    def matches(self, method: str, path: str) -> bool:
-        """Return True for the route that creates a cron of a thread."""
-        return method == "POST" and _CRONS.fullmatch(path) is not None
+    routes = _CRONS
 
     def read(self, request: ClientRequest) -> VendorResume | None:
         """Return a resume that is always refused: it would answer a question that nobody has asked yet."""
-        path, command = _CRONS.fullmatch(request.path), request.object.get("command")
-        if path is None or not isinstance(command, dict) or "resume" not in command:
-            return None
+        vendor = super().read(request)
         refused = UnsupportedInput(
             "A cron with `command.resume` would answer whatever the thread asks when it fires: answer the question "
             "when it is asked."
         )
-        return VendorResume(self, request, path[1], Mode.BACKGROUND, {"input": command["resume"]}, refused=refused)
+        return None if vendor is None else replace(vendor, refused=refused)
 
 
 class Commands(Convention):
