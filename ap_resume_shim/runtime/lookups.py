@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from ap_resume_shim.guard import GuardSession
 
 
-async def ask(app: WrappedApp, scope: Scope, request: Request) -> Response:
-    """Send one lookup and read the whole response. Raises `UpstreamTimeout`."""
-    exchange = app.send(scope, request)
+async def ask(app: WrappedApp, scope: Scope, request: Request, *, fence: Callable[[], None] | None = None) -> Response:
+    """Send one lookup and read the whole response; with a fence, on a new connection. Raises `UpstreamTimeout`."""
+    exchange = app.send(scope, request, fence)
     in_time = partial(wait, until=asyncio.get_running_loop().time() + app.limits.lookup)
     try:
         status, headers = await exchange.head(in_time)
@@ -98,15 +98,18 @@ class Lookups:
         return tuple(answer for answer in answers if isinstance(answer, Response))
 
     async def _one(self, request: Request) -> Response | Exception:
-        """Send one lookup. A GET that fails is retried once: the server may have closed a kept connection."""
-        attempts = 2 if request.method == "GET" else 1
-        while True:
-            attempts -= 1
+        """Send one lookup. If it fails, retry it once, on a new connection: the server may have closed an idle one."""
+        try:
             try:
                 return await ask(self._app, self._scope, request)
-            except Exception as error:
-                if not attempts or not isinstance(error, UpstreamError):
-                    return error
+            except UpstreamError:
+                return await ask(self._app, self._scope, request, fence=_permit)
+        except Exception as error:
+            return error
+
+
+def _permit() -> None:
+    """A fence that lets a request pass."""
 
 
 class Commit:
