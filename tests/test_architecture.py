@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from functools import cache
 from graphlib import TopologicalSorter
@@ -135,3 +136,10 @@ def test_docs_and_the_typing_test_import_the_public_api_alone() -> None:
     project = ROOT.parent
     pages = [*project.glob("*.md"), *(project / "docs").rglob("*.md"), project / "tests/typing/api.py"]
     assert not [str(page) for page in pages if INTERNAL.search(page.read_text("utf-8"))]
+
+
+def test_the_middleware_alone_imports_neither_the_proxy_nor_an_http_client() -> None:
+    absent = ("httpx", "httpcore", "httptools", "redis", "ap_resume_shim.proxy", "ap_resume_shim.sidecar")
+    code = f"import sys, ap_resume_shim; print([name for name in {absent} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert printed.stdout == "[]\n"
