@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, assert_never
 
 from ap_resume_shim.core.errors import HoldLapsed, ResumeError, ShutDown, ShuttingDown, UpstreamUnrecognised
@@ -79,7 +80,9 @@ class Resumption:
         self._original = incoming.original
         self._lookups = Lookups(app, incoming.scope, ledger)
         self._commit = Commit(session, self._lookups, app.limits.commit)
-        self._keepalive = KeepAlive(app.limits.keepalive, self._send_keepalive)
+        # Nothing may precede the backend's own response.
+        interval = app.limits.keepalive if incoming.vendor is None else inf
+        self._keepalive = KeepAlive(interval, self._send_keepalive)
         gone = client.gone if incoming.cancels else None
         self._upstream = Upstream(app, incoming.scope, gone=gone, keepalive=self._keepalive)
         self._head: Headers = ()

@@ -94,6 +94,15 @@ async def test_a_stream_is_returned_as_it_comes() -> None:
     assert agent.left.is_set()
 
 
+async def test_no_keep_alive_precedes_the_response_of_the_app() -> None:
+    async def slow(agent: Agent, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.1)
+        await reply(send, {"slow": True}, status=201)
+
+    app = shim(Agent(slow), limits=Limits(keepalive=0.01))
+    assert await post(app, route="/runs/wait") == (201, b'{"slow": true}')
+
+
 def of_runs(run: Any) -> tuple[Any, list[str]]:
     """An app of ACP's kind, whose clients name a run alone; and the requests that it received."""
     seen: list[str] = []
