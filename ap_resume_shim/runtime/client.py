@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ap_resume_shim.core.asgi import TRAILERS, HeaderList
 from ap_resume_shim.core.errors import Broken, ResumeError
 from ap_resume_shim.core.http import Headers, Response
 from ap_resume_shim.core.steps import Reply
@@ -14,7 +15,7 @@ from ap_resume_shim.runtime.trace_context import request_id
 from ap_resume_shim.runtime.waiting import Signal
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 
 logger = logging.getLogger("ap_resume_shim")
@@ -93,11 +94,16 @@ class Client:
         await self._start(reply.status, media_type, (*reply.headers, *length))
         await self._emit({"type": "http.response.body", "body": reply.body, "more_body": False})
 
-    async def send_head(self, response: Response) -> None:
-        """Send the head of the backend's own response, unchanged."""
+    async def send_interim(self, message: Message) -> None:
+        """Pass on an interim response of the backend's own."""
+        await self._emit(message)
+
+    async def send_head(self, response: Response, *, trailers: bool) -> None:
+        """Send the head of the backend's own response, unchanged. `trailers`: True if a trailer section follows."""
         self._started = True
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-        await self._emit({"type": "http.response.start", "status": response.status, "headers": headers})
+        start: Message = {"type": "http.response.start", "status": response.status, "headers": headers}
+        await self._emit({**start, "trailers": True} if trailers else start)
         if not self.gone.is_set():
             self.status = response.status
 
@@ -116,9 +122,11 @@ class Client:
         if chunk:
             await self._emit({"type": "http.response.body", "body": chunk, "more_body": True})
 
-    async def finish(self) -> None:
-        """End the body."""
+    async def finish(self, trailers: HeaderList | None = None) -> None:
+        """End the body; trailer fields follow it if the head announced them."""
         await self._emit({"type": "http.response.body", "body": b"", "more_body": False})
+        if trailers is not None:
+            await self._emit({"type": TRAILERS, "headers": trailers, "more_trailers": False})
 
     def _prefers_problems(self) -> bool:
         accepted = b",".join(value for name, value in self._scope["headers"] if name == b"accept")
@@ -136,13 +144,13 @@ class Client:
         if not self.gone.is_set():
             self.status = status
 
-    async def _emit(self, message: dict[str, Any]) -> None:
+    async def _emit(self, message: Message) -> None:
         """Send an ASGI message unless the client has left. After a disconnect some servers raise `OSError`; others
         ignore it.
         """
         if self.gone.is_set():
             return
-        self._finished = message.get("more_body") is False
+        self._finished = False in (message.get("more_body"), message.get("more_trailers"))
         try:
             await self._send(message)
         except OSError:

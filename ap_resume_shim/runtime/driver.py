@@ -152,7 +152,8 @@ class Resumption:
                 case Send(request, grace):
                     return await self._upstream.send(request, self._fence, grace)
                 case SendOriginal(fenced):
-                    return await self._upstream.send_original(self._original, self._fence if fenced else None)
+                    fence = self._fence if fenced else None
+                    return await self._upstream.send_original(self._original, fence, self._client.send_interim)
                 case ReadHead():
                     return await self._upstream.read_head()
                 case Join(request):

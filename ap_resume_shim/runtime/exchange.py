@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from ap_resume_shim.core.asgi import FENCE, HEADS, SYNTHESISED, TARGET, escape, extensions, mounted_at, shown_path
+from ap_resume_shim.core.asgi import (
+    EARLY_HINT,
+    FENCE,
+    HEADS,
+    SYNTHESISED,
+    TARGET,
+    TRAILERS,
+    HeaderList,
+    escape,
+    extensions,
+    mounted_at,
+    shown_path,
+)
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure
 from ap_resume_shim.core.http import Headers, Request
 from ap_resume_shim.runtime.limits import Limits
@@ -57,6 +69,12 @@ _NOT_OURS = frozenset(
         b"last-event-id",
     }
 )
+
+_PASSED = frozenset({TARGET, EARLY_HINT, TRAILERS})
+"""Extensions that apply to a client's own request, and to the backend's response to it."""
+
+Interim = Callable[["Message"], Awaitable[None]]
+"""Gets each early hint (103) of a response."""
 
 
 def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
@@ -118,13 +136,15 @@ class WrappedApp:
             made[FENCE] = fence
         return Exchange(self.app, made, request.body)
 
-    def send_original(self, scope: Scope, body: bytes, fence: Callable[[], None] | None = None) -> Exchange:
+    def send_original(
+        self, scope: Scope, body: bytes, fence: Callable[[], None] | None = None, interim: Interim | None = None
+    ) -> Exchange:
         """Begin an exchange with the client's own request; `fence` is called before its first byte is sent."""
-        kept = {name: extensions(scope)[name] for name in (TARGET,) if name in extensions(scope)}
+        kept = {name: value for name, value in extensions(scope).items() if name in _PASSED}
         made = {**scope, "extensions": kept, SYNTHESISED: True}
         if fence is not None:
             made[FENCE] = fence
-        return Exchange(self.app, made, body)
+        return Exchange(self.app, made, body, interim)
 
 
 _RUNNING: set[asyncio.Task[None]] = set()
@@ -137,8 +157,8 @@ class Exchange:
     Back-pressure: the app is at most two chunks ahead of the reader.
     """
 
-    def __init__(self, app: ASGIApp, scope: Scope, body: bytes | None) -> None:
-        self._app, self._scope = app, scope
+    def __init__(self, app: ASGIApp, scope: Scope, body: bytes | None, interim: Interim | None = None) -> None:
+        self._app, self._scope, self._interim = app, scope, interim
         self._since: float | None = perf_counter()
         self._request: bytes | None = body or b""
         self._taken = False
@@ -146,6 +166,8 @@ class Exchange:
         self._start: asyncio.Future[tuple[int, Headers]] = asyncio.get_running_loop().create_future()
         self._body = Buffer(2)
         self._complete = False
+        self.trailers: HeaderList | None = None
+        """The trailer fields of a response that has some, complete when the body has ended; else None."""
         self._error: Exception | None = None
         self._raised = False
         self._task = asyncio.create_task(self._run())
@@ -261,11 +283,22 @@ class Exchange:
                 self._scope[HEADS](message.get("headers", ()))
             headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in message.get("headers", ()))
             if not self._start.done():
+                if message.get("trailers", False) and TRAILERS in extensions(self._scope):
+                    self.trailers = []
                 self._log_request(message["status"])
                 self._start.set_result((message["status"], headers))
         elif message["type"] == "http.response.body" and not self._complete:
             if chunk := bytes(message.get("body", b"")):
                 await self._body.put(chunk)
-            if not message.get("more_body", False):
-                self._complete = True
-                self._body.end()
+            if not message.get("more_body", False) and self.trailers is None:
+                self._end()
+        elif message["type"] == TRAILERS and self.trailers is not None and not self._complete:
+            self.trailers += message["headers"]
+            if not message.get("more_trailers", False):
+                self._end()
+        elif message["type"] == EARLY_HINT and self._interim is not None:
+            await self._interim(message)
+
+    def _end(self) -> None:
+        self._complete = True
+        self._body.end()

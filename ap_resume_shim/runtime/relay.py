@@ -63,7 +63,7 @@ async def relay(reply: StreamReply, client: Client, upstream: Upstream, keepaliv
 
 async def relay_original(reply: OriginalResponse, client: Client, upstream: Upstream, stopwatch: Stopwatch) -> None:
     """Pass the backend's own response on as it comes. Raises `Broken` if it breaks off."""
-    await client.send_head(reply.response)
+    await client.send_head(reply.response, trailers=upstream.trailers is not None)
     await client.send_bytes(reply.response.body)
     try:
         while not reply.complete:
@@ -74,4 +74,4 @@ async def relay_original(reply: OriginalResponse, client: Client, upstream: Upst
             await client.send_bytes(chunk)
     except ResumeError as error:
         raise Broken(error) from error
-    await client.finish()
+    await client.finish(upstream.trailers)

@@ -12,11 +12,12 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamTimeout
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import ClientGone
-from ap_resume_shim.runtime.exchange import Exchange, WrappedApp
+from ap_resume_shim.runtime.exchange import Exchange, Interim, WrappedApp
 from ap_resume_shim.runtime.waiting import Expired, Future, KeepAlive, Signal, Wait, timer, wait
 
 if TYPE_CHECKING:
@@ -55,15 +56,20 @@ class Upstream:
         self._open(request)
         return await self.read_head()
 
-    async def send_original(self, body: bytes, fence: Callable[[], None] | None) -> Response:
+    async def send_original(self, body: bytes, fence: Callable[[], None] | None, interim: Interim) -> Response:
         """Send the client's own request, up to the head of the response. It has no time limit of the shim's."""
         self._deadline = inf
-        self._resume = self._exchange = self._app.send_original(self._scope, body, fence)
+        self._resume = self._exchange = self._app.send_original(self._scope, body, fence, interim)
         return await self.read_head()
 
     async def next_original_chunk(self) -> bytes | None:
         """The next part of the response to the client's own request; None at its end."""
         return await self._chunk(partial(wait, gone=self._gone))
+
+    @property
+    def trailers(self) -> HeaderList | None:
+        """The trailer fields of the response; None if it has no trailer section."""
+        return self._current.trailers
 
     def _start_clock(self) -> None:
         self._keepalive.restart()
