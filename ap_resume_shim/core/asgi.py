@@ -14,7 +14,8 @@ EARLY_HINT = "http.response.early_hint"
 TRAILERS = "http.response.trailers"
 """Standard ASGI extension: header fields after the body."""
 REQUEST_TRAILERS = "ap_resume_shim.trailers"
-"""Key in the last `http.request` message: the trailer fields of the request, if it has any."""
+"""Key in the last `http.request` message: the trailer fields of the request, if it has any. Scope key: those of a
+client's own request whose body the shim has read."""
 TARGET = "ap_resume_shim.target"
 """Extension: the request target as received, where ASGI's `path` and `raw_path` lose a part of it: `{"raw":
 b"/a%2Fb?"}`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.asgi import TRAILERS, HeaderList
 from ap_resume_shim.core.errors import Broken, ResumeError

@@ -18,6 +18,7 @@ from ap_resume_shim.core.asgi import (
     EARLY_HINT,
     FENCE,
     HEADS,
+    REQUEST_TRAILERS,
     SYNTHESISED,
     TARGET,
     TRAILERS,
@@ -104,7 +105,7 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
         ]
     elif request.method != "GET":
         headers.append((b"content-length", b"0"))
-    made = {key: value for key, value in scope.items() if key not in ("endpoint", "route")}
+    made = {key: value for key, value in scope.items() if key not in ("endpoint", "route", REQUEST_TRAILERS)}
     made.update(
         method=request.method,
         path=before + prefix + unquote(path),
@@ -273,7 +274,8 @@ class Exchange:
     async def _receive(self) -> Message:
         if self._request is not None:
             body, self._request, self._taken = self._request, None, True
-            return {"type": "http.request", "body": body, "more_body": False}
+            trailed = {REQUEST_TRAILERS: self._scope[REQUEST_TRAILERS]} if REQUEST_TRAILERS in self._scope else {}
+            return {"type": "http.request", "body": body, "more_body": False, **trailed}
         await wait(self._left.future)
         return {"type": "http.disconnect"}
 

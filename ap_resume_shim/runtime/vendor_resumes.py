@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ap_resume_shim.core.asgi import SYNTHESISED, route_path
+from ap_resume_shim.core.asgi import REQUEST_TRAILERS, SYNTHESISED, route_path
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.shape_errors import recognising
@@ -110,6 +110,7 @@ class VendorResumes:
             vendor = _read(conventions, replace(request, body=raw))
             if vendor is not None:
                 scope[RESUME] = True
+                scope.update(received.trailers)
                 await guarded(scope, vendor, VendorClient(scope, receive, send, vendor))
                 return
         await self.app(scope, received.replay, send)
@@ -170,6 +171,11 @@ class _Recording:
         message = await self._receive()
         self._messages.append(message)
         return message
+
+    @property
+    def trailers(self) -> dict[str, Any]:
+        """The trailer fields of the request, by their key; empty if there are none."""
+        return {key: value for key, value in self._messages[-1].items() if key == REQUEST_TRAILERS}
 
     async def replay(self) -> Message:
         """Return the recorded messages, then those that follow."""

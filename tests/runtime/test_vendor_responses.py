@@ -1,4 +1,4 @@
-"""The response to a guarded vendor resume, through the sidecar's own HTTP/1.1: the same bytes as if it passed."""
+"""A guarded vendor resume and its response, through the sidecar's own HTTP/1.1: the same bytes as if it passed."""
 
 from __future__ import annotations
 
@@ -36,13 +36,17 @@ WANTS_TRAILERS = b"te: trailers\r\n"
 
 
 @contextmanager
-def sidecar(response: bytes, mode: VendorMode) -> Iterator[str]:
-    """The sidecar's server, shim and transport, in front of a server that says these bytes to a resume."""
+def sidecar(response: bytes, mode: VendorMode) -> Iterator[tuple[str, list[bytes]]]:
+    """The sidecar's server, shim and transport, in front of a server that says these bytes to a resume.
+
+    Yields its URL, and the bodies of the resumes that reached the server.
+    """
+    bodies: list[bytes] = []
 
     def says(connection: socket.socket) -> None:
         head = server.heads[-1]
         if head.startswith(b"POST /runs HTTP"):
-            connection.recv(len(BODY))
+            bodies.append(read_body(connection, head))
             connection.sendall(response)
         else:
             value = THREAD if head.startswith(b"GET") else RUNS
@@ -51,13 +55,21 @@ def sidecar(response: bytes, mode: VendorMode) -> Iterator[str]:
     with upstream(says) as server:
         shim = ResumeShim(ReverseProxy(server.url, transport=Http1Transport), PROTOCOL, vendor_resumes=mode)
         with serving(shim, http=Http1Protocol) as url:
-            yield url
+            yield url, bodies
+
+
+def read_body(connection: socket.socket, head: bytes) -> bytes:
+    """Read a body with its framing."""
+    received = b""
+    while not received.endswith(b"\r\n\r\n" if b"chunked" in head else BODY):
+        received += connection.recv(65536)
+    return received
 
 
 def answer(response: bytes, mode: VendorMode, fields: bytes) -> bytes:
     """All bytes that a client receives."""
     head = b"POST /runs HTTP/1.1\r\nhost: here\r\nconnection: close\r\n%bcontent-length: %d\r\n\r\n"
-    with sidecar(response, mode) as url:
+    with sidecar(response, mode) as (url, _):
         return talk(url, head % (fields, len(BODY)) + BODY)
 
 
@@ -68,3 +80,11 @@ def test_the_response_is_the_servers_own(response: bytes, fields: bytes) -> None
     assert guarded == passed
     assert (b"x-sum: 1\r\nx-also: 2" in guarded) is (TRAILERS in response and fields == WANTS_TRAILERS)
     assert (guarded.count(b"103 Early Hints") == 2) is (HINTS in response)
+
+
+def test_trailers_of_the_request_reach_the_server() -> None:
+    head = b"POST /runs HTTP/1.1\r\nhost: here\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    framed = b"%x\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(BODY), BODY)
+    with sidecar(RESPONSES["a length"], "guard") as (url, bodies):
+        assert talk(url, head + framed).startswith(b"HTTP/1.1 200 OK")
+    assert bodies == [framed]
