@@ -119,7 +119,8 @@ class ResumeShim:
         """
         self.app = app
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
-        self._entry = Cors(self._serve, cors) if cors else BackendCors(self._serve, app)
+        self._backend_cors = BackendCors(self._serve, app)
+        self._entry = Cors(self._serve, cors) if cors else self._backend_cors
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
@@ -342,6 +343,7 @@ class ResumeShim:
                 guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
                 observed=self._observe_vendor,
                 count=self._counts.count,
+                cors=self._backend_cors,
             )
         if self._merge_openapi and not self._native:  # a native backend describes its routes itself
             self._passed = MergedOpenApi(self._passed, self._prefix)

@@ -1,7 +1,7 @@
 """CORS: which pages may call the three routes from a browser and read the responses.
 
 `Cors` applies a policy that the operator sets (the option `cors`). Otherwise `BackendCors` applies the backend's
-policy.
+policy. It always does for vendor resumes, whose routes are the backend's own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ap_resume_shim.core.asgi import HEADS, SYNTHESISED
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.http import Headers
 from ap_resume_shim.runtime.exchange import Exchange
 from ap_resume_shim.runtime.resume_log import RESUME
 
@@ -38,7 +39,7 @@ _PREFLIGHT_ONLY = frozenset(
     f"access-control-{name}" for name in ("allow-methods", "allow-headers", "allow-private-network", "max-age")
 )
 _ORIGINS = 1000
-"""Maximum number of origins whose policies are cached."""
+"""Maximum number of policies that are cached."""
 _LONGEST = 255
 """Maximum length of a cached origin, in bytes; a host name has at most 255."""
 _PATIENCE = 2.0
@@ -90,7 +91,7 @@ HeaderMap = dict[str, str]
 
 @dataclass(slots=True)
 class _Policy:
-    """The CORS fields of the backend's latest responses to one origin."""
+    """The CORS fields of the backend's latest responses to one origin, for requests with one method."""
 
     preflight: HeaderMap | None = None
     """From the response to a preflight; empty if it was refused. None: no preflight was seen."""
@@ -99,7 +100,8 @@ class _Policy:
 
 
 class BackendCors:
-    """Adds the backend's own CORS policy to the responses that the shim makes.
+    """Adds the backend's own CORS policy to the responses that the shim makes: to PATCH itself; `fields` are those for
+    a refused vendor resume.
 
     A browser applies the same check to the response to a preflight and to the response to the request after it (Fetch
     standard, "CORS check"). So the fields of the preflight's response let the page read the shim's responses.
@@ -113,41 +115,51 @@ class BackendCors:
     def __init__(self, app: ASGIApp, backend: ASGIApp) -> None:
         """`app` serves the three routes; `backend` responds to preflights."""
         self._app, self._backend = app, backend
-        self._known: OrderedDict[bytes, _Policy] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, str], _Policy] = OrderedDict()
+        """By origin and method: a backend may refuse PATCH to a page that may POST."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to `app`. Store the policy of a backend's response; add it to a response of the shim."""
-        origin = dict(scope["headers"]).get(b"origin")
-        if origin is None or len(origin) > _LONGEST:
+        origin = _origin(scope)
+        if origin is None:
             await self._app(scope, receive, send)
             return
         if scope["method"] == "PATCH":
-            scope[HEADS] = lambda headers: self._learn(origin, headers)
+            self.learn(scope)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if scope["method"] == "PATCH" and RESUME in scope:  # else it is the backend's response
-                    message = {**message, "headers": [*message["headers"], *await self._fields(origin, scope)]}
-                elif _is_preflight(scope):
-                    self._learn_preflight(origin, message["status"], message.get("headers", ()))
+                    fields = [
+                        (name.encode("latin-1"), value.encode("latin-1")) for name, value in await self.fields(scope)
+                    ]
+                    message = {**message, "headers": [*message["headers"], *fields]}
+                elif scope["method"] == "OPTIONS" and _is_patch(scope):
+                    self._learn_preflight(self._policy(origin, "PATCH"), message["status"], message.get("headers", ()))
             await send(message)
 
         await self._app(scope, receive, sending)
 
-    async def _fields(self, origin: bytes, scope: Scope) -> list[tuple[bytes, bytes]]:
-        """Return the CORS fields for a response to this origin."""
-        policy = self._policy(origin)
-        if policy.preflight is None and not policy.answer:
-            await self._send_preflight(origin, scope)
-        allowed = policy.preflight or policy.answer
-        fields = {**allowed, _EXPOSE: _exposed(policy.preflight or {}, policy.answer)}
-        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+    def learn(self, scope: Scope) -> None:
+        """Store the policy of the backend's responses to the shim's own requests for this one."""
+        if (origin := _origin(scope)) is not None:
+            scope[HEADS] = lambda headers: self._learn(self._policy(origin, scope["method"]), headers)
 
-    async def _send_preflight(self, origin: bytes, scope: Scope) -> None:
+    async def fields(self, scope: Scope) -> Headers:
+        """Return the CORS fields for a response to a request that `learn` has seen; none without an origin."""
+        if (origin := _origin(scope)) is None:
+            return ()
+        policy = self._policy(origin, scope["method"])
+        if policy.preflight is None and not policy.answer:
+            await self._send_preflight(origin, policy, scope)
+        allowed = policy.preflight or policy.answer
+        return tuple({**allowed, _EXPOSE: _exposed(policy.preflight or {}, policy.answer)}.items())
+
+    async def _send_preflight(self, origin: bytes, policy: _Policy, scope: Scope) -> None:
         """Send the preflight that a browser would send, without credentials, and store the policy of its response."""
         hosts = [(name, value) for name, value in scope["headers"] if name == b"host"]
-        requested = [(b"access-control-request-method", b"PATCH"), (b"access-control-request-headers", b"content-type")]
-        headers = [*hosts, (b"origin", origin), *requested]
+        method = (b"access-control-request-method", scope["method"].encode())
+        headers = [*hosts, (b"origin", origin), method, (b"access-control-request-headers", b"content-type")]
         made = {**scope, "method": "OPTIONS", "headers": headers, "extensions": {}, SYNTHESISED: True}
         del made[HEADS]
         exchange = Exchange(self._backend, made, None)
@@ -158,31 +170,33 @@ class BackendCors:
             logger.info("the backend's CORS policy is unknown, a preflight failed: %r", error)
         else:
             self._learn_preflight(
-                origin, status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in received]
+                policy, status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in received]
             )
         finally:
             exchange.abandon()
 
-    def _learn_preflight(self, origin: bytes, status: int, headers: RawHeaders) -> None:
+    @staticmethod
+    def _learn_preflight(policy: _Policy, status: int, headers: RawHeaders) -> None:
         fields = _policy_in(headers)
-        self._policy(origin).preflight = fields if 200 <= status < 300 else {}
+        policy.preflight = fields if 200 <= status < 300 else {}
 
-    def _learn(self, origin: bytes, headers: RawHeaders) -> None:
+    @staticmethod
+    def _learn(policy: _Policy, headers: RawHeaders) -> None:
         if fields := _policy_in(headers):
-            self._policy(origin).answer = fields
+            policy.answer = fields
 
-    def _policy(self, origin: bytes) -> _Policy:
-        policy = self._known.setdefault(origin, _Policy())
-        self._known.move_to_end(origin)
+    def _policy(self, origin: bytes, method: str) -> _Policy:
+        policy = self._known.setdefault((origin, method), _Policy())
+        self._known.move_to_end((origin, method))
         if len(self._known) > _ORIGINS:
             self._known.popitem(last=False)
         return policy
 
 
-def _is_preflight(scope: Scope) -> bool:
-    return scope["method"] == "OPTIONS" and any(
-        name == b"access-control-request-method" for name, _ in scope["headers"]
-    )
+def _origin(scope: Scope) -> bytes | None:
+    """Return the origin of the page that sent a request; None without one, or with one that no page has."""
+    origin: bytes | None = dict(scope["headers"]).get(b"origin")
+    return None if origin is None or len(origin) > _LONGEST else origin
 
 
 def _exposed(*parts: HeaderMap) -> str:

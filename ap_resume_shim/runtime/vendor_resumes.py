@@ -17,6 +17,7 @@ from ap_resume_shim.core.steps import ClientGone, Flow, Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.client import Client
+from ap_resume_shim.runtime.cors import BackendCors
 from ap_resume_shim.runtime.lookups import Lookups
 from ap_resume_shim.runtime.resume_log import RESUME
 from ap_resume_shim.runtime.stepping import drive
@@ -35,17 +36,21 @@ Observed = Callable[["Scope", VendorResume], "Observation | None"]
 class VendorClient(Client):
     """The client of a vendor resume: errors have the form of its convention."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, vendor: VendorResume) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, vendor: VendorResume, cors: BackendCors) -> None:
         super().__init__(scope, receive, send, base="")
-        self._vendor = vendor
+        self._vendor, self._cors = vendor, cors
+        cors.learn(scope)
 
     def error_reply(self, error: ResumeError) -> Reply:
         """Return the refusal in the form of the convention."""
         return self._vendor.convention.refusal(self._vendor, error)
 
     async def send_error(self, error: ResumeError) -> None:
-        """Send the refusal; a response that has begun breaks off."""
-        await self._send_error_as(error, self.error_reply(error))
+        """Send the refusal, which pages of the backend's clients can read; a response that has begun breaks off."""
+        reply = self.error_reply(error)
+        if not self._started:
+            reply = replace(reply, headers=(*reply.headers, *await self._cors.fields(self._scope)))
+        await self._send_error_as(error, reply)
 
 
 class VendorResumes:
@@ -61,14 +66,15 @@ class VendorResumes:
         guarded: Guarded | None,
         observed: Observed,
         count: Count,
+        cors: BackendCors,
     ) -> None:
         """`guarded` handles a vendor resume; without it, `observed` begins the observation of one that passes. `count`
-        counts a request by its convention and its verdict.
+        counts a request by its convention and its verdict. `cors` is the backend's policy for the refusals.
 
         `prefix` is a path that precedes the backend's routes.
         """
         self.app, self._dialect, self._bodies, self._prefix = app, dialect, bodies, prefix
-        self._guarded, self._observed, self._count = guarded, observed, count
+        self._guarded, self._observed, self._count, self._cors = guarded, observed, count, cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard or observe a vendor resume; pass anything else on."""
@@ -111,7 +117,7 @@ class VendorResumes:
             if vendor is not None:
                 scope[RESUME] = True
                 scope.update(received.trailers)
-                await guarded(scope, vendor, VendorClient(scope, receive, send, vendor))
+                await guarded(scope, vendor, VendorClient(scope, receive, send, vendor, self._cors))
                 return
         await self.app(scope, received.replay, send)
 
@@ -146,7 +152,7 @@ class VendorResumes:
         if isinstance(error, InvalidRequest):
             error = _Encoded(error.message)
         vendor = VendorResume(convention, request, None, Mode.BACKGROUND)
-        await VendorClient(scope, receive, send, vendor).send_error(error)
+        await VendorClient(scope, receive, send, vendor, self._cors).send_error(error)
 
 
 def _read(conventions: list[Convention], request: ClientRequest) -> VendorResume | None:

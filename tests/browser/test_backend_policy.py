@@ -20,13 +20,18 @@ from tests.servers.run import start
 from tests.support.serving import serving
 from tests.support.sidecar import sidecar
 
-LEGACY_THREAD = 'const ask = () => asked("ask");'
+LEGACY_THREAD = """
+const ask = () => asked("ask");
+const answer = (thread_id) => send("/runs/wait", { thread_id, agent_id: "ask", input: { command: { resume: "yes" } } });
+"""
 LANGGRAPH_THREAD = """
 const ask = async () => {
   const { thread_id } = await (await send("/threads")).json();
   await (await send(`/threads/${thread_id}/runs/wait`, { assistant_id: "ask", input: { topic: "lunch" } })).json();
   return thread_id;
 };
+const answer = (thread_id) =>
+  send(`/threads/${thread_id}/runs/wait`, { assistant_id: "ask", command: { resume: "yes" } });
 """
 SCENARIO = """
 const send = (path, body) => fetch(SHIM + path, {
@@ -48,14 +53,27 @@ return [
   await patch("", { thread_id: background }),
 ];
 """
+VENDOR = """
+const send = (path, body) => fetch(SHIM + path, {
+  method: "POST", credentials: CREDENTIALS, headers: { "content-type": "application/json" },
+  body: JSON.stringify(body ?? {}),
+});
+THREAD
+const thread_id = await ask();
+const first = await answer(thread_id);
+await first.text();
+const again = await answer(thread_id);
+return [first.status, again.status, (await again.json()).detail];
+"""
 READABLE = [[422, False], [200, True], [409, False], [200, True], [200, True]]
+GUARDED = ("--settle", "0", "--vendor-resumes", "guard")
 
 
 @contextmanager
 def before_a_server(origin: str) -> Iterator[str]:
     """A sidecar in front of a server with a policy."""
     with serving(with_policy(create_app(), origin)) as upstream:
-        options = ("--upstream", upstream, "--port", "0", "--backend", "agent-protocol", "--settle", "0")
+        options = ("--upstream", upstream, "--port", "0", "--backend", "agent-protocol", *GUARDED)
         with sidecar(*options) as shim:
             yield shim.url
 
@@ -65,7 +83,7 @@ def outside_the_policy(origin: str) -> Iterator[str]:
     """In a FastAPI app, added after its CORS middleware: preflights go through the shim."""
     app = fastapi_app()
     app.add_middleware(CORSMiddleware, **policy(origin))
-    app.add_middleware(ResumeShim, backend="agent-protocol", settle=0.0)
+    app.add_middleware(ResumeShim, backend="agent-protocol", settle=0.0, vendor_resumes="guard")
     with serving(app) as url:
         yield url
 
@@ -74,7 +92,7 @@ def outside_the_policy(origin: str) -> Iterator[str]:
 def below_the_policy(origin: str) -> Iterator[str]:
     """In a FastAPI app, added before its CORS middleware: preflights do not reach the shim."""
     app = fastapi_app()
-    app.add_middleware(ResumeShim, backend="agent-protocol", settle=0.0)
+    app.add_middleware(ResumeShim, backend="agent-protocol", settle=0.0, vendor_resumes="guard")
     app.add_middleware(CORSMiddleware, **policy(origin))
     with serving(app) as url:
         yield url
@@ -92,7 +110,7 @@ def before_langgraph(origin: str) -> Iterator[str]:
     """A sidecar in front of a LangGraph server, whose policy of its own lets every page in, without cookies."""
     with (
         start("langgraph") as server,
-        sidecar("--upstream", server.url, "--port", "0", "--backend", "langgraph") as shim,
+        sidecar("--upstream", server.url, "--port", "0", "--backend", "langgraph", *GUARDED) as shim,
     ):
         yield shim.url
 
@@ -125,9 +143,9 @@ class World:
     pages: Pages
     thread: str
 
-    def run(self, credentials: str) -> Any:
-        """What a page of the allowed origin can read of five resumes."""
-        return self.pages.run(SCENARIO.replace("THREAD", self.thread), SHIM=self.shim, CREDENTIALS=credentials)
+    def run(self, scenario: str, credentials: str) -> Any:
+        """What a page of the allowed origin can read."""
+        return self.pages.run(scenario.replace("THREAD", self.thread), SHIM=self.shim, CREDENTIALS=credentials)
 
 
 @pytest.fixture(scope="module")
@@ -140,4 +158,16 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     ("world", "credentials"), CASES, indirect=["world"], ids=[f"{case[0].__name__}-{case[1]}" for case in CASES]
 )
 def test_a_page_whose_preflight_the_backend_approves_reads_every_answer(world: World, credentials: str) -> None:
-    assert world.run(credentials) == READABLE
+    assert world.run(SCENARIO, credentials) == READABLE
+
+
+@pytest.mark.parametrize(
+    ("world", "credentials"),
+    [case for case in CASES if case[0] is not inside_langgraph],
+    indirect=["world"],
+    ids=[f"{case[0].__name__}-{case[1]}" for case in CASES if case[0] is not inside_langgraph],
+)
+def test_a_page_reads_why_its_vendor_resume_is_refused(world: World, credentials: str) -> None:
+    taken, refused, why = world.run(VENDOR, credentials)
+    assert (taken, refused) == (200, 409)
+    assert "not interrupted" in why or "double click" in why

@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ap_resume_shim import ResumeShim, ReverseProxy
+from ap_resume_shim import Limits, ResumeShim, ReverseProxy
 from ap_resume_shim.runtime import cors
 from tests.support.agent import PROTOCOL, Agent, resume
 from tests.support.calling import CLIENT, Call, http
@@ -29,6 +29,12 @@ POLICY: dict[str, Any] = {
     "allow_credentials": True,
     "expose_headers": ["x-request-id", "x-pages"],
 }
+SHIM: dict[str, Any] = {
+    "backend": PROTOCOL,
+    "settle": 0.0,
+    "vendor_resumes": "guard",
+    "limits": Limits(body=1000),
+}
 STATES = {200: "interrupted", 404: "interrupted", 409: "idle", 422: "interrupted"}
 
 
@@ -37,7 +43,7 @@ def inside_the_policy(agent: Agent) -> Iterator[str]:
     """The shim is added first, CORS around it."""
     app = FastAPI()
     app.mount("/", agent)
-    app.add_middleware(ResumeShim, backend=PROTOCOL, settle=0.0)
+    app.add_middleware(ResumeShim, **SHIM)
     app.add_middleware(CORSMiddleware, **POLICY)
     with serving(app) as url:
         yield url
@@ -49,7 +55,7 @@ def around_the_policy(agent: Agent) -> Iterator[str]:
     app = FastAPI()
     app.mount("/", agent)
     app.add_middleware(CORSMiddleware, **POLICY)
-    app.add_middleware(ResumeShim, backend=PROTOCOL, settle=0.0)
+    app.add_middleware(ResumeShim, **SHIM)
     with serving(app) as url:
         yield url
 
@@ -59,7 +65,7 @@ def before_the_server(agent: Agent) -> Iterator[str]:
     """The shim is in front of a server elsewhere."""
     with (
         serving(CORSMiddleware(agent, **POLICY)) as upstream,
-        serving(ResumeShim(ReverseProxy(upstream), PROTOCOL, settle=0.0)) as url,
+        serving(ResumeShim(ReverseProxy(upstream), **SHIM)) as url,
     ):
         yield url
 
@@ -74,6 +80,21 @@ def answered(url: str, status: int, route: str = "", origin: str = OURS) -> http
     answer = resume(url, route, {"origin": origin}, thread_id=threads.get(status, "t"))
     assert answer.status_code == status
     return answer
+
+
+VENDOR: dict[str, Any] = {"thread_id": "t", "input": {"command": {"resume": "yes"}}}
+REFUSED: dict[int, dict[str, Any]] = {
+    404: {"json": {**VENDOR, "thread_id": "unknown"}},
+    409: {"json": VENDOR},
+    413: {"content": b"x" * 2000},
+    415: {"json": VENDOR, "headers": {"content-encoding": "gzip"}},
+}
+"""Vendor resumes, by the status of their refusal: two of them are not read, so that nothing is looked up."""
+
+
+def vendor_resume(url: str, origin: str = OURS, *, headers: Any = None, **request: Any) -> httpx.Response:
+    """An answer that a page sends in the backend's own convention."""
+    return CLIENT.post(f"{url}/runs", headers={"origin": origin, **(headers or {})}, **request)
 
 
 def allowed(answer: httpx.Response) -> list[str]:
@@ -93,6 +114,49 @@ def test_a_page_reads_every_answer(placement: Any, known: bool, status: int, rou
     assert (allowed(answer), answer.headers["access-control-allow-credentials"]) == ([OURS], "true")
     assert "Origin" in answer.headers["vary"]
     assert "access-control-max-age" not in answer.headers
+
+
+@pytest.mark.parametrize("status", REFUSED)
+@pytest.mark.parametrize("placement", [inside_the_policy, around_the_policy, before_the_server])
+def test_a_page_reads_why_a_vendor_resume_is_refused(placement: Any, status: int) -> None:
+    agent = Agent(status="idle")
+    with placement(agent) as url:
+        answer = vendor_resume(url, **REFUSED[status])
+    assert answer.status_code == status
+    assert "POST" not in {seen.method for seen in agent.resumes}
+    assert (allowed(answer), answer.headers["access-control-allow-credentials"]) == ([OURS], "true")
+    assert "Origin" in answer.headers["vary"]
+
+
+@pytest.mark.parametrize("status", REFUSED)
+def test_a_page_of_another_origin_does_not_read_why(status: int) -> None:
+    with around_the_policy(Agent(status="idle")) as url:
+        assert allowed(vendor_resume(url, STRANGER, **REFUSED[status])) == []
+
+
+def test_a_vendor_resume_that_is_accepted_has_the_fields_of_the_backend_alone() -> None:
+    with serving(CORSMiddleware(Agent(), **POLICY)) as plain, around_the_policy(Agent()) as url:
+        ours, theirs = (vendor_resume(each, json=VENDOR) for each in (url, plain))
+    assert without_date(ours) == without_date(theirs)
+
+
+def without_date(answer: httpx.Response) -> list[tuple[str, str]]:
+    return [field for field in answer.headers.multi_items() if field[0] != "date"]
+
+
+def test_a_page_that_may_post_but_not_patch_reads_why_its_vendor_resume_is_refused() -> None:
+    agent = Agent(status="idle")
+    app = ResumeShim(CORSMiddleware(agent, allow_origins=[OURS], allow_methods=["POST"]), **SHIM)
+    with serving(app) as url:
+        assert preflight(url).status_code == 400
+        assert allowed(vendor_resume(url, **REFUSED[413])) == [OURS]
+
+
+def test_the_option_cors_is_not_for_vendor_resumes() -> None:
+    app = ResumeShim(CORSMiddleware(Agent(status="idle"), allow_origins=[OURS]), **SHIM, cors=[OTHER])
+    with serving(app) as url:
+        assert allowed(vendor_resume(url, **REFUSED[409])) == [OURS]
+        assert allowed(vendor_resume(url, OTHER, **REFUSED[409])) == []
 
 
 @pytest.mark.parametrize("placement", [around_the_policy, before_the_server])
