@@ -84,9 +84,13 @@ class RedisGuard:
         self.renewing: set[asyncio.Task[Any]] = set()
         _refuse_wrong_address(self._url)
 
-    def begin(self, resume_key: ResumeKey) -> GuardSession:
+    def now(self) -> float:
+        """Return this moment by the process's own clock."""
+        return self.clock()
+
+    def begin(self, resume_key: ResumeKey, arrived: float | None = None) -> GuardSession:
         """Send a query for the thread's state to the store. Does not wait for the response."""
-        return RedisSession(self, resume_key)
+        return RedisSession(self, resume_key, self.clock() if arrived is None else arrived)
 
     async def check(self) -> tuple[str, ...]:
         """Claim and release an unused thread, and read the store's configuration.

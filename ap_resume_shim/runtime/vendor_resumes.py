@@ -15,6 +15,7 @@ from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import ClientGone, Flow, Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
+from ap_resume_shim.guard import Moment
 from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.lookups import Lookups
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from ap_resume_shim.core.dialect import Dialect
 
-Guarded = Callable[["Scope", VendorResume, "VendorClient"], Awaitable[None]]
+Guarded = Callable[["Scope", Moment, VendorResume, "VendorClient"], Awaitable[None]]
 Count = Callable[["Scope", str, str], None]
 Observed = Callable[["Scope", VendorResume], "Observation | None"]
 
@@ -61,14 +62,15 @@ class VendorResumes:
         guarded: Guarded | None,
         observed: Observed,
         count: Count,
+        now: Callable[[], Moment],
     ) -> None:
         """`guarded` handles a vendor resume; without it, `observed` begins the observation of one that passes. `count`
-        counts a request by its convention and its verdict.
+        counts a request by its convention and its verdict; `now` is the guard's, for the moment of an arrival.
 
         `prefix` is a path that precedes the backend's routes.
         """
         self.app, self._dialect, self._bodies, self._prefix = app, dialect, bodies, prefix
-        self._guarded, self._observed, self._count = guarded, observed, count
+        self._guarded, self._observed, self._count, self._now = guarded, observed, count, now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard or observe a vendor resume; pass anything else on."""
@@ -97,7 +99,7 @@ class VendorResumes:
         send: Send,
     ) -> None:
         """Read the body, and guard the request if it is an answer."""
-        received = _Recording(receive)
+        received, arrived = _Recording(receive), self._now()
         with self._bodies.body() as body:
             try:
                 raw = await body.read(scope, received)
@@ -110,7 +112,7 @@ class VendorResumes:
             vendor = _read(conventions, replace(request, body=raw))
             if vendor is not None:
                 scope[RESUME] = True
-                await guarded(scope, vendor, VendorClient(scope, receive, send, vendor))
+                await guarded(scope, arrived, vendor, VendorClient(scope, receive, send, vendor))
                 return
         await self.app(scope, received.replay, send)
 
