@@ -36,8 +36,10 @@ class ResumeKey:
     header."""
     repeat: str | None = None
     """Caller, thread and answer; None unless repeated answers are refused."""
+    unnamed: str | None = None
+    """The `repeat` of the same answer without the name of its question; equal for an answer that names none."""
     window: float = 0.0
-    """Seconds for which the same `repeat` is refused."""
+    """Seconds for which a resume is refused whose `repeat` is this `repeat` or this `unnamed`."""
     secret: str = ""
     """Caller, thread and `Idempotency-Key`, in a digest that no store receives: stored responses are encrypted with
     it."""

@@ -247,8 +247,8 @@ class _MemorySession:
         self._put(live=True)
         if seen:
             await self.remember(seen)
-        if self._resume_key.repeat is not None:
-            self._guard.repeats[self._resume_key.repeat] = self._guard.clock() + self._resume_key.window
+        for repeat in self._repeats():
+            self._guard.repeats[repeat] = self._guard.clock() + self._resume_key.window
         return None
 
     async def forward(self) -> None:
@@ -278,8 +278,9 @@ class _MemorySession:
 
     async def mark_rejected(self) -> None:
         self._forwarded = False
-        if self._thread.holder is self and self._resume_key.repeat is not None:
-            self._guard.repeats.pop(self._resume_key.repeat, None)
+        if self._thread.holder is self:
+            for repeat in self._repeats():
+                self._guard.repeats.pop(repeat, None)
         self._release()
         if self._resume_key.key is not None:
             self._guard.records.drop(self._resume_key.key, self)
@@ -312,6 +313,10 @@ class _MemorySession:
     def _release(self) -> None:
         if self._thread.holder is self:
             self._thread.holder = None
+
+    def _repeats(self) -> list[str]:
+        """Return the answers that are refused after this one."""
+        return [repeat for repeat in (self._resume_key.repeat, self._resume_key.unnamed) if repeat is not None]
 
     def _put(self, *, live: bool, accepted: bool = False, reply: Reply | None = None) -> None:
         if self._resume_key.key is not None:

@@ -98,7 +98,7 @@ class RedisGuard:
         Returns warnings. Raises `GuardUnavailable`, or `GuardMisconfigured` for a permanent fault.
         """
         token, second = secrets.token_hex(8), 1_000_000
-        keys = [f"{FORMAT}:{{check {token}}}:{name}" for name in ("hold", "key", "repeat", "ids")]
+        keys = [f"{FORMAT}:{{check {token}}}:{name}" for name in ("hold", "key", "repeat", "ids", "unnamed")]
         claim = token, "", 2**53, second, "[]", '["id"]', "", 1000, 1000, 1000
         await self.run("claim", keys, *claim)
         await self.run("mark_rejected", keys, token)
@@ -131,7 +131,8 @@ class RedisGuard:
     async def call(self, script: str, resume_key: ResumeKey, *arguments: Any) -> Any:
         """Run a script on the keys of a resume. Logs the first failure and the recovery. Raises `GuardUnavailable`."""
         # The braces are a hash tag: in a cluster, all keys of a thread must be in one slot.
-        names = "hold", resume_key.key or "-", resume_key.repeat or "=", "ids"
+        repeat = resume_key.repeat or "="
+        names = "hold", resume_key.key or "-", repeat, "ids", resume_key.unnamed or repeat
         keys = [f"{FORMAT}:{{{resume_key.thread}}}:{name}" for name in names]
         try:
             result = await self.run(script, keys, *arguments)

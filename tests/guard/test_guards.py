@@ -189,6 +189,20 @@ async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replica
     assert not await (await arrived(replicas.other, KEYED)).repeated()
 
 
+async def test_an_answer_without_the_name_of_its_question_repeats_one_with_it_and_not_the_reverse(
+    replicas: Replicas,
+) -> None:
+    unnamed, named = (ResumeKey("t", repeat=digest, unnamed="u", window=60) for digest in "un")
+    for first, repeated in ((named, [True, True]), (unnamed, [True, False])):
+        session = await arrived(replicas.one, first)
+        await session.claim()
+        again = [await arrived(replicas.other, key) for key in (unnamed, named)]
+        assert [await session.repeated() for session in again] == repeated
+        await session.close()
+        again = [await arrived(replicas.other, key) for key in (unnamed, named)]
+        assert [await session.repeated() for session in again] == [False, False]
+
+
 async def test_a_repeat_is_known_after_the_first_was_taken(replicas: Replicas) -> None:
     await (await taken(await arrived(replicas.one, KEYED))).close()
     assert await (await arrived(replicas.other, KEYED)).repeated()
