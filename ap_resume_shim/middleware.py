@@ -23,7 +23,7 @@ from ap_resume_shim.core.steps import Entry, Flow
 from ap_resume_shim.core.vendor_estimate import estimate
 from ap_resume_shim.core.vendor_flow import vendor_flow
 from ap_resume_shim.core.vendor_resume import VendorResume
-from ap_resume_shim.guard import Guard, load_guard
+from ap_resume_shim.guard import Guard, Moment, load_guard
 from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
@@ -187,6 +187,7 @@ class ResumeShim:
 
     async def _serve_resume(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume, unless detection shows that the backend serves these routes itself."""
+        arrived = self._guard.now()
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
@@ -198,7 +199,8 @@ class ResumeShim:
                 return None
             line.backend = naming.dialect.name
             incoming = await IncomingResume.read(scope, receive, mode=mode, body=body, naming=naming, line=line)
-            return self._begin(incoming, resume_flow(incoming.resume, naming.dialect, self._settings), client, line)
+            flow = resume_flow(incoming.resume, naming.dialect, self._settings)
+            return self._begin(incoming, arrived, flow, client, line)
 
         if not await self._resumptions.run(prepare, client, line):
             del scope[RESUME]
@@ -206,7 +208,7 @@ class ResumeShim:
         else:
             self._counts.count(scope, DRAFT, line.verdict or CLIENT_LEFT)
 
-    async def _guard_vendor(self, scope: Scope, vendor: VendorResume, client: VendorClient) -> None:
+    async def _guard_vendor(self, scope: Scope, arrived: Moment, vendor: VendorResume, client: VendorClient) -> None:
         """Judge and hold a vendor resume as a resume of the draft, and pass it on."""
         assert self._naming is not None, "conventions are those of a dialect"
         naming, line = self._naming, ResumeLine(scope, vendor.mode, client, convention=vendor.convention.name)
@@ -218,7 +220,7 @@ class ResumeShim:
             incoming = IncomingResume.from_vendor(scope, vendor, thread_id, naming)
             line.thread_id = incoming.resume.thread_id
             flow = vendor_flow(vendor, incoming.resume, naming.dialect, self._settings)
-            return self._begin(incoming, flow, client, line)
+            return self._begin(incoming, arrived, flow, client, line)
 
         await self._resumptions.run(prepare, client, line)
         self._counts.count(scope, vendor.convention.name, line.verdict or CLIENT_LEFT)
@@ -239,13 +241,13 @@ class ResumeShim:
             lambda verdict: self._counts.count(scope, vendor.convention.name, verdict),
         )
 
-    def _begin(self, incoming: IncomingResume, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
-        """Begin a guard session for a resume, and prepare its flow."""
+    def _begin(self, incoming: IncomingResume, at: Moment, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
+        """Begin a guard session for a resume that arrived at that moment, and prepare its flow."""
         scope, resume, naming = incoming.scope, incoming.resume, self._naming
         assert naming is not None, "a resume is read in a dialect"
         return Resumption(
             flow,
-            self._guard.begin(incoming.key),
+            self._guard.begin(incoming.key, at),
             incoming,
             app=self._wrapped(self._observed_app),
             client=client,
@@ -344,6 +346,7 @@ class ResumeShim:
                 observed=self._observe_vendor,
                 count=self._counts.count,
                 cors=self._backend_cors,
+                now=self._guard.now,
             )
         if self._merge_openapi and not self._native:  # a native backend describes its routes itself
             self._passed = MergedOpenApi(self._passed, self._prefix)

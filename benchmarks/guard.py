@@ -55,7 +55,10 @@ class NoGuard:
     def __init__(self) -> None:
         self.ledger: Ledger = MemoryLedger()
 
-    def begin(self, ticket: ResumeKey) -> NoGuard:
+    def now(self) -> None:
+        """Nothing: there is nothing to know of a moment."""
+
+    def begin(self, ticket: ResumeKey, arrived: None = None) -> NoGuard:
         """Itself: there is nothing to know of an arrival."""
         return self
 

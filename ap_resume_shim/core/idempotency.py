@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ap_resume_shim.core.errors import InvalidRequest
@@ -44,6 +44,21 @@ def read_key(fields: Sequence[str]) -> str | None:
 def fingerprint(value: Any) -> str:
     """Return the SHA-256 of a JSON value, in hex. White space, escapes and the order of keys do not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def answer_fingerprints(body: Mapping[str, Any], id_form: re.Pattern[str] | None) -> tuple[str, str]:
+    """Return two digests of the answer in a body of the draft: with the name of its question, and without it.
+
+    They are equal for an answer that names none. A name is the pin, or the only key of `input` if it has the form of
+    the backend's interrupt ids.
+    """
+    answer = {name: body[name] for name in ("input", "messages", "interrupt_id") if body.get(name) is not None}
+    named, pin, value = fingerprint(answer), answer.pop("interrupt_id", None), answer.get("input")
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, inner),) = value.items()
+        if name == pin or (id_form is not None and id_form.fullmatch(name)):
+            answer = {"input": inner}
+    return named, fingerprint(answer)
 
 
 def one_spelling(thread_id: str) -> str:

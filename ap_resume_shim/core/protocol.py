@@ -180,12 +180,6 @@ class Resume:
         return fingerprint({**self.value, "thread_id": one_spelling(self.thread_id)})
 
     @property
-    def answer_fingerprint(self) -> str:
-        """A digest of the answer alone: the same for every route and convention."""
-        names = ("input", "messages", "interrupt_id")
-        return fingerprint({name: self.value[name] for name in names if self.value.get(name) is not None})
-
-    @property
     def thread_id(self) -> str:
         """The thread to resume, as the client spelled it."""
         return self.body.thread_id

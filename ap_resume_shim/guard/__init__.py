@@ -8,12 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.guard.base import Guard, GuardSession, ResumeKey
+from ap_resume_shim.guard.base import Guard, GuardSession, Moment, ResumeKey
 from ap_resume_shim.guard.fallback import FallbackGuard
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 from ap_resume_shim.guard.memory import MemoryGuard
 
-__all__ = ["FallbackGuard", "Guard", "GuardSession", "Ledger", "MemoryGuard", "MemoryLedger", "ResumeKey", "load_guard"]
+__all__ = [
+    "FallbackGuard",
+    "Guard",
+    "GuardSession",
+    "Ledger",
+    "MemoryGuard",
+    "MemoryLedger",
+    "Moment",
+    "ResumeKey",
+    "load_guard",
+]
 
 _REDIS = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.steps.guard import Contention, KeyRecord, UncommittedResume
@@ -18,6 +18,9 @@ IDS = 64
 """Maximum number of interrupt ids that are remembered for a thread; the newest stay."""
 IDS_LIFETIME = 7 * 24 * 3600.0
 """Seconds for which they are remembered."""
+
+Moment = Any
+"""A moment, in a form that only the guard it comes from understands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,10 @@ class ResumeKey:
     header."""
     repeat: str | None = None
     """Caller, thread and answer; None unless repeated answers are refused."""
+    unnamed: str | None = None
+    """The `repeat` of the same answer without the name of its question; equal for an answer that names none."""
     window: float = 0.0
-    """Seconds for which the same `repeat` is refused."""
+    """Seconds for which a resume is refused whose `repeat` is this `repeat` or this `unnamed`."""
     secret: str = ""
     """Caller, thread and `Idempotency-Key`, in a digest that no store receives: stored responses are encrypted with
     it."""
@@ -127,8 +132,11 @@ class Guard(Protocol):
     def ledger(self) -> Ledger:
         """The ledger, in the same store as the guard."""
 
-    def begin(self, resume_key: ResumeKey) -> GuardSession:
-        """Register the arrival of a resume.
+    def now(self) -> Moment:
+        """Return this moment: the arrival of a resume whose session begins later."""
+
+    def begin(self, resume_key: ResumeKey, arrived: Moment = None) -> GuardSession:
+        """Begin the session of a resume that arrived at a moment of `now`; default: at this moment.
 
         Holds nothing yet, so a caller who cannot read a thread can never hold it.
         """

@@ -9,7 +9,7 @@ from typing import TypeVar
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.steps.guard import Contention, KeyRecord, UncommittedResume
-from ap_resume_shim.guard.base import Guard, GuardSession, ResumeKey
+from ap_resume_shim.guard.base import Guard, GuardSession, Moment, ResumeKey
 from ap_resume_shim.guard.ledger import FallbackLedger, Ledger
 
 logger = logging.getLogger("ap_resume_shim")
@@ -30,9 +30,14 @@ class FallbackGuard:
         self.duplicate_window = shared.duplicate_window
         self.ledger: Ledger = FallbackLedger(shared.ledger, alone.ledger)
 
-    def begin(self, resume_key: ResumeKey) -> GuardSession:
-        """Register the arrival at both guards."""
-        return _FallbackSession(self._shared.begin(resume_key), self._alone.begin(resume_key))
+    def now(self) -> Moment:
+        """Return this moment in the form of both guards."""
+        return self._shared.now(), self._alone.now()
+
+    def begin(self, resume_key: ResumeKey, arrived: Moment = None) -> GuardSession:
+        """Begin a session at both guards."""
+        shared, alone = arrived or (None, None)
+        return _FallbackSession(self._shared.begin(resume_key, shared), self._alone.begin(resume_key, alone))
 
     async def check(self) -> tuple[str, ...]:
         """Check the shared store. Returns warnings, also for an unavailable store."""

@@ -18,8 +18,8 @@ DAY = 24 * 3600.0
 class MemoryGuard:
     """The guard of one process, in bounded memory.
 
-    It remembers threads with a resume in progress, the last few thousand threads whose run may still be in progress,
-    the interrupt ids of the last few thousand threads, and the responses for the last few thousand keys.
+    It remembers threads with a resume in progress, the last few thousand threads with an accepted resume, the interrupt
+    ids of the last few thousand threads, and the responses for the last few thousand keys.
     """
 
     def __init__(
@@ -48,14 +48,24 @@ class MemoryGuard:
         self._threads: dict[str, _Thread] = {}
         self._without_sessions: dict[str, None] = {}
         self._remembered = remembered
+        self._events = 0
 
-    def begin(self, resume_key: ResumeKey) -> GuardSession:
-        """Register the arrival, with the thread's version at this moment."""
+    def now(self) -> int:
+        """Return the number of the last event: an acceptance, or the end of a run."""
+        return self._events
+
+    def next_event(self) -> int:
+        """Return the number of a new event."""
+        self._events += 1
+        return self._events
+
+    def begin(self, resume_key: ResumeKey, arrived: int | None = None) -> GuardSession:
+        """Begin a session, with the thread's version at the arrival."""
         self._forget_what_expired()
         thread = self._threads.setdefault(resume_key.thread, _Thread())
         thread.arrivals += 1
         self._without_sessions.pop(resume_key.thread, None)
-        return _MemorySession(self, resume_key, thread)
+        return _MemorySession(self, resume_key, thread, self._events if arrived is None else arrived)
 
     async def check(self) -> tuple[str, ...]:
         """Return no warnings: there is no store that could be unavailable."""
@@ -65,8 +75,8 @@ class MemoryGuard:
         """Does nothing: there are no open resources."""
 
     def last_session_closed(self, key: str) -> None:
-        """The last session of a thread has ended."""
-        if self._threads[key].run_in_flight:
+        """The last session of a thread has ended. A resume that arrived before its last acceptance may still begin."""
+        if self._threads[key].version:
             self._without_sessions[key] = None
             if len(self._without_sessions) <= self._remembered:
                 return
@@ -88,8 +98,11 @@ class MemoryGuard:
 class _Thread:
     arrivals: int = 0
     version: int = 0
+    """The number of its last acceptance; 0 if there was none."""
     holder: object | None = None
     run_in_flight: bool = False
+    idle: int = 0
+    """The number of the event at which it was last seen idle."""
     uncommitted: frozenset[str] = frozenset()
     accepted_at: float = 0.0
 
@@ -188,9 +201,11 @@ class _Records:
 
 
 class _MemorySession:
-    def __init__(self, guard: MemoryGuard, resume_key: ResumeKey, thread: _Thread) -> None:
+    def __init__(self, guard: MemoryGuard, resume_key: ResumeKey, thread: _Thread, arrived: int) -> None:
+        """`arrived` is the number of the last event before the arrival."""
         self._guard, self._resume_key, self._thread = guard, resume_key, thread
-        self._version, self._run_in_flight = thread.version, thread.run_in_flight
+        self._version = min(thread.version, arrived)  # no later acceptance has this number
+        self._run_in_flight = thread.run_in_flight or thread.idle > arrived
         self._uncommitted = UncommittedResume()
         if thread.uncommitted:
             self._uncommitted = UncommittedResume(thread.uncommitted, guard.clock() - thread.accepted_at)
@@ -232,8 +247,8 @@ class _MemorySession:
         self._put(live=True)
         if seen:
             await self.remember(seen)
-        if self._resume_key.repeat is not None:
-            self._guard.repeats[self._resume_key.repeat] = self._guard.clock() + self._resume_key.window
+        for repeat in self._repeats():
+            self._guard.repeats[repeat] = self._guard.clock() + self._resume_key.window
         return None
 
     async def forward(self) -> None:
@@ -244,8 +259,7 @@ class _MemorySession:
 
     async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
         thread = self._thread
-        thread.version += 1
-        self._version = thread.version
+        thread.version = self._version = self._guard.next_event()
         thread.run_in_flight, thread.uncommitted = True, frozenset(self._answered)
         thread.accepted_at = self._guard.clock()
         self._forwarded, self._accepted, self.run_id = False, True, run_id
@@ -264,8 +278,9 @@ class _MemorySession:
 
     async def mark_rejected(self) -> None:
         self._forwarded = False
-        if self._thread.holder is self and self._resume_key.repeat is not None:
-            self._guard.repeats.pop(self._resume_key.repeat, None)
+        if self._thread.holder is self:
+            for repeat in self._repeats():
+                self._guard.repeats.pop(repeat, None)
         self._release()
         if self._resume_key.key is not None:
             self._guard.records.drop(self._resume_key.key, self)
@@ -275,6 +290,8 @@ class _MemorySession:
 
     async def mark_idle(self) -> None:
         if self._version == self._thread.version:
+            if self._thread.run_in_flight:
+                self._thread.idle = self._guard.next_event()
             self._thread.run_in_flight, self._thread.uncommitted = False, frozenset()
 
     async def close(self) -> None:
@@ -296,6 +313,10 @@ class _MemorySession:
     def _release(self) -> None:
         if self._thread.holder is self:
             self._thread.holder = None
+
+    def _repeats(self) -> list[str]:
+        """Return the answers that are refused after this one."""
+        return [repeat for repeat in (self._resume_key.repeat, self._resume_key.unnamed) if repeat is not None]
 
     def _put(self, *, live: bool, accepted: bool = False, reply: Reply | None = None) -> None:
         if self._resume_key.key is not None:

@@ -84,9 +84,13 @@ class RedisGuard:
         self.renewing: set[asyncio.Task[Any]] = set()
         _refuse_wrong_address(self._url)
 
-    def begin(self, resume_key: ResumeKey) -> GuardSession:
+    def now(self) -> float:
+        """Return this moment by the process's own clock."""
+        return self.clock()
+
+    def begin(self, resume_key: ResumeKey, arrived: float | None = None) -> GuardSession:
         """Send a query for the thread's state to the store. Does not wait for the response."""
-        return RedisSession(self, resume_key)
+        return RedisSession(self, resume_key, self.clock() if arrived is None else arrived)
 
     async def check(self) -> tuple[str, ...]:
         """Claim and release an unused thread, and read the store's configuration.
@@ -94,7 +98,7 @@ class RedisGuard:
         Returns warnings. Raises `GuardUnavailable`, or `GuardMisconfigured` for a permanent fault.
         """
         token, second = secrets.token_hex(8), 1_000_000
-        keys = [f"{FORMAT}:{{check {token}}}:{name}" for name in ("hold", "key", "repeat", "ids")]
+        keys = [f"{FORMAT}:{{check {token}}}:{name}" for name in ("hold", "key", "repeat", "ids", "unnamed")]
         claim = token, "", 2**53, second, "[]", '["id"]', "", 1000, 1000, 1000
         await self.run("claim", keys, *claim)
         await self.run("mark_rejected", keys, token)
@@ -127,7 +131,8 @@ class RedisGuard:
     async def call(self, script: str, resume_key: ResumeKey, *arguments: Any) -> Any:
         """Run a script on the keys of a resume. Logs the first failure and the recovery. Raises `GuardUnavailable`."""
         # The braces are a hash tag: in a cluster, all keys of a thread must be in one slot.
-        names = "hold", resume_key.key or "-", resume_key.repeat or "=", "ids"
+        repeat = resume_key.repeat or "="
+        names = "hold", resume_key.key or "-", repeat, "ids", resume_key.unnamed or repeat
         keys = [f"{FORMAT}:{{{resume_key.thread}}}:{name}" for name in names]
         try:
             result = await self.run(script, keys, *arguments)

@@ -1,6 +1,7 @@
 """The Lua scripts of the guard in Redis. Each runs as one atomic step.
 
-Keys: the thread, the record under an `Idempotency-Key`, the marker of a recent body, and the thread's interrupt ids.
+Keys: the thread, the record under an `Idempotency-Key`, the marker of a recent answer, the thread's interrupt ids, and
+the marker of the same answer without the name of its question.
 The first argument is the token of the resume. Times are in microseconds. Every script may run twice. A script has the
 name of the method of `GuardSession` that runs it. `begin` reads the state at the arrival; `renew` extends the lease.
 
@@ -29,7 +30,7 @@ SCRIPTS: dict[str, str] = {}
 PRELUDE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local thread, record, recent, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local thread, record, recent, ids, unnamed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token = ARGV[1]
 local function integer(n) return string.format('%.0f', n) end
 local function write(...)
@@ -105,7 +106,10 @@ if now > deadline then return 'late' end
 write('holder', token, 'until', integer(now + lease), 'lease', lease, 'answers', answers)
 if list ~= '[]' then remember(list, lifetime) end
 create_record(fingerprint, lease, milliseconds)
-if window ~= '0' then redis.call('SET', recent, token, 'PX', window) end
+if window ~= '0' then
+  redis.call('SET', recent, token, 'PX', window)
+  redis.call('SET', unnamed, token, 'PX', window)
+end
 return 'held'
 """
 
@@ -144,7 +148,9 @@ return 1
 SCRIPTS["mark_rejected"] = """
 if redis.call('HGET', thread, 'holder') == token then release() end
 if owned() then redis.call('DEL', record) end
-if redis.call('GET', recent) == token then redis.call('DEL', recent) end
+for _, marker in ipairs({recent, unnamed}) do
+  if redis.call('GET', marker) == token then redis.call('DEL', marker) end
+end
 return 1
 """
 

@@ -32,10 +32,11 @@ class RedisSession:
     A method that needs the state waits for the store's response.
     """
 
-    def __init__(self, guard: RedisGuard, resume_key: ResumeKey) -> None:
+    def __init__(self, guard: RedisGuard, resume_key: ResumeKey, arrived_at: float) -> None:
+        """`arrived_at` is a time of the guard's clock."""
         self._guard, self._resume_key = guard, resume_key
         self._token = secrets.token_hex(8)
-        self._arrived_at = guard.clock()
+        self._arrived_at = arrived_at
         self._state = ThreadState()
         self._reading = guard.in_background(self._read())
         self._lease = Lease(guard, self._renew)

@@ -39,11 +39,11 @@ def read_state(response: Any, arrived_at: float, read_at: float, secret: str) ->
     now, version, accepted, idle, in_flight, answered, committed, repeated, ids, *record = response
     # The store received the query after the arrival, at most this much later: an event in that time counts as later
     # than the arrival.
-    round_trip = micro(read_at - arrived_at)
-    superseded = _within(accepted, round_trip)
+    elapsed = micro(read_at - arrived_at)
+    superseded = _within(accepted, elapsed)
     names = frozenset(json.loads(answered))
     uncommitted = UncommittedResume()
-    if names and (not committed or _within(committed, round_trip)):
+    if names and (not committed or _within(committed, elapsed)):
         uncommitted = UncommittedResume(names, max(0, int(accepted)) / 1_000_000)
     return ThreadState(
         read_at,
@@ -52,7 +52,7 @@ def read_state(response: Any, arrived_at: float, read_at: float, secret: str) ->
         superseded,
         # If superseded, an idle thread may have been seen before that run, and proves nothing about it.
         run_in_flight=bool(in_flight) and not superseded,
-        had_run_in_flight=bool(in_flight) or _within(idle, round_trip),
+        had_run_in_flight=bool(in_flight) or _within(idle, elapsed),
         repeated=bool(repeated),
         known_ids=frozenset(interrupt_id.decode() for interrupt_id in ids),
         uncommitted=uncommitted,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.idempotency import caller, digest, one_spelling, read_key
+from ap_resume_shim.core.idempotency import answer_fingerprints, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.guard import ResumeKey
 from ap_resume_shim.runtime.traffic_observer import LedgerView
@@ -39,11 +39,14 @@ class Naming:
         # Some servers distinguish spellings of a UUID, others do not: all spellings share one name.
         thread = self._thread(one_spelling(self.dialect.thread_key(resume.thread_id)))
         who = caller(headers, self.credentials)
+        answers = answer_fingerprints(resume.value, self.dialect.interrupt_id_form) if self.window else ()
+        repeat, unnamed = (digest(who, thread, answer) for answer in answers) if answers else (None, None)
         return ResumeKey(
             thread,
             "" if key is None else resume.fingerprint,
             key=None if key is None else digest(who, route or resume.mode.route, thread, key),
-            repeat=digest(who, thread, resume.answer_fingerprint) if self.window else None,
+            repeat=repeat,
+            unnamed=unnamed,
             window=self.window,
             secret=digest("answer", who, thread, key or ""),
         )

@@ -15,6 +15,7 @@ from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import ClientGone, Flow, Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
+from ap_resume_shim.guard import Moment
 from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from ap_resume_shim.core.dialect import Dialect
 
-Guarded = Callable[["Scope", VendorResume, "VendorClient"], Awaitable[None]]
+Guarded = Callable[["Scope", Moment, VendorResume, "VendorClient"], Awaitable[None]]
 Count = Callable[["Scope", str, str], None]
 Observed = Callable[["Scope", VendorResume], "Observation | None"]
 
@@ -67,14 +68,16 @@ class VendorResumes:
         observed: Observed,
         count: Count,
         cors: BackendCors,
+        now: Callable[[], Moment],
     ) -> None:
         """`guarded` handles a vendor resume; without it, `observed` begins the observation of one that passes. `count`
-        counts a request by its convention and its verdict. `cors` is the backend's policy for the refusals.
+        counts a request by its convention and its verdict. `cors` is the backend's policy for the refusals; `now` is
+        the guard's, for the moment of an arrival.
 
         `prefix` is a path that precedes the backend's routes.
         """
         self.app, self._dialect, self._bodies, self._prefix = app, dialect, bodies, prefix
-        self._guarded, self._observed, self._count, self._cors = guarded, observed, count, cors
+        self._guarded, self._observed, self._count, self._cors, self._now = guarded, observed, count, cors, now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard or observe a vendor resume; pass anything else on."""
@@ -103,7 +106,7 @@ class VendorResumes:
         send: Send,
     ) -> None:
         """Read the body, and guard the request if it is an answer."""
-        received = _Recording(receive)
+        received, arrived = _Recording(receive), self._now()
         with self._bodies.body() as body:
             try:
                 raw = await body.read(scope, received)
@@ -117,7 +120,7 @@ class VendorResumes:
             if vendor is not None:
                 scope[RESUME] = True
                 scope.update(received.trailers)
-                await guarded(scope, vendor, VendorClient(scope, receive, send, vendor, self._cors))
+                await guarded(scope, arrived, vendor, VendorClient(scope, receive, send, vendor, self._cors))
                 return
         await self.app(scope, received.replay, send)
 

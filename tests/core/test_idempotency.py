@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest
-from ap_resume_shim.core.idempotency import caller, digest, fingerprint, one_spelling, read_key
+from ap_resume_shim.core.idempotency import answer_fingerprints, caller, digest, fingerprint, one_spelling, read_key
+from ap_resume_shim.core.json_values import HEX32
 from ap_resume_shim.core.protocol import Mode, parse
 
 JSON = st.recursive(
@@ -50,6 +53,25 @@ def test_two_fields_are_refused() -> None:
 @given(JSON)
 def test_a_fingerprint_is_that_of_the_value(value: object) -> None:
     assert fingerprint(strictjson.loads(strictjson.dumps(value))) == fingerprint(value)
+
+
+@pytest.mark.parametrize(
+    ("body", "unnamed"),
+    [
+        ({"input": "yes", "interrupt_id": "q"}, {"input": "yes"}),
+        ({"input": {"q": "yes"}, "interrupt_id": "q"}, {"input": "yes"}),
+        ({"input": {"a" * 32: "yes"}}, {"input": "yes"}),
+        ({"messages": [1], "interrupt_id": "q"}, {"messages": [1]}),
+        ({"input": {"a": 1}, "interrupt_id": "q"}, {"input": {"a": 1}}),
+        ({"input": {"q": "yes"}, "thread_id": "t", "metadata": {}}, {"input": {"q": "yes"}}),
+        ({"input": {"a" * 32: 1, "b" * 32: 2}}, {"input": {"a" * 32: 1, "b" * 32: 2}}),
+        ({"input": None}, {}),
+    ],
+)
+def test_an_answer_has_a_fingerprint_with_the_name_of_its_question_and_one_without(body: Any, unnamed: Any) -> None:
+    named, without = answer_fingerprints(body, HEX32)
+    names_one = "interrupt_id" in body or without != answer_fingerprints(body, None)[1]
+    assert (without, named != without) == (fingerprint(unnamed), names_one)
 
 
 def test_bodies_that_differ_in_order_and_white_space_are_the_same() -> None:

@@ -80,7 +80,6 @@ def test_a_vendor_resume_is_a_resume_of_the_draft() -> None:
     resume = vendor.resume("t", now=NOW, nonce="n")
     assert (resume.thread_id, resume.run_id, resume.body.has_input) == ("t", "r", True)
     again = vendor.resume("T", now="later", nonce="m")
-    assert resume.answer_fingerprint == again.answer_fingerprint
     assert resume.fingerprint != again.fingerprint
     for thread in ("", "a/b", "t" * 513):
         with pytest.raises(InvalidRequest):

@@ -49,6 +49,7 @@ class Replicas:
 
     one: Guard
     other: Guard
+    clock: Clock
 
 
 @pytest.fixture(params=["memory", "redis", "fallback"])
@@ -64,7 +65,7 @@ async def replicas(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncI
         guards = [RedisGuard(url, duplicate_window=60, clock=clock, timeout=10) for _ in range(2)]
         if request.param == "fallback":
             guards = [FallbackGuard(guard, MemoryGuard(duplicate_window=60)) for guard in guards]
-    yield Replicas(guards[0], guards[1])
+    yield Replicas(guards[0], guards[1], clock)
     for guard in guards:
         await guard.aclose()
 

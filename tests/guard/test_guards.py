@@ -47,6 +47,20 @@ async def test_who_arrived_before_an_acceptance_is_refused_after_it(replicas: Re
     assert await claims(await arrived(replicas.other))
 
 
+async def test_a_resume_whose_session_begins_late_belongs_to_the_moment_of_its_arrival(replicas: Replicas) -> None:
+    before = replicas.other.now()
+    first = await taken(await arrived(replicas.one), answered=("q1",))
+    await first.mark_idle()
+    await asyncio.sleep(0.05)
+    await first.close()
+    replicas.clock.now += 5  # as much as has passed for the store, or more
+    late = replicas.other.begin(ResumeKey("t"), before)
+    assert (await late.rival(), await late.claim()) == ("accepted", "accepted")
+    assert await late.had_run_in_flight(), "its end was seen after the arrival"
+    assert await claims(replicas.other.begin(ResumeKey("another"), before))
+    assert await claims(replicas.one.begin(ResumeKey("t"), replicas.one.now()))
+
+
 async def test_whose_resume_was_taken_is_overtaken_by_the_next_one(replicas: Replicas) -> None:
     first = await arrived(replicas.one)
     await first.claim()
@@ -173,6 +187,20 @@ async def test_a_repeat_is_known_until_the_first_was_not_taken(replicas: Replica
     assert not await (await arrived(replicas.other, ResumeKey("t", repeat="other", window=60))).repeated()
     await first.close()
     assert not await (await arrived(replicas.other, KEYED)).repeated()
+
+
+async def test_an_answer_without_the_name_of_its_question_repeats_one_with_it_and_not_the_reverse(
+    replicas: Replicas,
+) -> None:
+    unnamed, named = (ResumeKey("t", repeat=digest, unnamed="u", window=60) for digest in "un")
+    for first, repeated in ((named, [True, True]), (unnamed, [True, False])):
+        session = await arrived(replicas.one, first)
+        await session.claim()
+        again = [await arrived(replicas.other, key) for key in (unnamed, named)]
+        assert [await session.repeated() for session in again] == repeated
+        await session.close()
+        again = [await arrived(replicas.other, key) for key in (unnamed, named)]
+        assert [await session.repeated() for session in again] == [False, False]
 
 
 async def test_a_repeat_is_known_after_the_first_was_taken(replicas: Replicas) -> None:

@@ -33,18 +33,17 @@ def claims(arrival: Any) -> bool:
     return run(arrival.claim()) is None
 
 
-def test_nothing_is_remembered_of_threads_at_rest() -> None:
+def test_nothing_is_remembered_of_threads_without_an_acceptance() -> None:
     guard = MemoryGuard()
     for number in range(100):
         arrival = guard.begin(ResumeKey(str(number)))
         assert claims(arrival)
-        run(arrival.mark_accepted())
-        run(arrival.mark_idle())
+        run(arrival.mark_rejected())
         run(arrival.close())
     assert remembered(guard) == 0
 
 
-def test_of_threads_that_may_still_run_the_last_are_remembered() -> None:
+def test_of_threads_with_an_acceptance_the_last_are_remembered() -> None:
     guard = MemoryGuard()
     for number in range(10_500):
         arrival = guard.begin(ResumeKey(str(number)))
@@ -147,6 +146,7 @@ class Guarding(RuleBasedStateMachine):
     """Any number of resumes of three threads, in any order of steps."""
 
     arrivals = Bundle("arrivals")
+    moments = Bundle("moments")
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,11 +154,26 @@ class Guarding(RuleBasedStateMachine):
         self.here: dict[Any, str] = {}
         self.holder: dict[str, Any] = {}
         self.overtaken: set[Any] = set()
+        self.accepted_since: dict[int, set[str]] = {}
+        """The threads with an acceptance since each of these moments."""
 
     @rule(target=arrivals, key=st.sampled_from("abc"))
     def begin(self, key: str) -> Any:
         arrival = self.guard.begin(ResumeKey(key))
         self.here[arrival] = key
+        return arrival
+
+    @rule(target=moments)
+    def arrive(self) -> Any:
+        self.accepted_since.setdefault(self.guard.now(), set())
+        return self.guard.now()
+
+    @rule(target=arrivals, moment=moments, key=st.sampled_from("abc"))
+    def begin_late(self, moment: int, key: str) -> Any:
+        overtaken = key in self.accepted_since[moment] and key in self.guard._threads
+        arrival = self.guard.begin(ResumeKey(key), moment)
+        self.here[arrival] = key
+        self.overtaken |= {arrival} if overtaken else set()
         return arrival
 
     @rule(arrival=arrivals)
@@ -176,6 +191,8 @@ class Guarding(RuleBasedStateMachine):
             run(arrival.mark_accepted())
             del self.holder[key]
             self.overtaken |= {other for other, its in self.here.items() if its == key and other is not arrival}
+            for accepted in self.accepted_since.values():
+                accepted.add(key)
 
     @rule(arrival=arrivals)
     def mark_idle(self, arrival: Any) -> None:

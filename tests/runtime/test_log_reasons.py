@@ -144,8 +144,8 @@ def test_a_backend_that_is_late_is_a_warning(log: Log) -> None:
 
 def test_a_store_that_is_away_is_a_warning(log: Log) -> None:
     class Away(MemoryGuard):
-        def begin(self, ticket: Any) -> Any:
-            arrival = super().begin(ticket)
+        def begin(self, ticket: Any, arrived: Any = None) -> Any:
+            arrival = super().begin(ticket, arrived)
 
             async def recall() -> Any:
                 raise GuardUnavailable("The store cannot be reached.")
