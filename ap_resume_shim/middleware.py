@@ -79,6 +79,7 @@ class ResumeShim:
         settle: float = 1.0,
         typed_answers: Literal["check", "show"] = "check",
         vendor_resumes: VendorMode = "pass",
+        report_key: str | None = None,
         limits: Limits | None = None,
         cors: Sequence[str] = (),
         merge_openapi: bool = False,
@@ -106,6 +107,8 @@ class ResumeShim:
         - `vendor_resumes`: how answers in the backend's own convention are treated, such as `command.resume` of
           LangGraph's SDK. "pass": they pass like any other request; "observe": they pass, and `report` shows which of
           them would have been refused; "guard": they are judged, held and refused as resumes of the draft are.
+        - `report_key`: secret from which `report` makes the digests of callers; processes with the same key have the
+          same digests. Default: random.
         - `limits`: time and size limits.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, also for the shim's responses.
@@ -129,7 +132,7 @@ class ResumeShim:
             lenient=lenient,
         )
         self._vendor_resumes = vendor_resumes
-        self._counts = VendorCounts(vendor_resumes, tuple(credentials))
+        self._counts = VendorCounts(vendor_resumes, self._credentials, report_key)
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None until the backend is known."""

@@ -172,7 +172,8 @@ async def test_what_is_observed_is_counted_with_its_estimated_verdict() -> None:
     await until(lambda: counted(app, "agent-protocol")["resumes"] == 2)
     report = app.report()
     assert (report["vendor_resumes"], report["estimated"]) == ("observe", True)
-    assert counted(app, "agent-protocol")["clients"] == {"langgraph-sdk-py": 1, "node": 1}
+    clients = {"langgraph-sdk-py": {"accepted": 1}, "node": {"thread_not_interrupted": 1}}
+    assert counted(app, "agent-protocol")["clients"] == clients
     assert counted(app, "agent-protocol")["verdicts"] == {"accepted": 1, "thread_not_interrupted": 1}
 
 
