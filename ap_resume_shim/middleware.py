@@ -13,42 +13,38 @@ from ap_resume_shim.backends import known_fingerprints, load_backend, read_profi
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UpstreamUnrecognised
+from ap_resume_shim.core.errors import ConfigurationError, UpstreamUnrecognised
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.core.protocol import ROUTES, Mode
 from ap_resume_shim.core.steps import Entry, Flow
-from ap_resume_shim.core.vendor_estimate import estimate
 from ap_resume_shim.core.vendor_flow import vendor_flow
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.guard import Guard, Moment, load_guard
 from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
+from ap_resume_shim.runtime.detection_beside import DetectionBeside
 from ap_resume_shim.runtime.driver import Resumption
 from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
-from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.lookups import Lookups, ask
 from ap_resume_shim.runtime.merged_openapi import MergedOpenApi
-from ap_resume_shim.runtime.naming import Naming
+from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
 from ap_resume_shim.runtime.resume_log import CLIENT_LEFT, RESUME, ResumeLine
 from ap_resume_shim.runtime.resumptions import Resumptions
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
 from ap_resume_shim.runtime.vendor_counts import DRAFT, VendorCounts
-from ap_resume_shim.runtime.vendor_observation import NOT_EXAMINED, Observation
+from ap_resume_shim.runtime.vendor_observation import VendorObserver
 from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes, locate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger("ap_resume_shim")
-
-_DOUBLE_CLICK = 1.0
-"""Seconds in which a caller's same answer to the same thread is a double click, if vendor resumes are guarded."""
 
 VendorMode = Literal["pass", "observe", "guard"]
 
@@ -83,6 +79,7 @@ class ResumeShim:
         settle: float = 1.0,
         typed_answers: Literal["check", "show"] = "check",
         vendor_resumes: VendorMode = "pass",
+        report_key: str | None = None,
         limits: Limits | None = None,
         cors: Sequence[str] = (),
         merge_openapi: bool = False,
@@ -110,6 +107,8 @@ class ResumeShim:
         - `vendor_resumes`: how answers in the backend's own convention are treated, such as `command.resume` of
           LangGraph's SDK. "pass": they pass like any other request; "observe": they pass, and `report` shows which of
           them would have been refused; "guard": they are judged, held and refused as resumes of the draft are.
+        - `report_key`: secret from which `report` makes the digests of callers; processes with the same key have the
+          same digests. Default: random.
         - `limits`: time and size limits.
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, also for the shim's responses.
@@ -134,12 +133,13 @@ class ResumeShim:
             lenient=lenient,
         )
         self._vendor_resumes = vendor_resumes
-        self._counts = VendorCounts(vendor_resumes, tuple(credentials))
+        self._counts = VendorCounts(vendor_resumes, self._credentials, report_key)
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None until the backend is known."""
         self._native = backend == NATIVE
         self._merge_openapi = merge_openapi
+        self._beside = DetectionBeside(self._detect)
         self._set_app(app)
         self._detecting = asyncio.Lock()
         self._resumptions = Resumptions()
@@ -160,21 +160,21 @@ class ResumeShim:
             if scope["method"] in _METHODS and scope["path"].endswith(_ROUTES) and route_path(scope) in self._routes:
                 await self._entry(scope, receive, send)
                 return
+            if scope["method"] in self._vendor_methods:
+                await self._vendor_app(scope, receive, send)
+                return
         elif scope["type"] == "lifespan":
             receive = delay_shutdown(receive, self._resumptions.running)
         await self._passed(scope, receive, send)
 
     async def _detect_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; detect the backend first, since the request may be a vendor resume."""
-        if scope["type"] == "http" and scope["method"] == "POST" and SYNTHESISED not in scope and not self._native:
-            try:
-                await self._detect(scope)
-            except ResumeError as error:
-                logger.warning(
-                    "the backend was not detected, vendor resumes pass: %s", printable(truncate(error.reason))
-                )
-        known = self._observed_app if self._naming is None else self._passed
-        await known(scope, receive, send)
+        """Pass a request on, which may be a vendor resume, and detect the backend: before, if these are guarded."""
+        if SYNTHESISED not in scope:
+            if self._vendor_resumes == "guard":
+                await self._beside.attempt(scope)
+            else:
+                self._beside.begin(scope)
+        await (self._passed if self._naming is None else self._vendor_app)(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on one of the three routes."""
@@ -224,22 +224,6 @@ class ResumeShim:
 
         await self._resumptions.run(prepare, client, line)
         self._counts.count(scope, vendor.convention.name, line.verdict or CLIENT_LEFT)
-
-    def _observe_vendor(self, scope: Scope, vendor: VendorResume) -> Observation | None:
-        """Begin the observation of a vendor resume that passes."""
-        naming = self._naming
-        assert naming is not None, "conventions are those of a dialect"
-        if vendor.thread_id is None:  # a lookup would precede the arrival at the guard
-            self._counts.count(scope, vendor.convention.name, NOT_EXAMINED)
-            return None
-        incoming = IncomingResume.from_vendor(scope, vendor, vendor.thread_id, naming)
-        return Observation(
-            vendor,
-            estimate(vendor, incoming.resume, naming.dialect),
-            self._guard.begin(incoming.key),
-            Lookups(self._wrapped(self._observed_app), scope, self._ledger_of(scope, naming, vendor.thread_id)),
-            lambda verdict: self._counts.count(scope, vendor.convention.name, verdict),
-        )
 
     def _begin(self, incoming: IncomingResume, at: Moment, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
         """Begin a guard session for a resume that arrived at that moment, and prepare its flow."""
@@ -323,7 +307,7 @@ class ResumeShim:
     def _use(self, dialect: Dialect[Any]) -> None:
         """Use this dialect from now on."""
         # Clients of today cannot name the question that they answer: a second click must not answer the next one.
-        window = max(self._guard.duplicate_window, _DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
+        window = max(self._guard.duplicate_window, DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
         self._naming = naming = Naming(dialect, self._namespace, self._credentials, self._share_ledger, window)
         if wants_traffic(dialect):
             self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix))
@@ -334,19 +318,31 @@ class ResumeShim:
         """Use `app` for the requests of the flow, and around it what the options add for all other requests."""
         self._observed_app: ASGIApp = app
         self._passed: ASGIApp = app
-        if self._vendor_resumes != "pass" and self._naming is None:
-            self._passed = self._detect_and_pass
-        elif self._vendor_resumes != "pass" and self._naming is not None and self._naming.dialect.conventions:
-            self._passed = VendorResumes(
-                app,
-                self._naming.dialect,
-                self._bodies,
-                self._prefix,
-                guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
-                observed=self._observe_vendor,
-                count=self._counts.count,
-                cors=self._backend_cors,
-                now=self._guard.now,
-            )
         if self._merge_openapi and not self._native:  # a native backend describes its routes itself
-            self._passed = MergedOpenApi(self._passed, self._prefix)
+            self._passed = MergedOpenApi(app, self._prefix)
+        self._vendor_app, self._vendor_methods = self._passed, frozenset[str]()
+        if self._vendor_resumes == "pass" or self._native:
+            return
+        if self._naming is None:
+            self._vendor_app, self._vendor_methods = self._detect_and_pass, frozenset({"POST"})
+            return
+        self._vendor_methods = frozenset().union(*(each.methods for each in self._naming.dialect.conventions))
+        self._vendor_app = VendorResumes(
+            self._passed,
+            self._naming.dialect,
+            self._bodies,
+            self._prefix,
+            guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
+            observer=self._observer(self._naming),
+            count=self._counts.count,
+            cors=self._backend_cors,
+            now=self._guard.now,
+        )
+
+    def _observer(self, naming: Naming) -> VendorObserver:
+        def lookups(scope: Scope, own: str) -> Lookups:
+            return Lookups(self._wrapped(self._observed_app), scope, self._ledger_of(scope, naming, own))
+
+        return VendorObserver(
+            naming, self._guard, self._bodies, lookups, self._counts, typed_answers=self._settings.typed_answers
+        )

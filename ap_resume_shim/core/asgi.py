@@ -61,7 +61,8 @@ def mounted_at(root: str, path: str) -> str:
 def route_path(scope: Mapping[str, Any]) -> str:
     """Return the path below the mount point."""
     path: str = scope["path"]
-    return path[len(mounted_at(scope.get("root_path", ""), path)) :]
+    root = scope.get("root_path")
+    return path[len(mounted_at(root, path)) :] if root else path
 
 
 def shown_path(scope: Mapping[str, Any]) -> str:

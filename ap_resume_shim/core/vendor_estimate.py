@@ -6,39 +6,79 @@ shown on a busy thread counts as pending, since servers show it until the answer
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from ap_resume_shim.core.dialect import C, Dialect
-from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.dialect import Answers, C, Dialect
+from ap_resume_shim.core.errors import (
+    InterruptAlreadyAnswered,
+    InterruptNotPending,
+    MultipleInterrupts,
+    ResumeError,
+    ResumeInProgress,
+    ThreadBusy,
+    ThreadNotInterrupted,
+)
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import Steps, guard
+from ap_resume_shim.core.typed_answers import check_answers
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.core.verdict import judge
 
 WOULD_ACCEPT = "accepted"
 NEW_TURN = "new_turn"
+MAY_RESULT_FROM_ANSWER = frozenset(
+    error.code
+    for error in (
+        ThreadNotInterrupted,
+        ThreadBusy,
+        InterruptNotPending,
+        InterruptAlreadyAnswered,
+        MultipleInterrupts,
+    )
+)
+"""Verdicts on states that the answer itself may have caused, if the lookup shows the thread after it."""
 
 
-def estimate(vendor: VendorResume, resume: Resume, dialect: Dialect[C]) -> Steps[str]:
-    """Return `accepted`, `new_turn`, or the code of the error that would refuse the vendor resume."""
-    dialect = recognising(dialect)
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An estimated verdict."""
+
+    verdict: str
+    """`accepted`, `new_turn`, or the code of the error that would refuse the vendor resume."""
+    run_id: str | None = None
+    """The thread's newest run, if the lookup reports it."""
+
+
+def estimate(
+    vendor: VendorResume, resume: Resume, dialect: Dialect[C], *, typed_answers: bool = True
+) -> Steps[Estimate]:
+    """Estimate the verdict on a vendor resume.
+
+    `typed_answers`: check the answer against the schema of its question. Raises `ResumeError` if the lookup fails.
+    """
+    dialect, run_id = recognising(dialect), None
     try:
         if (yield from guard.repeated()) or (yield from guard.rival()) is not None:
-            return "resume_in_progress"
+            return Estimate(ResumeInProgress.code)
         found = yield from dialect.inspect_thread(resume)
+        run_id = found.run_id
         if found.status == "busy" and found.interrupts:
             found = replace(found, status="interrupted")
         if vendor.refused is not None:
             raise vendor.refused
         addressed = vendor.addressed(resume, found)
         if addressed is None or (vendor.when == "if_interrupted" and not found.interrupts):
-            return NEW_TURN
+            return Estimate(NEW_TURN, run_id)
         verdict = judge(addressed, found, dialect, (yield from guard.known_ids()))
         stay(addressed, found, dialect)
         if vendor.convention.checks_value:
             dialect.check(addressed, found, verdict)
+            if typed_answers and isinstance(verdict, Answers):
+                check_answers(verdict, found)
     except ResumeError as error:
-        return error.code
-    return WOULD_ACCEPT
+        if error.http_status >= 500:
+            raise
+        return Estimate(error.code, run_id)
+    return Estimate(WOULD_ACCEPT, run_id)

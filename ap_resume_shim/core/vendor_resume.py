@@ -79,10 +79,14 @@ class Convention:
     name: str
     """For counts and logs, such as `langgraph-v1`."""
 
+    methods: frozenset[str] = frozenset({"POST"})
+    """The methods of the requests that `matches` may recognise."""
+
     def matches(self, method: str, path: str) -> bool:
         """Return True if a request with this method and decoded path may be a vendor resume.
 
-        Every request is asked, so that this must be cheap. The body of a request that matches is read.
+        Every request with one of `methods` is asked, so that this must be cheap. The body of a request that matches is
+        read.
         """
         raise NotImplementedError
 

@@ -25,6 +25,7 @@ class ProfileConvention(Convention):
         self._routes = {
             mode: (line.partition(" ")[0], _pattern(line.partition(" ")[2])) for mode, line in lines.items()
         }
+        self.methods = frozenset(method for method, _ in self._routes.values())
         self._answer = parts(answer)
         self._thread = next(_places("$thread_id", body), None)
         self._always = all("run_id" in names_in(line) for line in lines.values())

@@ -59,6 +59,19 @@ class Bodies:
         self._held += size
         body.size += size
 
+    def take(self, size: int) -> bool:
+        """Count `size` bytes of a body that passes in any case. Returns False if more than half of the memory would be
+        in use: resumes, which would be refused, need the rest.
+        """
+        if self._held + size > self._together // 2:
+            return False
+        self._held += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Release bytes that `take` has counted."""
+        self._held -= size
+
     def release(self, body: Body) -> None:
         """Release the bytes of a body."""
         self._held -= body.size

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 
+DOUBLE_CLICK = 1.0
+"""Seconds in which a caller's same answer to the same thread is a double click, if vendor resumes are guarded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Naming:
     """Makes names for threads and callers. No name reveals an id or a credential."""

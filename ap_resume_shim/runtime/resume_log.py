@@ -97,6 +97,25 @@ class ResumeLine:
         )
 
 
+def write_observed(
+    scope: Scope, *, thread_id: str | None, backend: str, mode: Mode | None, convention: str, verdict: str
+) -> None:
+    """Write the line of a vendor resume that passed. Its verdict is estimated."""
+    write(
+        resumes,
+        logging.INFO,
+        "observed",
+        thread_id=thread_id,
+        backend=backend,
+        mode=None if mode is None else mode.name.lower(),
+        convention=convention,
+        verdict=verdict,
+        estimated="true",
+        request_id=request_id(scope),
+        trace_id=trace_id(scope),
+    )
+
+
 class AccessLog:
     """Logs each request that is not a resume, WebSockets included: `app = AccessLog(ResumeShim(...))`."""
 

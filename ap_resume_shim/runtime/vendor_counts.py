@@ -6,11 +6,13 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.idempotency import caller
 
 if TYPE_CHECKING:
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 
 DRAFT = "agent-protocol-draft"
 """The convention of the three routes."""
-_CALLERS = 1000
+CALLERS = 1000
 """Callers that are remembered for each convention."""
+SHORTEST_KEY = 16
+"""Characters of a key, at least: a short one could be guessed, and with it the credentials of callers."""
 _CLIENTS = 50
 """Client families that are counted for each convention; any further one is `other`."""
 _PRODUCT = re.compile(r"[A-Za-z0-9_.\-@]{1,40}")
@@ -27,19 +31,26 @@ _PRODUCT = re.compile(r"[A-Za-z0-9_.\-@]{1,40}")
 
 @dataclass(slots=True)
 class _Count:
-    verdicts: Counter[str] = field(default_factory=Counter)
-    clients: Counter[str] = field(default_factory=Counter)
+    verdicts: dict[str, Counter[str]] = field(default_factory=dict)
+    """By client family."""
     callers: dict[str, None] = field(default_factory=dict)
-    last: str = ""
+    last: float = 0.0
 
 
 class VendorCounts:
     """Counts since the start of the process, in bounded memory."""
 
-    def __init__(self, mode: str, credentials: tuple[str, ...], key: bytes = b"") -> None:
-        """`credentials` are the headers that identify a caller; `key` makes the digests of callers, default: random."""
-        self._mode, self._credentials, self._key = mode, credentials, key or secrets.token_bytes(32)
-        self._since = _now()
+    def __init__(self, mode: str, credentials: tuple[str, ...], key: str | None = None) -> None:
+        """`credentials` are the headers that identify a caller. `key` makes the digests of callers; processes with the
+        same key have the same digests. Default: random.
+
+        Raises `ConfigurationError`.
+        """
+        if key is not None and len(key) < SHORTEST_KEY:
+            raise ConfigurationError(f"The report key is shorter than {SHORTEST_KEY} characters: use a random one.")
+        self._mode, self._credentials = mode, credentials
+        self._key = secrets.token_bytes(32) if key is None else key.encode()
+        self._since = time.time()
         self._counts: dict[str, _Count] = {}
 
     def count(self, scope: Scope, convention: str, verdict: str) -> None:
@@ -48,33 +59,38 @@ class VendorCounts:
             return
         count = self._counts.setdefault(convention, _Count())
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        count.verdicts[verdict] += 1
         family = _family(next((value for name, value in headers if name == "user-agent"), ""))
-        known = family in count.clients or len(count.clients) < _CLIENTS
-        count.clients[family if known else "other"] += 1
-        who = hmac.new(self._key, caller(headers, self._credentials).encode(), hashlib.sha256).hexdigest()[:16]
-        if who in count.callers or len(count.callers) < _CALLERS:
+        if family not in count.verdicts and len(count.verdicts) >= _CLIENTS:
+            family = "other"
+        count.verdicts.setdefault(family, Counter())[verdict] += 1
+        who = self._digest(caller(headers, self._credentials))
+        if who in count.callers or len(count.callers) < CALLERS:
             count.callers[who] = None
-        count.last = _now()
+        count.last = time.time()
+
+    def _digest(self, text: str) -> str:
+        return hmac.digest(self._key, text.encode(), hashlib.sha256).hex()[:16]
 
     def report(self) -> dict[str, Any]:
         """Return the counts, as JSON values. The verdicts of `observe` are estimates."""
-        conventions = {
-            name: {
-                "resumes": count.verdicts.total(),
-                "verdicts": dict(count.verdicts.most_common()),
-                "clients": dict(count.clients.most_common()),
-                "callers": list(count.callers),
-                "last": count.last,
-            }
-            for name, count in sorted(self._counts.items())
-        }
         return {
-            "since": self._since,
+            "since": _shown(self._since),
             "vendor_resumes": self._mode,
             "estimated": self._mode == "observe",
-            "conventions": conventions,
+            "callers_of": self._digest("the key of the report"),
+            "conventions": {name: _described(count) for name, count in sorted(self._counts.items())},
         }
+
+
+def _described(count: _Count) -> dict[str, Any]:
+    verdicts = sum(count.verdicts.values(), Counter[str]())
+    return {
+        "resumes": verdicts.total(),
+        "verdicts": dict(verdicts.most_common()),
+        "clients": {family: dict(count.verdicts[family].most_common()) for family in sorted(count.verdicts)},
+        "callers": list(count.callers),
+        "last": _shown(count.last),
+    }
 
 
 def _family(user_agent: str) -> str:
@@ -83,5 +99,5 @@ def _family(user_agent: str) -> str:
     return product[0] if product else "unknown"
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _shown(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

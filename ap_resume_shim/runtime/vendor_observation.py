@@ -1,6 +1,7 @@
-"""`observe`: vendor resumes pass unchanged and without delay, and what became of them is reported.
+"""`observe`: vendor resumes pass unchanged and without delay, and are counted with the verdict that the guard would
+have had.
 
-No request of the shim precedes the original: the lookup starts when the app has received the whole body. The guard
+No request of the shim precedes the original: the examination starts when the app has received the whole body. The guard
 learns of an acceptance, so that it refuses a resume of the draft that was overtaken by one.
 """
 
@@ -8,148 +9,187 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ap_resume_shim.core.errors import GuardUnavailable
-from ap_resume_shim.core.http import Response
-from ap_resume_shim.core.steps import CallGuard, Flow, Step, Steps
-from ap_resume_shim.core.vendor_resume import VendorResume
+from ap_resume_shim.core.errors import GuardUnavailable, ResumeError, ResumeInProgress, ThreadBusy
+from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.steps import CallGuard, Flow, Step
+from ap_resume_shim.core.vendor_estimate import MAY_RESULT_FROM_ANSWER, NEW_TURN, WOULD_ACCEPT, Estimate, estimate
+from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
+from ap_resume_shim.guard import Guard, GuardSession
+from ap_resume_shim.runtime.bodies import Bodies
+from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.lookups import Lookups
+from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
+from ap_resume_shim.runtime.observed_exchange import ObservedExchange
+from ap_resume_shim.runtime.resume_log import write_observed
 from ap_resume_shim.runtime.stepping import drive
+from ap_resume_shim.runtime.vendor_counts import VendorCounts
+from ap_resume_shim.runtime.vendor_resumes import locate, read_vendor
 
 if TYPE_CHECKING:
-    from starlette.types import Message, Receive, Send
-
-    from ap_resume_shim.guard import GuardSession
+    from starlette.types import Receive, Scope, Send
 
 logger = logging.getLogger("ap_resume_shim")
 
 NOT_EXAMINED = "not_examined"
-"""The verdict on a request whose body could not be read, or that could not be looked up."""
-_LARGEST_RESPONSE = 64 * 1024
-"""Bytes of a response that are read to see whether the backend took the answer."""
+"""The verdict on a request whose body could not be read, or whose thread could not be looked up."""
+UNCLEAR = "unclear"
+"""The verdict if the lookup may show the thread after the answer, which may have caused what it shows."""
+_CLICKS = 10_000
+"""Answers that are remembered to recognise double clicks."""
 
-Recognised = Callable[[bytes | None], "Observation | None"]
+LookupsOf = Callable[["Scope", str], Lookups]
 
 
-class Observation:
+@dataclass(frozen=True)
+class _Answer:
     """One vendor resume that passes."""
+
+    scope: Scope
+    vendor: VendorResume
+    exchange: ObservedExchange
+
+    async def took(self, session: GuardSession) -> tuple[bool, bool]:
+        """Wait for the response, and mark the answer as accepted if the backend took it.
+
+        Returns whether it did, and whether the guard knew another acceptance since the arrival.
+        """
+        if not await self.exchange.took(self.vendor):
+            return False, False
+        try:
+            overtaken = await session.rival() == "accepted"
+        except GuardUnavailable:
+            overtaken = False
+        await session.mark_accepted()
+        return True, overtaken
+
+
+class VendorObserver:
+    """Observes the vendor resumes of one backend."""
 
     def __init__(
         self,
-        vendor: VendorResume,
-        verdict: Steps[str],
-        session: GuardSession,
-        lookups: Lookups,
-        report: Callable[[str], None],
+        naming: Naming,
+        guard: Guard,
+        bodies: Bodies,
+        lookups: LookupsOf,
+        counts: VendorCounts,
+        *,
+        typed_answers: bool,
     ) -> None:
-        """`verdict` estimates the verdict; `report` gets it when the response is known, too."""
-        self.vendor, self._verdict_flow, self._session, self._lookups = vendor, verdict, session, lookups
-        self._report = report
-        self._took: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._run())
+        """`lookups` returns those of a request on a thread. `typed_answers`: as the guard's setting."""
+        self._naming = replace(naming, window=max(naming.window, DOUBLE_CLICK))
+        self._guard, self._bodies, self._lookups, self._counts = guard, bodies, lookups, counts
+        self._typed_answers = typed_answers
+        self._clicks: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def decide(self, took: bool) -> None:
-        """The backend took the answer, or refused it. Only the first decision counts."""
-        if not self._took.done():
-            self._took.set_result(took)
+    def exchange(
+        self, conventions: list[Convention], request: ClientRequest, scope: Scope, receive: Receive, send: Send
+    ) -> ObservedExchange:
+        """Return the exchange of a request that may be a vendor resume. It is examined when its body is complete."""
 
-    async def _run(self) -> None:
-        verdict, _ = await asyncio.gather(self._estimate_or_log(), self._mark_accepted())
-        await self._session.close()
-        self._report(verdict)
+        def received(body: bytes | None) -> None:
+            if body is None or request.header("content-encoding") not in (None, "identity"):
+                exchange.forget()
+                self._report(scope, conventions[0].name, NOT_EXAMINED)
+            else:
+                self._start(self._observe(scope, conventions, replace(request, body=body), exchange))
 
-    async def _mark_accepted(self) -> None:
-        """Mark the resume as accepted when the response shows it; the lookup may still be in progress."""
-        if await self._took:
-            await self._session.mark_accepted()
+        exchange = ObservedExchange(receive, send, self._bodies, received)
+        return exchange
 
-    async def _estimate_or_log(self) -> str:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _observe(
+        self, scope: Scope, conventions: list[Convention], request: ClientRequest, exchange: ObservedExchange
+    ) -> None:
+        """Examine a request, and report it if it is a vendor resume."""
+        convention, thread_id, verdict, vendor = conventions[0].name, None, NOT_EXAMINED, None
         try:
-            verdict = await self._estimate()
-            return NOT_EXAMINED if verdict == GuardUnavailable.code else verdict
+            vendor = await read_vendor(conventions, request)
+            if vendor is None:
+                return
+            convention, thread_id = vendor.convention.name, vendor.thread_id
+            thread_id = thread_id or await locate(vendor, self._naming.dialect, self._lookups(scope, ""))
+            verdict = await self._examine(_Answer(scope, vendor, exchange), thread_id)
+        except ResumeError as error:
+            verdict = NOT_EXAMINED if error.http_status >= 500 else error.code
         except Exception:
             logger.warning("a vendor resume could not be examined", exc_info=True)
-            return NOT_EXAMINED
+        finally:
+            exchange.forget()
+        mode = None if vendor is None else vendor.mode
+        self._report(scope, convention, verdict, thread_id=thread_id, mode=mode)
 
-    async def _estimate(self) -> str:
-        verdict = NOT_EXAMINED
-
-        def flow() -> Flow:
-            nonlocal verdict
-            verdict = yield from self._verdict_flow
-
-        await drive(flow(), self._do)
+    async def _examine(self, answer: _Answer, thread_id: str) -> str:
+        """Return the verdict that the guard would have had; tell the guard of an acceptance."""
+        incoming = IncomingResume.from_vendor(answer.scope, answer.vendor, thread_id, self._naming)
+        repeated = self._clicked(click := str(incoming.key.repeat))
+        session = self._guard.begin(incoming.key)
+        try:
+            judged = self._judge(answer, incoming.resume, session)
+            (estimated, late), (took, overtaken) = await asyncio.gather(judged, answer.took(session))
+        finally:
+            await session.close()
+        verdict, made = estimated.verdict, answer.exchange.made(estimated.run_id)
+        late = late or verdict == ThreadBusy.code  # a thread is busy with an answer before its response begins
+        if verdict in MAY_RESULT_FROM_ANSWER and took and (late if made is None else made):
+            verdict = UNCLEAR
+        if (repeated or overtaken) and verdict in (WOULD_ACCEPT, NEW_TURN, UNCLEAR, *MAY_RESULT_FROM_ANSWER):
+            return ResumeInProgress.code
+        if not took or verdict not in (WOULD_ACCEPT, UNCLEAR):
+            self._clicks.pop(click, None)
         return verdict
 
-    async def _do(self, step: Step) -> Any:
-        return await (step.on(self._session) if isinstance(step, CallGuard) else self._lookups.do(step))
+    def _clicked(self, click: str) -> bool:
+        """Remember a caller's answer to a thread. Return True if the same one came within the time of a double click.
 
+        Each process remembers its own; the guard has the first answer's hold instead.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._clicks.get(click, 0.0) > now:
+            return True
+        self._clicks.pop(click, None)
+        self._clicks[click] = now + self._naming.window
+        if len(self._clicks) > _CLICKS:
+            del self._clicks[next(iter(self._clicks))]
+        return False
 
-class ObservedExchange:
-    """The messages of a request and its response, as they pass."""
+    async def _judge(self, answer: _Answer, resume: Resume, session: GuardSession) -> tuple[Estimate, bool]:
+        """Return the estimate, and whether the response had begun before the lookup ended. Never raises."""
+        estimated, lookups = Estimate(NOT_EXAMINED), self._lookups(answer.scope, resume.thread_id)
 
-    def __init__(self, receive: Receive, send: Send, limit: int, recognised: Recognised) -> None:
-        """`limit`: bytes of a body that are kept; `recognised` gets the whole body, or None if it is larger."""
-        self._receive, self._send, self._limit, self._recognised = receive, send, limit, recognised
-        self._body: bytearray | None = bytearray()
-        self._observation: Observation | None = None
-        self._response: tuple[int, Any] | None = None
-        self._read = bytearray()
+        def flow() -> Flow:
+            nonlocal estimated
+            dialect, typed = self._naming.dialect, self._typed_answers
+            estimated = yield from estimate(answer.vendor, resume, dialect, typed_answers=typed)
 
-    async def receive(self) -> Message:
-        """Return the next message; recognise the request when its body is complete."""
-        message = await self._receive()
-        if message["type"] == "http.request" and self._body is not None:
-            self._body += message.get("body", b"")
-            if len(self._body) > self._limit:
-                self._body = None
-                self._recognise(None)
-            elif not message.get("more_body", False):
-                body, self._body = bytes(self._body), None
-                self._recognise(body)
-        return message
+        async def do(step: Step) -> Any:
+            return await (step.on(session) if isinstance(step, CallGuard) else lookups.do(step))
 
-    def _recognise(self, body: bytes | None) -> None:
         try:
-            self._observation = self._recognised(body)
-        except Exception:  # a fault of the shim is no reason to disturb a request that passes
-            logger.exception("a request could not be examined")
+            await drive(flow(), do)
+        except Exception as error:
+            if not isinstance(error, ResumeError):
+                logger.warning("a vendor resume could not be examined", exc_info=True)
+        return estimated, answer.exchange.responded
 
-    async def send(self, message: Message) -> None:
-        """Pass a message on; decide whether the backend took the answer."""
-        await self._send(message)
-        if self._observation is None:
-            return
-        if message["type"] == "http.response.start":
-            self._response = message["status"], message.get("headers", ())
-            if not 200 <= message["status"] < 300:
-                self._observation.decide(message["status"] >= 500)  # it is unknown after a 5xx
-            elif not self._reads_body(self._observation.vendor):
-                self._observation.decide(True)
-        elif message["type"] == "http.response.body" and self._response is not None:
-            if len(self._read) <= _LARGEST_RESPONSE:
-                self._read += message.get("body", b"")
-            if not message.get("more_body", False):
-                self._decide_by_body(self._observation)
-
-    def _reads_body(self, vendor: VendorResume) -> bool:
-        return vendor.convention.reads_body(vendor, self._head())
-
-    def _head(self) -> Response:
-        status, headers = self._response or (200, ())
-        return Response(status, tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers))
-
-    def _decide_by_body(self, observation: Observation) -> None:
-        response = replace(self._head(), body=bytes(self._read))
-        try:
-            observation.decide(observation.vendor.convention.took(observation.vendor, response))
-        except Exception:
-            observation.decide(True)
-
-    def end(self) -> None:
-        """The exchange is over: an answer whose response did not come may have been taken."""
-        if self._observation is not None:
-            self._observation.decide(True)
+    def _report(
+        self, scope: Scope, convention: str, verdict: str, *, thread_id: str | None = None, mode: Any = None
+    ) -> None:
+        self._counts.count(scope, convention, verdict)
+        write_observed(
+            scope,
+            thread_id=thread_id,
+            backend=self._naming.dialect.name,
+            mode=mode,
+            convention=convention,
+            verdict=verdict,
+        )

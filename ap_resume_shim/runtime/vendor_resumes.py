@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.asgi import REQUEST_TRAILERS, SYNTHESISED, route_path
@@ -20,18 +21,18 @@ from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors
 from ap_resume_shim.runtime.lookups import Lookups
+from ap_resume_shim.runtime.offload import LARGE, offload
 from ap_resume_shim.runtime.resume_log import RESUME
 from ap_resume_shim.runtime.stepping import drive
-from ap_resume_shim.runtime.vendor_observation import NOT_EXAMINED, Observation, ObservedExchange
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ap_resume_shim.core.dialect import Dialect
+    from ap_resume_shim.runtime.vendor_observation import VendorObserver
 
 Guarded = Callable[["Scope", Moment, VendorResume, "VendorClient"], Awaitable[None]]
 Count = Callable[["Scope", str, str], None]
-Observed = Callable[["Scope", VendorResume], "Observation | None"]
 
 
 class VendorClient(Client):
@@ -65,19 +66,19 @@ class VendorResumes:
         prefix: str,
         *,
         guarded: Guarded | None,
-        observed: Observed,
+        observer: VendorObserver,
         count: Count,
         cors: BackendCors,
         now: Callable[[], Moment],
     ) -> None:
-        """`guarded` handles a vendor resume; without it, `observed` begins the observation of one that passes. `count`
-        counts a request by its convention and its verdict. `cors` is the backend's policy for the refusals; `now` is
-        the guard's, for the moment of an arrival.
+        """`guarded` handles a vendor resume; without it, `observer` observes those that pass. `count` counts a request
+        by its convention and its verdict. `cors` is the backend's policy for the refusals; `now` is the guard's, for
+        the moment of an arrival.
 
         `prefix` is a path that precedes the backend's routes.
         """
         self.app, self._dialect, self._bodies, self._prefix = app, dialect, bodies, prefix
-        self._guarded, self._observed, self._count, self._cors, self._now = guarded, observed, count, cors, now
+        self._guarded, self._observer, self._count, self._cors, self._now = guarded, observer, count, cors, now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard or observe a vendor resume; pass anything else on."""
@@ -92,7 +93,11 @@ class VendorResumes:
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         request = ClientRequest(scope["method"], path, scope["query_string"].decode("latin-1"), headers)
         if self._guarded is None:
-            await self._observe(conventions, request, scope, receive, send)
+            exchange = self._observer.exchange(conventions, request, scope, receive, send)
+            try:
+                await self.app(scope, exchange.receive, exchange.send)
+            finally:
+                exchange.end()
         else:
             await self._guard(self._guarded, conventions, request, scope, receive, send)
 
@@ -116,31 +121,13 @@ class VendorResumes:
                 self._count(scope, conventions[0].name, error.code)
                 await self._refuse_unread(conventions[0], request, error, scope, receive, send)
                 return
-            vendor = _read(conventions, replace(request, body=raw))
+            vendor = await read_vendor(conventions, replace(request, body=raw))
             if vendor is not None:
                 scope[RESUME] = True
                 scope.update(received.trailers)
                 await guarded(scope, arrived, vendor, VendorClient(scope, receive, send, vendor, self._cors))
                 return
         await self.app(scope, received.replay, send)
-
-    async def _observe(
-        self, conventions: list[Convention], request: ClientRequest, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Pass the request on, and observe it if it is an answer."""
-
-        def recognised(body: bytes | None) -> Observation | None:
-            if body is None or request.header("content-encoding") not in (None, "identity"):
-                self._count(scope, conventions[0].name, NOT_EXAMINED)
-                return None
-            vendor = _read(conventions, replace(request, body=body))
-            return None if vendor is None else self._observed(scope, vendor)
-
-        exchange = ObservedExchange(receive, send, self._bodies.each, recognised)
-        try:
-            await self.app(scope, exchange.receive, exchange.send)
-        finally:
-            exchange.end()
 
     async def _refuse_unread(
         self,
@@ -161,6 +148,12 @@ class VendorResumes:
 def _read(conventions: list[Convention], request: ClientRequest) -> VendorResume | None:
     """Return the vendor resume that a request is; None if it is none."""
     return next((found for convention in conventions if (found := convention.read(request)) is not None), None)
+
+
+async def read_vendor(conventions: list[Convention], request: ClientRequest) -> VendorResume | None:
+    """Do the same; a large body is read in the worker thread."""
+    reading = partial(_read, conventions, request)
+    return await offload(reading) if len(request.body) >= LARGE else reading()
 
 
 class _Encoded(InvalidRequest):

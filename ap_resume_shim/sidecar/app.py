@@ -74,6 +74,7 @@ def build(settings: Settings) -> ResumeShim:
         settle=settings.settle,
         typed_answers=settings.typed_answers,
         vendor_resumes=settings.vendor_resumes,
+        report_key=_report_key(settings),
         limits=_limits(settings),
         cors=settings.cors,
         merge_openapi=settings.merge_openapi,
@@ -92,7 +93,12 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _backend(settings: Settings) -> ResumeShim:
-    return ResumeShim(not_found, **_backend_arguments(settings), cors=settings.cors)
+    key = _report_key(settings)
+    return ResumeShim(not_found, **_backend_arguments(settings), cors=settings.cors, report_key=key)
+
+
+def _report_key(settings: Settings) -> str | None:
+    return None if settings.report_key is None else settings.report_key.get_secret_value()
 
 
 def _backend_arguments(settings: Settings) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from ap_resume_shim.proxy.app import ReverseProxy
 from ap_resume_shim.tools.assumed_answers import Live
 from ap_resume_shim.tools.describe import MODES, describe
 from ap_resume_shim.tools.explain import RecordedAnswers, explain, read_answers, recorded_answers
-from ap_resume_shim.tools.report import fetch_report, lines
+from ap_resume_shim.tools.report import fetch_report, lines, merge
 
 try:
     from ap_resume_shim.sidecar.app import check, check_guard
@@ -176,12 +176,14 @@ def print_schema(argv: Sequence[str]) -> None:
 
 
 def print_report(argv: Sequence[str]) -> None:
-    """`report`: who answers in which convention, from the health port of a running sidecar."""
+    """`report`: who answers in which convention, from the health ports of running sidecars."""
     parser = _parser("report")
-    parser.add_argument("url", help="of the sidecar's health port, such as http://127.0.0.1:8064")
+    parser.add_argument(
+        "url", nargs="+", help="of a sidecar's health port, such as http://127.0.0.1:8064; several are added up"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     given = parser.parse_args(argv)
-    report = fetch_report(given.url)
+    report = merge([fetch_report(url) for url in given.url])
     print(json.dumps(report, indent=2) if given.json else "\n".join(lines(report)))
 
 

@@ -155,8 +155,12 @@ class Resumes(_Group):
     ] = "check"
     vendor_resumes: Annotated[
         Literal["pass", "observe", "guard"],
-        Field(description="answers in the backend's own convention: pass, observe or guard them"),
-    ] = "pass"
+        Field(description="answers in the backend's own convention: pass, observe (pass and count) or guard them"),
+    ] = "observe"
+    report_key: Annotated[
+        SecretStr | None,
+        Field(description="secret for the digests of callers in the report, which sidecars share; default: random"),
+    ] = None
     lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0
     resume_timeout: Annotated[
         Seconds,

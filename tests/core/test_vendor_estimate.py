@@ -23,7 +23,7 @@ def estimated(comes: dict[str, Any] | None = None, dialect: Plain | None = None,
     verdicts: list[str] = []
 
     def flow() -> Flow:
-        verdicts.append((yield from estimate(vendor, resume, dialect or Plain())))
+        verdicts.append((yield from estimate(vendor, resume, dialect or Plain())).verdict)
 
     done = follow(flow(), {**USUAL, **(comes or {})})
     assert done.error is None

@@ -168,17 +168,21 @@ async def test_a_body_that_cannot_be_examined_is_refused_by_the_guard_alone(
 async def test_what_is_observed_is_counted_with_its_estimated_verdict() -> None:
     async def thread(scope: Any, receive: Any, send: Any) -> None:
         asks = [{"id": "q1", "value": "sure?"}] if len(agent.resumes) == 1 else []
-        await reply(send, {**agent.thread, "interrupts": asks})  # as servers do until the step has run
+        await reply(
+            send, {**agent.thread, "status": "interrupted" if asks else "idle", "interrupts": asks}
+        )  # as servers do until the step has run
 
-    app = shim(agent := Agent(), "observe")
+    app = shim(agent := Agent(says(b"{}", kind="application/json", late=0.05)), "observe")
     agent.extra["/threads/t"] = thread
     await post(app, user_agent="langgraph-sdk-py/0.4")
     await until(lambda: counted(app, "agent-protocol")["resumes"] == 1)
-    await post(app, user_agent="node")
+    other = {**BODY, "input": {"command": {"resume": "another answer"}}}
+    await post(app, other, user_agent="node")
     await until(lambda: counted(app, "agent-protocol")["resumes"] == 2)
     report = app.report()
     assert (report["vendor_resumes"], report["estimated"]) == ("observe", True)
-    assert counted(app, "agent-protocol")["clients"] == {"langgraph-sdk-py": 1, "node": 1}
+    clients = {"langgraph-sdk-py": {"accepted": 1}, "node": {"thread_not_interrupted": 1}}
+    assert counted(app, "agent-protocol")["clients"] == clients
     assert counted(app, "agent-protocol")["verdicts"] == {"accepted": 1, "thread_not_interrupted": 1}
 
 

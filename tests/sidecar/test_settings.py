@@ -203,6 +203,7 @@ SECRET = "swordfish-7"
         "guard = 'unix:///redis.sock?password={}'",
         "ssl-keyfile-password = '{}'",
         "upstream-key-password = '{}'",
+        "report-key = '{}'",
         "upstream = 'http://user:{}@host'",
         "upstream = 'http://user:{}@host?x'",
         "upstreams = 'http://user:{}@host'",
