@@ -21,7 +21,8 @@ from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.sidecar.health import not_found
-from ap_resume_shim.sidecar.settings import Settings, pairs
+from ap_resume_shim.sidecar.setting_values import pairs
+from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.sockets import reaches
 
 

@@ -35,7 +35,8 @@ from ap_resume_shim.tools.report import fetch_report, lines, merge
 try:
     from ap_resume_shim.sidecar.app import check, check_guard
     from ap_resume_shim.sidecar.server import serve
-    from ap_resume_shim.sidecar.settings import pairs, schema
+    from ap_resume_shim.sidecar.setting_values import pairs
+    from ap_resume_shim.sidecar.settings import schema
     from ap_resume_shim.sidecar.settings_sources import WrongSettings, read
     from ap_resume_shim.sidecar.sockets import CannotListen
 except ModuleNotFoundError as missing:  # pragma: no cover - seen only without the extra

@@ -1,21 +1,17 @@
 """The settings of the sidecar, with defaults and descriptions.
 
 Each has one name: `resume_timeout` here, `--resume-timeout` as a flag, `AP_RESUME_SHIM_RESUME_TIMEOUT` in the
-environment, `resume-timeout` in a TOML file. In a value, `${NAME}` stands for the environment variable NAME, so that no
-secret has to be written down; `$${` is a literal `${`.
+environment, `resume-timeout` in a TOML file. A value may refer to the environment, so that no secret has to be written
+down.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasGenerator,
-    BeforeValidator,
     Field,
     FilePath,
     ModelWrapValidatorHandler,
@@ -24,11 +20,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.guard.memory import DAY
+from ap_resume_shim.sidecar.setting_values import REFERENCE, Names, Pairs, Seconds, masked, resolve
 
 ENVIRONMENT = "AP_RESUME_SHIM_"
 """Prefix of the environment variables."""
@@ -37,32 +33,6 @@ ENVIRONMENT = "AP_RESUME_SHIM_"
 def kebab(name: str) -> str:
     """Return a setting's name in files, which is also its flag without dashes in front."""
     return name.replace("_", "-")
-
-
-def _split(value: Any) -> Any:
-    """Split `a,b`, or parse a JSON list."""
-    if not isinstance(value, str):
-        return value
-    if value.startswith("["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise ValueError('a list is written a,b or ["a", "b"]') from None
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def _split_pairs(value: Any) -> Any:
-    """Like `_split`, but split only before another NAME=, because values may contain commas."""
-    if isinstance(value, list):
-        return [each for item in value for each in _split_pairs(item)]
-    if not isinstance(value, str) or value.startswith("["):
-        return _split(value)
-    return [item.strip() for item in re.split(r",(?=\s*\w+=)", value) if item.strip()]
-
-
-Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-Pairs = Annotated[list[str], NoDecode, BeforeValidator(_split_pairs)]
-Seconds = Annotated[float, Field(gt=0)]
 
 
 class _Group(BaseSettings):
@@ -275,7 +245,7 @@ class Settings(Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
     @field_validator("*", mode="before")
     @classmethod
     def _resolve(cls, value: Any) -> Any:
-        return _resolved(value)
+        return resolve(value)
 
     def shown(self) -> dict[str, str]:
         """Return the settings that were set, for display: passwords are masked, references are not resolved."""
@@ -283,55 +253,19 @@ class Settings(Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
 
     def _shown(self, name: str) -> str:
         written = self._written.get(name)
-        value = written if _REFERENCE.search(str(written)) else getattr(self, name)
+        value = written if REFERENCE.search(str(written)) else getattr(self, name)
         return "" if value is None else masked(",".join(value) if isinstance(value, list) else str(value))
 
     def masked(self, text: str) -> str:
         """Return `text` with passwords, and the values of references, masked."""
-        for name in filter(None, _REFERENCE.findall(str(self._written))):
+        for name in filter(None, REFERENCE.findall(str(self._written))):
             if len(value := os.environ[name]) > 3:  # shorter values are no secrets, and occur inside words
                 text = text.replace(value, f"${{{name}}}")
         return masked(text)
 
 
-def pairs(written: Iterable[str]) -> dict[str, str]:
-    """Parse options of the form `NAME=VALUE`. Raises `ConfigurationError`."""
-    found = {}
-    for item in written:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise ConfigurationError(f"An option of a backend has the form NAME=VALUE, not {item!r}.")
-        found[name] = value
-    return found
-
-
 NAMES = tuple(name for group in GROUPS for name in group.model_fields)
 """The names of all settings, in display order."""
-
-_REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
-_PASSWORD = re.compile(r"(://[^\s:@]*:)(?!\$\{\w+\}@)\S+(?=@)|([?&]password=)[^\s&]+")
-
-
-def _resolved(value: Any) -> Any:
-    """Replace the references in a value. Raises `ValueError` for a variable that is not set."""
-    if isinstance(value, list):
-        return [_resolved(item) for item in value]
-    return _REFERENCE.sub(_referred, value) if isinstance(value, str) else value
-
-
-def _referred(reference: re.Match[str]) -> str:
-    if reference[0] == "$${":
-        return "${"
-    if reference[1] is None:
-        raise ValueError("${ starts a reference, ${NAME}; write $${ for a literal ${")
-    if reference[1] not in os.environ:
-        raise ValueError(f"it refers to the environment variable {reference[1]}, which is not set")
-    return os.environ[reference[1]]
-
-
-def masked(text: str) -> str:
-    """Return `text` with the passwords in its URLs masked."""
-    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def schema() -> dict[str, Any]:

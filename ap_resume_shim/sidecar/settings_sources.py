@@ -27,7 +27,8 @@ from pydantic_settings import (
 )
 
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.sidecar.settings import ENVIRONMENT, GROUPS, NAMES, Settings, kebab, masked
+from ap_resume_shim.sidecar.setting_values import masked
+from ap_resume_shim.sidecar.settings import ENVIRONMENT, GROUPS, NAMES, Settings, kebab
 
 
 class WrongSettings(ConfigurationError):

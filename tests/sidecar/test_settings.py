@@ -12,7 +12,8 @@ import pytest
 
 from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.cli import main
-from ap_resume_shim.sidecar.settings import GROUPS, NAMES, Settings, kebab, pairs, schema
+from ap_resume_shim.sidecar.setting_values import pairs
+from ap_resume_shim.sidecar.settings import GROUPS, NAMES, Settings, kebab, schema
 from ap_resume_shim.sidecar.settings_sources import Serve, WrongSettings, read
 from tests.servers.process import free_port
 from tests.support.redis_server import redis_server
