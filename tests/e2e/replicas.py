@@ -5,28 +5,32 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from random import Random
 from typing import Any
 
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ap_resume_shim.core.protocol import Mode
+from tests.e2e.conventions import CONVENTIONS, Asked, Request, taken
 from tests.e2e.drivers import DRIVERS
 from tests.e2e.placements import app_of
 from tests.support.driver import Driver
 from tests.support.outcome import KEPT, Outcome
 from tests.support.redis_server import RedisServer
 from tests.support.serving import serving
-from tests.support.sidecar import Sidecar, sidecars
+from tests.support.sidecar import Sidecar, sidecar, sidecars
 
 MODES = tuple(Mode)
 WHO = "x-resume"
 """The header that numbers a round's resumes: the shim passes it on, with the lookups and with the resume."""
 LATE = "x-late"
 """The header of a resume that the gate keeps from looking at the thread until the test lets it go."""
+RESUMES = ("/runs", "/runs/wait", "/runs/stream", "/commands")
+"""Ends of the paths at which an answer reaches the backend."""
 
 
 class Point(Enum):
@@ -41,7 +45,7 @@ class Point(Enum):
 
 @dataclass
 class Gate:
-    """Stands before the backend. No resume of a round sees the thread until all of them have arrived."""
+    """Stands before the backend. No resume of a round sees the thread until `size` of them have arrived."""
 
     app: ASGIApp
     size: int = 0
@@ -61,7 +65,7 @@ class Gate:
         who = headers.get(WHO)
         if who is not None and scope["method"] == "GET":
             await self._look(who, LATE in headers)
-        elif who is not None and scope["path"].endswith(("/runs", "/runs/wait", "/runs/stream")):
+        elif who is not None and (scope["path"].endswith(RESUMES) or scope["path"].startswith("/a2a/")):
             self.sent.append(who)
             if self.at(Point.LOST, who):
                 return
@@ -88,6 +92,36 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Click:
+    """One answer of a round that is drawn at random."""
+
+    convention: str
+    value: str
+    delay: float
+    """Seconds after the first one."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A round of answers in conventions that are drawn at random."""
+
+    clicks: tuple[Click, ...]
+    together: bool
+    """Whether none sees the thread before all have arrived; otherwise they are one click, within 50 ms."""
+    kill: Point | None
+    """When a sidecar is killed."""
+
+    @classmethod
+    def of(cls, rng: Random, size: int, *, kills: bool) -> Draw:
+        """Draw a round: different answers together, or the same answer within 50 ms."""
+        together = rng.random() < 0.5
+        delays = sorted(0.0 if together else rng.uniform(0, 0.05) for _ in range(size))
+        values = [str(number) if together else "click" for number in range(size)]
+        clicks = (Click(rng.choice(list(CONVENTIONS)), *each) for each in zip(values, delays, strict=True))
+        return cls(tuple(clicks), together, rng.choice(list(Point)) if kills else None)
+
+
+@dataclass(frozen=True)
 class Replicas:
     """Two sidecars in front of one backend, and the backend's own clients' way to it."""
 
@@ -95,6 +129,8 @@ class Replicas:
     gate: Gate
     driver: Driver
     client: httpx.Client
+    another: Callable[[], Sidecar]
+    """Starts one more sidecar."""
 
     def thread(self, agent: str, **state: Any) -> str:
         """A thread that waits for an answer."""
@@ -111,6 +147,40 @@ class Replicas:
         """The sidecar that a round's resume goes through."""
         return self.sidecars[int(who) % len(self.sidecars)]
 
+    def restart(self, killed: Sidecar) -> None:
+        """Start a sidecar in the place of one that was killed."""
+        self.sidecars[self.sidecars.index(killed)] = self.another()
+
+    async def send(
+        self, client: httpx.AsyncClient, who: str, request: Request, *, late: bool = False
+    ) -> httpx.Response | None:
+        """Send one of a round's resumes; None if the response broke off.
+
+        A convention that is no HTTP request, such as a command on a WebSocket, has its place here.
+        """
+        headers, url = {**request.headers, WHO: who, **({LATE: "yes"} if late else {})}, self.of(who).url + request.path
+        try:
+            async with client.stream(request.method, url, json=request.json, headers=headers) as response:
+                if response.is_success:
+                    self.gate.at(Point.TOLD, who)
+                await response.aread()
+        except httpx.TransportError:
+            return None
+        return response
+
+    async def click(self, seen: Asked, draw: Draw, numbers: range, *, late: bool = False) -> list[str | None]:
+        """Send these answers of a round. Returns the fate of each: "taken" or "refused"; None if it broke off."""
+        async with httpx.AsyncClient(timeout=60, verify=False) as client:
+
+            async def one(number: int) -> str | None:
+                click = draw.clicks[number]
+                await asyncio.sleep(click.delay)
+                request = CONVENTIONS[click.convention](seen, click.value)
+                response = await self.send(client, str(number), request, late=late)
+                return None if response is None else "taken" if taken(response) else "refused"
+
+            return await asyncio.gather(*(one(number) for number in numbers))
+
     async def at_once(
         self, thread: str, numbers: range, *, first: int, on_disconnect: str = "cancel", late: bool = False
     ) -> list[Outcome | None]:
@@ -123,15 +193,8 @@ class Replicas:
             async def one(number: int) -> Outcome | None:
                 mode, who = MODES[(first + number) % len(MODES)], str(number)
                 body = {"thread_id": thread, "input": who, "on_disconnect": on_disconnect}
-                headers, url = {WHO: who, **({LATE: "yes"} if late else {})}, self.of(who).url + mode.route
-                try:
-                    async with client.stream("PATCH", url, json=body, headers=headers) as response:
-                        if response.is_success:
-                            self.gate.at(Point.TOLD, who)
-                        await response.aread()
-                except httpx.TransportError:
-                    return None
-                return Outcome(response, mode)
+                response = await self.send(client, who, Request(mode.route, body, method="PATCH"), late=late)
+                return None if response is None else Outcome(response, mode)
 
             return await asyncio.gather(*(one(number) for number in numbers))
 
@@ -143,9 +206,9 @@ def replicas(backend: str, redis: RedisServer, *options: str) -> Iterator[Replic
     with (
         app_of(backend) as app,
         serving(gate := Gate(app)) as upstream,
-        sidecars(
-            2, "--upstream", upstream, "--port", "0", "--backend", kind.backend, "--guard", redis.url, *options
-        ) as made,
+        ExitStack() as stack,
         httpx.Client(base_url=upstream, timeout=60, limits=KEPT, verify=False) as client,
     ):
-        yield Replicas(made, gate, kind(client), client)
+        every = "--upstream", upstream, "--port", "0", "--backend", kind.backend, "--guard", redis.url, *options
+        made = stack.enter_context(sidecars(2, *every))
+        yield Replicas(made, gate, kind(client), client, lambda: stack.enter_context(sidecar(*every)))

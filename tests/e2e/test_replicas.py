@@ -1,6 +1,6 @@
 """Two sidecars that share a guard, in front of one backend: rounds of resumes at once, kills, and retries.
 
-`AP_TEST_ROUNDS` says how many rounds; a fifth of them with a kill.
+`AP_TEST_ROUNDS` says how many rounds; a fifth of them with a kill. `AP_TEST_SEED` repeats a draw of conventions.
 """
 
 from __future__ import annotations
@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from random import Random, SystemRandom
+from typing import Any
 
 import httpx
 import pytest
 
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.sse import Decoder
+from tests.e2e.conventions import CONVENTIONS, asked, taken
 from tests.e2e.placements import PLACEMENTS
-from tests.e2e.replicas import Point, Replicas, replicas
+from tests.e2e.replicas import Draw, Point, Replicas, replicas
 from tests.support.matrix import chosen
 from tests.support.outcome import Outcome
 from tests.support.redis_server import RedisServer, redis_server
@@ -29,6 +32,9 @@ KILLS = max(2, ROUNDS // 5)
 AT_ONCE = 20
 EARLY, LATE = range(AT_ONCE - 2), range(AT_ONCE - 2, AT_ONCE)
 BACKENDS = ("langgraph", "aegra", "agent-protocol")
+MORTAL = ("--guard-lease", "3", "--commit-timeout", "3")
+"""Options of sidecars that are killed."""
+GUARDED = ("--vendor-resumes", "guard", *MORTAL)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -82,19 +88,12 @@ def test_of_resumes_at_once_with_a_sidecar_killed_none_is_sent_twice(
     backend: str, redis: RedisServer, number: int
 ) -> None:
     point = list(Point)[number % len(Point)]
-    with replicas(backend, redis, "--guard-lease", "3", "--commit-timeout", "3") as pair:
+    with replicas(backend, redis, *MORTAL) as pair:
         asyncio.run(killed_in_a_round(pair, point, number))
 
 
 async def killed_in_a_round(pair: Replicas, point: Point, number: int) -> None:
-    killed: list[Sidecar] = []
-
-    def at(here: Point, who: str) -> bool:
-        if here is point and not killed:
-            killed.append(pair.of(who))
-            killed[0].kill()
-        return here is point
-
+    at, killed = killer(pair, point)
     thread = pair.thread("two")
     pair.gate.expect(AT_ONCE, at)
     kept_back = asyncio.create_task(pair.at_once(thread, LATE, first=number, on_disconnect="continue", late=True))
@@ -115,6 +114,72 @@ async def killed_in_a_round(pair: Replicas, point: Point, number: int) -> None:
     fresh = pair.resume(left, Mode.WAIT, thread, input="fresh")
     assert fresh.status == 200
     assert pair.driver.values(thread)["answer"] == ("fresh" if answered is None else [answered, "fresh"])
+
+
+def killer(pair: Replicas, point: Point | None) -> tuple[Callable[[Point, str], bool], list[Sidecar]]:
+    """What kills a sidecar at a point of the round, and the sidecar that it killed."""
+    killed: list[Sidecar] = []
+
+    def at(here: Point, who: str) -> bool:
+        if here is point and not killed:
+            killed.append(pair.of(who))
+            killed[0].kill()
+        return here is point
+
+    return at, killed
+
+
+def test_of_answers_in_any_conventions_at_once_exactly_one_reaches_its_question(
+    backend: str, redis: RedisServer
+) -> None:
+    if backend != "langgraph":
+        pytest.skip("the conventions are those of the current LangGraph server")
+    seed = os.environ.get("AP_TEST_SEED") or str(SystemRandom().randrange(10**9))
+    print(f"AP_TEST_SEED={seed} repeats this draw")
+    with replicas(backend, redis, *GUARDED) as pair, ThreadPoolExecutor(10) as pool:
+        threads = list(pool.map(lambda _: pair.thread("two"), range(ROUNDS)))
+        first: dict[str, Any] = {}
+        for number, thread in enumerate(threads):
+            draw = Draw.of(Random(f"{seed} {number}"), AT_ONCE, kills=number % 5 == 2)
+            first[thread] = asyncio.run(a_drawn_round(pair, thread, draw, f"seed {seed}, round {number}: {draw}"))
+        list(pool.map(lambda thread: answers_what_is_asked_now(pair, thread, first[thread], Random(seed)), threads))
+
+
+async def a_drawn_round(pair: Replicas, thread: str, draw: Draw, story: str) -> Any:
+    """Returns the answer that the first gate got, if it got one; the second gate got none."""
+    at, killed = killer(pair, draw.kill)
+    pair.gate.expect(AT_ONCE if draw.together else 1, at)
+    seen = asked(pair.driver, thread)
+    kept_back = asyncio.create_task(pair.click(seen, draw, LATE, late=True))
+    fates = await pair.click(seen, draw, EARLY)
+    left = 1 - pair.sidecars.index(killed[0]) if killed else 0
+    waits = (lambda: is_free(pair, left, thread)) if killed else (lambda: asks_again(pair, thread))
+    await asyncio.to_thread(eventually, waits, story)
+    pair.gate.late.set()
+    fates += await kept_back
+    sent, answered = pair.gate.sent, pair.driver.values(thread).get("answer")
+    winners = [str(number) for number, fate in enumerate(fates) if fate == "taken"]
+    if killed:
+        assert len(sent) <= 1 and set(winners) <= set(sent), story
+        assert answered in (None, *(draw.clicks[int(who)].value for who in sent)), story
+        assert all(pair.of(str(number)) is killed[0] for number, fate in enumerate(fates) if fate is None), story
+        pair.restart(killed[0])
+    else:
+        assert len(winners) == 1 and sent == winners and None not in fates, story
+        assert answered == draw.clicks[int(sent[0])].value, story
+    assert pair.driver.values(thread).get("runs", 0) == (answered is not None), story
+    assert len(pair.driver.runs(thread)) <= 2, story
+    return answered
+
+
+def answers_what_is_asked_now(pair: Replicas, thread: str, before: Any, rng: Random) -> None:
+    """Later, one more answer in any convention reaches the question that is asked now."""
+    request = rng.choice(list(CONVENTIONS.values()))(asked(pair.driver, thread), "fresh")
+    url = rng.choice(pair.sidecars).url + request.path
+    assert taken(pair.client.request(request.method, url, json=request.json, headers=request.headers))
+    expected = "fresh" if before is None else [before, "fresh"]
+    eventually(lambda: pair.driver.values(thread).get("answer") == expected, f"after {before}")
+    assert pair.driver.values(thread)["runs"] == (1 if before is None else 2)
 
 
 def is_free(pair: Replicas, through: int, thread: str) -> bool:

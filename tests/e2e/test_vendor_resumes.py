@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from ap_resume_shim.core.protocol import Mode
+from tests.e2e import conventions
+from tests.e2e.conventions import Asked, Convention
 from tests.e2e.drivers import DRIVERS
 from tests.e2e.placements import GRAPHS
 from tests.servers.run import running
@@ -18,8 +21,6 @@ from tests.support.matrix import chosen
 from tests.support.sidecar import sidecar
 from tests.support.waiting import eventually
 from tests.support.world import Place, World
-
-Answer = dict[str, Any]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -54,8 +55,15 @@ class Create:
         return self.world.thread(agent)
 
     def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
-        body = {"assistant_id": agent, "command": {"resume": value}}
-        return self.world.client.post(f"/threads/{thread}/runs{self.mode.value}", json=body)
+        return self._send(conventions.create(self.mode, more={}), self._asked(thread, agent), value)
+
+    def _send(self, convention: Convention, asked: Asked, value: Any) -> httpx.Response:
+        request = convention(asked, value)
+        return self.world.client.post(request.path, json=request.json, headers=request.headers)
+
+    def _asked(self, thread: str, agent: str, **known: Any) -> Asked:
+        """What a client has seen of the thread, which needs no look here."""
+        return replace(Asked(thread, agent, "", "", ()), **known)
 
     def refused(self, answer: httpx.Response) -> str | None:
         """The reason of a refusal."""
@@ -67,21 +75,17 @@ class RunStart(Create):
 
     def started(self, agent: str = "two") -> str:
         thread = self.world.driver.thread()
-        self._command(thread, "run.start", {"assistant_id": agent, "input": {"topic": "lunch"}}).raise_for_status()
+        self._send(conventions.run_start, self._asked(thread, agent), {"topic": "lunch"}).raise_for_status()
         eventually(lambda: self._ids(thread), "a question is asked")
         return thread
 
     def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
-        return self._command(thread, "run.start", {"assistant_id": agent, "input": value})
+        return self._send(conventions.run_start, self._asked(thread, agent), value)
 
     def refused(self, answer: httpx.Response) -> str | None:
         assert answer.status_code == 200, answer.text
         value = answer.json()
         return value["message"] if value["type"] == "error" else None
-
-    def _command(self, thread: str, method: str, params: Answer) -> httpx.Response:
-        command = {"id": 7, "method": method, "params": params}
-        return self.world.client.post(f"/threads/{thread}/commands", json=command)
 
     def _ids(self, thread: str) -> list[str]:
         tasks = self.world.client.get(f"/threads/{thread}/state").json()["tasks"]
@@ -93,21 +97,16 @@ class Respond(RunStart):
 
     def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
         self.ids = getattr(self, "ids", None) or self._ids(thread)
-        return self._command(thread, "input.respond", {"interrupt_id": self.ids[0], "response": value})
+        return self._send(conventions.respond, self._asked(thread, agent, ids=tuple(self.ids)), value)
 
 
 class A2a(Create):
     """The server's own A2A route, with a data part that answers."""
 
     def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
-        assistant = self.world.driver.agent_id(agent)
-        part = {"kind": "data", "data": {"resume": value}}
-        message = {"role": "user", "kind": "message", "messageId": "m", "parts": [part]}
         runs = self.world.client.get(f"/threads/{thread}/runs").json()
-        ids = {"contextId": thread, "taskId": f"{thread}:{runs[0]['run_id']}"}
-        call = {"jsonrpc": "2.0", "id": "1", "method": "message/send", "params": {"message": {**message, **ids}}}
-        path, accept = f"/a2a/{assistant}", {"accept": "application/json"}
-        return self.world.client.post(path, json=call, headers=accept)
+        known = {"assistant": self.world.driver.agent_id(agent), "run_id": runs[0]["run_id"]}
+        return self._send(conventions.a2a, self._asked(thread, agent, **known), value)
 
     def refused(self, answer: httpx.Response) -> str | None:
         error = answer.json().get("error")
@@ -183,9 +182,7 @@ def taken(convention: Create, clicks: list[Callable[[], httpx.Response]], pause:
 
     with ThreadPoolExecutor(len(clicks)) as pool:
         answers = list(pool.map(click, range(len(clicks))))
-    assert all(answer.status_code in (200, 409) for answer in answers), [answer.text for answer in answers]
-    texts = [answer.text.replace(" ", "") for answer in answers if answer.status_code == 200]
-    return sum('"type":"error"' not in text and '"error":{' not in text for text in texts)
+    return sum(map(conventions.taken, answers))
 
 
 def test_an_answer_to_a_finished_thread_is_refused(world: World, convention: Create) -> None:
