@@ -52,20 +52,6 @@ class _Answer:
     vendor: VendorResume
     exchange: ObservedExchange
 
-    async def took(self, session: GuardSession) -> tuple[bool, bool]:
-        """Wait for the response, and mark the answer as accepted if the backend took it.
-
-        Returns whether it did, and whether the guard knew another acceptance since the arrival.
-        """
-        if not await self.exchange.took(self.vendor):
-            return False, False
-        try:
-            overtaken = await session.rival() == "accepted"
-        except GuardUnavailable:
-            overtaken = False
-        await session.mark_accepted()
-        return True, overtaken
-
 
 class VendorObserver:
     """Observes the vendor resumes of one backend."""
@@ -131,36 +117,52 @@ class VendorObserver:
     async def _examine(self, answer: _Answer, thread_id: str) -> str:
         """Return the verdict that the guard would have had; tell the guard of an acceptance."""
         incoming = IncomingResume.from_vendor(answer.scope, answer.vendor, thread_id, self._naming)
-        repeated = self._clicked(click := str(incoming.key.repeat))
+        arrived, click = asyncio.get_running_loop().time(), str(incoming.key.repeat)
+        repeated = self._clicks.get(click, 0.0) > arrived
         session = self._guard.begin(incoming.key)
         try:
             judged = self._judge(answer, incoming.resume, session)
-            (estimated, late), (took, overtaken) = await asyncio.gather(judged, answer.took(session))
+            accepted = self._accepted(answer, session, click, arrived + self._naming.window)
+            (estimated, late), (took, overtaken) = await asyncio.gather(judged, accepted)
         finally:
             await session.close()
         verdict, made = estimated.verdict, answer.exchange.made(estimated.run_id)
-        late = late or verdict == ThreadBusy.code  # a thread is busy with an answer before its response begins
-        if verdict in MAY_RESULT_FROM_ANSWER and took and (late if made is None else made):
+        late = late if made is None else made
+        # A thread may be busy with the answer before the response begins.
+        if took and verdict in MAY_RESULT_FROM_ANSWER and (late or verdict == ThreadBusy.code):
             verdict = UNCLEAR
         if (repeated or overtaken) and verdict in (WOULD_ACCEPT, NEW_TURN, UNCLEAR, *MAY_RESULT_FROM_ANSWER):
             return ResumeInProgress.code
-        if not took or verdict not in (WOULD_ACCEPT, UNCLEAR):
+        if verdict not in (WOULD_ACCEPT, UNCLEAR):
             self._clicks.pop(click, None)
         return verdict
 
-    def _clicked(self, click: str) -> bool:
-        """Remember a caller's answer to a thread. Return True if the same one came within the time of a double click.
+    async def _accepted(
+        self, answer: _Answer, session: GuardSession, click: str, repeats_until: float
+    ) -> tuple[bool, bool]:
+        """Wait for the response, and mark the answer as accepted if the backend took it.
 
-        Each process remembers its own; the guard has the first answer's hold instead.
+        Returns whether it did, and whether the guard knew another acceptance since the arrival.
         """
-        now = asyncio.get_running_loop().time()
-        if self._clicks.get(click, 0.0) > now:
-            return True
+        took = await answer.exchange.took(answer.vendor)
+        try:
+            overtaken = await session.rival() == "accepted"
+        except GuardUnavailable:
+            overtaken = False
+        if took:
+            self._remember(click, repeats_until)
+            await session.mark_accepted()
+        return took, overtaken
+
+    def _remember(self, click: str, until: float) -> None:
+        """Remember a caller's answer to a thread: the same one is a double click until then. Each process has its own.
+
+        Of two that are in progress at once, the guard knows which was accepted first.
+        """
         self._clicks.pop(click, None)
-        self._clicks[click] = now + self._naming.window
+        self._clicks[click] = until
         if len(self._clicks) > _CLICKS:
             del self._clicks[next(iter(self._clicks))]
-        return False
 
     async def _judge(self, answer: _Answer, resume: Resume, session: GuardSession) -> tuple[Estimate, bool]:
         """Return the estimate, and whether the response had begun before the lookup ended. Never raises."""
