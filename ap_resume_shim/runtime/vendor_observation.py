@@ -18,7 +18,7 @@ from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import CallGuard, Flow, Step
 from ap_resume_shim.core.vendor_estimate import MAY_RESULT_FROM_ANSWER, NEW_TURN, WOULD_ACCEPT, Estimate, estimate
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
-from ap_resume_shim.guard import Guard, GuardSession
+from ap_resume_shim.guard import Guard, GuardSession, Moment, ResumeKey
 from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.lookups import Lookups
@@ -51,6 +51,33 @@ class _Answer:
     scope: Scope
     vendor: VendorResume
     exchange: ObservedExchange
+    arrived: Moment
+
+
+class _Clicks:
+    """Answers of the last moment: the same one again is a double click. Each process has its own.
+
+    Of two that are in progress at once, the guard knows which was accepted first.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def repeats(self, key: ResumeKey) -> bool:
+        """Return True if an answer repeats one that is remembered."""
+        return self._until.get(str(key.repeat), 0.0) > asyncio.get_running_loop().time()
+
+    def remember(self, key: ResumeKey, until: float) -> None:
+        """Remember an answer until a time of the loop."""
+        self.forget(key)
+        self._until |= dict.fromkeys((str(key.repeat), str(key.unnamed)), until)
+        while len(self._until) > _CLICKS:
+            del self._until[next(iter(self._until))]
+
+    def forget(self, key: ResumeKey) -> None:
+        """Forget an answer: the guard would have refused it."""
+        for each in (str(key.repeat), str(key.unnamed)):
+            self._until.pop(each, None)
 
 
 class VendorObserver:
@@ -70,7 +97,7 @@ class VendorObserver:
         self._naming = replace(naming, window=max(naming.window, DOUBLE_CLICK))
         self._guard, self._bodies, self._lookups, self._counts = guard, bodies, lookups, counts
         self._typed_answers = typed_answers
-        self._clicks: dict[str, float] = {}
+        self._clicks = _Clicks()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def exchange(
@@ -98,13 +125,14 @@ class VendorObserver:
     ) -> None:
         """Examine a request, and report it if it is a vendor resume."""
         convention, thread_id, verdict, vendor = conventions[0].name, None, NOT_EXAMINED, None
+        arrived = self._guard.now()
         try:
             vendor = await read_vendor(conventions, request)
             if vendor is None:
                 return
             convention, thread_id = vendor.convention.name, vendor.thread_id
             thread_id = thread_id or await locate(vendor, self._naming.dialect, self._lookups(scope, ""))
-            verdict = await self._examine(_Answer(scope, vendor, exchange), thread_id)
+            verdict = await self._examine(_Answer(scope, vendor, exchange, arrived), thread_id)
         except ResumeError as error:
             verdict = NOT_EXAMINED if error.http_status >= 500 else error.code
         except Exception:
@@ -117,12 +145,11 @@ class VendorObserver:
     async def _examine(self, answer: _Answer, thread_id: str) -> str:
         """Return the verdict that the guard would have had; tell the guard of an acceptance."""
         incoming = IncomingResume.from_vendor(answer.scope, answer.vendor, thread_id, self._naming)
-        arrived, click = asyncio.get_running_loop().time(), str(incoming.key.repeat)
-        repeated = self._clicks.get(click, 0.0) > arrived
-        session = self._guard.begin(incoming.key)
+        repeated, window = self._clicks.repeats(incoming.key), self._naming.window
+        session = self._guard.begin(incoming.key, answer.arrived)
         try:
             judged = self._judge(answer, incoming.resume, session)
-            accepted = self._accepted(answer, session, click, arrived + self._naming.window)
+            accepted = self._accepted(answer, session, incoming.key, asyncio.get_running_loop().time() + window)
             (estimated, late), (took, overtaken) = await asyncio.gather(judged, accepted)
         finally:
             await session.close()
@@ -134,11 +161,11 @@ class VendorObserver:
         if (repeated or overtaken) and verdict in (WOULD_ACCEPT, NEW_TURN, UNCLEAR, *MAY_RESULT_FROM_ANSWER):
             return ResumeInProgress.code
         if verdict not in (WOULD_ACCEPT, UNCLEAR):
-            self._clicks.pop(click, None)
+            self._clicks.forget(incoming.key)
         return verdict
 
     async def _accepted(
-        self, answer: _Answer, session: GuardSession, click: str, repeats_until: float
+        self, answer: _Answer, session: GuardSession, key: ResumeKey, repeats_until: float
     ) -> tuple[bool, bool]:
         """Wait for the response, and mark the answer as accepted if the backend took it.
 
@@ -150,19 +177,9 @@ class VendorObserver:
         except GuardUnavailable:
             overtaken = False
         if took:
-            self._remember(click, repeats_until)
+            self._clicks.remember(key, repeats_until)
             await session.mark_accepted()
         return took, overtaken
-
-    def _remember(self, click: str, until: float) -> None:
-        """Remember a caller's answer to a thread: the same one is a double click until then. Each process has its own.
-
-        Of two that are in progress at once, the guard knows which was accepted first.
-        """
-        self._clicks.pop(click, None)
-        self._clicks[click] = until
-        if len(self._clicks) > _CLICKS:
-            del self._clicks[next(iter(self._clicks))]
 
     async def _judge(self, answer: _Answer, resume: Resume, session: GuardSession) -> tuple[Estimate, bool]:
         """Return the estimate, and whether the response had begun before the lookup ended. Never raises."""
