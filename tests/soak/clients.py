@@ -71,6 +71,11 @@ def resume(thread: str, **body: Any) -> bytes:
     return json.dumps({"thread_id": thread, "input": "yes", **body}).encode()
 
 
+def vendor_resume(thread: str) -> bytes:
+    """The body of an answer in the backend's own convention, which the sidecar observes."""
+    return json.dumps({"thread_id": thread, "agent_id": "a", "input": {"command": {"resume": "yes"}}}).encode()
+
+
 @asynccontextmanager
 async def connected(port: int) -> AsyncIterator[Client]:
     """A connection to the sidecar; what became of it in the block is nobody's concern, but it ends with it."""

@@ -6,15 +6,16 @@ import asyncio
 import json
 from random import Random
 
-from tests.soak.clients import PATIENCE, Client, request, resume
+from tests.soak.clients import PATIENCE, Client, request, resume, vendor_resume
 
 THREADS = 100
 MIX = {
-    "looks something up": 37,
+    "looks something up": 33,
     "creates": 12,
     "streams": 12,
     "waits": 4,
     "resumes": 14,
+    "answers in its vendor's convention": 4,
     "is too late with a resume": 4,
     "resumes twice": 4,
     "uploads": 3,
@@ -42,6 +43,8 @@ async def do(what: str, client: Client, dice: Random, number: int) -> None:
     elif what == "resumes":
         status, content = await client.talk("PATCH", f"/runs/resume{_route(dice)}", resume(thread))
         assert status in SENT, content
+    elif what == "answers in its vendor's convention":
+        assert await _status(client, "POST", f"/runs{_route(dice)}", vendor_resume(thread)) in SENT
     elif what == "is too late with a resume":
         assert await _status(client, "PATCH", f"/runs/resume{_route(dice)}", resume(f"idle-{thread}")) in SENT[1:]
     elif what == "resumes twice":

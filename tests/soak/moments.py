@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
 
-from tests.soak.clients import Client, connected, request, resume
+from tests.soak.clients import Client, connected, request, resume, vendor_resume
 from tests.soak.origin import SLOW
 
 UPGRADE = {"connection": "Upgrade", "upgrade": "websocket"}
@@ -73,6 +73,14 @@ async def in_a_resume(client: Client, dice: Random) -> None:
         await client.reader.read(100)
 
 
+async def in_a_vendor_resume(client: Client, dice: Random) -> None:
+    body = vendor_resume(f"{dice.choice(('at', 'slow', 'hang', 'rst', 'fin', 'idle'))}-{dice.randrange(100)}")
+    route, length = dice.choice(("", "/wait", "/stream")), str(len(body))
+    client.ask("POST", f"/runs{route}", body[: dice.choice((10, None))], content_length=length)
+    if dice.random() < 0.3:
+        await client.reader.read(100)
+
+
 async def before_a_tunnel(client: Client, dice: Random) -> None:
     client.ask("GET", "/hang", None, **UPGRADE)
     client.send(b"x" * dice.randrange(3))
@@ -111,6 +119,7 @@ MOMENTS: tuple[Moment, ...] = (
     in_a_resume,
     in_a_resume,
     in_a_resume,
+    in_a_vendor_resume,
     before_a_tunnel,
     in_a_tunnel,
     when_the_backend_breaks_off,
