@@ -127,7 +127,10 @@ class Resumes(_Group):
         Literal["pass", "observe", "guard"],
         Field(description="answers in the backend's own convention: pass, observe (pass and count) or guard them"),
     ] = "observe"
-    report_key: Annotated[SecretStr | None, Field(description="secret for the report's digests of callers")] = None
+    report_key: Annotated[
+        SecretStr | None,
+        Field(description="secret for the digests of callers in the report, shared by sidecars; default: random"),
+    ] = None
     lookup_timeout: Annotated[Seconds, Field(description="seconds for each lookup; then 504")] = 30.0
     resume_timeout: Annotated[
         Seconds,
