@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -112,13 +112,18 @@ class Draw:
     """When a sidecar is killed."""
 
     @classmethod
-    def of(cls, rng: Random, size: int, *, kills: bool) -> Draw:
-        """Draw a round: different answers together, or the same answer within 50 ms."""
+    def of(cls, rng: Random, names: Sequence[str], size: int, *, kills: bool) -> Draw:
+        """Draw a round in these conventions: different answers together, or the same answer within 50 ms."""
         together = rng.random() < 0.5
-        delays = sorted(0.0 if together else rng.uniform(0, 0.05) for _ in range(size))
-        values = [str(number) if together else "click" for number in range(size)]
-        clicks = (Click(rng.choice(list(CONVENTIONS)), *each) for each in zip(values, delays, strict=True))
+        delays = sorted(rng.uniform(0, 0.05) for _ in range(size))
+        clicks = [
+            Click(rng.choice(names), str(number) if together else "click", delay) for number, delay in enumerate(delays)
+        ]
         return cls(tuple(clicks), together, rng.choice(list(Point)) if kills else None)
+
+    def __str__(self) -> str:
+        clicks = [f"{click.delay * 1000:.0f} ms {click.convention}" for click in self.clicks]
+        return f"{'together' if self.together else 'one click'}, killed: {self.kill}; " + "; ".join(clicks)
 
 
 @dataclass(frozen=True)
