@@ -1,0 +1,28 @@
+// Calls from the tests: { function, arguments } on each line; { result } or { failed } comes back.
+import { createInterface } from 'node:readline';
+
+const write = process.stdout.write.bind(process.stdout);
+process.stdout.write = process.stderr.write.bind(process.stderr); // the tests alone read this output
+
+export const serve = async (functions) => {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { function: name, arguments: given } = JSON.parse(line);
+    let outcome;
+    try {
+      outcome = { result: await functions[name](given) };
+    } catch (error) {
+      outcome = { failed: String(error.stack ?? error) };
+    }
+    write(`${JSON.stringify(outcome)}\n`);
+  }
+};
+
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+export const seen = (error) => ({ class: error.constructor.name, text: String(error.message), status: error.status });
+
+// What each click ends with: the value of a call, or the exception as the client's user sees it.
+export const clicks = (count, pause, click) => Promise.all(Array.from({ length: count }, async (_, number) => {
+  await sleep(number * pause);
+  return click().then((value) => ({ value }), (error) => ({ error: seen(error) }));
+}));
