@@ -66,7 +66,9 @@ class A2aCall(Convention):
         }
         if isinstance(error, UpstreamRefused | RequestTooLarge):
             return Reply(error.http_status, value, error.headers)
-        return Reply(200, value, error.headers, "text/event-stream" if vendor.mode is Mode.STREAM else "application/json")
+        return Reply(
+            200, value, error.headers, "text/event-stream" if vendor.mode is Mode.STREAM else "application/json"
+        )
 
 
 _INTERNAL = -32603

@@ -21,6 +21,11 @@ class Place:
     health: str
     server: str
 
+    def values(self, thread: str) -> dict[str, Any]:
+        """The values of a LangGraph server's thread."""
+        values: dict[str, Any] = CLIENT.get(f"{self.server}/threads/{thread}/state").json()["values"]
+        return values
+
     def noted(self, ref: str, event: str) -> list[Any]:
         """The values that an agent recorded with an event, in order."""
         noted = CLIENT.get(f"{self.server}/__witness").json()
@@ -40,8 +45,14 @@ class Place:
 @contextmanager
 def guarding(server: str, *options: str) -> Iterator[Place]:
     """Run a sidecar in front of a server of `tests.servers` during the block; `options` are the sidecar's."""
-    with running(server) as upstream:
-        guard = ("--vendor-resumes", "guard", "--health-port", "0", "--port", "0")
-        with sidecar("--upstream", upstream, *guard, *options) as shim:
-            eventually(lambda: "healthz and readyz are at" in shim.log, "the health port is open")
-            yield Place(shim.url, shim.health, upstream)
+    with running(server) as upstream, before(upstream, *options) as place:
+        yield place
+
+
+@contextmanager
+def before(upstream: str, *options: str, server: str = "") -> Iterator[Place]:
+    """Run a sidecar in front of a URL during the block; `server` is the URL of the server, if it is another one."""
+    guard = ("--vendor-resumes", "guard", "--health-port", "0", "--port", "0")
+    with sidecar("--upstream", upstream, *guard, *options) as shim:
+        eventually(lambda: "healthz and readyz are at" in shim.log, "the health port is open")
+        yield Place(shim.url, shim.health, server or upstream)

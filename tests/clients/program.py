@@ -26,7 +26,7 @@ PATIENCE = 90.0
 
 
 class Program:
-    """A running client. A call is a line of JSON on its standard input, and the result is one on its standard output."""
+    """A running client: each call is a line of JSON on its standard input, each result one on its standard output."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self._process, self._log = process, log
@@ -91,6 +91,17 @@ def _node(name: str, folder: Path) -> list[str]:
     return [node, str(folder / script)]
 
 
+def bundle(name: str) -> bytes:
+    """A program of `programs/js` and all that it imports, as one module for browsers."""
+    esbuild = packages("js") / ".bin" / "esbuild"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "node_modules").symlink_to(packages("js"))
+        shutil.copy(PROGRAMS / "js" / name, folder)
+        options = ("--bundle", "--format=esm", "--keep-names", '--define:process.env.NODE_ENV="production"')
+        made = subprocess.run([esbuild, name, *options], cwd=folder, stdout=subprocess.PIPE, check=True)
+    return made.stdout
+
+
 def install() -> None:
     """Prepare the environments of all clients."""
     for manifest in PROGRAMS.glob("*/package.json"):
@@ -98,7 +109,3 @@ def install() -> None:
     for script in (PROGRAMS / "py").glob("*.py"):
         environment = {**script_environment(), "AP_TEST_INSTALL": "1"}
         subprocess.run(_python(f"py/{script.name}"), stdin=subprocess.DEVNULL, env=environment, check=True)
-
-
-if __name__ == "__main__":
-    install()

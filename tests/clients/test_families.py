@@ -1,150 +1,153 @@
-"""Clients of the families: an answer works, and of two clicks one is taken and the other's client shows why not."""
+"""Clients of the families: an answer works; of two clicks one is taken, and the client of the other shows why not."""
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.clients.place import Place, guarding
-from tests.clients.program import Program, program
+from tests.clients.client import WHY, Client, refused
+from tests.clients.place import Place, before
+from tests.clients.program import Program
+from tests.servers.process import free_port
+from tests.support.faults import Fault, faulty, limit_data_once
 from tests.support.waiting import eventually
 
-
-@dataclass(frozen=True)
-class Client:
-    """A client, the server and sidecar in front of which it runs, and the exception that its user sees."""
-
-    program: str
-    server: str
-    options: tuple[str, ...]
-    raises: str
-    """The class of the exception for a refused answer, and the text in front of the reason."""
-    function: str = "answer"
-    path: str = ""
-    arguments: dict[str, Any] = field(default_factory=dict)
-    yes: Any = "yes"
-    """What the agent receives."""
-
-
-def a2a(binding: str, streaming: bool, raises: str, *, sdk: str = "current", server: str = "a2a", path: str = "") -> Client:
-    arguments = {"binding": binding, "streaming": streaming}
-    options = ("--backend", "a2a", *(("--option", f"card={path}/.well-known/agent-card.json") if path else ()))
-    return Client(f"py/a2a_{sdk}.py", server, options, raises, path=path, arguments=arguments)
-
-
-def ag_ui(server: str, path: str = "", *, entries: bool = True, yes: Any = "yes") -> Client:
-    options = ("--backend", "ag-ui", *(("--option", f"path={path}") if path else ()))
-    arguments = {"entries": entries, "value": yes}
-    return Client("js/ag_ui.mjs", f"ag-ui-{server}", options, "Error: HTTP 409: ", path=path or "/", arguments=arguments, yes=yes)
-
-
-def mastra(function: str, method: str) -> Client:
-    backend = "mastra" if function == "workflow" else "mastra-agent"
-    yes: Any = {"approved": True} if function == "workflow" else True
-    arguments = {"method": method, **({"value": yes} if function == "workflow" else {})}
-    return Client(
-        "mastra/mastra.mjs",
-        "mastra",
-        ("--backend", backend),
-        "MastraClientError: HTTP error! status: 409",
-        function,
-        arguments=arguments,
-        yes=yes,
-    )
-
-
-RPC, REST, OLD = "JSONRPC 1.0", "HTTP+JSON 1.0", "JSONRPC 0.3"
 UNSUPPORTED = "UnsupportedOperationError: "
+
+
+def a2a(binding: str, *, streaming: bool, server: str = "a2a", path: str = "") -> Client:
+    card = ("--option", f"card={path}/.well-known/agent-card.json") if path else ()
+    arguments = {"binding": binding, "streaming": streaming}
+    options = ("--backend", "a2a", *card)
+    return Client("py/a2a_current.py", UNSUPPORTED, "answer", arguments, server, options, path)
+
+
+def a2a_old(*, streaming: bool) -> Client:
+    raises = "A2AClientJSONRPCError: JSON-RPC Error code=-32004 "
+    return Client("py/a2a_old.py", raises, "answer", {"streaming": streaming}, "a2a-old", ("--backend", "a2a"))
+
+
+def ag_ui(server: str, path: str = "/", *, entries: bool = True, yes: Any = "yes") -> Client:
+    options = ("--backend", "ag-ui", "--option", f"path={path}")
+    arguments = {"entries": entries, "value": yes}
+    return Client("js/ag_ui.mjs", "Error: HTTP 409: ", "answer", arguments, f"ag-ui-{server}", options, path, yes=yes)
+
+
+def agno(method: str, reason: Any) -> Client:
+    raises, options = "HTTPStatusError: Client error '409 Conflict' for url", ("--backend", "agno")
+    return Client("py/agentos.py", raises, "answer", {"method": method}, "agno", options, reason=reason, yes=True)
+
+
+def mastra(backend: str, function: str, method: str, yes: Any, **arguments: Any) -> Client:
+    raises, given = "MastraClientError: HTTP error! status: 409 - ", {"method": method, **arguments}
+    return Client("mastra/mastra.mjs", raises, function, given, "mastra", ("--backend", backend), yes=yes)
+
+
+APPROVED = {"approved": True}
 CLIENTS = {
-    "a2a-jsonrpc-send": a2a(RPC, False, UNSUPPORTED),
-    "a2a-jsonrpc-stream": a2a(RPC, True, UNSUPPORTED),
-    "a2a-rest-send": a2a(REST, False, UNSUPPORTED, path="/rest"),
-    "a2a-rest-stream": a2a(REST, True, UNSUPPORTED, path="/rest"),
-    "a2a-jsonrpc-0.3-send": a2a(OLD, False, "x"),
-    "a2a-jsonrpc-0.3-stream": a2a(OLD, True, "x"),
-    "a2a-to-old-send": a2a(OLD, False, "x", server="a2a-old"),
-    "a2a-to-old-stream": a2a(OLD, True, "x", server="a2a-old"),
-    "a2a-old-send": a2a(OLD, False, "x", sdk="old", server="a2a-old"),
-    "a2a-old-stream": a2a(OLD, True, "x", sdk="old", server="a2a-old"),
+    "a2a-send": a2a("JSONRPC 1.0", streaming=False),
+    "a2a-stream": a2a("JSONRPC 1.0", streaming=True),
+    "a2a-rest-send": a2a("HTTP+JSON 1.0", streaming=False, path="/rest"),
+    "a2a-rest-stream": a2a("HTTP+JSON 1.0", streaming=True, path="/rest"),
+    "a2a-0.3-send": a2a("JSONRPC 0.3", streaming=False),
+    "a2a-0.3-stream": a2a("JSONRPC 0.3", streaming=True),
+    "a2a-0.3-old-server-send": a2a("JSONRPC 0.3", streaming=False, server="a2a-old"),
+    "a2a-0.3-old-server-stream": a2a("JSONRPC 0.3", streaming=True, server="a2a-old"),
+    "a2a-old-send": a2a_old(streaming=False),
+    "a2a-old-stream": a2a_old(streaming=True),
     "ag-ui-langgraph-command": ag_ui("langgraph", entries=False),
-    "ag-ui-langgraph-entries": ag_ui("langgraph", "/outcome"),
+    "ag-ui-langgraph": ag_ui("langgraph", "/outcome"),
     "ag-ui-strands": ag_ui("strands"),
     "ag-ui-agent-framework": ag_ui("agent-framework"),
-    "ag-ui-agent-framework-agent": ag_ui("agent-framework", "/agent", yes={"approved": True}),
-    "agno-wait": Client("py/agentos.py", "agno", ("--backend", "agno"), "HTTPStatusError: ", arguments={"method": "continue_agent_run"}, yes=True),
-    "agno-stream": Client("py/agentos.py", "agno", ("--backend", "agno"), "HTTPStatusError: ", arguments={"method": "continue_agent_run_stream"}, yes=True),
-    **{f"mastra-{method}": mastra("workflow", method) for method in ("resume", "resumeAsync", "resumeNoWait", "resumeStream")},
+    "ag-ui-agent-framework-agent": ag_ui("agent-framework", "/agent", yes=APPROVED),
+    "agno": agno("continue_agent_run", "response"),
+    "agno-stream": agno("continue_agent_run_stream", "nowhere"),  # of a stream's response, this client has no body
     **{
-        f"mastra-agent-{method}": mastra("agent", method)
+        f"mastra-{method}": mastra("mastra", "workflow", method, APPROVED, value=APPROVED)
+        for method in ("resume", "resumeAsync", "resumeNoWait", "resumeStream")
+    },
+    **{
+        f"mastra-agent-{method}": mastra("mastra-agent", "agent", method, True)
         for method in ("approveToolCall", "approveToolCallGenerate", "resumeStream")
     },
 }
+RESENDING = {name: CLIENTS[name] for name in ("mastra-resumeAsync", "mastra-agent-approveToolCall")}
+"""Clients that send a request again after any 5xx, and after a broken connection."""
+RESUMES = re.compile(rb"POST \S+/(resume|approve)")
 
 
-@pytest.fixture(scope="session")
-def running() -> Iterator[dict[Any, Any]]:
-    """The sidecars and clients that run."""
-    with ExitStack() as stack:
-        yield {ExitStack: stack}
-
-
-@pytest.fixture(params=[pytest.param(client, id=name, marks=pytest.mark.xdist_group(client.program)) for name, client in CLIENTS.items()])
-def client(request: pytest.FixtureRequest) -> Client:
-    made: Client = request.param
-    return made
-
-
-@pytest.fixture
-def place(client: Client, running: dict[Any, Any]) -> Place:
-    key = (client.server, client.options)
-    if key not in running:
-        running[key] = running[ExitStack].enter_context(guarding(client.server, *client.options))
-    made: Place = running[key]
-    return made
-
-
-@pytest.fixture
-def run(client: Client, running: dict[Any, Any]) -> Program:
-    if client.program not in running:
-        running[client.program] = running[ExitStack].enter_context(program(client.program))
-    made: Program = running[client.program]
-    return made
+def each(clients: dict[str, Client]) -> pytest.MarkDecorator:
+    """Parametrise over clients; with xdist, the tests of one program run in one worker."""
+    rows = [
+        pytest.param(client, id=name, marks=pytest.mark.xdist_group(client.program)) for name, client in clients.items()
+    ]
+    return pytest.mark.parametrize("client", rows, indirect=True)
 
 
 def answered(client: Client, run: Program, place: Place, scenario: str, count: int, pause: int = 0) -> Any:
-    """Start a scenario, and click on its answer; the reference of the thread, and the outcomes."""
-    ref = uuid.uuid4().hex
-    outcome = run.call(
-        client.function, url=f"{place.url}{client.path}", ref=ref, scenario=scenario, count=count, pause=pause, **client.arguments
-    )
-    return ref, outcome
+    """Click on the answer to a scenario; the agent's reference, the exceptions, and the requests that were sent."""
+    ref, sent = uuid.uuid4().hex, place.answers()
+    outcomes = client.answer(run, place.url, count, pause, ref=ref, scenario=scenario)["outcomes"]
+    time.sleep(0.1)  # the sidecar counts a request when its response has ended
+    return ref, refused(outcomes), place.answers() - sent
 
 
-def test_an_answer_works(client: Client, run: Program, place: Place) -> None:
-    before = place.answers()
-    ref, outcome = answered(client, run, place, "ask", 1)
-    assert "error" not in outcome["outcomes"][0], outcome
-    assert place.heard(ref) == [client.yes]
-    eventually(lambda: place.answers() == before + 1, "the answer is counted")
-
-
-@pytest.mark.parametrize("pause", [0, 50])
-def test_of_two_clicks_one_is_taken_and_the_other_shows_why(client: Client, run: Program, place: Place, pause: int) -> None:
-    before = place.answers()
-    ref, outcome = answered(client, run, place, "two", 2, pause)
-    print(outcome)
-    errors = [one["error"] for one in outcome["outcomes"] if "error" in one]
-    assert len(errors) == 1, outcome
+def heard_once(client: Client, place: Place, ref: str) -> None:
+    """Assert that an agent has received one answer, and waits for the next one."""
     eventually(lambda: len(place.noted(ref, "asked")) == 2, "the second question is asked")
     time.sleep(0.3)
     assert place.heard(ref) == [client.yes]
-    eventually(lambda: place.answers() == before + 2, "both are counted")
-    shown = f"{errors[0]['class']}: {errors[0]['text']}"
-    print("SHOWN", shown)
-    assert shown.startswith(client.raises)
+
+
+@each(CLIENTS)
+def test_an_answer_works(client: Client, run: Program, place: Place) -> None:
+    ref, errors, sent = answered(client, run, place, "ask", 1)
+    assert (errors, sent) == ([], 1)
+    assert place.heard(ref) == [client.yes]
+
+
+@each(CLIENTS)
+@pytest.mark.parametrize("pause", [0, 50])
+def test_of_two_clicks_one_is_taken_and_the_other_shows_why(
+    client: Client, run: Program, place: Place, pause: int
+) -> None:
+    ref, errors, sent = answered(client, run, place, "two", 2, pause)
+    assert (len(errors), sent) == (1, 2), errors
+    client.shows(errors[0], *WHY)
+    heard_once(client, place, ref)
+
+
+@each(RESENDING)
+def test_an_answer_is_sent_once_while_the_store_is_away(client: Client, run: Program, place: Place) -> None:
+    with before(place.server, *client.options, "--guard", f"redis://127.0.0.1:{free_port()}/0") as without_store:
+        ref, errors, sent = answered(client, run, without_store, "two", 1)
+    assert (len(errors), sent) == (1, 1), errors
+    client.shows(errors[0], '"code":"guard_unavailable"')
+    assert place.noted(ref, "got") == []
+
+
+@each(RESENDING)
+def test_an_answer_whose_response_is_lost_is_sent_again_and_refused(client: Client, run: Program, place: Place) -> None:
+    sent = place.answers()
+    ref = uuid.uuid4().hex
+    with faulty(place.url, Fault(limit_data_once, "from"), RESUMES) as network:
+        (error,) = refused(client.answer(run, network.url, 1, ref=ref, scenario="two")["outcomes"])
+    client.shows(error, *WHY, '"code":"thread_busy"')
+    heard_once(client, place, ref)
+    assert place.answers() == sent + 2
+
+
+@each(RESENDING)
+def test_an_answer_whose_server_breaks_off_is_sent_once(client: Client, run: Program, place: Place) -> None:
+    with (
+        faulty(place.server, Fault(limit_data_once, "from"), RESUMES) as network,
+        before(network.url, *client.options, server=place.server) as behind,
+    ):
+        ref, errors, sent = answered(client, run, behind, "two", 1)
+    assert (len(errors), sent) == (1, 1), errors
+    assert place.heard(ref) == [client.yes]
+    client.shows(errors[0], '"resume_state":"unknown"')

@@ -20,7 +20,9 @@ def modules(app: Path, *options: str) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=folder.parent))
         shutil.copy(wanted, staging)
-        subprocess.run(["npm", "install", "--no-fund", "--no-audit", "--no-package-lock", *options], cwd=staging, check=True)
+        subprocess.run(
+            ["npm", "install", "--no-fund", "--no-audit", "--no-package-lock", *options], cwd=staging, check=True
+        )
         try:
             staging.rename(folder)
         except OSError:  # somebody else was faster

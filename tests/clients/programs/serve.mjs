@@ -19,10 +19,14 @@ export const serve = async (functions) => {
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-export const seen = (error) => ({ class: error.constructor.name, text: String(error.message), status: error.status });
+export const seen = (error) => ({ class: error.constructor.name, text: String(error.message) });
 
-// What each click ends with: the value of a call, or the exception as the client's user sees it.
+// What each click ends with: nothing, or the exception as the client's user sees it.
 export const clicks = (count, pause, click) => Promise.all(Array.from({ length: count }, async (_, number) => {
   await sleep(number * pause);
-  return click().then((value) => ({ value }), (error) => ({ error: seen(error) }));
+  return click().then(() => ({}), (error) => ({ error: seen(error) }));
 }));
+
+export const readAll = async (stream) => {
+  for await (const _ of stream) ; // a stream's run ends with it
+};

@@ -31,18 +31,23 @@ async def _serve(functions: dict[str, Function], output: Any) -> None:
 
 
 def seen(error: Exception) -> dict[str, Any]:
-    """An exception as the client's user sees it: its text, and what a traceback has beside it."""
-    return {"class": type(error).__name__, "text": str(error), "traceback": "".join(traceback.format_exception(error))}
+    """An exception as the client's user sees it: its text, its traceback, and the response that it carries."""
+    shown = {"class": type(error).__name__, "text": str(error), "traceback": "".join(traceback.format_exception(error))}
+    try:
+        return {**shown, "response": error.response.text}  # type: ignore[attr-defined]
+    except Exception:  # it carries none, or one whose body the client has not read
+        return shown
 
 
 async def clicks(count: int, pause: float, click: Callable[[], Awaitable[Any]]) -> list[dict[str, Any]]:
-    """Click several times, with a pause of some milliseconds; return the value or the exception of each click."""
+    """Click several times, with a pause of some milliseconds; return what each ends with: nothing, or the exception."""
 
     async def one(number: int) -> dict[str, Any]:
         await asyncio.sleep(number * pause / 1000)
         try:
-            return {"value": await click()}
+            await click()
         except Exception as error:
             return {"error": seen(error)}
+        return {}
 
     return await asyncio.gather(*map(one, range(count)))

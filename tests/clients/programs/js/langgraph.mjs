@@ -1,8 +1,10 @@
 // @langchain/langgraph-sdk: a graph that asks, and clicks on its answer.
 import { Client } from '@langchain/langgraph-sdk';
-import { clicks, serve, sleep } from './serve.mjs';
+import { clicks, readAll, serve, sleep } from './serve.mjs';
 
-const asked = async (client, thread) => {
+const input = { topic: 'lunch' };
+
+const question = async (client, thread) => {
   for (;;) {
     const { tasks } = await client.threads.getState(thread);
     const [interrupt] = tasks.flatMap(({ interrupts }) => interrupts);
@@ -11,38 +13,30 @@ const asked = async (client, thread) => {
   }
 };
 
-const readAll = async (events) => {
-  for await (const _ of events) ; // a stream's run ends with it
-};
-
 // v1: `runs.create`, `runs.wait` or `runs.stream` with a command.
 const runs = async ({ url, graph, method, count, pause }) => {
   const client = new Client({ apiUrl: url, apiKey: null });
-  const { thread_id } = await client.threads.create();
-  await client.runs.wait(thread_id, graph, { input: { topic: 'lunch' } });
-  await asked(client, thread_id);
+  const { thread_id: thread } = await client.threads.create();
+  await client.runs.wait(thread, graph, { input });
+  await question(client, thread);
   const outcomes = await clicks(count, pause, async () => {
-    const answered = client.runs[method](thread_id, graph, { command: { resume: 'yes' } });
-    return method === 'stream' ? readAll(answered) : (await answered, method);
+    const answered = client.runs[method](thread, graph, { command: { resume: 'yes' } });
+    await (method === 'stream' ? readAll(answered) : answered);
   });
-  return { thread: thread_id, outcomes };
+  return { thread, outcomes };
 };
 
-// v2: `respond` of a thread's stream, or another `start`.
+// v2: `input.respond`, or `run.start` on a thread that asks.
 const commands = async ({ url, graph, method, count, pause }) => {
   const client = new Client({ apiUrl: url, apiKey: null });
-  const { thread_id } = await client.threads.create();
-  const thread = client.threads.stream(thread_id, { assistantId: graph });
-  await thread.run.start({ input: { topic: 'lunch' } });
-  const { id } = await asked(client, thread_id);
-  const outcomes = await clicks(count, pause, async () => {
-    await (method === 'respond'
-      ? thread.input.respond({ interrupt_id: id, namespace: [], response: 'yes' })
-      : thread.run.start({ input: 'yes' }));
-    return method;
-  });
-  await thread.close();
-  return { thread: thread_id, outcomes };
+  const stream = client.threads.stream({ assistantId: graph });
+  await stream.run.start({ input });
+  const { id } = await question(client, stream.threadId);
+  const response = { interrupt_id: id, namespace: [], response: 'yes' };
+  const ways = { respond: () => stream.input.respond(response), start: () => stream.run.start({ input: 'yes' }) };
+  const outcomes = await clicks(count, pause, ways[method]);
+  await stream.close();
+  return { thread: stream.threadId, outcomes };
 };
 
 await serve({ runs, commands });

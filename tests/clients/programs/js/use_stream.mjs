@@ -53,20 +53,20 @@ const open = (version, given) => {
   return { noted, find: (selector) => place.querySelector(selector), alert: () => place.querySelector('[role=alert]')?.textContent };
 };
 
-// Start a run in one tab, click on its question in each of several, and return what they show.
-export const answer = async ({ version, url, graph, tabs, clicks, pause }) => {
-  const opened = [open(version, { url, graph, thread: null })];
-  (await until(() => opened[0].find('.start'), 'the page is there')).click();
-  await until(() => opened[0].find('.answer'), 'the question is shown');
-  const { thread } = opened[0].noted;
-  while (opened.length < tabs) opened.push(open(version, { url, graph, thread }));
-  const buttons = [];
-  for (const tab of opened) buttons.push(await until(() => tab.find('.answer'), 'the question is shown in each tab'));
-  const question = buttons[0].textContent;
+// Start a run in one tab, or open a `thread` that asks; click on its question in each tab, and return what they show.
+export const answer = async ({ version, url, graph, thread = null, tabs = 1, clicks = 1, pause = 0 }) => {
+  const opened = [open(version, { url, graph, thread })];
+  const shown = (tab) => until(() => tab.find('.answer'), 'the question is shown');
+  if (!thread) {
+    (await until(() => opened[0].find('.start'), 'the page is there')).click();
+    await shown(opened[0]);
+  }
+  while (opened.length < tabs) opened.push(open(version, { url, graph, thread: opened[0].noted.thread }));
+  const buttons = await Promise.all(opened.map(shown));
   for (let click = 0; click < clicks; click += 1) {
     if (click) await sleep(pause);
     buttons[click % tabs].click();
   }
-  await sleep(2500);
-  return { thread, tabs: opened.map((tab) => ({ ...tab.noted, alert: tab.alert() ?? null, now: tab.find('.answer')?.textContent ?? null })) };
+  await sleep(1500); // every click has its outcome
+  return { thread: opened[0].noted.thread, tabs: opened.map(({ noted, alert }) => ({ ...noted, alert: alert() ?? null })) };
 };

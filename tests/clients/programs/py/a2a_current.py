@@ -12,11 +12,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).parents[1])
+sys.path.pop(0)  # the programs beside this one, some of which have names of packages
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import httpx
-from a2a.client import ClientConfig, ClientFactory
-from a2a.types import Message, Part, Role, SendMessageRequest, Task
+from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
+from a2a.types import Message, Part, Role, SendMessageRequest
 from serve import clicks, serve
 
 
@@ -28,38 +29,28 @@ def said(text: str, **ids: str) -> SendMessageRequest:
 async def answer(
     url: str, ref: str, scenario: str, binding: str, streaming: bool, count: int, pause: float
 ) -> dict[str, Any]:
-    """`url` is the address of the card, which names the shim; `binding` is `JSONRPC 1.0`, for example."""
-    protocol, _, version = binding.partition(" ")
+    """`url` is the place of the card; `binding` chooses one that it offers, such as `JSONRPC 1.0`."""
     async with httpx.AsyncClient(timeout=60) as connection:
-        config = ClientConfig(streaming=streaming, httpx_client=connection, supported_protocol_bindings=[protocol])
-        factory = ClientFactory(config)
-        from a2a.client import A2ACardResolver
-
         card = await A2ACardResolver(connection, url).get_agent_card()
-        for interface in card.supported_interfaces:
-            place = httpx.URL(interface.url)
-            interface.url = str(httpx.URL(url).join(place.path))
-            print(interface)
-        chosen = [i for i in card.supported_interfaces if i.protocol_version.startswith(version)]
+        offered = list(card.supported_interfaces)
         del card.supported_interfaces[:]
-        card.supported_interfaces.extend(chosen)
-        client = factory.create(card)
-        task = await last_task(client, said(json.dumps({"scenario": scenario, "ref": ref, "secs": 0})))
+        for interface in offered:
+            if f"{interface.protocol_binding} {interface.protocol_version}".startswith(binding):
+                interface.url = str(httpx.URL(url).join(httpx.URL(interface.url).path))  # of the sidecar
+                card.supported_interfaces.append(interface)
+        bindings = [binding.partition(" ")[0]]
+        config = ClientConfig(streaming=streaming, httpx_client=connection, supported_protocol_bindings=bindings)
+        client = ClientFactory(config).create(card)
+        first = json.dumps({"scenario": scenario, "ref": ref, "secs": 0})
+        events = [event async for event in client.send_message(said(first))]
+        named = getattr(events[-1], events[-1].WhichOneof("payload"))
+        task = {"task_id": getattr(named, "task_id", "") or named.id, "context_id": named.context_id}
 
-        async def click() -> Any:
-            answered = said("yes", task_id=task.id, context_id=task.context_id)
-            return [event.WhichOneof("payload") async for event in client.send_message(answered)]
+        async def click() -> None:
+            async for _ in client.send_message(said("yes", **task)):
+                pass
 
-        return {"thread": task.context_id, "outcomes": await clicks(count, pause, click)}
-
-
-async def last_task(client: Any, request: SendMessageRequest) -> Task:
-    ids = {}
-    async for event in client.send_message(request):
-        kind = event.WhichOneof("payload")
-        found = getattr(event, kind)
-        ids = {"id": getattr(found, "task_id", None) or found.id, "context_id": found.context_id}
-    return Task(**ids)
+        return {"outcomes": await clicks(count, pause, click)}
 
 
 serve(answer=answer)

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).parents[1])
+sys.path.pop(0)  # the programs beside this one, some of which have names of packages
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from langgraph_sdk import get_client
 from serve import clicks, serve
@@ -27,14 +28,13 @@ async def runs(url: str, graph: str, method: str, count: int, pause: float) -> d
         while not (await client.threads.get(thread))["interrupts"]:
             await asyncio.sleep(0.02)
 
-        async def click() -> str:
+        async def click() -> None:
             answered = getattr(client.runs, method)(thread, graph, command={"resume": "yes"})
             if method == "stream":
                 async for _ in answered:
                     pass
             else:
                 await answered
-            return method
 
         return {"thread": thread, "outcomes": await clicks(count, pause, click)}
 
@@ -46,9 +46,8 @@ async def commands(url: str, graph: str, method: str, count: int, pause: float) 
         while not thread.interrupts:
             await asyncio.sleep(0.02)
 
-        async def click() -> str:
+        async def click() -> None:
             await (thread.run.respond("yes") if method == "respond" else thread.run.start(input="yes"))
-            return method
 
         return {"thread": thread.thread_id, "outcomes": await clicks(count, pause, click)}
 
