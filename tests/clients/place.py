@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,16 +42,22 @@ class Place:
         conventions = CLIENT.get(f"{self.health}/report").json()["conventions"]
         return sum(count["resumes"] for count in conventions.values())
 
+    def received(self, count: int) -> None:
+        """Assert that so many answers have reached the sidecar, which counts one when it has responded."""
+        eventually(lambda: self.answers() >= count, f"{count} answers are counted")
+        time.sleep(0.1)
+        assert self.answers() == count
+
 
 @contextmanager
 def guarding(server: str, *options: str) -> Iterator[Place]:
     """Run a sidecar in front of a server of `tests.servers` during the block; `options` are the sidecar's."""
-    with running(server) as upstream, before(upstream, *options) as place:
+    with running(server) as upstream, guarding_url(upstream, *options) as place:
         yield place
 
 
 @contextmanager
-def before(upstream: str, *options: str, server: str = "") -> Iterator[Place]:
+def guarding_url(upstream: str, *options: str, server: str = "") -> Iterator[Place]:
     """Run a sidecar in front of a URL during the block; `server` is the URL of the server, if it is another one."""
     guard = ("--vendor-resumes", "guard", "--health-port", "0", "--port", "0")
     with sidecar("--upstream", upstream, *guard, *options) as shim:

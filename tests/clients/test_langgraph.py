@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.clients.client import WHY, Client, refused
-from tests.clients.place import Place
+from tests.clients.place import Place, guarding_url
 from tests.clients.program import Program
+from tests.servers.process import free_port
 from tests.support.waiting import eventually
 
 PYTHON, JAVASCRIPT = "py/langgraph.py", "js/langgraph.mjs"
@@ -59,3 +60,13 @@ def test_of_two_clicks_one_is_taken_and_the_other_shows_why(
     (error,) = refused(outcome["outcomes"])
     client.shows(error, *WHY)
     first_gate(place, outcome["thread"])
+
+
+@pytest.mark.parametrize("client", [CLIENTS["python-create"], CLIENTS["javascript-wait"]], indirect=True)
+def test_an_answer_is_sent_once_while_the_store_is_away(client: Client, run: Program, place: Place) -> None:
+    with guarding_url(place.server, *client.options, "--guard", f"redis://127.0.0.1:{free_port()}/0") as without_store:
+        outcome = client.answer(run, without_store.url, 1, graph="two")
+        without_store.received(1)
+    (error,) = refused(outcome["outcomes"])
+    client.shows(error, "store")
+    assert "runs" not in place.values(outcome["thread"])

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.chromium import Pages, pages
 from tests.clients.client import WHY
-from tests.clients.place import Place, before, guarding
+from tests.clients.place import Place, guarding, guarding_url
 from tests.clients.program import bundle
 from tests.servers.process import free_port
 from tests.support.calling import CLIENT
@@ -91,9 +91,9 @@ def test_of_two_clicks_one_is_taken_and_the_page_of_the_other_shows_why(
 
 def test_an_answer_is_sent_once_while_the_store_is_away(browser: Pages, place: Place, version: int) -> None:
     thread = asking(place)
-    with before(place.server, *LANGGRAPH, "--guard", f"redis://127.0.0.1:{free_port()}/0") as without_store:
+    with guarding_url(place.server, *LANGGRAPH, "--guard", f"redis://127.0.0.1:{free_port()}/0") as without_store:
         outcome = answer(browser, without_store.url, version, graph="two", thread=thread)
-        assert without_store.answers() == 1
+        without_store.received(1)
     assert alert_of(outcome).startswith(RAISES[version])
     assert "store" in alert_of(outcome)
     assert "runs" not in place.values(thread)
@@ -106,5 +106,5 @@ def test_an_answer_whose_response_is_lost_is_sent_again_and_refused(browser: Pag
         outcome = answer(browser, network.url, 2, graph="two", thread=thread)
     assert alert_of(outcome).startswith(RAISES[2])
     assert any(why in alert_of(outcome) for why in WHY)
-    assert place.answers() == sent + 2
+    place.received(sent + 2)
     first_gate(place, thread)
