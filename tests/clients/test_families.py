@@ -102,7 +102,7 @@ def each(clients: dict[str, Client]) -> pytest.MarkDecorator:
 def answered(
     client: Client, run: Program, place: Place, scenario: str, count: int, pause: int = 0
 ) -> tuple[str, list[dict[str, Any]]]:
-    """Click on the answer to a scenario: one request for each click. Return the agent's reference and the exceptions."""
+    """Click on the answer to a scenario, which is one request each time. Return the reference and the exceptions."""
     ref, before = uuid.uuid4().hex, place.answers()
     outcomes = client.answer(run, place.url, count, pause, ref=ref, scenario=scenario)["outcomes"]
     place.received(before + count)

@@ -70,7 +70,7 @@ def first_gate(place: Place, thread: str) -> None:
 
 
 def test_an_answer_works(browser: Pages, place: Place, version: int) -> None:
-    outcome = answer(browser, place.url, version, graph="ask")
+    outcome = answer(browser, place.url, version, graph="ask", refused=False)
     (tab,) = outcome["tabs"]
     assert (tab["alert"], tab["onError"], tab["thrown"]) == (None, [], [])
     first_gate(place, outcome["thread"])

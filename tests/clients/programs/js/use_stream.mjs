@@ -7,7 +7,7 @@ import { createRoot } from 'react-dom/client';
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export const until = async (happened, what) => {
-  for (let waited = 0; waited < 15000; waited += 20) {
+  for (const start = Date.now(); Date.now() < start + 20000;) {
     const value = happened();
     if (value) return value;
     await sleep(20);
@@ -54,7 +54,8 @@ const open = (version, given) => {
 };
 
 // Start a run in one tab, or open a `thread` that asks; click on its question in each tab, and return what they show.
-export const answer = async ({ version, url, graph, thread = null, tabs = 1, clicks = 1, pause = 0 }) => {
+// `refused`: whether one of the clicks is expected to be.
+export const answer = async ({ version, url, graph, thread = null, tabs = 1, clicks = 1, pause = 0, refused = true }) => {
   const opened = [open(version, { url, graph, thread })];
   const shown = (tab) => until(() => tab.find('.answer'), 'the question is shown');
   if (!thread) {
@@ -67,6 +68,10 @@ export const answer = async ({ version, url, graph, thread = null, tabs = 1, cli
     if (click) await sleep(pause);
     buttons[click % tabs].click();
   }
-  await sleep(1500); // every click has its outcome
-  return { thread: opened[0].noted.thread, tabs: opened.map(({ noted, alert }) => ({ ...noted, alert: alert() ?? null })) };
+  const alerts = () => opened.map(({ alert }) => alert() ?? null);
+  if (refused) await until(() => alerts().some(Boolean), 'a page shows an error');
+  else await until(() => !opened[0].find('.answer'), 'the question is answered');
+  const first = alerts();
+  await sleep(300);
+  return { thread: opened[0].noted.thread, tabs: opened.map(({ noted, alert }, tab) => ({ ...noted, alert: alert() ?? first[tab] })) };
 };
