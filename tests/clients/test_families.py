@@ -142,10 +142,14 @@ def test_an_answer_is_sent_once_while_the_store_is_away(client: Client, run: Pro
 
 
 @each(RESENDING)
-def test_an_answer_whose_response_is_lost_is_sent_again_and_refused(client: Client, run: Program, place: Place) -> None:
+@pytest.mark.parametrize("secs", [0.0, 1.5])
+def test_an_answer_whose_response_is_lost_is_sent_again_and_refused(
+    client: Client, run: Program, place: Place, secs: float
+) -> None:
+    """Also when the agent has asked its next question by then."""
     ref, before = uuid.uuid4().hex, place.answers()
     with faulty(place.url, Fault(limit_data_once, "from"), RESUMES) as network:
-        (error,) = refused(client.answer(run, network.url, 1, ref=ref, scenario="two")["outcomes"])
+        (error,) = refused(client.answer(run, network.url, 1, ref=ref, scenario="two", secs=secs)["outcomes"])
     client.shows(error, *WHY, '"code":"thread_busy"')
     heard_once(client, place, ref)
     place.received(before + 2)

@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { MastraClient } from '@mastra/client-js';
 import { clicks, readAll, serve } from './serve.mjs';
 
-const workflow = async ({ url, scenario, ref, method, value, count, pause }) => {
+const workflow = async ({ url, scenario, ref, secs = 0, method, value, count, pause }) => {
   const run = await new MastraClient({ baseUrl: url }).getWorkflow(scenario).createRun();
-  await run.startAsync({ inputData: { ref, secs: 0 } });
+  await run.startAsync({ inputData: { ref, secs } });
   const outcomes = await clicks(count, pause, async () => {
     const answered = await run[method]({ resumeData: value });
     if (method === 'resumeStream') await readAll(answered);
@@ -13,10 +13,10 @@ const workflow = async ({ url, scenario, ref, method, value, count, pause }) => 
   return { outcomes };
 };
 
-const agent = async ({ url, scenario, ref, method, count, pause }) => {
+const agent = async ({ url, scenario, ref, secs = 0, method, count, pause }) => {
   const helper = new MastraClient({ baseUrl: url }).getAgent('helper');
   const memory = { thread: randomUUID(), resource: 'tests' };
-  const { runId, suspendPayload } = await helper.generate(JSON.stringify({ scenario, ref, secs: 0 }), { memory });
+  const { runId, suspendPayload } = await helper.generate(JSON.stringify({ scenario, ref, secs }), { memory });
   const call = { runId, toolCallId: suspendPayload.toolCallId };
   const ways = {
     approveToolCall: async () => readAll((await helper.approveToolCall(call)).body),
