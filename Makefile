@@ -9,8 +9,8 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
-# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, minutes of traffic. So is test_openapi.py below.
-SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/soak
+# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, other clients, minutes of traffic. So is test_openapi.py below.
+SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/clients tests/soak
 
 export UV_PYTHON_DOWNLOADS = never
 # The tests start hundreds of processes: each would compile all its modules.

@@ -55,7 +55,8 @@ class A2aCall(Convention):
     def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
         """Return a JSON-RPC error with status 200: clients show the reason of no other status.
 
-        Refused credentials keep their status, as does a body that was not read: it has no id to respond to.
+        In place of a stream, it is the stream's only event: the SDK of 0.3 shows no other error there. Refused
+        credentials keep their status, as does a body that was not read: it has no id to respond to.
         """
         code = next((code for kind, code in _CODES if isinstance(error, kind)), _UNSUPPORTED)
         value = {
@@ -63,8 +64,11 @@ class A2aCall(Convention):
             "id": vendor.request.object.get("id"),
             "error": {"code": code, "message": error.message},
         }
-        keeps = isinstance(error, UpstreamRefused | RequestTooLarge)
-        return Reply(error.http_status if keeps else 200, value, error.headers)
+        if isinstance(error, UpstreamRefused | RequestTooLarge):
+            return Reply(error.http_status, value, error.headers)
+        return Reply(
+            200, value, error.headers, "text/event-stream" if vendor.mode is Mode.STREAM else "application/json"
+        )
 
 
 _INTERNAL = -32603

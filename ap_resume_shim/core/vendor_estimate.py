@@ -23,6 +23,7 @@ from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import Steps, guard
 from ap_resume_shim.core.typed_answers import check_answers
+from ap_resume_shim.core.vendor_flow import look_up
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.core.verdict import judge
 
@@ -62,7 +63,7 @@ def estimate(
     try:
         if (yield from guard.repeated()) or (yield from guard.rival()) is not None:
             return Estimate(ResumeInProgress.code)
-        found = yield from dialect.inspect_thread(resume)
+        found = yield from look_up(vendor, resume, dialect)
         run_id = found.run_id
         if found.status == "busy" and found.interrupts:
             found = replace(found, status="interrupted")

@@ -16,6 +16,7 @@ from ap_resume_shim.core.errors import (
     ResumeError,
     ResumeInProgress,
     ShuttingDown,
+    ThreadNotFound,
     ThreadNotInterrupted,
     UpstreamFailure,
     UpstreamUnreachable,
@@ -36,7 +37,7 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
     Raises `ResumeError`, which the convention turns into its own form.
     """
     dialect = recognising(dialect)
-    found = yield from unsent(dialect.inspect_thread(resume))
+    found = yield from unsent(look_up(vendor, resume, dialect))
     if vendor.refused is not None:
         raise vendor.refused
     stored = yield from guard.recall()
@@ -62,6 +63,16 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
     case = Case(resume, dialect, settings, found, found.names(verdict))
     response = yield from _send(case)
     yield from _settle(case, vendor, response)
+
+
+def look_up(vendor: VendorResume, resume: Resume, dialect: Dialect[C]) -> Steps[Found[C]]:
+    """Look the thread up. One that does not exist asks nothing: servers create it for a new turn."""
+    try:
+        return (yield from dialect.inspect_thread(resume))
+    except ThreadNotFound:
+        if vendor.when == "always":
+            raise
+        return Found("idle")
 
 
 def _asks_nothing(found: Found[Any]) -> bool:

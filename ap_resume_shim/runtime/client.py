@@ -59,7 +59,7 @@ class Client:
         """Send a complete response. If keep-alives have already sent the head, send only the body."""
         if not self._started:
             length = (("content-length", str(len(reply.body))),)
-            await self._start(reply.status, "application/json", (*reply.headers, *length))
+            await self._start(reply.status, reply.media_type, (*reply.headers, *length))
         await self._emit({"type": "http.response.body", "body": reply.body, "more_body": False})
 
     def error_reply(self, error: ResumeError) -> Reply:
@@ -71,9 +71,8 @@ class Client:
 
         If a response has begun, raises `Broken`. If it is complete, the error is logged.
         """
-        reply, media_type = self.error_reply(error), "application/json"
+        reply = self.error_reply(error)
         if self._prefers_problems():
-            media_type = "application/problem+json"
             problem = {
                 "type": "about:blank",
                 "title": error.code.replace("_", " "),
@@ -81,18 +80,16 @@ class Client:
                 "detail": error.message,
                 **reply.value,
             }
-            reply = Reply(reply.status, problem, reply.headers)
-        await self._send_error_as(error, reply, media_type)
+            reply = Reply(reply.status, problem, reply.headers, "application/problem+json")
+        await self._send_error_as(error, reply)
 
-    async def _send_error_as(self, error: ResumeError, reply: Reply, media_type: str = "application/json") -> None:
+    async def _send_error_as(self, error: ResumeError, reply: Reply) -> None:
         if self._finished:
             logger.error("the work after a complete response failed: %s", printable(truncate(error.reason)))
             return
         if self._started:
             raise Broken(error) from error
-        length = (("content-length", str(len(reply.body))),)
-        await self._start(reply.status, media_type, (*reply.headers, *length))
-        await self._emit({"type": "http.response.body", "body": reply.body, "more_body": False})
+        await self.send_reply(reply)
 
     async def send_interim(self, message: Message) -> None:
         """Pass on an interim response of the backend's own."""

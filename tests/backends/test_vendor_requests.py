@@ -20,6 +20,7 @@ from ap_resume_shim.core.errors import (
     UpstreamRefused,
 )
 from ap_resume_shim.core.http import Response
+from ap_resume_shim.core.sse import Decoder
 from ap_resume_shim.core.vendor_resume import ClientRequest
 from tests.backends.vendor_requests import (
     ANSWERS,
@@ -147,6 +148,16 @@ def refusal(name: str, error: ResumeError) -> tuple[int, Any]:
 def test_json_rpc_refuses_with_an_error_in_a_200(name: str, error: ResumeError, code: int) -> None:
     value = {"jsonrpc": "2.0", "id": "9", "error": {"code": code, "message": error.message}}
     assert refusal(name, error) == (200, value)
+
+
+@pytest.mark.parametrize("name", ["a2a-sdk, JSON-RPC 1.0 stream, at the root", "a2a, JSON-RPC 0.3 stream"])
+def test_json_rpc_refuses_a_stream_with_an_error_as_its_only_event(name: str) -> None:
+    vendor = recognised(*ANSWERS[name][:2])
+    assert vendor is not None
+    reply = vendor.convention.refusal(vendor, NOT_ASKING)
+    assert (reply.status, reply.media_type) == (200, "text/event-stream")
+    (event,) = Decoder().feed(reply.body)
+    assert event.json["error"] == {"code": -32004, "message": "Nothing is asked."}
 
 
 def test_json_rpc_keeps_the_status_of_refused_credentials_and_of_a_large_body() -> None:

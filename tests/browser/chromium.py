@@ -54,9 +54,9 @@ PRELUDE = Path(__file__).with_name("prelude.js")
 class Pages:
     """An origin of its own, on a port of its own; each page runs a scenario and posts what came of it."""
 
-    def __init__(self, server: ThreadingHTTPServer, browser: str) -> None:
+    def __init__(self, server: ThreadingHTTPServer, browser: str, module: bytes) -> None:
         self.origin = f"http://127.0.0.1:{server.server_port}"
-        self.html = ""
+        self.html, self.module = "", module
         self.outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._browser = browser
 
@@ -76,22 +76,24 @@ class Pages:
 
 
 @contextmanager
-def pages() -> Iterator[Pages]:
-    """Serve pages."""
+def pages(module: bytes = b"") -> Iterator[Pages]:
+    """Serve pages, and a JavaScript module that they may import from `/module.js`."""
     browser = need("chromium", "chromium-browser", "google-chrome", required="AP_TEST_BROWSER")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(200 if self.path == "/" else 404, served.html.encode() if self.path == "/" else b"")
+            files = {"/": ("text/html", served.html.encode()), "/module.js": ("text/javascript", served.module)}
+            media_type, body = files.get(self.path, ("", b""))
+            self._answer(200 if media_type else 404, body, media_type or "text/plain")
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             self._answer(200, b"")
             served.outcomes.put(json.loads(body))
 
-        def _answer(self, status: int, body: bytes) -> None:
+        def _answer(self, status: int, body: bytes, media_type: str = "text/plain") -> None:
             self.send_response(status)
-            self.send_header("content-type", "text/html")
+            self.send_header("content-type", media_type)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -100,7 +102,7 @@ def pages() -> Iterator[Pages]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        served = Pages(server, browser)
+        served = Pages(server, browser, module)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

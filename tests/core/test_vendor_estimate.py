@@ -49,6 +49,7 @@ def test_the_estimate_is_the_verdict_on_the_thread(comes: dict[str, Any], verdic
 
 def test_a_request_that_answers_nothing_is_a_new_turn() -> None:
     assert estimated({"GET thread": DONE}, when="if_interrupted") == "new_turn"
+    assert estimated({"GET thread": ThreadNotFound("No.")}, when="if_interrupted") == "new_turn"
     assert estimated(convention=Clicks(named={})) == "new_turn"
     assert estimated(when="if_interrupted") == "accepted"
 

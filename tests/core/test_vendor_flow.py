@@ -141,8 +141,8 @@ def test_an_idempotency_key_that_came_before_is_refused(stored: KeyRecord, metad
 # --- requests that answer only if something is asked ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("found", [DONE, ASKS])
-def test_a_request_that_answers_nothing_is_passed_on_unguarded(found: Found[None]) -> None:
+@pytest.mark.parametrize("found", [DONE, ASKS, ThreadNotFound("A new turn creates it.")])
+def test_a_request_that_answers_nothing_is_passed_on_unguarded(found: Found[None] | ThreadNotFound) -> None:
     convention = Clicks(named={}) if found is ASKS else None
     done = drive({"GET thread": found}, convention, when="if_interrupted")
     assert done.steps == ["GET thread", "rival", "send original", "send reply"]

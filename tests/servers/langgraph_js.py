@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.servers.launch import become, lay_out, options
+from tests.servers.launch import APPS, become, lay_out, options
 from tests.servers.npm import modules
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     given = options(__doc__)
     if given.http_app:
         raise SystemExit("a LangGraph.js server cannot host a Python app")
-    installed = modules("js")
+    installed = modules(APPS / "js")
     if given.install:
         return
     lay_out("js", "langgraph.json", given)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 HERE = Path(__file__).parent
+APPS = HERE / "apps"
 CHECKOUT = HERE.parents[1]
 
 
@@ -38,7 +39,7 @@ def options(description: str | None) -> Options:
 
 def lay_out(app: str, config: str, given: Options) -> None:
     """Copy the graphs into the work folder, so that neither state nor byte code lands in the checkout."""
-    shutil.copytree(HERE / "apps" / app, given.workdir, dirs_exist_ok=True)
+    shutil.copytree(APPS / app, given.workdir, dirs_exist_ok=True)
     if given.http_app:
         path = given.workdir / config
         settings: dict[str, Any] = json.loads(path.read_text())

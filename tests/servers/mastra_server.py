@@ -11,10 +11,10 @@ from pathlib import Path
 sys.path.remove(str(Path(__file__).parent))  # its modules could shadow packages
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.servers.launch import become, lay_out, options
+from tests.servers.launch import APPS, become, lay_out, options
 from tests.servers.npm import modules
 
-INSTALL = ("--legacy-peer-deps", "--no-package-lock")
+INSTALL = ("--legacy-peer-deps",)
 """Its packages' peer dependencies contradict each other, which npm refuses unless it is told to go on."""
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     given = options(__doc__)
     if given.http_app:
         raise SystemExit("a Mastra server cannot host a Python app")
-    installed = modules("mastra", *INSTALL)
+    installed = modules(APPS / "mastra", *INSTALL)
     if given.install:
         return
     node = shutil.which("node")

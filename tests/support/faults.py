@@ -92,6 +92,12 @@ async def limit_data(line: Line, way: Way, data: bytes) -> None:
     line.close()
 
 
+async def limit_data_once(line: Line, way: Way, data: bytes) -> None:
+    """Close the connection at the place of the fault, and mend it."""
+    line.proxy.fault = None
+    line.close()
+
+
 async def down(line: Line, way: Way, data: bytes) -> None:
     """Close all connections, and refuse new ones."""
     await line.proxy.go_down()
@@ -154,7 +160,7 @@ class Line:
         with suppress(asyncio.IncompleteReadError, OSError):
             while True:
                 head = await self._from_shim.readuntil(HEAD)
-                self._is_resume = _RESUME.match(head) is not None
+                self._is_resume = self.proxy.resume.match(head) is not None
                 if self._is_resume:
                     self.proxy.passed.append(0)
                     self._passed = {"to": b"", "from": b""}
@@ -190,10 +196,11 @@ class Line:
 class FaultProxy:
     """The proxy. `fault` may be set at any time."""
 
-    def __init__(self, server: str, fault: Fault | None = None) -> None:
+    def __init__(self, server: str, fault: Fault | None = None, resume: re.Pattern[bytes] = _RESUME) -> None:
+        """`resume` matches the first line of a request that is a resume."""
         address = urlsplit(server)
         self._server = (address.hostname or "", address.port or 80)
-        self.fault = fault
+        self.fault, self.resume = fault, resume
         self.passed: list[int] = []
         """The number of bytes that were passed on to the server, for each resume."""
         self.hit = threading.Event()
@@ -289,9 +296,9 @@ def bound(port: int = 0) -> socket.socket:
 
 
 @contextmanager
-def faulty(server: str, fault: Fault | None = None) -> Iterator[FaultProxy]:
+def faulty(server: str, fault: Fault | None = None, resume: re.Pattern[bytes] = _RESUME) -> Iterator[FaultProxy]:
     """Run a proxy in front of a server."""
-    proxy = FaultProxy(server, fault)
+    proxy = FaultProxy(server, fault, resume)
     proxy.start()
     try:
         yield proxy

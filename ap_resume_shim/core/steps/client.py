@@ -18,11 +18,16 @@ class Reply:
     status: int
     value: Any
     headers: Headers = ()
+    media_type: str = "application/json"
+    """With `text/event-stream`, the body is a stream with one event, whose data is `value`."""
     body: bytes = field(init=False, repr=False, compare=False)
     """`value` as JSON, encoded once."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "body", strictjson.dumps(self.value))
+        encoded = strictjson.dumps(self.value)
+        if self.media_type == "text/event-stream":
+            encoded = b"data: %b\n\n" % encoded
+        object.__setattr__(self, "body", encoded)
 
 
 @dataclass(frozen=True, slots=True)

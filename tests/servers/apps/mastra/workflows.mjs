@@ -55,7 +55,7 @@ export const workflows = {
   'ask-any': workflow('ask-any').then(asking('ask', { answers: any })).then(ending).commit(),
   // A step of a workflow within the workflow: its name is a path.
   'ask-nested': workflow('ask-nested').then(inner).then(ending).commit(),
-  'two': workflow('two').then(asking('first')).then(asking('second')).then(ending).commit(),
+  'two': workflow('two').then(asking('first', { after: slowly })).then(asking('second')).then(ending).commit(),
   'par': workflow('par').parallel([asking('a'), asking('b')]).then(ending).commit(),
   // One step for several items at once: its questions differ by their index alone.
   'par-items': workflow('par-items').then(items).foreach(asking('item'), { concurrency: 2 }).then(ending).commit(),

@@ -1,0 +1,77 @@
+// `useStream` of LangGraph's React hooks, v1 and v2, in a page: a question with a button that answers it.
+import { useStream as useStreamV1 } from '@langchain/langgraph-sdk/react';
+import { useStream as useStreamV2 } from '@langchain/react';
+import { createElement, useState } from 'react';
+import { createRoot } from 'react-dom/client';
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+export const until = async (happened, what) => {
+  for (const start = Date.now(); Date.now() < start + 20000;) {
+    const value = happened();
+    if (value) return value;
+    await sleep(20);
+  }
+  throw new Error(`it did not happen: ${what}`);
+};
+
+const Page = ({ question, error, start, answer }) => createElement('main', null,
+  createElement('button', { className: 'start', onClick: start }, 'Start'),
+  question && createElement('button', { className: 'answer', onClick: answer }, question),
+  error && createElement('p', { role: 'alert' }, `${error.constructor.name}: ${error.message}`));
+
+const V1 = ({ url, graph, thread, noted }) => {
+  const [threadId, setThreadId] = useState(thread);
+  const onThreadId = (id) => { noted.thread = id; setThreadId(id); };
+  const onError = (error) => void noted.onError.push(error.message);
+  const stream = useStreamV1({ apiUrl: url, assistantId: graph, threadId, onThreadId, onError });
+  return createElement(Page, {
+    question: stream.interrupt?.value?.question,
+    error: stream.error,
+    start: () => stream.submit({ topic: 'lunch' }),
+    answer: () => stream.submit(undefined, { command: { resume: 'yes' } }),
+  });
+};
+
+const V2 = ({ url, graph, thread, noted }) => {
+  const [threadId, setThreadId] = useState(thread);
+  const onThreadId = (id) => { noted.thread = id; setThreadId(id); };
+  const stream = useStreamV2({ apiUrl: url, assistantId: graph, threadId, onThreadId });
+  return createElement(Page, {
+    question: stream.interrupt?.value?.question,
+    error: stream.error,
+    start: () => stream.submit({ topic: 'lunch' }),
+    answer: () => stream.respond('yes', { interruptId: stream.interrupt.id })
+      .catch((error) => noted.thrown.push(`${error.constructor.name}: ${error.message}`)),
+  });
+};
+
+const open = (version, given) => {
+  const noted = { thread: given.thread, onError: [], thrown: [] };
+  const place = document.body.appendChild(document.createElement('div'));
+  createRoot(place).render(createElement(version === 1 ? V1 : V2, { ...given, noted }));
+  return { noted, find: (selector) => place.querySelector(selector), alert: () => place.querySelector('[role=alert]')?.textContent };
+};
+
+// Start a run in one tab, or open a `thread` that asks; click on its question in each tab, and return what they show.
+// `refused`: whether one of the clicks is expected to be.
+export const answer = async ({ version, url, graph, thread = null, tabs = 1, clicks = 1, pause = 0, refused = true }) => {
+  const opened = [open(version, { url, graph, thread })];
+  const shown = (tab) => until(() => tab.find('.answer'), 'the question is shown');
+  if (!thread) {
+    (await until(() => opened[0].find('.start'), 'the page is there')).click();
+    await shown(opened[0]);
+  }
+  while (opened.length < tabs) opened.push(open(version, { url, graph, thread: opened[0].noted.thread }));
+  const buttons = await Promise.all(opened.map(shown));
+  for (let click = 0; click < clicks; click += 1) {
+    if (click) await sleep(pause);
+    buttons[click % tabs].click();
+  }
+  const alerts = () => opened.map(({ alert }) => alert() ?? null);
+  if (refused) await until(() => alerts().some(Boolean), 'a page shows an error');
+  else await until(() => !opened[0].find('.answer'), 'the question is answered');
+  const first = alerts();
+  await sleep(300);
+  return { thread: opened[0].noted.thread, tabs: opened.map(({ noted, alert }, tab) => ({ ...noted, alert: alert() ?? first[tab] })) };
+};
