@@ -488,6 +488,33 @@ async def test_at_a_shutdown_the_answers_in_progress_end() -> None:
     assert sum(verdicts(app).values()) == 1
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_at_a_shutdown_an_answer_that_is_being_looked_up_is_given_up(leaves: bool) -> None:
+    async def app(server: Server, receive: Receive, send: Send) -> None:
+        waiting = asyncio.ensure_future(receive())
+        await looked_up.wait()
+        if not leaves:
+            await waiting
+        waiting.cancel()
+
+    async def never(scope: Scope, receive: Receive, send: Send) -> None:
+        looked_up.set()
+        await receive()
+        await receive()
+
+    looked_up = asyncio.Event()
+    server = Server(app)
+    server.agent.extra["/threads/t"] = never
+    wire = Wire(shim(server))
+    wire.put(respond(1))
+    await looked_up.wait()
+    await asyncio.sleep(0.05)
+    wire.task.cancel(SHUTDOWN)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(wire.task, 5)
+    assert server.texts == []
+
+
 async def test_a_turn_that_answers_nothing_passes_with_its_response() -> None:
     async def starts(server: Server, receive: Receive, send: Send) -> None:
         await receive()
