@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim._shutdown import delay_shutdown
@@ -19,7 +20,7 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.core.protocol import ROUTES, Mode
-from ap_resume_shim.core.steps import Entry, Flow
+from ap_resume_shim.core.steps import Flow
 from ap_resume_shim.core.vendor_flow import vendor_flow
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.guard import Guard, Moment, load_guard
@@ -39,7 +40,7 @@ from ap_resume_shim.runtime.resumptions import Resumptions
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
 from ap_resume_shim.runtime.vendor_counts import DRAFT, VendorCounts
 from ap_resume_shim.runtime.vendor_observation import VendorObserver
-from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes, locate
+from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes, locate, websocket_conventions
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -165,7 +166,16 @@ class ResumeShim:
                 return
         elif scope["type"] == "lifespan":
             receive = delay_shutdown(receive, self._resumptions.running)
+        elif scope["type"] == "websocket" and self._vendor_resumes == "guard":
+            await self._vendor_app(scope, receive, send)
+            return
         await self._passed(scope, receive, send)
+
+    def reads_websocket(self, scope: Scope) -> bool:
+        """Return True if answers in this WebSocket are guarded, or if they may be: the backend is not known yet."""
+        if self._naming is None or self._vendor_resumes != "guard":
+            return self._vendor_resumes == "guard" and not self._native
+        return websocket_conventions(self._naming.dialect, scope, self._prefix) != []
 
     async def _detect_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, which may be a vendor resume, and detect the backend: before, if these are guarded."""
@@ -215,8 +225,7 @@ class ResumeShim:
         line.backend = naming.dialect.name
 
         async def prepare() -> Resumption:
-            lookups = Lookups(self._wrapped(self._observed_app), scope, self._ledger_of(scope, naming))
-            thread_id = vendor.thread_id or await locate(vendor, naming.dialect, lookups)
+            thread_id = vendor.thread_id or await locate(vendor, naming.dialect, self._lookups(naming, scope))
             incoming = IncomingResume.from_vendor(scope, vendor, thread_id, naming)
             line.thread_id = incoming.resume.thread_id
             flow = vendor_flow(vendor, incoming.resume, naming.dialect, self._settings)
@@ -227,7 +236,7 @@ class ResumeShim:
 
     def _begin(self, incoming: IncomingResume, at: Moment, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
         """Begin a guard session for a resume that arrived at that moment, and prepare its flow."""
-        scope, resume, naming = incoming.scope, incoming.resume, self._naming
+        naming = self._naming
         assert naming is not None, "a resume is read in a dialect"
         return Resumption(
             flow,
@@ -236,12 +245,12 @@ class ResumeShim:
             app=self._wrapped(self._observed_app),
             client=client,
             line=line,
-            ledger=self._ledger_of(scope, naming, resume.thread_id),
+            ledger=naming.ledger_reader(self._guard.ledger, incoming.scope, incoming.resume.thread_id),
         )
 
-    def _ledger_of(self, scope: Scope, naming: Naming, own: str = "") -> Callable[[str | None], Awaitable[list[Entry]]]:
-        """Return what reads the ledger for the caller of a request; `own` is the thread that None stands for."""
-        return lambda of: naming.view(scope, own if of is None else of).read(self._guard.ledger)
+    def _lookups(self, naming: Naming, scope: Scope, own: str = "") -> Lookups:
+        app = self._wrapped(self._observed_app)
+        return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own))
 
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
         return WrappedApp(app, self._prefix, self._limits)
@@ -323,26 +332,19 @@ class ResumeShim:
         self._vendor_app, self._vendor_methods = self._passed, frozenset[str]()
         if self._vendor_resumes == "pass" or self._native:
             return
-        if self._naming is None:
+        if (naming := self._naming) is None:
             self._vendor_app, self._vendor_methods = self._detect_and_pass, frozenset({"POST"})
             return
-        self._vendor_methods = frozenset().union(*(each.methods for each in self._naming.dialect.conventions))
+        lookups, counts, checks = partial(self._lookups, naming), self._counts, self._settings.typed_answers
+        self._vendor_methods = frozenset().union(*(each.methods for each in naming.dialect.conventions))
         self._vendor_app = VendorResumes(
             self._passed,
-            self._naming.dialect,
+            naming.dialect,
             self._bodies,
             self._prefix,
             guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
-            observer=self._observer(self._naming),
-            count=self._counts.count,
+            observer=VendorObserver(naming, self._guard, self._bodies, lookups, counts, typed_answers=checks),
+            count=counts.count,
             cors=self._backend_cors,
             now=self._guard.now,
-        )
-
-    def _observer(self, naming: Naming) -> VendorObserver:
-        def lookups(scope: Scope, own: str) -> Lookups:
-            return Lookups(self._wrapped(self._observed_app), scope, self._ledger_of(scope, naming, own))
-
-        return VendorObserver(
-            naming, self._guard, self._bodies, lookups, self._counts, typed_answers=self._settings.typed_answers
         )

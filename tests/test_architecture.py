@@ -88,7 +88,7 @@ def test_no_backend_imports_another(module: str) -> None:
     [
         ("httpx", ["proxy.fenced_network", "proxy.httpx_transport"]),
         ("httpcore", ["proxy.fenced_network", "proxy.httpx_transport"]),
-        ("websockets", ["proxy.websocket", "proxy.websocket_connection"]),
+        ("websockets", ["http1.websocket", "proxy.websocket", "proxy.websocket_connection"]),
         ("redis", ["guard.redis", "guard.redis_faults"]),
         ("cryptography", ["guard.sealing"]),
     ],

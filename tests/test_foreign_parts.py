@@ -17,7 +17,12 @@ import pytest
 from redis.asyncio import Redis
 from uvicorn import Server
 from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.connection import Connection
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
 from websockets.uri import WebSocketURI
 
 from ap_resume_shim._shutdown import SHUTDOWN
@@ -45,6 +50,15 @@ def test_websockets_has_a_connection_that_can_be_made_by_hand() -> None:
     assert {"ping_interval", "close_timeout", "max_queue"} <= set(parameters(ClientConnection.__init__))
     assert parameters(ClientConnection.process_event) == ["self", "event"]
     assert uses(ClientConnection.data_received, "process_event")
+
+
+def test_websockets_has_a_server_s_connection_that_can_be_made_by_hand() -> None:
+    protocol = ServerProtocol(state=OPEN, max_size=1)
+    fields = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    headers = Headers({**fields, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert protocol.accept(Request("/", headers)).headers["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert {"ping_interval", "ping_timeout", "close_timeout", "max_queue"} <= set(parameters(Connection.__init__))
+    assert parameters(Connection.start_keepalive) == ["self"]
 
 
 class Parsing:

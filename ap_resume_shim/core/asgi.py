@@ -38,6 +38,10 @@ FENCE = "ap_resume_shim.fence"
 """Scope key: a callable that the transport calls before it sends the first byte of a resume. It raises if the resume
 must not be sent."""
 
+RECEIVER = "ap_resume_shim.receiver"
+"""Scope key: the app that receives the client's own request, if it is not the wrapped app; for an answer in a
+WebSocket."""
+
 HEADS = "ap_resume_shim.heads"
 """Scope key: a callable that receives the header fields of each response to a request that the shim made."""
 

@@ -102,6 +102,14 @@ class Convention:
         """
         return vendor.fields
 
+    websocket: bool = False
+    """True if the answers are messages of a WebSocket: `matches` is asked about its handshake, a GET, and `read` gets
+    each message of the client as the body of that request. `methods` is empty then."""
+
+    def is_reply(self, vendor: VendorResume, message: bytes) -> bool:
+        """Return True if a message of the server, in a WebSocket, is the response to this answer."""
+        raise NotImplementedError
+
     checks_value: bool = True
     """True if a value is refused that a resume of the draft could not carry (`Dialect.check`), or that violates the
     schema of its question. False if clients send values in a form of the backend's own, which it reads itself."""

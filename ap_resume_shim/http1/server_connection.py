@@ -18,6 +18,8 @@ from ap_resume_shim.http1.request_parser import RequestParser
 from ap_resume_shim.http1.request_response_cycle import RequestResponseCycle
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from ap_resume_shim.http1.server import Http1Server
 
 READ_AHEAD = 64 * 1024
@@ -33,12 +35,19 @@ class Http1Protocol(asyncio.Protocol):
 
     max_head = 64 * 1024
     """Maximum size of a request's head, in bytes."""
+    max_message = 16 * 1024 * 1024
+    """Maximum size of a client's message in a WebSocket that this server reads, in bytes."""
     io_timeout = 60.0
     """Maximum time without progress, in seconds: of a body that the app waits for, or of a response being sent."""
     head_timeout = 20.0
     """Maximum time for a complete head, in seconds, from its first byte; for the first request, from the connection."""
 
     transport: asyncio.Transport
+
+    @staticmethod
+    def reads_websocket(scope: Scope) -> bool:
+        """Return True for a WebSocket that the app gets as one, with its messages, instead of a tunnel."""
+        return False
 
     def __init__(self, server: Http1Server, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -146,9 +155,12 @@ class Http1Protocol(asyncio.Protocol):
         open_tunnel = self._open_tunnel if upgrade and method == b"GET" else None
         scope = build_scope(method, target, version, headers, upgrade=open_tunnel)
         scope.update(self._connection_scope)
+        app: ASGIApp = self._server.app
+        if open_tunnel is not None and _asks_for_websocket(headers) and self.reads_websocket(scope):
+            app = self._call_with_websocket
         cycle = self._current = self._latest = RequestResponseCycle(self, scope, keep_alive, expects_continue)
         self._deadline = 0.0
-        cycle.task = self.loop.create_task(cycle.run(self._server.app))
+        cycle.task = self.loop.create_task(cycle.run(app))
         self._server.tasks.add(cycle.task)
 
     def on_request_body(self, data: bytes) -> None:
@@ -231,15 +243,30 @@ class Http1Protocol(asyncio.Protocol):
         self, headers: HeaderList, other: asyncio.Transport, first: bytes, *, idle: float | None = None
     ) -> None:
         """Respond with 101, and relay bytes between this connection and `other` until both are closed."""
+        transport, unparsed = self._switch(headers, first)
+        if unparsed:
+            other.write(unparsed)
+        await tunnel.relay(transport, other, idle)
+
+    async def _call_with_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app with an upgrade as a WebSocket."""
+        from ap_resume_shim.http1.websocket import WebSocket
+
+        await WebSocket(scope, receive, send, self._switch, self.max_message).run(self._server.app)
+
+    def _switch(self, headers: HeaderList, first: bytes = b"") -> tuple[asyncio.Transport, bytes]:
+        """Respond with 101, and the `first` bytes after it.
+
+        Return the connection, with reading paused, and the bytes that were already read from it. The caller owns the
+        connection from now on.
+        """
         cycle = self._current
         assert cycle is not None
         cycle.started = cycle.complete = True
         self._server.connections.discard(self)
         self._pause_reading()
         self.transport.write(encode_head(101, headers) + first)
-        if self._unparsed:
-            other.write(self._unparsed)
-        await tunnel.relay(self.transport, other, idle)
+        return self.transport, self._unparsed
 
     # The end of the connection.
 
@@ -284,6 +311,10 @@ class Http1Protocol(asyncio.Protocol):
             self.transport.close()
         else:
             self._current.keep_alive = False
+
+
+def _asks_for_websocket(headers: HeaderList) -> bool:
+    return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in headers)
 
 
 def _asgi_address(address: Any) -> tuple[str, int | None] | None:

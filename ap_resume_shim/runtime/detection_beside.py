@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.runtime.log_lines import printable, truncate
+from ap_resume_shim.runtime.vendor_websocket import request_scope
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -37,7 +38,7 @@ class DetectionBeside:
     async def attempt(self, scope: Scope) -> None:
         """Detect the backend, and log why it is not detected: each reason once in a row."""
         try:
-            await self._detect(scope)
+            await self._detect(request_scope(scope))
         except ResumeError as error:
             self._next = asyncio.get_running_loop().time() + PAUSE
             if error.reason != self._reason:

@@ -18,6 +18,7 @@ from ap_resume_shim.core.asgi import (
     EARLY_HINT,
     FENCE,
     HEADS,
+    RECEIVER,
     REQUEST_TRAILERS,
     SYNTHESISED,
     TARGET,
@@ -145,7 +146,7 @@ class WrappedApp:
         made = {**scope, "extensions": kept, SYNTHESISED: True}
         if fence is not None:
             made[FENCE] = fence
-        return Exchange(self.app, made, body, interim)
+        return Exchange(scope.get(RECEIVER, self.app), made, body, interim)
 
 
 _RUNNING: set[asyncio.Task[None]] = set()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.idempotency import answer_fingerprints, caller, digest, one_spelling, read_key
 from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.steps import Entry
 from ap_resume_shim.guard import ResumeKey
+from ap_resume_shim.guard.ledger import Ledger
 from ap_resume_shim.runtime.traffic_observer import LedgerView
 
 if TYPE_CHECKING:
@@ -60,6 +63,12 @@ class Naming:
         key = self.dialect.thread_key(thread_id)
         who = "" if self.share_ledger else caller(_headers(scope), self.credentials)
         return LedgerView(self._thread(key), digest("owner", key, who))
+
+    def ledger_reader(
+        self, ledger: Ledger, scope: Scope, own: str = ""
+    ) -> Callable[[str | None], Awaitable[list[Entry]]]:
+        """Return what reads the ledger for the caller of a request; `own` is the thread that None stands for."""
+        return lambda of: self.view(scope, own if of is None else of).read(ledger)
 
     def _thread(self, key: str) -> str:
         return digest(self.namespace, self.dialect.name, key)

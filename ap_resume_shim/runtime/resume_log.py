@@ -185,9 +185,9 @@ class _Recorder:
     def record_opening(self, opened: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """Wrap the callback that opens a tunnel; bytes inside the tunnel are not counted."""
 
-        async def opens(*connection: Any) -> None:
+        async def opens(*connection: Any, **options: Any) -> None:
             self._status = 101
-            await opened(*connection)
+            await opened(*connection, **options)
             self.record_end(COMPLETE)
 
         return opens
@@ -243,6 +243,7 @@ def configure(
     root.setLevel(max(own, logging.INFO))
     logging.getLogger("ap_resume_shim").setLevel(own)
     access.setLevel(logging.INFO if access_log else logging.CRITICAL)
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # at `info`, it logs the end of each connection
 
 
 def _json() -> logging.Formatter:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.asgi import REQUEST_TRAILERS, SYNTHESISED, route_path
-from ap_resume_shim.core.errors import InvalidRequest, ResumeError
+from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import ClientGone, Flow, Reply
@@ -24,6 +24,7 @@ from ap_resume_shim.runtime.lookups import Lookups
 from ap_resume_shim.runtime.offload import LARGE, offload
 from ap_resume_shim.runtime.resume_log import RESUME
 from ap_resume_shim.runtime.stepping import drive
+from ap_resume_shim.runtime.vendor_websocket import VendorWebSocket
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,10 +39,14 @@ Count = Callable[["Scope", str, str], None]
 class VendorClient(Client):
     """The client of a vendor resume: errors have the form of its convention."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, vendor: VendorResume, cors: BackendCors) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, vendor: VendorResume, cors: BackendCors | None = None
+    ) -> None:
+        """`cors` is the backend's policy for the refusals; None if they have no header fields."""
         super().__init__(scope, receive, send, base="")
         self._vendor, self._cors = vendor, cors
-        cors.learn(scope)
+        if cors is not None:
+            cors.learn(scope)
 
     def error_reply(self, error: ResumeError) -> Reply:
         """Return the refusal in the form of the convention."""
@@ -50,7 +55,7 @@ class VendorClient(Client):
     async def send_error(self, error: ResumeError) -> None:
         """Send the refusal, which pages of the backend's clients can read; a response that has begun breaks off."""
         reply = self.error_reply(error)
-        if not self._started:
+        if self._cors is not None and not self._started:
             reply = replace(reply, headers=(*reply.headers, *await self._cors.fields(self._scope)))
         await self._send_error_as(error, reply)
 
@@ -81,7 +86,10 @@ class VendorResumes:
         self._guarded, self._observer, self._count, self._cors, self._now = guarded, observer, count, cors, now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Guard or observe a vendor resume; pass anything else on."""
+        """Guard or observe a vendor resume; pass anything else on. A WebSocket is not observed."""
+        if scope["type"] == "websocket" and self._guarded is not None:
+            await self._guard_messages(self._guarded, scope, receive, send)
+            return
         if scope["type"] != "http" or SYNTHESISED in scope:
             await self.app(scope, receive, send)
             return
@@ -90,8 +98,7 @@ class VendorResumes:
         if not conventions:
             await self.app(scope, receive, send)
             return
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-        request = ClientRequest(scope["method"], path, scope["query_string"].decode("latin-1"), headers)
+        request = _head(scope, scope["method"], path)
         if self._guarded is None:
             exchange = self._observer.exchange(conventions, request, scope, receive, send)
             try:
@@ -129,6 +136,28 @@ class VendorResumes:
                 return
         await self.app(scope, received.replay, send)
 
+    async def _guard_messages(self, guarded: Guarded, scope: Scope, receive: Receive, send: Send) -> None:
+        """Guard the answers among the messages of a WebSocket."""
+        conventions = websocket_conventions(self._dialect, scope, self._prefix)
+        if not conventions:
+            await self.app(scope, receive, send)
+            return
+        request = _head(scope, "GET", route_path(scope).removeprefix(self._prefix))
+
+        async def guard(message: Scope, vendor: VendorResume, receive: Receive, send: Send) -> None:
+            await guarded(message, self._now(), vendor, VendorClient(message, receive, send, vendor))
+
+        socket = VendorWebSocket(
+            scope,
+            receive,
+            send,
+            limit=self._bodies.each,
+            recognise=lambda content: read_vendor(conventions, replace(request, body=content)),
+            guarded=guard,
+            too_large=lambda: self._count(scope, conventions[0].name, RequestTooLarge.code),
+        )
+        await socket.run(self.app)
+
     async def _refuse_unread(
         self,
         convention: Convention,
@@ -143,6 +172,18 @@ class VendorResumes:
             error = _Encoded(error.message)
         vendor = VendorResume(convention, request, None, Mode.BACKGROUND)
         await VendorClient(scope, receive, send, vendor, self._cors).send_error(error)
+
+
+def _head(scope: Scope, method: str, path: str) -> ClientRequest:
+    """Return a request without its body."""
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    return ClientRequest(method, path, scope["query_string"].decode("latin-1"), headers)
+
+
+def websocket_conventions(dialect: Dialect[Any], scope: Scope, prefix: str) -> list[Convention]:
+    """Return the conventions of the answers in a WebSocket; none if it contains no answers."""
+    path = route_path(scope).removeprefix(prefix)
+    return [each for each in dialect.conventions if each.websocket and each.matches("GET", path)]
 
 
 def _read(conventions: list[Convention], request: ClientRequest) -> VendorResume | None:

@@ -20,6 +20,7 @@ from ap_resume_shim._shutdown import CLEANUP_TIMEOUT, SHUTDOWN
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.http1.server import Http1Server
 from ap_resume_shim.http1.server_connection import Http1Protocol
+from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime import resume_log as logs
 from ap_resume_shim.runtime.resume_log import AccessLog
@@ -141,7 +142,7 @@ class _Sidecar:
         self._probes = Http1Server(self._health)
         self.server = Http1Server(
             app if apart or not settings.reserved_prefix else self._health,
-            protocol=type("Protocol", (Http1Protocol,), {"max_head": settings.max_head}),
+            protocol=_protocol(settings, shim),
             keep_alive=settings.timeout_keep_alive,
             tls=server_tls(settings),
         )
@@ -193,6 +194,16 @@ class _Sidecar:
         self._loop.call_later(CLEANUP_TIMEOUT + 1.0, self._cut)
         if cut := self.server.cancel(SHUTDOWN):
             logger.warning("cutting %d requests that are still in progress", cut)
+
+
+def _protocol(settings: Settings, shim: ResumeShim) -> type[Http1Protocol]:
+    """Return the protocol of the clients' connections."""
+    options = {
+        "max_head": settings.max_head,
+        "max_message": settings.max_body,
+        "reads_websocket": staticmethod(shim.reads_websocket),
+    }
+    return type("Protocol", (Http1Protocol,), options)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

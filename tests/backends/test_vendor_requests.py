@@ -202,6 +202,7 @@ def test_others_refuse_with_409_and_the_message_where_clients_look(name: str, er
     assert (got, value["detail"], value["message"]) == (status, error.message, error.message)
 
 
+@pytest.mark.parametrize("name", ["langgraph-sdk, respond", "langgraph-sdk, respond in a WebSocket"])
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -211,14 +212,34 @@ def test_others_refuse_with_409_and_the_message_where_clients_look(name: str, er
         (AWAY, "unknown_error"),
     ],
 )
-def test_langgraph_refuses_a_command_with_an_error_in_a_200(error: ResumeError, code: str) -> None:
-    vendor = recognised(*ANSWERS["langgraph-sdk, respond"][:2])
+def test_langgraph_refuses_a_command_with_an_error_in_a_200(name: str, error: ResumeError, code: str) -> None:
+    vendor = recognised(*ANSWERS[name][:2])
     assert vendor is not None
     reply = vendor.convention.refusal(vendor, error)
     assert reply.status == 200
     assert reply.value == {"type": "error", "id": 7, "error": code, "message": error.message}
-    assert took("langgraph-sdk, respond", {"type": "success"}, None) is True
-    assert took("langgraph-sdk, respond", reply.value, None) is False
+    assert took(name, {"type": "success"}, None) is True
+    assert took(name, reply.value, None) is False
+
+
+@pytest.mark.parametrize(
+    ("message", "replies"),
+    [
+        (b'{"type": "success", "id": 7, "result": {}}', True),
+        (b'{"type": "error", "id": 7, "error": "no_such_run"}', True),
+        (b'{"type": "success", "id": 8, "result": {}}', False),
+        (b'{"type": "error", "id": null}', False),
+        (b'{"type": "event", "id": 7}', False),
+        (b"[7]", False),
+        (b"7", False),
+        (b"{", False),
+    ],
+)
+def test_the_response_in_a_websocket_has_the_id_of_the_command(message: bytes, replies: bool) -> None:
+    vendor = recognised(*ANSWERS["langgraph-sdk, respond in a WebSocket"][:2])
+    assert vendor is not None
+    assert vendor.convention.websocket
+    assert vendor.convention.is_reply(vendor, message) is replies
 
 
 def test_agentseek_refuses_a_command_with_the_error_of_its_protocol() -> None:

@@ -129,6 +129,12 @@ ANSWERS: dict[str, tuple[str, ClientRequest, str | None, str | None, Mode, dict[
         "langgraph", respond(responses=[{"interrupt_id": HEX, "response": 1}]),
         T, None, BACKGROUND, {"input": 1, "interrupt_id": HEX},
     ),
+    "langgraph-sdk, respond in a WebSocket": (
+        "langgraph",
+        client(f"GET /threads/{T}/stream/events", {"id": 7, "method": "input.respond", "params": {
+            "namespace": [], "interrupt_id": HEX, "response": "yes"}}),
+        T, None, BACKGROUND, {"input": "yes", "interrupt_id": HEX},
+    ),
     "Aegra, a response without an id": (
         "aegra", respond(interruptId=HEX, response="yes"), T, None, BACKGROUND, {"input": "yes"},
     ),
@@ -343,6 +349,11 @@ IF_INTERRUPTED: dict[str, tuple[str, ClientRequest, Any]] = {
         client(f"POST /threads/{T}/commands", {"id": 1, "method": "run.start", "params": {"input": {"topic": "x"}}}),
         {"topic": "x"},
     ),
+    "langgraph-sdk, run.start in a WebSocket": (
+        "langgraph",
+        client(f"GET /threads/{T}/stream/events", {"id": 1, "method": "run.start", "params": {"input": "yes"}}),
+        "yes",
+    ),
     "llama-agents-client": (
         "llamaindex", client(f"POST /events/{T}", {"event": {"type": "Answer", "value": {"response": "yes"}}}),
         {"response": "yes"},
@@ -363,6 +374,19 @@ NO_ANSWERS: dict[str, tuple[str, ClientRequest]] = {
     "langgraph, another command": (
         "langgraph",
         client(f"POST /threads/{T}/commands", {"id": 1, "method": "x"}),
+    ),
+    "langgraph, another command in a WebSocket": (
+        "langgraph",
+        client(f"GET /threads/{T}/stream/events", {"id": 1, "method": "subscription.subscribe"}),
+    ),
+    "langgraph, a command in a WebSocket without a number": (
+        "langgraph",
+        client(f"GET /threads/{T}/stream/events", {"id": "1", "method": "input.respond"}),
+    ),
+    "langgraph, no command in a WebSocket": ("langgraph", client(f"GET /threads/{T}/stream/events", "{")),
+    "langgraph, a stream of events": (
+        "langgraph",
+        client(f"POST /threads/{T}/stream/events", {"id": 1, "method": "input.respond"}),
     ),
     "langgraph, a cron that starts runs": ("langgraph", client(f"POST /threads/{T}/runs/crons", {"input": {}})),
     "a2a, a new task in a context": ("a2a", client("POST /a2a", rpc("SendMessage", message(contextId=T)))),

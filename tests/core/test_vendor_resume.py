@@ -84,3 +84,12 @@ def test_a_vendor_resume_is_a_resume_of_the_draft() -> None:
     for thread in ("", "a/b", "t" * 513):
         with pytest.raises(InvalidRequest):
             vendor.resume(thread, now=NOW, nonce="n")
+
+
+def test_a_convention_of_requests_has_no_messages() -> None:
+    convention = Anything()
+    vendor = convention.read(ClientRequest("POST", "/", body=b"1"))
+    assert vendor is not None
+    assert not convention.websocket
+    with pytest.raises(NotImplementedError):
+        convention.is_reply(vendor, b"{}")

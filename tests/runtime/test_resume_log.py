@@ -456,15 +456,15 @@ async def test_a_websocket_has_its_line(messages: Any, code: int | None, told: A
 async def test_a_tunnel_has_its_line_when_it_is_over(requests: Lines) -> None:
     given: list[Any] = []
 
-    async def opened(*connection: Any) -> None:
-        given.extend(connection)
+    async def opened(*connection: Any, idle: float) -> None:
+        given.extend((*connection, idle))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["extensions"][TUNNEL]["open"]("headers", "connection", b"first")
+        await scope["extensions"][TUNNEL]["open"]("headers", "connection", b"first", idle=5.0)
 
     extensions = {TUNNEL: {"open": opened}, "other": {}}
     await called(app, http(extensions=extensions))
-    assert given == ["headers", "connection", b"first"]
+    assert given == ["headers", "connection", b"first", 5.0]
     assert requests.told("status", "ended") == (101, "complete")
     assert extensions[TUNNEL]["open"] is opened, "the server's own table is left alone"
 

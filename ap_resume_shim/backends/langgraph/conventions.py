@@ -1,8 +1,8 @@
 """How clients of LangGraph's servers and Aegra answer without the shim.
 
-Four routes take an answer: creating a run (v1), commands (v2), the server's own A2A route, and crons, which answer
-whatever is asked when they fire. Recorded with langgraph-sdk and @langchain/langgraph-sdk. The servers match the
-decoded path, and read JSON under any media type.
+Four routes take an answer: creating a run (v1), commands (v2, over HTTP and in a WebSocket), the server's own A2A
+route, and crons, which answer whatever is asked when they fire. Recorded with langgraph-sdk and
+@langchain/langgraph-sdk. The servers match the decoded path, and read JSON under any media type.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID
+from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import Conflict, InvalidRequest, NotFound, ResumeError, UnsupportedInput
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.json_rpc import A2aCall
@@ -23,6 +24,7 @@ _RUNS = re.compile(r"/threads/([^/]+)/runs(|/wait|/stream)")
 _CRONS = re.compile(r"/threads/([^/]+)/runs/crons()")
 _A2A = re.compile(r"/a2a/[^/]+")
 _COMMANDS = re.compile(r"/threads/([^/]+)/commands")
+_EVENTS = re.compile(r"/threads/([^/]+)/stream/events")
 
 
 class CreateRun(Convention):
@@ -67,6 +69,7 @@ class Commands(Convention):
     """
 
     name = "langgraph-v2"
+    routes = _COMMANDS
 
     def __init__(self, *, run_start_answers: bool = True) -> None:
         """`run_start_answers`: False for servers on which `run.start` always starts a new run."""
@@ -74,11 +77,11 @@ class Commands(Convention):
 
     def matches(self, method: str, path: str) -> bool:
         """Return True for the route of commands."""
-        return method == "POST" and _COMMANDS.fullmatch(path) is not None
+        return method == "POST" and self.routes.fullmatch(path) is not None
 
     def read(self, request: ClientRequest) -> VendorResume | None:
         """Return the answer of `input.respond` or `run.start`."""
-        path, params = _COMMANDS.fullmatch(request.path), request.object.get("params")
+        path, params = self.routes.fullmatch(request.path), request.object.get("params")
         if path is None:
             return None
         params = params if isinstance(params, dict) else {}
@@ -110,6 +113,35 @@ class Commands(Convention):
             "message": error.message,
         }
         return Reply(200, value, error.headers)
+
+
+class CommandSocket(Commands):
+    """v2 in a WebSocket: the messages of `/threads/{thread_id}/stream/events` are the same commands.
+
+    Their ids are unique in one WebSocket only. The server's events come between its responses.
+    """
+
+    name = "langgraph-v2-websocket"
+    methods = frozenset()
+    routes = _EVENTS
+    websocket = True
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return True for the handshake. A POST to the same path opens a stream of events."""
+        return method == "GET" and self.routes.fullmatch(path) is not None
+
+    def read(self, request: ClientRequest) -> VendorResume | None:
+        """Return the answer of a command. The servers refuse one whose id is no number."""
+        return super().read(request) if isinstance(request.object.get("id"), int | float) else None
+
+    def is_reply(self, vendor: VendorResume, message: bytes) -> bool:
+        """Return True for a success or an error with the id of the command."""
+        try:
+            value = strictjson.read(message)
+        except ValueError:
+            return False
+        replies = isinstance(value, dict) and value.get("type") in ("success", "error")
+        return replies and value.get("id") == vendor.request.object["id"]
 
 
 class A2aRoute(A2aCall):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ap_resume_shim.backends.langgraph import messages as wire
-from ap_resume_shim.backends.langgraph.conventions import A2aRoute, Commands, CreateRun, ThreadCron
+from ap_resume_shim.backends.langgraph.conventions import A2aRoute, Commands, CommandSocket, CreateRun, ThreadCron
 from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID
 from ap_resume_shim.core.dialect import C, Dialect, Found, Started
 from ap_resume_shim.core.dialect_helpers import read_refusal
@@ -26,7 +26,7 @@ class LangGraphFamily(Dialect[C]):
     starts_runs = True
     commit = "with_answer"
     interrupt_id_form = INTERRUPT_ID
-    conventions = (CreateRun(), Commands(), ThreadCron(), A2aRoute())
+    conventions = (CreateRun(), Commands(), CommandSocket(), ThreadCron(), A2aRoute())
 
     def refusal(self, response: Response) -> ResumeError:
         """Read an error status.
