@@ -37,6 +37,7 @@ from ap_resume_shim.runtime.merged_openapi import MergedOpenApi
 from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
 from ap_resume_shim.runtime.resume_log import CLIENT_LEFT, RESUME, ResumeLine
 from ap_resume_shim.runtime.resumptions import Resumptions
+from ap_resume_shim.runtime.stepping import drive
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
 from ap_resume_shim.runtime.vendor_counts import DRAFT, VendorCounts
 from ap_resume_shim.runtime.vendor_observation import VendorObserver
@@ -301,14 +302,8 @@ class ResumeShim:
 
     async def _recognise(self, scope: Scope) -> str:
         # In a thread, because it reads files: LangGraph's server raises an error for blocking calls in its event loop.
-        flow = detect_flow(await asyncio.to_thread(known_fingerprints), self._prefix)
-        try:
-            step: Any = next(flow)
-            while True:
-                answers = [await ask(self._wrapped(self.app), scope, request) for request in step.requests]
-                step = flow.send(tuple(answers))
-        except StopIteration as found:
-            return str(found.value)
+        known = await asyncio.to_thread(known_fingerprints)
+        return await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
 
     def _load(self, name: str) -> Dialect[Any]:
         return load_backend(name, resume_at=self._resume_at, options=self._options)

@@ -66,10 +66,16 @@ async def read_until_idle(app: WrappedApp, scope: Scope, step: ReadUntilIdle) ->
     return Response(status, headers, bytes(read))
 
 
-class Lookups:
-    """The lookups of one resume, with the credentials of its client."""
+async def _no_entries(_: str | None) -> list[Entry]:
+    return []
 
-    def __init__(self, app: WrappedApp, scope: Scope, ledger: Callable[[str | None], Awaitable[list[Entry]]]) -> None:
+
+class Lookups:
+    """Lookups with the credentials of one client."""
+
+    def __init__(
+        self, app: WrappedApp, scope: Scope, ledger: Callable[[str | None], Awaitable[list[Entry]]] = _no_entries
+    ) -> None:
         """`ledger` reads the ledger's entries for a thread id; None stands for the thread of the resume."""
         self._app, self._scope, self._ledger = app, scope, ledger
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ap_resume_shim.core.http import Response
-from ap_resume_shim.core.steps import Flow, Step
+from ap_resume_shim.core.steps import Step, Steps
 from ap_resume_shim.runtime.offload import LARGE, offload
 
+T = TypeVar("T")
 
-async def drive(flow: Flow, do: Callable[[Step], Awaitable[Any]], *, large: bool = False) -> None:
-    """Carry out all steps of a flow with `do`.
+
+async def drive(flow: Steps[T], do: Callable[[Step], Awaitable[Any]], *, large: bool = False) -> T:
+    """Carry out all steps of a flow with `do`, and return what the flow returns.
 
     An exception of a step is thrown into the flow; an exception of the flow is raised here. With `large`, the flow runs
     in the worker thread from the start, otherwise from the first large result on.
@@ -22,8 +25,8 @@ async def drive(flow: Flow, do: Callable[[Step], Awaitable[Any]], *, large: bool
     while True:
         advance = partial(_advance, flow, result, failure)
         step = await offload(advance) if large else advance()
-        if step is None:
-            return
+        if isinstance(step, _Returned):
+            return step.value
         result, failure = None, None
         try:
             result = await do(step)
@@ -32,12 +35,17 @@ async def drive(flow: Flow, do: Callable[[Step], Awaitable[Any]], *, large: bool
         large = large or size(result) >= LARGE
 
 
-def _advance(flow: Flow, result: Any, failure: Exception | None) -> Step | None:
-    """Return the next step; None at the end of the flow."""
+@dataclass(frozen=True, slots=True)
+class _Returned(Generic[T]):
+    value: T
+
+
+def _advance(flow: Steps[T], result: Any, failure: Exception | None) -> Step | _Returned[T]:
+    """Return the next step, or what the flow returns."""
     try:
         return flow.send(result) if failure is None else flow.throw(failure)
-    except StopIteration:
-        return None
+    except StopIteration as end:
+        return _Returned(end.value)
 
 
 def size(result: Any) -> int:

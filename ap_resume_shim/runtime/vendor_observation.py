@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core.errors import GuardUnavailable, ResumeError, ResumeInProgress, ThreadBusy
 from ap_resume_shim.core.protocol import Resume
-from ap_resume_shim.core.steps import CallGuard, Flow, Step
+from ap_resume_shim.core.steps import CallGuard, Step
 from ap_resume_shim.core.vendor_estimate import MAY_RESULT_FROM_ANSWER, NEW_TURN, WOULD_ACCEPT, Estimate, estimate
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 from ap_resume_shim.guard import Guard, GuardSession, Moment, ResumeKey
@@ -183,18 +183,15 @@ class VendorObserver:
 
     async def _judge(self, answer: _Answer, resume: Resume, session: GuardSession) -> tuple[Estimate, bool]:
         """Return the estimate, and whether the response had begun before the lookup ended. Never raises."""
-        estimated, lookups = Estimate(NOT_EXAMINED), self._lookups(answer.scope, resume.thread_id)
-
-        def flow() -> Flow:
-            nonlocal estimated
-            dialect, typed = self._naming.dialect, self._typed_answers
-            estimated = yield from estimate(answer.vendor, resume, dialect, typed_answers=typed)
+        lookups = self._lookups(answer.scope, resume.thread_id)
 
         async def do(step: Step) -> Any:
             return await (step.on(session) if isinstance(step, CallGuard) else lookups.do(step))
 
+        flow = estimate(answer.vendor, resume, self._naming.dialect, typed_answers=self._typed_answers)
+        estimated = Estimate(NOT_EXAMINED)
         try:
-            await drive(flow(), do)
+            estimated = await drive(flow, do)
         except Exception as error:
             if not isinstance(error, ResumeError):
                 logger.warning("a vendor resume could not be examined", exc_info=True)

@@ -14,7 +14,7 @@ from ap_resume_shim.core.asgi import REQUEST_TRAILERS, SYNTHESISED, route_path
 from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.shape_errors import recognising
-from ap_resume_shim.core.steps import ClientGone, Flow, Reply
+from ap_resume_shim.core.steps import ClientGone, Reply
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 from ap_resume_shim.guard import Moment
 from ap_resume_shim.runtime.bodies import Bodies
@@ -227,11 +227,4 @@ class _Recording:
 
 async def locate(vendor: VendorResume, dialect: Dialect[Any], lookups: Lookups) -> str:
     """Return the thread of a vendor resume that names only a run or a task. Raises `ResumeError`."""
-    thread_id = ""
-
-    def flow() -> Flow:
-        nonlocal thread_id
-        thread_id = yield from recognising(dialect).locate(vendor)
-
-    await drive(flow(), lookups.do)
-    return thread_id
+    return await drive(recognising(dialect).locate(vendor), lookups.do)
