@@ -490,7 +490,7 @@ async def test_at_a_shutdown_the_answers_in_progress_end() -> None:
 
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_at_a_shutdown_an_answer_that_is_being_looked_up_is_given_up(leaves: bool) -> None:
-    async def app(server: Server, receive: Receive, send: Send) -> None:
+    async def script(server: Server, receive: Receive, send: Send) -> None:
         waiting = asyncio.ensure_future(receive())
         await looked_up.wait()
         if not leaves:
@@ -503,15 +503,16 @@ async def test_at_a_shutdown_an_answer_that_is_being_looked_up_is_given_up(leave
         await receive()
 
     looked_up = asyncio.Event()
-    server = Server(app)
+    server = Server(script)
     server.agent.extra["/threads/t"] = never
-    wire = Wire(shim(server))
+    wire = Wire(app := shim(server))
     wire.put(respond(1))
     await looked_up.wait()
     await asyncio.sleep(0.05)
     wire.task.cancel(SHUTDOWN)
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(wire.task, 5)
+    await until(lambda: verdicts(app) != {})
     assert server.texts == []
 
 
