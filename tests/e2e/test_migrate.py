@@ -60,12 +60,12 @@ class Addresses:
     world: World
 
     def run(self, command: Command) -> str:
-        """Run a command, with a thread that asks one question."""
+        """Run a command, with a thread that asks one question, and works for a second then."""
         env = {"SERVER": self.server, "SHIM": self.shim.url, "HEALTH": self.shim.health.removesuffix("/-")}
         if "$THREAD" in command.code:
-            env["THREAD"] = self.world.thread("ask")
+            env["THREAD"] = self.world.thread("slowask", secs=1)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        code = command.code.replace('"agent"', '"ask"')
+        code = command.code.replace('"agent"', '"slowask"')
         ran = subprocess.run(["bash", "-euc", code], env={**os.environ, **env, "PATH": path}, capture_output=True)
         assert ran.returncode == 0, ran.stderr.decode()
         return ran.stdout.decode()
