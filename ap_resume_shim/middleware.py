@@ -50,8 +50,8 @@ logger = logging.getLogger("ap_resume_shim")
 
 VendorMode = Literal["pass", "observe", "guard"]
 
-_METHODS = ("PATCH", "OPTIONS")
-_ROUTES = tuple(ROUTES)
+_OURS = ("PATCH", "OPTIONS")
+_ENDS = tuple(ROUTES)
 
 
 class ResumeShim:
@@ -159,11 +159,11 @@ class ResumeShim:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume; pass any other request to the wrapped app."""
         if scope["type"] == "http":
-            if scope["method"] in _METHODS and scope["path"].endswith(_ROUTES) and route_path(scope) in self._routes:
-                await self._entry(scope, receive, send)
-                return
-            if scope["method"] in self._vendor_methods:
-                await self._vendor_app(scope, receive, send)
+            if scope["method"] in self._apps:
+                if scope["method"] in _OURS and scope["path"].endswith(_ENDS) and route_path(scope) in self._routes:
+                    await self._entry(scope, receive, send)
+                else:
+                    await self._apps[scope["method"]](scope, receive, send)
                 return
         elif scope["type"] == "lifespan":
             receive = delay_shutdown(receive, self._resumptions.running)
@@ -320,18 +320,17 @@ class ResumeShim:
 
     def _set_app(self, app: ASGIApp) -> None:
         """Use `app` for the requests of the flow, and around it what the options add for all other requests."""
-        self._observed_app: ASGIApp = app
-        self._passed: ASGIApp = app
+        self._observed_app = self._passed = app
         if self._merge_openapi and not self._native:  # a native backend describes its routes itself
             self._passed = MergedOpenApi(app, self._prefix)
-        self._vendor_app, self._vendor_methods = self._passed, frozenset[str]()
+        self._vendor_app = self._passed
+        self._apps = dict.fromkeys(_OURS, self._passed)  # by method; any other request goes to `_passed` at once
         if self._vendor_resumes == "pass" or self._native:
             return
         if (naming := self._naming) is None:
-            self._vendor_app, self._vendor_methods = self._detect_and_pass, frozenset({"POST"})
+            self._vendor_app = self._apps["POST"] = self._detect_and_pass
             return
         lookups, counts, checks = partial(self._lookups, naming), self._counts, self._settings.typed_answers
-        self._vendor_methods = frozenset().union(*(each.methods for each in naming.dialect.conventions))
         self._vendor_app = VendorResumes(
             self._passed,
             naming.dialect,
@@ -343,3 +342,4 @@ class ResumeShim:
             cors=self._backend_cors,
             now=self._guard.now,
         )
+        self._apps |= {method: self._vendor_app for each in naming.dialect.conventions for method in each.methods}

@@ -23,15 +23,25 @@ from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server import Http1Server
 from ap_resume_shim.http1.server_connection import Http1Protocol
+from ap_resume_shim.middleware import VendorMode
 from ap_resume_shim.sidecar.health import Health
 from benchmarks.guard import PROTOCOL
 
-WORK = ("reference", "request passed through", "event of a stream", "resume", "event of a resume's stream")
+PASSED = "request passed through"
+POSTED = "POST passed through"
+ALIKE = {f"{passed}, {mode}": passed for passed in (PASSED, POSTED) for mode in ("observe", "guard")}
+"""Requests that no convention recognises, with vendor resumes observed or guarded: the same work as without."""
+WORK = ("reference", PASSED, "event of a stream", "resume", "event of a resume's stream", POSTED, *ALIKE)
 """What is done, in this order."""
 
 REQUEST = (
     b"GET /threads/t-1/state?subgraphs=true HTTP/1.1\r\nHost: 127.0.0.1:8063\r\nAccept: */*\r\n"
     b"Accept-Encoding: gzip, deflate\r\nUser-Agent: python-httpx/0.28.1\r\nAuthorization: Bearer me\r\n\r\n"
+)
+POST = (
+    b"POST /threads/t-1/state HTTP/1.1\r\nHost: 127.0.0.1:8063\r\nAccept: */*\r\nAuthorization: Bearer me\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+    b'{"values": 1}'
 )
 STREAM = b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1:8063\r\nAccept: text/event-stream\r\n\r\n"
 RESUME = (
@@ -70,6 +80,7 @@ def answer(body: bytes) -> bytes:
 
 ANSWERS = {
     b"GET /threads/t-1/": answer(json.dumps({"text": "x" * 588}).encode()),
+    b"POST /threads/t-1/": answer(json.dumps({"text": "x" * 588}).encode()),
     b"GET /stream": STREAM_HEAD,
     b"GET /threads/": answer(json.dumps(THREAD).encode()),
     b"POST /runs/stream": STREAM_HEAD + chunked(METADATA),
@@ -151,9 +162,10 @@ class Loop(asyncio.SelectorEventLoop):
 class Client:
     """A client of the sidecar, on one connection."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, vendor_resumes: VendorMode = "pass") -> None:
         self.loop = loop
-        shim = ResumeShim(ReverseProxy("http://127.0.0.1:2024", transport=Http1Transport), PROTOCOL)
+        proxy = ReverseProxy("http://127.0.0.1:2024", transport=Http1Transport)
+        shim = ResumeShim(proxy, PROTOCOL, vendor_resumes=vendor_resumes)
         self.server = Http1Protocol(Http1Server(Health(shim, ready=shim.ready)), loop)
         self.came = b""
         self.waiting: asyncio.Future[None] | None = None
@@ -175,11 +187,15 @@ class Client:
                 raise RuntimeError(self.came.decode())
         self.came = b""
 
-    async def requests(self, units: int) -> None:
+    async def requests(self, units: int, request: bytes = REQUEST) -> None:
         """Small answers, one after the other."""
         for _ in range(units):
-            self.server.data_received(REQUEST)
+            self.server.data_received(request)
             await self.until(b'x"}')
+
+    async def posts(self, units: int) -> None:
+        """The same with a method that an answer may have."""
+        await self.requests(units, POST)
 
     async def events(self, units: int) -> None:
         """Events of one stream, each after the one before has arrived."""
@@ -244,11 +260,12 @@ async def measured(work: Callable[[int], Awaitable[None]], units: int) -> None:
 
 async def drive(loop: Loop, units: int) -> None:
     """All pieces of work, in the order of `WORK`."""
-    client = Client(loop)
-    for work in (reference, client.requests, client.events, client.resumes, client.resume_events):
+    client, others = Client(loop), [Client(loop, "observe"), Client(loop, "guard")]
+    passed = [client.posts, *(other.requests for other in others), *(other.posts for other in others)]
+    for work in (reference, client.requests, client.events, client.resumes, client.resume_events, *passed):
         await measured(work, units)
-    while others := asyncio.all_tasks() - {asyncio.current_task()}:
-        await asyncio.wait(others)
+    while running := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(running)
 
 
 def main(units: int) -> None:

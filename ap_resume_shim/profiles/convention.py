@@ -25,14 +25,22 @@ class ProfileConvention(Convention):
         self._routes = {
             mode: (line.partition(" ")[0], _pattern(line.partition(" ")[2])) for mode, line in lines.items()
         }
-        self.methods = frozenset(method for method, _ in self._routes.values())
+        self._matching = {
+            method: re.compile(
+                "|".join(_NAMES.sub("", each.pattern) for own, each in self._routes.values() if own == method)
+            )
+            for method, _ in self._routes.values()
+        }
+        """All routes of a method in one pattern, since every request is asked about them."""
+        self.methods = frozenset(self._matching)
         self._answer = parts(answer)
         self._thread = next(_places("$thread_id", body), None)
         self._always = all("run_id" in names_in(line) for line in lines.values())
 
     def matches(self, method: str, path: str) -> bool:
         """Return True for a route of the profile's `[resume]`."""
-        return any(method == own and pattern.fullmatch(path) for own, pattern in self._routes.values())
+        pattern = self._matching.get(method)
+        return pattern is not None and pattern.fullmatch(path) is not None
 
     def read(self, request: ClientRequest) -> VendorResume | None:
         """Return the answer, from the path and the body."""
@@ -56,6 +64,10 @@ class ProfileConvention(Convention):
 
 _WORDS = ("wait", "stream", "search", "batch", "crons")
 """Segments that servers have in the place of a run's id, for other operations: `POST /runs/search`."""
+
+
+_NAMES = re.compile(r"\?P<\w+>")
+"""The names of the groups in a pattern."""
 
 
 def _pattern(path: str) -> re.Pattern[str]:

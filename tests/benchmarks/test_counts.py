@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ap_resume_shim import ResumeShim
+from ap_resume_shim.middleware import VendorMode
 from benchmarks.passthrough import REQUESTS, Work, bare, scope_of, work
 
 PINNED = {
@@ -24,6 +25,22 @@ def test_pass_through_does_not_cost_a_tenth_more_than_it_did(name: str) -> None:
     added = work(ResumeShim(bare, "langgraph"), scope) - work(bare, scope)
     assert added.calls <= pinned.calls
     assert added.opcodes <= pinned.opcodes * 1.1
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("mode", ["observe", "guard"])
+def test_a_method_that_no_answer_has_costs_what_it_does_without_vendor_resumes(mode: VendorMode, name: str) -> None:
+    scope = scope_of(*REQUESTS[name])
+    passed, mine = (ResumeShim(bare, "langgraph", vendor_resumes=each) for each in ("pass", mode))
+    assert work(mine, scope) == work(passed, scope)
+
+
+@pytest.mark.parametrize("mode", ["observe", "guard"])
+def test_a_post_that_no_convention_recognises_is_compared_with_each_path_once(mode: VendorMode) -> None:
+    scope = scope_of("POST", "/threads/1/state")
+    added = work(ResumeShim(bare, "langgraph", vendor_resumes=mode), scope) - work(bare, scope)
+    assert added.calls <= 8
+    assert added.opcodes <= 196 * 1.1
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import driver
 from benchmarks.idle import affordable
-from benchmarks.instructions import BASELINE, MEASURED, REFERENCE, complaints, relative, summary
+from benchmarks.instructions import BASELINE, MEASURED, REFERENCE, complaints, relative, summary, unlike
 from benchmarks.origin import BODY_BYTES, JSON, MANY, Origin, chunk, event
 from benchmarks.sidecar import Goal, in_turns, ratio, read_wrk
 from benchmarks.streams import Stream, held, open_streams
@@ -189,6 +189,12 @@ def test_work_that_takes_more_than_a_tenth_more_instructions_is_named() -> None:
     work = MEASURED[0]
     assert complaints(relative(COUNTS | {work: 5500}, COUNTS)) == []
     assert complaints(relative(COUNTS | {work: 5510}, COUNTS)) == [f"{work}: 10 % more instructions than the baseline"]
+
+
+def test_an_unrecognised_request_that_takes_more_when_vendor_resumes_are_guarded_is_named() -> None:
+    work, plain = next(iter(driver.ALIKE.items()))
+    assert unlike(COUNTS | {work: 5150}) == []
+    assert unlike(COUNTS | {work: 5160}) == [f"{work}: 3.2 % more instructions than {plain}"]
 
 
 def test_a_file_of_callgrind_has_a_summary() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -21,7 +21,7 @@ class Asked:
     assistant: str
     """The id of the agent's assistant."""
     run_id: str
-    """The run that asks."""
+    """Its first run: the task of A2A clients."""
     ids: tuple[str, ...]
     """Its questions."""
 
@@ -44,7 +44,7 @@ def asked(driver: Driver, thread: str, agent: str = "two") -> Asked:
     """Look at a thread that asks."""
     state = driver.client.get(f"/threads/{thread}/state").raise_for_status().json()
     ids = [found.get("interrupt_id") or found["id"] for task in state["tasks"] for found in task["interrupts"]]
-    return Asked(thread, agent, driver.agent_id(agent), driver.runs(thread)[0]["run_id"], tuple(ids))
+    return Asked(thread, agent, driver.agent_id(agent), driver.runs(thread)[-1]["run_id"], tuple(ids))
 
 
 STAYS = {"on_disconnect": "continue"}
@@ -62,14 +62,20 @@ def draft(mode: Mode, *, pinned: bool = False, more: dict[str, Any] = STAYS) -> 
 
 
 def create(mode: Mode, *, keyed: bool = False, more: dict[str, Any] = STAYS) -> Convention:
-    """v1, as `client.runs.create`, `wait` and `stream` of langgraph-sdk; `keyed`: by the id of the question."""
+    """v1, as `client.runs.create`, `wait` and `stream` of langgraph-sdk; `keyed`: by the ids of the questions."""
 
     def convention(asked: Asked, value: Any) -> Request:
-        resume = {asked.ids[0]: value} if keyed else value
+        resume = dict.fromkeys(asked.ids, value) if keyed else value
         command = {"assistant_id": asked.agent, "command": {"resume": resume}}
         return Request(f"/threads/{asked.thread}/runs{mode.value}", {**command, **more})
 
     return convention
+
+
+def cron(asked: Asked, value: Any) -> Request:
+    """A cron of the thread, which would answer when it fires."""
+    request = create(Mode.BACKGROUND, more={"schedule": "* * * * *"})(asked, value)
+    return replace(request, path=f"{request.path}/crons")
 
 
 def command(thread: str, method: str, **params: Any) -> Request:
@@ -93,13 +99,19 @@ def respond_to_many(asked: Asked, value: Any) -> Request:
     return command(asked.thread, "input.respond", responses=responses)
 
 
-def a2a(asked: Asked, value: Any) -> Request:
+def a2a(asked: Asked, value: Any, method: str = "message/send") -> Request:
     """The server's own A2A route, with a data part that answers."""
     part = {"kind": "data", "data": {"resume": value}}
     message = {"role": "user", "kind": "message", "messageId": "m", "parts": [part]}
     ids = {"contextId": asked.thread, "taskId": f"{asked.thread}:{asked.run_id}"}
-    call = {"jsonrpc": "2.0", "id": "1", "method": "message/send", "params": {"message": {**message, **ids}}}
-    return Request(f"/a2a/{asked.assistant}", call, {"accept": "application/json"})
+    call = {"jsonrpc": "2.0", "id": "1", "method": method, "params": {"message": {**message, **ids}}}
+    accept = "text/event-stream" if method == "message/stream" else "application/json"
+    return Request(f"/a2a/{asked.assistant}", call, {"accept": accept})
+
+
+def a2a_stream(asked: Asked, value: Any) -> Request:
+    """The same with a stream as its response."""
+    return a2a(asked, value, "message/stream")
 
 
 CONVENTIONS: dict[str, Convention] = {

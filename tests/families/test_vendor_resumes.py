@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import pytest
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core.protocol import Mode
 from tests.families.subjects import chosen
-from tests.families.vendor_clients import CONVENTIONS, Answer, Convention, Vendor
+from tests.families.vendor_clients import CONVENTIONS, NEW_TURNS, Answer, Convention, Vendor
 from tests.servers.apps.py.tap import Tap
 from tests.servers.run import running
 from tests.support.driver import Driver
@@ -29,6 +30,10 @@ _WORLDS: dict[str, World] = {}
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Multiply a test by the conventions of the chosen subjects."""
+    if "new_turn" in metafunc.fixturenames:
+        kinds = [kind for kind in chosen() if kind.name in NEW_TURNS]
+        turns = [(kind, NEW_TURNS[kind.name]) for kind in kinds]
+        metafunc.parametrize(("kind", "new_turn"), turns, ids=[kind.name for kind in kinds], scope="session")
     if "convention" in metafunc.fixturenames:
         shows = set(marked(metafunc, "shows"))
         kinds = [kind for kind in chosen() if shows <= kind.shows and kind.name in CONVENTIONS]
@@ -167,3 +172,13 @@ def test_an_answer_to_a_finished_thread_is_refused(world: World, kind: type[Driv
     again = post(world.client, answer)
     assert not taken(again), again.text
     assert len(world.heard(thread)) == 1
+
+
+def test_a_new_turn_passes_though_the_thread_asks(world: World, kind: type[Driver], new_turn: Convention) -> None:
+    thread, vendor = asking(world, "ask")
+    again = Thread(thread, uuid.uuid4().hex)
+    response = post(world.client, new_turn(vendor, again, None))
+    assert taken(response), response.text
+    eventually(lambda: world.noted(again, "asked"), "the agent starts anew")
+    assert world.noted(thread, "got") == []
+    assert world.noted(again, "got") == []

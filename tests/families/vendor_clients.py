@@ -218,6 +218,11 @@ def _command(vendor: Vendor, thread: Thread, value: Any) -> Answer:
     return f"/threads/{thread}/commands", {"json": {"id": 1, "method": "input.respond", "params": params}}
 
 
+def _start(vendor: Vendor, thread: Thread, value: Any) -> Answer:
+    params = {"assistant_id": "scenarios", "input": {"scenario": "ask", "ref": thread.ref}}
+    return f"/threads/{thread}/commands", {"json": {"id": 1, "method": "run.start", "params": params}}
+
+
 def _v1(vendor: Vendor, thread: Thread, value: Any) -> Answer:
     body = {"assistant_id": "scenarios", "command": {"resume": value}}
     return f"/threads/{thread}/runs/wait", {"json": body}
@@ -267,3 +272,5 @@ CONVENTIONS: dict[str, dict[str, Convention]] = {
     "hobby-body": {"run": _run(_BELOW, None)},
 }
 """The conventions of each subject, by a name."""
+NEW_TURNS: dict[str, Convention] = {"agentseek": _start}
+"""Requests that answer on LangGraph's servers, and start anew on these, by subject."""

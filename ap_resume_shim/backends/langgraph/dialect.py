@@ -168,6 +168,8 @@ class _Snapshot:
         questions = Questions(self.state)
         if not self._active:
             questions.fill_in(self.row_interrupts)
+            if self.flavour == "old" and self._row["status"] == "interrupted":
+                questions.reopen_asked_again()
         return questions
 
     def found(self, questions: Questions, *, agent_id: str | None, moving: bool) -> Found[LangGraphContext]:

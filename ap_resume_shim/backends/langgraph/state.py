@@ -36,6 +36,7 @@ class Questions:
         """Answered, and their step failed."""
         self.errors: list[Any] = []
         self._open: list[Interrupt] = []
+        self._unwritten_done: list[Interrupt] = []
         self._refused: dict[str | None, str] = {}
         self._tasks: set[Any] = set()
         self._listed: set[str | None] = set()
@@ -69,6 +70,8 @@ class Questions:
             self._refused.update({interrupt.id: str(error) for interrupt in own if task.get("name") in self._unwritten})
         elif task.get("result") is not None:
             self.done.extend(own)
+            if not task["result"]:
+                self._unwritten_done.extend(own)
         else:
             self._open.extend(own)
 
@@ -96,6 +99,15 @@ class Questions:
                 interrupt for task, raw in row.items() if task not in self._tasks for interrupt in interrupts_of(raw)
             )
             self._open.extend(interrupt for interrupt in missing if interrupt.id not in self._listed)
+
+    def reopen_asked_again(self) -> None:
+        """Mark the questions as pending that an older server lists below a task which seems to have ended.
+
+        It does so for a step that asked again: the result is empty, and no step follows. Only for a thread that waits.
+        """
+        if self._from_run and not self._open and not self._has_next and not self.errors:
+            self._open.extend(self._unwritten_done)
+            self.done = [interrupt for interrupt in self.done if interrupt not in self._open]
 
     def reopen(self, interrupt: Interrupt) -> None:
         """Mark a question as pending again, whose answer the server refused and did not save."""
