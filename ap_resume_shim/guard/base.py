@@ -40,6 +40,9 @@ class ResumeKey:
     """The `repeat` of the same answer without the name of its question; equal for an answer that names none."""
     window: float = 0.0
     """Seconds for which a resume is refused whose `repeat` is this `repeat` or this `unnamed`."""
+    resent: bool = False
+    """True if clients send the resume again when its response is lost: `window` then begins anew when the accepted
+    resume's session closes."""
     secret: str = ""
     """Caller, thread and `Idempotency-Key`, in a digest that no store receives: stored responses are encrypted with
     it."""

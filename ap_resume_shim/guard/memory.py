@@ -247,8 +247,7 @@ class _MemorySession:
         self._put(live=True)
         if seen:
             await self.remember(seen)
-        for repeat in self._repeats():
-            self._guard.repeats[repeat] = self._guard.clock() + self._resume_key.window
+        self._begin_window()
         return None
 
     async def forward(self) -> None:
@@ -302,6 +301,8 @@ class _MemorySession:
             await self.mark_accepted()
         elif self._thread.holder is self and not self._accepted:
             await self.mark_rejected()
+        if self._accepted and self._resume_key.resent:
+            self._begin_window()
         self._release()
         record = None if self._resume_key.key is None else self._guard.records.get(self._resume_key.key)
         if record is not None and record.reply is None:
@@ -313,6 +314,11 @@ class _MemorySession:
     def _release(self) -> None:
         if self._thread.holder is self:
             self._thread.holder = None
+
+    def _begin_window(self) -> None:
+        for repeat in self._repeats():
+            self._guard.repeats.pop(repeat, None)  # the dict is in the order of expiry
+            self._guard.repeats[repeat] = self._guard.clock() + self._resume_key.window
 
     def _repeats(self) -> list[str]:
         """Return the answers that are refused after this one."""

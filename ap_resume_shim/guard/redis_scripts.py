@@ -46,6 +46,10 @@ local function time_left(key)
   redis.call('HSET', key, 'until', integer(now + lease))
   return lease
 end
+local function begin_window(milliseconds)
+  redis.call('SET', recent, token, 'PX', milliseconds)
+  redis.call('SET', unnamed, token, 'PX', milliseconds)
+end
 local function accept(version, at, answers)
   write('version', version, 'at', at, 'in_flight', '1', 'answered', answers)
   redis.call('HDEL', thread, 'committed')
@@ -106,11 +110,13 @@ if now > deadline then return 'late' end
 write('holder', token, 'until', integer(now + lease), 'lease', lease, 'answers', answers)
 if list ~= '[]' then remember(list, lifetime) end
 create_record(fingerprint, lease, milliseconds)
-if window ~= '0' then
-  redis.call('SET', recent, token, 'PX', window)
-  redis.call('SET', unnamed, token, 'PX', window)
-end
+if window ~= '0' then begin_window(window) end
 return 'held'
+"""
+
+SCRIPTS["begin_window"] = """
+begin_window(ARGV[2])
+return 1
 """
 
 SCRIPTS["renew"] = """

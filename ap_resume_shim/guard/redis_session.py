@@ -181,6 +181,8 @@ class RedisSession:
         elif self._held_until_commit:
             await self._store(lambda: self._call("mark_committed", ""))  # releases the thread, which stays uncommitted
         self._lease.stop()
+        if self._accepted and self._resume_key.resent and self._resume_key.repeat is not None:
+            await self._store(lambda: self._call("begin_window", _milli(self._resume_key.window)))
         if self._accepted and self._resume_key.key is not None and not self._reply_stored:
             await self._store(lambda: self._call("keep", b""))
 

@@ -64,7 +64,7 @@ class IncomingResume:
     def from_vendor(cls, scope: Scope, vendor: VendorResume, thread_id: str, naming: Naming) -> IncomingResume:
         """Describe a client's own request as a resume. Raises `InvalidRequest`."""
         resume = vendor.resume(thread_id, now=_now(), nonce=str(uuid.uuid4()))
-        key = naming.key(scope, resume, route=vendor.convention.name)
+        key = naming.key(scope, resume, route=vendor.convention.name, resent=vendor.convention.resends)
         return cls(scope, resume, key, len(vendor.request.body) >= LARGE, vendor.request.body, vendor)
 
 

@@ -36,10 +36,11 @@ class Naming:
     window: float
     """Seconds in which a caller's same answer to the same thread is refused; 0: never."""
 
-    def key(self, scope: Scope, resume: Resume, *, route: str | None = None) -> ResumeKey:
+    def key(self, scope: Scope, resume: Resume, *, route: str | None = None, resent: bool = False) -> ResumeKey:
         """Return the key of a resume for the guard. Raises `InvalidRequest`.
 
-        `route` separates the `Idempotency-Key`s of different routes; default: the route of the draft.
+        `route` separates the `Idempotency-Key`s of different routes; default: the route of the draft. `resent`: True if
+        clients send the resume again when its response is lost.
         """
         headers = _headers(scope)
         key = read_key([value for name, value in headers if name == "idempotency-key"])
@@ -55,6 +56,7 @@ class Naming:
             repeat=repeat,
             unnamed=unnamed,
             window=self.window,
+            resent=resent,
             secret=digest("answer", who, thread, key or ""),
         )
 

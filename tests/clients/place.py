@@ -61,5 +61,4 @@ def guarding_url(upstream: str, *options: str, server: str = "") -> Iterator[Pla
     """Run a sidecar in front of a URL during the block; `server` is the URL of the server, if it is another one."""
     guard = ("--vendor-resumes", "guard", "--health-port", "0", "--port", "0")
     with sidecar("--upstream", upstream, *guard, *options) as shim:
-        eventually(lambda: "healthz and readyz are at" in shim.log, "the health port is open")
         yield Place(shim.url, shim.health, server or upstream)

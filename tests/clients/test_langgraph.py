@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.clients.client import WHY, Client, refused
 from tests.clients.place import Place, guarding_url
 from tests.clients.program import Program
 from tests.servers.process import free_port
+from tests.support.faults import Fault, faulty, limit_data_once
 from tests.support.waiting import eventually
 
 PYTHON, JAVASCRIPT = "py/langgraph.py", "js/langgraph.mjs"
@@ -34,6 +36,7 @@ CLIENTS = {
     "javascript-respond": row(JAVASCRIPT, "ProtocolError: ", "commands", "respond"),
     "javascript-start": row(JAVASCRIPT, "ProtocolError: ", "commands", "start"),
 }
+RUNS = re.compile(rb"POST /threads/[^/]+/runs ")
 each = pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS.keys(), indirect=True)
 
 
@@ -41,7 +44,7 @@ def first_gate(place: Place, thread: str) -> None:
     """Assert that the graph has received one answer, and waits for the next one."""
     eventually(lambda: place.values(thread).get("runs") == 1, "the first question is answered")
     time.sleep(0.3)
-    assert place.values(thread) == {"topic": "lunch", "answer": "yes", "runs": 1}
+    assert place.values(thread) == {"topic": "lunch", "secs": 0, "answer": "yes", "runs": 1}
 
 
 @each
@@ -70,3 +73,17 @@ def test_an_answer_is_sent_once_while_the_store_is_away(client: Client, run: Pro
     (error,) = refused(outcome["outcomes"])
     client.shows(error, "store")
     assert "runs" not in place.values(outcome["thread"])
+
+
+@pytest.mark.parametrize("client", [CLIENTS["javascript-create"]], indirect=True)
+def test_what_an_older_sdk_sends_again_answers_no_other_question(client: Client, run: Program, place: Place) -> None:
+    """Version 1.11 does so one to two seconds after a broken connection."""
+    with (
+        guarding_url(place.server, *client.options, "--duplicate-window", "3") as patient,
+        faulty(patient.url, Fault(limit_data_once, "from"), RUNS) as network,
+    ):
+        outcome = client.answer(run, network.url, 1, graph="two", server=place.server, old=True)
+        patient.received(2)
+    (error,) = refused(outcome["outcomes"])
+    client.shows(error, *WHY)
+    first_gate(place, outcome["thread"])

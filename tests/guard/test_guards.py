@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis.asyncio import Redis
 
 from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.steps.guard import KeyRecord, UncommittedResume
@@ -206,6 +207,19 @@ async def test_an_answer_without_the_name_of_its_question_repeats_one_with_it_an
 async def test_a_repeat_is_known_after_the_first_was_taken(replicas: Replicas) -> None:
     await (await taken(await arrived(replicas.one, KEYED))).close()
     assert await (await arrived(replicas.other, KEYED)).repeated()
+
+
+@pytest.mark.parametrize("resent", [False, True])
+async def test_a_repeat_is_known_after_the_end_of_a_resume_that_clients_send_again(
+    replicas: Replicas, client: Redis, resent: bool
+) -> None:
+    key = ResumeKey("t", repeat="again", window=60, resent=resent)
+    first = await taken(await arrived(replicas.one, key))
+    replicas.clock.now += 61
+    await client.flushdb()  # what time does to the store
+    assert not await (await arrived(replicas.other, key)).repeated()
+    await first.close()
+    assert await (await arrived(replicas.other, key)).repeated() is resent
 
 
 async def test_a_hold_that_ends_untaken_lets_an_earlier_arrival_claim(replicas: Replicas) -> None:

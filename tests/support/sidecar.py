@@ -61,9 +61,7 @@ class Sidecar:
         self.process.send_signal(signal.SIGCONT)
 
     def _logged(self, pattern: str) -> str:
-        found = re.search(pattern, self.log)
-        assert found, self.log
-        return found[1]
+        return eventually(lambda: re.search(pattern, self.log), f"the log has {pattern}")[1]
 
 
 @contextmanager

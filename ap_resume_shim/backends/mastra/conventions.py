@@ -27,6 +27,7 @@ _OPERATIONS = {
 
 class _MastraConvention(Convention):
     checks_value = False
+    resends = True
 
     def __init__(self, prefix: str, path: str) -> None:
         """`path` is a pattern below the API's prefix."""

@@ -15,7 +15,7 @@ export const until = async (happened, what) => {
   throw new Error(`it did not happen: ${what}`);
 };
 
-const Page = ({ question, error, start, answer }) => createElement('main', null,
+const Page = ({ question, error, loading, start, answer }) => createElement('main', { className: loading ? 'loading' : 'idle' },
   createElement('button', { className: 'start', onClick: start }, 'Start'),
   question && createElement('button', { className: 'answer', onClick: answer }, question),
   error && createElement('p', { role: 'alert' }, `${error.constructor.name}: ${error.message}`));
@@ -28,6 +28,7 @@ const V1 = ({ url, graph, thread, noted }) => {
   return createElement(Page, {
     question: stream.interrupt?.value?.question,
     error: stream.error,
+    loading: stream.isLoading,
     start: () => stream.submit({ topic: 'lunch' }),
     answer: () => stream.submit(undefined, { command: { resume: 'yes' } }),
   });
@@ -40,6 +41,7 @@ const V2 = ({ url, graph, thread, noted }) => {
   return createElement(Page, {
     question: stream.interrupt?.value?.question,
     error: stream.error,
+    loading: stream.isLoading,
     start: () => stream.submit({ topic: 'lunch' }),
     answer: () => stream.respond('yes', { interruptId: stream.interrupt.id })
       .catch((error) => noted.thrown.push(`${error.constructor.name}: ${error.message}`)),
@@ -47,15 +49,20 @@ const V2 = ({ url, graph, thread, noted }) => {
 };
 
 const open = (version, given) => {
-  const noted = { thread: given.thread, onError: [], thrown: [] };
+  const noted = { thread: given.thread, onError: [], thrown: [], alert: null };
   const place = document.body.appendChild(document.createElement('div'));
+  const find = (selector) => place.querySelector(selector);
+  const note = () => { noted.alert ??= find('[role=alert]')?.textContent ?? null; }; // a page may show it for a moment only
+  new MutationObserver(note).observe(place, { subtree: true, childList: true, characterData: true });
   createRoot(place).render(createElement(version === 1 ? V1 : V2, { ...given, noted }));
-  return { noted, find: (selector) => place.querySelector(selector), alert: () => place.querySelector('[role=alert]')?.textContent };
+  return { noted, find };
 };
 
 // Start a run in one tab, or open a `thread` that asks; click on its question in each tab, and return what they show.
-// `refused`: whether one of the clicks is expected to be.
-export const answer = async ({ version, url, graph, thread = null, tabs = 1, clicks = 1, pause = 0, refused = true }) => {
+// `taken` and `refused`: whether one of the clicks is expected to be. A page that leaves earlier cancels its run.
+export const answer = async ({
+  version, url, graph, thread = null, tabs = 1, clicks = 1, pause = 0, taken = true, refused = true,
+}) => {
   const opened = [open(version, { url, graph, thread })];
   const shown = (tab) => until(() => tab.find('.answer'), 'the question is shown');
   if (!thread) {
@@ -64,14 +71,13 @@ export const answer = async ({ version, url, graph, thread = null, tabs = 1, cli
   }
   while (opened.length < tabs) opened.push(open(version, { url, graph, thread: opened[0].noted.thread }));
   const buttons = await Promise.all(opened.map(shown));
+  const question = buttons[0].textContent;
   for (let click = 0; click < clicks; click += 1) {
     if (click) await sleep(pause);
     buttons[click % tabs].click();
   }
-  const alerts = () => opened.map(({ alert }) => alert() ?? null);
-  if (refused) await until(() => alerts().some(Boolean), 'a page shows an error');
-  else await until(() => !opened[0].find('.answer'), 'the question is answered');
-  const first = alerts();
-  await sleep(300);
-  return { thread: opened[0].noted.thread, tabs: opened.map(({ noted, alert }, tab) => ({ ...noted, alert: alert() ?? first[tab] })) };
+  if (refused) await until(() => opened.some(({ noted }) => noted.alert), 'a page shows an error');
+  const over = ({ find }) => find('.idle') && find('.answer')?.textContent !== question;
+  if (taken) await until(() => opened.some(over), 'a click is taken');
+  return { thread: opened[0].noted.thread, tabs: opened.map(({ noted }) => noted) };
 };

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from langgraph_sdk import get_client
 from serve import clicks, serve
 
-ASKING: dict[str, Any] = {"input": {"topic": "lunch"}}
+ASKING: dict[str, Any] = {"input": {"topic": "lunch", "secs": 0}}
 
 
 async def runs(url: str, graph: str, method: str, count: int, pause: float) -> dict[str, Any]:
