@@ -18,7 +18,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 from ap_resume_shim.core.reframer import Ended, Reframer, Relay
 from ap_resume_shim.core.steps import Entry, Steps
-from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
+from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume, read_answer
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 
@@ -330,11 +330,8 @@ class Dialect(Generic[C]):
         return Relay()
 
     def recognise(self, request: ClientRequest) -> VendorResume | None:
-        """Return the vendor resume that a client's own request is; None if it is none."""
-        for convention in self.conventions:
-            if convention.matches(request.method, request.path) and (vendor := convention.read(request)):
-                return vendor
-        return None
+        """Return the vendor resume that a client's own request is; None if it is none. Raises `UnreadableAnswer`."""
+        return read_answer((each for each in self.conventions if each.matches(request.method, request.path)), request)
 
     def locate(self, vendor: VendorResume) -> Steps[str]:
         """Return the thread of a vendor resume that names only a run or a task. Raises `NotFound` if there is none."""

@@ -6,7 +6,8 @@ as a resume of the draft, and refuses it in a form that its clients report clear
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -173,9 +174,38 @@ class VendorResume:
         return Resume(body, self.mode, now, value, nonce, run_id=self.run_id)
 
     def addressed(self, resume: Resume, found: Found[Any]) -> Resume | None:
-        """Return the resume with the ids of the questions that it answers; None if it answers none of the thread's."""
-        fields = self.convention.addressed(self, found)
+        """Return the resume with the ids of the questions that it answers; None if it answers none of the thread's.
+
+        Raises `UnreadableAnswer`.
+        """
+        with _readable():
+            fields = self.convention.addressed(self, found)
         return None if fields is None else resume.with_body(body_of(resume.thread_id, fields))
+
+
+class UnreadableAnswer(InvalidRequest):
+    """A request that a convention cannot read, since its fields have other types than those of its clients."""
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except ResumeError:
+        raise
+    except Exception as error:
+        raise UnreadableAnswer(
+            "The shim cannot read the answer in this request, and did not send it: a field has an unexpected type."
+        ) from error
+
+
+def read_answer(conventions: Iterable[Convention], request: ClientRequest) -> VendorResume | None:
+    """Return the answer that a request carries, in the first convention that finds one; None if it is no answer.
+
+    Raises `UnreadableAnswer`.
+    """
+    with _readable():
+        return next((found for each in conventions if (found := each.read(request)) is not None), None)
 
 
 def body_of(thread_id: str, fields: Mapping[str, Any]) -> RunResume:

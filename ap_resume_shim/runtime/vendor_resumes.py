@@ -15,7 +15,7 @@ from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeEr
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import ClientGone, Reply
-from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
+from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, UnreadableAnswer, VendorResume, read_answer
 from ap_resume_shim.guard import Moment
 from ap_resume_shim.runtime.bodies import Bodies
 from ap_resume_shim.runtime.client import Client
@@ -121,14 +121,13 @@ class VendorResumes:
         received, arrived = _Recording(receive), self._now()
         with self._bodies.body() as body:
             try:
-                raw = await body.read(scope, received)
+                vendor = await read_vendor(conventions, replace(request, body=await body.read(scope, received)))
             except ClientGone:
                 return
             except ResumeError as error:
                 self._count(scope, conventions[0].name, error.code)
                 await self._refuse_unread(conventions[0], request, error, scope, receive, send)
                 return
-            vendor = await read_vendor(conventions, replace(request, body=raw))
             if vendor is not None:
                 scope[RESUME] = True
                 scope.update(received.trailers)
@@ -168,7 +167,7 @@ class VendorResumes:
         send: Send,
     ) -> None:
         """Refuse a body that cannot be read: it may be an answer."""
-        if isinstance(error, InvalidRequest):
+        if isinstance(error, InvalidRequest) and not isinstance(error, UnreadableAnswer):
             error = _Encoded(error.message)
         vendor = VendorResume(convention, request, None, Mode.BACKGROUND)
         await VendorClient(scope, receive, send, vendor, self._cors).send_error(error)
@@ -186,14 +185,9 @@ def websocket_conventions(dialect: Dialect[Any], scope: Scope, prefix: str) -> l
     return [each for each in dialect.conventions if each.websocket and each.matches("GET", path)]
 
 
-def _read(conventions: list[Convention], request: ClientRequest) -> VendorResume | None:
-    """Return the vendor resume that a request is; None if it is none."""
-    return next((found for convention in conventions if (found := convention.read(request)) is not None), None)
-
-
 async def read_vendor(conventions: list[Convention], request: ClientRequest) -> VendorResume | None:
-    """Do the same; a large body is read in the worker thread."""
-    reading = partial(_read, conventions, request)
+    """Return the answer that a request carries, as `read_answer` does; a large body is read in the worker thread."""
+    reading = partial(read_answer, conventions, request)
     return await offload(reading) if len(request.body) >= LARGE else reading()
 
 

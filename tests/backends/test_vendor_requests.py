@@ -21,7 +21,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.sse import Decoder
-from ap_resume_shim.core.vendor_resume import ClientRequest
+from ap_resume_shim.core.vendor_resume import ClientRequest, UnreadableAnswer
 from tests.backends.vendor_requests import (
     ANSWERS,
     CONTINUE,
@@ -43,6 +43,8 @@ from tests.backends.vendor_requests import (
     tool,
 )
 
+STEP = {"step_id": "s", "requires_executor_input": True, "executor_requirements": "x"}
+
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_is_recognised(name: str) -> None:
@@ -51,6 +53,20 @@ def test_an_answer_is_recognised(name: str) -> None:
     assert vendor is not None
     assert (vendor.thread_id, vendor.run_id, vendor.mode, vendor.when) == (thread, run, mode, "always")
     assert dict(vendor.fields) == fields
+
+
+@pytest.mark.parametrize(
+    ("backend", "request_"),
+    [
+        ("ag-ui", client("POST /", ag_ui(resume=["yes"]))),
+        ("ag-ui", client("POST /", ag_ui(resume=[None], forwardedProps=["x"]))),
+        ("agno", client(f"POST /teams{CONTINUE}", form(session_id=T, requirements=[{"tool_execution": "x"}]), FORM)),
+        ("agno", client(f"POST /workflows{CONTINUE}", form(session_id=T, step_requirements=[STEP]), FORM)),
+    ],
+)
+def test_an_answer_of_an_unexpected_shape_is_unreadable(backend: str, request_: ClientRequest) -> None:
+    with pytest.raises(UnreadableAnswer, match="unexpected type"):
+        recognised(backend, request_)
 
 
 @pytest.mark.parametrize("name", IF_INTERRUPTED)

@@ -56,6 +56,13 @@ async def test_the_thread_of_a_run_is_looked_up_beside_the_answer(run: Any, path
     assert seen[0] == f"POST {path}"
 
 
+async def test_an_answer_that_cannot_be_read_would_have_been_refused() -> None:
+    app = ResumeShim(agent := Agent(), "ag-ui", vendor_resumes="observe")
+    await post(app, {"threadId": "t", "runId": "r", "messages": [], "resume": ["yes"]}, "/")
+    assert await verdicts(app, 1, "ag-ui") == {"invalid_request": 1}
+    assert [seen.path for seen in agent.seen] == ["/"]
+
+
 async def test_the_second_of_two_clicks_would_have_been_refused() -> None:
     app = shim(agent := Agent(), "observe")
     agent.extra["/threads/t"] = asks_always(agent)

@@ -51,6 +51,14 @@ async def test_what_nobody_asked_is_refused_and_not_sent(route: str) -> None:
     assert "not interrupted" in json.loads(body)["detail"]
 
 
+async def test_an_answer_that_cannot_be_read_is_refused_and_not_sent() -> None:
+    app = ResumeShim(agent := Agent(), "ag-ui", vendor_resumes="guard")
+    status, body = await post(app, {"threadId": "t", "runId": "r", "messages": [], "resume": ["yes"]}, "/")
+    assert (status, agent.seen) == (422, [])
+    assert "unexpected type" in json.loads(body)["detail"]
+    assert app.report()["conventions"]["ag-ui"]["verdicts"] == {"invalid_request": 1}
+
+
 async def test_of_two_at_once_one_is_sent() -> None:
     app = shim(agent := Agent())
     answers = await asyncio.gather(*(post(app) for _ in range(4)))
