@@ -15,8 +15,11 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from ap_resume_shim.core.protocol import Mode
+from tests.e2e import conventions
+from tests.e2e.conventions import Request
 from tests.e2e.drivers import DRIVERS
-from tests.e2e.test_vendor_resumes import Respond, RunStart, second_gate, taken
+from tests.e2e.test_vendor_resumes import second_gate, taken
+from tests.e2e.vendor_clients import Commands
 from tests.servers.run import running
 from tests.support.matrix import chosen
 from tests.support.sidecar import sidecar
@@ -101,63 +104,46 @@ def socket(url: str, thread: str, **options: Any) -> Iterator[Socket]:
         yield Socket(made)
 
 
-class SocketRunStart(RunStart):
-    """`run.start`, each in a connection of its own."""
+class SocketClient(Commands):
+    """Answers, each in a connection of its own."""
 
-    def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
-        return self._call(thread, "run.start", {"assistant_id": agent, "input": value})
+    def started(self, agent: str = "two", **state: Any) -> str:
+        return Commands(self.world, self.convention).started(agent, **state)
 
-    def _call(self, thread: str, method: str, params: Any) -> httpx.Response:
-        with socket(self.world.place.url, thread) as opened:
-            return httpx.Response(200, json=opened.call(method, params))
-
-
-class SocketRespond(SocketRunStart):
-    """`input.respond`, each in a connection of its own."""
-
-    def answer(self, thread: str, value: Any, agent: str = "two") -> httpx.Response:
-        self.ids = getattr(self, "ids", None) or self._ids(thread)
-        return self._call(thread, "input.respond", {"interrupt_id": self.ids[0], "response": value})
+    def send(self, request: Request) -> httpx.Response:
+        url, command = self.world.place.url, request.json
+        with socket(url, request.path.split("/")[2]) as opened:
+            reply = opened.call(command["method"], command["params"])
+        return httpx.Response(200, json=reply, request=httpx.Request("POST", url))
 
 
-@pytest.fixture(params=[SocketRespond, SocketRunStart], ids=["input.respond", "run.start"])
-def convention(world: World, request: pytest.FixtureRequest) -> RunStart:
-    made: RunStart = request.param(world)
-    return made
-
-
-def asked(convention: RunStart, agent: str = "two") -> str:
-    """A thread that asks, whose question the client knows."""
-    thread = convention.started(agent)
-    if isinstance(convention, SocketRespond):
-        convention.ids = convention._ids(thread)
-    return thread
+@pytest.fixture(params=[conventions.respond, conventions.run_start], ids=["input.respond", "run.start"])
+def client(world: World, request: pytest.FixtureRequest) -> SocketClient:
+    return SocketClient(world, request.param)
 
 
 @pytest.mark.inside
-def test_an_answer_is_taken(world: World, convention: RunStart) -> None:
-    thread = asked(convention)
-    assert convention.refused(convention.answer(thread, "yes")) is None
+def test_an_answer_is_taken(world: World, client: SocketClient) -> None:
+    thread = client.started()
+    assert client.refused(client.send(client.request(thread, "yes"))) is None
     second_gate(world, thread)
     assert world.values(thread)["answer"] == "yes"
 
 
 @pytest.mark.inside
 @pytest.mark.parametrize("pause", [0.0, 0.05])
-def test_of_two_connections_one_answers(world: World, convention: RunStart, pause: float) -> None:
-    thread = asked(convention)
-    assert taken(convention, [lambda: convention.answer(thread, "click")] * 2, pause) == 1
+def test_of_two_connections_one_answers(world: World, client: SocketClient, pause: float) -> None:
+    thread = client.started()
+    request = client.request(thread, "click")
+    assert taken(client, [lambda: client.send(request)] * 2, pause) == 1
     second_gate(world, thread)
 
 
-def test_of_two_answers_in_one_connection_one_is_sent(world: World, convention: RunStart) -> None:
-    thread = asked(convention)
-    params: dict[str, Any] = {"assistant_id": "two", "input": "click"}
-    if isinstance(convention, SocketRespond):
-        params = {"interrupt_id": convention.ids[0], "response": "click"}
-    method = "input.respond" if "response" in params else "run.start"
+def test_of_two_answers_in_one_connection_one_is_sent(world: World, client: SocketClient) -> None:
+    thread = client.started()
+    command = client.request(thread, "click").json
     with socket(world.place.url, thread) as opened:
-        numbers = [opened.send(method, params) for _ in range(2)]
+        numbers = [opened.send(command["method"], command["params"]) for _ in range(2)]
         replies = [opened.reply(number)["type"] for number in numbers]
     assert replies == ["success", "error"]
     second_gate(world, thread)
@@ -166,50 +152,46 @@ def test_of_two_answers_in_one_connection_one_is_sent(world: World, convention: 
 @pytest.mark.parametrize("first", ["websocket", "other"])
 @pytest.mark.parametrize("other", ["draft", "commands"])
 def test_an_answer_over_http_and_one_in_a_websocket_exclude_each_other(
-    world: World, convention: RunStart, other: str, first: str
+    world: World, client: SocketClient, other: str, first: str
 ) -> None:
-    thread = asked(convention)
-    draft = {"thread_id": thread, "input": "click"}
-    over_http = (Respond if isinstance(convention, SocketRespond) else RunStart)(world)
-    if isinstance(over_http, Respond):
-        over_http.ids = over_http._ids(thread)
+    thread = client.started()
+    draft, request = {"thread_id": thread, "input": "click"}, client.request(thread, "click")
     others: dict[str, Callable[[], httpx.Response]] = {
         "draft": lambda: world.client.patch(Mode.BACKGROUND.route, json=draft),
-        "commands": lambda: over_http.answer(thread, "click"),
+        "commands": lambda: Commands(world, client.convention).send(request),
     }
-    clicks = [lambda: convention.answer(thread, "click"), others[other]]
-    assert taken(convention, clicks if first == "websocket" else clicks[::-1], 0.01) == 1
+    clicks = [lambda: client.send(request), others[other]]
+    assert taken(client, clicks if first == "websocket" else clicks[::-1], 0.01) == 1
     second_gate(world, thread)
 
 
-def test_the_second_question_of_one_node_is_not_answered_by_the_first_click(world: World, convention: RunStart) -> None:
+def test_the_second_question_of_one_node_is_not_answered_by_the_first_click(world: World, client: SocketClient) -> None:
     """Both questions have the same id."""
-    thread = asked(convention, "twoinone")
-    clicks = [lambda: convention.answer(thread, "click", "twoinone")] * 2
-    assert taken(convention, clicks, 0.05) == 1
+    thread = client.started("twoinone")
+    request = client.request(thread, "click", "twoinone")
+    assert taken(client, [lambda: client.send(request)] * 2, 0.05) == 1
     time.sleep(1.0)
-    assert convention._ids(thread), "the second question is asked"
-    assert "answers" not in world.values(thread) or world.values(thread)["answers"] == []
+    assert client.asks(thread), "the second question is asked"
+    assert not world.values(thread).get("answers")
 
 
 def test_a_finished_thread_takes_no_answer(world: World) -> None:
-    convention = SocketRespond(world)
-    thread = asked(convention, "ask")
-    assert convention.refused(convention.answer(thread, "yes", "ask")) is None
+    client = SocketClient(world, conventions.respond)
+    thread = client.started("ask")
+    request = client.request(thread, "yes", "ask")
+    assert client.refused(client.send(request)) is None
     eventually(lambda: world.values(thread).get("runs") == 1, "the run ends")
-    reason = convention.refused(convention.answer(thread, "again", "ask"))
+    time.sleep(1.1)  # the same answer within a second is a double click
+    reason = client.refused(client.send(request))
     assert reason is not None
-    assert "not interrupted" in reason or "pending" in reason
+    assert "not pending" in reason
     assert world.values(thread)["runs"] == 1
 
 
 def test_several_questions_are_answered_in_one_message(world: World) -> None:
-    convention = SocketRespond(world)
-    thread = convention.started("par")
-    ids = convention._ids(thread)
-    responses = [{"namespace": [], "interrupt_id": name, "response": "yes"} for name in ids]
-    answered = convention._call(thread, "input.respond", {"responses": responses})
-    assert (len(ids), convention.refused(answered)) == (2, None)
+    client = SocketClient(world, conventions.respond_to_many)
+    thread = client.started("par")
+    assert client.refused(client.send(client.request(thread, "yes", "par"))) is None
     eventually(lambda: sorted(world.values(thread).get("done", [])) == ["a", "b"], "both are answered")
 
 
