@@ -35,7 +35,7 @@ from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.lookups import Lookups, ask
 from ap_resume_shim.runtime.merged_openapi import MergedOpenApi
 from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
-from ap_resume_shim.runtime.resume_log import CLIENT_LEFT, RESUME, ResumeLine
+from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
 from ap_resume_shim.runtime.resumptions import Resumptions
 from ap_resume_shim.runtime.stepping import drive
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
@@ -217,7 +217,7 @@ class ResumeShim:
             del scope[RESUME]
             await self.app(scope, receive, send)
         else:
-            self._counts.count(scope, DRAFT, line.verdict or CLIENT_LEFT)
+            self._counts.count(scope, DRAFT, line.outcome)
 
     async def _guard_vendor(self, scope: Scope, arrived: Moment, vendor: VendorResume, client: VendorClient) -> None:
         """Judge and hold a vendor resume as a resume of the draft, and pass it on."""
@@ -233,7 +233,7 @@ class ResumeShim:
             return self._begin(incoming, arrived, flow, client, line)
 
         await self._resumptions.run(prepare, client, line)
-        self._counts.count(scope, vendor.convention.name, line.verdict or CLIENT_LEFT)
+        self._counts.count(scope, vendor.convention.name, line.outcome)
 
     def _begin(self, incoming: IncomingResume, at: Moment, flow: Flow, client: Client, line: ResumeLine) -> Resumption:
         """Begin a guard session for a resume that arrived at that moment, and prepare its flow."""

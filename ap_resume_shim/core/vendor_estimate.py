@@ -23,12 +23,11 @@ from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import Steps, guard
 from ap_resume_shim.core.typed_answers import check_answers
-from ap_resume_shim.core.vendor_flow import look_up
+from ap_resume_shim.core.vendor_flow import NEW_TURN, look_up
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.core.verdict import judge
 
 WOULD_ACCEPT = "accepted"
-NEW_TURN = "new_turn"
 MAY_RESULT_FROM_ANSWER = frozenset(
     error.code
     for error in (

@@ -30,6 +30,9 @@ from ap_resume_shim.core.steps import Flow, OriginalResponse, ReadBody, SendOrig
 from ap_resume_shim.core.steps.guard import KeyRecord
 from ap_resume_shim.core.vendor_resume import VendorResume
 
+NEW_TURN = "new_turn"
+"""The verdict on a request that would answer if the thread asked something."""
+
 
 def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> Flow:
     """Guard a vendor resume: refuse it, or send the client's request once and return the backend's response.

@@ -45,6 +45,7 @@ from ap_resume_shim.core.steps import (
     Step,
     StreamReply,
 )
+from ap_resume_shim.core.vendor_flow import NEW_TURN
 from ap_resume_shim.runtime import resume_log as logs
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.exchange import WrappedApp
@@ -152,6 +153,7 @@ class Resumption:
                 case Send(request, grace):
                     return await self._upstream.send(request, self._fence, grace)
                 case SendOriginal(fenced):
+                    self._line.verdict = None if fenced else NEW_TURN
                     fence = self._fence if fenced else None
                     return await self._upstream.send_original(self._original, fence, self._client.send_interim)
                 case ReadHead():

@@ -32,7 +32,8 @@ RESUME = "ap_resume_shim.resume"
 """ASGI scope key that marks a request as a resume, which has a log line of its own."""
 
 ACCEPTED, REPLAYED, CANCELLED = "accepted", "replayed", "cancelled"
-"""Values of `verdict`, in addition to error codes and `CLIENT_LEFT`."""
+BACKEND_REFUSED = "backend_refused"
+"""Values of `verdict`, in addition to error codes, `NEW_TURN` and `CLIENT_LEFT`."""
 
 COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED, CUT = "complete", "client_left", "broken", "unanswered", "cut"
 """Values of `ended`: how a response ended."""
@@ -47,7 +48,7 @@ class ResumeLine:
         self.thread_id: str | None = None
         self.run_id: str | None = None
         self.verdict: str | None = None
-        """`accepted`, `replayed`, or an error's code; None until it is decided."""
+        """`accepted`, `replayed`, `new_turn` or an error's code; None until it is decided."""
         self.upstream = Stopwatch()
         """Runs while the shim waits for the backend."""
         self._scope, self._mode, self._client, self._convention = scope, mode, client, convention
@@ -56,6 +57,11 @@ class ResumeLine:
         self._reason: str | None = None
         self._level = logging.INFO
         self._written = False
+
+    @property
+    def outcome(self) -> str:
+        """The verdict. Without one, the client left before, or the backend's own response refused a vendor resume."""
+        return self.verdict or (BACKEND_REFUSED if self._client.ended == COMPLETE else CLIENT_LEFT)
 
     def record_failure(self, error: BaseException) -> None:
         """Record that the resume was refused or failed. If the response was broken off, the reason is the error's
@@ -85,7 +91,7 @@ class ResumeLine:
             backend=self.backend,
             mode=self._mode.name.lower(),
             convention=self._convention,
-            verdict=self.verdict or CLIENT_LEFT,
+            verdict=self.outcome,
             resume_state=self._resume_state,
             reason=self._reason,
             status=self._client.status,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core.errors import GuardUnavailable, ResumeError, ResumeInProgress, ThreadBusy
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import CallGuard, Step
-from ap_resume_shim.core.vendor_estimate import MAY_RESULT_FROM_ANSWER, NEW_TURN, WOULD_ACCEPT, Estimate, estimate
+from ap_resume_shim.core.vendor_estimate import MAY_RESULT_FROM_ANSWER, WOULD_ACCEPT, Estimate, estimate
+from ap_resume_shim.core.vendor_flow import NEW_TURN
 from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
 from ap_resume_shim.guard import Guard, GuardSession, Moment, ResumeKey
 from ap_resume_shim.runtime.bodies import Bodies

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from ap_resume_shim.core.errors import ConfigurationError
-from ap_resume_shim.core.vendor_estimate import NEW_TURN, WOULD_ACCEPT
+from ap_resume_shim.core.vendor_estimate import WOULD_ACCEPT
+from ap_resume_shim.core.vendor_flow import NEW_TURN
 from ap_resume_shim.runtime.vendor_counts import CALLERS
 
 _TIMEOUT = 10.0

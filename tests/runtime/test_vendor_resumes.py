@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,10 +85,21 @@ async def test_a_new_turn_passes() -> None:
     assert len(agent.resumes) == 1
 
 
+async def test_an_answer_to_nothing_that_is_a_new_turn_is_counted_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    (convention,) = PROTOCOL.conventions
+    read = convention.read
+    monkeypatch.setattr(convention, "read", lambda each: replace(read(each), when="if_interrupted"), raising=False)
+    app = shim(agent := Agent(status="idle"))
+    assert (await post(app))[0] == 200
+    assert (len(agent.resumes), counted(app, "agent-protocol")["verdicts"]) == (1, {"new_turn": 1})
+
+
 @pytest.mark.parametrize("status", [404, 500])
 async def test_the_refusal_of_the_app_is_returned(status: int) -> None:
-    agent = Agent(says(b'{"own": "words"}', kind="application/json", status=status))
-    assert await post(shim(agent)) == (status, b'{"own": "words"}')
+    app = shim(Agent(says(b'{"own": "words"}', kind="application/json", status=status)))
+    assert await post(app) == (status, b'{"own": "words"}')
+    verdict = "backend_refused" if status == 404 else "accepted"  # which may be true, after a 500
+    assert counted(app, "agent-protocol")["verdicts"] == {verdict: 1}
 
 
 async def test_a_stream_is_returned_as_it_comes() -> None:
