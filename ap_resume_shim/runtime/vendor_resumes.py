@@ -82,6 +82,7 @@ class VendorResumes:
 
         `prefix` is a path that precedes the backend's routes.
         """
+        self._conventions = [each for each in dialect.conventions if not each.websocket]
         self.app, self._dialect, self._bodies, self._prefix = app, dialect, bodies, prefix
         self._guarded, self._observer, self._count, self._cors, self._now = guarded, observer, count, cors, now
 
@@ -94,7 +95,7 @@ class VendorResumes:
             await self.app(scope, receive, send)
             return
         path = route_path(scope).removeprefix(self._prefix)
-        conventions = [c for c in self._dialect.conventions if c.matches(scope["method"], path)]
+        conventions = [c for c in self._conventions if c.matches(scope["method"], path)]
         if not conventions:
             await self.app(scope, receive, send)
             return
