@@ -59,6 +59,15 @@ async def test_an_answer_that_cannot_be_read_is_refused_and_not_sent() -> None:
     assert app.report()["conventions"]["ag-ui"]["verdicts"] == {"invalid_request": 1}
 
 
+@pytest.mark.parametrize("path", ["/", "/apis", "/api", "/other/api/"])
+async def test_a_request_outside_the_prefix_is_the_apps_own(path: str) -> None:
+    app = ResumeShim(agent := Agent(), "ag-ui", vendor_resumes="guard", prefix="/api")
+    answer = {"threadId": "t", "runId": "r", "messages": [], "resume": [{"interruptId": "q", "payload": "yes"}]}
+    await post(app, answer, path)
+    assert [seen.path for seen in agent.seen] == [path]
+    assert app.report()["conventions"] == {}
+
+
 async def test_of_two_at_once_one_is_sent() -> None:
     app = shim(agent := Agent())
     answers = await asyncio.gather(*(post(app) for _ in range(4)))
