@@ -69,6 +69,12 @@ def route_path(scope: Mapping[str, Any]) -> str:
     return path[len(mounted_at(root, path)) :] if root else path
 
 
+def path_below(scope: Mapping[str, Any], prefix: str) -> str | None:
+    """Return the path below the mount point and a prefix; None if it is not below the prefix."""
+    path = route_path(scope)
+    return path[len(prefix) :] if path.startswith(prefix) and path[len(prefix) :].startswith("/") else None
+
+
 def shown_path(scope: Mapping[str, Any]) -> str:
     """Return the path as the client sent it, without the query, which may contain tokens: for logs."""
     raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()

@@ -64,6 +64,19 @@ def read(raw: bytes | str) -> Any:
         raise ValueError(_TOO_DEEP) from None
 
 
+def lenient(raw: bytes | str) -> Any:
+    """Parse JSON that a client wrote, as the most lenient of the servers does.
+
+    JavaScript replaces bytes that are not UTF-8, and reads any number; Python's standard library reads NaN and an
+    infinite float. Raises `ValueError` for what no server reads, and `RecursionError` for what only JavaScript reads.
+    """
+    try:
+        return read(raw)
+    except ValueError:
+        text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "replace")
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else float(digits))
+
+
 _LONG = 64 * 1024
 
 

@@ -47,10 +47,10 @@ class ClientRequest:
     def json(self) -> Any:
         """The body, whatever its media type: servers read JSON under any. None if it is not JSON.
 
-        Of duplicate keys the last one counts, as for the servers.
+        Of duplicate keys the last one counts, as for the servers. Raises `RecursionError`.
         """
         try:
-            return strictjson.read(self.body)
+            return strictjson.lenient(self.body)
         except ValueError:
             return None
 
@@ -184,7 +184,9 @@ class VendorResume:
 
 
 class UnreadableAnswer(InvalidRequest):
-    """A request that a convention cannot read, since its fields have other types than those of its clients."""
+    """A request that a convention cannot read: its fields have other types than those of its clients, or it is nested
+    too deep.
+    """
 
 
 @contextmanager
@@ -194,8 +196,9 @@ def _readable() -> Iterator[None]:
     except ResumeError:
         raise
     except Exception as error:
+        problem = "it is nested too deep" if isinstance(error, RecursionError) else "a field has an unexpected type"
         raise UnreadableAnswer(
-            "The shim cannot read the answer in this request, and did not send it: a field has an unexpected type."
+            f"The shim cannot read whether this request is an answer, and did not send it: {problem}."
         ) from error
 
 

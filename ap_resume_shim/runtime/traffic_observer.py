@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ap_resume_shim.core.asgi import route_path
+from ap_resume_shim.core.asgi import path_below
 from ap_resume_shim.core.dialect import Dialect, Observer, ThreadEntry
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.core.steps import Entry
@@ -75,7 +75,8 @@ class TrafficObserver:
     def _observer(self, scope: Scope) -> Observer | None:
         if scope["type"] != "http":
             return None
-        return self._dialect.watch(scope["method"], route_path(scope).removeprefix(self._prefix))
+        path = path_below(scope, self._prefix)
+        return None if path is None else self._dialect.watch(scope["method"], path)
 
     async def store(self, scope: Scope, entries: Iterable[ThreadEntry]) -> None:
         """Store entries from the caller's exchange in the ledger."""

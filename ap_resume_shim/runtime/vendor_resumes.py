@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ap_resume_shim.core.asgi import REQUEST_TRAILERS, SYNTHESISED, route_path
+from ap_resume_shim.core.asgi import REQUEST_TRAILERS, SYNTHESISED, path_below
 from ap_resume_shim.core.errors import InvalidRequest, RequestTooLarge, ResumeError
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.shape_errors import recognising
@@ -94,9 +94,9 @@ class VendorResumes:
         if scope["type"] != "http" or SYNTHESISED in scope:
             await self.app(scope, receive, send)
             return
-        path = route_path(scope).removeprefix(self._prefix)
-        conventions = [c for c in self._conventions if c.matches(scope["method"], path)]
-        if not conventions:
+        path = path_below(scope, self._prefix)
+        conventions = [c for c in self._conventions if path is not None and c.matches(scope["method"], path)]
+        if path is None or not conventions:
             await self.app(scope, receive, send)
             return
         request = _head(scope, scope["method"], path)
@@ -142,7 +142,7 @@ class VendorResumes:
         if not conventions:
             await self.app(scope, receive, send)
             return
-        request = _head(scope, "GET", route_path(scope).removeprefix(self._prefix))
+        request = _head(scope, "GET", path_below(scope, self._prefix) or "")
 
         async def guard(message: Scope, vendor: VendorResume, receive: Receive, send: Send) -> None:
             await guarded(message, self._now(), vendor, VendorClient(message, receive, send, vendor))
@@ -182,7 +182,8 @@ def _head(scope: Scope, method: str, path: str) -> ClientRequest:
 
 def websocket_conventions(dialect: Dialect[Any], scope: Scope, prefix: str) -> list[Convention]:
     """Return the conventions of the answers in a WebSocket; none if it contains no answers."""
-    path = route_path(scope).removeprefix(prefix)
+    if (path := path_below(scope, prefix)) is None:
+        return []
     return [each for each in dialect.conventions if each.websocket and each.matches("GET", path)]
 
 

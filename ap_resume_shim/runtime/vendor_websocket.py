@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.asgi import FENCE, RECEIVER
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnreachable
-from ap_resume_shim.core.vendor_resume import VendorResume
+from ap_resume_shim.core.vendor_resume import UnreadableAnswer, VendorResume
 from ap_resume_shim.runtime.resume_log import RESUME
 from ap_resume_shim.runtime.waiting import Signal, wait
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("ap_resume_shim")
 
 Guarded = Callable[["Scope", VendorResume, "Receive", "Send"], Awaitable[None]]
 
-TOO_BIG, INTERNAL_ERROR = 1009, 1011
+UNREADABLE, TOO_BIG, INTERNAL_ERROR = 1008, 1009, 1011
 """Close codes (RFC 6455, section 7.4.1)."""
 _OF_THE_HANDSHAKE = frozenset({b"connection", b"upgrade", b"idempotency-key", b"ap-interrupt-id"})
 """Header fields that do not apply to a message."""
@@ -124,7 +124,7 @@ class VendorWebSocket:
                 answer = await self._read(self._message)
                 message, self._message = self._message, None
                 if answer is None:
-                    return message
+                    return self._disconnect() if self._closed else message
                 self._undecided = answer
                 task = asyncio.create_task(self._guard(answer), context=self._context.copy())
                 self._tasks.add(task)
@@ -162,13 +162,20 @@ class VendorWebSocket:
                 return message
             self._too_large()
             await self._close(TOO_BIG, f"A message is larger than {self._limit} bytes.")
+        return self._disconnect()
+
+    def _disconnect(self) -> Message:
         return {"type": "websocket.disconnect", "code": self._closed}
 
     async def _read(self, message: Message) -> _Answer | None:
         """Return the answer in a message of the client; None if it is none."""
         if message["type"] != "websocket.receive":
             return None
-        vendor = await self._recognise(_content(message))
+        try:
+            vendor = await self._recognise(_content(message))
+        except UnreadableAnswer as error:
+            await self._close(UNREADABLE, error.message)
+            return None
         return None if vendor is None else _Answer(message, vendor, self._refuse)
 
     async def _guard(self, answer: _Answer) -> None:

@@ -55,6 +55,20 @@ def test_an_answer_is_recognised(name: str) -> None:
     assert dict(vendor.fields) == fields
 
 
+@pytest.mark.parametrize("odd", [b"1e999", b"9" * 5000, b'"\xff"'])
+def test_an_answer_beside_a_value_that_only_some_servers_read_is_recognised(odd: bytes) -> None:
+    body = json.dumps({"assistant_id": "a", "command": {"resume": "yes"}, "metadata": "?"}).encode()
+    vendor = recognised("langgraph", client(f"POST /threads/{T}/runs", body.replace(b'"?"', odd)))
+    assert vendor is not None
+    assert vendor.fields["input"] == "yes"
+
+
+def test_a_body_that_is_nested_too_deep_is_unreadable() -> None:
+    nested = b'{"command": {"resume": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
+    with pytest.raises(UnreadableAnswer, match="nested too deep"):
+        recognised("langgraph", client(f"POST /threads/{T}/runs", nested))
+
+
 @pytest.mark.parametrize(
     ("backend", "request_"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -77,6 +78,26 @@ def test_the_extremes_that_everybody_reads_are_let_through(raw: bytes) -> None:
 def test_writing_refuses_nan_rather_than_writing_what_is_no_json() -> None:
     with pytest.raises(ValueError):
         strictjson.dumps(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b"[1e999]", [math.inf]),
+        (b"[" + b"9" * 5000 + b"]", [math.inf]),
+        (b'["\xff"]', ["\ufffd"]),
+        (b'\xef\xbb\xbf["\xff"]', ["\ufffd"]),
+        ("[1e999, 1]", [math.inf, 1]),
+    ],
+)
+def test_what_some_server_reads_is_read(raw: bytes | str, value: Any) -> None:
+    assert strictjson.lenient(raw) == value
+
+
+def test_what_no_server_reads_is_not_read() -> None:
+    with pytest.raises(ValueError):
+        strictjson.lenient(b'{"a": 1e999')
 
 
 def test_what_a_backend_writes_can_always_be_passed_on() -> None:

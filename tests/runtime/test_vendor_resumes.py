@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ap_resume_shim import Limits, ResumeShim
+from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.runtime.vendor_counts import DRAFT
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, VALUES, Agent, reply, says
 from tests.support.calling import Call, http
@@ -60,6 +61,15 @@ async def test_an_answer_that_cannot_be_read_is_refused_and_not_sent() -> None:
     assert app.report()["conventions"]["ag-ui"]["verdicts"] == {"invalid_request": 1}
 
 
+@pytest.mark.parametrize("path", ["/", "/apis", "/api", "/other/api/"])
+async def test_a_request_outside_the_prefix_is_the_apps_own(path: str) -> None:
+    app = ResumeShim(agent := Agent(), "ag-ui", vendor_resumes="guard", prefix="/api")
+    answer = {"threadId": "t", "runId": "r", "messages": [], "resume": [{"interruptId": "q", "payload": "yes"}]}
+    await post(app, answer, path)
+    assert [seen.path for seen in agent.seen] == [path]
+    assert app.report()["conventions"] == {}
+
+
 async def test_of_two_at_once_one_is_sent() -> None:
     app = shim(agent := Agent())
     answers = await asyncio.gather(*(post(app) for _ in range(4)))
@@ -88,7 +98,9 @@ async def test_a_new_turn_passes() -> None:
 async def test_an_answer_to_nothing_that_is_a_new_turn_is_counted_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     (convention,) = PROTOCOL.conventions
     read = convention.read
-    monkeypatch.setattr(convention, "read", lambda each: replace(read(each), when="if_interrupted"), raising=False)
+    monkeypatch.setattr(
+        convention, "read", lambda each: replace(cast(VendorResume, read(each)), when="if_interrupted"), raising=False
+    )
     app = shim(agent := Agent(status="idle"))
     assert (await post(app))[0] == 200
     assert (len(agent.resumes), counted(app, "agent-protocol")["verdicts"]) == (1, {"new_turn": 1})

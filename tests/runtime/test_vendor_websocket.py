@@ -433,6 +433,14 @@ async def test_a_message_above_the_limit_closes_the_websocket() -> None:
     assert verdicts(app) == {"request_too_large": 1}
 
 
+async def test_a_message_that_is_nested_too_deep_closes_the_websocket() -> None:
+    wire = Wire(shim(server := Server(answers)))
+    wire.put("[" * 100_000 + "]" * 100_000)
+    await asyncio.wait_for(wire.task, 10)
+    assert [server.got[-1]["type"], server.got[-1]["code"]] == ["websocket.disconnect", 1008]
+    assert (wire.sent[-1]["type"], wire.sent[-1]["code"]) == ("websocket.close", 1008)
+
+
 async def test_nothing_is_sent_or_received_after_the_shim_has_closed_the_websocket() -> None:
     async def goes_on(server: Server, receive: Receive, send: Send) -> None:
         await receive()

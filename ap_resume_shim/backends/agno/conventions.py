@@ -84,7 +84,7 @@ def _answers(form: Mapping[str, str]) -> dict[str, Any]:
 def _listed(form: Mapping[str, str], name: str) -> list[dict[str, Any]]:
     """Return the objects in a field that is a JSON text."""
     try:
-        value = strictjson.read(form.get(name) or "[]")
+        value = strictjson.lenient(form.get(name) or "[]")
     except ValueError:
         return []
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -58,7 +58,7 @@ def _event(request: ClientRequest) -> dict[str, Any]:
     event = request.object.get("event")
     if isinstance(event, str):
         try:
-            event = strictjson.read(event)
+            event = strictjson.lenient(event)
         except ValueError:
             return {}
     return event if isinstance(event, dict) else {}
