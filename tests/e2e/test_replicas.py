@@ -180,13 +180,13 @@ async def a_drawn_round(pair: Replicas, thread: str, draw: Draw, story: str) -> 
 def answers_what_is_asked_now(pair: Replicas, convention: str, thread: str, before: Any) -> None:
     """Later, one more answer reaches the question that is asked now."""
 
-    async def answers() -> bool:
+    async def answers() -> httpx.Response | None:
         request = CONVENTIONS[convention](asked(pair.driver, thread), "fresh")
         async with httpx.AsyncClient(timeout=60, verify=False) as client:
-            response = await pair.send(client, "0", request)
-        return response is not None and taken(response)
+            return await pair.send(client, "0", request)
 
-    assert asyncio.run(answers())
+    response = asyncio.run(answers())
+    assert response is not None and taken(response), f"{convention}: {response and response.text}"
     expected = "fresh" if before is None else [before, "fresh"]
     eventually(lambda: pair.driver.values(thread).get("answer") == expected, f"{convention} after {before}")
     assert pair.driver.values(thread)["runs"] == (1 if before is None else 2)
