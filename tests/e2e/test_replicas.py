@@ -146,7 +146,8 @@ def test_of_answers_in_any_conventions_at_once_exactly_one_reaches_its_question(
             draw = Draw.of(Random(f"{seed} {number}"), names, AT_ONCE, kills=number % 7 == 2)
             first[thread] = asyncio.run(a_drawn_round(pair, thread, draw, f"seed {seed}, round {number}: {draw}"))
         pair.gate.expect(1)
-        names_now = [Random(f"{seed} later {number}").choice(names) for number in range(ROUNDS)]
+        later = [name for name in names if name != "a2a"]  # the server may not know the newest run as a task
+        names_now = [Random(f"{seed} later {number}").choice(later) for number in range(ROUNDS)]
         list(pool.map(partial(answers_what_is_asked_now, pair), names_now, threads, first.values()))
 
 
