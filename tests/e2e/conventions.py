@@ -11,6 +11,9 @@ import httpx
 from ap_resume_shim.core.protocol import Mode
 from tests.support.driver import Driver
 
+WEBSOCKET = "WEBSOCKET"
+"""The method of a command that is a message on a WebSocket."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -99,6 +102,15 @@ def respond_to_many(asked: Asked, value: Any) -> Request:
     return command(asked.thread, "input.respond", responses=responses)
 
 
+def over_websocket(convention: Convention) -> Convention:
+    """v2: the same command on the WebSocket of the thread's events."""
+
+    def over(asked: Asked, value: Any) -> Request:
+        return Request(f"/threads/{asked.thread}/stream/events", convention(asked, value).json, method=WEBSOCKET)
+
+    return over
+
+
 def a2a(asked: Asked, value: Any, method: str = "message/send") -> Request:
     """The server's own A2A route, with a data part that answers."""
     part = {"kind": "data", "data": {"resume": value}}
@@ -123,6 +135,8 @@ CONVENTIONS: dict[str, Convention] = {
     "input.respond": respond,
     "input.respond, many": respond_to_many,
     "a2a": a2a,
+    "WebSocket run.start": over_websocket(run_start),
+    "WebSocket input.respond": over_websocket(respond),
 }
 """All of the current server, by name."""
 

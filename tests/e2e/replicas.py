@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,9 +14,11 @@ from typing import Any
 
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
 
 from ap_resume_shim.core.protocol import Mode
-from tests.e2e.conventions import CONVENTIONS, Asked, Request, taken
+from tests.e2e.conventions import CONVENTIONS, WEBSOCKET, Asked, Request, taken
 from tests.e2e.drivers import DRIVERS
 from tests.e2e.placements import app_of
 from tests.support.driver import Driver
@@ -63,7 +66,9 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode(): value.decode() for name, value in scope.get("headers", ())}
         who = headers.get(WHO)
-        if who is not None and scope["method"] == "GET":
+        if who is not None and scope["type"] == "websocket":
+            receive = self._counting(who, receive)
+        elif who is not None and scope["method"] == "GET":
             await self._look(who, LATE in headers)
         elif who is not None and (scope["path"].endswith(RESUMES) or scope["path"].startswith("/a2a/")):
             self.sent.append(who)
@@ -81,6 +86,18 @@ class Gate:
         await self._all.wait()
         if late:
             await asyncio.to_thread(self.late.wait, 60)
+
+    def _counting(self, who: str, receive: Receive) -> Receive:
+        async def counting() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                self.sent.append(who)
+                if self.at(Point.LOST, who):
+                    return {"type": "websocket.disconnect", "code": 1006}
+                self.at(Point.SENT, who)
+            return message
+
+        return counting
 
     def _telling(self, who: str, send: Send) -> Send:
         async def telling(message: Message) -> None:
@@ -159,11 +176,10 @@ class Replicas:
     async def send(
         self, client: httpx.AsyncClient, who: str, request: Request, *, late: bool = False
     ) -> httpx.Response | None:
-        """Send one of a round's resumes; None if the response broke off.
-
-        A convention that is no HTTP request, such as a command on a WebSocket, has its place here.
-        """
+        """Send one of a round's resumes; None if the response broke off."""
         headers, url = {**request.headers, WHO: who, **({LATE: "yes"} if late else {})}, self.of(who).url + request.path
+        if request.method == WEBSOCKET:
+            return await command(url, headers, request.json)
         try:
             async with client.stream(request.method, url, json=request.json, headers=headers) as response:
                 if response.is_success:
@@ -202,6 +218,20 @@ class Replicas:
                 return None if response is None else Outcome(response, mode)
 
             return await asyncio.gather(*(one(number) for number in numbers))
+
+
+async def command(url: str, headers: dict[str, str], value: Any) -> httpx.Response | None:
+    """Send a command on a WebSocket of its own. Returns the response as that of HTTP; None if it does not come."""
+    try:
+        async with connect(url.replace("http", "ws", 1), additional_headers=headers, open_timeout=60) as socket:
+            await socket.send(json.dumps(value))
+            async for message in socket:
+                reply = json.loads(message)
+                if reply["type"] != "event" and reply["id"] == value["id"]:
+                    return httpx.Response(200, json=reply)
+    except (OSError, EOFError, WebSocketException):
+        pass
+    return None
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def test_of_answers_in_any_conventions_at_once_exactly_one_reaches_its_question(
 ) -> None:
     if backend not in GRAPHS:
         pytest.skip("the conventions are those of LangGraph's family")
-    names = [name for name in CONVENTIONS if name != "a2a" or backend == "langgraph"]
+    names = [name for name in CONVENTIONS if backend == "langgraph" or (name != "a2a" and "WebSocket" not in name)]
     seed = os.environ.get("AP_TEST_SEED") or str(SystemRandom().randrange(10**9))
     print(f"AP_TEST_SEED={seed} repeats this draw")
     with replicas(backend, redis, *GUARDED) as pair, ThreadPoolExecutor(10) as pool:
@@ -145,7 +145,9 @@ def test_of_answers_in_any_conventions_at_once_exactly_one_reaches_its_question(
         for number, thread in enumerate(threads):
             draw = Draw.of(Random(f"{seed} {number}"), names, AT_ONCE, kills=number % 7 == 2)
             first[thread] = asyncio.run(a_drawn_round(pair, thread, draw, f"seed {seed}, round {number}: {draw}"))
-        names_now = [Random(f"{seed} later {number}").choice(names) for number in range(ROUNDS)]
+        pair.gate.expect(1)
+        later = [name for name in names if name != "a2a"]  # the server may not know the newest run as a task
+        names_now = [Random(f"{seed} later {number}").choice(later) for number in range(ROUNDS)]
         list(pool.map(partial(answers_what_is_asked_now, pair), names_now, threads, first.values()))
 
 
@@ -178,9 +180,14 @@ async def a_drawn_round(pair: Replicas, thread: str, draw: Draw, story: str) -> 
 
 def answers_what_is_asked_now(pair: Replicas, convention: str, thread: str, before: Any) -> None:
     """Later, one more answer reaches the question that is asked now."""
-    request = CONVENTIONS[convention](asked(pair.driver, thread), "fresh")
-    url = pair.sidecars[0].url + request.path
-    assert taken(pair.client.request(request.method, url, json=request.json, headers=request.headers))
+
+    async def answers() -> httpx.Response | None:
+        request = CONVENTIONS[convention](asked(pair.driver, thread), "fresh")
+        async with httpx.AsyncClient(timeout=60, verify=False) as client:
+            return await pair.send(client, "0", request)
+
+    response = asyncio.run(answers())
+    assert response is not None and taken(response), f"{convention}: {response and response.text}"
     expected = "fresh" if before is None else [before, "fresh"]
     eventually(lambda: pair.driver.values(thread).get("answer") == expected, f"{convention} after {before}")
     assert pair.driver.values(thread)["runs"] == (1 if before is None else 2)
