@@ -39,9 +39,11 @@ def fetch_report(url: str) -> Report:
         raise ConfigurationError(
             f"{address} could not be read: {error}. The report is on the port that --health-port sets."
         ) from None
-    if not isinstance(report, dict) or "conventions" not in report:
-        raise ConfigurationError(f"{address} is not the report of a sidecar.")
-    return report
+    try:
+        list(lines(merge([report])))
+    except (AttributeError, KeyError, TypeError):
+        raise ConfigurationError(f"{address} is not the report of a sidecar of this version.") from None
+    return dict(report)
 
 
 def merge(reports: Sequence[Report]) -> Report:

@@ -13,7 +13,7 @@ import pytest
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.sidecar.cli import main
 from ap_resume_shim.tools.report import fetch_report, lines, merge
-from tests.support.agent import Agent
+from tests.support.agent import Agent, reply
 from tests.support.serving import serving
 from tests.support.sidecar import sidecar
 from tests.support.waiting import eventually
@@ -49,6 +49,14 @@ def test_a_url_without_a_report_says_where_it_is(url: str) -> None:
 def test_another_server_is_not_a_sidecar() -> None:
     with serving(Agent()) as url, pytest.raises(ConfigurationError, match="report"):
         fetch_report(f"{url}/threads/t")
+
+
+@pytest.mark.parametrize("value", [{"conventions": {}}, {"conventions": []}, {"conventions": {"v1": {"clients": 1}}}])
+def test_a_report_of_another_shape_is_not_that_of_a_sidecar(value: Any) -> None:
+    agent = Agent()
+    agent.extra["/-/report"] = lambda scope, receive, send: reply(send, value)
+    with serving(agent) as url, pytest.raises(ConfigurationError, match="not the report of a sidecar"):
+        fetch_report(url)
 
 
 def report(mode: str = "observe", callers_of: str | None = "key", **conventions: Any) -> dict[str, Any]:
