@@ -199,7 +199,8 @@ class Resumption:
         match step:
             case SendReply(reply):
                 await self._reply(reply)
-                self._line.write()
+                if self._line.verdict is not None:  # else it may follow: some answers are committed by their response
+                    self._line.write()
             case StartStream(headers):
                 self._streaming = True
                 await self._client.start_stream(headers)

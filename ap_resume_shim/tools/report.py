@@ -13,12 +13,15 @@ from urllib.request import urlopen
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.vendor_estimate import WOULD_ACCEPT
 from ap_resume_shim.core.vendor_flow import NEW_TURN
+from ap_resume_shim.runtime.resume_log import BACKEND_REFUSED
 from ap_resume_shim.runtime.vendor_counts import CALLERS
 
 _TIMEOUT = 10.0
 """Seconds to wait for the sidecar."""
-_NOT_REFUSED = frozenset({WOULD_ACCEPT, NEW_TURN, "replayed", "client_left", "cancelled", "not_examined", "unclear"})
-"""Verdicts that are no refusals."""
+_NOT_REFUSED = frozenset(
+    {WOULD_ACCEPT, NEW_TURN, BACKEND_REFUSED, "replayed", "client_left", "cancelled", "not_examined", "unclear"}
+)
+"""Verdicts that are no refusals of the shim."""
 
 Report = dict[str, Any]
 

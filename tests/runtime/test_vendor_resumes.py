@@ -11,6 +11,7 @@ import pytest
 
 from ap_resume_shim import Limits, ResumeShim
 from ap_resume_shim.core.vendor_resume import VendorResume
+from ap_resume_shim.profiles.convention import ProfileConvention
 from ap_resume_shim.runtime.vendor_counts import DRAFT
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, VALUES, Agent, reply, says
 from tests.support.calling import Call, http
@@ -112,6 +113,15 @@ async def test_the_refusal_of_the_app_is_returned(status: int) -> None:
     assert await post(app) == (status, b'{"own": "words"}')
     verdict = "backend_refused" if status == 404 else "accepted"  # which may be true, after a 500
     assert counted(app, "agent-protocol")["verdicts"] == {verdict: 1}
+
+
+async def test_an_answer_that_is_committed_at_the_end_of_its_response_is_logged_as_accepted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ProfileConvention, "runs_in_response", lambda *_: True)
+    caplog.set_level("INFO", "ap_resume_shim.resume")
+    await post(shim(Agent()))
+    assert [record.__dict__["verdict"] for record in caplog.records] == ["accepted"]
 
 
 async def test_a_stream_is_returned_as_it_comes() -> None:

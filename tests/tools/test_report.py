@@ -84,8 +84,8 @@ def test_a_report_of_a_shim_that_lets_vendor_resumes_pass_says_so() -> None:
 
 
 def test_what_is_not_certain_is_shown_and_not_counted_as_refused() -> None:
-    found = rows(merge([report(acp={"node": {"accepted": 1, "not_examined": 2, "unclear": 1}})]))
-    assert ["acp", "4", "0", "1", "node", "4"] in found
+    found = rows(merge([report(acp={"node": {"accepted": 1, "not_examined": 2, "unclear": 1, "backend_refused": 1}})]))
+    assert ["acp", "5", "0", "1", "node", "5"] in found
     assert ["2", "not_examined", "(node", "2)"] in found
     assert ["1", "unclear", "(node", "1)"] in found
 
