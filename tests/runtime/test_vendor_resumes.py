@@ -264,3 +264,10 @@ async def until(happened: Any) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it did not happen")
+
+
+async def test_a_line_feed_at_the_end_of_the_path_is_ignored_as_by_the_routes_of_starlette() -> None:
+    app = shim(agent := Agent())
+    answers = await asyncio.gather(*(post(app, route=route) for route in ("/runs", "/runs\n")))
+    assert sorted(status for status, _ in answers) == [200, 409]
+    assert len(agent.resumes) == 1
