@@ -566,6 +566,17 @@ async def test_the_sidecar_reads_a_websocket_only_if_answers_in_it_are_guarded(
     assert app.reads_websocket(http("GET", path)) is reads
 
 
+async def test_a_websocket_is_refused_while_the_detection_of_the_backend_fails() -> None:
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, {}, status=503)
+
+    server = Server(answers)
+    server.agent.extra["/openapi.json"] = fails
+    wire = Wire(ResumeShim(server, vendor_resumes="guard"))
+    await asyncio.wait_for(wire.task, 10)
+    assert (wire.sent, server.got) == ([{"type": "websocket.close"}], [])
+
+
 @pytest.mark.parametrize(
     ("sent", "reply"),
     [
