@@ -181,10 +181,10 @@ class ResumeShim:
     async def _detect_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, which may be a vendor resume, and detect the backend: before, if these are guarded."""
         if SYNTHESISED not in scope:
-            if self._vendor_resumes == "guard":
-                await self._beside.attempt(scope)
-            else:
+            if self._vendor_resumes != "guard":
                 self._beside.begin(scope)
+            elif not await self._beside.admit(scope, receive, send):
+                return
         await (self._passed if self._naming is None else self._vendor_app)(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -70,8 +70,11 @@ def route_path(scope: Mapping[str, Any]) -> str:
 
 
 def path_below(scope: Mapping[str, Any], prefix: str) -> str | None:
-    """Return the path below the mount point and a prefix; None if it is not below the prefix."""
-    path = route_path(scope)
+    """Return the path below the mount point and a prefix; None if it is not below the prefix.
+
+    A line feed at the end is removed: the routes of Starlette ignore one.
+    """
+    path = route_path(scope).removesuffix("\n")
     return path[len(prefix) :] if path.startswith(prefix) and path[len(prefix) :].startswith("/") else None
 
 

@@ -1,4 +1,6 @@
-"""Detects the backend beside a request that passes: in `observe`, nothing may delay it."""
+"""Detects the backend with a request that may be a vendor resume: beside it in `observe`, where nothing may delay it,
+and before it in `guard`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from ap_resume_shim.core.errors import ResumeError
+from ap_resume_shim.core.errors import ResumeError, UpstreamFailure, UpstreamUnrecognised
+from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.vendor_websocket import request_scope
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
+    from starlette.types import Receive, Scope, Send
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -25,7 +28,7 @@ class DetectionBeside:
 
     def __init__(self, detect: Callable[[Scope], Awaitable[object]]) -> None:
         self._detect = detect
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[ResumeError | None] | None = None
         self._next = 0.0
         self._reason = ""
 
@@ -35,8 +38,24 @@ class DetectionBeside:
         if (self._task is None or self._task.done()) and loop.time() >= self._next:
             self._task = loop.create_task(self.attempt(scope))
 
-    async def attempt(self, scope: Scope) -> None:
-        """Detect the backend, and log why it is not detected: each reason once in a row."""
+    async def admit(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Detect the backend first, and return True if the request may go on.
+
+        If the detection fails, the request is refused, since it may be an answer. It goes on if the backend is of no
+        known kind, or refuses this caller, who has to be able to log in.
+        """
+        failure = await self.attempt(scope)
+        if not isinstance(failure, UpstreamFailure) or isinstance(failure, UpstreamUnrecognised):
+            return True
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+        else:
+            await Client(scope, receive, send, base="").send_error(failure)
+        return False
+
+    async def attempt(self, scope: Scope) -> ResumeError | None:
+        """Detect the backend; return the reason if it is not detected. Each reason is logged once in a row."""
         try:
             await self._detect(request_scope(scope))
         except ResumeError as error:
@@ -44,4 +63,6 @@ class DetectionBeside:
             if error.reason != self._reason:
                 self._reason = error.reason
                 reason = printable(truncate(error.reason))
-                logger.warning("the backend was not detected, vendor resumes pass: %s", reason)
+                logger.warning("the backend was not detected: %s", reason)
+            return error
+        return None

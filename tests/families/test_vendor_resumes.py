@@ -92,7 +92,10 @@ def post(client: httpx.Client, answer: Answer) -> httpx.Response:
 
 def taken(response: httpx.Response) -> bool:
     """Whether the response is no refusal."""
-    value = response.json() if response.headers.get("content-type", "").startswith("application/json") else {}
+    media_type = response.headers.get("content-type", "")
+    value: Any = response.json() if media_type.startswith("application/json") else {}
+    if media_type.startswith("text/event-stream") and '"error":{' in response.text.replace(" ", ""):
+        return False
     in_band = isinstance(value, dict) and (("error" in value and "jsonrpc" in value) or value.get("type") == "error")
     return response.is_success and not in_band
 

@@ -203,7 +203,7 @@ async def test_a_backend_that_is_not_detected_is_not_tried_with_each_request(
     app._beside._next = 0.0
     assert [await attempt(), await attempt()] == [2, 3]
     assert [record.message.partition(":")[0] for record in caplog.records if record.levelname == "WARNING"] == [
-        "the backend was not detected, vendor resumes pass"
+        "the backend was not detected"
     ]
 
 

@@ -274,3 +274,27 @@ async def until(happened: Any) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it did not happen")
+
+
+async def test_a_line_feed_at_the_end_of_the_path_is_ignored_as_by_the_routes_of_starlette() -> None:
+    app = shim(agent := Agent())
+    answers = await asyncio.gather(*(post(app, route=route) for route in ("/runs", "/runs\n")))
+    assert sorted(status for status, _ in answers) == [200, 409]
+    assert len(agent.resumes) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "sent"), [(503, 502, 0), (401, 200, 1), (404, 200, 1)], ids=["failed", "refused", "unknown"]
+)
+async def test_an_answer_is_refused_while_the_detection_of_the_backend_fails(
+    document: int, status: int, sent: int
+) -> None:
+    """A caller whom the backend refuses has to be able to log in, and a server of no known kind has no answers."""
+
+    async def described(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, {}, status=document)
+
+    app = ResumeShim(agent := Agent(), vendor_resumes="guard")
+    agent.extra["/openapi.json"] = described
+    assert (await post(app))[0] == status
+    assert len(agent.resumes) == sent

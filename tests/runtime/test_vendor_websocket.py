@@ -31,7 +31,7 @@ SCOPE = {"type": "websocket", "scheme": "ws", "path": EVENTS, "root_path": "", "
 Script = Callable[["Server", Receive, Send], Awaitable[None]]
 
 
-def respond(number: int, value: Any = "yes", **more: Any) -> str:
+def respond(number: Any, value: Any = "yes", **more: Any) -> str:
     return json.dumps({"id": number, "method": "input.respond", "params": {"response": value}, **more})
 
 
@@ -564,3 +564,36 @@ async def test_the_sidecar_reads_a_websocket_only_if_answers_in_it_are_guarded(
 ) -> None:
     app = ResumeShim(Recorder(), **{"backend": PROTOCOL, **options})
     assert app.reads_websocket(http("GET", path)) is reads
+
+
+async def test_a_websocket_is_refused_while_the_detection_of_the_backend_fails() -> None:
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, {}, status=503)
+
+    server = Server(answers)
+    server.agent.extra["/openapi.json"] = fails
+    wire = Wire(ResumeShim(server, vendor_resumes="guard"))
+    await asyncio.wait_for(wire.task, 10)
+    assert (wire.sent, server.got) == ([{"type": "websocket.close"}], [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "reply"),
+    [
+        (respond(1, "\ud83d"), '{"type": "error", "id": null, "error": "invalid_argument", "message": "no JSON"}'),
+        (respond(10**23 - 1), '{"type": "error", "id": 1e+23, "error": "invalid_argument", "message": "no integer"}'),
+        (respond(True), '{"type": "error", "id": null, "error": "invalid_argument", "message": "no number"}'),
+    ],
+    ids=["half of a surrogate pair", "an id that is no double", "true"],
+)
+async def test_an_answer_that_the_server_does_not_parse_was_not_taken(sent: str, reply: str) -> None:
+    async def refuses(server: Server, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.send", "text": reply})
+        await receive()
+
+    wire = Wire(app := shim(Server(refuses)))
+    wire.put(sent)
+    assert await wire.receives(1) == [json.loads(reply)]
+    assert (await patch(app)).status == 200
+    await wire.closes()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import inf, nan
 from typing import Any
 
 from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID
@@ -135,13 +136,20 @@ class CommandSocket(Commands):
         return super().read(request) if isinstance(request.object.get("id"), int | float) else None
 
     def is_reply(self, vendor: VendorResume, message: bytes) -> bool:
-        """Return True for a success or an error with the id of the command."""
+        """Return True for a success or an error with the id of the command.
+
+        An error without an id is the response to a command that the server could not parse, or whose id it refuses.
+        """
         try:
             value = strictjson.read(message)
         except ValueError:
             return False
-        replies = isinstance(value, dict) and value.get("type") in ("success", "error")
-        return replies and value.get("id") == vendor.request.object["id"]
+        if not isinstance(value, dict) or value.get("type") not in ("success", "error"):
+            return False
+        sent, returned = vendor.request.object["id"], value.get("id")
+        if returned is None:
+            return value["type"] == "error" and (isinstance(sent, bool) or not _is_strict(vendor.request.body))
+        return _as_double(returned) == _as_double(sent)
 
 
 class A2aRoute(A2aCall):
@@ -195,6 +203,23 @@ def _responses(params: dict[str, Any]) -> dict[str, Any]:
     answer = {"input": params.get("response")}
     interrupt_id = params.get("interrupt_id")
     return answer if interrupt_id is None else {**answer, "interrupt_id": str(interrupt_id)}
+
+
+def _is_strict(body: bytes) -> bool:
+    """Return False for JSON that not all servers read, such as half of a surrogate pair."""
+    try:
+        strictjson.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _as_double(number: Any) -> float:
+    """Return a number as servers return it; NaN for anything else."""
+    try:
+        return float(number) if isinstance(number, int | float) else nan
+    except OverflowError:
+        return inf
 
 
 def _error_code(error: ResumeError) -> str:
