@@ -34,9 +34,14 @@ class DetectionBeside:
 
     def begin(self, scope: Scope) -> None:
         """Begin an attempt, unless one is in progress, or failed a moment ago."""
-        loop = asyncio.get_running_loop()
-        if (self._task is None or self._task.done()) and loop.time() >= self._next:
-            self._task = loop.create_task(self.attempt(scope))
+        if asyncio.get_running_loop().time() >= self._next:
+            self._attempt_in_progress(scope)
+
+    def _attempt_in_progress(self, scope: Scope) -> asyncio.Task[ResumeError | None]:
+        """Return the attempt that is in progress; without one, begin it."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._attempt(scope))
+        return self._task
 
     async def admit(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Detect the backend first, and return True if the request may go on.
@@ -44,7 +49,9 @@ class DetectionBeside:
         If the detection fails, the request is refused, since it may be an answer. It goes on if the backend is of no
         known kind, or refuses this caller, who has to be able to log in.
         """
-        failure = await self.attempt(scope)
+        failure = await asyncio.shield(self._attempt_in_progress(scope))
+        if failure is not None and not isinstance(failure, UpstreamFailure):
+            failure = await self._attempt(scope)  # the credentials may have been another caller's
         if not isinstance(failure, UpstreamFailure) or isinstance(failure, UpstreamUnrecognised):
             return True
         if scope["type"] == "websocket":
@@ -54,7 +61,7 @@ class DetectionBeside:
             await Client(scope, receive, send, base="").send_error(failure)
         return False
 
-    async def attempt(self, scope: Scope) -> ResumeError | None:
+    async def _attempt(self, scope: Scope) -> ResumeError | None:
         """Detect the backend; return the reason if it is not detected. Each reason is logged once in a row."""
         try:
             await self._detect(request_scope(scope))

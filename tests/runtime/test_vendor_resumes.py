@@ -298,3 +298,18 @@ async def test_an_answer_is_refused_while_the_detection_of_the_backend_fails(
     agent.extra["/openapi.json"] = described
     assert (await post(app))[0] == status
     assert len(agent.resumes) == sent
+
+
+async def test_requests_that_arrive_during_a_detection_share_its_failure() -> None:
+    attempts = 0
+
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal attempts
+        attempts += 1
+        await asyncio.sleep(60)
+
+    app = ResumeShim(agent := Agent(), vendor_resumes="guard", limits=Limits(lookup=0.2))
+    agent.extra["/openapi.json"] = silent
+    answers = await asyncio.gather(*(post(app) for _ in range(5)))
+    assert [status for status, _ in answers] == [504] * 5
+    assert attempts == 1
