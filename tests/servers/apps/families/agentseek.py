@@ -91,6 +91,7 @@ def write_manifest(workdir: Path) -> None:
     manifest.write_text(json.dumps({"graphs": {"scenarios": {**symbols, **told}}}))
     os.environ |= {
         "AGENTSEEK_GRAPHS": str(manifest),
-        "METADATA_DB_URL": f"sqlite+aiosqlite:///{workdir / 'agentseek.db'}",
+        # The timeout is that of a lock, in seconds: the machine is busy.
+        "METADATA_DB_URL": f"sqlite+aiosqlite:///{workdir / 'agentseek.db'}?timeout=60",
         "LANGSMITH_TRACING": "false",
     }
