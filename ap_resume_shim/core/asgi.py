@@ -75,7 +75,10 @@ def path_below(scope: Mapping[str, Any], prefix: str) -> str | None:
     A line feed at the end is removed: the routes of Starlette ignore one.
     """
     path = route_path(scope).removesuffix("\n")
-    return path[len(prefix) :] if path.startswith(prefix) and path[len(prefix) :].startswith("/") else None
+    if not prefix:
+        return path
+    below = path[len(prefix) :]
+    return below if path.startswith(prefix) and below.startswith("/") else None
 
 
 def shown_path(scope: Mapping[str, Any]) -> str:

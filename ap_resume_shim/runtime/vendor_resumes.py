@@ -95,7 +95,7 @@ class VendorResumes:
             await self.app(scope, receive, send)
             return
         path = path_below(scope, self._prefix)
-        conventions = [c for c in self._conventions if path is not None and c.matches(scope["method"], path)]
+        conventions = [] if path is None else [c for c in self._conventions if c.matches(scope["method"], path)]
         if path is None or not conventions:
             await self.app(scope, receive, send)
             return
