@@ -9,8 +9,10 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
-# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, other clients, minutes of traffic. So is test_openapi.py below.
+# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, other clients, minutes of traffic.
 SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/clients tests/soak
+# Of the tests with a real server: random requests, and what other tests show without one.
+SLOW_E2E := tests/e2e/test_openapi.py tests/e2e/test_vendor_websocket.py tests/e2e/test_migrate.py
 
 export UV_PYTHON_DOWNLOADS = never
 # The tests start hundreds of processes: each would compile all its modules.
@@ -25,7 +27,7 @@ test: $(READY)
 	$(MAKE) matrix; passed=$$?; wait $$unit || passed=1; cat $(VENV)/unit.log; exit $$passed
 
 matrix: $(READY)
-	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 20 tests/e2e --ignore tests/e2e/test_openapi.py $(ARGS)
+	$(BIN)/python -m tests.servers langgraph langgraph:inside -- $(BIN)/pytest -n 20 tests/e2e $(SLOW_E2E:%=--ignore %) $(ARGS)
 
 unit: $(READY)
 	$(BIN)/pytest -n 4 --ignore tests/e2e $(SLOW:%=--ignore %) $(ARGS)

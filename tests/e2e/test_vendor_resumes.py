@@ -29,8 +29,8 @@ from tests.support.sidecar import sidecar
 from tests.support.waiting import eventually
 from tests.support.world import Place, World
 
-SOME = ("runs", "runs/wait keyed", "runs/stream", "run.start", "input.respond", "a2a", "cron")
-"""Each route once, for `make test`; `AP_TEST_CONVENTIONS=all` is the whole table, with more pauses between clicks."""
+SOME = ("runs", "runs/wait keyed", "run.start", "cron")
+"""A few, for `make test`; `AP_TEST_CONVENTIONS=all` is the whole table, with more pauses between clicks."""
 PAUSES = [0.0, 0.05] if chosen("AP_TEST_CONVENTIONS", SOME) == ["all"] else [0.05]
 Click = Callable[[], httpx.Response]
 
