@@ -8,7 +8,7 @@ from ap_resume_shim.core.errors import GuardUnavailable, InvalidRequest, Upstrea
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.json_rpc import A2aCall
 from ap_resume_shim.core.protocol import Mode
-from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume
+from ap_resume_shim.core.vendor_resume import ClientRequest, Convention, VendorResume, read_answer
 from tests.core.driving import NOW, Plain
 
 
@@ -61,6 +61,18 @@ def test_a_convention_has_to_say_what_it_matches_and_reads() -> None:
         Convention().read(ClientRequest("POST", "/"))
     with pytest.raises(NotImplementedError):
         A2aCall().read_message(ClientRequest("POST", "/"), Mode.WAIT, {}, {})
+
+
+def test_a_refusal_while_an_answer_is_read_keeps_its_reason_and_anything_else_is_unreadable() -> None:
+    refused = InvalidRequest("No.")
+    for raised, reason in ((refused, "No."), (KeyError("x"), "unexpected type"), (RecursionError(), "too deep")):
+
+        class Failing(Anything):
+            def read(self, request: ClientRequest, raised: Exception = raised) -> VendorResume | None:
+                raise raised
+
+        with pytest.raises(InvalidRequest, match=reason):
+            read_answer([Failing()], ClientRequest("POST", "/"))
 
 
 def test_by_default_a_2xx_is_an_acceptance_and_a_refusal_keeps_its_status_unless_it_is_5xx() -> None:
