@@ -15,15 +15,17 @@ export const until = async (happened, what) => {
   throw new Error(`it did not happen: ${what}`);
 };
 
+const named = (error) => `${error.constructor.name}: ${error.message}`;
+
 const Page = ({ question, error, loading, start, answer }) => createElement('main', { className: loading ? 'loading' : 'idle' },
   createElement('button', { className: 'start', onClick: start }, 'Start'),
   question && createElement('button', { className: 'answer', onClick: answer }, question),
-  error && createElement('p', { role: 'alert' }, `${error.constructor.name}: ${error.message}`));
+  error && createElement('p', { role: 'alert' }, named(error)));
 
 const V1 = ({ url, graph, thread, noted }) => {
   const [threadId, setThreadId] = useState(thread);
   const onThreadId = (id) => { noted.thread = id; setThreadId(id); };
-  const onError = (error) => void noted.onError.push(error.message);
+  const onError = (error) => void noted.reported.push(named(error));
   const stream = useStreamV1({ apiUrl: url, assistantId: graph, threadId, onThreadId, onError });
   return createElement(Page, {
     question: stream.interrupt?.value?.question,
@@ -44,12 +46,12 @@ const V2 = ({ url, graph, thread, noted }) => {
     loading: stream.isLoading,
     start: () => stream.submit({ topic: 'lunch' }),
     answer: () => stream.respond('yes', { interruptId: stream.interrupt.id })
-      .catch((error) => noted.thrown.push(`${error.constructor.name}: ${error.message}`)),
+      .catch((error) => noted.reported.push(named(error))),
   });
 };
 
 const open = (version, given) => {
-  const noted = { thread: given.thread, onError: [], thrown: [], alert: null };
+  const noted = { thread: given.thread, reported: [], alert: null };
   const place = document.body.appendChild(document.createElement('div'));
   const find = (selector) => place.querySelector(selector);
   const note = () => { noted.alert ??= find('[role=alert]')?.textContent ?? null; }; // a page may show it for a moment only
@@ -76,7 +78,8 @@ export const answer = async ({
     if (click) await sleep(pause);
     buttons[click % tabs].click();
   }
-  if (refused) await until(() => opened.some(({ noted }) => noted.alert), 'a page shows an error');
+  if (refused) await until(() => opened.some(({ noted }) => noted.reported.length), 'the hook reports an error');
+  if (refused && tabs === clicks) await until(() => opened.some(({ noted }) => noted.alert), 'a page shows it');
   const over = ({ find }) => find('.idle') && find('.answer')?.textContent !== question;
   if (taken) await until(() => opened.some(over), 'a click is taken');
   return { thread: opened[0].noted.thread, tabs: opened.map(({ noted }) => noted) };
