@@ -215,11 +215,16 @@ def _error_classes() -> Iterator[type[ResumeError]]:
             yield kind
 
 
+def _phrase(status: int) -> str:
+    """Return the reason phrase of RFC 9110, which Python has for all statuses since 3.13."""
+    return {413: "Content Too Large", 422: "Unprocessable Content"}.get(status) or HTTPStatus(status).phrase
+
+
 def _refusal(status: int, codes: list[tuple[str, str]], *, retried: bool) -> Json:
     lines = [f"- `{code}`{text and f': {text}'}" for code, text in codes]
     headers = ["Idempotency-Replayed", *(["Retry-After"] if retried else []), *(["WWW-Authenticate"] * (status == 401))]
     return {
-        "description": "\n".join((f"{HTTPStatus(status).phrase}. The codes:", "", *lines)),
+        "description": "\n".join((f"{_phrase(status)}. The codes:", "", *lines)),
         "headers": _headers(*headers),
         "content": {
             "application/json": {"schema": _ref("ErrorResponse")},
