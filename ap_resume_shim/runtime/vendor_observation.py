@@ -144,7 +144,7 @@ class VendorObserver:
         self._report(scope, convention, verdict, thread_id=thread_id, mode=mode)
 
     async def _examine(self, answer: _Answer, thread_id: str) -> str:
-        """Return the verdict that the guard would have had; tell the guard of an acceptance."""
+        """Return the verdict that the guard would have reached, and mark an accepted answer in the guard."""
         incoming = IncomingResume.from_vendor(answer.scope, answer.vendor, thread_id, self._naming)
         repeated, window = self._clicks.repeats(incoming.key), self._naming.window
         session = self._guard.begin(incoming.key, answer.arrived)

@@ -157,11 +157,11 @@ def test_an_older_server_lists_an_answered_question_as_if_it_were_pending() -> N
 
 def test_a_step_that_asks_again_seems_to_have_ended_on_an_older_server() -> None:
     """Its result is empty, and no step follows."""
-    told = state(asks(ASKED, result={}))
-    assert found(old("interrupted", ASKED), told).interrupts == (ASKS,)
-    assert found(old("idle", ASKED), told).interrupts == ()
+    asked_again = state(asks(ASKED, result={}))
+    assert found(old("interrupted", ASKED), asked_again).interrupts == (ASKS,)
+    assert found(old("idle", ASKED), asked_again).interrupts == ()
     assert found(old("interrupted", ASKED), state(asks(ASKED, result={"a": 1}))).interrupts == ()
-    assert found(js("interrupted", ASKED), told).interrupts == ()
+    assert found(js("interrupted", ASKED), asked_again).interrupts == ()
     other = asks({"id": "b" * 32, "value": None}, id="task-1", name="right")
     assert found(old("interrupted", ASKED), state(asks(ASKED, result={}), other)).interrupts == (Interrupt("b" * 32),)
 

@@ -100,7 +100,7 @@ def test_an_answer_is_sent_once_while_the_store_is_away(browser: Pages, place: P
 
 
 def test_an_answer_whose_response_is_lost_is_sent_again_and_refused(browser: Pages, place: Place) -> None:
-    """By the second version; the first one sends an answer once, and tells the server to cancel its run."""
+    """Only the second version of the hook sends it again. The first one cancels its run instead."""
     thread, sent = asking(place), place.answers()
     with faulty(place.url, Fault(limit_data_once, "from"), ANSWERS) as network:
         outcome = answer(browser, network.url, 2, graph="two", thread=thread, taken=False)

@@ -80,7 +80,7 @@ def test_messages_are_whole_and_of_their_kind(stage: Stage) -> None:
         assert client.subprotocol == "x"
         assert client.protocol.extensions == [], "messages are not compressed"
         client.close(4001, "done")
-    eventually(lambda: stage.got[-1]["type"] == "websocket.disconnect", "the app is told")
+    eventually(lambda: stage.got[-1]["type"] == "websocket.disconnect", "the app receives the disconnect")
     assert stage.got[-1] == {"type": "websocket.disconnect", "code": 4001, "reason": "done"}
     assert (stage.scope["type"], stage.scope["scheme"], stage.scope["path"]) == ("websocket", "ws", "/a b")
     assert (stage.scope["raw_path"], stage.scope["query_string"]) == (b"/a%20b", b"c")
@@ -97,13 +97,15 @@ def test_a_message_above_the_limit_closes_the_connection(stage: Stage) -> None:
             client.recv(PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
-    eventually(lambda: stage.got[-1].get("code") == 1009, "the app is told")
+    eventually(lambda: stage.got[-1].get("code") == 1009, "the app receives the disconnect")
 
 
 def test_a_client_that_vanishes_is_reported(stage: Stage) -> None:
     client = stage.connect()
     client.socket.shutdown(socket.SHUT_RDWR)
-    eventually(lambda: stage.got[-1:] == [{"type": "websocket.disconnect", "code": 1006}], "the app is told")
+    eventually(
+        lambda: stage.got[-1:] == [{"type": "websocket.disconnect", "code": 1006}], "the app receives the disconnect"
+    )
 
 
 def test_a_client_that_vanishes_before_it_is_accepted_is_reported(stage: Stage) -> None:
@@ -115,7 +117,9 @@ def test_a_client_that_vanishes_before_it_is_accepted_is_reported(stage: Stage) 
     with connect_tcp(stage.url) as client:
         client.sendall(HANDSHAKE)
         eventually(lambda: stage.got, "the app is called")
-    eventually(lambda: stage.got[-1] == {"type": "websocket.disconnect", "code": 1006}, "the app is told")
+    eventually(
+        lambda: stage.got[-1] == {"type": "websocket.disconnect", "code": 1006}, "the app receives the disconnect"
+    )
 
 
 def test_the_app_that_fails_breaks_the_connection_off(stage: Stage) -> None:
