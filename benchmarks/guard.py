@@ -103,6 +103,9 @@ class NoGuard:
     async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
         """Nothing to release."""
 
+    async def mark_response_ended(self) -> None:
+        pass
+
     async def mark_committed(self) -> None:
         """Nothing to release."""
 

@@ -116,8 +116,9 @@ class Convention:
     schema of its question. False if clients send values in a form of the backend's own, which it reads itself."""
 
     resends: bool = False
-    """True if clients send an answer again when its response is lost. The same answer is then refused for a moment
-    after the response, too, since the agent may have asked its next question by then."""
+    """True if clients send an answer again when its response is lost, or queue a second click until the response ends.
+    The same answer is then refused for a moment after the response, too, since the agent may have asked its next
+    question by then."""
 
     def reads_body(self, vendor: VendorResume, response: Response) -> bool:
         """Return True if `took` needs the body of a 2xx response: a short JSON value and no stream."""

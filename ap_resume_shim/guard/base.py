@@ -41,8 +41,8 @@ class ResumeKey:
     window: float = 0.0
     """Seconds for which a resume is refused whose `repeat` is this `repeat` or this `unnamed`."""
     resent: bool = False
-    """True if clients send the resume again when its response is lost: `window` then begins anew when the accepted
-    resume's session closes."""
+    """True if clients may send the resume again when its response is lost or has ended: the `window` of an accepted
+    resume then begins anew."""
     secret: str = ""
     """Caller, thread and `Idempotency-Key`, in a digest that no store receives: stored responses are encrypted with
     it."""
@@ -119,6 +119,9 @@ class GuardSession(Protocol):
 
     async def mark_idle(self) -> None:
         """The thread was seen idle."""
+
+    async def mark_response_ended(self) -> None:
+        """The client is about to receive the end of the response. If `resent`, the resume's `window` begins anew."""
 
     async def close(self) -> None:
         """End the session. A resume that was forwarded and not marked as rejected counts as accepted."""

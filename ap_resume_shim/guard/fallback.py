@@ -129,6 +129,10 @@ class _FallbackSession:
         await self._alone.mark_idle()
         await self._shared.mark_idle()
 
+    async def mark_response_ended(self) -> None:
+        await self._alone.mark_response_ended()
+        await self._shared.mark_response_ended()
+
     async def close(self) -> None:
         if self._forwarded:  # perhaps at `alone` only, so that `shared` does not know it yet
             await self.mark_accepted()

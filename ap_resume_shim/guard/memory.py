@@ -293,6 +293,10 @@ class _MemorySession:
                 self._thread.idle = self._guard.next_event()
             self._thread.run_in_flight, self._thread.uncommitted = False, frozenset()
 
+    async def mark_response_ended(self) -> None:
+        if self._accepted and self._resume_key.resent:
+            self._begin_window()
+
     async def close(self) -> None:
         if not self._open:
             return
@@ -301,8 +305,7 @@ class _MemorySession:
             await self.mark_accepted()
         elif self._thread.holder is self and not self._accepted:
             await self.mark_rejected()
-        if self._accepted and self._resume_key.resent:
-            self._begin_window()
+        await self.mark_response_ended()
         self._release()
         record = None if self._resume_key.key is None else self._guard.records.get(self._resume_key.key)
         if record is not None and record.reply is None:

@@ -170,6 +170,10 @@ class RedisSession:
             self._state = replace(self._state, run_in_flight=False)
             self._guard.in_background(self._call("mark_idle", self._state.version))
 
+    async def mark_response_ended(self) -> None:
+        if self._accepted and self._resume_key.resent and self._resume_key.repeat is not None:
+            await self._store(lambda: self._call("begin_window", _milli(self._resume_key.window)))
+
     async def close(self) -> None:
         if self._closed:
             return
@@ -181,8 +185,7 @@ class RedisSession:
         elif self._held_until_commit:
             await self._store(lambda: self._call("mark_committed", ""))  # releases the thread, which stays uncommitted
         self._lease.stop()
-        if self._accepted and self._resume_key.resent and self._resume_key.repeat is not None:
-            await self._store(lambda: self._call("begin_window", _milli(self._resume_key.window)))
+        await self.mark_response_ended()
         if self._accepted and self._resume_key.key is not None and not self._reply_stored:
             await self._store(lambda: self._call("keep", b""))
 

@@ -214,7 +214,8 @@ class Resumption:
 
     async def _reply(self, reply: Reply | StreamReply | OriginalResponse) -> None:
         if isinstance(reply, OriginalResponse):
-            await relay_original(reply, self._client, self._upstream, self._line.upstream)
+            ended = self._session.mark_response_ended
+            await relay_original(reply, self._client, self._upstream, self._line.upstream, ended)
             return
         if REPLAYED in reply.headers:
             self._line.verdict = logs.REPLAYED

@@ -40,7 +40,7 @@ class Naming:
         """Return the key of a resume for the guard. Raises `InvalidRequest`.
 
         `route` separates the `Idempotency-Key`s of different routes; default: the route of the draft. `resent`: True if
-        clients send the resume again when its response is lost.
+        clients may send the resume again when its response is lost, or has ended.
         """
         headers = _headers(scope)
         key = read_key([value for name, value in headers if name == "idempotency-key"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ap_resume_shim.core import sse
@@ -61,9 +62,20 @@ async def relay(reply: StreamReply, client: Client, upstream: Upstream, keepaliv
         upstream.disconnect()
 
 
-async def relay_original(reply: OriginalResponse, client: Client, upstream: Upstream, stopwatch: Stopwatch) -> None:
-    """Pass the backend's own response on as it comes. Raises `Broken` if it breaks off."""
+async def relay_original(
+    reply: OriginalResponse,
+    client: Client,
+    upstream: Upstream,
+    stopwatch: Stopwatch,
+    before_end: Callable[[], Awaitable[None]],
+) -> None:
+    """Pass the backend's own response on as it comes, and call `before_end` before the client can know its end.
+
+    Raises `Broken` if it breaks off.
+    """
     await client.send_head(reply.response, trailers=upstream.trailers is not None)
+    if reply.complete:
+        await before_end()
     await client.send_bytes(reply.response.body)
     try:
         while not reply.complete:
@@ -74,4 +86,6 @@ async def relay_original(reply: OriginalResponse, client: Client, upstream: Upst
             await client.send_bytes(chunk)
     except ResumeError as error:
         raise Broken(error) from error
+    if not reply.complete:
+        await before_end()
     await client.finish(upstream.trailers)

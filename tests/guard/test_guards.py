@@ -209,16 +209,17 @@ async def test_a_repeat_is_known_after_the_first_was_taken(replicas: Replicas) -
     assert await (await arrived(replicas.other, KEYED)).repeated()
 
 
+@pytest.mark.parametrize("broken_off", [False, True])
 @pytest.mark.parametrize("resent", [False, True])
-async def test_a_repeat_is_known_after_the_end_of_a_resume_that_clients_send_again(
-    replicas: Replicas, client: Redis, resent: bool
+async def test_a_repeat_is_known_after_the_response_of_a_resume_that_clients_send_again(
+    replicas: Replicas, client: Redis, resent: bool, broken_off: bool
 ) -> None:
     key = ResumeKey("t", repeat="again", window=60, resent=resent)
     first = await taken(await arrived(replicas.one, key))
     replicas.clock.now += 61
     await client.flushdb()  # what time does to the store
     assert not await (await arrived(replicas.other, key)).repeated()
-    await first.close()
+    await (first.close if broken_off else first.mark_response_ended)()
     assert await (await arrived(replicas.other, key)).repeated() is resent
 
 

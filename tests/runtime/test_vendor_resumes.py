@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from ap_resume_shim import Limits, ResumeShim
+from ap_resume_shim import Limits, MemoryGuard, ResumeShim
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.profiles.convention import ProfileConvention
 from ap_resume_shim.runtime.vendor_counts import DRAFT
@@ -88,6 +88,31 @@ async def test_a_second_click_is_refused_though_the_next_question_is_asked() -> 
     status, body = await post(app)
     assert (status, len(agent.resumes)) == (409, 1)
     assert "double click" in json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize("queues", [False, True])
+async def test_a_second_click_that_waited_for_the_end_of_the_first_response_is_refused(
+    monkeypatch: pytest.MonkeyPatch, queues: bool
+) -> None:
+    """The agent worked for longer than a double click takes, and asks its next question."""
+    monkeypatch.setattr(ProfileConvention, "resends", queues, raising=False)
+    now, statuses = 0.0, []
+
+    async def works(agent: Agent, receive: Any, send: Any) -> None:
+        nonlocal now
+        now += 100
+        agent.status = "interrupted"
+        await reply(send, {"run_id": "r2"})
+
+    app = shim(agent := Agent(works), guard=MemoryGuard(clock=lambda: now))
+
+    async def click_at_the_end(message: Any) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            statuses.append((await post(app))[0])
+
+    call = Call(json.dumps(BODY).encode())
+    await app(http("POST", "/runs", headers=[(b"host", b"here")]), call.receive, click_at_the_end)
+    assert (statuses, len(agent.resumes)) == (([409], 1) if queues else ([200], 2))
 
 
 async def test_a_new_turn_passes() -> None:

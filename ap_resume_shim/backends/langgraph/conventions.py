@@ -33,6 +33,7 @@ class CreateRun(Convention):
 
     name = "langgraph-v1"
     routes = _RUNS
+    resends = True  # `useStream` sends a second click when the stream of the first one ends
 
     def matches(self, method: str, path: str) -> bool:
         """Return True for a POST to one of `routes`."""

@@ -75,7 +75,7 @@ export const answer = async ({
   const buttons = await Promise.all(opened.map(shown));
   const question = buttons[0].textContent;
   for (let click = 0; click < clicks; click += 1) {
-    if (click) await sleep(pause);
+    if (click && pause) await sleep(pause); // else both come before the page can hide the button
     buttons[click % tabs].click();
   }
   if (refused) await until(() => opened.some(({ noted }) => noted.reported.length), 'the hook reports an error');
