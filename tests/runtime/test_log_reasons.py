@@ -172,13 +172,13 @@ def test_a_resume_that_was_taken_needs_no_reason(log: Log) -> None:
     assert "reason" not in log.resume[0].getMessage()
 
 
-@pytest.mark.parametrize("answer", ['{"hunter2": 1, "hunter2": 2}', "1411e999", "hunter2", '"hunter2'])
+@pytest.mark.parametrize("answer", ['{"hunter2": 1, "hunter2": 2}', "14112358132134e999", "hunter2", '"hunter2'])
 def test_the_reason_does_not_quote_the_answer(answer: str, log: Log) -> None:
     with shimmed(Agent()) as url:
         body = f'{{"thread_id": "t", "input": {answer}}}'
         assert CLIENT.patch(f"{url}/runs/resume", content=body).status_code == 422
     assert log.why == ("INFO", "invalid_request", "The body is not JSON that can be read.")
-    assert not any(text in log.everything for text in (SECRET, "1411"))
+    assert not any(text in log.everything for text in (SECRET, "14112358132134"))
 
 
 # What was sent to the backend
