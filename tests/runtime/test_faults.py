@@ -50,9 +50,11 @@ class Case:
 
 
 def cases(*toxics: Toxic) -> dict[str, Case]:
-    """Toxics that harm, at every place."""
+    """Toxics that harm, at every place. Only one that is silent needs a limit."""
     return {
-        f"{toxic.__name__} {place}": Case(Fault(toxic, way, after), state, seen, limits)
+        f"{toxic.__name__} {place}": Case(
+            Fault(toxic, way, after), state, seen, limits if toxic is faults.timeout else None
+        )
         for toxic in toxics
         for place, way, after, state, seen, limits in PLACES
     }
