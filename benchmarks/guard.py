@@ -104,7 +104,7 @@ class NoGuard:
         """Nothing to release."""
 
     async def mark_response_ended(self) -> None:
-        pass
+        """No window to begin."""
 
     async def mark_committed(self) -> None:
         """Nothing to release."""

@@ -69,9 +69,9 @@ async def relay_original(
     stopwatch: Stopwatch,
     before_end: Callable[[], Awaitable[None]],
 ) -> None:
-    """Pass the backend's own response on as it comes, and call `before_end` before the client can know its end.
+    """Pass the backend's own response on as it comes, and call `before_end` before its end is sent.
 
-    Raises `Broken` if it breaks off.
+    A client knows the end earlier only by a `Content-Length`: with the last byte. Raises `Broken` if it breaks off.
     """
     await client.send_head(reply.response, trailers=upstream.trailers is not None)
     if reply.complete:

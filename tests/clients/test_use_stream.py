@@ -91,9 +91,9 @@ def test_of_two_clicks_one_is_taken_and_the_page_of_the_other_shows_why(
 
 def test_a_second_click_that_the_hook_sends_after_the_first_run_is_refused(browser: Pages, place: Place) -> None:
     """Only the first version of the hook queues it. The agent has worked longer than the window, and asks again."""
-    thread = asking(place, secs=2)
-    with guarding_url(place.server, *LANGGRAPH) as impatient:
-        outcome = answer(browser, impatient.url, 1, graph="two", thread=thread, clicks=2)
+    thread = asking(place, secs=7)
+    with guarding_url(place.server, *LANGGRAPH, "--duplicate-window", "5") as shorter:
+        outcome = answer(browser, shorter.url, 1, graph="two", thread=thread, clicks=2)
     (reported,) = outcome["tabs"][0]["reported"]
     assert "double click" in reported
     first_gate(place, thread)
