@@ -88,6 +88,10 @@ class ResponseParser:
             raise InvalidResponse(f"the {section} of its response is larger than {MAX_HEAD} bytes")
         return b""
 
+    def close(self) -> None:
+        """Called at the end of the connection: break the cycles of references, so that memory is free at once."""
+        del self._llhttp, self._handler
+
     def _feed_head(self, data: bytes) -> bytes:
         """Parse line by line up to the end of a head, and return what follows it.
 

@@ -88,6 +88,9 @@ class Http1Protocol(asyncio.Protocol):
         self._unparsed = b""
         if self._current is not None:
             self._current.disconnect()
+        self._latest = None
+        self._parser.close()
+        del self._parser  # which refers to this connection
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes, or keep them until the response of the current request is complete."""
@@ -182,6 +185,8 @@ class Http1Protocol(asyncio.Protocol):
     def on_app_returned(self, cycle: RequestResponseCycle) -> None:
         """Forget the task of the cycle."""
         self._server.tasks.discard(cycle.task)
+        if cycle.disconnected:
+            self._current = None
 
     def flush_soon(self, cycle: RequestResponseCycle) -> None:
         """Delay the head of a response: usually its body follows at once, and both are sent in one write."""

@@ -105,6 +105,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.resume_writing()
         self._resolve_continue(send_body=False)
         exchange, self._exchange = self._exchange, None
+        self._parser.close()
         if exchange is None:
             return
         if self._parser.ends_at_close() and error is None:

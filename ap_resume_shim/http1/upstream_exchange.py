@@ -102,8 +102,10 @@ class Http1Exchange:
             self._connection.abort()
         if self._tunnel is not None:
             self._tunnel[0].abort()
-        if self._error is None and not self.body.complete:
-            self._error = ClientDisconnected()
+        if not self.body.complete:
+            self._error = (
+                ClientDisconnected()
+            )  # a new one: the traceback of one that was raised refers to this exchange
         self._wake()
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
