@@ -155,7 +155,7 @@ def running(name: str, door: Door) -> Iterator[Proxy]:
         with log.open("w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PATH": PATHS, **more})
         try:
-            _wait_for(port, process, log)
+            wait_for(port, process, log)
             yield Proxy(name, port, process.pid, door)
         finally:
             process.kill()
@@ -173,7 +173,8 @@ def _command(name: str, folder: Path, port: int, origin: int) -> list[str]:
     return COMMANDS[name](file)
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the port accepts connections. Raises `RuntimeError` with the log if the process ends."""
     for _ in range(3000):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
