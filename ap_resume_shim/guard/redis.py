@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.commands.core import AsyncScript
@@ -35,6 +35,9 @@ from ap_resume_shim.guard.redis_session import RedisSession
 
 FORMAT = "ap_resume_shim:3"
 """Prefix of the guard's keys; the number changes with the format of their values."""
+
+CONNECTIONS = 32
+"""Maximum number of connections of a process; further calls wait for a free one, for at most the `timeout`."""
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -62,7 +65,7 @@ class RedisGuard:
         - `keep`: seconds for which a response is stored under its `Idempotency-Key`.
         - `keep_bytes`: maximum size of a stored response; for a larger one, only the run's id is stored.
         - `duplicate_window`: seconds in which the same body from the same caller on the same thread is refused.
-        - `timeout`: seconds for each round trip to the store.
+        - `timeout`: seconds for each round trip to the store, and to wait for a free connection.
 
         Raises `ConfigurationError`.
         """
@@ -176,13 +179,16 @@ class RedisGuard:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             self._loop, self._closing = loop, close_with_the_loop(self.aclose)
-            self._client = Redis.from_url(
+            pool = BlockingConnectionPool.from_url(
                 self._url,
+                max_connections=CONNECTIONS,
+                timeout=self.timeout,
                 socket_timeout=self.timeout,
                 socket_connect_timeout=self.timeout,
                 # One retry: an idle connection may have been closed, and every script may run twice.
                 retry=Retry(ConstantBackoff(0.01), 1),
             )
+            self._client = Redis.from_pool(pool)
             self._scripts = {name: self._client.register_script(PRELUDE + text) for name, text in SCRIPTS.items()}
             await anext(self._closing)
         return self._client

@@ -15,7 +15,7 @@ from ap_resume_shim.core.errors import GuardUnavailable, HoldLapsed
 from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.steps.guard import KeyRecord
 from ap_resume_shim.guard import ResumeKey, load_guard
-from ap_resume_shim.guard.redis import RedisGuard
+from ap_resume_shim.guard.redis import CONNECTIONS, RedisGuard
 from tests.guard.conftest import Clock, arrived, claims, taken
 from tests.servers.process import free_port
 from tests.support.redis_server import RedisServer, redis_server
@@ -400,4 +400,15 @@ async def test_a_host_may_be_called_valkey() -> None:
 async def test_valkey_is_spoken_to_as_redis_is(store: RedisServer, client: Redis) -> None:
     guard = load_guard(store.url.replace("redis", "valkey"))
     assert await claims(await arrived(guard))
+    await guard.aclose()
+
+
+async def test_many_resumes_at_once_wait_for_a_free_connection(store: RedisServer, client: Redis) -> None:
+    """redis-py's default pool refuses the 101st call, or in older versions opens a connection for each."""
+    guard = RedisGuard(store.url, timeout=10)
+    sessions = [guard.begin(ResumeKey(str(number))) for number in range(300)]
+    assert await asyncio.gather(*(session.claim() for session in sessions)) == [None] * 300
+    connections = await client.client_list()
+    assert 1 < len(connections) <= 1 + CONNECTIONS
+    await asyncio.gather(*(session.mark_rejected() for session in sessions))
     await guard.aclose()
