@@ -1,13 +1,13 @@
 """`python -m benchmarks [passthrough] [requests] [resume] [guard]`: all of them where none is named.
 
-Those with options of their own run alone: `python -m benchmarks sidecar`, `idle` or `instructions`, with `--help`.
+Those with options of their own run alone, with `--help`: `python -m benchmarks sidecar`, `idle`, `instructions`, `scale`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import guard, idle, instructions, passthrough, requests_per_resume, resume, sidecar
+from benchmarks import guard, idle, instructions, passthrough, requests_per_resume, resume, scale, sidecar
 
 BENCHMARKS = {
     "passthrough": passthrough.main,
@@ -19,6 +19,7 @@ WITH_OPTIONS = {
     "sidecar": sidecar.main,
     "idle": idle.main,
     "instructions": instructions.main,
+    "scale": scale.main,
 }
 
 

@@ -1,0 +1,88 @@
+"""A client that sends background resumes of different threads, in a process of its own.
+
+    python -m benchmarks.scale_load NAME RESUMES AT_ONCE URL...
+
+It prints the latency of each resume in microseconds, and its time and processor time in seconds, as JSON. Each of
+`AT_ONCE` tasks has a connection to every URL, and sends its resumes to them round robin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from time import perf_counter, process_time
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import uvloop
+
+from benchmarks.scale_origin import parse
+
+
+class Connection(asyncio.Protocol):
+    """A kept-alive connection; a request at a time."""
+
+    def __init__(self, netloc: str) -> None:
+        self.head = f"PATCH /runs/resume HTTP/1.1\r\nhost: {netloc}\r\ncontent-type: application/json\r\n".encode()
+        self.received = b""
+        self.response: asyncio.Future[tuple[bytes, bytes]]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Store the transport."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        """Collect the response."""
+        self.received += data
+        message = parse(self.received)
+        if message is not None:
+            self.received = b""
+            self.response.set_result(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail the request in progress."""
+        if hasattr(self, "response") and not self.response.done():
+            self.response.set_exception(exc or ConnectionError("The sidecar closed the connection."))
+
+    async def resume(self, thread: str) -> None:
+        """Resume a thread. Raises `RuntimeError` for a refusal."""
+        body = b'{"thread_id": "%b", "input": "yes"}' % thread.encode()
+        self.response = asyncio.get_running_loop().create_future()
+        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self.head, len(body), body))
+        head, text = await self.response
+        if not head.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"{thread}: {head.decode()} {text.decode()}")
+
+
+async def connect(url: str) -> Connection:
+    """Open a connection."""
+    parts = urlsplit(url)
+    _, made = await asyncio.get_running_loop().create_connection(
+        lambda: Connection(parts.netloc), parts.hostname or "", parts.port or 80
+    )
+    return made
+
+
+async def load(name: str, resumes: int, at_once: int, urls: list[str]) -> dict[str, Any]:
+    """Resume as many threads, some at once. Returns latencies in microseconds, and times in seconds."""
+    threads = iter(range(resumes))
+    latencies: list[int] = []
+
+    async def some(turns: Iterator[int], first: int, connections: list[Connection]) -> None:
+        for turn, number in enumerate(turns, first):
+            sent = perf_counter()
+            await connections[turn % len(connections)].resume(f"{name}-{number}")
+            latencies.append(int((perf_counter() - sent) * 1e6))
+        for connection in connections:
+            connection.transport.close()
+
+    opened = [[await connect(url) for url in urls] for _ in range(at_once)]
+    begin, used = perf_counter(), process_time()
+    await asyncio.gather(*(some(threads, first, connections) for first, connections in enumerate(opened)))
+    return {"latencies": latencies, "seconds": perf_counter() - begin, "cpu": process_time() - used}
+
+
+if __name__ == "__main__":
+    print(json.dumps(uvloop.run(load(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))))
