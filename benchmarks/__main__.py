@@ -1,6 +1,6 @@
 """`python -m benchmarks [passthrough] [requests] [resume] [guard]`: all of them where none is named.
 
-Those with options of their own run alone, with `--help`: `python -m benchmarks sidecar`, `idle`, `instructions`, `scale`.
+Those with options run alone, with `--help`: `python -m benchmarks sidecar`, `idle`, `instructions`, `scale`.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _show(measured: dict[str, list[Round]], alone: scale_store.Alone, renewals: scale_store.Renewals) -> None:
     show(
-        f"Background resumes, {AT_ONCE} at once: medians of {len(measured[MEMORY])} rounds; by part, us of processor time",
+        f"Background resumes, {AT_ONCE} at once: medians of {len(measured[MEMORY])} rounds; us of processor time",
         ["sidecars", "resumes/s", "p50 ms", "p99 ms", *PARTS, "sum", "cores used", "calls to Redis", "us for a call"],
         [[name, *_row(rounds)] for name, rounds in measured.items()],
     )
