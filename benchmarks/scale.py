@@ -29,7 +29,8 @@ from benchmarks import scale_store
 from benchmarks.table import show
 from benchmarks.ways import running
 from tests.servers.process import free_port
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.programs import find
+from tests.support.redis_server import PROGRAMS, RedisServer, redis_server
 from tests.support.sidecar import sidecar, sidecars
 
 MEMORY, SIDECARS = "1, memory guard", (1, 2, 4)
@@ -152,6 +153,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--resumes", type=int, default=2_000, help="of each turn")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(arguments)
+    if find(*PROGRAMS) is None:
+        sys.exit("Not installed: redis-server. It is a Debian package.")
     with redis_server() as server:
         with stage(server, max(SIDECARS)) as on:
             measured = in_turns(on, given.rounds, given.resumes)
