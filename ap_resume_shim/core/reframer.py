@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.sse import Decoder, Event, encode, first_event
 
 
@@ -15,6 +16,9 @@ class Ended:
 
     values: Any = None
     error: Any = None
+    interrupts: tuple[Interrupt, ...] = ()
+    """All questions at which the run stopped, if the response lists each of them completely. Otherwise empty: the
+    thread's state has them."""
 
 
 class Reframer(Protocol):

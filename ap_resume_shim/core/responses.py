@@ -23,6 +23,7 @@ from ap_resume_shim.core.steps import (
     EndStream,
     Flow,
     MarkIdle,
+    Now,
     Pause,
     ReadEvents,
     Reply,
@@ -75,7 +76,7 @@ def _wait(case: Case[C], run: RunTracker[C]) -> Flow:
         yield from cancel_run(case, run.started)
         raise
     started = yield from name(case, run)
-    after = yield from _refresh_after_run(case)
+    after = yield from _state_after_run(case, ended)
     if after.status != "busy":
         yield from MarkIdle()
     if ids := set(after.ids) - set(case.found.ids):  # the others were stored with the claim
@@ -174,6 +175,14 @@ def cancel_run(case: Case[C], started: Started[C] | None) -> Flow:
     request = case.dialect.cancel(case.resume, started)
     if request is not None:
         yield from Ask((request,))
+
+
+def _state_after_run(case: Case[C], ended: Ended) -> Lookup[C]:
+    """Return the thread's state after the run: from the run's result if that is enough, else by a lookup."""
+    if not ended.interrupts or ended.values is None or ended.error is not None:
+        return (yield from _refresh_after_run(case))
+    now = yield from Now()
+    return Found("interrupted", ended.interrupts, updated_at=now, context=case.found.context)
 
 
 def _refresh_after_run(case: Case[C]) -> Lookup[C]:

@@ -28,6 +28,7 @@ from ap_resume_shim.core.steps import (
     Join,
     MarkAccepted,
     MarkIdle,
+    Now,
     OriginalResponse,
     Pause,
     Poll,
@@ -46,6 +47,7 @@ from ap_resume_shim.core.steps import (
     StreamReply,
 )
 from ap_resume_shim.core.vendor_flow import NEW_TURN
+from ap_resume_shim.runtime import clock
 from ap_resume_shim.runtime import resume_log as logs
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.exchange import WrappedApp
@@ -135,6 +137,8 @@ class Resumption:
                 return await self._exchange(step)
             case Pause(seconds):
                 return await self._upstream.pause(seconds)
+            case Now():
+                return clock.now()
             case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
                 return await self._guard(step)
             case SendReply() | StartStream() | SendChunk() | EndStream():

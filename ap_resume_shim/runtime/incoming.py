@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.guard import ResumeKey
+from ap_resume_shim.runtime import clock
 from ap_resume_shim.runtime.bodies import Body
 from ap_resume_shim.runtime.naming import Naming
 from ap_resume_shim.runtime.offload import LARGE, offload
@@ -63,7 +63,7 @@ class IncomingResume:
     @classmethod
     def from_vendor(cls, scope: Scope, vendor: VendorResume, thread_id: str, naming: Naming) -> IncomingResume:
         """Describe a client's own request as a resume. Raises `InvalidRequest`."""
-        resume = vendor.resume(thread_id, now=_now(), nonce=str(uuid.uuid4()))
+        resume = vendor.resume(thread_id, now=clock.now(), nonce=str(uuid.uuid4()))
         key = naming.key(scope, resume, route=vendor.convention.name, resent=vendor.convention.resends)
         return cls(scope, resume, key, len(vendor.request.body) >= LARGE, vendor.request.body, vendor)
 
@@ -76,15 +76,11 @@ def _parse(raw: bytes, mode: Mode, scope: Scope, vocabulary: frozenset[str]) -> 
     return parse(
         raw,
         mode,
-        now=_now(),
+        now=clock.now(),
         nonce=str(uuid.uuid4()),
         interrupt_id=_header(scope, b"ap-interrupt-id"),
         vocabulary=vocabulary,
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

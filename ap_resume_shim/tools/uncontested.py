@@ -11,6 +11,7 @@ from ap_resume_shim.core.steps import (
     EndStream,
     MarkAccepted,
     MarkIdle,
+    Now,
     Pause,
     Poll,
     SendChunk,
@@ -38,6 +39,8 @@ class Uncontested:
                 raise AssertionError("the guard in memory never waits")
             case Pause() | Poll() | MarkAccepted() | AwaitCommit() | MarkIdle():
                 return None
+            case Now():
+                return "2026-01-01T00:00:00+00:00"
             case Drain() | SendReply() | StartStream() | SendChunk() | EndStream():
                 return None
             case _:

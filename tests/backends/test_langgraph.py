@@ -682,5 +682,29 @@ def test_the_waits_answer_is_values_and_what_the_server_adds(raw: bytes, ended: 
     assert LG.ended(raw) == ended
 
 
+QUESTION = {**ASKED, "response_schema": None}
+
+
+def test_the_questions_in_a_waits_body_are_read_if_each_of_them_is_complete() -> None:
+    schema = {"type": "boolean"}
+    body = {"topic": "x", "__interrupt__": [QUESTION, {"id": "b" * 32, "value": 1, "response_schema": schema}]}
+    assert LG.ended(answer(body).body) == Ended({"topic": "x"}, None, (ASKS, Interrupt("b" * 32, 1, schema)))
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [ASKED, {**QUESTION, "id": "placeholder-id"}, {**QUESTION, "id": None}, {"id": ID, "response_schema": None}, "x"],
+    ids=["no schema", "unusable id", "no id", "no value", "text"],
+)
+def test_a_waits_body_with_a_question_that_is_incomplete_lists_none(listed: Any) -> None:
+    """Servers that omit `response_schema` may list one of two questions; the state has them all."""
+    assert LG.ended(answer({"topic": "x", "__interrupt__": [QUESTION, listed]}).body) == Ended({"topic": "x"})
+
+
+@pytest.mark.parametrize("listed", [[], {}, None])
+def test_a_waits_body_at_a_breakpoint_lists_no_question(listed: Any) -> None:
+    assert LG.ended(answer({"topic": "x", "__interrupt__": listed}).body) == Ended({"topic": "x"})
+
+
 def test_its_stream_is_relayed() -> None:
     assert type(LG).reframer is Dialect.reframer

@@ -125,7 +125,8 @@ class Plain(Dialect[None]):
 
     def ended(self, body: bytes) -> Ended:
         value = Response(200, (), body).json or {}
-        return Ended(value.get("values"), value.get("error"))
+        interrupts = tuple(Interrupt(each["id"], each["value"]) for each in value.get("interrupts", ()))
+        return Ended(value.get("values"), value.get("error"), interrupts)
 
     def delete(self, resume: Resume) -> Request | None:
         return Request("DELETE", "thread") if self.can_delete else None
@@ -144,6 +145,7 @@ USUAL: dict[str, Any] = {
     "read body": b'{"run_id": "r1"}',
     "read events": b'event: metadata\ndata: {"run_id": "r1"}\n\n',
     "GET run r1": RUN_ENDED,
+    "now": "2026-11-24T12:00:09+00:00",
 }
 """The result of each step of a successful resume; the result of other steps is None."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found, Started
 from ap_resume_shim.core.errors import (
     HoldLapsed,
@@ -72,6 +73,24 @@ def test_a_wait_looks_at_the_thread_again_before_it_answers() -> None:
     told = drive(WAIT)
     assert told.after_send == ["mark accepted", "read body", "GET thread again", "mark idle", "send reply"]
     assert told.value["run"]["status"] == "success"
+
+
+NEXT_QUESTION = {"values": {"a": 1}, "interrupts": [{"id": "q2", "value": "really?"}]}
+
+
+def test_a_wait_whose_result_lists_the_next_question_needs_no_lookup_afterwards() -> None:
+    done = drive(WAIT, {"read body": strictjson.dumps(NEXT_QUESTION), "remember": "q2"})
+    assert done.after_send == ["mark accepted", "read body", "now", "mark idle", "remember", "send reply"]
+    run = done.value["run"]
+    assert (run["status"], run["metadata"]) == ("interrupted", {"interrupts": [{"id": "q2", "value": "really?"}]})
+    assert (run["created_at"], run["updated_at"]) == (NOW, "2026-11-24T12:00:09+00:00")
+    assert done.value["values"] == {"a": 1}
+
+
+@pytest.mark.parametrize("lacks", [{"values": None}, {"interrupts": []}, {"error": {"error": "ValueError"}}])
+def test_a_wait_whose_result_is_not_all_of_the_response_looks_up_the_thread(lacks: dict[str, Any]) -> None:
+    done = drive(WAIT, {"read body": strictjson.dumps({**NEXT_QUESTION, **lacks})})
+    assert done.after_send == ["mark accepted", "read body", "GET thread again", "mark idle", "send reply"]
 
 
 def test_a_stream_is_answered_when_its_first_event_is_there() -> None:

@@ -155,7 +155,7 @@ def replayed(recording: Recording) -> Document:
     """What the client of a recording gets from the shim as it is now."""
     app = Replayer(recording.exchanges)
     shim = ResumeShim(app, load_dialect(recording.backend), settle=recording.settle)
-    with patch("ap_resume_shim.runtime.incoming._now", lambda: NOW), asyncio.Runner(loop_factory=Hurried) as runner:
+    with patch("ap_resume_shim.runtime.clock.now", lambda: NOW), asyncio.Runner(loop_factory=Hurried) as runner:
         heard = runner.run(call(shim, "PATCH", recording.mode.route, recording.headers, recording.body))
     assert not app.left, f"not asked: {app.left}"
     reply: Document = shim_times(heard.write(), recording.exchanges)

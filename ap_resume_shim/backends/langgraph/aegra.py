@@ -13,7 +13,7 @@ response, so a lookup after an accepted resume sees it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ap_resume_shim.backends.langgraph import messages as wire
@@ -34,6 +34,7 @@ from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPen
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.json_values import UINT64, Carries
 from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Ask, Pause, Steps
 
 _STATUS: dict[str, ThreadStatus] = {
@@ -145,6 +146,10 @@ class Aegra(LangGraphFamily[AegraContext]):
     def resume(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> Request:
         """Build the create-run request. Aegra rejects `input: null` with 422; an empty checkpoint has its effect."""
         return wire.create_request(resume, found, wire.answer(verdict, go_on=_CONTINUE))
+
+    def ended(self, body: bytes) -> Ended:
+        """Read the values and the error. Aegra lists one of several questions here; the state lists all."""
+        return replace(super().ended(body), interrupts=())
 
 
 class _Snapshot:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 from uuid import UUID, uuid5
 
-from ap_resume_shim.backends.langgraph.state import Questions
+from ap_resume_shim.backends.langgraph.state import INTERRUPT_ID, Questions, interrupts_of
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.dialect import Answers, C, Decision, Found, Started
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup
@@ -177,7 +177,7 @@ def read_started(response: Response, body: bytes, resume: Resume, found: Found[C
 
 
 def read_ended(body: bytes) -> Ended:
-    """Read the body of a wait: the values, without the fields that the server adds, and the error.
+    """Read the body of a wait: the values, without the fields that the server adds, the error and the questions.
 
     A body with only the server's own fields has no values.
     """
@@ -185,7 +185,20 @@ def read_ended(body: bytes) -> Ended:
     if not isinstance(value, dict):
         return Ended(value)
     values = {key: item for key, item in value.items() if key not in _INTERNAL}
-    return Ended(values or (None if value else {}), value.get("__error__"))
+    stopped_at = _complete_interrupts(value.get("__interrupt__"))
+    return Ended(values or (None if value else {}), value.get("__error__"), stopped_at)
+
+
+def _complete_interrupts(raw: Any) -> tuple[Interrupt, ...]:
+    """Return the questions in the body of a wait; none if one of them lacks a field, or could not be answered.
+
+    Servers that omit `response_schema` may list one of two questions.
+    """
+    complete = isinstance(raw, list) and all(
+        isinstance(item, dict) and {"id", "value", "response_schema"} <= item.keys() for item in raw
+    )
+    interrupts = interrupts_of(raw) if complete else ()
+    return interrupts if all(INTERRUPT_ID.fullmatch(str(each.id)) for each in interrupts) else ()
 
 
 def run_has_ended(response: Response) -> bool:

@@ -21,7 +21,7 @@ from ap_resume_shim.core.steps.client import (
     StreamReply,
 )
 from ap_resume_shim.core.steps.guard import AwaitCommit, CallGuard, Entry, MarkAccepted, MarkIdle, ReadLedger
-from ap_resume_shim.core.steps.timer import Pause, Poll
+from ap_resume_shim.core.steps.timer import Now, Pause, Poll
 from ap_resume_shim.core.steps.upstream import (
     Ask,
     Drain,
@@ -46,6 +46,7 @@ __all__ = [
     "Join",
     "MarkAccepted",
     "MarkIdle",
+    "Now",
     "OriginalResponse",
     "Pause",
     "Poll",
@@ -70,7 +71,7 @@ T = TypeVar("T")
 Upstream = Ask | ReadUntilIdle | Send | SendOriginal | ReadHead | Join | ReadBody | ReadEvents | Drain
 Guard = CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle | ReadLedger
 Client = SendReply | StartStream | SendChunk | EndStream
-Timer = Pause | Poll
+Timer = Pause | Poll | Now
 Step = Upstream | Guard | Client | Timer
 
 Steps = Generator[Step, object, T]

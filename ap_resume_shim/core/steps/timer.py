@@ -1,4 +1,4 @@
-"""Steps that wait."""
+"""Steps that wait, and the clock."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ class Poll(Returns[None]):
     """
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Now(Returns[str]):
+    """Result: the current time in UTC, as RFC 3339."""
