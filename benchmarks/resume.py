@@ -1,21 +1,25 @@
 """A resume through the shim against the same two calls made directly: look at the thread, create the run.
 
-The ways take turns within each round, and what is reported are ratios: the medians over the rounds.
+The ways take turns within each round, and what is reported are ratios: the medians over the rounds. At a backend that
+takes 5 ms for each request, the processor time of the sidecar for one resume is reported as well.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from multiprocessing import get_context
+from pathlib import Path
 from socket import socket
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,10 +28,11 @@ import uvicorn
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.protocol import Mode
 from benchmarks.table import show
+from benchmarks.ways import running as running_process
 from examples.legacy_server.server import create_app
 from tests.e2e.drivers import DRIVERS
+from tests.servers.process import free_port
 from tests.servers.run import running
-from tests.support.driver import Driver
 from tests.support.serving import listening
 from tests.support.sidecar import sidecar
 
@@ -35,6 +40,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 ROUNDS = {"agent-protocol": 200, "langgraph": 10}
+SLOW_ROUNDS = 300
+MILLISECONDS = 5
+"""What each request takes at the slow backend."""
 TAILS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
 ANSWER = "yes"
 
@@ -87,6 +95,8 @@ class Way:
     name: str
     url: str
     resume: Resume
+    pid: int = 0
+    """The process of the sidecar, if there is one."""
 
 
 def wrapped() -> ASGIApp:
@@ -141,20 +151,47 @@ def langgraph() -> Iterator[list[Way]]:
 BACKENDS = {"agent-protocol": agent_protocol, "langgraph": langgraph}
 
 
+class Driver(Protocol):
+    """Makes and deletes threads; those of the end-to-end tests are such."""
+
+    client: httpx.Client
+
+    def start(self, agent: str, input_: Any, /) -> str:
+        """Make a thread that waits at a question, and return its id."""
+
+
+class SlowDriver:
+    """The driver of the slow backend; its threads need no deletion."""
+
+    def __init__(self, client: httpx.Client, *, asks: bool) -> None:
+        self.client, self._asks = client, asks
+
+    def start(self, agent: str, input_: Any, /) -> str:
+        """Make a thread whose next run asks again, or ends."""
+        return str(self.client.post("/threads", json={"asks": self._asks}).raise_for_status().json()["thread_id"])
+
+
 def seconds(backend: str, ways: list[Way], mode: Mode) -> list[list[float]]:
     """How long each way took, round by round; the first round, which makes connections, does not count."""
+    with ExitStack() as stack:
+        drivers = [stack.enter_context(_driver(backend, way.url)) for way in ways]
+        return _alternate(ways, drivers, mode, ROUNDS[backend], delete=True)
+
+
+def _alternate(
+    ways: list[Way], drivers: Sequence[Driver], mode: Mode, rounds: int, *, delete: bool
+) -> list[list[float]]:
     taken: list[list[float]] = [[] for _ in ways]
     clients = [Client(way.url) for way in ways]
-    with ExitStack() as stack, ThreadPoolExecutor(len(ways)) as pool:
-        drivers = [stack.enter_context(_driver(backend, way.url)) for way in ways]
-        for number in range(ROUNDS[backend] + 1):
+    with ThreadPoolExecutor(len(ways)) as pool:
+        for number in range(rounds + 1):
             threads = list(pool.map(_asked, drivers))
             for turn in range(len(ways)):
                 index = (number + turn) % len(ways)
                 begin = perf_counter()
                 ways[index].resume(clients[index], threads[index], mode)
                 taken[index].append(perf_counter() - begin)
-            for driver, thread in zip(drivers, threads, strict=True):
+            for driver, thread in zip(drivers, threads, strict=True) if delete else ():
                 driver.client.delete(f"/threads/{thread}")  # the legacy server searches all its runs
     return [times[1:] for times in taken]
 
@@ -168,6 +205,40 @@ def _driver(backend: str, url: str) -> Iterator[Driver]:
 def _asked(driver: Driver) -> str:
     """A thread that waits for an answer."""
     return driver.start("ask", {"topic": "lunch"})
+
+
+@contextmanager
+def slow() -> Iterator[list[Way]]:
+    """A backend that takes 5 ms for each request, alone and behind a sidecar."""
+    port = free_port()
+    origin = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "benchmarks.agent_origin", str(port), str(MILLISECONDS)]
+    with (
+        running_process(command, port),
+        sidecar("--upstream", origin, "--port", "0", "--backend", "langgraph") as shim,
+    ):
+        yield [
+            Way("direct", origin, directly_langgraph),
+            Way("sidecar", shim.url, through_the_shim, shim.process.pid),
+        ]
+
+
+def at_slow_backend(ways: list[Way], mode: Mode, *, asks: bool) -> tuple[float, float, float]:
+    """Return the median of the two direct calls in ms, the median ratio, and the sidecar's CPU ms for one resume."""
+    with httpx.Client(base_url=ways[0].url) as client:
+        driver = SlowDriver(client, asks=asks)  # the sidecar passes nothing but resumes
+        _alternate(ways, [driver] * len(ways), mode, 10, delete=False)
+        before = cpu_seconds(ways[1].pid)
+        direct, shim = _alternate(ways, [driver] * len(ways), mode, SLOW_ROUNDS, delete=False)
+        spent = cpu_seconds(ways[1].pid) - before
+    ratio = median(b / a for a, b in zip(direct, shim, strict=True))
+    return median(direct) * 1000, ratio, spent * 1000 / (SLOW_ROUNDS + 1)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the user and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -187,4 +258,16 @@ def main() -> None:
         "A resume through the shim, as a multiple of look-up and create made directly",
         ["backend, mode", "direct ms", "in process", "sidecar"],
         rows,
+    )
+    slow_rows = []
+    with slow() as ways:
+        for mode in Mode:
+            for asks in (False, True):
+                direct_ms, ratio, cpu = at_slow_backend(ways, mode, asks=asks)
+                end = "asks again" if asks else "ends"
+                slow_rows.append([f"{mode.name.lower()}, {end}", f"{direct_ms:.1f}", f"{ratio:.2f}", f"{cpu:.2f}"])
+    show(
+        f"The same through the sidecar, at a backend that takes {MILLISECONDS} ms for each request",
+        ["mode, the run", "direct ms", "ratio", "CPU ms of the sidecar"],
+        slow_rows,
     )

@@ -7,8 +7,10 @@ import sys
 import pytest
 
 from ap_resume_shim import ResumeShim
+from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.middleware import VendorMode
 from benchmarks.passthrough import REQUESTS, Work, bare, scope_of, work
+from tests.recordings import BACKENDS, load_all
 
 PINNED = {
     (3, 11): {"GET": Work(1, 25), "PATCH on another path": Work(2, 52)},
@@ -47,3 +49,20 @@ def test_a_post_that_no_convention_recognises_is_compared_with_each_path_once(mo
 def test_the_count_is_the_same_every_time(name: str) -> None:
     shim, scope = ResumeShim(bare, "langgraph"), scope_of(*REQUESTS[name])
     assert len({work(shim, scope) for _ in range(5)}) == 1
+
+
+ROUND_TRIPS = {str(recording): [len(step) for step in recording.exchanges] for recording in load_all()}
+"""The requests of each recorded resume, by round trip; `tests/backends/test_recordings.py` replays exactly these."""
+
+
+@pytest.mark.parametrize("mode", [Mode.BACKGROUND, Mode.STREAM])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_round_trips_precede_the_response_to_a_resume(backend: str, mode: Mode) -> None:
+    for case in ("interrupted", "asks-again", "fails"):
+        assert len(ROUND_TRIPS[f"{backend}/{case}-{mode.name.lower()}"]) == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_wait_makes_one_more_round_trip_unless_its_result_lists_the_next_question(backend: str) -> None:
+    assert len(ROUND_TRIPS[f"{backend}/interrupted-wait"]) == 3
+    assert len(ROUND_TRIPS[f"{backend}/asks-again-wait"]) == (2 if backend == "langgraph" else 3)
