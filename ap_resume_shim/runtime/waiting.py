@@ -1,7 +1,7 @@
 """Waits for a future with a deadline and keep-alives, and notices a client that disconnects.
 
-All functions wait for plain futures, for which `asyncio.wait` creates no task: a stream of many small chunks costs no
-task per chunk. A cancellation reaches the waiting task, never the future.
+All functions wait for plain futures: a stream of many small chunks costs no task per chunk. A cancellation reaches the
+waiting task, never the future.
 """
 
 from __future__ import annotations
@@ -110,9 +110,24 @@ async def wait(
 
 
 async def _first(futures: tuple[Future, ...], seconds: float) -> None:
-    """Wait until one of the futures is done, or until the time has passed."""
-    timeout = None if seconds == inf else seconds
-    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    """Wait until one of the futures is done, or until the time has passed: `asyncio.wait` with less overhead."""
+    loop = asyncio.get_running_loop()
+    awake = loop.create_future()
+
+    def wake(_: Future | None = None) -> None:
+        if not awake.done():
+            awake.set_result(None)
+
+    timeout = None if seconds == inf else loop.call_later(seconds, wake)
+    for future in futures:
+        future.add_done_callback(wake)
+    try:
+        await awake
+    finally:
+        if timeout is not None:
+            timeout.cancel()
+        for future in futures:
+            future.remove_done_callback(wake)
 
 
 @contextmanager
