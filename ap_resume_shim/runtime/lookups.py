@@ -96,8 +96,9 @@ class Lookups:
     async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
         async with asyncio.TaskGroup() as group:
             # One failed lookup fails them all; the first failure is raised.
-            tasks = [group.create_task(self._one(request)) for request in requests]
-        answers = [task.result() for task in tasks]
+            tasks = [group.create_task(self._one(request)) for request in requests[1:]]
+            answers = [await self._one(request) for request in requests[:1]]
+        answers += [task.result() for task in tasks]
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
