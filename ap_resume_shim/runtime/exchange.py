@@ -247,6 +247,8 @@ class Exchange:
         if self._since is None:
             return
         since, self._since = self._since, None
+        if not requests.isEnabledFor(logging.DEBUG):
+            return
         write(
             requests,
             logging.DEBUG,
