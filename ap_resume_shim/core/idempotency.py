@@ -21,6 +21,7 @@ CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key", "a
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(r"[!#-~]+")
 _MAX = 255
+_SORTED = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def read_key(fields: Sequence[str]) -> str | None:
@@ -43,7 +44,7 @@ def read_key(fields: Sequence[str]) -> str | None:
 
 def fingerprint(value: Any) -> str:
     """Return the SHA-256 of a JSON value, in hex. White space, escapes and the order of keys do not matter."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_SORTED.encode(value).encode()).hexdigest()
 
 
 def answer_fingerprints(body: Mapping[str, Any], id_form: re.Pattern[str] | None) -> tuple[str, str]:

@@ -28,14 +28,10 @@ def loads(raw: bytes) -> Any:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"The body is not valid UTF-8 (byte {error.start}).") from None
+    if text.startswith("\ufeff"):
+        raise ValueError("The body is not JSON: Unexpected UTF-8 BOM. Send it without the byte order mark.")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_integer,
-        )
+        value = _STRICT.decode(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except json.JSONDecodeError as error:
@@ -56,10 +52,9 @@ def read(raw: bytes | str) -> Any:
     NaN and the infinities, which Python's servers write, become null, as in a browser. A number too large for a double
     is refused, since it could not be written again.
     """
-    # For a long text, call a Python function for each object: only then can the interpreter switch to other threads.
-    hook = _identity if len(raw) >= _LONG else None
+    text = raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw), "surrogatepass")
     try:
-        return json.loads(raw, parse_constant=lambda _: None, parse_float=_finite, object_hook=hook)
+        return (_LONG_READER if len(raw) >= _LONG else _READER).decode(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -93,7 +88,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _write(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _WRITER.encode(value)
 
 
 _TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."
@@ -126,3 +121,11 @@ def _integer(text: str) -> int:
 
 
 _MAX_DIGITS = 1000
+
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_integer
+)
+_READER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite)
+_LONG_READER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, object_hook=_identity)
+"""For long texts. It calls a Python function for each object: only then can the interpreter switch to other threads."""
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
