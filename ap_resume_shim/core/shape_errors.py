@@ -6,10 +6,9 @@ exception becomes `UpstreamUnrecognised`, here and nowhere else; the flow knows 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from types import GeneratorType, MethodType
 from typing import Any, cast
 
 from ap_resume_shim.core.dialect import C, Dialect, Found, Started
@@ -33,12 +32,12 @@ class _RecognisingDialect:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._dialect, name)
-        return _wrapped(attribute) if inspect.ismethod(attribute) else attribute
+        return _wrapped(attribute) if isinstance(attribute, MethodType) else attribute
 
     def refusal(self, response: Response) -> ResumeError:
         """Return the refusal; `UpstreamUnrecognised` if the dialect cannot read it."""
         try:
-            with _shape_errors():
+            with _SHAPE_ERRORS:
                 return self._dialect.refusal(response)
         except ResumeError as error:
             return error
@@ -46,9 +45,9 @@ class _RecognisingDialect:
 
 def _wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
-        with _shape_errors():
+        with _SHAPE_ERRORS:
             value = method(*args, **options)
-            if isinstance(value, Generator):
+            if isinstance(value, GeneratorType):
                 return _steps(value)
             if hasattr(value, "feed") and not isinstance(value, Relay):
                 return _RecognisingReframer(value)
@@ -66,10 +65,10 @@ def _steps(steps: Steps[Any]) -> Steps[Any]:
     thrown: Exception | None = None
     while True:
         try:
-            with _shape_errors(unless=thrown):
+            with _SHAPE_ERRORS if thrown is None else _ShapeErrors(unless=thrown):
                 step = steps.send(result) if thrown is None else steps.throw(thrown)
         except StopIteration as ended:
-            with _shape_errors():
+            with _SHAPE_ERRORS:
                 return _checked(ended.value)
         result, thrown = None, None
         if isinstance(step, ReadUntilIdle):
@@ -82,30 +81,37 @@ def _steps(steps: Steps[Any]) -> Steps[Any]:
 
 class _RecognisingReframer(Wrapped):
     def feed(self, chunk: bytes) -> bytes:
-        with _shape_errors():
+        with _SHAPE_ERRORS:
             return self._inner.feed(chunk)
 
     def finish(self) -> bytes:
-        with _shape_errors():
+        with _SHAPE_ERRORS:
             return self._inner.finish()
 
     def ended(self) -> Ended:
-        with _shape_errors():
+        with _SHAPE_ERRORS:
             return self._inner.ended()
 
 
-@contextmanager
-def _shape_errors(unless: Exception | None = None) -> Iterator[None]:
-    try:
-        yield
-    except (ResumeError, ClientGone, StopIteration):
-        raise
-    except Exception as error:
-        if error is unless:
-            raise
-        raise UpstreamUnrecognised(
-            "The backend's response has a shape that its dialect does not know. The log of the shim has the details."
-        ) from error
+class _ShapeErrors:
+    """Context manager that raises `UpstreamUnrecognised` for an unexpected exception; it has no state to share."""
+
+    def __init__(self, unless: Exception | None = None) -> None:
+        self._unless = unless
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        expected = (ResumeError, ClientGone, StopIteration)
+        if isinstance(error, Exception) and not isinstance(error, expected) and error is not self._unless:
+            raise UpstreamUnrecognised(
+                "The backend's response has a shape that its dialect does not know. The log of the shim has the "
+                "details."
+            ) from error
+
+
+_SHAPE_ERRORS = _ShapeErrors()
 
 
 def _checked(value: Any) -> Any:
