@@ -29,7 +29,7 @@ from ap_resume_shim.core.errors import (
 )
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.idempotency import one_spelling
-from ap_resume_shim.core.json_pointer import MISSING, parts, place, point
+from ap_resume_shim.core.json_pointer import MISSING, parts, place, point, walk
 from ap_resume_shim.core.json_values import equal
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer, Relay
@@ -71,6 +71,8 @@ class ProfileDialect(Dialect[None]):
         self.profile = profile
         self._rules = tuple(Rule(e.status, e.raises, e.contains) for e in profile.error)
         self.reader = ThreadReader(profile, self._rules)
+        self._run_id, self._run_of = parts(profile.run.id), parts(profile.wait.run)
+        self._run_times = (parts(profile.run.created_at), parts(profile.run.updated_at))
         table = profile.resume
         lines = {Mode.BACKGROUND: table.background, Mode.WAIT: table.wait, Mode.STREAM: table.stream}
         sources = {mode: next(m for m in (mode, *_DERIVED_FROM[mode]) if lines[m] is not None) for mode in Mode}
@@ -155,28 +157,28 @@ class ProfileDialect(Dialect[None]):
 
     def refused(self, resume: Resume, response: Response) -> ResumeError | None:
         """Return the refusal in the stream's first event, or the error for a run of another thread; else None."""
-        return super().refused(resume, response) or self._other_thread_error(resume, response.body)
+        return super().refused(resume, response) or self._other_thread_error(
+            resume, self._run_in(response.body, self.response_kinds[resume.mode])
+        )
 
     def started(self, response: Response, body: bytes, resume: Resume, found: Found[None]) -> Started[None] | None:
         """Return the run by `Content-Location`, by the body, or by the stream's first event; else the interrupted run.
 
         Raises `UpstreamUnrecognised` if the run belongs to another thread.
         """
-        error = self._other_thread_error(resume, body)
+        run = self._run_in(body, self.response_kinds[resume.mode])
+        error = self._other_thread_error(resume, run)
         if error is not None:
             raise error
-        table = self.profile.run
         location = response.header("content-location")
-        run = self._run_in(body, self.response_kinds[resume.mode])
-        run_id = point(run, table.id)
+        run_id = walk(run, self._run_id)
         if location and run_id is MISSING:
             run_id = location.rstrip("/").rpartition("/")[2]
         if not isinstance(run_id, str):
             continues = "run_id" in names_in(self._lines[resume.mode])
             return Started(found.run_id, found.agent_id) if continues and found.run_id is not None else None
         created, updated = (
-            None if (value := point(run, at)) is MISSING else moment(value)
-            for at in (table.created_at, table.updated_at)
+            None if (value := walk(run, keys)) is MISSING else moment(value) for keys in self._run_times
         )
         return Started(run_id, found.agent_id, created, updated)
 
@@ -185,11 +187,11 @@ class ProfileDialect(Dialect[None]):
             first = sse.first_event(body)
             return first.json if first is not None and first.name == "metadata" else {}
         run = Response(200, (), body).json
-        return point(run, self.profile.wait.run) if response_kinds == "result" else run
+        return walk(run, self._run_of) if response_kinds == "result" else run
 
-    def _other_thread_error(self, resume: Resume, body: bytes) -> ResumeError | None:
-        """Return the error for a response that names another thread than the resume; None for any other response."""
-        thread_id = point(self._run_in(body, self.response_kinds[resume.mode]), "/thread_id")
+    def _other_thread_error(self, resume: Resume, run: Any) -> ResumeError | None:
+        """Return the error for a run that names another thread than the resume; None for any other run."""
+        thread_id = walk(run, ("thread_id",))
         if not isinstance(thread_id, str) or _normalised(thread_id) == _normalised(resume.thread_id):
             return None
         return UpstreamUnrecognised(

@@ -11,11 +11,11 @@ from ap_resume_shim.core.dialect_helpers import Rule, read_lookup
 from ap_resume_shim.core.errors import AgentNotFound, AmbiguousInterrupt, InvalidRequest, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
-from ap_resume_shim.core.json_pointer import MISSING, parts, point
+from ap_resume_shim.core.json_pointer import MISSING, parts, point, walk
 from ap_resume_shim.core.json_values import equal
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask
-from ap_resume_shim.profiles.schema import AgentTable, LookupTable, PickTable, Profile, Scalar, every
+from ap_resume_shim.profiles.schema import AgentTable, FoundTable, LookupTable, PickTable, Profile, Scalar, every
 from ap_resume_shim.profiles.template import fill, fill_path, names_in
 from ap_resume_shim.profiles.values import moment, with_messages
 
@@ -27,6 +27,10 @@ class ThreadReader:
         """`rules` map refusals to errors."""
         self._profile, self._rules = profile, rules
         self._about_thread = about_the_thread(profile)
+        self._found_at = {
+            name: tuple(map(parts, every(getattr(profile.found, name)))) for name in FoundTable.model_fields
+        }
+        self._id_at, self._value_at = parts(profile.interrupt.id), parts(profile.interrupt.value)
         states, table = profile.status, profile.resume
         self._states: dict[ThreadStatus, list[Scalar]] = {
             "idle": states.idle,
@@ -86,31 +90,33 @@ class ThreadReader:
         read_lookup(response, self._rules)
 
     def _found(self, results: dict[str, Any], agent_id: str | None) -> Found[None]:
-        def at(pointers: str | list[str] | None) -> Any:
-            values = (point(results, pointer) for pointer in every(pointers))
-            return next((value for value in values if value is not MISSING and value is not None), None)
+        def reported(name: str) -> list[Any]:
+            values = [walk(results, keys) for keys in self._found_at[name]]
+            return [value for value in values if value is not MISSING and value is not None]
 
-        table = self._profile.found
-        reported = [value for pointer in every(table.status) if (value := at(pointer)) is not None]
+        def at(name: str) -> Any:
+            return next(iter(reported(name)), None)
+
+        statuses = reported("status")
         # Concurrent lookups may show the thread before and after a change.
-        busy = any(equal(value, known) for value in reported for known in self._states["busy"])
-        status: ThreadStatus = "busy" if busy else self._status(reported[0] if reported else None)
-        agent = at(table.agent_id)
+        busy = any(equal(value, known) for value in statuses for known in self._states["busy"])
+        status: ThreadStatus = "busy" if busy else self._status(statuses[0] if statuses else None)
+        agent = at("agent_id")
         if agent_id is not None and agent not in (None, agent_id) and not self._names_agent:
             raise InvalidRequest(
                 f"The waiting run belongs to {agent!r}, and continues with that agent. Leave `agent_id` out.",
                 {"field": "agent_id"},
             )
-        interrupts = self._interrupts(status, at(table.interrupts), at(table.interrupt))
+        interrupts = self._interrupts(status, at("interrupts"), at("interrupt"))
         return Found(
             status=status,
             interrupts=interrupts,
             breakpoint=status == "interrupted" and not interrupts,
             agent_id=agent_id or agent,
-            values=with_messages(at(table.values), at(table.messages)),
-            error=at(table.error),
-            updated_at=moment(at(table.updated_at)),
-            run_id=at(table.run_id),
+            values=with_messages(at("values"), at("messages")),
+            error=at("error"),
+            updated_at=moment(at("updated_at")),
+            run_id=at("run_id"),
         )
 
     def _status(self, value: Any) -> ThreadStatus:
@@ -131,7 +137,7 @@ class ThreadReader:
 
     def _interrupt(self, item: Any) -> Interrupt:
         table = self._profile.interrupt
-        id_, value = point(item, table.id), point(item, table.value)
+        id_, value = walk(item, self._id_at), walk(item, self._value_at)
         if not isinstance(item, dict) and table.value:
             raise UpstreamUnrecognised(
                 f"The profile {self._profile.name!r} supports only objects, with id and value, as interrupts."
