@@ -120,9 +120,12 @@ def explain_resume(argv: Sequence[str]) -> None:
     print(
         f"ap-resume-shim: the resume is not sent; these are the requests that it would send. {source}", file=sys.stderr
     )
+    count = trips = 0
     with closing(answers) if isinstance(answers, Live) else nullcontext():
         for sent in explain(resume, dialect, answers):
             print("\n".join(sent.lines()))
+            count, trips = count + 1, max(trips, sent.round_trip)
+    print(f"ap-resume-shim: {count} requests in {trips} round trips", file=sys.stderr)
 
 
 def _answers(given: Namespace, resume: Resume, dialect: Dialect[Any]) -> tuple[RecordedAnswers | Live | None, str]:

@@ -26,11 +26,13 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import (
     Ask,
+    AwaitCommit,
     Drain,
     Entry,
     Flow,
     Join,
     MarkAccepted,
+    MarkIdle,
     Pause,
     Poll,
     ReadBody,
@@ -58,6 +60,8 @@ class Sent:
     what: str
     """`look`, `resume`, or `follow`."""
     request: Request
+    round_trip: int
+    """The number of its round trip, from 1. Requests with the same number are sent in parallel."""
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the request in HTTP's format; the client's own header fields are added to each request."""
@@ -126,23 +130,32 @@ def _staged(stage: Stage, lookup: Callable[..., Lookup[Any]]) -> Callable[..., L
     return lambda *args, **kwargs: stage.lookup(lookup(*args, **kwargs))
 
 
-def _dry_run(flow: Flow, stage: Stage, kind: str) -> Iterator[Sent]:
-    """Yield the requests of a flow. Polling stops after `_POLLS` pauses."""
+def _dry_run(flow: Flow, stage: Stage, kind: str, trips: int = 0) -> Iterator[Sent]:
+    """Yield the requests of a flow, after so many round `trips`. Polling stops after `_POLLS` pauses."""
     step: Step = next(flow)
-    pauses_left = _POLLS
+    pauses_left, committed = _POLLS, trips
     while pauses_left:
         match step:
             case Ask(requests):
-                yield from (Sent(kind, request) for request in requests)
+                trips += 1
+                yield from (Sent(kind, request, trips) for request in requests)
             case ReadUntilIdle(request) | Join(request):
-                yield Sent(kind, request)
+                trips += 1
+                yield Sent(kind, request, trips)
             case Send(request):
-                yield Sent("resume", request)
+                trips += 1
+                yield Sent("resume", request, trips)
                 kind = "follow"
             case Pause() | Poll():
                 pauses_left -= 1
             case MarkAccepted(commit=commit) if commit is not None:
-                yield from _dry_run(_first_lookups(commit), stage, kind)
+                for sent in _dry_run(_first_lookups(commit), stage, kind, trips):
+                    committed = sent.round_trip
+                    yield sent
+            case MarkIdle():
+                committed = trips
+            case AwaitCommit():
+                trips = max(trips, committed)
             case _:
                 pass
         result = stage.answer(step)

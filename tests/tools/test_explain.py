@@ -186,6 +186,7 @@ def test_it_is_said_where_the_answers_come_from(
         main(["explain", *(given.get(word, word) for word in argv)])
     told = capsys.readouterr()
     assert says in told.err and "is not sent" in told.err
+    assert re.search(r"\d requests in \d round trips$", told.err)
     assert "# resume\n" in told.out
 
 
