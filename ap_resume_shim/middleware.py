@@ -20,6 +20,7 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.core.protocol import ROUTES, Mode
+from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import Flow
 from ap_resume_shim.core.vendor_flow import vendor_flow
 from ap_resume_shim.core.vendor_resume import VendorResume
@@ -312,7 +313,9 @@ class ResumeShim:
         """Use this dialect from now on."""
         # Clients of today cannot name the question that they answer: a second click must not answer the next one.
         window = max(self._guard.duplicate_window, DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
-        self._naming = naming = Naming(dialect, self._namespace, self._credentials, self._share_ledger, window)
+        self._naming = naming = Naming(
+            recognising(dialect), self._namespace, self._credentials, self._share_ledger, window
+        )
         if wants_traffic(dialect):
             self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix))
         else:

@@ -21,8 +21,10 @@ from ap_resume_shim.core.steps import ClientGone, ReadUntilIdle, Steps
 def recognising(dialect: Dialect[C]) -> Dialect[C]:
     """Return a wrapper of the dialect whose unexpected exceptions are `UpstreamUnrecognised`.
 
-    This covers its methods, and the generators and reframers that they return.
+    This covers its methods, and the generators and reframers that they return. A wrapper is returned unchanged.
     """
+    if isinstance(dialect, _RecognisingDialect):
+        return dialect
     return cast("Dialect[C]", _RecognisingDialect(dialect))
 
 
@@ -31,8 +33,10 @@ class _RecognisingDialect:
         self._dialect = dialect
 
     def __getattr__(self, name: str) -> Any:
+        """Return the dialect's attribute, and store it: a dialect does not change."""
         attribute = getattr(self._dialect, name)
-        return _wrapped(attribute) if isinstance(attribute, MethodType) else attribute
+        self.__dict__[name] = attribute = _wrapped(attribute) if isinstance(attribute, MethodType) else attribute
+        return attribute
 
     def refusal(self, response: Response) -> ResumeError:
         """Return the refusal; `UpstreamUnrecognised` if the dialect cannot read it."""

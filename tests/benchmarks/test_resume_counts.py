@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.core import json_pointer
+from ap_resume_shim.core import json_pointer, shape_errors
 from benchmarks.driver import Client, Loop
 
 RESUMES: dict[str, Callable[[Client], Awaitable[None]]] = {
@@ -60,6 +60,13 @@ def test_a_resume_makes_no_json_parser_or_writer(mode: str, monkeypatch: pytest.
 
     during(RESUMES[mode], begin)
     assert made == []
+
+
+@pytest.mark.parametrize("mode", RESUMES)
+def test_a_resume_wraps_no_method_of_its_dialect(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped: list[object] = []
+    during(RESUMES[mode], lambda _: monkeypatch.setattr(shape_errors, "_wrapped", wrapped.append))
+    assert wrapped == []
 
 
 @pytest.mark.parametrize("mode", RESUMES)
