@@ -72,6 +72,9 @@ _NOT_OURS = frozenset(
     }
 )
 
+_CLIENTS_OWN = ("endpoint", "route", REQUEST_TRAILERS)
+"""Scope keys that apply to a client's own request alone."""
+
 _PASSED = frozenset({TARGET, EARLY_HINT, TRAILERS})
 """Extensions that apply to a client's own request, and to the backend's response to it."""
 
@@ -106,7 +109,9 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
         ]
     elif request.method != "GET":
         headers.append((b"content-length", b"0"))
-    made = {key: value for key, value in scope.items() if key not in ("endpoint", "route", REQUEST_TRAILERS)}
+    made = dict(scope)
+    for name in _CLIENTS_OWN:
+        made.pop(name, None)
     made.update(
         method=request.method,
         path=before + prefix + unquote(path),
