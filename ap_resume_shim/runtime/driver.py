@@ -129,7 +129,9 @@ class Resumption:
             raise (ShuttingDown() if self._upstream.cut() else ShutDown()) from None
 
     async def _do(self, step: Step) -> Any:
-        match step:
+        match step:  # the commonest steps first
+            case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
+                return await self._guard(step)
             case Ask() | ReadUntilIdle() | ReadLedger():
                 with self._line.upstream:
                     return await self._lookups.do(step)
@@ -139,8 +141,6 @@ class Resumption:
                 return await self._upstream.pause(seconds)
             case Now():
                 return clock.now()
-            case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
-                return await self._guard(step)
             case SendReply() | StartStream() | SendChunk() | EndStream():
                 return await self._respond(step)
             case _:
