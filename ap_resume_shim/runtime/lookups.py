@@ -23,19 +23,38 @@ if TYPE_CHECKING:
     from ap_resume_shim.guard import GuardSession
 
 
-async def ask(app: WrappedApp, scope: Scope, request: Request, *, fence: Callable[[], None] | None = None) -> Response:
-    """Send one lookup and read the whole response; with a fence, on a new connection. Raises `UpstreamTimeout`."""
-    exchange = app.send(scope, request, fence)
-    in_time = partial(wait, until=asyncio.get_running_loop().time() + app.limits.lookup)
-    try:
-        status, headers = await exchange.head(in_time)
-        return Response(status, headers, await exchange.read(in_time))
-    except Expired:
-        raise UpstreamTimeout(
-            f"The backend did not respond to {request.method} {request.target} within {app.limits.lookup:g} seconds."
-        ) from None
-    finally:
-        exchange.abandon()
+class _Lookup:
+    """One lookup, sent at once."""
+
+    def __init__(
+        self, app: WrappedApp, scope: Scope, request: Request, fence: Callable[[], None] | None = None
+    ) -> None:
+        """With a fence, it is sent on a new connection."""
+        self.request = request
+        self._exchange, self._limit = app.send(scope, request, fence), app.limits.lookup
+        self._in_time = partial(wait, until=asyncio.get_running_loop().time() + self._limit)
+
+    async def response(self) -> Response:
+        """Read the whole response. Raises `UpstreamTimeout`."""
+        try:
+            status, headers = await self._exchange.head(self._in_time)
+            return Response(status, headers, await self._exchange.read(self._in_time))
+        except Expired:
+            raise UpstreamTimeout(
+                f"The backend did not respond to {self.request.method} {self.request.target} within "
+                f"{self._limit:g} seconds."
+            ) from None
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Disconnect."""
+        self._exchange.abandon()
+
+
+async def ask(app: WrappedApp, scope: Scope, request: Request) -> Response:
+    """Send one lookup and read the whole response. Raises `UpstreamTimeout`."""
+    return await _Lookup(app, scope, request).response()
 
 
 async def read_until_idle(app: WrappedApp, scope: Scope, step: ReadUntilIdle) -> Response:
@@ -94,23 +113,28 @@ class Lookups:
                 raise TypeError(f"a lookup cannot contain the step {type(step).__name__}")
 
     async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
-        async with asyncio.TaskGroup() as group:
-            # One failed lookup fails them all; the first failure is raised.
-            tasks = [group.create_task(self._one(request)) for request in requests[1:]]
-            answers = [await self._one(request) for request in requests[:1]]
-        answers += [task.result() for task in tasks]
+        """Send all lookups, then read their responses. One that fails fails them all; the first failure is raised."""
+        lookups = [_Lookup(self._app, self._scope, request) for request in requests]
+        try:
+            answers = [await self._response(lookup) for lookup in lookups]
+        except asyncio.CancelledError:
+            for lookup in lookups:
+                lookup.abandon()
+            raise
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return tuple(answer for answer in answers if isinstance(answer, Response))
 
-    async def _one(self, request: Request) -> Response | Exception:
-        """Send one lookup. If it fails, retry it once, on a new connection: the server may have closed an idle one."""
+    async def _response(self, lookup: _Lookup) -> Response | Exception:
+        """Return the response. If the lookup fails, retry it once, on a new connection: the server may have closed an
+        idle one.
+        """
         try:
             try:
-                return await ask(self._app, self._scope, request)
+                return await lookup.response()
             except UpstreamError:
-                return await ask(self._app, self._scope, request, fence=_permit)
+                return await _Lookup(self._app, self._scope, lookup.request, _permit).response()
         except Exception as error:
             return error
 

@@ -17,7 +17,7 @@ RESUMES: dict[str, Callable[[Client], Awaitable[None]]] = {
     "background": lambda client: client.resumes(1),
     "stream": lambda client: client.resume_events(1),
 }
-TASKS = 9
+TASKS = 8
 PARSED = ["/input/command/resume"]
 """The only pointer that a resume parses: the place of the answer in the request."""
 

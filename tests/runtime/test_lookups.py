@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.steps import Ask
@@ -46,3 +46,24 @@ async def test_lookups_are_sent_at_once_and_their_responses_are_in_order(targets
 async def test_a_lookup_that_fails_fails_them_all(targets: tuple[str, ...]) -> None:
     with pytest.raises(KeyError):
         await ask(*targets)
+
+
+async def test_lookups_that_are_cancelled_disconnect() -> None:
+    left: list[Message] = []
+    begun = asyncio.Event()
+
+    async def server(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if scope["path"] == "/b":
+            begun.set()
+        left.append(await receive())
+
+    lookups = Lookups(WrappedApp(server, "", Limits()), OWN_SCOPE)
+    step = asyncio.create_task(lookups.do(Ask((Request.get("/a"), Request.get("/b")))))
+    await begun.wait()
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert [message["type"] for message in left] == ["http.disconnect", "http.disconnect"]
