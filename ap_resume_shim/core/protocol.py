@@ -290,7 +290,7 @@ def _path(loc: tuple[str | int, ...], value: Any) -> list[str]:
 
 def check_segment(name: str, value: str) -> None:
     """Refuse an id that could leave its segment of an upstream path."""
-    if value in {".", ".."} or any(char in "/\\" or not char.isprintable() for char in value):
+    if value in {".", ".."} or "/" in value or "\\" in value or not value.isprintable():
         raise InvalidRequest(f"`{name}` contains characters that an id cannot have (/, \\, control characters).")
 
 
