@@ -13,6 +13,7 @@ from time import perf_counter
 
 _LONGEST = 1024
 """Maximum length of a value, in characters."""
+_PLAIN = re.compile(r'[^\s="]+')
 
 
 class Stopwatch:
@@ -58,4 +59,4 @@ def milliseconds(seconds: float) -> float:
 
 def _quoted(value: str) -> str:
     """Return `value`, quoted as JSON if it contains white space, `=` or quotes."""
-    return value if re.fullmatch(r'[^\s="]+', value) else json.dumps(value, ensure_ascii=False)
+    return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
