@@ -107,8 +107,9 @@ class _ShapeErrors:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        expected = (ResumeError, ClientGone, StopIteration)
-        if isinstance(error, Exception) and not isinstance(error, expected) and error is not self._unless:
+        if error is None or isinstance(error, ResumeError | ClientGone | StopIteration):
+            return
+        if isinstance(error, Exception) and error is not self._unless:
             raise UpstreamUnrecognised(
                 "The backend's response has a shape that its dialect does not know. The log of the shim has the "
                 "details."
