@@ -90,10 +90,12 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
     """
     path, _, query = request.target.partition("?")
     root: str = scope.get("root_path", "")
-    before = mounted_at(root, scope["path"])
-    raw: bytes | None = scope.get("raw_path")
+    before = before_raw = ""
+    if root:
+        before = mounted_at(root, scope["path"])
+        raw: bytes | None = scope.get("raw_path")
+        before_raw = before if raw is None else mounted_at(root, unquote(raw.decode("latin-1")))
     prefix = prefix if request.below_prefix else ""
-    before_raw = before if raw is None else mounted_at(root, unquote(raw.decode("latin-1")))
     headers = [
         (name, value) for name, value in scope["headers"] if name not in _NOT_OURS and not name.startswith(b"if-")
     ]
