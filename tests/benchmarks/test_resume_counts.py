@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from ap_resume_shim import ResumeShim
 from ap_resume_shim.core import json_pointer, shape_errors
+from ap_resume_shim.core.protocol import Mode
 from benchmarks.driver import Client, Loop
+from tests.recordings.apps import call
+from tests.support.agent import METADATA, PROTOCOL, VALUES, Agent, says
 
 RESUMES: dict[str, Callable[[Client], Awaitable[None]]] = {
     "background": lambda client: client.resumes(1),
@@ -38,15 +42,18 @@ def during(resume: Callable[[Client], Awaitable[None]], begin: Callable[[Loop], 
     loop.close()
 
 
-@pytest.mark.parametrize("mode", RESUMES)
-def test_a_resume_makes_no_more_tasks_than_it_did(mode: str) -> None:
-    made: Counter[str] = Counter()
+class Tasks(Counter[str]):
+    """A task factory that counts the tasks, by the names of their coroutines."""
 
-    def task(loop: asyncio.AbstractEventLoop, work: Any, /, **options: Any) -> asyncio.Task[Any]:
-        made[work.__qualname__] += 1
+    def __call__(self, loop: asyncio.AbstractEventLoop, work: Any, /, **options: Any) -> asyncio.Task[Any]:
+        self[work.__qualname__] += 1
         return asyncio.Task(work, loop=loop, **options)
 
-    during(RESUMES[mode], lambda loop: loop.set_task_factory(task))
+
+@pytest.mark.parametrize("mode", RESUMES)
+def test_a_resume_makes_no_more_tasks_than_it_did(mode: str) -> None:
+    made = Tasks()
+    during(RESUMES[mode], lambda loop: loop.set_task_factory(made))
     assert 0 < made.total() <= TASKS, made
 
 
@@ -80,3 +87,30 @@ def test_a_resume_parses_no_pointer_into_a_response(mode: str, monkeypatch: pyte
 
     during(RESUMES[mode], lambda _: monkeypatch.setattr(json_pointer, "parts", counted))
     assert parsed == PARSED
+
+
+def tasks_in_process(chunks: int) -> int:
+    """The number of tasks that a streamed resume makes in the server's process, if its stream has so many chunks."""
+    made = Tasks()
+
+    async def run() -> None:
+        events: list[bytes | float] = [VALUES, 0.0] * chunks
+        shim = ResumeShim(Agent(says(METADATA, *events)), PROTOCOL)
+        asyncio.get_running_loop().set_task_factory(made)
+        heard = await call(shim, "PATCH", Mode.STREAM.route, {}, b'{"thread_id": "t", "input": "yes"}')
+        assert b"".join(heard.chunks).count(VALUES) == chunks
+
+    asyncio.run(run())
+    return made.total()
+
+
+def tasks_through_the_sidecar(chunks: int) -> int:
+    """The same for a stream that passes through the sidecar."""
+    made = Tasks()
+    during(lambda client: client.resume_events(chunks), lambda loop: loop.set_task_factory(made))
+    return made.total()
+
+
+@pytest.mark.parametrize("tasks", [tasks_in_process, tasks_through_the_sidecar])
+def test_a_chunk_of_a_resumes_stream_makes_no_task(tasks: Callable[[int], int]) -> None:
+    assert 0 < tasks(10) == tasks(30)
