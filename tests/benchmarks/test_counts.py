@@ -65,4 +65,11 @@ def test_two_round_trips_precede_the_response_to_a_resume(backend: str, mode: Mo
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_wait_makes_one_more_round_trip_unless_its_result_lists_the_next_question(backend: str) -> None:
     assert len(ROUND_TRIPS[f"{backend}/interrupted-wait"]) == 3
+    assert len(ROUND_TRIPS[f"{backend}/breakpoint-wait"]) == 3
     assert len(ROUND_TRIPS[f"{backend}/asks-again-wait"]) == (2 if backend == "langgraph" else 3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_wait_whose_run_fails_makes_one_more_round_trip_for_the_values(backend: str) -> None:
+    """Older LangGraph servers' thread and state disagree after a failure, and are read twice."""
+    assert len(ROUND_TRIPS[f"{backend}/fails-wait"]) == (4 if backend == "langgraph-old" else 3)
