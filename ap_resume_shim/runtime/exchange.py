@@ -156,7 +156,7 @@ class WrappedApp:
         return Exchange(scope.get(RECEIVER, self.app), made, body, interim)
 
 
-_RUNNING: set[asyncio.Task[None]] = set()
+_RUNNING: set[Exchange] = set()
 """Strong references: the event loop keeps only weak ones to tasks."""
 
 
@@ -178,10 +178,9 @@ class Exchange:
         self.trailers: HeaderList | None = None
         """The trailer fields of a response that has some, complete when the body has ended; else None."""
         self._error: Exception | None = None
-        self._raised = False
+        self._raised = self._abandoned = False
+        _RUNNING.add(self)
         self._task = asyncio.create_task(self._run())
-        _RUNNING.add(self._task)
-        self._task.add_done_callback(_RUNNING.discard)
 
     async def head(self, wait: Wait = wait) -> tuple[int, Headers]:
         """Wait for the head with `wait`; return status and headers. Raises what the app raised before its response."""
@@ -241,9 +240,10 @@ class Exchange:
     def abandon(self) -> None:
         """Disconnect and do not wait for the app. An exception that it raises later is logged."""
         self.disconnect()
-        self._task.add_done_callback(self._log_error)
+        self._abandoned = True
+        self._log_error()
 
-    def _log_error(self, _: asyncio.Task[None]) -> None:
+    def _log_error(self) -> None:
         if self._error is not None and not self._raised and not isinstance(self._error, UpstreamFailure):
             self._raised = True
             where = f"{self._scope['method']} {printable(truncate(self._scope['path']))}"
@@ -280,6 +280,9 @@ class Exchange:
                 self._start.set_exception(failure)
                 self._start.exception()  # marks it as retrieved: `head` may never be called
             self._body.end()
+            if self._abandoned:
+                self._log_error()
+            _RUNNING.discard(self)
 
     async def _receive(self) -> Message:
         if self._request is not None:
