@@ -94,7 +94,7 @@ class Resumption:
     async def run(self) -> None:
         """Run the flow to its end: the response, and the work after it."""
         try:
-            await drive(self._flow, self._do_or_end, large=self._large)
+            await drive(self._flow, self._do, large=self._large)
         except ResumeError as error:
             await self._send_error(error)
         except ClientGone:
@@ -121,30 +121,27 @@ class Resumption:
         await self._store(self._client.error_reply(error))
         await self._client.send_error(error)
 
-    async def _do_or_end(self, step: Step) -> Any:
+    async def _do(self, step: Step) -> Any:
         """Carry out a step. This task is cancelled only at shutdown; the flow then receives an error."""
         try:
-            return await self._do(step)
+            match step:  # the commonest steps first
+                case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
+                    return await self._guard(step)
+                case Ask() | ReadUntilIdle() | ReadLedger():
+                    with self._line.upstream:
+                        return await self._lookups.do(step)
+                case Send() | SendOriginal() | ReadHead() | Join() | ReadBody() | ReadEvents() | Drain() | Poll():
+                    return await self._exchange(step)
+                case Pause(seconds):
+                    return await self._upstream.pause(seconds)
+                case Now():
+                    return clock.now()
+                case SendReply() | StartStream() | SendChunk() | EndStream():
+                    return await self._respond(step)
+                case _:
+                    assert_never(step)
         except asyncio.CancelledError:
             raise (ShuttingDown() if self._upstream.cut() else ShutDown()) from None
-
-    async def _do(self, step: Step) -> Any:
-        match step:  # the commonest steps first
-            case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
-                return await self._guard(step)
-            case Ask() | ReadUntilIdle() | ReadLedger():
-                with self._line.upstream:
-                    return await self._lookups.do(step)
-            case Send() | SendOriginal() | ReadHead() | Join() | ReadBody() | ReadEvents() | Drain() | Poll():
-                return await self._exchange(step)
-            case Pause(seconds):
-                return await self._upstream.pause(seconds)
-            case Now():
-                return clock.now()
-            case SendReply() | StartStream() | SendChunk() | EndStream():
-                return await self._respond(step)
-            case _:
-                assert_never(step)
 
     async def _exchange(
         self, step: Send | SendOriginal | ReadHead | Join | ReadBody | ReadEvents | Drain | Poll
