@@ -102,6 +102,12 @@ def test_ids_and_times_are_text_that_can_be_sent(wrong: dict[str, Any]) -> None:
         lookup({"status": "idle", **wrong})
 
 
+def test_a_dialect_is_wrapped_once_and_each_of_its_methods_too() -> None:
+    dialect = recognising(Slips())
+    assert recognising(dialect) is dialect
+    assert dialect.ended is dialect.ended
+
+
 def test_a_refusal_that_cannot_be_read_is_one_all_the_same() -> None:
     dialect = recognising(Slips())
     assert isinstance(dialect.refusal(Response(409)), UpstreamUnrecognised)
