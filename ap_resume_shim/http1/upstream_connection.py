@@ -145,18 +145,17 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             rest = parser.feed(data)
         except InvalidResponse as error:
-            if exchange.body.parts:
-                self._deliver_body(exchange, len(data))
+            self.abort()
             if parser.progress == COMPLETE:  # the data after the response belongs to no request
                 exchange.on_response_end(parser.fields)
             else:
                 exchange.on_error(self._error(str(error)))
-            self.abort()
             return
-        if exchange.body.parts:
-            self._deliver_body(exchange, len(data))
         if parser.progress >= COMPLETE:
             self._finish(exchange, rest)
+        elif not exchange.on_progress(len(data)) and self._exchange is exchange and self._reading:
+            self._reading = False
+            self.transport.pause_reading()
 
     # Called by the parser.
 
@@ -180,18 +179,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._upgrade(exchange, rest)
             return
         keep = self._sent and parser.keep_alive and not self.transport.is_closing()
-        self._exchange = None
-        exchange.on_response_end(parser.fields)
-        if not keep:
+        if keep:
+            self._exchange = None
+            self.resume_reading()
+            self._pool.release(self, parser.headers)
+        else:
             self.abort()
-            return
-        self.resume_reading()
-        self._pool.release(self, parser.headers)
-
-    def _deliver_body(self, exchange: Http1Exchange, size: int) -> None:
-        if not exchange.on_response_body(size) and self._reading:
-            self._reading = False
-            self.transport.pause_reading()
+        exchange.on_response_end(parser.fields)
 
     def _upgrade(self, exchange: Http1Exchange, rest: bytes) -> None:
         self.transport.pause_reading()
