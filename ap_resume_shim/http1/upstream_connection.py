@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError
+from ap_resume_shim.http1.head import encode_lines
 from ap_resume_shim.http1.response_parser import COMPLETE, UPGRADED, InvalidResponse, ResponseParser
 from ap_resume_shim.proxy.tcp_keepalive import enable_keep_alive
 from ap_resume_shim.proxy.transport import UpstreamRequest, broken_off, too_slow
@@ -45,11 +46,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange = exchange
         self._parser.begin(exchange.body.parts, request.method == "HEAD", request.upgrades)
         self._sent, self._received = request.body is None, False
-        parts = [request.method.encode("ascii"), b" ", request.target, b" HTTP/1.1\r\n"]
-        for name, value in request.headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n")
-        self.transport.write(b"".join(parts))
+        first = b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.target)
+        self.transport.write(encode_lines(first, request.headers))
 
     async def write(self, data: bytes) -> None:
         """Send a part of the body, at the server's pace. Raises `UpstreamError` or `UpstreamTimeout`."""
