@@ -170,12 +170,16 @@ class Client:
         self.came = b""
         self.waiting: asyncio.Future[None] | None = None
         self.resumed = 0
+        self.deliver: Callable[[], None] | None = None
+        """Delivers the next event of a stream."""
         self.server.connection_made(Pipe(self.told))
 
     def told(self, data: bytes) -> None:
         """Something came from the sidecar."""
         self.came += data
-        if self.waiting is not None and not self.waiting.done():
+        if self.deliver is not None and data.endswith(b"\n\n\r\n"):
+            self.loop.call_soon(self.deliver)
+        elif self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(None)
 
     async def until(self, end: bytes) -> None:
@@ -206,11 +210,18 @@ class Client:
     async def _stream(self, units: int) -> None:
         upstream, chunk = self.loop.streaming, chunked(EVENT)
         assert upstream is not None
-        for _ in range(units):
-            upstream.data_received(chunk)
-            await self.until(b"\n\n\r\n")
-        upstream.data_received(b"0\r\n\r\n")
+        left = units
+
+        def deliver() -> None:
+            nonlocal left
+            left -= 1
+            self.came = b""
+            upstream.data_received(chunk if left >= 0 else b"0\r\n\r\n")
+
+        self.deliver = deliver
+        self.loop.call_soon(deliver)  # as the event loop does: a callback, and no task
         await self.until(b"0\r\n\r\n")
+        self.deliver = None
 
     async def resumes(self, units: int) -> None:
         """Background resumes, each of a thread of its own."""

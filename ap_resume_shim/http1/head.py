@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from ap_resume_shim.core.asgi import EARLY_HINT, TARGET, TRAILERS, TUNNEL, HeaderList
 
-_STATUS_LINES = {status: f"HTTP/1.1 {status} \r\n".encode() for status in range(100, 1000)} | {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
+_STATUS_LINES = {status: f"HTTP/1.1 {status} ".encode() for status in range(100, 1000)} | {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in http.HTTPStatus
 }
 _EXTENSIONS: dict[str, Any] = {EARLY_HINT: {}, TRAILERS: {}}
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
@@ -97,20 +97,20 @@ def _origin_form(method: bytes, target: bytes, host: bytes | None) -> tuple[byte
     return path if path.startswith(b"/") else b"/" + path, authority
 
 
-def encode_head(status: int, headers: HeaderList, *more: bytes) -> bytes:
-    """Return the bytes of a response's head; `more` are complete lines that are appended.
+def encode_head(status: int, headers: HeaderList) -> bytes:
+    """Return the bytes of a response's head.
 
     Raises `ValueError` if a field contains a line end or a NUL: it could inject fields or end the head.
     """
-    parts = [_STATUS_LINES[status]]
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-    parts += more
-    parts.append(b"\r\n")
-    made, lines = b"".join(parts), len(headers) + len(more) + 2
+    made, lines = encode_lines(_STATUS_LINES[status], headers), len(headers) + 2
     if made.count(b"\n") != lines or made.count(b"\r") != lines or b"\0" in made:
         raise ValueError("A header field of the response contains a line end or a NUL.")
     return made
+
+
+def encode_lines(first: bytes, headers: HeaderList) -> bytes:
+    """Return the bytes of a head: its first line, its fields, and the empty line."""
+    return b"\r\n".join([first, *map(b": ".join, headers), b"", b""])
 
 
 def encode_error(status: int, message: str) -> bytes:

@@ -216,9 +216,8 @@ class RequestResponseCycle:
                 headers = [field for field in headers if field[0] != b"connection"]
         no_body = self._scope["method"] == "HEAD" or status in (204, 304)
         framing = self._framing = ResponseFraming(no_body, length, not self._is_http_1_0, trailers)
-        more: tuple[bytes, ...] = ()
         if framing.chunked:
-            more = (b"transfer-encoding: chunked\r\n",)
+            headers.append((b"transfer-encoding", b"chunked"))
         elif length is None and not no_body:
             self.keep_alive = False  # the end of the connection is the end of the body
         if self._expects_continue and not self.body.complete:
@@ -226,10 +225,10 @@ class RequestResponseCycle:
                 False  # without a 100 the client may send its body or not, so the next request cannot be found
             )
         if not self.keep_alive:
-            more += (b"connection: close\r\n",)
+            headers.append((b"connection", b"close"))
         elif self._is_http_1_0:
-            more += (b"connection: keep-alive\r\n",)
-        self._pending_head = encode_head(status, headers, *more)
+            headers.append((b"connection", b"keep-alive"))
+        self._pending_head = encode_head(status, headers)
         self.started = True
         self._connection.flush_soon(self)
 

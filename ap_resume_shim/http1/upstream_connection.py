@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError
+from ap_resume_shim.http1.head import encode_lines
 from ap_resume_shim.http1.response_parser import COMPLETE, UPGRADED, InvalidResponse, ResponseParser
 from ap_resume_shim.proxy.tcp_keepalive import enable_keep_alive
 from ap_resume_shim.proxy.transport import UpstreamRequest, broken_off, too_slow
@@ -45,11 +46,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange = exchange
         self._parser.begin(exchange.body.parts, request.method == "HEAD", request.upgrades)
         self._sent, self._received = request.body is None, False
-        parts = [request.method.encode("ascii"), b" ", request.target, b" HTTP/1.1\r\n"]
-        for name, value in request.headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n")
-        self.transport.write(b"".join(parts))
+        first = b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.target)
+        self.transport.write(encode_lines(first, request.headers))
 
     async def write(self, data: bytes) -> None:
         """Send a part of the body, at the server's pace. Raises `UpstreamError` or `UpstreamTimeout`."""
@@ -145,18 +143,17 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             rest = parser.feed(data)
         except InvalidResponse as error:
-            if exchange.body.parts:
-                self._deliver_body(exchange, len(data))
+            self.abort()
             if parser.progress == COMPLETE:  # the data after the response belongs to no request
                 exchange.on_response_end(parser.fields)
             else:
                 exchange.on_error(self._error(str(error)))
-            self.abort()
             return
-        if exchange.body.parts:
-            self._deliver_body(exchange, len(data))
         if parser.progress >= COMPLETE:
             self._finish(exchange, rest)
+        elif not exchange.on_progress(len(data)) and self._exchange is exchange and self._reading:
+            self._reading = False
+            self.transport.pause_reading()
 
     # Called by the parser.
 
@@ -180,18 +177,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._upgrade(exchange, rest)
             return
         keep = self._sent and parser.keep_alive and not self.transport.is_closing()
-        self._exchange = None
-        exchange.on_response_end(parser.fields)
-        if not keep:
+        if keep:
+            self._exchange = None
+            self.resume_reading()
+            self._pool.release(self, parser.headers)
+        else:
             self.abort()
-            return
-        self.resume_reading()
-        self._pool.release(self, parser.headers)
-
-    def _deliver_body(self, exchange: Http1Exchange, size: int) -> None:
-        if not exchange.on_response_body(size) and self._reading:
-            self._reading = False
-            self.transport.pause_reading()
+        exchange.on_response_end(parser.fields)
 
     def _upgrade(self, exchange: Http1Exchange, rest: bytes) -> None:
         self.transport.pause_reading()

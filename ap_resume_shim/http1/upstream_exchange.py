@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.core.errors import UpstreamError, UpstreamFailure
 from ap_resume_shim.http1.incoming_body import IncomingBody
+from ap_resume_shim.http1.wakeup import Wakeup
 from ap_resume_shim.proxy.transport import ClientDisconnected, UpstreamRequest
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Http1Exchange:
         "_stale",
         "_transport",
         "_tunnel",
-        "_waiter",
+        "_wakeup",
         "body",
         "headers",
         "status",
@@ -51,7 +52,7 @@ class Http1Exchange:
         self._heads: list[tuple[int, HeaderList]] = []
         self.body = IncomingBody()
         self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._wakeup = Wakeup(asyncio.get_running_loop())
         self._body_task: asyncio.Task[None] | None = None
         self._tunnel: tuple[asyncio.Transport, bytes] | None = None
 
@@ -66,7 +67,7 @@ class Http1Exchange:
                 self._error = None
                 await self._send(fresh=True)
                 continue
-            await self._wait()
+            await self._wakeup
         self.status, self.headers = self._heads.pop(0)
 
     async def read(self) -> bytes:
@@ -77,7 +78,7 @@ class Http1Exchange:
                 raise self._error
             if body.complete:
                 return b""
-            await self._wait()
+            await self._wakeup
         full, data = body.buffered > READ_AHEAD, body.take()
         if full and self._connection is not None:
             self._connection.resume_reading()
@@ -106,7 +107,7 @@ class Http1Exchange:
             self._error = (
                 ClientDisconnected()
             )  # a new one: the traceback of one that was raised refers to this exchange
-        self._wake()
+        self._wakeup.set()
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Return the connection after a 101, and the bytes that were already read from it."""
@@ -162,30 +163,18 @@ class Http1Exchange:
         finally:
             request.body.stop_reading()
 
-    async def _wait(self) -> None:
-        assert self._waiter is None, "one task waits"
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    # Called by the connection.
+    # Called by the connection. Except `on_head`, these continue the waiting task, which may close the exchange.
 
     def on_head(self, status: int, headers: HeaderList) -> None:
         """An informational or final head."""
         self._heads.append((status, headers))
-        self._wake()
 
-    def on_response_body(self, size: int) -> bool:
-        """The body has more parts, of about `size` bytes. Returns True if the connection may read on."""
+    def on_progress(self, size: int) -> bool:
+        """`size` bytes were parsed: heads, parts of the body, or both. Returns True if the connection may read on."""
         body = self.body
-        body.buffered += size
-        self._wake()
+        if body.parts:
+            body.buffered += size
+        self._wakeup.set()
         return body.buffered <= READ_AHEAD
 
     def on_response_end(self, trailers: HeaderList) -> None:
@@ -193,16 +182,16 @@ class Http1Exchange:
         self.body.complete, self.body.trailers, self._connection = True, trailers, None
         if self._body_task is not None:
             self._body_task.cancel()
-        self._wake()
+        self._wakeup.set()
 
     def on_upgrade(self, transport: asyncio.Transport, rest: bytes) -> None:
         """A 101: the connection now belongs to the exchange, with reading paused. `rest` are bytes after the head."""
         self._tunnel, self._connection, self.body.complete = (transport, rest), None, True
-        self._wake()
+        self._wakeup.set()
 
     def on_error(self, error: Exception, *, stale: bool = False) -> None:
         """The response failed; `stale` is True if a reused connection was closed before the first byte of it."""
         self._connection, self._stale = None, stale
         if self._error is None:
             self._error = error
-        self._wake()
+        self._wakeup.set()

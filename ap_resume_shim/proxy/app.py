@@ -164,7 +164,7 @@ class ReverseProxy:
                 if exchange.status < 200:
                     await self._skip_interim(exchange, scope, client)
             await self._relay(exchange, scope, client)
-        except ClientDisconnected:
+        except (ClientDisconnected, OSError):  # from the exchange, and from ASGI's `send`
             pass
         except UpstreamFailure as failure:
             # A response that has begun cannot end cleanly. Raise, so that the server closes the client's connection.
@@ -216,7 +216,8 @@ class ReverseProxy:
         trailed = client.wants_trailers
         if trailed:
             start["trailers"] = True
-        await client.start_response(start)
+        await client.send(start)
+        client.on_response_started()
         idle = None if SYNTHESISED in scope else self._idle_timeout
         more = True
         while more:

@@ -54,12 +54,12 @@ class DownstreamClient:
         "_listener",
         "_may_listen",
         "_receive",
-        "_send",
         "_stopped_reading",
         "body_unknown",
         "connection",
         "has_body",
         "response_started",
+        "send",
         "trailers",
         "upgrades",
         "wants_trailers",
@@ -73,7 +73,9 @@ class DownstreamClient:
         self.upgrades = connection.wants_upgrade and transport.upgrades and TUNNEL in extensions(scope)
         self.wants_trailers = connection.accepts_trailers and transport.trailers and TRAILERS in extensions(scope)
         self.trailers: HeaderList = []
-        self._receive, self._send = receive, send
+        self.send = send
+        """ASGI's `send`. Raises `OSError` if the ASGI server reports the disconnect (ASGI 2.4)."""
+        self._receive = receive
         self._first_message: Message | None = None
         self._listener: asyncio.Task[None] | None = None
         self._may_listen: asyncio.Event | None = asyncio.Event() if self.has_body else None
@@ -114,19 +116,11 @@ class DownstreamClient:
         if self.response_started and self._may_listen is not None:
             self._may_listen.set()
 
-    async def start_response(self, start: Message) -> None:
-        """Send the head of the response. Raises `ClientDisconnected`."""
-        await self.send(start)
+    def on_response_started(self) -> None:
+        """Called when the head of the response was sent."""
         self.response_started = True
         if self._stopped_reading and self._may_listen is not None:
             self._may_listen.set()
-
-    async def send(self, message: Message) -> None:
-        """Send a message. Raises `ClientDisconnected` if the ASGI server reports the disconnect (ASGI 2.4)."""
-        try:
-            await self._send(message)
-        except OSError:
-            raise ClientDisconnected from None
 
     def listen(self, exchange: UpstreamExchange) -> None:
         """Start a task that closes the exchange when the client disconnects, even while a stream is idle."""

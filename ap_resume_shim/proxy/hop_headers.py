@@ -121,6 +121,8 @@ def end_to_end(headers: HeaderList, connection_options: frozenset[bytes] = froze
 
 def response_headers(headers: HeaderList) -> HeaderList:
     """Return the fields of a response, or of its trailer section, that are forwarded to the client."""
+    if HOP_BY_HOP.isdisjoint(dict(headers)):
+        return list(headers)
     connection_options: frozenset[bytes] = frozenset()
     for name, value in headers:
         if name == b"connection" and value not in (b"keep-alive", b"close"):

@@ -104,7 +104,7 @@ def test_chunks_may_be_written_in_any_case() -> None:
 
 
 def test_a_head_is_a_line_for_each_field() -> None:
-    made = encode_head(207, [(b"a", b"1"), (b"a", b"\xff")], b"connection: close\r\n")
+    made = encode_head(207, [(b"a", b"1"), (b"a", b"\xff"), (b"connection", b"close")])
     assert made == b"HTTP/1.1 207 Multi-Status\r\na: 1\r\na: \xff\r\nconnection: close\r\n\r\n"
     assert encode_head(299, []) == b"HTTP/1.1 299 \r\n\r\n"
 
