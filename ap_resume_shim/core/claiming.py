@@ -51,8 +51,9 @@ def claim(
             if rival is None:
                 return found, verdict
             while rival == "holding" and waited < settings.settle:
-                yield from Pause(settings.claim_step)
-                waited = round(waited + settings.claim_step, 6)
+                pause = settings.claim_step if waited < settings.claim_patience else settings.claim_step / 4
+                yield from Pause(pause)
+                waited = round(waited + pause, 6)
                 rival = yield from attempt
             refusal: Conflict = ResumeInProgress(_HELD)
             holds = rival is None  # the thread may have changed since the lookup: look again
