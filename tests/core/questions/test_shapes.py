@@ -28,6 +28,8 @@ def test_a_recorded_question_has_its_kind_and_its_prompt(shape: dict[str, Any]) 
     assert bool(question.actions) == (question.kind == "tool_approval")
     assert bool(question.options) == (question.kind in ("confirm", "choice"))
     assert bool(question.form) == (question.kind == "form")
+    shown = json.loads(json.dumps(question.as_json()))
+    assert set(shown) == {"kind", "prompt", "actions", "options", "multiple", "form", "answer"}
 
 
 @every_shape
