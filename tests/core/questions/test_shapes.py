@@ -13,7 +13,7 @@ import pytest
 
 from ap_resume_shim.core.errors import InvalidAnswer
 from ap_resume_shim.core.questions import describe
-from tests.core.questions.choosing import answer_of
+from tests.support.choosing import answer_of
 from tests.core.questions.readers import READERS
 
 SHAPES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("shapes.json").read_text("utf-8"))
