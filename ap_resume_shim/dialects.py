@@ -10,7 +10,6 @@ from ap_resume_shim.core.dialect import (
     Continue,
     Decision,
     Dialect,
-    Fingerprint,
     Found,
     Lookup,
     Observer,
@@ -20,6 +19,7 @@ from ap_resume_shim.core.dialect import (
 )
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume

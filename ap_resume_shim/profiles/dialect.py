@@ -7,18 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import (
-    DEFAULT_KINDS,
-    Continue,
-    Decision,
-    Dialect,
-    Fingerprint,
-    Found,
-    Lookup,
-    ResponseKind,
-    Started,
-    plain_path,
-)
+from ap_resume_shim.core.dialect import DEFAULT_KINDS, Continue, Decision, Dialect, Found, Lookup, ResponseKind, Started
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     ConfigurationError,
@@ -27,6 +16,7 @@ from ap_resume_shim.core.errors import (
     ThreadNotFound,
     UpstreamUnrecognised,
 )
+from ap_resume_shim.core.fingerprint import Fingerprint, plain_path
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.idempotency import one_spelling
 from ap_resume_shim.core.json_pointer import MISSING, parts, place, point, walk

@@ -18,17 +18,7 @@ from ap_resume_shim.backends.a2a.stream import A2aStream
 from ap_resume_shim.backends.a2a.task import Json, Task, newest
 from ap_resume_shim.backends.a2a.task_list import list_tasks, tasks_in_ledger
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import (
-    Answers,
-    Decision,
-    Dialect,
-    Fingerprint,
-    Found,
-    Lookup,
-    Observer,
-    Started,
-    ThreadStatus,
-)
+from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found, Lookup, Observer, Started, ThreadStatus
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     ConfigurationError,
@@ -38,6 +28,7 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer

@@ -16,7 +16,7 @@ from ap_resume_shim.backends.agno.questions import QUESTION_ID, current_step, ha
 from ap_resume_shim.backends.agno.runs import AgnoContext, Paused, Place
 from ap_resume_shim.backends.agno.stream import AgnoStream, plain_name, text_of
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Fingerprint, Found, Lookup, Started
+from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found, Lookup, Started
 from ap_resume_shim.core.dialect_helpers import Rule, quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -28,6 +28,7 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer

@@ -1,0 +1,83 @@
+"""Lists of threads that may wait for an answer, as a backend's own search finds them.
+
+A search is a hint: its rows can be older than the state of their threads. A `Candidate` is therefore read again, and
+its state decides, as it does for a resume.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Any
+
+from ap_resume_shim.core import strictjson
+from ap_resume_shim.core.errors import InvalidRequest
+
+MOST_REQUESTS = 21
+"""Maximum number of requests of one page: those of the search, and those that read its candidates."""
+MOST_THREADS = 20
+"""Maximum number of threads of one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A request for one page of a list."""
+
+    limit: int = MOST_THREADS
+    """Maximum number of candidates."""
+    at: Any = None
+    """The place where the page begins: `Listing.next` of the page before, which a client may have changed; None for
+    the first page."""
+    agent_id: str | None = None
+    """Only threads of this agent; ignored by backends whose search cannot tell."""
+
+    def place(self, *kinds: type) -> list[Any] | None:
+        """Return `at` if it is a list of values of these types; None for the first page. Raises `InvalidRequest`."""
+        if self.at is None:
+            return None
+        if not isinstance(self.at, list) or [type(item) for item in self.at] != list(kinds):
+            raise bad_cursor()
+        if any(isinstance(item, int) and not 0 <= item < 2**31 for item in self.at):
+            raise bad_cursor()
+        return self.at
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A thread that may have a question, according to the search."""
+
+    thread_id: str
+    row: Any = None
+    """Data of the dialect for `Dialect.read_candidate`, such as the row of the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of candidates."""
+
+    candidates: tuple[Candidate, ...] = ()
+    next: Any = None
+    """The place where the next page begins, as a JSON value; None after the last page."""
+    listed: bool = True
+    """False if the backend cannot list waiting threads; `notes` has the reason."""
+    notes: tuple[str, ...] = ()
+    """Sentences for a person: what the list lacks, and whose threads it has."""
+
+
+def encode_cursor(place: Any) -> str | None:
+    """Return `Listing.next` as an opaque text; None after the last page."""
+    return None if place is None else urlsafe_b64encode(strictjson.dumps(place)).rstrip(b"=").decode()
+
+
+def decode_cursor(text: str) -> Any:
+    """Return the place that `encode_cursor` encoded. Raises `InvalidRequest`."""
+    try:
+        return strictjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        raise bad_cursor() from None
+
+
+def bad_cursor() -> InvalidRequest:
+    """Return the error for a cursor that no page of this list has."""
+    return InvalidRequest("`cursor` is not the `next` of a page of this list: leave it out.", {"field": "cursor"})
