@@ -6,13 +6,14 @@ its state decides, as it does for a resume.
 
 from __future__ import annotations
 
-import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import InvalidRequest
+from ap_resume_shim.core.steps import Steps
 
 MOST_REQUESTS = 21
 """Maximum number of requests of one page: those of the search, and those that read its candidates."""
@@ -65,6 +66,58 @@ class Listing:
     """Sentences for a person: what the list lacks, and whose threads it has."""
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The result of one search."""
+
+    candidates: Sequence[Candidate]
+    next: int | None
+    """The offset at which the search continues; None at its end."""
+
+
+class Source(Protocol):
+    """One of the searches that make up a list, such as the one for one status, or for the runs of one agent."""
+
+    @property
+    def name(self) -> str:
+        """A name that stays the same from page to page."""
+
+    @property
+    def per_search(self) -> int:
+        """The number of requests of one search."""
+
+    @property
+    def per_candidate(self) -> int:
+        """The number of requests that read one candidate."""
+
+    def search(self, offset: int, room: int) -> Steps[Batch]:
+        """Search for at most `room` candidates."""
+
+
+def walk(page: Page, sources: Sequence[Source], *, spent: int = 0, notes: tuple[str, ...] = ()) -> Steps[Listing]:
+    """Search one source after the other, until the page is full, or has no requests left.
+
+    `spent` requests were sent before. Raises `InvalidRequest` for a page that begins in an unknown source.
+    """
+    names = [source.name for source in sources]
+    name, offset = page.place(str, int) or (names[0] if names else "", 0)
+    if names and name not in names:
+        raise bad_cursor()
+    candidates: list[Candidate] = []
+    left = MOST_REQUESTS - spent
+    for source in sources[names.index(name) :] if names else ():
+        at: int | None = offset if source.name == name else 0
+        while at is not None:
+            room = min(page.limit - len(candidates), (left - source.per_search) // source.per_candidate)
+            if room < 1:
+                return Listing(tuple(candidates), [source.name, at], notes=notes)
+            batch = yield from source.search(at, room)
+            candidates += batch.candidates
+            left -= source.per_search + source.per_candidate * len(batch.candidates)
+            at = batch.next
+    return Listing(tuple(candidates), notes=notes)
+
+
 def encode_cursor(place: Any) -> str | None:
     """Return `Listing.next` as an opaque text; None after the last page."""
     return None if place is None else urlsafe_b64encode(strictjson.dumps(place)).rstrip(b"=").decode()
@@ -74,7 +127,7 @@ def decode_cursor(text: str) -> Any:
     """Return the place that `encode_cursor` encoded. Raises `InvalidRequest`."""
     try:
         return strictjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error):
+    except ValueError:
         raise bad_cursor() from None
 
 

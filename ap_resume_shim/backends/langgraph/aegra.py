@@ -18,7 +18,7 @@ from typing import Any
 
 from ap_resume_shim.backends.langgraph import messages as wire
 from ap_resume_shim.backends.langgraph.family import LangGraphFamily
-from ap_resume_shim.backends.langgraph.listing import INTERRUPTED, Search, list_waiting
+from ap_resume_shim.backends.langgraph.listing import Failed, Interrupted
 from ap_resume_shim.backends.langgraph.state import Questions, interrupts_of, names_of
 from ap_resume_shim.core.dialect import AT_BREAKPOINT, Answers, Continue, Decision, Found, Lookup, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import error_text, read_lookup
@@ -26,7 +26,7 @@ from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPen
 from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.json_values import UINT64, Carries
-from ap_resume_shim.core.listing import Candidate, Listing, Page
+from ap_resume_shim.core.listing import Candidate, Listing, Page, walk
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Ask, Pause, Steps
@@ -101,8 +101,8 @@ class Aegra(LangGraphFamily[AegraContext]):
 
         Rows do not list questions, so each idle thread would have to be read.
         """
-        listing = yield from list_waiting(page, (INTERRUPTED, Search("error", 1)))
-        return replace(listing, notes=(_CANCELLED,))
+        agent = page.agent_id
+        return walk(page, (Interrupted(agent), Failed(agent, per_candidate=1)), notes=(_CANCELLED,))
 
     def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[AegraContext]:
         """Read the state, which decides."""

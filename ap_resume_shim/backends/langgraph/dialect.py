@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from ap_resume_shim.backends.langgraph import messages as wire
 from ap_resume_shim.backends.langgraph.family import LangGraphFamily
-from ap_resume_shim.backends.langgraph.listing import INTERRUPTED, Search, list_waiting
+from ap_resume_shim.backends.langgraph.listing import Failed, Idle, Interrupted
 from ap_resume_shim.backends.langgraph.state import Questions, interrupts_of, names_of, was_refused
 from ap_resume_shim.core.dialect import AT_BREAKPOINT, Answers, Decision, Found, Lookup, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import read_lookup
@@ -21,7 +21,7 @@ from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_values import INT64, SAFE, UINT64, Carries, uuid_key
-from ap_resume_shim.core.listing import Candidate, Listing, Page
+from ap_resume_shim.core.listing import Candidate, Listing, Page, walk
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask, Steps
 
@@ -93,7 +93,8 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
 
     def list_waiting(self, page: Page) -> Steps[Listing]:
         """Search by status: `interrupted`, then the newest threads of `error` and `idle`, which may ask as well."""
-        return list_waiting(page, (INTERRUPTED, Search("error", 2), Search("idle", 2, only_rows_that_ask=True)))
+        agent = page.agent_id
+        return walk(page, (Interrupted(agent), Failed(agent, per_candidate=2), Idle(agent)))
 
     def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[LangGraphContext]:
         """Read the state, which decides; the row is that of the search. Runs are read only after a failed step.
