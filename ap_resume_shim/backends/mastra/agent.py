@@ -7,7 +7,7 @@ messages (`agent_thread.py`), and holds the thread until the mark is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,13 +24,13 @@ from ap_resume_shim.backends.mastra.agent_thread import (
     question_of,
 )
 from ap_resume_shim.backends.mastra.conventions import ResumeAgent
+from ap_resume_shim.backends.mastra.suspended_runs import AgentRun, Suspended, listed_calls, runs_of
 from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus
-from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotInterrupted, UnsupportedInput
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.json_schema import violations
-from ap_resume_shim.core.listing import Batch, Candidate, Listing, Page, walk
+from ap_resume_shim.core.listing import Candidate, Listing, Page, walk
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, Steps
@@ -39,9 +39,6 @@ from ap_resume_shim.core.vendor_resume import VendorResume, limited_to
 
 _NEWEST = "perPage=100&orderBy=%7B%22field%22%3A%22createdAt%22%2C%22direction%22%3A%22DESC%22%7D"
 """Query for the newest 100 messages. A question in older messages is not found."""
-
-_BLOCK = 100
-"""Number of suspended runs that one request lists. The server counts pages, so that it is always the same."""
 
 _DECISION = {
     "properties": {"approved": {"type": "boolean"}, "reason": {"type": "string"}},
@@ -100,7 +97,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
         wanted = _name(resume.body.agent_id, agents) if full else None
         names = list(dict.fromkeys([*agents, *([] if wanted is None else [wanted])]))
         answers = (yield from Ask(tuple(self._suspended(name, resume) for name in names))) if names else ()
-        return _of_run(resume, _found(thread, listed, _runs_of(names, answers), wanted))
+        return _of_run(resume, _found(thread, listed, runs_of(names, answers), wanted))
 
     def refresh_thread(
         self, resume: Resume, before: Found[MastraAgentContext], *, full: bool = False
@@ -115,7 +112,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
             thread, listed, *answers = yield from Ask(
                 (*requests, *(self._suspended(name, resume) for name in context.agents))
             )
-            runs = _runs_of(context.agents, answers)
+            runs = runs_of(context.agents, answers)
             found = _found(wire.read(thread), wire.read(listed), runs, context.wanted if full else None)
             if not found.context.elsewhere:
                 return _of_run(resume, found)
@@ -123,29 +120,10 @@ class MastraAgent(Dialect[MastraAgentContext]):
 
     def list_waiting(self, page: Page) -> Steps[Listing]:
         """List the threads with suspended runs of each agent."""
-        names = [page.agent_id]
-        if page.agent_id is None:
-            (answer,) = yield from Ask((Request.get(f"{self._prefix}/agents?partial=true"),))
-            names = sorted(wire.read(answer))
-        return (yield from walk(page, [_Suspended(name, self) for name in names], spent=1, notes=(wire.SHARED,)))
-
-    def suspended(self, agent: str, offset: int, room: int) -> Steps[Batch]:
-        """List threads with suspended runs of an agent, which lists whole pages of runs."""
-        path = f"{self._prefix}/agents/{segment(agent)}/suspended-runs?perPage={_BLOCK}&page={offset // _BLOCK}"
-        (answer,) = yield from Ask((Request.get(path),))
-        runs = _runs(answer)
-        left = runs[offset % _BLOCK :]
-        threads: dict[str, list[AgentRun]] = {}
-        taken = 0
-        for run in left:
-            if run.get("threadId"):  # a run without memory belongs to no thread
-                if run["threadId"] not in threads and len(threads) == room:
-                    break
-                threads.setdefault(run["threadId"], []).append((agent, run))
-            taken += 1
-        over = taken == len(left) and len(runs) < _BLOCK
-        candidates = [Candidate(thread_id, its) for thread_id, its in threads.items()]
-        return Batch(candidates, None if over else offset + taken)
+        (answer,) = yield from Ask((Request.get(f"{self._prefix}/agents?partial=true"),))
+        agents = wire.read(answer)
+        names = sorted(agents) if page.agent_id is None else [str(_name(page.agent_id, agents))]
+        return (yield from walk(page, [Suspended(name, self._prefix) for name in names], spent=1, notes=(wire.SHARED,)))
 
     def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[MastraAgentContext]:
         """Read the messages, which show whether the calls of these runs still wait."""
@@ -243,19 +221,6 @@ class MastraAgent(Dialect[MastraAgentContext]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Suspended:
-    """The suspended runs of one agent, as a part of a list."""
-
-    name: str
-    dialect: MastraAgent
-    per_search = per_candidate = 1
-
-    def search(self, offset: int, room: int) -> Steps[Batch]:
-        """List the next threads."""
-        return self.dialect.suspended(self.name, offset, room)
-
-
 def _found(
     thread: dict[str, Any], listed: dict[str, Any], runs: list[AgentRun], wanted: str | None
 ) -> Found[MastraAgentContext]:
@@ -279,7 +244,7 @@ def _found(
             questions,
             wanted=wanted,
             agents=tuple(dict.fromkeys(name for name, _ in runs)),
-            elsewhere=not set(marks) <= _listed_calls(runs),
+            elsewhere=not set(marks) <= listed_calls(runs),
         ),
     )
 
@@ -296,23 +261,6 @@ def _of_run(resume: Resume, found: Found[MastraAgentContext]) -> Found[MastraAge
 def _name(wanted: str | None, agents: dict[str, Any]) -> str | None:
     """Return the registered name of an agent; the server accepts its id as well."""
     return next((name for name, agent in agents.items() if wanted is not None and agent.get("id") == wanted), wanted)
-
-
-AgentRun = tuple[str, dict[str, Any]]
-"""A suspended run, after the name of its agent."""
-
-
-def _runs_of(agents: Iterable[str], answers: Iterable[Response]) -> list[AgentRun]:
-    """Return the suspended runs in the responses for these agents."""
-    return [(name, run) for name, answer in zip(agents, answers, strict=True) for run in _runs(answer)]
-
-
-def _runs(answer: Response) -> list[dict[str, Any]]:
-    """Return the suspended runs in a response; an agent without memory has none."""
-    if answer.status == 403 and "no memory configured" in error_text(answer):
-        return []
-    runs: list[dict[str, Any]] = wire.read(answer)["runs"]
-    return runs
 
 
 def _questions(runs: list[AgentRun], marks: dict[str, Mark]) -> Iterator[AgentQuestion]:
@@ -332,15 +280,10 @@ def _status(
 
     It is busy while runs and messages disagree: a call in only one of them has been answered, or is about to be asked.
     """
-    waiting, listed = {question.call for question in questions}, _listed_calls(runs)
+    waiting, listed = {question.call for question in questions}, listed_calls(runs)
     if waiting != listed or waiting != set(marks):
         return "busy"
     return "interrupted" if questions else "idle" if error is None else "error"
-
-
-def _listed_calls(runs: list[AgentRun]) -> set[Any]:
-    """Return the ids of the waiting calls in the suspended runs."""
-    return {call.get("toolCallId") for _, run in runs for call in run["toolCalls"]}
 
 
 def _same_agent_or_refuse(wanted: str | None, questions: tuple[AgentQuestion, ...]) -> None:
