@@ -94,7 +94,7 @@ class Source(Protocol):
         """Search for at most `room` candidates."""
 
 
-def walk(page: Page, sources: Sequence[Source], *, spent: int = 0, notes: tuple[str, ...] = ()) -> Steps[Listing]:
+def collect(page: Page, sources: Sequence[Source], *, spent: int = 0, notes: tuple[str, ...] = ()) -> Steps[Listing]:
     """Search one source after the other, until the page is full, or has no requests left.
 
     `spent` requests were sent before. Raises `InvalidRequest` for a page that begins in an unknown source.

@@ -56,6 +56,7 @@ class Acp(Dialect[AcpContext]):
         "If several runs of a session wait, a resume answers one of them.",
         "`on_disconnect: cancel` ends the run, but the agent's code continues until its next message.",
     )
+    unlisted = "ACP has no request that lists runs: read a session by its id."
     unsupported = frozenset({"webhook", "config", "on_completion"})
     interrupt_id_form = wire.QUESTION_ID
     commit = "with_answer"

@@ -77,6 +77,9 @@ class Adk(Dialect[AdkContext]):
         "With `ResumabilityConfig`, a retry does not call a tool again that failed after the answer: ADK ends the run.",
     )
     fingerprints = (Fingerprint(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
+    unlisted = (
+        "ADK lists sessions without their questions, so each would have to be read whole: read a session by its id."
+    )
     unsupported = frozenset({"webhook"})
     conventions = (FunctionResponse(),)
 

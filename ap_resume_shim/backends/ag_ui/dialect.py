@@ -61,6 +61,7 @@ class AgUi(Dialect[Thread]):
         "The protocol has no owner of a thread: only the credentials of the run that asked can answer its question.",
         "A run stops when its client disconnects, and its stream cannot be rejoined.",
     )
+    unlisted = "AG-UI has no request that lists threads: read a thread by its id."
     unsupported = frozenset({"webhook", "config", "on_completion"})
     reserved = frozenset({"threadId", "runId", "resume"})
     commit = "with_answer"

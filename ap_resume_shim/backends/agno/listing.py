@@ -7,7 +7,7 @@ from typing import Any
 
 from ap_resume_shim.core.dialect_helpers import read_lookup
 from ap_resume_shim.core.http import Request, segment
-from ap_resume_shim.core.listing import Batch, Candidate, Listing, Page, walk
+from ap_resume_shim.core.listing import Batch, Candidate, Listing, Page, collect
 from ap_resume_shim.core.steps import Ask, Steps
 
 _BLOCK = 100
@@ -21,7 +21,7 @@ _NOTES = (
 
 def list_waiting(page: Page, db: str) -> Steps[Listing]:
     """List sessions of agents, then of teams, then of workflows; `db` is the query for the database."""
-    return walk(page, [_Sessions(kind, page.agent_id, db) for kind in ("agent", "team", "workflow")], notes=_NOTES)
+    return collect(page, [_Sessions(kind, page.agent_id, db) for kind in ("agent", "team", "workflow")], notes=_NOTES)
 
 
 @dataclass(frozen=True, slots=True)

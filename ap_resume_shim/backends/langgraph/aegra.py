@@ -26,7 +26,7 @@ from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPen
 from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.json_values import UINT64, Carries
-from ap_resume_shim.core.listing import Candidate, Listing, Page, walk
+from ap_resume_shim.core.listing import Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Ask, Pause, Steps
@@ -102,7 +102,7 @@ class Aegra(LangGraphFamily[AegraContext]):
         Rows do not list questions, so each idle thread would have to be read.
         """
         agent = page.agent_id
-        return walk(page, (Interrupted(agent), Failed(agent, per_candidate=1)), notes=(_CANCELLED,))
+        return collect(page, (Interrupted(agent), Failed(agent, per_candidate=1)), notes=(_CANCELLED,))
 
     def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[AegraContext]:
         """Read the state, which decides."""

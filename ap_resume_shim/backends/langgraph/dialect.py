@@ -21,7 +21,7 @@ from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_values import INT64, SAFE, UINT64, Carries, uuid_key
-from ap_resume_shim.core.listing import Candidate, Listing, Page, walk
+from ap_resume_shim.core.listing import Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask, Steps
 
@@ -94,7 +94,7 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
     def list_waiting(self, page: Page) -> Steps[Listing]:
         """Search by status: `interrupted`, then the newest threads of `error` and `idle`, which may ask as well."""
         agent = page.agent_id
-        return walk(page, (Interrupted(agent), Failed(agent, per_candidate=2), Idle(agent)))
+        return collect(page, (Interrupted(agent), Failed(agent, per_candidate=2), Idle(agent)))
 
     def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[LangGraphContext]:
         """Read the state, which decides; the row is that of the search. Runs are read only after a failed step.

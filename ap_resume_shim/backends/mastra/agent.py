@@ -30,7 +30,7 @@ from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotInt
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.json_schema import violations
-from ap_resume_shim.core.listing import Candidate, Listing, Page, walk
+from ap_resume_shim.core.listing import Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, Steps
@@ -123,7 +123,9 @@ class MastraAgent(Dialect[MastraAgentContext]):
         (answer,) = yield from Ask((Request.get(f"{self._prefix}/agents?partial=true"),))
         agents = wire.read(answer)
         names = sorted(agents) if page.agent_id is None else [str(_name(page.agent_id, agents))]
-        return (yield from walk(page, [Suspended(name, self._prefix) for name in names], spent=1, notes=(wire.SHARED,)))
+        return (
+            yield from collect(page, [Suspended(name, self._prefix) for name in names], spent=1, notes=(wire.SHARED,))
+        )
 
     def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[MastraAgentContext]:
         """Read the messages, which show whether the calls of these runs still wait."""

@@ -21,7 +21,7 @@ from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotFound
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
-from ap_resume_shim.core.listing import Batch, Candidate, Listing, Page, walk
+from ap_resume_shim.core.listing import Batch, Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.steps import Ask, Steps
@@ -142,7 +142,7 @@ class Mastra(Dialect[MastraContext]):
     def list_waiting(self, page: Page) -> Steps[Listing]:
         """List the suspended runs of each workflow."""
         names = [page.agent_id] if page.agent_id is not None else sorted((yield from self._workflows()))
-        return (yield from walk(page, [_Suspended(name, self) for name in names], spent=1, notes=(wire.SHARED,)))
+        return (yield from collect(page, [_Suspended(name, self) for name in names], spent=1, notes=(wire.SHARED,)))
 
     def suspended(self, workflow: str, offset: int, room: int) -> Steps[Batch]:
         """List suspended runs of a workflow, with the schemas of their answers."""
