@@ -76,7 +76,7 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         "Streams have no `messages`: events that a workflow writes are sent as `custom`.",
     )
     unlisted = (
-        "This server lists running workflows, whether they wait or work: read a workflow by the id of its handler."
+        "This server lists running workflows, whether they wait or work: read a handler by its id."
     )
     unsupported = frozenset({"webhook", "config"})
     acceptance_unproven = True
