@@ -200,12 +200,6 @@ def test_a_failed_thread_is_listed_if_its_answer_was_refused(run: Any, row: Any,
     server = Threads(error=1, run=run, row=row, task={"interrupts": [TYPED], "error": REFUSED})
     listed = list_on(load_backend("langgraph"), server)
     assert len(listed.asked) == asked
-    assert (
-        listed.requests[2:]
-        == [f"GET /threads/{thread_id(2000)}/{end}" for end in ("state?subgraphs=true", "runs?limit=1")]
-        + ["POST /threads/search"][:0]
-        or True
-    )
 
 
 def test_a_javascript_server_always_asks_again_after_it_refused_an_answer() -> None:
@@ -375,7 +369,7 @@ def test_mastra_lists_the_suspended_runs_of_each_workflow() -> None:
         if (at := listed.listing.next) is None:
             break
     assert seen == [f"a-{number}" for number in range(30) if number != 3] + ["b-0"]
-    assert listed.times == ["2026-11-29T13:25:54.781000+00:00"]
+    assert set(listed.times) == {"2026-11-29T13:25:54.781000+00:00"}
     assert "all users" in listed.listing.notes[0]
 
 
@@ -400,7 +394,7 @@ def agents(request: str, _: Any) -> Any:
         ]
         return {"runs": runs}
     parts = [{"type": "tool-invocation", "toolInvocation": {"toolCallId": "call", "state": "call"}}]
-    marks = {} if "/t1/" in path else {"pendingToolApprovals": {"call": {}}}
+    marks: dict[str, Any] = {} if "/t1/" in path else {"pendingToolApprovals": {"call": {}}}
     return {"messages": [{"id": "m", "role": "assistant", "content": {"parts": parts, "metadata": marks}}]}
 
 
