@@ -345,7 +345,7 @@ class Workflows:
     def __call__(self, request: str, _: Any) -> Any:
         path, _, query = request.removeprefix("GET /api/workflows").partition("?")
         if not path:
-            return dict.fromkeys(self.runs, {})
+            return {name: {} for name in self.runs}
         name, _, run = path[1:].partition("/runs")
         if not run and "status=suspended" in query:
             limit, offset = (int(part.split("=")[1]) for part in query.split("&")[1:])
