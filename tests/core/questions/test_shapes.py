@@ -13,7 +13,7 @@ import pytest
 
 from ap_resume_shim.core.errors import InvalidAnswer
 from ap_resume_shim.core.questions import describe
-from tests.core.questions.choosing import answer_of
+from tests.support.choosing import answer_of
 from tests.core.questions.readers import READERS
 
 SHAPES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("shapes.json").read_text("utf-8"))
@@ -28,6 +28,8 @@ def test_a_recorded_question_has_its_kind_and_its_prompt(shape: dict[str, Any]) 
     assert bool(question.actions) == (question.kind == "tool_approval")
     assert bool(question.options) == (question.kind in ("confirm", "choice"))
     assert bool(question.form) == (question.kind == "form")
+    shown = json.loads(json.dumps(question.as_json()))
+    assert set(shown) == {"kind", "prompt", "actions", "options", "multiple", "form", "answer"}
 
 
 @every_shape
