@@ -214,8 +214,15 @@ def test_a_javascript_server_always_asks_again_after_it_refused_an_answer() -> N
     assert not [request for request in listed.requests if "/runs" in request]
 
 
-def test_a_javascript_servers_idle_row_without_interrupts_may_have_a_question() -> None:
-    assert len(list_on(load_backend("langgraph"), Threads(idle=3, row={"interrupts": None})).asked) == 3
+def test_an_idle_row_without_a_list_of_questions_may_have_one() -> None:
+    """As on a JavaScript server, after a resume was cancelled."""
+
+    class Js(Threads):
+        def _row(self, number: int, status: str) -> dict[str, Any]:
+            row = super()._row(number, status)
+            return {name: row[name] for name in ("thread_id", "status", "metadata")}
+
+    assert len(list_on(load_backend("langgraph"), Js(idle=3)).asked) == 3
 
 
 def test_a_thread_that_runs_again_is_not_listed() -> None:
