@@ -13,7 +13,7 @@ SAMPLES = {"string": "a", "integer": 3, "number": 0.5, "boolean": True}
 
 
 def choices_in(question: Question, value: Any) -> Iterator[Choice]:
-    """Every decision, every option, a form with the fields that have no default, or the value for a text and for any JSON."""
+    """Every decision, every option, a form with the fields that have no default; or else the value."""
     if question.kind == "tool_approval":
         for name in dict.fromkeys(name for action in question.actions for name in action.decisions):
             yield {"decisions": [_decision(name, action.decisions, action.args) for action in question.actions]}
