@@ -21,6 +21,8 @@ from ap_resume_shim.core.errors import (
     ResumeError,
     ThreadNotInterrupted,
     UpstreamError,
+    UpstreamRefused,
+    UpstreamUnreachable,
 )
 from ap_resume_shim.core.listing import MOST_THREADS, Candidate, Page, decode_cursor, encode_cursor
 from ap_resume_shim.core.protocol import Mode, Resume, parse
@@ -30,6 +32,7 @@ from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.runtime import clock
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import Cors
+from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.lookups import Lookups, Reading
 from ap_resume_shim.runtime.offload import offload
 from ap_resume_shim.runtime.stepping import drive
@@ -171,15 +174,18 @@ def _resume(thread_id: str, agent_id: str | None = None) -> Resume:
     return parse(strictjson.dumps(body), Mode.WAIT, now=clock.now())
 
 
-Read = Found[Any] | Exception
+Read = Found[Any] | ResumeError
 
 
 async def _read(dialect: Dialect[Any], lookups: Lookups, candidate: Candidate) -> Read:
     """Read a thread of the list; return the failure, since other threads are shown all the same."""
     try:
         return await drive(dialect.read_candidate(_resume(candidate.thread_id), candidate), lookups.do)
-    except Exception as error:  # an app in the same process may raise any exception
+    except ResumeError as error:
         return error
+    except Exception:  # an app in the same process may raise any exception
+        logger.exception("a thread of a list could not be read")
+        return UpstreamError("The backend failed. Look into its log.")
 
 
 class _Shown:
@@ -188,9 +194,9 @@ class _Shown:
     def __init__(self, base: str) -> None:
         self.questions: list[Json] = []
         self._base, self._bytes = base, 0
-        self._unread: dict[str, Exception] = {}
+        self._unread: dict[str, ResumeError] = {}
         self._too_large: dict[str, None] = {}
-        self._read = 0
+        self._any_read = False
 
     def add_all(self, reads: Iterable[tuple[Candidate, Read]]) -> None:
         """Add the questions of all threads."""
@@ -199,11 +205,11 @@ class _Shown:
 
     def _add(self, candidate: Candidate, read: Read) -> None:
         """Add the questions of a thread. A thread that has ended or vanished meanwhile has none."""
-        if isinstance(read, Exception):
+        if isinstance(read, ResumeError):
             if not isinstance(read, NotFound | ThreadNotInterrupted):
                 self._unread[candidate.thread_id] = read
             return
-        self._read += 1
+        self._any_read = True
         for question in questions_of(candidate.thread_id, read, base=self._base):
             size = len(strictjson.dumps(question))
             if self._bytes + size > MOST_BYTES:
@@ -213,14 +219,19 @@ class _Shown:
                 self.questions.append(question)
 
     def notes(self) -> Iterator[str]:
-        """Yield sentences about what is missing. Raises the failure if no thread could be read."""
+        """Yield sentences about what is missing.
+
+        Raises the failure if no thread could be read because the backend is gone, or refuses the caller. Any other
+        failure may be that of one thread for ever, and must not hide the pages after it.
+        """
+        for thread_id, error in self._unread.items():
+            if not self._any_read and isinstance(error, UpstreamUnreachable | UpstreamRefused):
+                raise error
+            logger.warning(
+                "thread %s is missing in a list: %s", printable(truncate(thread_id)), printable(error.reason)
+            )
         if self._unread:
-            failure = next(iter(self._unread.values()))
-            if not self._read:
-                raise failure if isinstance(failure, ResumeError) else UpstreamError("The backend failed.") from failure
-            for thread_id, error in self._unread.items():
-                logger.warning("the thread %r of a list could not be read: %s", thread_id, error)
-            reason = failure.message if isinstance(failure, ResumeError) else "The backend failed."
+            reason = next(iter(self._unread.values())).message
             yield f"These threads could not be read: {', '.join(self._unread)}. {reason}"
         if self._too_large:
             yield f"The questions of these threads are too large for a list: {', '.join(self._too_large)}."

@@ -159,19 +159,25 @@ async def test_a_thread_that_cannot_be_read_is_named_and_the_others_are_shown(fa
     assert note.startswith("These threads could not be read: t1. ")
 
 
+def refused(send: Send) -> Awaitable[None]:
+    return reply(send, {"detail": "slow down"}, 429)
+
+
 @pytest.mark.parametrize(
-    ("fault", "status", "code"),
-    [
-        (failed, 502, "upstream_error"),
-        (crashed, 502, "upstream_error"),
-        (unreachable, 502, "upstream_unreachable"),
-        (silent, 504, "upstream_timeout"),
-    ],
+    ("fault", "status", "code"), [(unreachable, 502, "upstream_unreachable"), (refused, 429, "rate_limited")]
 )
-async def test_a_page_of_which_no_thread_can_be_read_is_an_error(fault: Broken, status: int, code: str) -> None:
+async def test_a_backend_that_is_gone_or_refuses_the_caller_is_an_error(fault: Broken, status: int, code: str) -> None:
     server = Server(2, odd={"t0": fault, "t1": fault})
-    call = await get(Questions(shim(server, limits=Limits(lookup=0.2))))
+    call = await get(Questions(shim(server)))
     assert (call.status, json.loads(call.answer)["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("fault", [failed, crashed, silent])
+async def test_threads_that_can_never_be_read_do_not_hide_the_next_page(fault: Broken) -> None:
+    server = Server(22, odd={f"t{number}": fault for number in range(20)})
+    page = json.loads((await get(Questions(shim(server, limits=Limits(lookup=0.2))))).answer)
+    assert (page["questions"], len(page["notes"])) == ([], 1)
+    assert threads_of(await listed(server, f"cursor={page['next']}")) == ["t20", "t21"]
 
 
 async def test_a_page_of_threads_that_all_vanished_is_empty() -> None:
