@@ -290,7 +290,7 @@ async def test_a_server_with_routes_of_its_own_is_not_read() -> None:
 
 
 async def test_pages_of_an_allowed_origin_may_read_it() -> None:
-    app = Questions(shim(Server(1), cors=["https://app.example"]))
+    app = Questions(shim(Server(1)), cors=["https://app.example"])
     origin = (b"origin", b"https://app.example")
     answer = await get(app, "/", "", origin)
     assert dict(answer.sent[0]["headers"])[b"access-control-allow-origin"] == b"https://app.example"
