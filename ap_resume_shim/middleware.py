@@ -127,6 +127,7 @@ class ResumeShim:
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials, self._share_ledger = tuple(credentials), share_ledger
         self._limits = limits or Limits()
+        self._wrapped = partial(WrappedApp, prefix=prefix, limits=self._limits)
         self._bodies = Bodies(self._limits.body, self._limits.bodies)
         self._settings = FlowSettings(
             settle=settle,
@@ -252,18 +253,13 @@ class ResumeShim:
     async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
         """Return what `Questions` reads with, for the caller of a request; None for a native backend."""
         naming = self._naming or await self._detect(scope)
-        return (
-            None
-            if naming is None
-            else Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
-        )
+        if naming is None:
+            return None
+        return Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
 
     def _lookups(self, naming: Naming, scope: Scope, own: str = "", largest: int | None = None) -> Lookups:
         app = self._wrapped(self._observed_app)
         return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own), largest)
-
-    def _wrapped(self, app: ASGIApp) -> WrappedApp:
-        return WrappedApp(app, self._prefix, self._limits)
 
     def report(self) -> dict[str, Any]:
         """Return the counts of resumes by convention and verdict, since the start, as JSON values."""
