@@ -322,12 +322,12 @@ def test_agno_lists_sessions_of_agents_teams_and_workflows() -> None:
 def test_every_waiting_session_of_agno_is_on_one_page() -> None:
     at, seen = None, list[str]()
     while True:
-        listed = list_on(load_backend("agno"), AgentOS(203, 0, 3), at=at)
+        listed = list_on(load_backend("agno"), AgentOS(212, 0, 3), at=at)
         assert len(listed.requests) <= 21
         seen += listed.asked
         if (at := listed.listing.next) is None:
             break
-    assert seen == [f"agent-{n}" for n in range(0, 203, 2)] + ["workflow-0", "workflow-2"]
+    assert seen == [f"agent-{n}" for n in range(0, 212, 2)] + ["workflow-0", "workflow-2"]
 
 
 def test_agno_searches_the_sessions_of_one_component_in_one_database() -> None:
