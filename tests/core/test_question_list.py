@@ -26,6 +26,11 @@ def test_a_question_has_the_request_that_answers_it_below_the_shims_address() ->
     assert question["resume"] == {"method": "PATCH", "path": "/api/runs/resume", "body": body}
 
 
+def test_a_time_in_another_form_is_left_out() -> None:
+    (question,) = questions_of("t", Found("interrupted", (Interrupt("q", asked_at=3),), context=None))  # type: ignore[arg-type]
+    assert question["asked_at"] is None
+
+
 def test_the_answer_to_a_question_without_an_id_pins_nothing() -> None:
     (question,) = questions_of("t", Found("interrupted", (Interrupt(None, "?"),), context=None))
     assert question["interrupt_id"] is None
