@@ -72,14 +72,7 @@ def find(world: World, thread: str, headers: dict[str, str] | None = None, **que
 
     A page skips threads if others are answered meanwhile, as other tests do on the same server.
     """
-    found: list[dict[str, Any]] = []
-
-    def is_listed() -> bool:
-        found[:] = read_list(world, headers, **query).of(thread)
-        return bool(found)
-
-    eventually(is_listed, f"thread {thread} is listed")
-    return found
+    return eventually(lambda: read_list(world, headers, **query).of(thread), f"thread {thread} is listed")
 
 
 def read_thread(world: World, thread: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
