@@ -33,7 +33,7 @@ from ap_resume_shim.runtime.driver import Resumption
 from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
-from ap_resume_shim.runtime.lookups import Lookups, ask
+from ap_resume_shim.runtime.lookups import Lookups, Reading, ask
 from ap_resume_shim.runtime.merged_openapi import MergedOpenApi
 from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
@@ -128,6 +128,7 @@ class ResumeShim:
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials, self._share_ledger = tuple(credentials), share_ledger
         self._limits = limits or Limits()
+        self._wrapped = partial(WrappedApp, prefix=prefix, limits=self._limits)
         self._bodies = Bodies(self._limits.body, self._limits.bodies)
         self._settings = FlowSettings(
             settle=settle,
@@ -250,12 +251,16 @@ class ResumeShim:
             ledger=naming.ledger_reader(self._guard.ledger, incoming.scope, incoming.resume.thread_id),
         )
 
-    def _lookups(self, naming: Naming, scope: Scope, own: str = "") -> Lookups:
-        app = self._wrapped(self._observed_app)
-        return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own))
+    async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
+        """Return what `Questions` reads with, for the caller of a request; None for a native backend."""
+        naming = self._naming or await self._detect(scope)
+        if naming is None:
+            return None
+        return Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
 
-    def _wrapped(self, app: ASGIApp) -> WrappedApp:
-        return WrappedApp(app, self._prefix, self._limits)
+    def _lookups(self, naming: Naming, scope: Scope, own: str = "", largest: int | None = None) -> Lookups:
+        app = self._wrapped(self._observed_app)
+        return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own), largest)
 
     def report(self) -> dict[str, Any]:
         """Return the counts of resumes by convention and verdict, since the start, as JSON values."""

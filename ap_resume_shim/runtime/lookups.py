@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import sse
+from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.steps import Ask, Entry, Flow, Pause, ReadLedger, ReadUntilIdle, Step
@@ -27,18 +29,26 @@ class _Lookup:
     """One lookup, sent at once."""
 
     def __init__(
-        self, app: WrappedApp, scope: Scope, request: Request, fence: Callable[[], None] | None = None
+        self,
+        app: WrappedApp,
+        scope: Scope,
+        request: Request,
+        largest: int | None = None,
+        fence: Callable[[], None] | None = None,
     ) -> None:
-        """With a fence, it is sent on a new connection."""
-        self.request = request
+        """`largest`: maximum size of the response in bytes. With a fence, it is sent on a new connection."""
+        self.request, self._largest = request, largest
         self._exchange, self._limit = app.send(scope, request, fence), app.limits.lookup
         self._in_time = partial(wait, until=asyncio.get_running_loop().time() + self._limit)
 
     async def response(self) -> Response:
-        """Read the whole response. Raises `UpstreamTimeout`."""
+        """Read the whole response.
+
+        Raises `UpstreamTimeout`, and `UpstreamError` for a body of more than `largest` bytes.
+        """
         try:
             status, headers = await self._exchange.head(self._in_time)
-            return Response(status, headers, await self._exchange.read(self._in_time))
+            return Response(status, headers, await self._exchange.read(self._in_time, self._largest))
         except Expired:
             raise UpstreamTimeout(
                 f"The backend did not respond to {self.request.method} {self.request.target} within "
@@ -93,10 +103,17 @@ class Lookups:
     """Lookups with the credentials of one client."""
 
     def __init__(
-        self, app: WrappedApp, scope: Scope, ledger: Callable[[str | None], Awaitable[list[Entry]]] = _no_entries
+        self,
+        app: WrappedApp,
+        scope: Scope,
+        ledger: Callable[[str | None], Awaitable[list[Entry]]] = _no_entries,
+        largest: int | None = None,
     ) -> None:
-        """`ledger` reads the ledger's entries for a thread id; None stands for the thread of the resume."""
-        self._app, self._scope, self._ledger = app, scope, ledger
+        """`ledger` reads the ledger's entries for a thread id; None stands for the thread of the resume.
+
+        `largest`: maximum size of a response in bytes.
+        """
+        self._app, self._scope, self._ledger, self._largest = app, scope, ledger, largest
 
     async def do(self, step: Step) -> Any:
         """Carry out a step of a lookup. Raises what the app raises, `UpstreamTimeout`, and `GuardUnavailable`."""
@@ -114,7 +131,7 @@ class Lookups:
 
     async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
         """Send all lookups, then read their responses. One that fails fails them all; the first failure is raised."""
-        lookups = [_Lookup(self._app, self._scope, request) for request in requests]
+        lookups = [_Lookup(self._app, self._scope, request, self._largest) for request in requests]
         try:
             answers = [await self._response(lookup) for lookup in lookups]
         except asyncio.CancelledError:
@@ -134,13 +151,23 @@ class Lookups:
             try:
                 return await lookup.response()
             except UpstreamError:
-                return await _Lookup(self._app, self._scope, lookup.request, _permit).response()
+                return await _Lookup(self._app, self._scope, lookup.request, self._largest, _permit).response()
         except Exception as error:
             return error
 
 
 def _permit() -> None:
     """A fence that lets a request pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reads threads for one client."""
+
+    dialect: Dialect[Any]
+    lookups: Lookups
+    prefix: str
+    """Path in front of the resume routes."""
 
 
 class Commit:

@@ -207,7 +207,10 @@ class ProcessSettings(_Group):
     ] = 10.0
     reserved_prefix: Annotated[
         str,
-        Field(pattern=r"^(/[^/?#\s]+)*$|^/$", description="path in front of healthz and readyz; empty: off"),
+        Field(
+            pattern=r"^(/[^/?#\s]+)*$|^/$",
+            description="path in front of healthz, readyz and questions; empty: they are off",
+        ),
     ] = "/-"
     health_port: Annotated[
         int | None, Field(ge=0, le=65535, description="port for healthz and readyz, in place of the one for clients")
