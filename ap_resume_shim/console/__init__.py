@@ -79,5 +79,7 @@ def _read() -> list[tuple[str, Response]]:
     for file in (files(__name__) / "static").iterdir():
         content = file.read_bytes()
         headers = HEADERS | {"etag": f'"{sha256(content).hexdigest()[:32]}"'}
-        found.append((file.name, Response(content, headers=headers, media_type=MEDIA_TYPES[file.name.rpartition(".")[2]])))
+        found.append(
+            (file.name, Response(content, headers=headers, media_type=MEDIA_TYPES[file.name.rpartition(".")[2]]))
+        )
     return found

@@ -33,6 +33,7 @@ def check(settings: Settings) -> list[str]:
         server_tls,
         _limits,
         _refuse_loop,
+        _refuse_console_without_path,
         _guard,
         _backend,
     )
@@ -148,6 +149,11 @@ def _refuse_loop(settings: Settings) -> None:
     for flag, port in ports.items():
         if port and reaches(upstream, settings.host, port):
             raise _loop_error(upstream, f"{settings.host}:{port}", flag)
+
+
+def _refuse_console_without_path(settings: Settings) -> None:
+    if settings.console and not settings.reserved_prefix:
+        raise ConfigurationError("The console is served below --reserved-prefix, which is empty: set it, such as /-.")
 
 
 def _loop_error(upstream: Address, where: str, flag: str) -> ConfigurationError:

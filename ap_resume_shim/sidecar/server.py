@@ -95,6 +95,10 @@ def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:
         yield (ours := stack.enter_context(listen_tcp(settings.host, settings.port)))
         scheme = "https" if settings.ssl_certfile else "http"
         logger.info("listening on %s://%s, in front of %s", scheme, address(ours), upstream)
+        if settings.console:
+            logger.info(
+                "the console is at %s://%s%s/console", scheme, address(ours), settings.reserved_prefix.rstrip("/")
+            )
     if settings.health_port is not None:
         yield (own := stack.enter_context(listen_tcp(settings.host, settings.health_port, "--health-port")))
         where = address(own), settings.reserved_prefix.rstrip("/")
@@ -140,8 +144,9 @@ class _Sidecar:
             report=shim.report if apart else None,
         )
         self._probes = Http1Server(self._health)
+        front = app if apart or not settings.reserved_prefix else self._health
         self.server = Http1Server(
-            app if apart or not settings.reserved_prefix else self._health,
+            _with_console(front, settings) if settings.console else front,
             protocol=_protocol(settings, shim),
             keep_alive=settings.timeout_keep_alive,
             tls=server_tls(settings),
@@ -194,6 +199,13 @@ class _Sidecar:
         self._loop.call_later(CLEANUP_TIMEOUT + 1.0, self._cut)
         if cut := self.server.cancel(SHUTDOWN):
             logger.warning("cutting %d requests that are still in progress", cut)
+
+
+def _with_console(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Return the app with the console in front. It is imported only here: most sidecars do not serve it."""
+    from ap_resume_shim.console import Console
+
+    return Console(app, prefix=settings.reserved_prefix)
 
 
 def _protocol(settings: Settings, shim: ResumeShim) -> type[Http1Protocol]:

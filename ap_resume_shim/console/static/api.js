@@ -74,15 +74,18 @@ export function parse(text, otherwise) {
   }
 }
 
-// The answer that a template makes of a person's choice. `{"$choice": NAME}` is a hole; a key whose hole stays empty is
-// left out.
+// The answer that a template makes of a person's choice. `{"$choice": NAME}` is a hole; a member whose message is empty
+// is left out.
 export function fill(template, choice) {
   if (Array.isArray(template)) return template.map((item) => fill(item, choice));
   if (template === null || typeof template !== "object" || JSON.isRawJSON?.(template)) return template;
   const name = hole(template);
-  if (name !== null) return choice[name];
-  const kept = Object.entries(template).filter(([, item]) => hole(item) === null || choice[hole(item)] !== undefined);
-  return Object.fromEntries(kept.map(([key, item]) => [key, fill(item, choice)]));
+  if (name === null) {
+    const kept = Object.entries(template).filter(([, item]) => hole(item) !== "message" || ![undefined, null, ""].includes(choice.message));
+    return Object.fromEntries(kept.map(([key, item]) => [key, fill(item, choice)]));
+  }
+  if (!Object.hasOwn(choice, name)) throw new Error(`The answer has no ${name}.`);
+  return choice[name];
 }
 
 export function holes(template) {

@@ -160,6 +160,7 @@ function select(question, options) {
 function show(view, { focus = false } = {}) {
   current = view;
   $("view").replaceChildren(view.element);
+  view.settle();
   document.body.dataset.pane = "detail";
   render();
   if (focus) view.focus();

@@ -24,13 +24,16 @@ export const shown = (value) => (typeof value === "string" ? value : JSON.string
 export const isObject = (value) =>
   value !== null && typeof value === "object" && !Array.isArray(value) && !JSON.isRawJSON?.(value);
 
+const LONG = 1500; // characters; a longer text has a scroll bar of its own
+const content = (text) => (text.length > LONG ? h("pre", { class: "value", tabindex: 0 }, text) : text);
+
 // The members of an object, one a row; another value alone.
 export function table(value) {
   if (!isObject(value)) return h("pre", { class: "value", tabindex: 0 }, shown(value));
   const rows = Object.entries(value).map(([name, item]) =>
-    h("div", {}, h("dt", {}, name), h("dd", { class: typeof item === "string" ? null : "code" }, shown(item))),
+    h("div", {}, h("dt", {}, name), h("dd", { class: typeof item === "string" ? null : "code" }, content(shown(item)))),
   );
-  return rows.length ? h("dl", { class: "table" }, rows) : h("p", { class: "hint" }, "No arguments.");
+  return rows.length ? h("dl", { class: "table" }, rows) : h("p", { class: "hint" }, "No values.");
 }
 
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];

@@ -21,13 +21,15 @@ export function editor(schema, { root = schema, value, label = null, optional = 
   };
   if (type === "form") return form(rule, given, label === null);
   if (type === "choice") return options.length <= 4 ? radios(options, given) : select(options, given);
+  if (type === "several") return rule.maxItems === 1 ? radios(options.map(listed), given) : boxes(options, given);
   if (type === "string") return line(given, { multiline: multiline(rule, given.value), type: INPUTS[rule.format] ?? "text" });
   if (type === "number") return numeric(given);
   return json(given);
 }
 
 const INPUTS = { date: "date", email: "email", uri: "url" };
-const nullable = (schema) => [schema?.anyOf ?? []].flat().some((each) => each?.type === "null") || [schema?.type ?? []].flat().includes("null");
+const listed = ({ label, value }) => ({ label, value: [value] });
+const nullable = (schema) => schema?.nullable === true || [schema?.anyOf ?? []].flat().some((each) => each?.type === "null") || [schema?.type ?? []].flat().includes("null");
 const multiline = (rule, value) =>
   (typeof value === "string" && (value.includes("\n") || value.length > 70)) || rule?.maxLength > 200 || rule?.contentMediaType !== undefined;
 
@@ -90,6 +92,21 @@ function radios(options, given) {
   const read = () => {
     const chosen = all[inputs.findIndex((input) => input.checked)];
     return chosen === undefined || chosen.value === undefined ? empty(given) : checked(given, chosen.value);
+  };
+  return field(given, group, read, { focusable: inputs });
+}
+
+// Several of the options, as a list.
+export function boxes(options, given) {
+  const inputs = options.map(({ value }) => {
+    const input = h("input", { type: "checkbox" });
+    input.checked = Array.isArray(given.value) && given.value.some((item) => same(item, value));
+    return input;
+  });
+  const group = h("div", { class: "pills" }, inputs.map((input, index) => h("label", { class: "pill" }, input, h("span", {}, options[index].label))));
+  const read = () => {
+    const value = options.filter((_, index) => inputs[index].checked).map((option) => option.value);
+    return given.optional && !value.length ? empty(given) : checked(given, value);
   };
   return field(given, group, read, { focusable: inputs });
 }
@@ -204,4 +221,4 @@ function empty(given) {
 const same = (left, right) => left !== undefined && JSON.stringify(left) === JSON.stringify(right);
 const mark = ({ optional }) => (optional ? h("span", { class: "optional" }, " optional") : null);
 const hintOf = ({ hint }) => (hint ? h("p", { class: "hint", id: uid("hint") }, hint) : null);
-export const sentence = ({ path, problem }) => `${path ? `${path} ${problem}` : problem[0].toUpperCase() + problem.slice(1)}.`;
+export const sentence = ({ path, problem }) => `${path || "This"} ${problem}.`;

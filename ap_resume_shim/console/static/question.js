@@ -2,12 +2,13 @@
 
 import { MODES, fill, holes, newKey, sendAnswer } from "./api.js";
 import { button, h, isObject, shown, table, time, uid } from "./dom.js";
-import { alternatives, editor, json, sentence, text } from "./editor.js";
+import { alternatives, boxes, editor, json, sentence, text } from "./editor.js";
 import { runPanel } from "./run.js";
 import { inferred } from "./schema.js";
 
 export const KINDS = { text: "Text", confirm: "Confirmation", choice: "Choice", form: "Form", tool_approval: "Tool approval", any: "Question" };
 const GONE = new Set(["interrupt_not_pending", "thread_not_interrupted", "thread_not_found", "interrupt_already_answered"]);
+const SETTLE = 350; // milliseconds
 const POSITIVE = new Set(["approve", "accept"]);
 const VERBS = { edit: "Edit", reject: "Reject", respond: "Respond", response: "Respond", approve: "Approve", accept: "Accept", ignore: "Ignore" };
 const verb = (name) => VERBS[name] ?? name;
@@ -37,6 +38,11 @@ export function questionView(question, page) {
     raw(question),
   );
   view.focus = () => heading.focus();
+  // The second click of a double click must not answer a question that has just taken the place of another.
+  view.settle = () => {
+    answer.inert = true;
+    setTimeout(() => (answer.inert = false), SETTLE);
+  };
 
   let [sent, key] = [null, null];
   const controls = (CONTROLS[question.kind] ?? CONTROLS.any)(question, (choice) => send(fill(question.resume.body.input, choice)));
@@ -124,14 +130,21 @@ const CONTROLS = {
   tool_approval: approvals,
   text: (question, send) => valueControls(text({ label: "Answer", rule: question.response_schema ?? true, root: question.response_schema ?? true }), send),
   form: schemaControls,
-  any: (question, send) => (question.response_schema !== null ? schemaControls(question, send) : freeControls(send)),
+  any: (question, send) => (isObject(question.response_schema) ? schemaControls(question, send) : freeControls(send)),
 };
 
 function buttons(question, send) {
-  if (!question.options?.length) return CONTROLS.any(question, send);
+  if (!question.options.length) return CONTROLS.any(question, send);
+  if (question.multiple) return several(question, send);
   const style = (index) => (question.kind === "confirm" && index === 0 ? "primary" : "");
   const all = question.options.map(({ label, answer }, index) => button(label, () => send({ value: answer }), style(index)));
   return { element: h("div", { class: question.kind === "choice" ? "buttons choices" : "buttons" }, all) };
+}
+
+// Several options may be chosen: their answers are lists, and the answer is all of them joined.
+function several({ options }, send) {
+  const control = boxes(options.map(({ label, answer }) => ({ label, value: answer })), { label: "Choose one or several", rule: { minItems: 1 }, root: true, optional: false });
+  return valueControls(control, ({ value }) => send({ value: value.flat() }));
 }
 
 function valueControls(control, send, label = "Send answer") {
@@ -158,7 +171,8 @@ const onShortcut = (element, submit) =>
 
 const jsonOf = (schema, value) => json({ label: "Answer as JSON", rule: schema ?? true, root: schema ?? true, optional: false, value });
 
-function schemaControls({ response_schema: schema }, send) {
+function schemaControls({ form, response_schema }, send) {
+  const schema = form ?? response_schema;
   const drawn = editor(schema);
   const isForm = drawn.element.classList.contains("fields");
   const control = isForm ? switchable(drawn, schema, undefined) : drawn;
@@ -186,7 +200,8 @@ function freeControls(send) {
 function approvals(question, send) {
   const single = question.actions.length === 1;
   if (!question.actions.length) return CONTROLS.any(question, send);
-  const cards = question.actions.map((action) => approval(action, single, (decision) => send({ decision, decisions: [decision] })));
+  const isTitled = single && !question.prompt; // the title of the page names the tool
+  const cards = question.actions.map((action) => approval(action, { single, isTitled }, (decision) => send({ decision, decisions: [decision] })));
   const element = h("div", { class: "actions" }, cards.map((card) => card.element));
   if (single) return { element };
   const error = h("p", { class: "error", role: "alert" });
@@ -201,8 +216,9 @@ function approvals(question, send) {
   return { element };
 }
 
-function approval(action, single, send) {
+function approval(action, { single, isTitled }, send) {
   const names = Object.keys(action.decisions);
+  const description = action.description?.split(`\n\nTool: ${action.name}\nArgs: `)[0]; // LangChain's, which repeats the call
   const body = h("div", { class: "decision" });
   const args = h("div", {}, table(action.args));
   let [chosen, control] = [null, null];
@@ -223,7 +239,10 @@ function approval(action, single, send) {
   };
   const choose = (name) => {
     chosen = name;
-    controls.forEach((each, index) => each.setAttribute("aria-pressed", names[index] === name));
+    controls.forEach((each, index) => {
+      each.setAttribute("aria-pressed", names[index] === name);
+      each.classList.remove("primary");
+    });
     control = decisionEditor(action, name);
     args.hidden = control?.hole === "args";
     body.replaceChildren(...(control ? [control.element] : []));
@@ -234,12 +253,12 @@ function approval(action, single, send) {
   const controls = names.map((name) =>
     h("button", { type: "button", class: `button ${single && POSITIVE.has(name) ? "primary" : ""}`, "aria-pressed": "false", onclick: () => choose(name) }, verb(name)),
   );
-  const label = h("h3", { id: uid("tool") }, h("code", {}, action.name));
+  const label = h("h3", { id: uid("tool"), class: isTitled ? "hidden" : null }, h("code", {}, action.name));
   const element = h(
     "section",
     { class: "action", "aria-labelledby": label.id },
     label,
-    action.description ? h("p", { class: "description" }, action.description) : null,
+    description && h("p", { class: "description" }, description),
     args,
     h("div", { class: "buttons", role: "group", "aria-label": `Decision about ${action.name}` }, controls),
     body,

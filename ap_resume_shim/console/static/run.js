@@ -1,7 +1,7 @@
 // The run that an answer continues: its stream, as it comes.
 
 import { events } from "./api.js";
-import { button, h, isObject, shown } from "./dom.js";
+import { button, h, isObject, shown, table } from "./dom.js";
 
 const MAX_EVENTS = 300;
 const MAX_TEXT = 4000;
@@ -17,7 +17,7 @@ export function runPanel(input) {
     "section",
     { class: "run", "aria-label": "Run" },
     heading,
-    h("details", { class: "raw" }, h("summary", {}, "Your answer"), h("pre", { class: "value", tabindex: 0 }, shown(input))),
+    h("div", { class: "answer" }, h("p", { class: "hint" }, "Your answer"), h("pre", { class: "value", tabindex: 0 }, shown(input))),
     log,
     result,
     end,
@@ -54,7 +54,7 @@ export function runPanel(input) {
     } else if (name === "updates" && isObject(data)) {
       for (const [node, update] of Object.entries(data)) {
         if (node === "__interrupt__") outcome = "interrupted";
-        else add(node, update === null ? "" : code(update));
+        else add(node, update === null ? "" : isObject(update) ? table(update) : code(update));
       }
     } else add(event, code(data));
   }

@@ -103,7 +103,7 @@ const same = (left, right) => (isNumber(left) && isNumber(right) ? number(left) 
 const canonical = (value) =>
   JSON.stringify(value, (_, item) => (isObject(item) ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item));
 
-// How a schema is drawn: {type: "choice" | "string" | "number" | "form" | "json", schema, options?}. A reference and an
+// How a schema is drawn: {type: "choice" | "several" | "string" | "number" | "form" | "json", schema, options?}. A reference and an
 // alternative of null are looked through.
 export function drawing(schema, root, depth = 0) {
   if (!isObject(schema) || depth > 8) return { type: "json", schema };
@@ -119,6 +119,8 @@ export function drawing(schema, root, depth = 0) {
     return { type: "json", schema };
   }
   const types = [schema.type ?? []].flat().filter((name) => name !== "null");
+  const items = types[0] === "array" && isObject(schema.items) ? drawing(schema.items, root, depth + 1) : null;
+  if (items?.type === "choice") return { type: "several", schema, options: items.options };
   const values = "const" in schema ? [schema.const] : schema.enum;
   if (Array.isArray(values) && values.every((each) => each !== null && !isObject(each) && !Array.isArray(each)))
     return { type: "choice", schema, options: values.map((value) => ({ label: typeof value === "string" ? value : JSON.stringify(value), value })) };
