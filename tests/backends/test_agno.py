@@ -291,8 +291,9 @@ def test_a_confirmation_is_a_decision(value: bool) -> None:
     assert answered(confirmation(), value) == {"confirmed": value}
 
 
-def test_a_rejection_may_say_why() -> None:
-    no = {"confirmed": False, "confirmation_note": "too late"}
+@pytest.mark.parametrize("note", [{}, {"confirmation_note": "too late"}])
+def test_a_rejection_may_say_why(note: dict[str, str]) -> None:
+    no = {"confirmed": False, **note}
     assert answered(confirmation(), no) == no
 
 
@@ -300,7 +301,6 @@ def test_a_rejection_may_say_why() -> None:
     "value",
     [
         *(None, 0, 1, "", "yes", [], {}),
-        {"confirmed": False},
         {"confirmed": 0, "confirmation_note": "x"},
         {"confirmed": True, "confirmation_note": "nobody would hear it"},
         {"confirmed": False, "confirmation_note": ""},

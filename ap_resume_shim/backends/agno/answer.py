@@ -25,11 +25,12 @@ _WORDS = ("none", "null", "true", "false")
 def _confirm(tool: Part, value: Any) -> Part:
     if isinstance(value, bool):
         return {"confirmed": value}
-    if isinstance(value, dict) and set(value) == {"confirmed", "confirmation_note"} and value["confirmed"] is False:
-        return {"confirmed": False, "confirmation_note": _text("confirmation_note", value["confirmation_note"])}
+    rejected = isinstance(value, dict) and value.get("confirmed") is False
+    if rejected and value.keys() <= {"confirmed", "confirmation_note"}:
+        return {name: item if name == "confirmed" else _text(name, item) for name, item in value.items()}
     raise UnsupportedInput(
         f"The tool {tool.get('tool_name')!r} asks for a confirmation: answer true or false, or "
-        '{"confirmed": false, "confirmation_note": "…"}.'
+        '{"confirmed": false, "confirmation_note": "…"}, where the note is optional.'
     )
 
 

@@ -22,7 +22,7 @@ def of_tool(kind: str, tool: Part) -> Schema:
     match kind:
         case "confirmation":
             note = {"confirmed": {"const": False}, "confirmation_note": {"type": "string"}}
-            return {"anyOf": [_DECISION, {"type": "object", "properties": note, "required": [*note]}]}
+            return {"anyOf": [_DECISION, {"type": "object", "properties": note, "required": ["confirmed"]}]}
         case "external_execution":
             return {"type": ["string", "array"]}
         case "user_feedback":

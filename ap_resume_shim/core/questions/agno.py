@@ -67,14 +67,15 @@ def _external_execution(value: Value, _: Schema) -> Question | None:
 
 def _user_feedback(value: Value, schema: Schema) -> Question | None:
     """Return the buttons of one question, or a form for several questions or several labels."""
-    match value.get("user_feedback_schema"):
-        case [{"question": str(question), "options": list(options), **rest}] if not rest.get("multi_select"):
-            return Question("choice", question, options=tuple(Option(x, {question: [x]}) for x in _labels(options)))
-        case [*questions]:
-            fields = {each["question"]: _field(each) for each in questions if _has_options(each)}
-            form = form_of({**schema, "properties": fields}, schema)
-            return Question("form", form=form) if form and len(fields) == len(questions) else Question("any")
-    return Question("any")
+    questions = value.get("user_feedback_schema")
+    if not isinstance(questions, list) or not questions or not all(map(_has_options, questions)):
+        return Question("any")
+    if len(questions) == 1 and not questions[0].get("multi_select"):
+        name, labels = questions[0]["question"], _labels(questions[0]["options"])
+        return Question("choice", name, options=tuple(Option(label, {name: [label]}) for label in labels))
+    return Question(
+        "form", form=form_of({**schema, "properties": {q["question"]: _field(q) for q in questions}}, schema)
+    )
 
 
 def _field(question: Value) -> Schema:

@@ -10,9 +10,9 @@ from typing import Any
 
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.questions.agno import agno
-from ap_resume_shim.core.questions.model import Question, single_approval
+from ap_resume_shim.core.questions.model import Question, Schema, single_approval
 from ap_resume_shim.core.questions.prompts import prompt_in, text_in
-from ap_resume_shim.core.questions.schemas import YES_OR_NO, by_schema
+from ap_resume_shim.core.questions.schemas import YES_OR_NO, by_schema, form_of, resolved
 from ap_resume_shim.core.questions.template import ARGS, MESSAGE, Template
 
 Shape = Callable[[Interrupt], Question | None]
@@ -95,8 +95,18 @@ def _form_in(block: Any, prompt: str | None) -> Question | None:
     if not isinstance(data, dict):
         return None
     schema = next((data[name] for name in ("schema", "response_schema", "responseSchema") if name in data), data)
-    question = by_schema(schema, prompt)
-    return question if question is not None and question.kind == "form" else None
+    form = form_of(resolved(schema, schema), schema)
+    if form is None:
+        return None
+    fields = {name: _without_numbers(field) for name, field in form["properties"].items()}
+    return Question("form", prompt, form={**form, "properties": fields})
+
+
+def _without_numbers(field: Schema) -> Schema:
+    """Return the schema of a field in which a text takes the place of a number, since A2A carries no integers."""
+    if field.get("type") not in ("integer", "number"):
+        return field
+    return {"type": "string", **{key: field[key] for key in ("title", "description") if key in field}}
 
 
 def ag_ui(interrupt: Interrupt) -> Question | None:
