@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from starlette.applications import Starlette
@@ -27,7 +28,7 @@ def question(
     thread: str, value: Any, schema: Any = None, *, agent: str = "mailer", minutes: int = 0, **more: Any
 ) -> dict[str, Any]:
     """The question of a thread, as the shim lists it."""
-    interrupt_id = f"{abs(hash(thread)):032x}"[:32]
+    interrupt_id = sha256(thread.encode()).hexdigest()[:32]
     described = describe(Interrupt(interrupt_id, value, schema)).as_json()
     body = {"thread_id": thread, "agent_id": agent, "interrupt_id": interrupt_id, "input": described["answer"]}
     return {
@@ -62,7 +63,8 @@ class Asking:
     """The bodies of the answers, with the `key` of each."""
     lists: list[dict[str, str]] = field(default_factory=list)
     """The queries of the lists."""
-    held: asyncio.Event | None = None
+    following: list[dict[str, Any]] = field(default_factory=list)
+    """The questions that are asked after an accepted answer."""
 
     def app(self) -> Any:
         """The app, with the console in front."""
@@ -103,6 +105,7 @@ class Asking:
             status, error = self.refusal
             return JSONResponse(error, status)
         self.questions = [each for each in self.questions if each["interrupt_id"] != body["interrupt_id"]]
+        self.questions += self.following
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
     async def _stream(self) -> AsyncIterator[str]:

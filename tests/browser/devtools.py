@@ -133,7 +133,7 @@ _PLACE = """(within, name) => {
 }"""
 _SELECT_FIELD = """(name) => {
   const labels = [...document.querySelectorAll("label[for]")];
-  const label = labels.find((each) => each.checkVisibility() && each.firstChild.textContent.trim() === name);
+  const label = labels.find((each) => each.checkVisibility() && !each.closest("[inert]") && each.firstChild.textContent.trim() === name);
   const field = document.getElementById(label.htmlFor);
   field.focus();
   field.select();

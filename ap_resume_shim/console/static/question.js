@@ -231,7 +231,7 @@ function approval(action, { single, isTitled }, send) {
       control.focus();
       return null;
     }
-    return [fill(action.decisions[chosen], { [control.hole]: absent ? undefined : value })];
+    return [fill(action.decisions[chosen], { [control.hole]: absent ? "" : value })];
   };
   const submit = () => {
     const decided = decide();
