@@ -16,6 +16,7 @@ from ap_resume_shim.runtime.resume_log import AccessLog
 if TYPE_CHECKING:
     from ap_resume_shim.http1.client import Http1Transport
     from ap_resume_shim.proxy import ReverseProxy
+    from ap_resume_shim.runtime.questions import Questions
 
 __all__ = [
     "AccessLog",
@@ -24,6 +25,7 @@ __all__ = [
     "Http1Transport",
     "Limits",
     "MemoryGuard",
+    "Questions",
     "ResumeError",
     "ResumeShim",
     "ReverseProxy",
@@ -32,7 +34,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-_IMPORTED_WHEN_USED = {"Http1Transport": "ap_resume_shim.http1.client", "ReverseProxy": "ap_resume_shim.proxy"}
+_IMPORTED_WHEN_USED = {
+    "Http1Transport": "ap_resume_shim.http1.client",
+    "Questions": "ap_resume_shim.runtime.questions",
+    "ReverseProxy": "ap_resume_shim.proxy",
+}
 """An app that is wrapped in its own process needs neither httpx nor the extra `serve`."""
 
 

@@ -10,7 +10,6 @@ from ap_resume_shim.core.dialect import (
     Continue,
     Decision,
     Dialect,
-    Fingerprint,
     Found,
     Lookup,
     Observer,
@@ -20,8 +19,10 @@ from ap_resume_shim.core.dialect import (
 )
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.listing import Candidate, Listing, Page
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, EventReframer, Reframer
 from ap_resume_shim.core.steps import Ask, Entry, Pause, ReadLedger, ReadUntilIdle, Steps
@@ -31,6 +32,7 @@ from ap_resume_shim.profiles.loading import load_profile
 __all__ = [
     "Answers",
     "Ask",
+    "Candidate",
     "Continue",
     "Decision",
     "Dialect",
@@ -41,9 +43,11 @@ __all__ = [
     "Fingerprint",
     "Found",
     "Interrupt",
+    "Listing",
     "Lookup",
     "Mode",
     "Observer",
+    "Page",
     "Pause",
     "ProfileDialect",
     "ReadLedger",

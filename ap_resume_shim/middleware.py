@@ -32,7 +32,7 @@ from ap_resume_shim.runtime.driver import Resumption
 from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
-from ap_resume_shim.runtime.lookups import Lookups, ask
+from ap_resume_shim.runtime.lookups import Lookups, Reading, ask
 from ap_resume_shim.runtime.merged_openapi import MergedOpenApi
 from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
@@ -122,7 +122,7 @@ class ResumeShim:
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
         self._backend_cors = BackendCors(self._serve, app)
         self._entry = Cors(self._serve, cors) if cors else self._backend_cors
-        self._prefix = prefix
+        self.prefix, self.cors = prefix, cors
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials, self._share_ledger = tuple(credentials), share_ledger
@@ -176,7 +176,7 @@ class ResumeShim:
         """Return True if answers in this WebSocket are guarded, or if they may be: the backend is not known yet."""
         if self._naming is None or self._vendor_resumes != "guard":
             return self._vendor_resumes == "guard" and not self._native
-        return websocket_conventions(self._naming.dialect, scope, self._prefix) != []
+        return websocket_conventions(self._naming.dialect, scope, self.prefix) != []
 
     async def _detect_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, which may be a vendor resume, and detect the backend: before, if these are guarded."""
@@ -199,7 +199,7 @@ class ResumeShim:
     async def _serve_resume(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume, unless detection shows that the backend serves these routes itself."""
         arrived = self._guard.now()
-        client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
+        client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self.prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
 
@@ -249,12 +249,17 @@ class ResumeShim:
             ledger=naming.ledger_reader(self._guard.ledger, incoming.scope, incoming.resume.thread_id),
         )
 
-    def _lookups(self, naming: Naming, scope: Scope, own: str = "") -> Lookups:
+    async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
+        """Return the dialect, and lookups with a caller's credentials, for `Questions`; None for a native backend."""
+        naming = self._naming or await self._detect(scope)
+        return None if naming is None else (naming.dialect, self._lookups(naming, scope, own, largest))
+
+    def _lookups(self, naming: Naming, scope: Scope, own: str = "", largest: int | None = None) -> Lookups:
         app = self._wrapped(self._observed_app)
-        return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own))
+        return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own), largest)
 
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
-        return WrappedApp(app, self._prefix, self._limits)
+        return WrappedApp(app, self.prefix, self._limits)
 
     def report(self) -> dict[str, Any]:
         """Return the counts of resumes by convention and verdict, since the start, as JSON values."""
@@ -303,7 +308,7 @@ class ResumeShim:
     async def _recognise(self, scope: Scope) -> str:
         # In a thread, because it reads files: LangGraph's server raises an error for blocking calls in its event loop.
         known = await asyncio.to_thread(known_fingerprints)
-        return await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
+        return await drive(detect_flow(known, self.prefix), Lookups(self._wrapped(self.app), scope).do)
 
     def _load(self, name: str) -> Dialect[Any]:
         return load_backend(name, resume_at=self._resume_at, options=self._options)
@@ -314,7 +319,7 @@ class ResumeShim:
         window = max(self._guard.duplicate_window, DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
         self._naming = naming = Naming(dialect, self._namespace, self._credentials, self._share_ledger, window)
         if wants_traffic(dialect):
-            self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix))
+            self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self.prefix))
         else:
             self._set_app(self.app)
 
@@ -322,7 +327,7 @@ class ResumeShim:
         """Use `app` for the requests of the flow, and around it what the options add for all other requests."""
         self._observed_app = self._passed = app
         if self._merge_openapi and not self._native:  # a native backend describes its routes itself
-            self._passed = MergedOpenApi(app, self._prefix)
+            self._passed = MergedOpenApi(app, self.prefix)
         self._vendor_app = self._passed
         self._apps = dict.fromkeys(_OURS, self._passed)  # by method; any other request goes to `_passed` at once
         if self._vendor_resumes == "pass" or self._native:
@@ -335,7 +340,7 @@ class ResumeShim:
             self._passed,
             naming.dialect,
             self._bodies,
-            self._prefix,
+            self.prefix,
             guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
             observer=VendorObserver(naming, self._guard, self._bodies, lookups, counts, typed_answers=checks),
             count=counts.count,

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from ap_resume_shim.backends.langgraph.conventions import Commands, CreateRun
-from ap_resume_shim.core.dialect import Dialect, Fingerprint
+from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.vendor_resume import Convention
 from ap_resume_shim.profiles.dialect import ProfileDialect
 from ap_resume_shim.profiles.loading import load_profile

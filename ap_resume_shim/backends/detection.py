@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from ap_resume_shim.core.dialect import Fingerprint, plain_path
 from ap_resume_shim.core.dialect_helpers import read_redirect, read_refusal
 from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamUnrecognised
+from ap_resume_shim.core.fingerprint import Fingerprint, plain_path
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.json_pointer import MISSING, point
 from ap_resume_shim.core.protocol import Mode

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
 POLICY = "; ".join(
     (
@@ -43,29 +43,25 @@ HEADERS = {
 
 
 class Console:
-    """An ASGI app that serves the page at `{prefix}/console`, and passes every other request to `app`."""
+    """An ASGI app that serves the page and its files."""
 
-    def __init__(self, app: ASGIApp, *, prefix: str = "/-") -> None:
-        """`prefix`: the reserved prefix, below which `questions` must be served, too."""
-        self.app = app
-        self._page = f"{prefix.rstrip('/')}/console"
-        self._files = {f"{self._page}/{name}": response for name, response in _read()}
-        self._files[self._page] = self._files.pop(f"{self._page}/index.html")
+    def __init__(self, path: str = "/-/console") -> None:
+        """`path`: the address of the page. `Questions` has to be beside it, at `questions`."""
+        self._path = path
+        self._files = {f"{path}/{name}": response for name, response in _read()}
+        self._files[path] = self._files.pop(f"{path}/index.html")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the page and its files; pass any other request on."""
-        response = self._respond(scope) if scope["type"] == "http" else None
-        await (response or self.app)(scope, receive, send)
+        """Serve a request."""
+        if scope["type"] == "http":
+            await self._respond(scope)(scope, receive, send)
 
-    def _respond(self, scope: Scope) -> Response | None:
-        path: str = scope["path"]
-        if path == f"{self._page}/":
+    def _respond(self, scope: Scope) -> Response:
+        if scope["path"] == f"{self._path}/":
             return RedirectResponse("../console", status_code=308, headers=HEADERS)
-        if path != self._page and not path.startswith(f"{self._page}/"):
-            return None
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("Use GET or HEAD.", 405, HEADERS | {"allow": "GET, HEAD"})
-        response = self._files.get(path)
+        response = self._files.get(scope["path"])
         if response is None:
             return PlainTextResponse("The console has no such file.", 404, HEADERS)
         if response.headers["etag"] in Headers(scope=scope).get("if-none-match", ""):

@@ -13,8 +13,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ap_resume_shim.core import sse
 from ap_resume_shim.core.errors import ResumeError, UpstreamError
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Headers, Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.listing import Candidate, Listing, Page
 from ap_resume_shim.core.protocol import Mode, Resume, RunStatus
 from ap_resume_shim.core.reframer import Ended, Reframer, Relay
 from ap_resume_shim.core.steps import Entry, Steps
@@ -141,27 +143,6 @@ class Observer(Protocol):
         """
 
 
-def plain_path(path: str) -> str:
-    """Return a path of an OpenAPI document without its parameter names: `/runs/{}`."""
-    return re.sub(r"\{[^}]*\}", "{}", path)
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """Conditions that identify a kind of server; a server matches if it fulfils all of them."""
-
-    openapi: frozenset[str] = frozenset()
-    """Paths in its `/openapi.json`, without parameter names: `/runs/{}`; or the schema of a request body, on any path:
-    `POST <RunAgentInput>`."""
-    info: Mapping[str, Any] = field(default_factory=dict)
-    """JSON pointers into its `/info`, and the expected values; None matches any value."""
-    takes: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Fields that the request body of a route must define, such as `thread_id` for `POST /runs`. A route whose body
-    `/openapi.json` does not describe matches."""
-    card: bool = False
-    """True if the server must have an A2A agent card."""
-
-
 Lookup = Steps[Found[C]]
 """A lookup yields the requests that it needs, and returns the thread's state as a `Found`."""
 
@@ -228,6 +209,8 @@ class Dialect(Generic[C]):
     """How clients of this backend answer a question without the shim (`core.vendor_resume`)."""
     way_out: str = ""
     """One sentence: how a client recovers from a step that fails because of the answer that was committed."""
+    unlisted: str = "This kind of server has no request that lists the threads that wait."
+    """One sentence: why `list_waiting` finds nothing, if the dialect does not implement it."""
 
     def thread_key(self, thread_id: str) -> str:
         """Return the canonical spelling of a thread id, under which the guard holds the thread.
@@ -243,6 +226,18 @@ class Dialect(Generic[C]):
     def refresh_thread(self, resume: Resume, before: Found[C], *, full: bool = False) -> Lookup[C]:
         """Read the thread's state again. Facts that cannot have changed since `before` need no new request."""
         return self.inspect_thread(resume, full=full)
+
+    def list_waiting(self, page: Page) -> Steps[Listing]:
+        """Search for threads that may have a question, with at most `listing.MOST_REQUESTS` requests for one page.
+
+        That includes the requests of `read_candidate` for each of them.
+        """
+        yield from ()
+        return Listing(listed=False, notes=(self.unlisted,))
+
+    def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[C]:
+        """Read the state of a thread that the search found. `resume` has only its id; `context` may be left out."""
+        return self.inspect_thread(resume)
 
     def check(self, resume: Resume, found: Found[C], verdict: Decision) -> None:
         """Refuse an answer that the backend cannot carry, before anything is sent. Raises `ResumeError`."""

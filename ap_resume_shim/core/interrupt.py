@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ap_resume_shim.core.idempotency import fingerprint
@@ -18,6 +18,8 @@ class Interrupt:
     """The JSON Schema of the answer, if the question has one."""
     expires_at: str | None = None
     """RFC 3339; after that time the question is no longer pending."""
+    asked_at: str | None = field(default=None, compare=False)
+    """RFC 3339; None if the backend does not report it."""
 
     @property
     def name(self) -> str:

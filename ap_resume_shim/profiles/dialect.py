@@ -7,18 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import (
-    DEFAULT_KINDS,
-    Continue,
-    Decision,
-    Dialect,
-    Fingerprint,
-    Found,
-    Lookup,
-    ResponseKind,
-    Started,
-    plain_path,
-)
+from ap_resume_shim.core.dialect import DEFAULT_KINDS, Continue, Decision, Dialect, Found, Lookup, ResponseKind, Started
 from ap_resume_shim.core.dialect_helpers import Rule, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     ConfigurationError,
@@ -27,16 +16,19 @@ from ap_resume_shim.core.errors import (
     ThreadNotFound,
     UpstreamUnrecognised,
 )
+from ap_resume_shim.core.fingerprint import Fingerprint, plain_path
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.idempotency import one_spelling
 from ap_resume_shim.core.json_pointer import MISSING, parts, place, point, walk
 from ap_resume_shim.core.json_values import equal
+from ap_resume_shim.core.listing import Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer, Relay
 from ap_resume_shim.core.steps import Ask, Steps
 from ap_resume_shim.core.vendor_resume import Convention, VendorResume, limited_to
 from ap_resume_shim.profiles.carrying import answer_value, check_carried, check_recipient
 from ap_resume_shim.profiles.convention import ProfileConvention
+from ap_resume_shim.profiles.listing import ListedThreads
 from ap_resume_shim.profiles.lookup import ThreadReader, client_names, with_headers
 from ap_resume_shim.profiles.schema import Profile, answer_pointer
 from ap_resume_shim.profiles.stream import ProfileStream
@@ -56,6 +48,7 @@ class ProfileDialect(Dialect[None]):
 
     accepts_at_head = True
     makes_run_ids = True
+    unlisted = "The profile of this server has no table `[list]`: read a thread by its id."
 
     def __init__(
         self, profile: Profile, *, resume_at: str | None = None, conventions: tuple[Convention, ...] = ()
@@ -110,6 +103,17 @@ class ProfileDialect(Dialect[None]):
         if named is None or found.run_id is None or one_spelling(named) == one_spelling(found.run_id):
             return found
         return limited_to(found, named, ())
+
+    def list_waiting(self, page: Page) -> Steps[Listing]:
+        """List threads with the profile's request, if it has one."""
+        if self.profile.list_ is None:
+            return super().list_waiting(page)
+        return collect(page, [ListedThreads(self.profile, self.profile.list_, self._rules, page.agent_id)])
+
+    def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[None]:
+        """Send the lookups about the thread; its agent may be in the list."""
+        found = yield from self.inspect_thread(resume, full=False)
+        return found if found.agent_id is not None else replace(found, agent_id=candidate.row)
 
     def check(self, resume: Resume, found: Found[None], verdict: Decision) -> None:
         """Check that the request can be filled in, has one recipient, and delivers the value unchanged.

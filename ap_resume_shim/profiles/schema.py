@@ -139,6 +139,18 @@ class FoundTable(Table):
     updated_at: Pointers | None = None
 
 
+class ListTable(Table):
+    """A request that lists threads that may have a question; each of them is read by the lookups."""
+
+    request: Annotated[str, _request_line("limit", "offset", "agent_id")]
+    json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
+    """With `$limit`, `$offset` and `$agent_id`. Without an offset here or in the path, there is only one page."""
+    threads: Pointer = ""
+    """The list in the response."""
+    thread_id: Pointer = "/thread_id"
+    agent_id: Pointer = "/agent_id"
+
+
 class InterruptTable(Table):
     """Pointers to the id and the value of an item of `[found] interrupts`; the empty pointer is the item itself."""
 
@@ -280,6 +292,7 @@ class Profile(Table):
     interrupt: InterruptTable = InterruptTable()
     status: StatusTable = StatusTable()
     agent: AgentTable | None = None
+    list_: Annotated[ListTable | None, Field(alias="list")] = None
     resume: ResumeTable
     run: RunTable = RunTable()
     wait: WaitTable = WaitTable()

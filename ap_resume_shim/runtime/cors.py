@@ -49,12 +49,12 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Cors:
-    """Answers CORS preflights for PATCH on the routes, and adds the CORS fields to the responses of PATCH.
+    """Answers CORS preflights for one method on the routes, and adds the CORS fields to its responses.
 
     Requests with other methods reach `app` unchanged: the backend decides who may send them.
     """
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str], *, method: str = "PATCH") -> None:
         """`origins`: as browsers send them, such as `https://app.example`; or `*` for any page, without cookies.
 
         Raises `ConfigurationError`.
@@ -65,25 +65,25 @@ class Cors:
                     f"{origin!r} is not the origin of a page: write it as https://app.example, in small letters and "
                     "without a path, or as * for every page."
                 )
-        self._app = app
+        self._app, self._method = app, method
         self._open = CORSMiddleware(
             app,
             allow_origins=origins,
-            allow_methods=["PATCH"],
+            allow_methods=[method],
             allow_headers=["*"],  # the backend decides which header fields hold credentials
             allow_credentials=ANY not in origins,
             expose_headers=EXPOSED,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to `app`, through Starlette's `CORSMiddleware` if it is a PATCH or a preflight for one."""
-        app = self._open if _is_patch(scope) else self._app
+        """Pass a request to `app`, through Starlette's `CORSMiddleware` for the method and a preflight for it."""
+        app = self._open if _concerns(scope, self._method) else self._app
         await app(scope, receive, send)
 
 
-def _is_patch(scope: Scope) -> bool:
-    """True for a PATCH, and for a preflight that asks for PATCH."""
-    return scope["method"] == "PATCH" or (b"access-control-request-method", b"PATCH") in scope["headers"]
+def _concerns(scope: Scope, method: str) -> bool:
+    """True for a request with that method, and for a preflight that asks for it."""
+    return scope["method"] == method or (b"access-control-request-method", method.encode()) in scope["headers"]
 
 
 HeaderMap = dict[str, str]
@@ -134,7 +134,7 @@ class BackendCors:
                         (name.encode("latin-1"), value.encode("latin-1")) for name, value in await self.fields(scope)
                     ]
                     message = {**message, "headers": [*message["headers"], *fields]}
-                elif scope["method"] == "OPTIONS" and _is_patch(scope):
+                elif scope["method"] == "OPTIONS" and _concerns(scope, "PATCH"):
                     self._learn_preflight(self._policy(origin, "PATCH"), message["status"], message.get("headers", ()))
             await send(message)
 

@@ -206,11 +206,17 @@ class Exchange:
             raise self._error or UpstreamError("The backend's response ended before it was complete.")
         return chunk
 
-    async def read(self, wait: Wait = wait) -> bytes:
-        """Read the rest of the body; `wait` waits for each chunk."""
-        parts = []
+    async def read(self, wait: Wait = wait, largest: int | None = None) -> bytes:
+        """Read the rest of the body; `wait` waits for each chunk.
+
+        Raises `UpstreamError` for a body of more than `largest` bytes.
+        """
+        parts, size = [], 0
         while (chunk := await self.chunk(wait)) is not None:
             parts.append(chunk)
+            size += len(chunk)
+            if largest is not None and size > largest:
+                raise UpstreamError(f"The backend's response to a lookup is larger than {largest} bytes.")
         return b"".join(parts)
 
     def disconnect(self) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import sse
+from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.steps import Ask, Entry, Flow, Pause, ReadLedger, ReadUntilIdle, Step
@@ -23,13 +24,23 @@ if TYPE_CHECKING:
     from ap_resume_shim.guard import GuardSession
 
 
-async def ask(app: WrappedApp, scope: Scope, request: Request, *, fence: Callable[[], None] | None = None) -> Response:
-    """Send one lookup and read the whole response; with a fence, on a new connection. Raises `UpstreamTimeout`."""
+async def ask(
+    app: WrappedApp,
+    scope: Scope,
+    request: Request,
+    *,
+    fence: Callable[[], None] | None = None,
+    largest: int | None = None,
+) -> Response:
+    """Send one lookup and read the whole response; with a fence, on a new connection.
+
+    Raises `UpstreamTimeout`, and `UpstreamError` for a body of more than `largest` bytes.
+    """
     exchange = app.send(scope, request, fence)
     in_time = partial(wait, until=asyncio.get_running_loop().time() + app.limits.lookup)
     try:
         status, headers = await exchange.head(in_time)
-        return Response(status, headers, await exchange.read(in_time))
+        return Response(status, headers, await exchange.read(in_time, largest))
     except Expired:
         raise UpstreamTimeout(
             f"The backend did not respond to {request.method} {request.target} within {app.limits.lookup:g} seconds."
@@ -74,10 +85,17 @@ class Lookups:
     """Lookups with the credentials of one client."""
 
     def __init__(
-        self, app: WrappedApp, scope: Scope, ledger: Callable[[str | None], Awaitable[list[Entry]]] = _no_entries
+        self,
+        app: WrappedApp,
+        scope: Scope,
+        ledger: Callable[[str | None], Awaitable[list[Entry]]] = _no_entries,
+        largest: int | None = None,
     ) -> None:
-        """`ledger` reads the ledger's entries for a thread id; None stands for the thread of the resume."""
-        self._app, self._scope, self._ledger = app, scope, ledger
+        """`ledger` reads the ledger's entries for a thread id; None stands for the thread of the resume.
+
+        `largest`: maximum size of a response in bytes.
+        """
+        self._app, self._scope, self._ledger, self._largest = app, scope, ledger, largest
 
     async def do(self, step: Step) -> Any:
         """Carry out a step of a lookup. Raises what the app raises, `UpstreamTimeout`, and `GuardUnavailable`."""
@@ -108,15 +126,19 @@ class Lookups:
         """Send one lookup. If it fails, retry it once, on a new connection: the server may have closed an idle one."""
         try:
             try:
-                return await ask(self._app, self._scope, request)
+                return await ask(self._app, self._scope, request, largest=self._largest)
             except UpstreamError:
-                return await ask(self._app, self._scope, request, fence=_permit)
+                return await ask(self._app, self._scope, request, fence=_permit, largest=self._largest)
         except Exception as error:
             return error
 
 
 def _permit() -> None:
     """A fence that lets a request pass."""
+
+
+Reading = tuple[Dialect[Any], Lookups]
+"""What reads threads for one client: the dialect builds the lookups."""
 
 
 class Commit:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from os.path import realpath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -20,10 +20,16 @@ from ap_resume_shim.proxy.forwarded import Forwarding
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime.limits import Limits
+from ap_resume_shim.runtime.questions import Questions
+from ap_resume_shim.runtime.resume_log import AccessLog
 from ap_resume_shim.sidecar.health import not_found
+from ap_resume_shim.sidecar.reserved import ReservedPaths
 from ap_resume_shim.sidecar.setting_values import pairs
 from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.sockets import reaches
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 def check(settings: Settings) -> list[str]:
@@ -81,6 +87,33 @@ def build(settings: Settings) -> ResumeShim:
         cors=settings.cors,
         merge_openapi=settings.merge_openapi,
     )
+
+
+def clients_app(settings: Settings, shim: ResumeShim, health: ASGIApp | None) -> ASGIApp:
+    """Return the app for the clients' port: the shim, and the sidecar's own addresses below the reserved prefix.
+
+    `health` is None if it has a port of its own.
+    """
+
+    def logged(app: ASGIApp) -> ASGIApp:
+        return AccessLog(app) if settings.access_log else app
+
+    if not settings.reserved_prefix:
+        return logged(shim)
+    prefix = settings.reserved_prefix.rstrip("/")
+    apps = dict.fromkeys(("questions", "questions/"), logged(Questions(shim, prefix=f"{prefix}/questions")))
+    if health is not None:
+        apps |= {"healthz": health, "readyz": health}
+    if settings.console:
+        apps |= dict.fromkeys(("console", "console/"), _console(prefix))
+    return ReservedPaths(logged(shim), prefix, apps)
+
+
+def _console(prefix: str) -> ASGIApp:
+    """Return the console. It is imported only here, since most sidecars do not serve it."""
+    from ap_resume_shim.console import Console
+
+    return Console(f"{prefix}/console")
 
 
 def _limits(settings: Settings) -> Limits:

@@ -14,7 +14,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 from ap_resume_shim._shutdown import CLEANUP_TIMEOUT, SHUTDOWN
 from ap_resume_shim.core.errors import ConfigurationError
@@ -23,15 +22,11 @@ from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime import resume_log as logs
-from ap_resume_shim.runtime.resume_log import AccessLog
-from ap_resume_shim.sidecar.app import build, check_guard, server_tls
+from ap_resume_shim.sidecar.app import build, check_guard, clients_app, server_tls
 from ap_resume_shim.sidecar.health import Health, not_found
 from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.sockets import address, listen_tcp, listen_unix
 from ap_resume_shim.sidecar.startup import detect_at_start
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -135,18 +130,13 @@ class _Sidecar:
         self._grace = settings.timeout_graceful_shutdown
         self._stopping, self._cutting = asyncio.Event(), False
         self._shim = shim = build(settings)
-        app: ASGIApp = AccessLog(shim) if settings.access_log else shim
         apart = settings.health_port is not None
         self._health = Health(
-            not_found if apart else app,
-            prefix=settings.reserved_prefix,
-            ready=shim.ready,
-            report=shim.report if apart else None,
+            not_found, prefix=settings.reserved_prefix, ready=shim.ready, report=shim.report if apart else None
         )
         self._probes = Http1Server(self._health)
-        front = app if apart or not settings.reserved_prefix else self._health
         self.server = Http1Server(
-            _with_console(front, settings) if settings.console else front,
+            clients_app(settings, shim, None if apart else self._health),
             protocol=_protocol(settings, shim),
             keep_alive=settings.timeout_keep_alive,
             tls=server_tls(settings),
@@ -199,13 +189,6 @@ class _Sidecar:
         self._loop.call_later(CLEANUP_TIMEOUT + 1.0, self._cut)
         if cut := self.server.cancel(SHUTDOWN):
             logger.warning("cutting %d requests that are still in progress", cut)
-
-
-def _with_console(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """Return the app with the console in front. It is imported only here: most sidecars do not serve it."""
-    from ap_resume_shim.console import Console
-
-    return Console(app, prefix=settings.reserved_prefix)
 
 
 def _protocol(settings: Settings, shim: ResumeShim) -> type[Http1Protocol]:

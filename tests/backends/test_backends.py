@@ -10,8 +10,9 @@ import pytest
 
 from ap_resume_shim import ResumeShim, backends
 from ap_resume_shim.backends import backend_names, known_fingerprints, load_backend
-from ap_resume_shim.core.dialect import Dialect, Fingerprint
+from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.sidecar.health import not_found
 from tests.families.subjects import subjects
 from tests.support.driver import Driver

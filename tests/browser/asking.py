@@ -18,6 +18,7 @@ from starlette.routing import Route
 from ap_resume_shim.console import Console
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.questions import describe
+from ap_resume_shim.sidecar.reserved import ReservedPaths
 from tests.support.serving import serving
 
 Event = tuple[str, Any]
@@ -67,13 +68,13 @@ class Asking:
     """The questions that are asked after an accepted answer."""
 
     def app(self) -> Any:
-        """The app, with the console in front."""
+        """The app, with the console."""
         routes = [
             Route("/-/questions", self._list),
             Route("/-/questions/{thread}", self._thread),
             Route("/runs/resume/stream", self._resume, methods=["PATCH"]),
         ]
-        return Console(Starlette(routes=routes))
+        return ReservedPaths(Starlette(routes=routes), "/-", dict.fromkeys(("console", "console/"), Console()))
 
     async def _list(self, request: Request) -> Response:
         if refused := self._refuse(request):

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from ap_resume_shim import ResumeShim, ReverseProxy
+from ap_resume_shim import Questions, ResumeShim, ReverseProxy
+from ap_resume_shim.sidecar.reserved import ReservedPaths
 from tests.families.subjects import chosen
 from tests.servers.apps.py.tap import Tap
 from tests.servers.run import running
@@ -51,5 +52,7 @@ def world(subject: type[Driver], worlds: ExitStack) -> World:
 def _place(kind: type[Driver]) -> Iterator[Place]:
     with running(kind.server) as server:
         tap = Tap(ReverseProxy(server))
-        with serving(ResumeShim(tap, kind.backend, options=kind.options, resume_at=kind.resume_at)) as url:
+        shim = ResumeShim(tap, kind.backend, options=kind.options, resume_at=kind.resume_at)
+        questions = Questions(shim, prefix="/-/questions")
+        with serving(ReservedPaths(shim, "/-", {"questions": questions, "questions/": questions})) as url:
             yield Place(url, lambda: list(tap.seen), server)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ap_resume_shim.core import sse, strictjson
-from ap_resume_shim.core.dialect import Answers, Continue, Fingerprint, Found, Started
+from ap_resume_shim.core.dialect import Answers, Continue, Found, Started
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError, UnsupportedInput
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Request, Response

@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 HERE = Path(__file__).parent
 APPS = HERE / "apps"
 CHECKOUT = HERE.parents[1]
+USERS = "AP_TEST_USERS"
+"""With this environment variable, the servers of LangGraph's family authenticate the users of `apps/py/users.py`."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,13 @@ def options(description: str | None) -> Options:
 def lay_out(app: str, config: str, given: Options) -> None:
     """Copy the graphs into the work folder, so that neither state nor byte code lands in the checkout."""
     shutil.copytree(APPS / app, given.workdir, dirs_exist_ok=True)
+    path = given.workdir / config
+    settings: dict[str, Any] = json.loads(path.read_text())
     if given.http_app:
-        path = given.workdir / config
-        settings: dict[str, Any] = json.loads(path.read_text())
-        path.write_text(json.dumps(settings | {"http": {"app": f"./{given.http_app}"}}, indent=2))
+        settings |= {"http": {"app": f"./{given.http_app}"}}
+    if USERS in os.environ:
+        settings |= {"auth": {"path": "./users.py:auth"}}
+    path.write_text(json.dumps(settings, indent=2))
 
 
 def become(program: str | Path, *arguments: str, workdir: Path, **variables: str) -> NoReturn:

@@ -55,12 +55,20 @@ class Binding(ABC):
     def task(self, task_id: str) -> Request:
         """Read a task, with its history and artifacts."""
 
-    @abstractmethod
     def tasks(self, context_id: str, page: str) -> Request:
         """List one page of the tasks of a context, without artifacts and with the last messages of their history.
 
         `page` is the token of the page; the empty string is the first page.
         """
+        return self._list({"contextId": context_id, "pageSize": _PAGE, "historyLength": _HISTORY}, page)
+
+    def waiting(self, state: str, size: int, page: str) -> Request:
+        """List one page of `size` tasks of any context that are in a state, with the two messages that show it."""
+        return self._list({"status": state, "pageSize": size, "historyLength": 2}, page)
+
+    @abstractmethod
+    def _list(self, query: Json, page: str) -> Request:
+        """List one page of tasks."""
 
     @abstractmethod
     def cancel(self, task_id: str) -> Request:
@@ -116,9 +124,8 @@ class Rest(Binding):
         """`GET /tasks/{id}`."""
         return self._get(f"/tasks/{segment(task_id)}")
 
-    def tasks(self, context_id: str, page: str) -> Request:
+    def _list(self, query: Json, page: str) -> Request:
         """`GET /tasks`."""
-        query = {"contextId": context_id, "pageSize": _PAGE, "historyLength": _HISTORY}
         return self._get("/tasks?" + urlencode(query | ({"pageToken": page} if page else {})))
 
     def cancel(self, task_id: str) -> Request:
@@ -165,9 +172,8 @@ class Rpc(Binding):
         """`GetTask`."""
         return self._call("task", {"id": task_id})
 
-    def tasks(self, context_id: str, page: str) -> Request:
+    def _list(self, query: Json, page: str) -> Request:
         """`ListTasks`."""
-        query = {"contextId": context_id, "pageSize": _PAGE, "historyLength": _HISTORY}
         return self._call("tasks", query | ({"pageToken": page} if page else {}))
 
     def cancel(self, task_id: str) -> Request:

@@ -16,19 +16,9 @@ from ap_resume_shim.backends.a2a.conventions import JsonRpcMessage, RestMessage
 from ap_resume_shim.backends.a2a.observer import A2aObserver
 from ap_resume_shim.backends.a2a.stream import A2aStream
 from ap_resume_shim.backends.a2a.task import Json, Task, newest
-from ap_resume_shim.backends.a2a.task_list import list_tasks, tasks_in_ledger
+from ap_resume_shim.backends.a2a.task_list import list_tasks, list_waiting, tasks_in_ledger
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import (
-    Answers,
-    Decision,
-    Dialect,
-    Fingerprint,
-    Found,
-    Lookup,
-    Observer,
-    Started,
-    ThreadStatus,
-)
+from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found, Lookup, Observer, Started, ThreadStatus
 from ap_resume_shim.core.errors import (
     AgentNotFound,
     ConfigurationError,
@@ -38,7 +28,9 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.listing import Candidate, Listing, Page
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.steps import Ask, Steps
@@ -78,6 +70,7 @@ class A2A(Dialect[A2AContext]):
         "If several tasks of a context wait, a resume answers one of them.",
         "If an agent on the SDK of 0.3 raises, its task stays in `working` for ever, and the context stays busy.",
     )
+    unlisted = "Agents with version 0.3 of A2A cannot list their tasks: read the context of a task by its id."
     unsupported = frozenset({"config", "webhook", "on_completion"})
     accept_after_silent_grace = False
     event_types = frozenset({"text/event-stream", "application/json"})  # JSON-RPC's errors
@@ -115,6 +108,21 @@ class A2A(Dialect[A2AContext]):
             return found
         (answer,) = yield from Ask((server.binding.task(str(found.run_id)),))  # lists omit artifacts
         return replace(found, values=Task(server.binding.result(answer)).values)
+
+    def list_waiting(self, page: Page) -> Steps[Listing]:
+        """List the tasks that wait, with the agent's own list."""
+        server = yield from self._agent()
+        if not server.binding.lists:
+            return Listing(listed=False, notes=(self.unlisted,))
+        listing = yield from list_waiting(server.binding, page)
+        candidates = (Candidate(each.thread_id, (server, Task(each.row))) for each in listing.candidates)
+        return replace(listing, candidates=tuple(candidates))
+
+    def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[A2AContext]:
+        """Return the task as the list has it, which is its state."""
+        yield from ()
+        server, task = candidate.row
+        return _found([task], server, None)
 
     def _agent(self) -> Steps[wire.Agent]:
         """Return the agent: from its card, or from the options if `binding` and `path` are both set."""

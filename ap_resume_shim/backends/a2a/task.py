@@ -76,7 +76,7 @@ class Task:
         """
         current = self._status_message
         value = {"task_id": self.id, "state": self.state, "message": message(current) if current else None}
-        return Interrupt(str(current.get("messageId") or self.id), value)
+        return Interrupt(str(current.get("messageId") or self.id), value, asked_at=self.updated_at)
 
     @property
     def question_ids(self) -> set[str]:

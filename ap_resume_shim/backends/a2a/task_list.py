@@ -1,4 +1,7 @@
-"""Reads the tasks of a context: from the agent's list, or for JSON-RPC 0.3 those in the ledger."""
+"""Reads the tasks of a context: from the agent's list, or for JSON-RPC 0.3 those in the ledger.
+
+`list_waiting` reads the waiting tasks of all contexts.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from ap_resume_shim.backends.a2a.task import Json, Task
 from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import ThreadNotFound, ThreadNotInterrupted, UpstreamUnrecognised
 from ap_resume_shim.core.http import Response
+from ap_resume_shim.core.listing import Candidate, Listing, Page
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask, ReadLedger, Steps
 
@@ -40,6 +44,26 @@ def _page(binding: wire.Binding, resume: Resume, page: str) -> Steps[tuple[list[
     (answer,) = yield from Ask((binding.tasks(resume.thread_id, page),))
     listed = binding.result(_require_a2a(answer))
     return list(listed.get("tasks") or ()), listed.get("nextPageToken") or ""
+
+
+_STATES = ("TASK_STATE_INPUT_REQUIRED", "TASK_STATE_AUTH_REQUIRED")
+
+
+def list_waiting(binding: wire.Binding, page: Page) -> Steps[Listing]:
+    """List tasks that wait for an answer, then those that wait for a login, each newest first."""
+    number, token = page.place(int, str) or (0, "")
+    candidates: list[Candidate] = []
+    while number < len(_STATES):
+        room = page.limit - len(candidates)
+        if room < 1:
+            return Listing(tuple(candidates), [number, token])
+        (answer,) = yield from Ask((binding.waiting(_STATES[number], room, token),))
+        listed = binding.result(_require_a2a(answer))
+        candidates += (Candidate(Task(task).context_id, task) for task in listed.get("tasks") or ())
+        again, token = token, listed.get("nextPageToken") or ""
+        if not token or token == again:
+            number, token = number + 1, ""
+    return Listing(tuple(candidates))
 
 
 def tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]:

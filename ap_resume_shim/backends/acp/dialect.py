@@ -20,7 +20,7 @@ from ap_resume_shim.backends.acp.messages import AcpContext
 from ap_resume_shim.backends.acp.observer import AcpObserver, runs_in_ledger
 from ap_resume_shim.backends.acp.stream import AcpStream
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Fingerprint, Found, Lookup, Observer, Started
+from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Found, Lookup, Observer, Started
 from ap_resume_shim.core.dialect_helpers import error_text, quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -32,6 +32,7 @@ from ap_resume_shim.core.errors import (
     UpstreamError,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.json_values import uuid_key
 from ap_resume_shim.core.protocol import Mode, Resume
@@ -55,6 +56,7 @@ class Acp(Dialect[AcpContext]):
         "If several runs of a session wait, a resume answers one of them.",
         "`on_disconnect: cancel` ends the run, but the agent's code continues until its next message.",
     )
+    unlisted = "ACP has no request that lists runs: read a session by its id."
     unsupported = frozenset({"webhook", "config", "on_completion"})
     interrupt_id_form = wire.QUESTION_ID
     commit = "with_answer"

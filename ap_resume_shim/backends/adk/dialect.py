@@ -17,7 +17,7 @@ from ap_resume_shim.backends.adk.parallel import check_together
 from ap_resume_shim.backends.adk.session import AdkQuestion, Session
 from ap_resume_shim.backends.adk.stream import AdkStream
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Fingerprint, Found, Lookup, Started
+from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Found, Lookup, Started
 from ap_resume_shim.core.dialect_helpers import quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -31,6 +31,7 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer
@@ -76,6 +77,9 @@ class Adk(Dialect[AdkContext]):
         "With `ResumabilityConfig`, a retry does not call a tool again that failed after the answer: ADK ends the run.",
     )
     fingerprints = (Fingerprint(openapi=frozenset({"POST /run_sse", "/list-apps", "/apps/{}/users/{}/sessions/{}"})),)
+    unlisted = (
+        "ADK lists sessions without their questions, so each would have to be read whole: read a session by its id."
+    )
     unsupported = frozenset({"webhook"})
     conventions = (FunctionResponse(),)
 

@@ -15,17 +15,7 @@ from ap_resume_shim.backends.ag_ui.conventions import RunWithAnswers
 from ap_resume_shim.backends.ag_ui.observer import SENT, SERVER, AgUiObserver, Thread
 from ap_resume_shim.backends.ag_ui.stream import AgUiStream
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import (
-    Continue,
-    Decision,
-    Dialect,
-    Fingerprint,
-    Found,
-    Lookup,
-    Observer,
-    Started,
-    ThreadStatus,
-)
+from ap_resume_shim.core.dialect import Continue, Decision, Dialect, Found, Lookup, Observer, Started, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import Rule, quoting, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -38,6 +28,7 @@ from ap_resume_shim.core.errors import (
     UnsupportedInput,
     UpstreamError,
 )
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
@@ -70,6 +61,7 @@ class AgUi(Dialect[Thread]):
         "The protocol has no owner of a thread: only the credentials of the run that asked can answer its question.",
         "A run stops when its client disconnects, and its stream cannot be rejoined.",
     )
+    unlisted = "AG-UI has no request that lists threads: read a thread by its id."
     unsupported = frozenset({"webhook", "config", "on_completion"})
     reserved = frozenset({"threadId", "runId", "resume"})
     commit = "with_answer"

@@ -12,11 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from ap_resume_shim.backends.agno.conventions import ContinueRun
+from ap_resume_shim.backends.agno.listing import list_waiting
 from ap_resume_shim.backends.agno.questions import QUESTION_ID, current_step, has_expired, questions_of
 from ap_resume_shim.backends.agno.runs import AgnoContext, Paused, Place
 from ap_resume_shim.backends.agno.stream import AgnoStream, plain_name, text_of
 from ap_resume_shim.core import sse
-from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Fingerprint, Found, Lookup, Started
+from ap_resume_shim.core.dialect import Answers, Decision, Dialect, Found, Lookup, Started
 from ap_resume_shim.core.dialect_helpers import Rule, quoting, read_lookup, read_refusal
 from ap_resume_shim.core.errors import (
     AgentNotFound,
@@ -28,7 +29,9 @@ from ap_resume_shim.core.errors import (
     UpstreamUnrecognised,
 )
 from ap_resume_shim.core.event_emitter import Emitter
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response, segment
+from ap_resume_shim.core.listing import Listing, Page
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, Steps
@@ -109,6 +112,10 @@ class Agno(Dialect[AgnoContext]):
             expired = has_expired(current_step(run), resume.now)
             runs.append(Paused(place, run, questions_of(run, resume.now), expired))
         return _found(_runs_named_by(resume, runs) if full else runs, must_ask=full and resume.run_id is None)
+
+    def list_waiting(self, page: Page) -> Steps[Listing]:
+        """List sessions of agents, teams and workflows, waiting or not."""
+        return list_waiting(page, self._db)
 
     def check(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> None:
         """Refuse answers to several runs, and answers that do not fit their questions."""

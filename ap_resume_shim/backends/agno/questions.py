@@ -91,9 +91,9 @@ def _of_tools(requirements: Iterable[Part] | None) -> tuple[AgnoQuestion, ...]:
         kind = _kind_of_tool(tool)
         if kind is not None:
             about = {"kind": kind, **_visible(tool, _TOOL_FIELDS), **_visible(requirement, ("member_agent_id",))}
-            questions.append(
-                AgnoQuestion(Interrupt(requirement["id"], about, of_tool(kind, tool)), requirement, _into(kind))
-            )
+            asked_at = requirement.get("created_at")
+            interrupt = Interrupt(requirement["id"], about, of_tool(kind, tool), asked_at=asked_at)
+            questions.append(AgnoQuestion(interrupt, requirement, _into(kind)))
     return tuple(questions)
 
 

@@ -18,21 +18,15 @@ from typing import Any
 
 from ap_resume_shim.backends.langgraph import messages as wire
 from ap_resume_shim.backends.langgraph.family import LangGraphFamily
+from ap_resume_shim.backends.langgraph.listing import Failed, Interrupted
 from ap_resume_shim.backends.langgraph.state import Questions, interrupts_of, names_of
-from ap_resume_shim.core.dialect import (
-    AT_BREAKPOINT,
-    Answers,
-    Continue,
-    Decision,
-    Fingerprint,
-    Found,
-    Lookup,
-    ThreadStatus,
-)
+from ap_resume_shim.core.dialect import AT_BREAKPOINT, Answers, Continue, Decision, Found, Lookup, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import error_text, read_lookup
 from ap_resume_shim.core.errors import InterruptAlreadyAnswered, InterruptNotPending, UpstreamError
+from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.json_values import UINT64, Carries
+from ap_resume_shim.core.listing import Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.reframer import Ended
 from ap_resume_shim.core.steps import Ask, Pause, Steps
@@ -47,6 +41,10 @@ _STATUS: dict[str, ThreadStatus] = {
 _CONTINUE: dict[str, Any] = {"checkpoint": {}}
 """Fields that run from the latest checkpoint: they continue a breakpoint, or retry a failed step with its first answer.
 """
+_CANCELLED = (
+    "Aegra reports a thread as idle after its resume was cancelled: its question is not in this list, but at the "
+    "thread's own address."
+)
 _SETTLE_LOOKUPS = 10
 """Maximum number of lookups while an armed thread still looks busy."""
 _CARRIES = Carries("Aegra", UINT64, nul=False)
@@ -97,6 +95,21 @@ class Aegra(LangGraphFamily[AegraContext]):
         if full:
             agent_id = yield from wire.choose_agent(requested, answers[-1], snapshot.last.get("assistant_id"), None)
         return snapshot.found(questions, agent_id=agent_id, moving=moving)
+
+    def list_waiting(self, page: Page) -> Steps[Listing]:
+        """Search for threads that are `interrupted`, and for the newest that failed.
+
+        Rows do not list questions, so each idle thread would have to be read.
+        """
+        agent = page.agent_id
+        return collect(page, (Interrupted(agent), Failed(agent, per_candidate=1)), notes=(_CANCELLED,))
+
+    def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[AegraContext]:
+        """Read the state, which decides."""
+        (answer,) = yield from Ask((Request.get(wire.thread_path(resume) + "/state?subgraphs=true"),))
+        snapshot = _Snapshot((answer,))
+        agent_id = (candidate.row.get("metadata") or {}).get("assistant_id")
+        return snapshot.found(Questions(snapshot.state), agent_id=agent_id, moving=False)
 
     def check(self, resume: Resume, found: Found[AegraContext], verdict: Decision) -> None:
         """Refuse values that PostgreSQL cannot store: NUL characters and integers of more than 64 bits.

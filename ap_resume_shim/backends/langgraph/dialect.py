@@ -12,21 +12,16 @@ from typing import Any, Literal, get_args
 
 from ap_resume_shim.backends.langgraph import messages as wire
 from ap_resume_shim.backends.langgraph.family import LangGraphFamily
+from ap_resume_shim.backends.langgraph.listing import Failed, Idle, Interrupted
 from ap_resume_shim.backends.langgraph.state import Questions, interrupts_of, names_of, was_refused
-from ap_resume_shim.core.dialect import (
-    AT_BREAKPOINT,
-    Answers,
-    Decision,
-    Fingerprint,
-    Found,
-    Lookup,
-    ThreadStatus,
-)
+from ap_resume_shim.core.dialect import AT_BREAKPOINT, Answers, Decision, Found, Lookup, ThreadStatus
 from ap_resume_shim.core.dialect_helpers import read_lookup
 from ap_resume_shim.core.errors import MultipleInterrupts, UnsupportedInput, UpstreamUnrecognised
-from ap_resume_shim.core.http import Request, Response
+from ap_resume_shim.core.fingerprint import Fingerprint
+from ap_resume_shim.core.http import Request
 from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_values import INT64, SAFE, UINT64, Carries, uuid_key
+from ap_resume_shim.core.listing import Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask, Steps
 
@@ -83,10 +78,10 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
         )
         assistant = () if requested is None else (wire.assistant_lookup(requested),)
         answers = yield from Ask(requests + assistant)
-        snapshot = _Snapshot(answers)
+        snapshot = _Snapshot(*map(read_lookup, answers[:3]))
         moving = False
         if not snapshot.is_consistent:
-            again = _Snapshot((yield from Ask(requests)))
+            again = _Snapshot(*map(read_lookup, (yield from Ask(requests))))
             snapshot, moving = again, not again.equals(snapshot)
         questions = yield from _questions(resume, snapshot)
         agent_id: str | None = None
@@ -95,6 +90,33 @@ class LangGraph(LangGraphFamily[LangGraphContext]):
             graph = (snapshot.state.get("metadata") or {}).get("graph_id")
             agent_id = yield from wire.choose_agent(requested, answers[-1], own, graph)
         return snapshot.found(questions, agent_id=agent_id, moving=moving)
+
+    def list_waiting(self, page: Page) -> Steps[Listing]:
+        """Search by status: `interrupted`, then the newest threads of `error` and `idle`, which may ask as well."""
+        agent = page.agent_id
+        return collect(page, (Interrupted(agent), Failed(agent, per_candidate=2), Idle(agent)))
+
+    def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[LangGraphContext]:
+        """Read the state, which decides; the row is that of the search. Runs are read only after a failed step.
+
+        The row of an idle thread is read again, because the search selects some of its fields.
+        """
+        path = wire.thread_path(resume)
+        requests = [Request.get(path + "/state?subgraphs=true")]
+        if candidate.row["status"] == "idle":
+            requests.append(Request.get(path))
+        state, *again = map(read_lookup, (yield from Ask(tuple(requests))))
+        row = again[0] if again else candidate.row
+        snapshot = _Snapshot(row, state, [])
+        questions = snapshot.questions()
+        run: dict[str, Any] = {}
+        if questions.refusals and snapshot.flavour != "js":
+            (answer,) = yield from Ask((Request.get(path + "/runs?limit=1"),))
+            run = wire.newest(read_lookup(answer)) or {}
+        for interrupt, error in questions.refusals:
+            if snapshot.flavour == "js" or was_refused(interrupt, error, run):
+                questions.reopen(interrupt)
+        return snapshot.found(questions, agent_id=snapshot.metadata.get("assistant_id"), moving=row["status"] == "busy")
 
     def check(self, resume: Resume, found: Found[LangGraphContext], verdict: Decision) -> None:
         """Refuse values that this server would change, and a resume that would repeat steps that have ended."""
@@ -126,8 +148,8 @@ class _Snapshot:
     Raises `UpstreamUnrecognised` for an unknown thread status.
     """
 
-    def __init__(self, answers: tuple[Response, ...]) -> None:
-        row, self.state, self.runs = self._raw = [read_lookup(answer) for answer in answers[:3]]
+    def __init__(self, row: dict[str, Any], state: dict[str, Any], runs: list[dict[str, Any]]) -> None:
+        self._raw, self.state, self.runs = (row, state, runs), state, runs
         if row.get("status") not in get_args(ThreadStatus):
             raise UpstreamUnrecognised(
                 f"The backend reported the thread status {row.get('status')!r}, which the shim does not know."

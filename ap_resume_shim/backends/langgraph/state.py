@@ -41,6 +41,7 @@ class Questions:
         self._tasks: set[Any] = set()
         self._listed: set[str | None] = set()
         self._has_next = bool(state.get("next"))
+        self._asked_at = state.get("created_at")
         source = (state.get("metadata") or {}).get("source")
         self._from_run = source == "loop"
         self.edited = source in ("update", "fork")
@@ -54,7 +55,7 @@ class Questions:
 
     def _read(self, task: Mapping[str, Any]) -> None:
         self._tasks.add(task.get("id"))
-        own = interrupts_of(task.get("interrupts"))
+        own = interrupts_of(task.get("interrupts"), self._asked_at)
         inner = task.get("state")
         if isinstance(inner, dict) and "tasks" in inner:
             below = Questions(inner)
@@ -140,9 +141,12 @@ class Questions:
         return tuple((interrupt, self._refused[interrupt.id]) for interrupt in typed if interrupt.id in self._refused)
 
 
-def interrupts_of(raw: Iterable[Mapping[str, Any]] | None) -> tuple[Interrupt, ...]:
-    """Convert a list of `{id, value, response_schema?}` to interrupts."""
-    return tuple(Interrupt(item.get("id"), item.get("value"), item.get("response_schema")) for item in raw or ())
+def interrupts_of(raw: Iterable[Mapping[str, Any]] | None, asked_at: str | None = None) -> tuple[Interrupt, ...]:
+    """Convert a list of `{id, value, response_schema?}` to interrupts; `asked_at` is the time of their checkpoint."""
+    return tuple(
+        Interrupt(item.get("id"), item.get("value"), item.get("response_schema"), asked_at=asked_at)
+        for item in raw or ()
+    )
 
 
 def names_of(interrupts: Iterable[Interrupt]) -> frozenset[str]:

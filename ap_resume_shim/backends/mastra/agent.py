@@ -24,12 +24,13 @@ from ap_resume_shim.backends.mastra.agent_thread import (
     question_of,
 )
 from ap_resume_shim.backends.mastra.conventions import ResumeAgent
+from ap_resume_shim.backends.mastra.suspended_runs import AgentRun, Suspended, listed_calls, runs_of
 from ap_resume_shim.core.dialect import Decision, Dialect, Found, Lookup, ResponseKind, Started, ThreadStatus
-from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotInterrupted, UnsupportedInput
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
 from ap_resume_shim.core.json_schema import violations
+from ap_resume_shim.core.listing import Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, Steps
@@ -96,7 +97,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
         wanted = _name(resume.body.agent_id, agents) if full else None
         names = list(dict.fromkeys([*agents, *([] if wanted is None else [wanted])]))
         answers = (yield from Ask(tuple(self._suspended(name, resume) for name in names))) if names else ()
-        return _of_run(resume, _found(thread, listed, dict(zip(names, answers, strict=True)), wanted))
+        return _of_run(resume, _found(thread, listed, runs_of(names, answers), wanted))
 
     def refresh_thread(
         self, resume: Resume, before: Found[MastraAgentContext], *, full: bool = False
@@ -111,11 +112,27 @@ class MastraAgent(Dialect[MastraAgentContext]):
             thread, listed, *answers = yield from Ask(
                 (*requests, *(self._suspended(name, resume) for name in context.agents))
             )
-            runs = dict(zip(context.agents, answers, strict=True))
+            runs = runs_of(context.agents, answers)
             found = _found(wire.read(thread), wire.read(listed), runs, context.wanted if full else None)
             if not found.context.elsewhere:
                 return _of_run(resume, found)
         return (yield from self.inspect_thread(resume, full=full))
+
+    def list_waiting(self, page: Page) -> Steps[Listing]:
+        """List the threads with suspended runs of each agent."""
+        (answer,) = yield from Ask((Request.get(f"{self._prefix}/agents?partial=true"),))
+        agents = wire.read(answer)
+        names = sorted(agents) if page.agent_id is None else [str(_name(page.agent_id, agents))]
+        return (
+            yield from collect(page, [Suspended(name, self._prefix) for name in names], spent=1, notes=(wire.SHARED,))
+        )
+
+    def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[MastraAgentContext]:
+        """Read the messages, which show whether the calls of these runs still wait."""
+        (answer,) = yield from Ask((Request.get(self._thread(resume)[1]),))
+        runs: list[AgentRun] = candidate.row
+        found = _found({"resourceId": runs[0][1].get("resourceId")}, wire.read(answer), runs, None)
+        return replace(found, status="interrupted" if found.interrupts else found.status)
 
     def check(self, resume: Resume, found: Found[MastraAgentContext], verdict: Decision) -> None:
         """Refuse several answers, an invalid approval, and values that the tool would not receive unchanged."""
@@ -207,12 +224,11 @@ class MastraAgent(Dialect[MastraAgentContext]):
 
 
 def _found(
-    thread: dict[str, Any], listed: dict[str, Any], answers: dict[str, Response], wanted: str | None
+    thread: dict[str, Any], listed: dict[str, Any], runs: list[AgentRun], wanted: str | None
 ) -> Found[MastraAgentContext]:
-    """Return the thread. `answers` are the responses with the suspended runs, by agent."""
+    """Return the thread. `runs` are its suspended runs."""
     messages: list[dict[str, Any]] = listed["messages"][::-1]
     marks = marks_of(messages)
-    runs = [(name, run) for name, answer in answers.items() for run in _runs(answer)]
     questions = tuple(_questions(runs, marks))
     _same_agent_or_refuse(wanted, questions)
     error = error_in(messages)
@@ -230,7 +246,7 @@ def _found(
             questions,
             wanted=wanted,
             agents=tuple(dict.fromkeys(name for name, _ in runs)),
-            elsewhere=not set(marks) <= _listed_calls(runs),
+            elsewhere=not set(marks) <= listed_calls(runs),
         ),
     )
 
@@ -249,15 +265,7 @@ def _name(wanted: str | None, agents: dict[str, Any]) -> str | None:
     return next((name for name, agent in agents.items() if wanted is not None and agent.get("id") == wanted), wanted)
 
 
-def _runs(answer: Response) -> list[dict[str, Any]]:
-    """Return the suspended runs in a response; an agent without memory has none."""
-    if answer.status == 403 and "no memory configured" in error_text(answer):
-        return []
-    runs: list[dict[str, Any]] = wire.read(answer)["runs"]
-    return runs
-
-
-def _questions(runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark]) -> Iterator[AgentQuestion]:
+def _questions(runs: list[AgentRun], marks: dict[str, Mark]) -> Iterator[AgentQuestion]:
     """Yield the calls that wait according to both the suspended runs and the messages."""
     for agent, run in runs:
         for call in run["toolCalls"]:
@@ -268,21 +276,16 @@ def _questions(runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark]) -
 
 
 def _status(
-    runs: list[tuple[str, dict[str, Any]]], marks: dict[str, Mark], questions: tuple[AgentQuestion, ...], error: Any
+    runs: list[AgentRun], marks: dict[str, Mark], questions: tuple[AgentQuestion, ...], error: Any
 ) -> ThreadStatus:
     """Return the thread's status.
 
     It is busy while runs and messages disagree: a call in only one of them has been answered, or is about to be asked.
     """
-    waiting, listed = {question.call for question in questions}, _listed_calls(runs)
+    waiting, listed = {question.call for question in questions}, listed_calls(runs)
     if waiting != listed or waiting != set(marks):
         return "busy"
     return "interrupted" if questions else "idle" if error is None else "error"
-
-
-def _listed_calls(runs: list[tuple[str, dict[str, Any]]]) -> set[Any]:
-    """Return the ids of the waiting calls in the suspended runs."""
-    return {call.get("toolCallId") for _, run in runs for call in run["toolCalls"]}
 
 
 def _same_agent_or_refuse(wanted: str | None, questions: tuple[AgentQuestion, ...]) -> None:

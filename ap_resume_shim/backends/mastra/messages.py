@@ -22,6 +22,9 @@ CARRIES = Carries("A Mastra server", SAFE)
 PREFIX = "path below which the server's API is; default: `/api`"
 """Description of the option `prefix`."""
 
+SHARED = "A Mastra server shows the runs of all users to each of them, unless the app maps its users to resources."
+"""The note of a list."""
+
 _NOT_WAITING = (
     "was not suspended",
     "is not suspended",

@@ -21,6 +21,7 @@ from ap_resume_shim.core.dialect_helpers import error_text
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError, ThreadNotFound
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.http import Request, Response, segment
+from ap_resume_shim.core.listing import Batch, Candidate, Listing, Page, collect
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Ended, Reframer
 from ap_resume_shim.core.steps import Ask, Steps
@@ -138,6 +139,25 @@ class Mastra(Dialect[MastraContext]):
         schemas = {name: step["resumeSchema"] for name, step in steps.items() if step.get("resumeSchema")}
         return {name: strictjson.read(schema).get("json") for name, schema in schemas.items()}
 
+    def list_waiting(self, page: Page) -> Steps[Listing]:
+        """List the suspended runs of each workflow."""
+        names = [page.agent_id] if page.agent_id is not None else sorted((yield from self._workflows()))
+        return (yield from collect(page, [_Suspended(name, self) for name in names], spent=1, notes=(wire.SHARED,)))
+
+    def suspended(self, workflow: str, offset: int, room: int) -> Steps[Batch]:
+        """List suspended runs of a workflow, with the schemas of their answers."""
+        path = f"{self._path(workflow)}/runs?status=suspended&limit={room}&offset={offset}"
+        (answer,) = yield from Ask((Request.get(path),))
+        runs = wire.read(answer)["runs"]
+        schemas = (yield from self._schemas(workflow)) if runs else {}
+        candidates = [Candidate(run["runId"], (workflow, schemas)) for run in runs]
+        return Batch(candidates, offset + room if len(runs) >= room else None)
+
+    def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[MastraContext]:
+        """Read the run. Raises `ThreadNotFound` if it is gone."""
+        workflow, schemas = candidate.row
+        return self.refresh_thread(resume, Found("idle", context=MastraContext(workflow, None, schemas=schemas)))
+
     def check(self, resume: Resume, found: Found[MastraContext], verdict: Decision) -> None:
         """Refuse several answers, and values that the step would not receive unchanged."""
         answer = wire.one(verdict, found)
@@ -211,6 +231,21 @@ class Mastra(Dialect[MastraContext]):
 
     def _run_path(self, workflow: str, resume: Resume) -> str:
         return f"{self._path(workflow)}/runs/{segment(resume.thread_id)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspended:
+    """The suspended runs of one workflow, as a part of a list."""
+
+    name: str
+    dialect: Mastra
+    per_search = 2
+    """The list, and the workflow with its schemas."""
+    per_candidate = 1
+
+    def search(self, offset: int, room: int) -> Steps[Batch]:
+        """List the next runs."""
+        return self.dialect.suspended(self.name, offset, room)
 
 
 def _has_no_run(response: Response) -> bool:

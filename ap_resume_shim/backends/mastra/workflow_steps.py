@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from ap_resume_shim.backends.mastra.messages import plain
@@ -41,7 +42,8 @@ class StepQuestion:
     def interrupt(self) -> Interrupt:
         """The question as an `Interrupt`."""
         item = "" if self.item is None else f"[{self.item}]"
-        return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value, self.schema)
+        asked_at = _rfc3339(self.asked_at)
+        return Interrupt(f"{self.step}{item}@{self.asked_at}", self.value, self.schema, asked_at=asked_at)
 
 
 def questions_of(steps: dict[str, Any]) -> tuple[StepQuestion, ...]:
@@ -68,6 +70,12 @@ def outcome(run: dict[str, Any]) -> Ended:
         case "tripwire":
             return Ended(error=run.get("tripwire") or {"message": "The run was stopped by a processor."})
     return Ended(run.get("result"))
+
+
+def _rfc3339(milliseconds: Any) -> str | None:
+    """Return a time; None for a value that is none."""
+    is_time = isinstance(milliseconds, int) and 0 < milliseconds < 2**43
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat() if is_time else None
 
 
 def _questions(path: tuple[str, ...], step: dict[str, Any]) -> Iterator[StepQuestion]:
