@@ -133,7 +133,8 @@ _PLACE = """(within, name) => {
 }"""
 _SELECT_FIELD = """(name) => {
   const labels = [...document.querySelectorAll("label[for]")];
-  const label = labels.find((each) => each.checkVisibility() && !each.closest("[inert]") && each.firstChild.textContent.trim() === name);
+  const shown = labels.filter((each) => each.checkVisibility() && !each.closest("[inert]"));
+  const label = shown.find((each) => each.firstChild.textContent.trim() === name);
   const field = document.getElementById(label.htmlFor);
   field.focus();
   field.select();
