@@ -29,7 +29,7 @@ class Place:
     def open(self, page: Page, thread: str) -> None:
         """Open the question of a thread."""
         page.open(f"{self.url}/-/console#thread={thread}")
-        page.wait("document.querySelector('#rows .row')")
+        page.wait("document.querySelector('#rows .row') !== null")
         page.click("", "#rows")
         page.wait("!document.querySelector('#detail form').inert")
 
@@ -49,9 +49,9 @@ def page(tab: Page) -> Iterator[Page]:
 
 
 def place(backend: str) -> Iterator[Place]:
-    with running(backend) as server:
-        with sidecar("--upstream", server, "--backend", backend, "--port", "0", "--console") as shim:
-            yield Place(shim.url, server)
+    options = ("--backend", backend, "--port", "0", "--console")
+    with running(backend) as server, sidecar("--upstream", server, *options) as shim:
+        yield Place(shim.url, server)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def agno() -> Iterator[Place]:
     yield from place("agno")
 
 
-def click(*names: str) -> Act:
-    return lambda page: [page.click(name, "#detail form") for name in names] and None
+def click(name: str) -> Act:
+    return lambda page: page.click(name, "#detail form")
 
 
 def fill(button: str, **fields: str) -> Act:
@@ -79,8 +79,12 @@ def fill(button: str, **fields: str) -> Act:
     return act
 
 
-def both(*acts: Act) -> Act:
-    return lambda page: [act(page) for act in acts] and None
+def both(first: Act, second: Act) -> Act:
+    def act(page: Page) -> None:
+        first(page)
+        second(page)
+
+    return act
 
 
 # --- LangGraph
