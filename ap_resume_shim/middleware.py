@@ -122,11 +122,12 @@ class ResumeShim:
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
         self._backend_cors = BackendCors(self._serve, app)
         self._entry = Cors(self._serve, cors) if cors else self._backend_cors
-        self.prefix, self.cors = prefix, cors
+        self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials, self._share_ledger = tuple(credentials), share_ledger
         self._limits = limits or Limits()
+        self._wrapped = partial(WrappedApp, prefix=prefix, limits=self._limits)
         self._bodies = Bodies(self._limits.body, self._limits.bodies)
         self._settings = FlowSettings(
             settle=settle,
@@ -176,7 +177,7 @@ class ResumeShim:
         """Return True if answers in this WebSocket are guarded, or if they may be: the backend is not known yet."""
         if self._naming is None or self._vendor_resumes != "guard":
             return self._vendor_resumes == "guard" and not self._native
-        return websocket_conventions(self._naming.dialect, scope, self.prefix) != []
+        return websocket_conventions(self._naming.dialect, scope, self._prefix) != []
 
     async def _detect_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, which may be a vendor resume, and detect the backend: before, if these are guarded."""
@@ -199,7 +200,7 @@ class ResumeShim:
     async def _serve_resume(self, mode: Mode, body: Body, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume, unless detection shows that the backend serves these routes itself."""
         arrived = self._guard.now()
-        client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self.prefix)
+        client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
         line = ResumeLine(scope, mode, client)
         scope[RESUME] = True
 
@@ -250,16 +251,15 @@ class ResumeShim:
         )
 
     async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
-        """Return the dialect, and lookups with a caller's credentials, for `Questions`; None for a native backend."""
+        """Return what `Questions` reads with, for the caller of a request; None for a native backend."""
         naming = self._naming or await self._detect(scope)
-        return None if naming is None else (naming.dialect, self._lookups(naming, scope, own, largest))
+        if naming is None:
+            return None
+        return Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
 
     def _lookups(self, naming: Naming, scope: Scope, own: str = "", largest: int | None = None) -> Lookups:
         app = self._wrapped(self._observed_app)
         return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own), largest)
-
-    def _wrapped(self, app: ASGIApp) -> WrappedApp:
-        return WrappedApp(app, self.prefix, self._limits)
 
     def report(self) -> dict[str, Any]:
         """Return the counts of resumes by convention and verdict, since the start, as JSON values."""
@@ -308,7 +308,7 @@ class ResumeShim:
     async def _recognise(self, scope: Scope) -> str:
         # In a thread, because it reads files: LangGraph's server raises an error for blocking calls in its event loop.
         known = await asyncio.to_thread(known_fingerprints)
-        return await drive(detect_flow(known, self.prefix), Lookups(self._wrapped(self.app), scope).do)
+        return await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
 
     def _load(self, name: str) -> Dialect[Any]:
         return load_backend(name, resume_at=self._resume_at, options=self._options)
@@ -319,7 +319,7 @@ class ResumeShim:
         window = max(self._guard.duplicate_window, DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
         self._naming = naming = Naming(dialect, self._namespace, self._credentials, self._share_ledger, window)
         if wants_traffic(dialect):
-            self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self.prefix))
+            self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix))
         else:
             self._set_app(self.app)
 
@@ -327,7 +327,7 @@ class ResumeShim:
         """Use `app` for the requests of the flow, and around it what the options add for all other requests."""
         self._observed_app = self._passed = app
         if self._merge_openapi and not self._native:  # a native backend describes its routes itself
-            self._passed = MergedOpenApi(app, self.prefix)
+            self._passed = MergedOpenApi(app, self._prefix)
         self._vendor_app = self._passed
         self._apps = dict.fromkeys(_OURS, self._passed)  # by method; any other request goes to `_passed` at once
         if self._vendor_resumes == "pass" or self._native:
@@ -340,7 +340,7 @@ class ResumeShim:
             self._passed,
             naming.dialect,
             self._bodies,
-            self.prefix,
+            self._prefix,
             guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
             observer=VendorObserver(naming, self._guard, self._bodies, lookups, counts, typed_answers=checks),
             count=counts.count,

@@ -34,7 +34,7 @@ def question(thread_id: str, agent_id: str | None, interrupt: Interrupt, *, base
         "value": interrupt.value,
         "response_schema": interrupt.response_schema,
         **described,
-        "asked_at": interrupt.asked_at,
+        "asked_at": interrupt.asked_at if isinstance(interrupt.asked_at, str) else None,
         "expires_at": interrupt.expires_at,
         "resume": {
             "method": "PATCH",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -137,8 +138,14 @@ def _permit() -> None:
     """A fence that lets a request pass."""
 
 
-Reading = tuple[Dialect[Any], Lookups]
-"""What reads threads for one client: the dialect builds the lookups."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reads threads for one client."""
+
+    dialect: Dialect[Any]
+    lookups: Lookups
+    prefix: str
+    """Path in front of the resume routes."""
 
 
 class Commit:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs
@@ -21,16 +21,19 @@ from ap_resume_shim.core.errors import (
     ResumeError,
     ThreadNotInterrupted,
     UpstreamError,
+    UpstreamRefused,
+    UpstreamUnreachable,
 )
 from ap_resume_shim.core.listing import MOST_THREADS, Candidate, Page, decode_cursor, encode_cursor
 from ap_resume_shim.core.protocol import Mode, Resume, parse
 from ap_resume_shim.core.question_list import notes_on, questions_of
 from ap_resume_shim.core.shape_errors import recognising
-from ap_resume_shim.core.steps import Reply
+from ap_resume_shim.core.steps import Reply, Step
 from ap_resume_shim.runtime import clock
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import Cors
-from ap_resume_shim.runtime.lookups import Lookups, Reading
+from ap_resume_shim.runtime.log_lines import printable, truncate
+from ap_resume_shim.runtime.lookups import Reading
 from ap_resume_shim.runtime.offload import offload
 from ap_resume_shim.runtime.stepping import drive
 
@@ -54,13 +57,8 @@ Json = dict[str, Any]
 class Backend(Protocol):
     """Access to the threads of a backend; `ResumeShim` has it."""
 
-    prefix: str
-    """Path in front of the resume routes."""
-    cors: Sequence[str]
-    """Origins whose pages may call the shim's routes."""
-
     async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
-        """Return the dialect, and lookups with a caller's credentials; None if the backend has the routes itself.
+        """Return what reads threads for the caller of a request; None if the backend has the resume routes itself.
 
         `own` is the thread whose ledger the lookups read; `largest` is the maximum size of a response in bytes.
         """
@@ -74,10 +72,13 @@ class Questions:
         Starlette(routes=[Mount("/questions", Questions(shim)), Mount("/", shim)])
     """
 
-    def __init__(self, shim: Backend, *, prefix: str = "") -> None:
-        """`prefix`: the path of the list below the mount point."""
+    def __init__(self, shim: Backend, *, prefix: str = "", cors: Sequence[str] = ()) -> None:
+        """`prefix`: the path of the list below the mount point. `cors`: origins whose pages may read it, or `*`.
+
+        Raises `ConfigurationError` for an invalid origin.
+        """
         self._shim, self._prefix = shim, prefix
-        self._entry = Cors(self._serve, shim.cors, method="GET") if shim.cors else self._serve
+        self._entry = Cors(self._serve, cors, method="GET") if cors else self._serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -107,9 +108,8 @@ class _Reader:
     def __init__(self, shim: Backend, scope: Scope) -> None:
         self._shim = shim
         self._query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        root: str = scope.get("app_root_path", scope.get("root_path", ""))
-        self._base = escape(root) + shim.prefix
-        self._scope = {**scope, "method": "GET", "root_path": root, "path": f"{root}/", "query_string": b""}
+        self._root: str = scope.get("app_root_path", scope.get("root_path", ""))
+        self._scope = {**scope, "method": "GET", "root_path": self._root, "path": f"{self._root}/", "query_string": b""}
         self._scope.pop("raw_path", None)
 
     async def thread(self, thread_id: str) -> Json:
@@ -118,17 +118,17 @@ class _Reader:
         reading = await self._shim.reading(self._scope, thread_id)
         if reading is None:
             return {"thread_id": thread_id, "status": None, "questions": [], "notes": [_NATIVE]}
-        dialect, lookups = reading
+        dialect = recognising(reading.dialect)
         dialect.thread_key(thread_id)
         try:
-            found = await drive(recognising(dialect).inspect_thread(resume), lookups.do)
+            found = await drive(dialect.inspect_thread(resume), reading.lookups.do)
         except ThreadNotInterrupted as error:  # it waits for something else than an answer
             status = error.metadata.get("thread_status", "idle")
             return {"thread_id": thread_id, "status": status, "questions": [], "notes": [error.message]}
         return {
             "thread_id": thread_id,
             "status": found.status,
-            "questions": await offload(partial(questions_of, thread_id, found, base=self._base)),
+            "questions": await offload(partial(questions_of, thread_id, found, base=self._base(reading))),
             "notes": list(notes_on(found)),
         }
 
@@ -138,11 +138,10 @@ class _Reader:
         reading = await self._shim.reading(self._scope, largest=LARGEST_STATE)
         if reading is None:
             return {"listed": False, "questions": [], "next": None, "notes": [_NATIVE]}
-        dialect, lookups = reading
-        dialect = recognising(dialect)
-        listing = await drive(dialect.list_waiting(page), lookups.do)
-        reads = await asyncio.gather(*(_read(dialect, lookups, candidate) for candidate in listing.candidates))
-        shown = _Shown(self._base)
+        dialect, do = recognising(reading.dialect), reading.lookups.do
+        listing = await drive(dialect.list_waiting(page), do)
+        reads = await asyncio.gather(*(_read(dialect, do, candidate) for candidate in listing.candidates))
+        shown = _Shown(self._base(reading))
         await offload(partial(shown.add_all, zip(listing.candidates, reads, strict=True)))
         return {
             "listed": listing.listed,
@@ -150,6 +149,10 @@ class _Reader:
             "next": encode_cursor(listing.next),
             "notes": [*listing.notes, *shown.notes()],
         }
+
+    def _base(self, reading: Reading) -> str:
+        """Return the path in front of the resume routes, as clients see it."""
+        return escape(self._root) + reading.prefix
 
     def _page(self) -> Page:
         cursor, limit = self._one("cursor"), self._one("limit") or str(MOST_THREADS)
@@ -171,15 +174,18 @@ def _resume(thread_id: str, agent_id: str | None = None) -> Resume:
     return parse(strictjson.dumps(body), Mode.WAIT, now=clock.now())
 
 
-Read = Found[Any] | Exception
+Read = Found[Any] | ResumeError
 
 
-async def _read(dialect: Dialect[Any], lookups: Lookups, candidate: Candidate) -> Read:
+async def _read(dialect: Dialect[Any], do: Callable[[Step], Awaitable[Any]], candidate: Candidate) -> Read:
     """Read a thread of the list; return the failure, since other threads are shown all the same."""
     try:
-        return await drive(dialect.read_candidate(_resume(candidate.thread_id), candidate), lookups.do)
-    except Exception as error:  # an app in the same process may raise any exception
+        return await drive(dialect.read_candidate(_resume(candidate.thread_id), candidate), do)
+    except ResumeError as error:
         return error
+    except Exception:  # an app in the same process may raise any exception
+        logger.exception("a thread of a list could not be read")
+        return UpstreamError("The backend failed. Look into its log.")
 
 
 class _Shown:
@@ -188,9 +194,9 @@ class _Shown:
     def __init__(self, base: str) -> None:
         self.questions: list[Json] = []
         self._base, self._bytes = base, 0
-        self._unread: dict[str, Exception] = {}
+        self._unread: dict[str, ResumeError] = {}
         self._too_large: dict[str, None] = {}
-        self._read = 0
+        self._any_read = False
 
     def add_all(self, reads: Iterable[tuple[Candidate, Read]]) -> None:
         """Add the questions of all threads."""
@@ -199,11 +205,11 @@ class _Shown:
 
     def _add(self, candidate: Candidate, read: Read) -> None:
         """Add the questions of a thread. A thread that has ended or vanished meanwhile has none."""
-        if isinstance(read, Exception):
+        if isinstance(read, ResumeError):
             if not isinstance(read, NotFound | ThreadNotInterrupted):
                 self._unread[candidate.thread_id] = read
             return
-        self._read += 1
+        self._any_read = True
         for question in questions_of(candidate.thread_id, read, base=self._base):
             size = len(strictjson.dumps(question))
             if self._bytes + size > MOST_BYTES:
@@ -213,14 +219,19 @@ class _Shown:
                 self.questions.append(question)
 
     def notes(self) -> Iterator[str]:
-        """Yield sentences about what is missing. Raises the failure if no thread could be read."""
+        """Yield sentences about what is missing.
+
+        Raises the failure if no thread could be read because the backend is gone, or refuses the caller. Any other
+        failure may be that of one thread for ever, and must not hide the pages after it.
+        """
+        for thread_id, error in self._unread.items():
+            if not self._any_read and isinstance(error, UpstreamUnreachable | UpstreamRefused):
+                raise error
+            logger.warning(
+                "thread %s is missing in a list: %s", printable(truncate(thread_id)), printable(error.reason)
+            )
         if self._unread:
-            failure = next(iter(self._unread.values()))
-            if not self._read:
-                raise failure if isinstance(failure, ResumeError) else UpstreamError("The backend failed.") from failure
-            for thread_id, error in self._unread.items():
-                logger.warning("the thread %r of a list could not be read: %s", thread_id, error)
-            reason = failure.message if isinstance(failure, ResumeError) else "The backend failed."
+            reason = next(iter(self._unread.values())).message
             yield f"These threads could not be read: {', '.join(self._unread)}. {reason}"
         if self._too_large:
             yield f"The questions of these threads are too large for a list: {', '.join(self._too_large)}."

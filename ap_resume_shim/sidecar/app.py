@@ -101,7 +101,8 @@ def clients_app(settings: Settings, shim: ResumeShim, health: ASGIApp | None) ->
     if not settings.reserved_prefix:
         return logged(shim)
     prefix = settings.reserved_prefix.rstrip("/")
-    apps = dict.fromkeys(("questions", "questions/"), logged(Questions(shim, prefix=f"{prefix}/questions")))
+    questions = Questions(shim, prefix=f"{prefix}/questions", cors=settings.cors)
+    apps = dict.fromkeys(("questions", "questions/"), logged(questions))
     if health is not None:
         apps |= {"healthz": health, "readyz": health}
     if settings.console:

@@ -207,7 +207,10 @@ class ProcessSettings(_Group):
     ] = 10.0
     reserved_prefix: Annotated[
         str,
-        Field(pattern=r"^(/[^/?#\s]+)*$|^/$", description="path in front of healthz and readyz; empty: off"),
+        Field(
+            pattern=r"^(/[^/?#\s]+)*$|^/$",
+            description="path in front of healthz, readyz and questions; empty: they are off",
+        ),
     ] = "/-"
     console: Annotated[
         bool, Field(description="serve a page that lists and answers pending questions, at /-/console")

@@ -19,13 +19,13 @@ from tests.support.world import Place, World
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Multiply a test by the matrix, place by place, so that each is set up once."""
-    only = marked(metafunc, "on") or BACKENDS
+    only, placed = marked(metafunc, "on") or BACKENDS, marked(metafunc, "placed") or PLACEMENTS
     if "spot" in metafunc.fixturenames:
         spots = [
             (placement, backend)
             for placement in chosen("AP_TEST_PLACEMENTS", PLACEMENTS)
             for backend in chosen("AP_TEST_BACKENDS", ("langgraph", "agent-protocol"))
-            if exists(placement, backend) and backend in only
+            if exists(placement, backend) and backend in only and placement in placed
         ]
         metafunc.parametrize("spot", spots, ids=["/".join(spot) for spot in spots], scope="session")
     multiply_by_modes(metafunc)

@@ -1,168 +1,107 @@
-"""`/-/questions` of a sidecar in front of LangGraph's servers and Aegra: what is listed, to whom, and at what cost."""
+"""Questions as a person sees them, on LangGraph's servers: every choice gives an answer that the agent receives."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from unittest.mock import patch
+from typing import Any
 
-import httpx
 import pytest
 
-from ap_resume_shim import ReverseProxy
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode
-from tests.e2e.drivers import DRIVERS
-from tests.e2e.placements import place
-from tests.servers.apps.py.tap import Tap
-from tests.servers.launch import USERS
-from tests.servers.run import start
-from tests.support.matrix import chosen
-from tests.support.questions import FIELDS, PATH, answer, read_list, read_thread
-from tests.support.serving import serving
-from tests.support.sidecar import sidecar
-from tests.support.waiting import eventually
-from tests.support.world import Place, World
+from ap_resume_shim.core.questions import Question, describe
+from tests.support.choosing import answer_of, choices_in
+from tests.support.world import World
 
-BACKENDS = chosen("AP_TEST_BACKENDS", ("langgraph", "agent-protocol"))
-GRAPHS = [name for name in BACKENDS if name != "agent-protocol"]
-ALICE, BOB, NOBODY = ({"authorization": f"Bearer {name}"} for name in ("alice", "bob", "mallory"))
-MANY = int(os.environ.get("AP_TEST_MANY_THREADS", "45"))
-"""Number of waiting threads for the test of the costs."""
+pytestmark = pytest.mark.placed("sidecar")
 
-
-@pytest.fixture(scope="module")
-def worlds() -> Iterator[dict[str, World]]:
-    """A client in front of a sidecar, for each backend."""
-    with ExitStack() as stack:
-        yield _Worlds(stack)
+INBOX = {
+    "action_request": {"action": "send_email", "args": {"to": "a@example.org"}},
+    "config": {"allow_ignore": True, "allow_respond": True, "allow_edit": True, "allow_accept": True},
+    "description": "Send this?",
+}
+SAID = {
+    "approve": "sent to a@example.org",
+    "edit": "sent to a@example.org",
+    "reject": "because",
+    "respond": "because",
+}
+"""What the tool's message contains after a decision about the email."""
 
 
-class _Worlds(dict[str, World]):
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-
-    def __missing__(self, backend: str) -> World:
-        where = self._stack.enter_context(place("sidecar", backend))
-        self[backend] = self._stack.enter_context(World(where, DRIVERS[backend]))
-        return self[backend]
+def described(world: World, thread: str) -> dict[str, Question]:
+    """The questions of a thread, by id."""
+    state = world.client.get(f"/threads/{thread}/state").raise_for_status().json()
+    items = [item for task in state["tasks"] for item in task["interrupts"]]
+    return {i["id"]: describe(Interrupt(i["id"], i["value"], i.get("response_schema"))) for i in items}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_question_is_listed_until_it_is_answered_by_its_own_request(worlds: dict[str, World], backend: str) -> None:
-    world = worlds[backend]
-    thread = world.thread("ask")
-    (question,) = read_list(world).of(thread)
-    shown = read_thread(world, thread)
-    assert (shown["status"], shown["notes"]) == ("interrupted", [])
-    assert shown["questions"] == [question]
-    assert question.keys() == FIELDS
-    assert (question["kind"], question["asked_at"] is None) == ("text", backend == "agent-protocol")
-    response = answer(world, question, "yes")
-    assert response.status_code == 200, response.text
-    assert read_list(world).of(thread) == read_thread(world, thread)["questions"] == []
+@pytest.mark.on("langgraph", "aegra")
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("Your name?", "text"),
+        ({"question": "Go on?", "n": 3}, "any"),
+        (INBOX, "tool_approval"),
+        ([INBOX], "tool_approval"),
+    ],
+    ids=["text", "any", "inbox", "inbox in a list"],
+)
+def test_every_choice_gives_an_answer_that_the_agent_receives(world: World, value: Any, kind: str) -> None:
+    choose_each(world, {"value": value}, kind)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_both_questions_of_a_thread_are_listed(worlds: dict[str, World], backend: str) -> None:
-    world = worlds[backend]
-    thread = world.thread("par")
-    assert sorted(question["prompt"] for question in read_list(world).of(thread)) == ["a?", "b?"]
+@pytest.mark.on("langgraph")
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"type": "boolean"}, "confirm"),
+        ({"enum": ["red", "blue"]}, "choice"),
+        ({"type": "array", "items": {"enum": ["a", "b"]}}, "choice"),
+        ({"properties": {"n": {"type": "integer"}, "colour": {"enum": ["red", "blue"]}}, "required": ["n"]}, "form"),
+    ],
+    ids=["confirm", "choice", "choices", "form"],
+)
+def test_every_choice_fits_the_schema_of_the_question(world: World, schema: Any, kind: str) -> None:
+    choose_each(world, {"value": {"question": "Which?"}, "schema": schema}, kind)
 
 
-@pytest.mark.parametrize("backend", GRAPHS)
-def test_a_list_of_one_agent_has_no_question_of_another(worlds: dict[str, World], backend: str) -> None:
-    world = worlds[backend]
-    asked, other = world.thread("ask"), world.thread("par")
-    for agent in ("ask", world.driver.agent_id("ask")):
-        of_agent = read_list(world, agent=agent)
-        assert of_agent.of(asked)
-        assert not of_agent.of(other)
+def choose_each(world: World, asked: dict[str, Any], kind: str) -> None:
+    """Ask a question once for each choice that it has, and choose."""
+    (question,) = described(world, world.driver.start("asked", asked)).values()
+    assert question.kind == kind
+    for choice in choices_in(question, {"a": 1} if kind == "any" else "Ann"):
+        thread = world.driver.start("asked", asked)
+        answer = answer_of(question, choice)
+        outcome = world.resume(Mode.WAIT, thread, input=answer)
+        assert outcome.status == 200, (choice, outcome.text)
+        assert world.values(thread)["got"] == answer
 
 
-@pytest.mark.parametrize("backend", GRAPHS)
-def test_a_question_that_an_edited_state_no_longer_has_is_not_listed(worlds: dict[str, World], backend: str) -> None:
-    world = worlds[backend]
-    thread = world.thread("ask")
-    world.client.post(f"/threads/{thread}/state", json={"values": {"topic": "edited"}}).raise_for_status()
-    assert read_list(world).of(thread) == read_thread(world, thread)["questions"] == []
+@pytest.mark.on("langgraph", "aegra")
+@pytest.mark.parametrize("agent", ["batched", "per_call"])
+def test_every_decision_about_a_tool_call_is_carried_out(world: World, agent: str) -> None:
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "go"}]}
+    for decision, said in SAID.items():
+        thread = world.driver.start(agent, asked)
+        questions = described(world, thread)
+        answers = {}
+        for id_, question in questions.items():
+            names = [_chosen(decision, action.decisions) for action in question.actions]
+            choice = {
+                "decisions": [
+                    [n, {"args": a.args, "message": "because"}] for n, a in zip(names, question.actions, strict=True)
+                ]
+            }
+            answers[id_] = answer_of(question, choice)
+        whole = answers if len(answers) > 1 else next(iter(answers.values()))
+        outcome = world.resume(Mode.WAIT, thread, input=whole)
+        assert outcome.status == 200, (decision, outcome.text)
+        messages = world.client.get(f"/threads/{thread}/state").json()["values"]["messages"]
+        email, paid = [str(message["content"]) for message in messages if message["type"] == "tool"]
+        assert said in email
+        assert paid == "paid 5"
 
 
-@pytest.mark.parametrize("backend", [name for name in GRAPHS if name != "aegra"])
-def test_a_question_is_listed_again_after_its_resume_was_cancelled(worlds: dict[str, World], backend: str) -> None:
-    world = worlds[backend]
-    thread = world.thread("slowask", secs=60)
-    resume = {"thread_id": thread, "input": "yes"}
-    run = world.client.patch(Mode.BACKGROUND.route, json=resume).raise_for_status().json()["run_id"]
-    eventually(lambda: world.driver.status(thread) == "busy", "the agent works")
-    assert read_list(world).of(thread) == []
-    world.driver.cancel(thread, run)
-    eventually(lambda: world.driver.status(thread) != "busy", "the run is cancelled")
-    (question,) = read_list(world).of(thread)
-    assert [question] == read_thread(world, thread)["questions"]
-
-
-@pytest.mark.parametrize("backend", [name for name in GRAPHS if name == "langgraph"])
-def test_a_typed_question_whose_answer_was_refused_is_listed(worlds: dict[str, World], backend: str) -> None:
-    world = worlds[backend]
-    thread = world.thread("typed")
-    (question,) = read_list(world).of(thread)
-    assert question["kind"] == "form"
-    command = {"resume": {question["interrupt_id"]: {"decision": "neither"}}}
-    world.client.post(f"/threads/{thread}/runs/wait", json={"assistant_id": "typed", "command": command})
-    eventually(lambda: world.driver.status(thread) == "error", "the answer is refused")
-    assert [each["interrupt_id"] for each in read_list(world).of(thread)] == [question["interrupt_id"]]
-    assert answer(world, question, {"decision": "pay"}).status_code == 200
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_page_of_many_waiting_threads_costs_at_most_21_requests(worlds: dict[str, World], backend: str) -> None:
-    world = worlds[backend]
-    with ThreadPoolExecutor(10) as pool:
-        threads = set(pool.map(lambda _: world.thread("ask"), range(MANY)))
-    before = len(world.place.seen())
-    page = world.client.get(PATH).raise_for_status().json()
-    assert len(world.place.seen()) - before <= 21
-    assert page["next"] is not None
-    whole = read_list(world)
-    assert threads <= {question["thread_id"] for question in whole.questions}
-    assert len({question["interrupt_id"] for question in whole.questions}) == len(whole.questions)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_an_unknown_thread_and_a_bad_cursor_are_refused(worlds: dict[str, World], backend: str) -> None:
-    client = worlds[backend].client
-    unknown = client.get(f"{PATH}/{worlds[backend].driver.unknown()}")
-    assert (unknown.status_code, unknown.json()["code"]) == (404, "thread_not_found")
-    bad = client.get(PATH, params={"cursor": "bm90IG91cnM"})
-    assert (bad.status_code, bad.json()["code"]) == (422, "invalid_request")
-
-
-@pytest.mark.parametrize("backend", [name for name in GRAPHS if name in ("langgraph", "aegra")])
-def test_questions_of_another_user_do_not_appear(backend: str) -> None:
-    """On a server that authenticates its users."""
-    with (
-        patch.dict(os.environ, {USERS: "yes"}),
-        start(backend) as server,
-        serving(tap := Tap(ReverseProxy(server.url))) as upstream,
-        sidecar("--upstream", upstream, "--port", "0") as shim,
-        World(Place(shim.url, lambda: list(tap.seen)), DRIVERS[backend]) as world,
-    ):
-        threads = {}
-        for name, headers in (("alice", ALICE), ("bob", BOB)):
-            world.client.headers.update(headers)
-            threads[name] = world.thread("ask")
-        del world.client.headers["authorization"]
-        for headers, mine, other in ((ALICE, "alice", "bob"), (BOB, "bob", "alice")):
-            assert {each["thread_id"] for each in read_list(world, headers).questions} == {threads[mine]}
-            assert read_thread(world, threads[mine], headers)["questions"]
-            theirs = world.client.get(f"{PATH}/{threads[other]}", headers=headers)
-            assert (theirs.status_code, theirs.json()["code"]) == (404, "thread_not_found")
-        for headers in (NOBODY, {}):
-            for path in (PATH, f"{PATH}/{threads['alice']}"):
-                assert _refused(world.client.get(path, headers=headers)) == (401, "unauthorized")
-
-
-def _refused(response: httpx.Response) -> tuple[int, str]:
-    return response.status_code, response.json()["code"]
+def _chosen(decision: str, allowed: Any) -> str:
+    """The decision about the email; payments, which allow no edit, are approved."""
+    return decision if "edit" in allowed else "approve"

@@ -1,38 +1,40 @@
-"""What every backend shows of a question, on the real server: the same fields, and the request that answers it."""
+"""Questions as a person sees them, on the real servers: every choice gives an answer that the agent receives."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.support.questions import FIELDS, answer, read_list, read_thread
-from tests.support.world import Same, World
+from ap_resume_shim.core.interrupt import Interrupt
+from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.core.questions import Question, describe
+from tests.families.test_families import pending
+from tests.support.choosing import answer_of, choices_in
+from tests.support.world import Same, Thread, World
+
+FIELDS = {"text": "a", "count": 1, "ratio": 0.5, "flag": True, "items": [1], "data": {"k": 1}, "maybe": "m"}
+VALUES: dict[tuple[str, str], Any] = {
+    ("agno", "ask-form"): {**FIELDS, "whatever": "w"},
+    ("agno", "ask-free"): {"a": 1},
+    ("ag-ui", "ask-object"): {"a": 1},
+    ("llamaindex", "ask-form"): {"approved": True, "comment": "ok"},
+}
+"""Values for questions of the kind `any`, by backend and scenario; the others take a text."""
+
+
+def described(world: World, thread: Thread) -> Question:
+    (asked,) = pending(world, thread)
+    return describe(Interrupt(asked["id"], asked["value"], asked.get("response_schema")))
 
 
 @pytest.mark.shows("ask")
-def test_a_thread_shows_its_question_and_the_request_that_answers_it(world: World) -> None:
-    thread = world.thread("ask")
-    shown = read_thread(world, thread)
-    assert (shown["thread_id"], shown["status"]) == (thread, "interrupted")
-    (question,) = shown["questions"]
-    assert question.keys() == FIELDS
-    response = answer(world, question, world.driver.yes)
-    assert response.status_code == 200, response.text
-    assert world.heard(thread) == [Same(world.driver.yes)]
-    world.ends(thread)
-    assert read_thread(world, thread)["questions"] == []
-
-
-@pytest.mark.shows("ask")
-def test_the_list_has_the_question_until_it_is_answered_or_says_why_not(world: World) -> None:
-    thread = world.thread("ask")
-    whole = read_list(world)
-    if not whole.listed:
-        assert (whole.questions, whole.costs) == ([], whole.costs[:1])
-        assert len(whole.notes) == 1
-        return
-    (question,) = whole.of(thread)
-    shown = read_thread(world, thread)["questions"][0]
-    assert {**question, "agent_id": None} == {**shown, "agent_id": None}
-    assert answer(world, question, world.driver.yes).status_code == 200
-    world.ends(thread)
-    assert read_list(world).of(thread) == []
+def test_every_choice_gives_an_answer_that_the_agent_receives(world: World) -> None:
+    for scenario in world.driver.asks:
+        value = VALUES.get((world.driver.backend, scenario), world.driver.yes if scenario == "ask" else "yes")
+        for choice in choices_in(described(world, world.thread(scenario)), value):
+            thread = world.thread(scenario)
+            answer = answer_of(described(world, thread), choice)
+            outcome = world.resume(Mode.WAIT, thread, input=answer)
+            assert outcome.status == 200, (scenario, choice, outcome.text)
+            assert world.heard(thread) == [Same(answer)], (scenario, choice)

@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from ap_resume_shim import (
@@ -18,6 +19,7 @@ from ap_resume_shim import (
     Http1Transport,
     Limits,
     MemoryGuard,
+    Questions,
     ResumeError,
     ResumeShim,
     ReverseProxy,
@@ -52,6 +54,12 @@ def added(starlette: Starlette, fastapi: FastAPI) -> None:
     starlette.add_middleware(ResumeShim, profile=Path("my.toml"))
     starlette.add_middleware(ResumeShim, backend="langgraph", lenient=True, settle=2)
     fastapi.add_middleware(ResumeShim, backend="agent-protocol", resume_at="/command/resume", prefix="/api")
+
+
+def asked(app: ASGIApp) -> Starlette:
+    """With the list of questions beside it."""
+    shim = ResumeShim(app)
+    return Starlette(routes=[Mount("/questions", Questions(shim)), Mount("/", shim)])
 
 
 def listed() -> Starlette:

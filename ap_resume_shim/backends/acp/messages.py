@@ -46,7 +46,8 @@ def status_of(run: Any) -> ThreadStatus:
 def question(run: dict[str, Any]) -> Interrupt:
     """Return the question of a run. ACP's questions have no ids, so the id is made from the run and the time."""
     message = (run.get("await_request") or {}).get("message") or {}
-    return Interrupt(f"{run['run_id']}@{message.get('created_at')}", message)
+    asked_at = message.get("created_at")
+    return Interrupt(f"{run['run_id']}@{asked_at}", message, asked_at=asked_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,6 @@ def _search(status: str, agent_id: str | None, **more: Any) -> Steps[list[dict[s
 
 
 def _may_ask(row: dict[str, Any]) -> bool:
-    """True if a row lists a question. LangGraph's JavaScript server lists null after a cancelled resume."""
-    interrupts = row.get("interrupts", {})
+    """True if a row lists a question, or has no list: the JavaScript server drops it when a resume is cancelled."""
+    interrupts = row.get("interrupts")
     return interrupts is None or any(interrupts.values())

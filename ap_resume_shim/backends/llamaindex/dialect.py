@@ -75,9 +75,7 @@ class LlamaIndex(Dialect[LlamaIndexContext | None]):
         "A client that rejoins the stream of a run receives only new events.",
         "Streams have no `messages`: events that a workflow writes are sent as `custom`.",
     )
-    unlisted = (
-        "This server lists running workflows, whether they wait or work: read a workflow by the id of its handler."
-    )
+    unlisted = "This server lists running workflows, whether they wait or work: read a handler by its id."
     unsupported = frozenset({"webhook", "config"})
     acceptance_unproven = True
     interrupt_id_form = QUESTION_ID

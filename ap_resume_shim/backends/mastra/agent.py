@@ -272,7 +272,9 @@ def _questions(runs: list[AgentRun], marks: dict[str, Mark]) -> Iterator[AgentQu
             mark, approval = marks.get(call.get("toolCallId")), bool(call.get("requiresApproval"))
             if mark is not None and mark.approval == approval:
                 value = question_of(call, approval=approval)
-                yield AgentQuestion(agent, run["runId"], mark.call, approval, value, mark.schema)
+                yield AgentQuestion(
+                    agent, run["runId"], mark.call, approval, value, mark.schema, run.get("suspendedAt")
+                )
 
 
 def _status(

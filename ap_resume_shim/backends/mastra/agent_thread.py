@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ap_resume_shim.backends.mastra.messages import plain
@@ -40,11 +40,13 @@ class AgentQuestion:
     approval: bool
     value: Any
     schema: Any = None
+    asked_at: str | None = None
 
     @property
     def interrupt(self) -> Interrupt:
         """The question as an `Interrupt`."""
-        return interrupt_of(self.call, self.value, self.schema, approval=self.approval)
+        interrupt = interrupt_of(self.call, self.value, self.schema, approval=self.approval)
+        return replace(interrupt, asked_at=self.asked_at)
 
 
 def interrupt_of(call: str, value: Any, schema: Any = None, *, approval: bool) -> Interrupt:

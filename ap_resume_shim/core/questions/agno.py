@@ -56,6 +56,7 @@ def _user_input(value: Value, schema: Schema) -> Question | None:
     typed = {
         name: {**(rule or {"type": "string"}), **({"default": filled[name]} if name in filled else {})}
         for name, rule in properties.items()
+        if isinstance(rule, dict)
     }
     form = form_of({**schema, "properties": typed}, schema)
     return Question("form" if form else "any", prompt_in(value), form=form)

@@ -41,7 +41,7 @@ def form_of(schema: Schema, root: Any) -> Schema | None:
     if not all(fields.values()):
         return None
     required = schema.get("required")
-    names = [name for name in required if name in fields] if isinstance(required, list) else []
+    names = [name for name in fields if name in required] if isinstance(required, list) else []
     about = {key: schema[key] for key in ("title", "description") if isinstance(schema.get(key), str)}
     return {**about, "type": "object", "properties": fields, "required": names}
 

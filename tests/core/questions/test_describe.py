@@ -98,7 +98,7 @@ def test_a_form_has_no_references_and_no_null() -> None:
                 "n": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}], "default": None},
                 "tags": {"type": "array", "items": {"$ref": "#/$defs/Colour"}},
             },
-            "required": ["colour", "gone", 5],
+            "required": ["colour", "gone", 5, []],
             "$defs": {"Colour": {"enum": ["red"], "title": "Colour"}},
         }
     ).form
@@ -242,6 +242,7 @@ def test_a_step_that_waits_for_several_values_takes_any_json() -> None:
     value = {"kind": "confirmation", "step_name": "pay", "confirmation_message": "Pay?"}
     assert (asked(value).kind, asked(value).prompt) == ("any", "Pay?")
     assert asked({"kind": "user_input"}, {"type": "object"}).kind == "any"
+    assert asked({"kind": "user_input"}, {"type": "object", "properties": {"n": 5}}).kind == "any"
 
 
 def test_an_output_that_is_no_text_is_approved_or_rejected() -> None:
@@ -346,6 +347,9 @@ def interrupts(draw: st.DrawFn) -> Interrupt:
 def test_any_value_and_any_schema_have_a_description_that_is_json(interrupt: Interrupt) -> None:
     shown = describe(interrupt).as_json()
     json.dumps(shown)
+    assert (shown["form"] is not None) == (shown["kind"] == "form")
+    assert bool(shown["options"]) == (shown["kind"] in ("confirm", "choice"))
+    assert bool(shown["actions"]) == (shown["kind"] == "tool_approval")
     assert all(action["decisions"] for action in shown["actions"])
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from ap_resume_shim.core.errors import InvalidAnswer
 from ap_resume_shim.core.questions import describe
-from tests.core.questions.choosing import answer_of
 from tests.core.questions.readers import READERS
+from tests.support.choosing import answer_of
 
 SHAPES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("shapes.json").read_text("utf-8"))
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape["shape"] for shape in SHAPES])

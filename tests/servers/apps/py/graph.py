@@ -227,6 +227,19 @@ def ask_with(response_schema: Any) -> Any:
     return ask
 
 
+class Asked(TypedDict, total=False):
+    value: Any
+    schema: Any
+    got: Any
+
+
+def ask_as_given(state: Asked) -> Asked:
+    """Ask the question that the input holds."""
+    known = "schema" in state and "response_schema" in signature(interrupt).parameters
+    return {"got": interrupt(state["value"], **({"response_schema": state["schema"]} if known else {}))}
+
+
+asked = chain(Asked, ask=ask_as_given).compile()
 typed = chain(Echo, ask=ask_with(Choice)).compile()
 schema = chain(Echo, ask=ask_with(Choice.model_json_schema())).compile()
 

@@ -18,5 +18,5 @@ async def authenticate(headers: dict):
 @auth.on.threads
 async def own(ctx, value):
     if isinstance(value, dict):
-        value.setdefault("metadata", {})["owner"] = ctx.user.identity
+        value["metadata"] = {**(value.get("metadata") or {}), "owner": ctx.user.identity}
     return {"owner": ctx.user.identity}
