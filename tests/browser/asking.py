@@ -54,6 +54,8 @@ class Asking:
     notes: list[str] = field(default_factory=list)
     listed: bool = True
     page_size: int = 20
+    empty_pages: int = 0
+    """The number of pages without a question, in front of the others."""
     events: list[Event] = field(default_factory=lambda: list(DONE))
     """The stream of each accepted answer."""
     refusal: tuple[int, dict[str, Any]] | None = None
@@ -82,7 +84,10 @@ class Asking:
         query = dict(request.query_params)
         self.lists.append(query)
         chosen = [each for each in self.questions if query.get("agent") in (None, each["agent_id"])]
-        start = int(query.get("cursor", 0))
+        start = int(query.get("cursor", -self.empty_pages * self.page_size))
+        if start < 0:
+            next_page = str(start + self.page_size)
+            return JSONResponse({"questions": [], "next": next_page, "notes": [], "listed": True})
         end = start + self.page_size
         following = str(end) if end < len(chosen) else None
         return JSONResponse(

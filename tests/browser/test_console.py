@@ -400,6 +400,22 @@ def test_the_list_is_loaded_in_pages_and_filtered_by_agent(page: Page) -> None:
         assert server.lists[-1] == {"limit": "20", "agent": "a"}
 
 
+def test_questions_are_shown_oldest_first_whatever_the_backend_lists_first(page: Page) -> None:
+    newest_first = [question(f"thread-{minute}", f"Asked at {minute}?", minutes=minute) for minute in (9, 5, 1)]
+    with asking(*newest_first) as (_, url):
+        page.open(url)
+        page.sees("Asked at 9?", "#rows")
+        assert page.evaluate("[...document.querySelectorAll('.row-title')].map((row) => row.textContent)") == [
+            f"Asked at {minute}?" for minute in (1, 5, 9)
+        ]
+
+
+def test_pages_without_a_question_are_passed_over(page: Page) -> None:
+    with asking(asked("Really?"), empty_pages=3) as (_, url):
+        page.open(url)
+        page.sees("Really?", "#rows")
+
+
 def test_a_backend_that_lists_nothing_is_asked_for_one_thread(page: Page) -> None:
     note = "This backend cannot list the threads that wait."
     with asking(asked("Really?"), notes=[note], listed=False) as (server, url):

@@ -6,6 +6,7 @@ import { KINDS, questionView, title } from "./question.js";
 
 const $ = (id) => document.getElementById(id);
 const REFRESH = 15_000; // milliseconds between refreshes, for each page that is loaded
+const MOST_EMPTY = 4; // pages without a question that are passed over at once
 const WIDE = matchMedia("(min-width: 56rem)");
 
 const state = { questions: [], next: null, pages: 1, notes: [], listed: true, failure: null, loaded: null, turn: 0 };
@@ -43,13 +44,20 @@ async function load(pages = state.pages) {
 async function readPages(pages) {
   const [questions, notes] = [new Map(), new Set()];
   let [page, cursor] = [null, null];
-  for (let count = 0; count < pages && (count === 0 || cursor); count++) {
+  const wants = (count) => count < pages || (questions.size === 0 && count < pages + MOST_EMPTY); // a page may be empty
+  for (let count = 0; count === 0 || (cursor && wants(count)); count++) {
     page = await listQuestions({ agent: filter.agent, cursor });
     page.questions.forEach((question) => questions.set(keyOf(question), question)); // a page may overlap the one before
     page.notes.forEach((note) => notes.add(note));
     cursor = page.next;
   }
-  return { questions: [...questions.values()], next: cursor, notes: [...notes], listed: page.listed !== false };
+  return { questions: [...questions.values()].sort(byAge), next: cursor, notes: [...notes], listed: page.listed !== false };
+}
+
+// Oldest first: some backends list the newest first. Questions without a time keep their place at the end.
+function byAge({ asked_at: left }, { asked_at: right }) {
+  const [first, second] = [left, right].map((text) => (text ? Date.parse(text) : Infinity));
+  return first < second ? -1 : first > second ? 1 : 0;
 }
 
 async function readThread() {
@@ -122,9 +130,15 @@ function renderState(questions) {
   $("agents").replaceChildren(...[...agents].sort().map((agent) => h("option", { value: agent })));
   $("notes").replaceChildren(...(failure ? [failureNote(failure)] : notes.map((note) => h("p", { class: "notice info" }, note))));
   $("empty").hidden = failure !== null || questions.length > 0 || state.loaded === null;
-  $("empty").textContent = listed ? (filter.thread ? "No question of this thread is pending." : "No question is pending.") : "Enter a thread to see its questions.";
+  $("empty").textContent = emptyText(listed, next);
   $("placeholder").hidden = current !== null;
   renderAge();
+}
+
+function emptyText(listed, next) {
+  if (!listed) return "Enter a thread to see its questions.";
+  if (filter.thread) return "No question of this thread is pending.";
+  return next ? "No question was found so far." : "No question is pending.";
 }
 
 function failureNote({ status, message }) {
@@ -279,9 +293,10 @@ $("filter").addEventListener("submit", (event) => {
 $("filter").addEventListener("change", applyFilter);
 $("refresh").addEventListener("click", () => load());
 $("more").addEventListener("click", async () => {
-  const first = state.questions.length;
+  const before = new Set(rows.keys());
   await load(state.pages + 1);
-  $("rows").children[first]?.firstElementChild.focus();
+  const added = [...rows].find(([key]) => !before.has(key));
+  (added?.[1].firstElementChild ?? $("more")).focus();
 });
 $("back").addEventListener("click", leave);
 addEventListener("hashchange", readHash);
