@@ -322,7 +322,7 @@ def test_without_a_connection_the_page_says_so(page: Page) -> None:
         page.open(url)
         page.fill("Answer", "yes")
     page.click("Send answer")
-    page.sees("No connection to the shim.", "#detail")
+    page.sees("No response from the shim.", "#detail")
     page.sees("the agent receives it once", "#detail")
     page.errors.clear()
 

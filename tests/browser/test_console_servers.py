@@ -255,7 +255,7 @@ def got(place: Place, ref: str) -> Any:
         ("workflows", "ask", click("Yes"), True),
         ("workflows", "ask", click("No"), False),
         ("workflows", "ask-choice", click("left"), ["left"]),
-        ("workflows", "ask-review", both(click("Edit"), fill("Send the edited call", Answer="better")), "better"),
+        ("workflows", "ask-review", both(click("Edit"), fill("Send the edited call", Value="better")), "better"),
     ],
 )
 def test_each_kind_is_answered_on_agno(

@@ -26,7 +26,7 @@ async function call(url, { headers = {}, ...options } = {}) {
     response = await fetch(url, { ...options, headers: all, cache: "no-store", redirect: "error", referrerPolicy: "no-referrer" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(0, "no_connection", "No connection to the shim. Check that it runs, and try again.");
+    throw new Failure(0, "no_connection", "No response from the shim. Check that it runs, and that you are logged in if there is a login page in front of it.");
   }
   if (response.ok) return response;
   const text = await response.text().catch(() => "");
@@ -40,13 +40,19 @@ export async function listQuestions({ agent, cursor }) {
   url.searchParams.set("limit", "20");
   if (agent) url.searchParams.set("agent", agent);
   if (cursor) url.searchParams.set("cursor", cursor);
-  return parse(await (await call(url)).text());
+  return read(await call(url));
 }
 
 export async function threadQuestions(thread, agent) {
   const url = new URL(`questions/${encodeURIComponent(thread)}`, HERE);
   if (agent) url.searchParams.set("agent_id", agent);
-  return parse(await (await call(url)).text());
+  return read(await call(url));
+}
+
+async function read(response) {
+  const body = parse(await response.text(), null);
+  if (!Array.isArray(body?.questions)) throw new Failure(response.status, "unreadable", "The response is not a list of questions. A login page may be in front of the shim.");
+  return body;
 }
 
 // `body` is text: a repetition has the same bytes, and so may have the same key.

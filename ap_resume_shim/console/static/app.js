@@ -23,6 +23,7 @@ const pending = () => state.questions.filter((question) => !["running", "answere
 
 async function load(pages = state.pages) {
   const turn = ++state.turn;
+  state.isLoading = true;
   $("list").setAttribute("aria-busy", "true");
   let found;
   try {
@@ -32,7 +33,7 @@ async function load(pages = state.pages) {
     found = { failure, ...(failure.status === 401 || failure.status === 403 ? { questions: [], next: null, notes: [] } : {}) };
   }
   if (turn !== state.turn) return;
-  Object.assign(state, found, { pages, loaded: Date.now() });
+  Object.assign(state, found, { pages, loaded: Date.now(), isLoading: false });
   $("list").setAttribute("aria-busy", "false");
   state.questions.forEach(({ agent_id: agent }) => agent && agents.add(agent));
   dropOldViews();
@@ -122,9 +123,8 @@ function describe(control, question, label, style, isCurrent) {
 function renderState(questions) {
   const { failure, next, listed, notes } = state;
   const count = `${questions.length}${next ? "+" : ""}`;
-  $("count").textContent = count;
+  $("count").replaceChildren(count, h("span", { class: "hidden" }, " pending"));
   $("count").hidden = failure !== null || !questions.length;
-  $("count").setAttribute("aria-label", `${count} pending`);
   document.title = questions.length ? `(${count}) Questions` : "Questions";
   $("more").hidden = !next;
   $("agents").replaceChildren(...[...agents].sort().map((agent) => h("option", { value: agent })));
@@ -301,7 +301,7 @@ $("more").addEventListener("click", async () => {
 $("back").addEventListener("click", leave);
 addEventListener("hashchange", readHash);
 
-const isDue = () => !document.hidden && Date.now() - state.loaded >= REFRESH * state.pages;
+const isDue = () => !document.hidden && !state.isLoading && Date.now() - state.loaded >= REFRESH * state.pages;
 const isRefused = () => [401, 403].includes(state.failure?.status);
 setInterval(() => {
   renderAge();

@@ -4,7 +4,7 @@ import { MODES, fill, holes, newKey, sendAnswer } from "./api.js";
 import { button, h, isObject, shown, table, time, uid } from "./dom.js";
 import { alternatives, boxes, editor, json, sentence, text } from "./editor.js";
 import { runPanel } from "./run.js";
-import { inferred } from "./schema.js";
+import { drawing, inferred } from "./schema.js";
 
 export const KINDS = { text: "Text", confirm: "Confirmation", choice: "Choice", form: "Form", tool_approval: "Tool approval", any: "Question" };
 const GONE = new Set(["interrupt_not_pending", "thread_not_interrupted", "thread_not_found", "interrupt_already_answered"]);
@@ -83,17 +83,18 @@ export function questionView(question, page) {
     run.replaceChildren(panel.element);
     panel.focus();
     page.say("The answer was accepted. The agent continues.");
-    const end = await panel.follow(response);
+    await panel.follow(response);
     enter("answered");
     page.say(panel.summary());
-    panel.after(end.broken ? [] : await page.after(view), () => page.next(view));
+    panel.after(await page.after(view), () => page.next(view));
   }
 
   view.gone = (message) => {
+    const losesFocus = view.phase === "sending" || view.element.contains(document.activeElement); // to what is hidden now
     tell("info", "No longer pending.", message, h("div", { class: "buttons" }, button("Next question", () => page.next(view), "primary")));
     enter("gone");
-    page.say("This question is no longer pending.");
-    notice.querySelector("strong").focus();
+    page.say("");
+    if (losesFocus) notice.querySelector("strong").focus();
   };
 
   function failed(failure) {
@@ -155,9 +156,9 @@ function valueControls(control, send, label = "Send answer") {
 }
 
 function sendValue(control, send) {
-  const { value, absent, problems } = control.read();
+  const { value, problems } = control.read();
   if (control.show(problems)) control.focus();
-  else send(absent ? undefined : value);
+  else send(value);
 }
 
 const onShortcut = (element, submit) =>
@@ -169,21 +170,22 @@ const onShortcut = (element, submit) =>
     }
   });
 
-const jsonOf = (schema, value) => json({ label: "Answer as JSON", rule: schema ?? true, root: schema ?? true, optional: false, value });
-
 function schemaControls({ form, response_schema }, send) {
   const schema = form ?? response_schema;
-  const drawn = editor(schema);
-  const isForm = drawn.element.classList.contains("fields");
-  const control = isForm ? switchable(drawn, schema, undefined) : drawn;
-  return valueControls(control, send);
+  return valueControls(isForm(schema) ? switchable(schema) : editor(schema), send);
 }
 
-// A form that may be left for JSON, and back.
-const switchable = (form, schema, value, root = schema) =>
-  alternatives(form, jsonOf(root, value), ["Edit as JSON", "Edit as a form"], (isJson, current) =>
-    isJson ? jsonOf(root, current) : isObject(current) ? editor(schema, { value: current }) : null,
+const isForm = (schema) => drawing(schema, schema).type === "form";
+
+// A form that may be left for JSON, and back where the form has a field for each member.
+function switchable(schema, { value, rule = schema, label = "Answer as JSON" } = {}) {
+  const asJson = (current) => json({ label, rule, root: rule, optional: false, value: current });
+  return alternatives(editor(schema, { value }), asJson(value), ["Edit as JSON", "Edit as a form"], (isJson, current) =>
+    isJson ? asJson(current) : covers(schema, current) ? editor(schema, { value: current }) : null,
   );
+}
+
+const covers = (schema, value) => isObject(value) && Object.keys(value).every((name) => Object.hasOwn(schema.properties ?? {}, name));
 
 function freeControls(send) {
   const asJson = (value) =>
@@ -208,7 +210,7 @@ function approvals(question, send) {
   const submit = () => {
     const decided = cards.map((card) => card.decide());
     const missing = decided.findIndex((each) => each === null);
-    error.textContent = missing < 0 ? "" : `Decide about each of the ${cards.length} calls.`;
+    error.textContent = cards.every((card) => card.isDecided()) ? "" : `Decide about each of the ${cards.length} calls.`;
     if (missing < 0) send({ decisions: decided.map(([decision]) => decision) });
     else cards[missing].focus();
   };
@@ -247,7 +249,7 @@ function approval(action, { single, isTitled }, send) {
     args.hidden = control?.hole === "args";
     body.replaceChildren(...(control ? [control.element] : []));
     if (single && !control) submit();
-    else if (single) body.append(h("div", { class: "buttons" }, button(SUBMIT[name] ?? `${verb(name)}`, submit, POSITIVE.has(name) || control.hole === "args" ? "primary" : "strong")));
+    else if (single) body.append(h("div", { class: "buttons" }, button(SUBMIT[name] ?? verb(name), submit, "primary")));
     control?.focus();
   };
   const controls = names.map((name) =>
@@ -264,7 +266,7 @@ function approval(action, { single, isTitled }, send) {
     body,
   );
   onShortcut(body, () => single && submit());
-  return { element, decide, focus: () => (control ?? controls[0]).focus() };
+  return { element, decide, isDecided: () => chosen !== null, focus: () => (control ?? controls[0]).focus() };
 }
 
 const SUBMIT = { edit: "Send the edited call", reject: "Reject the call", respond: "Send the reply", response: "Send the reply" };
@@ -273,26 +275,20 @@ const SUBMIT = { edit: "Send the edited call", reject: "Reject the call", respon
 function decisionEditor(action, name) {
   const [hole] = holes(action.decisions[name]);
   if (hole === undefined) return null;
-  if (hole === "args") {
-    const schema = action.args_schema ?? inferred(action.args);
-    const plain = json({ label: "Arguments as JSON", rule: action.args_schema ?? ANY_ARGS(action.args), root: action.args_schema ?? true, optional: false, value: action.args });
-    const drawn = schema === null ? null : editor(schema, { value: action.args });
-    const isForm = drawn?.element.classList.contains("fields") && covers(schema, action.args);
-    return { ...(isForm ? argumentsForm(drawn, action, schema, plain) : plain), hole };
-  }
+  if (hole === "args") return { ...argumentsEditor(action), hole };
   const isReply = name.startsWith("respon");
   return { ...text({ label: isReply ? "Reply" : "Reason", optional: !isReply }), hole };
 }
 
-const ANY_ARGS = (args) => (isObject(args) ? { type: "object" } : true);
-const covers = (schema, args) => isObject(args) && Object.keys(args).every((name) => Object.hasOwn(schema.properties ?? {}, name));
-const argumentsForm = (drawn, action, schema, plain) => {
-  const rule = action.args_schema ?? ANY_ARGS(action.args);
-  const asJson = (value) => json({ label: "Arguments as JSON", rule, root: rule, optional: false, value });
-  return alternatives(drawn, plain, ["Edit as JSON", "Edit as a form"], (isJson, value) =>
-    isJson ? asJson(value) : covers(schema, value) ? editor(schema, { value }) : null,
-  );
-};
+function argumentsEditor({ args, args_schema: known }) {
+  const schema = known ?? inferred(args);
+  const rule = known ?? (isObject(args) ? { type: "object" } : true);
+  const label = "Arguments as JSON";
+  if (schema !== null && isForm(schema)) {
+    if (covers(schema, args)) return switchable(schema, { value: args, rule, label });
+  } else if (schema !== null) return editor(schema, { value: args, label: "Value" });
+  return json({ label, rule, root: rule, optional: false, value: args });
+}
 
 // --- what surrounds the answer
 

@@ -85,7 +85,6 @@ export function runPanel(input) {
         outcome = "broken";
       }
       enter(...STATES[outcome]);
-      return { broken: outcome === "broken" };
     },
     // Offer what may come next: further questions of the thread, as [title, open], or the next one of the list.
     after(questions, next) {
