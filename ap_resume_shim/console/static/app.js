@@ -88,10 +88,14 @@ function render() {
   renderState(questions);
 }
 
-// Put these elements into a list; those that are there already are not moved.
+// Put these elements into a list. Those that are there already are not moved; if the one with the focus leaves, the next
+// one gets it.
 function place(list, items) {
-  [...list.children].filter((child) => !items.includes(child)).forEach((child) => child.remove());
+  const before = [...list.children];
+  const focused = before.findIndex((child) => child.contains(document.activeElement));
+  before.filter((child) => !items.includes(child)).forEach((child) => child.remove());
   items.forEach((item, index) => list.children[index] !== item && list.insertBefore(item, list.children[index] ?? null));
+  if (focused >= 0 && !before[focused].isConnected) list.children[Math.min(focused, items.length - 1)]?.firstElementChild.focus();
 }
 
 function row(question, phase) {
