@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.questions import FIELDS, answer, read_list, read_thread
+from tests.support.questions import FIELDS, answer, find, read_list, read_thread
 from tests.support.world import Same, World
 
 
@@ -30,7 +30,7 @@ def test_the_list_has_the_question_until_it_is_answered_or_says_why_not(world: W
         assert (whole.questions, whole.costs) == ([], whole.costs[:1])
         assert len(whole.notes) == 1
         return
-    (question,) = whole.of(thread)
+    (question,) = find(world, thread)
     shown = read_thread(world, thread)["questions"][0]
     assert {**question, "agent_id": None} == {**shown, "agent_id": None}
     assert answer(world, question, world.driver.yes).status_code == 200

@@ -12,6 +12,8 @@ from tests.soak.origin import leave
 
 PATIENCE = 60.0
 """Seconds that a client waits for an answer."""
+THREADS = 30
+"""Threads of each kind: few, so that after two minutes the guard remembers all of them and needs no more memory."""
 
 
 class Client:

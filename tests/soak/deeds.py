@@ -6,9 +6,8 @@ import asyncio
 import json
 from random import Random
 
-from tests.soak.clients import PATIENCE, Client, request, resume, vendor_resume
+from tests.soak.clients import PATIENCE, THREADS, Client, request, resume, vendor_resume
 
-THREADS = 100
 MIX = {
     "looks something up": 33,
     "creates": 12,

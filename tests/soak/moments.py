@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
 
-from tests.soak.clients import Client, connected, request, resume, vendor_resume
+from tests.soak.clients import THREADS, Client, connected, request, resume, vendor_resume
 from tests.soak.origin import SLOW
 
 UPGRADE = {"connection": "Upgrade", "upgrade": "websocket"}
@@ -63,7 +63,7 @@ async def with_a_second_request_waiting(client: Client, dice: Random) -> None:
 
 async def in_a_resume(client: Client, dice: Random) -> None:
     route = dice.choice(("", "/wait", "/stream"))
-    thread = f"{dice.choice(('at', 'slow', 'hang', 'rst', 'fin', 'idle'))}-{dice.randrange(100)}"
+    thread = f"{dice.choice(('at', 'slow', 'hang', 'rst', 'fin', 'idle'))}-{dice.randrange(THREADS)}"
     body = resume(thread, on_disconnect=dice.choice(("cancel", "continue")))
     fields = {"content_length": str(len(body))}
     if dice.random() < 0.5:
@@ -74,7 +74,7 @@ async def in_a_resume(client: Client, dice: Random) -> None:
 
 
 async def in_a_vendor_resume(client: Client, dice: Random) -> None:
-    body = vendor_resume(f"{dice.choice(('at', 'slow', 'hang', 'rst', 'fin', 'idle'))}-{dice.randrange(100)}")
+    body = vendor_resume(f"{dice.choice(('at', 'slow', 'hang', 'rst', 'fin', 'idle'))}-{dice.randrange(THREADS)}")
     route, length = dice.choice(("", "/wait", "/stream")), str(len(body))
     client.ask("POST", f"/runs{route}", body[: dice.choice((10, None))], content_length=length)
     if dice.random() < 0.3:

@@ -23,8 +23,8 @@ PAUSE = 0.5
 SEED = 7
 GROWN = 1.05
 """Times the memory of minute two, at most, in minute five."""
-BLOCKS = 2_000
-"""Blocks of memory by which minute five may end with more than minute two: fewer than one for two requests."""
+BLOCKS = 1_000
+"""Blocks of memory by which minute five may end with more than minute two: fewer than one for twenty requests."""
 OPTIONS = ("--settle", "0.2", "--keep-answers", "0.5", "--resume-timeout", "2", "--timeout-keep-alive", "10")
 """Agents think for a moment here, and not for minutes. A client that is slow on a busy machine keeps its connection."""
 

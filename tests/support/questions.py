@@ -7,6 +7,7 @@ from typing import Any
 
 from ap_resume_shim.core.listing import MOST_REQUESTS
 from ap_resume_shim.core.questions import fill
+from tests.support.waiting import eventually
 from tests.support.world import World
 
 PATH = "/-/questions"
@@ -64,6 +65,14 @@ def read_list(world: World, headers: dict[str, str] | None = None, **query: Any)
     assert max(whole.costs) <= MOST_REQUESTS, whole.costs
     assert all(question.keys() == FIELDS for question in whole.questions)
     return whole
+
+
+def find(world: World, thread: str, headers: dict[str, str] | None = None, **query: Any) -> list[dict[str, Any]]:
+    """Return the questions of a thread in the list, once they are there.
+
+    A page skips threads if others are answered meanwhile, as other tests do on the same server.
+    """
+    return eventually(lambda: read_list(world, headers, **query).of(thread), f"thread {thread} is listed")
 
 
 def read_thread(world: World, thread: str, headers: dict[str, str] | None = None) -> dict[str, Any]:

@@ -31,6 +31,10 @@ class Task:
     def got(self, answer: Any) -> None:
         note(self.ref, "got", answer)
 
+    @property
+    def has_answer(self) -> bool:
+        return any((event["ref"], event["event"]) == (self.ref, "got") for event in EVENTS)
+
     def ended(self) -> None:
         note(self.ref, "ended")
 

@@ -44,6 +44,8 @@ class Script(Model):
                     yield event
             yield {"messageStop": {"stopReason": "tool_use"}}
             return
+        if task.scenario == "ask-approval" and not task.has_answer:  # the tool did not run
+            task.got({"approved": False})
         if task.scenario == "boom":
             task.fail()
         await asyncio.sleep(task.secs)

@@ -46,6 +46,7 @@ const turns = {
 };
 
 let calls = 0;
+const DECLINED = 'Tool call was not approved by the user'; // in the place of a reason
 
 async function think(prompt) {
   const start = prompt.findLastIndex(({ role }) => role === 'user');
@@ -53,7 +54,8 @@ async function think(prompt) {
   const answers = prompt.slice(start).filter(({ role }) => role === 'tool').map(({ content }) => content);
   for (const { output, toolName } of answers.at(-1) ?? []) {
     // A tool that was not approved is not run, and text instead of its result tells why: here the agent hears of it.
-    if (toolName === 'approved' && output.type === 'text') note(ref, 'got', false);
+    if (toolName !== 'approved' || output.type !== 'text') continue;
+    note(ref, 'got', output.value === DECLINED ? false : { approved: false, reason: output.value });
   }
   const turn = turns[scenario][answers.length];
   if (turn) {

@@ -17,6 +17,9 @@ async def authenticate(headers: dict):
 
 @auth.on.threads
 async def own(ctx, value):
+    """LangGraph reads the metadata that it passed, changed in place; Aegra may pass none."""
     if isinstance(value, dict):
-        value["metadata"] = {**(value.get("metadata") or {}), "owner": ctx.user.identity}
+        if value.get("metadata") is None:
+            value["metadata"] = {}
+        value["metadata"]["owner"] = ctx.user.identity
     return {"owner": ctx.user.identity}
