@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 import ap_resume_shim.console
+from ap_resume_shim import ResumeShim
 from ap_resume_shim.console import Console
-from tests.support.calling import Call, http
+from ap_resume_shim.sidecar.app import clients_app
+from ap_resume_shim.sidecar.settings import Settings
+from tests.support.calling import Call, Recorder, http
 
 STATIC = Path(ap_resume_shim.console.__file__).parent / "static"
 PAGE = (STATIC / "index.html").read_text()
@@ -79,6 +82,14 @@ def test_a_file_that_has_not_changed_is_304() -> None:
     _, headers, _ = get("/-/console")
     assert get("/-/console", if_none_match=headers["etag"])[::2] == (304, b"")
     assert get("/-/console", if_none_match='"other"')[0] == 200
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_sidecar_serves_the_page_only_if_it_is_on(is_on: bool) -> None:
+    settings = Settings(upstream="http://127.0.0.1:9", backend="langgraph", console=is_on)
+    call, app = Call(), Recorder()
+    asyncio.run(call(clients_app(settings, ResumeShim(app, "langgraph"), None), http("GET", "/-/console")))
+    assert (bool(call.sent), bool(app.calls)) == (is_on, not is_on)
 
 
 def test_another_protocol_than_http_is_ignored() -> None:
