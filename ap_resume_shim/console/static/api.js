@@ -23,16 +23,32 @@ async function call(url, { headers = {}, ...options } = {}) {
   if (credentials) all.set(...credentials);
   let response;
   try {
-    response = await fetch(url, { ...options, headers: all, cache: "no-store", redirect: "error", referrerPolicy: "no-referrer" });
+    response = await fetch(url, {
+      ...options,
+      headers: all,
+      cache: "no-store",
+      redirect: "error",
+      referrerPolicy: "no-referrer",
+    });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(0, "no_connection", "No response from the shim. Check that it runs, and that you are logged in if there is a login page in front of it.");
+    throw new Failure(
+      0,
+      "no_connection",
+      "No response from the shim. Check that it runs, and that you are logged in if there is a login page in front of it.",
+    );
   }
   if (response.ok) return response;
   const text = await response.text().catch(() => "");
   const body = parse(text, null);
   const message = body?.message ?? `The server responded with status ${response.status} and no explanation.`;
-  throw new Failure(response.status, body?.code ?? "unknown", message, body?.metadata ?? {}, response.headers.get("retry-after"));
+  throw new Failure(
+    response.status,
+    body?.code ?? "unknown",
+    message,
+    body?.metadata ?? {},
+    response.headers.get("retry-after"),
+  );
 }
 
 export async function listQuestions({ agent, cursor }) {
@@ -51,7 +67,12 @@ export async function threadQuestions(thread, agent) {
 
 async function read(response) {
   const body = parse(await response.text(), null);
-  if (!Array.isArray(body?.questions)) throw new Failure(response.status, "unreadable", "The response is not a list of questions. A login page may be in front of the shim.");
+  if (!Array.isArray(body?.questions))
+    throw new Failure(
+      response.status,
+      "unreadable",
+      "The response is not a list of questions. A login page may be in front of the shim.",
+    );
   return body;
 }
 
@@ -60,11 +81,16 @@ export const sendAnswer = (question, body, key) =>
   call(new URL(`${question.resume.path}/stream`, location.origin), {
     method: question.resume.method,
     body,
-    headers: { accept: "text/event-stream, application/json", "content-type": "application/json", "idempotency-key": `"${key}"` },
+    headers: {
+      accept: "text/event-stream, application/json",
+      "content-type": "application/json",
+      "idempotency-key": `"${key}"`,
+    },
   });
 
 // crypto.randomUUID exists in secure contexts only, and a console may be reached by plain HTTP.
-export const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+export const newKey = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 // JSON in which numbers keep their digits: 1.0 stays 1.0, and an id of 20 digits is not rounded.
 export function parse(text, otherwise) {
@@ -87,7 +113,9 @@ export function fill(template, choice) {
   if (template === null || typeof template !== "object" || JSON.isRawJSON?.(template)) return template;
   const name = hole(template);
   if (name === null) {
-    const kept = Object.entries(template).filter(([, item]) => hole(item) !== "message" || ![undefined, null, ""].includes(choice.message));
+    const kept = Object.entries(template).filter(
+      ([, item]) => hole(item) !== "message" || ![undefined, null, ""].includes(choice.message),
+    );
     return Object.fromEntries(kept.map(([key, item]) => [key, fill(item, choice)]));
   }
   if (!Object.hasOwn(choice, name)) throw new Error(`The answer has no ${name}.`);
@@ -109,7 +137,7 @@ function hole(value) {
 // The events of a stream, as they come: {event, data, text}.
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let text = ""; ; ) {
+  for (let text = ""; ;) {
     const { done, value } = await reader.read();
     if (done) return;
     const blocks = (text + value).split(/\r?\n\r?\n/);

@@ -1,6 +1,7 @@
 // The page: the list of pending questions, the question that is open, and the credentials.
 
-import { Failure, hasCredentials, listQuestions, setCredentials, threadQuestions } from "./api.js";
+import { Failure, hasCredentials, listQuestions, threadQuestions } from "./api.js";
+import { openCredentials, watchCredentials } from "./credentials.js";
 import { button, h, time } from "./dom.js";
 import { KINDS, questionView, title } from "./question.js";
 
@@ -16,8 +17,10 @@ const answered = []; // views whose answer was accepted here
 const agents = new Set();
 let current = null;
 
-const keyOf = ({ thread_id: thread, interrupt_id: id, value }) => JSON.stringify([thread, id ?? ["without an id", value]]);
-const pending = () => state.questions.filter((question) => !["running", "answered"].includes(views.get(keyOf(question))?.phase));
+const keyOf = ({ thread_id: thread, interrupt_id: id, value }) =>
+  JSON.stringify([thread, id ?? ["without an id", value]]);
+const pending = () =>
+  state.questions.filter((question) => !["running", "answered"].includes(views.get(keyOf(question))?.phase));
 
 // --- loading
 
@@ -30,7 +33,10 @@ async function load(pages = state.pages) {
     found = { ...(await (filter.thread ? readThread() : readPages(pages))), failure: null };
   } catch (failure) {
     if (!(failure instanceof Failure)) throw failure;
-    found = { failure, ...(failure.status === 401 || failure.status === 403 ? { questions: [], next: null, notes: [] } : {}) };
+    found = {
+      failure,
+      ...(failure.status === 401 || failure.status === 403 ? { questions: [], next: null, notes: [] } : {}),
+    };
   }
   if (turn !== state.turn) return;
   Object.assign(state, found, { pages, loaded: Date.now(), isLoading: false });
@@ -38,7 +44,8 @@ async function load(pages = state.pages) {
   state.questions.forEach(({ agent_id: agent }) => agent && agents.add(agent));
   dropOldViews();
   render();
-  const isLost = current?.phase === "open" && !found.failure && !state.questions.some((each) => keyOf(each) === current.key);
+  const isLost =
+    current?.phase === "open" && !found.failure && !state.questions.some((each) => keyOf(each) === current.key);
   if (isLost) await check(current, { quiet: true });
 }
 
@@ -52,7 +59,12 @@ async function readPages(pages) {
     page.notes.forEach((note) => notes.add(note));
     cursor = page.next;
   }
-  return { questions: [...questions.values()].sort(byAge), next: cursor, notes: [...notes], listed: page.listed !== false };
+  return {
+    questions: [...questions.values()].sort(byAge),
+    next: cursor,
+    notes: [...notes],
+    listed: page.listed !== false,
+  };
 }
 
 // Oldest first: some backends list the newest first. Questions without a time keep their place at the end.
@@ -70,7 +82,8 @@ async function readThread() {
 function dropOldViews() {
   for (const [key, view] of views) {
     const isListed = state.questions.some((question) => keyOf(question) === key);
-    if (view !== current && (isListed ? ["answered", "gone"].includes(view.phase) : view.phase === "gone")) views.delete(key);
+    if (view !== current && (isListed ? ["answered", "gone"].includes(view.phase) : view.phase === "gone"))
+      views.delete(key);
   }
 }
 
@@ -94,15 +107,28 @@ function place(list, items) {
   const before = [...list.children];
   const focused = before.findIndex((child) => child.contains(document.activeElement));
   before.filter((child) => !items.includes(child)).forEach((child) => child.remove());
-  items.forEach((item, index) => list.children[index] !== item && list.insertBefore(item, list.children[index] ?? null));
-  if (focused >= 0 && !before[focused].isConnected) list.children[Math.min(focused, items.length - 1)]?.firstElementChild.focus();
+  items.forEach(
+    (item, index) => list.children[index] !== item && list.insertBefore(item, list.children[index] ?? null),
+  );
+  if (focused >= 0 && !before[focused].isConnected)
+    list.children[Math.min(focused, items.length - 1)]?.firstElementChild.focus();
 }
 
 function row(question, phase) {
   const key = keyOf(question);
-  if (!rows.has(key)) rows.set(key, h("li", {}, h("button", { type: "button", class: "row", onclick: () => select(question, { focus: true }) })));
+  if (!rows.has(key))
+    rows.set(
+      key,
+      h("li", {}, h("button", { type: "button", class: "row", onclick: () => select(question, { focus: true }) })),
+    );
   const item = rows.get(key);
-  describe(item.firstElementChild, question, phase === "sending" ? "Sending" : (KINDS[question.kind] ?? "Question"), "", current?.key === key);
+  describe(
+    item.firstElementChild,
+    question,
+    phase === "sending" ? "Sending" : (KINDS[question.kind] ?? "Question"),
+    "",
+    current?.key === key,
+  );
   return item;
 }
 
@@ -118,7 +144,12 @@ function describe(control, question, label, style, isCurrent) {
   const about = [question.agent_id, question.asked_at && time(question.asked_at)].filter(Boolean);
   control.replaceChildren(
     h("span", { class: "row-title" }, title(question)),
-    h("span", { class: "row-meta" }, h("span", { class: `badge ${style}` }, label), about.map((each) => h("span", {}, each))),
+    h(
+      "span",
+      { class: "row-meta" },
+      h("span", { class: `badge ${style}` }, label),
+      about.map((each) => h("span", {}, each)),
+    ),
   );
   if (isCurrent) control.setAttribute("aria-current", "true");
   else control.removeAttribute("aria-current");
@@ -132,7 +163,9 @@ function renderState(questions) {
   document.title = questions.length ? `(${count}) Questions` : "Questions";
   $("more").hidden = !next;
   $("agents").replaceChildren(...[...agents].sort().map((agent) => h("option", { value: agent })));
-  $("notes").replaceChildren(...(failure ? [failureNote(failure)] : notes.map((note) => h("p", { class: "notice info" }, note))));
+  $("notes").replaceChildren(
+    ...(failure ? [failureNote(failure)] : notes.map((note) => h("p", { class: "notice info" }, note))),
+  );
   $("empty").hidden = failure !== null || questions.length > 0 || state.loaded === null;
   $("empty").textContent = emptyText(listed, next);
   $("placeholder").hidden = current !== null;
@@ -149,11 +182,18 @@ function failureNote({ status, message }) {
   const isRefused = status === 401 || status === 403;
   const more = isRefused ? button("Set credentials", openCredentials, "primary") : button("Try again", () => load());
   const head = isRefused && !hasCredentials() ? "The backend requires credentials." : "The list could not be read.";
-  return h("div", { class: "notice bad", role: "alert" }, h("p", {}, h("strong", {}, head), " ", message), h("div", { class: "buttons" }, more));
+  return h(
+    "div",
+    { class: "notice bad", role: "alert" },
+    h("p", {}, h("strong", {}, head), " ", message),
+    h("div", { class: "buttons" }, more),
+  );
 }
 
 function renderAge() {
-  $("updated").replaceChildren(...(state.loaded && !state.failure ? ["Updated ", time(new Date(state.loaded).toISOString())] : []));
+  $("updated").replaceChildren(
+    ...(state.loaded && !state.failure ? ["Updated ", time(new Date(state.loaded).toISOString())] : []),
+  );
 }
 
 $("rows").addEventListener("keydown", (event) => {
@@ -169,7 +209,7 @@ $("rows").addEventListener("keydown", (event) => {
 function select(question, options) {
   const key = keyOf(question);
   if (!views.has(key) || views.get(key).phase === "gone") {
-    const view = questionView(question, { changed, check, next, say, after, credentials: openCredentials });
+    const view = questionView(question, { changed, check, next, announce, after, credentials: openCredentials });
     views.set(key, Object.assign(view, { key }));
   }
   show(views.get(key), options);
@@ -214,7 +254,10 @@ const GONE = {
 async function after(view) {
   const { thread_id: thread, agent_id: agent } = view.question;
   views.delete(view.key);
-  const asked = await threadQuestions(thread, agent).then(({ questions }) => questions, () => []);
+  const asked = await threadQuestions(thread, agent).then(
+    ({ questions }) => questions,
+    () => [],
+  );
   load();
   return asked.map((question) => [title(question), () => select(question, { focus: true })]);
 }
@@ -236,42 +279,7 @@ function leave() {
   (row?.isConnected ? row.firstElementChild : $("agent")).focus();
 }
 
-const say = (text) => ($("live").textContent = text);
-
-// --- the credentials
-
-function openCredentials() {
-  $("credentials").showModal();
-  $("header-value").focus();
-}
-
-$("credentials-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  $("header-error").textContent = "";
-  try {
-    if (!$("header-value").value) throw new TypeError();
-    setCredentials($("header-name").value.trim(), $("header-value").value.trim());
-  } catch {
-    $("header-error").textContent = "This name and this value cannot be a header.";
-    return $("header-value").focus();
-  }
-  closeCredentials();
-});
-
-function closeCredentials() {
-  $("credentials").close();
-  $("header-value").value = "";
-  $("credentials-open").textContent = hasCredentials() ? "Credentials set" : "Credentials";
-  load();
-}
-
-$("credentials-open").addEventListener("click", openCredentials);
-$("credentials-cancel").addEventListener("click", () => $("credentials").close());
-$("credentials-forget").addEventListener("click", () => {
-  setCredentials(null);
-  closeCredentials();
-});
-$("credentials").addEventListener("close", () => ($("header-value").value = ""));
+const announce = (text) => ($("live").textContent = text);
 
 // --- the page
 
@@ -313,6 +321,7 @@ setInterval(() => {
 }, 5000);
 document.addEventListener("visibilitychange", () => isDue() && !isRefused() && load());
 
+watchCredentials(() => load());
 document.body.dataset.pane = "list";
 readHash();
 await load();

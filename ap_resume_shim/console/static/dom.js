@@ -16,7 +16,8 @@ export function h(tag, properties, ...children) {
   return element;
 }
 
-export const button = (text, onclick, style = "") => h("button", { type: "button", class: `button ${style}`, onclick }, text);
+export const button = (text, onclick, style = "") =>
+  h("button", { type: "button", class: `button ${style}`, onclick }, text);
 
 // What a value is to a reader: strings without quotes, everything else as JSON.
 export const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
@@ -36,7 +37,11 @@ export function table(value) {
   return rows.length ? h("dl", { class: "table" }, rows) : h("p", { class: "hint" }, "No values.");
 }
 
-const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+const UNITS = [
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+];
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 
 export function time(text) {

@@ -1,7 +1,7 @@
 // Editors of one value each. All have {element, read, show, focus}: `read()` gives {value, problems}, with `absent` for
 // an optional field that is empty; `show(problems)` marks the places, and returns whether one was marked.
 
-import { button, h, shown, uid } from "./dom.js";
+import { button, h, isObject, shown, uid } from "./dom.js";
 import { parse } from "./api.js";
 import { drawing, problems as check } from "./schema.js";
 
@@ -22,19 +22,26 @@ export function editor(schema, { root = schema, value, label = null, optional = 
   if (type === "form") return form(rule, given, label === null);
   if (type === "choice") return options.length <= 4 ? radios(options, given) : select(options, given);
   if (type === "several") return rule.maxItems === 1 ? radios(options.map(listed), given) : boxes(options, given);
-  if (type === "string") return line(given, { multiline: multiline(rule, given.value), type: INPUTS[rule.format] ?? "text" });
+  if (type === "string")
+    return line(given, { multiline: multiline(rule, given.value), type: INPUTS[rule.format] ?? "text" });
   if (type === "number") return numeric(given);
   return json(given);
 }
 
 const INPUTS = { date: "date", email: "email", uri: "url" };
 const listed = ({ label, value }) => ({ label, value: [value] });
-const nullable = (schema) => schema?.nullable === true || [schema?.anyOf ?? []].flat().some((each) => each?.type === "null") || [schema?.type ?? []].flat().includes("null");
+const nullable = (schema) =>
+  schema?.nullable === true ||
+  [schema?.anyOf ?? []].flat().some((each) => each?.type === "null") ||
+  [schema?.type ?? []].flat().includes("null");
 const multiline = (rule, value) =>
-  (typeof value === "string" && (value.includes("\n") || value.length > 70)) || rule?.maxLength > 200 || rule?.contentMediaType !== undefined;
+  (typeof value === "string" && (value.includes("\n") || value.length > 70)) ||
+  rule?.maxLength > 200 ||
+  rule?.contentMediaType !== undefined;
 
 // A text without a schema.
-export const text = (options) => line({ rule: true, root: true, optional: false, ...options }, { multiline: true, type: "text" });
+export const text = (options) =>
+  line({ rule: true, root: true, optional: false, ...options }, { multiline: true, type: "text" });
 
 function line(given, { multiline, type }) {
   const control = multiline ? h("textarea", { rows: 3 }) : h("input", { type, autocomplete: "off" });
@@ -59,10 +66,17 @@ function numeric(given) {
 }
 
 export function json(given) {
-  const control = h("textarea", { rows: 5, class: "code", spellcheck: "false", autocapitalize: "off", autocomplete: "off" });
+  const control = h("textarea", {
+    rows: 5,
+    class: "code",
+    spellcheck: "false",
+    autocapitalize: "off",
+    autocomplete: "off",
+  });
   control.value = given.value === undefined ? "" : JSON.stringify(given.value, null, 2);
   const read = () => {
-    if (control.value.trim() === "") return given.optional ? { absent: true, problems: [] } : wrong("is required, as JSON");
+    if (control.value.trim() === "")
+      return given.optional ? { absent: true, problems: [] } : wrong("is required, as JSON");
     try {
       return checked(given, parse(control.value));
     } catch (error) {
@@ -77,7 +91,9 @@ function select(options, given) {
   options.forEach(({ label }, index) => control.append(h("option", { value: `${index}` }, label)));
   const chosen = options.findIndex(({ value }) => same(value, given.value));
   if (chosen >= 0) control.value = `${chosen}`;
-  return field(given, control, () => (control.value === "" ? empty(given) : checked(given, options[control.value].value)));
+  return field(given, control, () =>
+    control.value === "" ? empty(given) : checked(given, options[control.value].value),
+  );
 }
 
 function radios(options, given) {
@@ -88,7 +104,11 @@ function radios(options, given) {
     input.checked = same(value, given.value);
     return input;
   });
-  const group = h("div", { class: "pills" }, inputs.map((input, index) => h("label", { class: "pill" }, input, h("span", {}, all[index].label))));
+  const group = h(
+    "div",
+    { class: "pills" },
+    inputs.map((input, index) => h("label", { class: "pill" }, input, h("span", {}, all[index].label))),
+  );
   const read = () => {
     const chosen = all[inputs.findIndex((input) => input.checked)];
     return chosen === undefined || chosen.value === undefined ? empty(given) : checked(given, chosen.value);
@@ -103,7 +123,11 @@ export function boxes(options, given) {
     input.checked = Array.isArray(given.value) && given.value.some((item) => same(item, value));
     return input;
   });
-  const group = h("div", { class: "pills" }, inputs.map((input, index) => h("label", { class: "pill" }, input, h("span", {}, options[index].label))));
+  const group = h(
+    "div",
+    { class: "pills" },
+    inputs.map((input, index) => h("label", { class: "pill" }, input, h("span", {}, options[index].label))),
+  );
   const read = () => {
     const value = options.filter((_, index) => inputs[index].checked).map((option) => option.value);
     return given.optional && !value.length ? empty(given) : checked(given, value);
@@ -120,7 +144,9 @@ function form(rule, given, outermost) {
   });
   const general = h("p", { class: "error", role: "alert" });
   const content = [...parts.map(([, part]) => part.element), general];
-  const element = outermost ? h("div", { class: "fields" }, content) : h("fieldset", { class: "fields group" }, h("legend", {}, given.label, mark(given)), hintOf(given), content);
+  const element = outermost
+    ? h("div", { class: "fields" }, content)
+    : h("fieldset", { class: "fields group" }, h("legend", {}, given.label, mark(given)), hintOf(given), content);
   const read = () => {
     const found = [];
     const members = [];
@@ -150,7 +176,11 @@ function form(rule, given, outermost) {
 
 // The label, the hint, the control and its problem, connected for screen readers.
 function field(given, control, read, { live = false, focusable = [control] } = {}) {
-  const [id, hint, error] = [uid("field"), hintOf(given), h("p", { class: "error", id: uid("error"), "aria-live": "polite" })];
+  const [id, hint, error] = [
+    uid("field"),
+    hintOf(given),
+    h("p", { class: "error", id: uid("error"), "aria-live": "polite" }),
+  ];
   const described = [hint?.id, error.id].filter(Boolean).join(" ");
   const isGroup = focusable[0] !== control;
   if (isGroup) control.setAttribute("aria-describedby", described);
@@ -166,7 +196,9 @@ function field(given, control, read, { live = false, focusable = [control] } = {
   const show = (problems) => {
     wasShown = true;
     error.textContent = problems.map(sentence).join(" ");
-    focusable.forEach((each) => (problems.length ? each.setAttribute("aria-invalid", "true") : each.removeAttribute("aria-invalid")));
+    focusable.forEach((each) =>
+      problems.length ? each.setAttribute("aria-invalid", "true") : each.removeAttribute("aria-invalid"),
+    );
     return problems.length > 0;
   };
   let waiting = 0;
@@ -186,21 +218,25 @@ function field(given, control, read, { live = false, focusable = [control] } = {
 // Two editors of the same value, of which one is shown: a form, or JSON; words, or JSON.
 export function alternatives(first, second, names, convert) {
   let [current, other] = [first, second];
-  const change = button(names[0], () => {
-    const { value, problems } = current.read();
-    [current, other] = [other, current];
-    if (!problems.length && value !== undefined) {
-      const replacement = convert(current === second, value);
-      if (replacement !== null) {
-        if (current === second) second = replacement;
-        else first = replacement;
-        current = replacement;
+  const change = button(
+    names[0],
+    () => {
+      const { value, problems } = current.read();
+      [current, other] = [other, current];
+      if (!problems.length && value !== undefined) {
+        const replacement = convert(current === second, value);
+        if (replacement !== null) {
+          if (current === second) second = replacement;
+          else first = replacement;
+          current = replacement;
+        }
       }
-    }
-    change.textContent = current === second ? names[1] : names[0];
-    holder.replaceChildren(current.element, change);
-    current.focus();
-  }, "link");
+      change.textContent = current === second ? names[1] : names[0];
+      holder.replaceChildren(current.element, change);
+      current.focus();
+    },
+    "link",
+  );
   const holder = h("div", { class: "alternatives" }, current.element, change);
   return {
     element: holder,
@@ -210,6 +246,34 @@ export function alternatives(first, second, names, convert) {
     invalid: () => current.invalid(),
   };
 }
+
+export const isForm = (schema) => drawing(schema, schema).type === "form";
+
+// A form that may be left for JSON, and back where the form has a field for each member.
+export function switchable(schema, { value, rule = schema, label = "Answer as JSON" } = {}) {
+  const asJson = (current) => json({ label, rule, root: rule, optional: false, value: current });
+  return alternatives(
+    editor(schema, { value }),
+    asJson(value),
+    ["Edit as JSON", "Edit as a form"],
+    (isJson, current) =>
+      isJson ? asJson(current) : covers(schema, current) ? editor(schema, { value: current }) : null,
+  );
+}
+
+// True if a form has a field for each member of a value.
+export const covers = (schema, value) =>
+  isObject(value) && Object.keys(value).every((name) => Object.hasOwn(schema.properties ?? {}, name));
+
+// Ctrl + Enter sends, and Enter in a field of one line.
+export const onShortcut = (element, submit) =>
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    if (event.ctrlKey || event.metaKey || event.target.tagName === "INPUT") {
+      event.preventDefault();
+      submit();
+    }
+  });
 
 const checked = (given, value) => ({ value, problems: check(given.rule, value, given.root) });
 const wrong = (problem) => ({ problems: [{ path: "", problem }] });

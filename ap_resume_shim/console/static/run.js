@@ -5,7 +5,8 @@ import { button, h, isObject, shown, table } from "./dom.js";
 
 const MAX_EVENTS = 300;
 const MAX_TEXT = 4000;
-const clipped = (text) => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}\n… ${text.length - MAX_TEXT} more characters` : text);
+const clipped = (text) =>
+  text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}\n… ${text.length - MAX_TEXT} more characters` : text;
 
 export function runPanel(input) {
   const state = h("span", { class: "state running" }, "Running");
@@ -17,7 +18,12 @@ export function runPanel(input) {
     "section",
     { class: "run", "aria-label": "Run" },
     heading,
-    h("div", { class: "answer" }, h("p", { class: "hint" }, "Your answer"), h("pre", { class: "value", tabindex: 0 }, shown(input))),
+    h(
+      "div",
+      { class: "answer" },
+      h("p", { class: "hint" }, "Your answer"),
+      h("pre", { class: "value", tabindex: 0 }, shown(input)),
+    ),
     log,
     result,
     end,
@@ -76,7 +82,14 @@ export function runPanel(input) {
   return {
     element,
     focus: () => heading.focus(),
-    summary: () => (outcome === "broken" ? "The connection was lost. The run goes on." : outcome === "failed" ? "The run failed." : outcome === "interrupted" ? "The agent asks again." : "The run has finished."),
+    summary: () =>
+      outcome === "broken"
+        ? "The connection was lost. The run goes on."
+        : outcome === "failed"
+          ? "The run failed."
+          : outcome === "interrupted"
+            ? "The agent asks again."
+            : "The run has finished.",
     // Show the stream to its end.
     async follow(response) {
       try {
@@ -88,8 +101,16 @@ export function runPanel(input) {
     },
     // Offer what may come next: further questions of the thread, as [title, open], or the next one of the list.
     after(questions, next) {
-      if (outcome === "broken") end.append(h("p", { class: "hint" }, "The connection was lost while the agent works. Your answer was accepted, and the run goes on."));
-      for (const [title, open] of questions) end.append(h("div", { class: "follow" }, h("p", {}, title), button("Answer", open, "primary")));
+      if (outcome === "broken")
+        end.append(
+          h(
+            "p",
+            { class: "hint" },
+            "The connection was lost while the agent works. Your answer was accepted, and the run goes on.",
+          ),
+        );
+      for (const [title, open] of questions)
+        end.append(h("div", { class: "follow" }, h("p", {}, title), button("Answer", open, "primary")));
       end.append(h("div", { class: "buttons" }, button("Next question", next, questions.length ? "" : "primary")));
     },
   };
