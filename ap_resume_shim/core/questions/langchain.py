@@ -23,7 +23,11 @@ def approval(interrupt: Interrupt) -> Question | None:
         return _approval(actions, {"decisions": hole("decisions")})
     allowed = _allowed(interrupt.response_schema)
     edited = _arguments(allowed.get("edit"), interrupt.response_schema)
-    return _approval((_action(read.calls[0], tuple(allowed) or hitl.TYPES, edited),), hole("decision"))
+    return _approval((_action(read.calls[0], tuple(allowed) or _MOST_ALLOWED, edited),), hole("decision"))
+
+
+_MOST_ALLOWED = ("approve", "reject")
+"""The decisions to offer where the server drops the schema, as Aegra does: another one may fail the run for good."""
 
 
 def agent_inbox(interrupt: Interrupt) -> Question | None:
