@@ -213,6 +213,18 @@ def test_the_arguments_of_a_tool_call_are_edited_but_not_its_name(page: Page) ->
         )
 
 
+def test_arguments_that_are_not_edited_stay_as_they_are(page: Page) -> None:
+    args = {"to": "ann@example.org", "subject": "", "body": "one\r\ntwo", "copy": "bob@example.org"}
+    with asking(asked({**ONE_CALL, "action_requests": [{"name": "send_email", "args": args}]})) as (server, url):
+        page.open(url)
+        page.click("Edit", "#detail")
+        page.fill("to", "eve@example.org")
+        page.fill("copy", "")
+        page.click("Send the edited call")
+        edited = answered(server)["decisions"][0]["edited_action"]
+        assert edited["args"] == {**args, "to": "eve@example.org", "copy": ""}
+
+
 @pytest.mark.parametrize(("reason", "sent"), [("Too dear.", {"message": "Too dear."}), ("", {})])
 def test_a_tool_call_is_rejected_with_a_reason_or_without(page: Page, reason: str, sent: dict[str, str]) -> None:
     with asking(asked(ONE_CALL)) as (server, url):

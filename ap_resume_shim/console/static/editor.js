@@ -23,19 +23,21 @@ export function editor(schema, { root = schema, value, label = null, optional = 
   if (type === "choice") return options.length <= 4 ? radios(options, given) : select(options, given);
   if (type === "several") return rule.maxItems === 1 ? radios(options.map(listed), given) : boxes(options, given);
   if (type === "string")
-    return line(given, { multiline: multiline(rule, given.value), type: INPUTS[rule.format] ?? "text" });
+    return line(given, { multiline: multiline(rule, given.value), type: inputOf(rule.format, given.value) });
   if (type === "number") return numeric(given);
   return json(given);
 }
 
 const INPUTS = { date: "date", email: "email", uri: "url" };
+const inputOf = (format, value) =>
+  format === "date" && value && !/^\d{4}-\d\d-\d\d$/.test(value) ? "text" : (INPUTS[format] ?? "text"); // which shows it
 const listed = ({ label, value }) => ({ label, value: [value] });
 const nullable = (schema) =>
   schema?.nullable === true ||
   [schema?.anyOf ?? []].flat().some((each) => each?.type === "null") ||
   [schema?.type ?? []].flat().includes("null");
 const multiline = (rule, value) =>
-  (typeof value === "string" && (value.includes("\n") || value.length > 70)) ||
+  (typeof value === "string" && (/[\r\n]/.test(value) || value.length > 70)) ||
   rule?.maxLength > 200 ||
   rule?.contentMediaType !== undefined;
 
@@ -46,10 +48,12 @@ export const text = (options) =>
 function line(given, { multiline, type }) {
   const control = multiline ? h("textarea", { rows: 3 }) : h("input", { type, autocomplete: "off" });
   control.value = given.value ?? "";
+  const initial = control.value; // without what the control does not show, such as carriage returns
   const read = () => {
-    if (control.value !== "") return checked(given, control.value);
     if (control.validity.badInput) return wrong("is incomplete");
-    return empty(given);
+    const isGiven = typeof given.value === "string";
+    if (isGiven && control.value === initial) return checked(given, given.value);
+    return control.value !== "" || isGiven ? checked(given, control.value) : empty(given);
   };
   return field(given, control, read);
 }

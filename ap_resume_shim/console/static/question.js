@@ -131,7 +131,12 @@ export function questionView(question, page) {
     else if (status === 0) more.push(h("p", {}, "If you send the same answer again, the agent receives it once."));
     else if (code !== "invalid_answer" && status !== 422)
       more.push(button("Check whether it is still pending", () => page.check(view), ""));
-    showNotice("bad", HEADS[code] ?? (status >= 500 ? "The answer was not confirmed." : "Not accepted."), message, ...more);
+    showNotice(
+      "bad",
+      HEADS[code] ?? (status >= 500 ? "The answer was not confirmed." : "Not accepted."),
+      message,
+      ...more,
+    );
     page.announce("");
     notice.querySelector("strong").focus();
   }
