@@ -39,6 +39,7 @@ def check(settings: Settings) -> list[str]:
         server_tls,
         _limits,
         _refuse_loop,
+        _refuse_console_without_path,
         _guard,
         _backend,
     )
@@ -104,7 +105,16 @@ def clients_app(settings: Settings, shim: ResumeShim, health: ASGIApp | None) ->
     apps = dict.fromkeys(("questions", "questions/"), logged(questions))
     if health is not None:
         apps |= {"healthz": health, "readyz": health}
+    if settings.console:
+        apps |= dict.fromkeys(("console", "console/"), _console(prefix))
     return ReservedPaths(logged(shim), prefix, apps)
+
+
+def _console(prefix: str) -> ASGIApp:
+    """Return the console. It is imported only here, since most sidecars do not serve it."""
+    from ap_resume_shim.console import Console
+
+    return Console(f"{prefix}/console")
 
 
 def _limits(settings: Settings) -> Limits:
@@ -173,6 +183,11 @@ def _refuse_loop(settings: Settings) -> None:
     for flag, port in ports.items():
         if port and reaches(upstream, settings.host, port):
             raise _loop_error(upstream, f"{settings.host}:{port}", flag)
+
+
+def _refuse_console_without_path(settings: Settings) -> None:
+    if settings.console and not settings.reserved_prefix:
+        raise ConfigurationError("The console is served below --reserved-prefix, which is empty: set it, such as /-.")
 
 
 def _loop_error(upstream: Address, where: str, flag: str) -> ConfigurationError:

@@ -90,6 +90,10 @@ def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:
         yield (ours := stack.enter_context(listen_tcp(settings.host, settings.port)))
         scheme = "https" if settings.ssl_certfile else "http"
         logger.info("listening on %s://%s, in front of %s", scheme, address(ours), upstream)
+        if settings.console:
+            logger.info(
+                "the console is at %s://%s%s/console", scheme, address(ours), settings.reserved_prefix.rstrip("/")
+            )
     if settings.health_port is not None:
         yield (own := stack.enter_context(listen_tcp(settings.host, settings.health_port, "--health-port")))
         where = address(own), settings.reserved_prefix.rstrip("/")

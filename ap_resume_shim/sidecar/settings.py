@@ -212,6 +212,9 @@ class ProcessSettings(_Group):
             description="path in front of healthz, readyz and questions; empty: they are off",
         ),
     ] = "/-"
+    console: Annotated[
+        bool, Field(description="serve a page that lists and answers pending questions, at /-/console")
+    ] = False
     health_port: Annotated[
         int | None, Field(ge=0, le=65535, description="port for healthz and readyz, in place of the one for clients")
     ] = None

@@ -113,11 +113,11 @@ def pages(module: bytes = b"") -> Iterator[Pages]:
 
 
 @contextmanager
-def chromium(browser: str, url: str) -> Iterator[Path]:
-    """Open a page; gives the browser's log. All of its processes end with the block."""
+def chromium(browser: str, url: str, *flags: str) -> Iterator[Path]:
+    """Open a page; yields the path of the browser's log. All of its processes end with the block."""
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as folder:
         log = Path(folder, "log")
-        command = [browser, *FLAGS, f"--user-data-dir={folder}/profile", url]
+        command = [browser, *FLAGS, *flags, f"--user-data-dir={folder}/profile", url]
         env = {**os.environ, "TMPDIR": folder, "HOME": folder}  # what it leaves lying about goes with the folder
         with log.open("w") as output:
             process = subprocess.Popen(

@@ -308,6 +308,12 @@ def test_the_published_openapi_document_is_that_of_the_command(capsys: pytest.Ca
     assert (ROOT / "docs/reference/openapi.json").read_text() == capsys.readouterr().out
 
 
+def test_the_console_needs_a_path() -> None:
+    (problem,) = check(read([*UPSTREAM, "--console", "--reserved-prefix", ""]))
+    assert "--reserved-prefix" in problem
+    assert check(read([*UPSTREAM, "--console"])) == []
+
+
 @pytest.mark.parametrize("name", [kebab(name) for name in NAMES])
 def test_the_reference_describes_every_setting(name: str) -> None:
     described = schema()["properties"][name]

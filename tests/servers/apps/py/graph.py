@@ -19,7 +19,7 @@ from langgraph.config import get_stream_writer
 from langgraph.errors import GraphInterrupt, NodeInterrupt
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Interrupt, interrupt
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 def chain(schema: type, /, **nodes: Any) -> StateGraph:
@@ -242,6 +242,48 @@ def ask_as_given(state: Asked) -> Asked:
 asked = chain(Asked, ask=ask_as_given).compile()
 typed = chain(Echo, ask=ask_with(Choice)).compile()
 schema = chain(Echo, ask=ask_with(Choice.model_json_schema())).compile()
+
+
+# --- kinds: one question of each kind that a person may see, which `kind` selects --------------------------------
+
+
+class Kinds(TypedDict, total=False):
+    kind: str
+    got: Any
+
+
+class Payment(BaseModel):
+    decision: Literal["pay", "keep"]
+    amount: float = Field(gt=0, le=1000)
+    note: str | None = None
+
+
+QUESTIONS = {
+    "text": ("What is your name?", None),
+    "confirm": ("Really?", bool),
+    "choice": ("Which colour?", Literal["red", "blue"]),
+    "form": ({"question": "Pay the invoice?", "invoice": "2026-1187"}, Payment),
+    "any": ({"question": "Go on?", "plan": ["search", "write"]}, None),
+    "inbox": (
+        [
+            {
+                "action_request": {"action": "send", "args": {"to": "ann@example.org"}},
+                "config": {"allow_ignore": True, "allow_respond": True, "allow_edit": True, "allow_accept": True},
+                "description": "Send a mail",
+            }
+        ],
+        None,
+    ),
+}
+
+
+def ask_kind(state: Kinds) -> Kinds:
+    value, schema = QUESTIONS[state["kind"]]
+    answer = interrupt(value, response_schema=schema) if schema else interrupt(value)
+    return {"got": answer.model_dump() if isinstance(answer, BaseModel) else answer}
+
+
+kinds = chain(Kinds, ask=ask_kind).compile()
 
 
 # --- msgs: a conversation -------------------------------------------------------------------------------------
