@@ -91,15 +91,17 @@ def test_no_backend_imports_another(module: str) -> None:
         ("websockets", ["http1.websocket", "proxy.websocket", "proxy.websocket_connection"]),
         ("redis", ["guard.redis", "guard.redis_faults"]),
         ("cryptography", ["guard.sealing"]),
+        ("prometheus_client", ["metrics"]),
+        ("opentelemetry", ["tracing"]),
     ],
 )
 def test_a_library_is_imported_in_one_place(library: str, modules: list[str]) -> None:
     assert [name for name in sorted(MODULES) if library in imports(name)] == modules
 
 
-def test_the_top_level_has_five_modules() -> None:
+def test_the_top_level_has_seven_modules() -> None:
     top = {name for name in MODULES if "." not in name}
-    assert top == {"__init__", "__main__", "_shutdown", "dialects", "middleware"}
+    assert top == {"__init__", "__main__", "_shutdown", "dialects", "metrics", "middleware", "tracing"}
 
 
 def test_no_module_has_more_than_350_lines() -> None:
@@ -129,7 +131,7 @@ def test_no_class_has_more_than_ten_mutable_fields() -> None:
     assert {name: count for name, count in counts.items() if count > 10} == {}
 
 
-INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!dialects\b|proxy import|guard import)")
+INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!(?:dialects|metrics|tracing)\b|proxy import|guard import)")
 
 
 def test_docs_and_the_typing_test_import_the_public_api_alone() -> None:

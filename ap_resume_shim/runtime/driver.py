@@ -94,7 +94,7 @@ class Resumption:
     async def run(self) -> None:
         """Run the flow to its end: the response, and the work after it."""
         try:
-            await drive(self._flow, self._do_or_end, large=self._large)
+            await drive(self._flow, self._line.observed(self._do_or_end), large=self._large)
         except ResumeError as error:
             await self._send_error(error)
         except ClientGone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os.path import realpath
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from ap_resume_shim.proxy.forwarded import Forwarding
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime.limits import Limits
+from ap_resume_shim.runtime.telemetry import Telemetry
 from ap_resume_shim.sidecar.health import not_found
+from ap_resume_shim.sidecar.monitoring import check_metrics, load_tracing
 from ap_resume_shim.sidecar.setting_values import pairs
 from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.sockets import reaches
@@ -35,6 +37,8 @@ def check(settings: Settings) -> list[str]:
         _refuse_loop,
         _guard,
         _backend,
+        check_metrics,
+        load_tracing,
     )
     problems = []
     for make in parts:
@@ -61,7 +65,7 @@ async def check_guard(settings: Settings) -> tuple[str, ...]:
         await guard.aclose()
 
 
-def build(settings: Settings) -> ResumeShim:
+def build(settings: Settings, telemetry: Sequence[Telemetry] = ()) -> ResumeShim:
     """Build the app: the shim in front of a reverse proxy. Raises `ConfigurationError`."""
     return ResumeShim(
         _proxy(settings),
@@ -79,6 +83,7 @@ def build(settings: Settings) -> ResumeShim:
         limits=_limits(settings),
         cors=settings.cors,
         merge_openapi=settings.merge_openapi,
+        telemetry=telemetry,
     )
 
 

@@ -26,6 +26,7 @@ from ap_resume_shim.runtime import resume_log as logs
 from ap_resume_shim.runtime.resume_log import AccessLog
 from ap_resume_shim.sidecar.app import build, check_guard, server_tls
 from ap_resume_shim.sidecar.health import Health, not_found
+from ap_resume_shim.sidecar.monitoring import load_metrics, load_tracing, warn_if_untraced
 from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.sockets import address, listen_tcp, listen_unix
 from ap_resume_shim.sidecar.startup import detect_at_start
@@ -130,7 +131,9 @@ class _Sidecar:
         self._loop = asyncio.get_running_loop()
         self._grace = settings.timeout_graceful_shutdown
         self._stopping, self._cutting = asyncio.Event(), False
-        self._shim = shim = build(settings)
+        metrics, tracing = load_metrics(settings), load_tracing(settings)
+        warn_if_untraced(tracing)
+        self._shim = shim = build(settings, [each for each in (metrics, tracing) if each is not None])
         app: ASGIApp = AccessLog(shim) if settings.access_log else shim
         apart = settings.health_port is not None
         self._health = Health(
@@ -138,6 +141,7 @@ class _Sidecar:
             prefix=settings.reserved_prefix,
             ready=shim.ready,
             report=shim.report if apart else None,
+            metrics=None if metrics is None else metrics.render,
         )
         self._probes = Http1Server(self._health)
         self.server = Http1Server(

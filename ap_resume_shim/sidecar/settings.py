@@ -226,11 +226,21 @@ class Logs(_Group):
     access_log: Annotated[bool, Field(description="log each request that is not a resume, too")] = False
 
 
-GROUPS = (Upstream, Resumes, Guarding, Listening, ProcessSettings, Logs)
+class Monitoring(_Group):
+    """metrics and traces"""
+
+    metrics: Annotated[
+        bool,
+        Field(description="serve metrics where healthz is, on the clients' port too; a health port always has them"),
+    ] = False
+    otel: Annotated[bool, Field(description="trace resumes with OpenTelemetry")] = False
+
+
+GROUPS = (Upstream, Resumes, Guarding, Listening, ProcessSettings, Logs, Monitoring)
 """In the order of `--help` and of the docs."""
 
 
-class Settings(Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
+class Settings(Monitoring, Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
     """Settings of `ap-resume-shim serve`."""
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
