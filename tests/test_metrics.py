@@ -37,6 +37,7 @@ from tests.support.serving import serving
 from tests.support.waiting import eventually
 
 DASHBOARD = Path(__file__).parent.parent / "examples/grafana-dashboard.json"
+PAGE = Path(__file__).parent.parent / "docs/how-to/monitor.md"
 DRAFT = {"backend": "agent-protocol", "convention": "agent-protocol-draft"}
 
 
@@ -265,6 +266,24 @@ def test_the_dashboard_shows_metrics_that_exist_with_labels_that_they_have(metri
     for expression in shown:
         grouped = {label for by in re.findall(r"by \(([^)]*)\)", expression) for label in by.split(", ")}
         assert grouped <= set.union(*(known[name] for name in re.findall(rf"{PREFIX}\w+", expression)))
+
+
+def test_the_page_describes_every_metric_with_its_labels(metrics: Metrics) -> None:
+    described = {
+        (name.removesuffix("_total"), kind, tuple(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) ?\| ", PAGE.read_text(), re.MULTILINE)
+    }
+    kinds = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram"}
+    made = [each for each in vars(metrics).values() if type(each).__name__ in kinds]
+    assert described == {(each._name, kinds[type(each).__name__], each._labelnames) for each in made}
+
+
+def test_the_alerts_use_metrics_and_verdicts_that_exist(metrics: Metrics) -> None:
+    (rules,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    text = metrics.render()[1].decode()
+    assert all(f"# HELP {name}" in text for name in re.findall(rf"{PREFIX}\w+", rules))
+    for pattern in re.findall(r'verdict=~?"(.*?)"', rules):
+        assert all(any(re.fullmatch(part, known) for known in metrics._verdicts) for part in pattern.split("|"))
 
 
 def test_nothing_is_imported_without_telemetry() -> None:
