@@ -154,12 +154,10 @@ class _Counted:
             if message["type"] == "http.response.start" and _is_stream(message):
                 streaming = True
                 self._streams.inc()
-            try:
-                await send(message)
-            finally:
-                if streaming and message["type"] == "http.response.body" and not message.get("more_body", False):
-                    streaming = False  # the app may run on after its response
-                    self._streams.dec()
+            elif streaming and message["type"] == "http.response.body" and not message.get("more_body", False):
+                streaming = False  # the app may run on after its response
+                self._streams.dec()
+            await send(message)
 
         try:
             await self.app(scope, receive, counting)

@@ -26,6 +26,7 @@ from tests.support.agent import (
     UNTIL_LEFT,
     Agent,
     held,
+    read,
     reply,
     resume,
     says,
@@ -161,13 +162,15 @@ def test_an_open_stream_is_counted_whether_it_answers_a_resume_or_passes(metrics
     agent = Agent(says(METADATA, UNTIL_LEFT), extra={"/events": events})
     with shimmed(agent, telemetry=[metrics]) as url:
         with streamed(url) as response, CLIENT.stream("GET", f"{url}/events") as passed:
-            next(response.iter_raw()), next(passed.iter_raw())
+            reading = response.iter_raw(), passed.iter_raw()  # an iterator that is collected closes its stream
+            assert [next(each) for each in reading]
             assert scrape("open_streams") == 2
         eventually(lambda: scrape("open_streams") == 0)
         eventually(lambda: scrape("passed_requests_total") == 1)
 
 
 async def events(scope: Any, receive: Any, send: Any) -> None:
+    await read(receive)
     await says(METADATA, UNTIL_LEFT)(Agent(), receive, send)
 
 
@@ -179,6 +182,7 @@ def test_a_stream_that_has_ended_is_not_open_while_its_app_runs_on(metrics: Metr
 
 
 async def runs_on(scope: Any, receive: Any, send: Any) -> None:
+    await read(receive)
     await says(METADATA)(Agent(), receive, send)
     await receive()
 
