@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
     Counter,
@@ -20,8 +19,8 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
-    generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 
 from ap_resume_shim.core.errors import REFUSAL_CODES, ResumeError
 from ap_resume_shim.core.vendor_estimate import WOULD_ACCEPT
@@ -98,7 +97,8 @@ class Metrics(Telemetry):
 
     def render(self) -> tuple[str, bytes]:
         """Return the metrics of the registry in Prometheus's text format: its media type, and the text."""
-        return CONTENT_TYPE_LATEST, generate_latest(self.registry)
+        encode, media_type = choose_encoder("")
+        return media_type, encode(self.registry)
 
     def around_clients(self, app: ASGIApp) -> ASGIApp:
         """Count the requests that pass, and the open streams."""

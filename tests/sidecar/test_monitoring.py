@@ -88,7 +88,7 @@ def test_clients_reach_the_metrics_only_if_that_is_set(options: tuple[str, ...],
             response = CLIENT.get(f"{shim.url}{prefix}/metrics")
             assert response.status_code == (200 if served else 404)
             if served:
-                assert response.headers["content-type"].startswith("text/plain; version=")
+                assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
                 assert samples(f"{shim.url}{prefix}/metrics")["accepted"] == 1
                 assert CLIENT.head(f"{shim.url}{prefix}/metrics").content == b""
                 assert CLIENT.post(f"{shim.url}{prefix}/metrics").status_code == 405
