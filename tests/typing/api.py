@@ -8,6 +8,8 @@ from typing import Any, assert_type
 
 import httpx
 from fastapi import FastAPI
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
@@ -35,6 +37,7 @@ from ap_resume_shim.dialects import (
     backend_names,
     load_backend,
 )
+from ap_resume_shim.metrics import Metrics
 from ap_resume_shim.proxy import (
     Address,
     Forwarding,
@@ -44,6 +47,7 @@ from ap_resume_shim.proxy import (
     UpstreamRequest,
     unreachable,
 )
+from ap_resume_shim.tracing import Tracing
 
 
 def added(starlette: Starlette, fastapi: FastAPI) -> None:
@@ -63,7 +67,7 @@ def wrapped(app: ASGIApp) -> ASGIApp:
     """Around any app, and around another shim."""
     shim = ResumeShim(app, "native", limits=Limits(lookup=5, keepalive=1.5, body=1000))
     assert_type(shim, ResumeShim)
-    return ResumeShim(shim)
+    return ResumeShim(shim, telemetry=[Metrics(CollectorRegistry()), Tracing(TracerProvider())])
 
 
 async def proxied(network: httpx.AsyncBaseTransport) -> ASGIApp:
