@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim._shutdown import delay_shutdown
-from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
+from ap_resume_shim.backends import configured_dialect, known_fingerprints, load_backend
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
@@ -45,6 +45,9 @@ from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes, l
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from ap_resume_shim.policy.authorize import Hook
+    from ap_resume_shim.policy.resumes import Audit
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -85,6 +88,8 @@ class ResumeShim:
         limits: Limits | None = None,
         cors: Sequence[str] = (),
         merge_openapi: bool = False,
+        authorize: Hook | str | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """Wrap `app`.
 
@@ -115,10 +120,13 @@ class ResumeShim:
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, also for the shim's responses.
         - `merge_openapi`: add the three routes and their schemas to the backend's `GET /openapi.json`.
+        - `authorize`: decides about each resume before it is sent: an async function, or the URL of a service.
+        - `audit`: file with a line for each resume before it is sent: a path, or an `AuditFile` with options.
 
         Raises `ConfigurationError`.
         """
         self.app = app
+        self._line: Callable[..., ResumeLine] = ResumeLine
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
         self._backend_cors = BackendCors(self._serve, app)
         self._entry = Cors(self._serve, cors) if cors else self._backend_cors
@@ -133,9 +141,14 @@ class ResumeShim:
             commit_timeout=self._limits.commit,
             typed_answers=typed_answers == "check",
             lenient=lenient,
+            review=authorize is not None or audit is not None,
         )
         self._vendor_resumes = vendor_resumes
         self._counts = VendorCounts(vendor_resumes, self._credentials, report_key)
+        if self._settings.review:
+            from ap_resume_shim.policy.resumes import Policy
+
+            self._line = Policy(authorize, audit, self._credentials, self._counts.caller).lines(self._line)
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None until the backend is known."""
@@ -145,16 +158,8 @@ class ResumeShim:
         self._set_app(app)
         self._detecting = asyncio.Lock()
         self._resumptions = Resumptions()
-        if isinstance(backend, os.PathLike):
-            backend, profile = "auto", backend
-        if profile is not None:
-            if backend != "auto" or options:
-                raise ConfigurationError("`profile` already describes the backend: omit `backend` and `options`.")
-            backend = read_profile(profile, resume_at=resume_at)
-        if not isinstance(backend, str):
-            self._use(backend)
-        elif backend not in ("auto", NATIVE):
-            self._use(self._load(backend))
+        if (dialect := configured_dialect(backend, profile, resume_at=resume_at, options=options)) is not None:
+            self._use(dialect)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume; pass any other request to the wrapped app."""
@@ -200,7 +205,7 @@ class ResumeShim:
         """Serve a resume, unless detection shows that the backend serves these routes itself."""
         arrived = self._guard.now()
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
-        line = ResumeLine(scope, mode, client)
+        line = self._line(scope, mode, client)
         scope[RESUME] = True
 
         async def prepare() -> Resumption | None:
@@ -222,7 +227,7 @@ class ResumeShim:
     async def _guard_vendor(self, scope: Scope, arrived: Moment, vendor: VendorResume, client: VendorClient) -> None:
         """Judge and hold a vendor resume as a resume of the draft, and pass it on."""
         assert self._naming is not None, "conventions are those of a dialect"
-        naming, line = self._naming, ResumeLine(scope, vendor.mode, client, convention=vendor.convention.name)
+        naming, line = self._naming, self._line(scope, vendor.mode, client, convention=vendor.convention.name)
         line.backend = naming.dialect.name
 
         async def prepare() -> Resumption:
@@ -286,27 +291,22 @@ class ResumeShim:
         """Detect the backend, once. Returns None for one that has the three routes itself."""
         async with self._detecting:
             if self._naming is None and not self._native:
-                name = await self._recognise(scope)
+                # In threads, because they read files: LangGraph's server raises an error for calls that block its loop.
+                known = await asyncio.to_thread(known_fingerprints)
+                name = await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
                 logger.info("the backend is %s (detected)", name)
                 self._native = name == NATIVE
                 self._set_app(self._observed_app)
                 try:
                     if not self._native:
-                        self._use(await asyncio.to_thread(self._load, name))
+                        load = partial(load_backend, name, resume_at=self._resume_at, options=self._options)
+                        self._use(await asyncio.to_thread(load))
                 except ConfigurationError as error:  # options of another backend
                     raise UpstreamUnrecognised(
                         "The shim is not set up for this backend: its log has the reason.",
                         detail=f"The shim is not set up for the backend {name}: {error}",
                     ) from None
             return self._naming
-
-    async def _recognise(self, scope: Scope) -> str:
-        # In a thread, because it reads files: LangGraph's server raises an error for blocking calls in its event loop.
-        known = await asyncio.to_thread(known_fingerprints)
-        return await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
-
-    def _load(self, name: str) -> Dialect[Any]:
-        return load_backend(name, resume_at=self._resume_at, options=self._options)
 
     def _use(self, dialect: Dialect[Any]) -> None:
         """Use this dialect from now on."""
