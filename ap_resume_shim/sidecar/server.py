@@ -24,7 +24,7 @@ from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime import resume_log as logs
 from ap_resume_shim.runtime.resume_log import AccessLog
-from ap_resume_shim.sidecar.app import build, check_guard, server_tls
+from ap_resume_shim.sidecar.app import build, check_guard, open_audit, server_tls
 from ap_resume_shim.sidecar.health import Health, not_found
 from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.sockets import address, listen_tcp, listen_unix
@@ -130,7 +130,8 @@ class _Sidecar:
         self._loop = asyncio.get_running_loop()
         self._grace = settings.timeout_graceful_shutdown
         self._stopping, self._cutting = asyncio.Event(), False
-        self._shim = shim = build(settings)
+        self._audit = open_audit(settings)
+        self._shim = shim = build(settings, self._audit)
         app: ASGIApp = AccessLog(shim) if settings.access_log else shim
         apart = settings.health_port is not None
         self._health = Health(
@@ -177,6 +178,8 @@ class _Sidecar:
                 self._loop.call_soon_threadsafe(self._stop)
 
         _handle_stops(handle)
+        if self._audit is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+            self._loop.add_signal_handler(signal.SIGHUP, self._audit.reopen)
 
     def _stop(self) -> None:
         """Begin the shutdown; if it has begun, cut the remaining requests."""
