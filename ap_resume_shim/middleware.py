@@ -255,8 +255,7 @@ class ResumeShim:
         )
 
     def _lookups(self, naming: Naming, scope: Scope, own: str = "") -> Lookups:
-        app = self._wrapped(self._observed_app)
-        return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own))
+        return Lookups(self._wrapped(self._observed_app), scope, naming.ledger_reader(self._guard.ledger, scope, own))
 
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
         return WrappedApp(app, self._prefix, self._limits)
