@@ -142,13 +142,13 @@ class Resumption:
                 return await self._upstream.pause(seconds)
             case Now():
                 return clock.now()
-            case Review(attempt):
-                assert self._line.policy is not None, "only a policy reviews"
-                return await self._line.policy.review(attempt)
             case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
                 return await self._guard(step)
             case SendReply() | StartStream() | SendChunk() | EndStream():
                 return await self._respond(step)
+            case Review(attempt):
+                assert self._line.policy is not None, "only a policy reviews"
+                return await self._line.policy.review(attempt)
             case _:
                 assert_never(step)
 
