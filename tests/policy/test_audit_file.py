@@ -229,6 +229,17 @@ async def test_records_that_wait_at_the_same_time_share_one_sync(path: Path, mon
     assert check(path).problems == []
 
 
+async def test_a_record_is_written_before_the_sync_that_it_waits_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((os.fstat(file).st_ino, os.fstat(file).st_size)))
+    with opened(path) as file:
+        for name in ("a", "b"):
+            await write(file, name)
+            assert (path.stat().st_ino, path.stat().st_size) in synced
+
+
 async def test_a_slow_disk_does_not_block_the_event_loop(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     monkeypatch.setattr(os, "fsync", lambda _: gate.wait(20))

@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +23,23 @@ from tests.support.agent import read, reply
 from tests.support.calling import CLIENT
 from tests.support.seeding import seeds
 from tests.support.serving import serving
-from tests.support.sidecar import COMMAND, Sidecar, sidecar, started
+from tests.support.sidecar import COMMAND, Sidecar, started
 from tests.support.waiting import eventually
 
 ROUTES = ("/runs/resume", "/runs/resume/wait", "/runs/resume/stream")
 COMMANDS = ("/runs", "/runs/wait", "/runs/stream")
 VENDOR = {"agent_id": "a", "input": {"command": {"resume": "yes"}}}
+
+
+SLOW_DISK = """
+import os, time
+from ap_resume_shim.sidecar.cli import main
+
+write = os.write
+os.write = lambda file, data: (time.sleep(0.02), write(file, data))[1]
+main()
+"""
+"""Runs a sidecar whose audit file is written slowly: nothing else in it calls `os.write`."""
 
 
 class Origin:
@@ -63,9 +75,13 @@ class Origin:
 
 
 @contextmanager
-def audited(origin: str, path: Path, *options: str) -> Iterator[Sidecar]:
+def audited(origin: str, path: Path, *options: str, slow_disk: bool = False) -> Iterator[Sidecar]:
+    """Run a sidecar with an audit file."""
+    command = [sys.executable, "-c", SLOW_DISK] if slow_disk else COMMAND
     more = ("--backend", "agent-protocol", "--vendor-resumes", "guard", "--commit-timeout", "0.01")
-    with sidecar("--upstream", origin, "--port", "0", "--audit", str(path), *more, *options) as made:
+    given = ["serve", "--upstream", origin, "--port", "0", "--audit", str(path), *more, *options]
+    with started([*command, *given]) as made:
+        made.wait_until_it_listens()
         yield made
 
 
@@ -119,7 +135,7 @@ def test_killed_at_any_moment_the_file_verifies_and_no_resume_was_sent_without_a
     with serving(origin, lifespan="off") as url:
         for life in range(6):
             over = Event()
-            with audited(url, path) as process, ThreadPoolExecutor(4) as pool:
+            with audited(url, path, slow_disk=life % 2 == 1) as process, ThreadPoolExecutor(4) as pool:
                 before, address = len(origin.received), process.url
                 for client in range(4):
                     pool.submit(load, address, f"{life}-{client}", over)
