@@ -47,6 +47,9 @@ from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes, l
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from ap_resume_shim.policy.authorize import Hook
+    from ap_resume_shim.policy.resumes import Audit
+
 logger = logging.getLogger("ap_resume_shim")
 
 VendorMode = Literal["pass", "observe", "guard"]
@@ -87,6 +90,8 @@ class ResumeShim:
         cors: Sequence[str] = (),
         merge_openapi: bool = False,
         telemetry: Sequence[Telemetry] = (),
+        authorize: Hook | str | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """Wrap `app`.
 
@@ -117,6 +122,8 @@ class ResumeShim:
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, also for the shim's responses.
         - `merge_openapi`: add the three routes and their schemas to the backend's `GET /openapi.json`.
+        - `authorize`: decides about each resume before it is sent: an async function, or the URL of a service.
+        - `audit`: file with a line for each resume before it is sent: a path, or an `AuditFile` with options.
         - `telemetry`: `ap_resume_shim.metrics.Metrics` and `ap_resume_shim.tracing.Tracing`, to observe the resumes.
 
         Raises `ConfigurationError`.
@@ -137,9 +144,14 @@ class ResumeShim:
             commit_timeout=self._limits.commit,
             typed_answers=typed_answers == "check",
             lenient=lenient,
+            review=authorize is not None or audit is not None,
         )
         self._vendor_resumes = vendor_resumes
         self._counts = VendorCounts(vendor_resumes, self._credentials, report_key)
+        if self._settings.review:
+            from ap_resume_shim.policy.resumes import Policy
+
+            self._line = Policy(authorize, audit, self._credentials, self._counts.caller).lines(self._line)
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None
         """None until the backend is known."""
@@ -246,8 +258,7 @@ class ResumeShim:
         )
 
     def _lookups(self, naming: Naming, scope: Scope, own: str = "") -> Lookups:
-        app = self._wrapped(self._observed_app)
-        return Lookups(app, scope, naming.ledger_reader(self._guard.ledger, scope, own))
+        return Lookups(self._wrapped(self._observed_app), scope, naming.ledger_reader(self._guard.ledger, scope, own))
 
     def _wrapped(self, app: ASGIApp) -> WrappedApp:
         return WrappedApp(app, self._prefix, self._limits)
@@ -282,27 +293,22 @@ class ResumeShim:
         """Detect the backend, once. Returns None for one that has the three routes itself."""
         async with self._detecting:
             if self._naming is None and not self._native:
-                name = await self._recognise(scope)
+                # In threads, because they read files: LangGraph's server raises an error for calls that block its loop.
+                known = await asyncio.to_thread(known_fingerprints)
+                name = await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
                 logger.info("the backend is %s (detected)", name)
                 self._native = name == NATIVE
                 self._set_app(self.app)
                 try:
                     if not self._native:
-                        self._use(await asyncio.to_thread(self._load, name))
+                        load = partial(load_backend, name, resume_at=self._resume_at, options=self._options)
+                        self._use(await asyncio.to_thread(load))
                 except ConfigurationError as error:  # options of another backend
                     raise UpstreamUnrecognised(
                         "The shim is not set up for this backend: its log has the reason.",
                         detail=f"The shim is not set up for the backend {name}: {error}",
                     ) from None
             return self._naming
-
-    async def _recognise(self, scope: Scope) -> str:
-        # In a thread, because it reads files: LangGraph's server raises an error for blocking calls in its event loop.
-        known = await asyncio.to_thread(known_fingerprints)
-        return await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
-
-    def _load(self, name: str) -> Dialect[Any]:
-        return load_backend(name, resume_at=self._resume_at, options=self._options)
 
     def _use(self, dialect: Dialect[Any]) -> None:
         """Use this dialect from now on."""

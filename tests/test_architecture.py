@@ -131,7 +131,9 @@ def test_no_class_has_more_than_ten_mutable_fields() -> None:
     assert {name: count for name, count in counts.items() if count > 10} == {}
 
 
-INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!(?:dialects|metrics|tracing)\b|proxy import|guard import)")
+INTERNAL = re.compile(
+    r"(?:from|import) ap_resume_shim\.(?!(?:dialects|metrics|tracing)\b|proxy import|guard import|policy import)"
+)
 
 
 def test_docs_and_the_typing_test_import_the_public_api_alone() -> None:
@@ -141,7 +143,24 @@ def test_docs_and_the_typing_test_import_the_public_api_alone() -> None:
 
 
 def test_the_middleware_alone_imports_neither_the_proxy_nor_an_http_client() -> None:
-    absent = ("httpx", "httpcore", "httptools", "redis", "ap_resume_shim.proxy", "ap_resume_shim.sidecar")
-    code = f"import sys, ap_resume_shim; print([name for name in {absent} if name in sys.modules])"
+    absent = (
+        "httpx",
+        "httpcore",
+        "httptools",
+        "redis",
+        "ap_resume_shim.proxy",
+        "ap_resume_shim.policy",
+        "ap_resume_shim.sidecar",
+    )
+    assert loaded("import ap_resume_shim; ap_resume_shim.ResumeShim(None, 'langgraph')", *absent) == []
+
+
+def test_the_sidecar_imports_the_policy_only_if_there_is_one() -> None:
+    assert loaded("import ap_resume_shim.sidecar.cli", "ap_resume_shim.policy") == []
+
+
+def loaded(code: str, *names: str) -> list[str]:
+    """Return those modules that are imported when a new process has run the code."""
+    code = f"import sys; {code}; print(*(name for name in {names} if name in sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert printed.stdout == "[]\n"
+    return printed.stdout.split()

@@ -38,6 +38,7 @@ from ap_resume_shim.core.steps import (
     ReadLedger,
     ReadUntilIdle,
     Reply,
+    Review,
     Send,
     SendChunk,
     SendOriginal,
@@ -81,6 +82,8 @@ class Resumption:
         self._flow, self._session, self._client, self._line = flow, session, client, line
         self._mode, self._large, self._limits = incoming.resume.mode, incoming.large, app.limits
         self._original = incoming.original
+        if line.policy is not None:
+            line.policy.incoming = incoming
         self._lookups = Lookups(app, incoming.scope, ledger)
         self._commit = Commit(session, self._lookups, app.limits.commit)
         # Nothing may precede the backend's own response.
@@ -143,6 +146,9 @@ class Resumption:
                 return await self._guard(step)
             case SendReply() | StartStream() | SendChunk() | EndStream():
                 return await self._respond(step)
+            case Review(attempt):
+                assert self._line.policy is not None, "only a policy reviews"
+                return await self._line.policy.review(attempt)
             case _:
                 assert_never(step)
 
@@ -151,6 +157,8 @@ class Resumption:
     ) -> Any:
         """Carry out a step that waits for the backend."""
         if isinstance(step, Send) or (isinstance(step, SendOriginal) and step.fenced):
+            if self._line.policy is not None:
+                await self._line.policy.before_send()
             await self._session.forward()
         with self._line.upstream:
             match step:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from os.path import realpath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -27,6 +27,9 @@ from ap_resume_shim.sidecar.setting_values import pairs
 from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.sockets import reaches
 
+if TYPE_CHECKING:
+    from ap_resume_shim.policy import AuditFile
+
 
 def check(settings: Settings) -> list[str]:
     """Check settings that are valid one by one: return a line for each problem. Opens files, but no connection."""
@@ -35,6 +38,7 @@ def check(settings: Settings) -> list[str]:
         server_tls,
         _limits,
         _refuse_loop,
+        _refuse_missing_folder,
         _guard,
         _backend,
         check_metrics,
@@ -65,7 +69,7 @@ async def check_guard(settings: Settings) -> tuple[str, ...]:
         await guard.aclose()
 
 
-def build(settings: Settings, telemetry: Sequence[Telemetry] = ()) -> ResumeShim:
+def build(settings: Settings, telemetry: Sequence[Telemetry] = (), audit: AuditFile | None = None) -> ResumeShim:
     """Build the app: the shim in front of a reverse proxy. Raises `ConfigurationError`."""
     return ResumeShim(
         _proxy(settings),
@@ -84,6 +88,23 @@ def build(settings: Settings, telemetry: Sequence[Telemetry] = ()) -> ResumeShim
         cors=settings.cors,
         merge_openapi=settings.merge_openapi,
         telemetry=telemetry,
+        authorize=settings.authorize,
+        audit=audit,
+    )
+
+
+def open_audit(settings: Settings) -> AuditFile | None:
+    """Open the audit file, if there is one. Raises `ConfigurationError`."""
+    if settings.audit is None:
+        return None
+    from ap_resume_shim.policy import AuditFile
+
+    return AuditFile(
+        settings.audit,
+        who=settings.audit_who,
+        questions=settings.audit_questions,
+        answers=settings.audit_answers,
+        required=settings.audit_required,
     )
 
 
@@ -100,7 +121,9 @@ def _limits(settings: Settings) -> Limits:
 
 def _backend(settings: Settings) -> ResumeShim:
     key = _report_key(settings)
-    return ResumeShim(not_found, **_backend_arguments(settings), cors=settings.cors, report_key=key)
+    return ResumeShim(
+        not_found, **_backend_arguments(settings), cors=settings.cors, report_key=key, authorize=settings.authorize
+    )
 
 
 def _report_key(settings: Settings) -> str | None:
@@ -143,6 +166,11 @@ def _guard(settings: Settings) -> Guard:
 def _refuse_missing_unix_sockets(settings: Settings) -> None:
     if settings.uds is not None and not hasattr(socket, "AF_UNIX"):
         raise ConfigurationError("This system has no Unix sockets: use --host and --port in place of --uds.")
+
+
+def _refuse_missing_folder(settings: Settings) -> None:
+    if settings.audit is not None and not settings.audit.absolute().parent.is_dir():
+        raise ConfigurationError(f"The folder of the audit file {settings.audit} does not exist: create it.")
 
 
 def _refuse_loop(settings: Settings) -> None:

@@ -24,7 +24,7 @@ from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime import resume_log as logs
 from ap_resume_shim.runtime.resume_log import AccessLog
-from ap_resume_shim.sidecar.app import build, check_guard, server_tls
+from ap_resume_shim.sidecar.app import build, check_guard, open_audit, server_tls
 from ap_resume_shim.sidecar.health import Health, not_found
 from ap_resume_shim.sidecar.monitoring import load_metrics, load_tracing, warn_if_untraced
 from ap_resume_shim.sidecar.settings import Settings
@@ -133,7 +133,8 @@ class _Sidecar:
         self._stopping, self._cutting = asyncio.Event(), False
         metrics, tracing = load_metrics(settings), load_tracing(settings)
         warn_if_untraced(tracing)
-        self._shim = shim = build(settings, [each for each in (metrics, tracing) if each is not None])
+        self._audit = open_audit(settings)
+        self._shim = shim = build(settings, [each for each in (metrics, tracing) if each is not None], self._audit)
         app: ASGIApp = AccessLog(shim) if settings.access_log else shim
         apart = settings.health_port is not None
         self._health = Health(
@@ -181,6 +182,8 @@ class _Sidecar:
                 self._loop.call_soon_threadsafe(self._stop)
 
         _handle_stops(handle)
+        if self._audit is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+            self._loop.add_signal_handler(signal.SIGHUP, self._audit.reopen)
 
     def _stop(self) -> None:
         """Begin the shutdown; if it has begun, cut the remaining requests."""

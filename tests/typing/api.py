@@ -38,6 +38,7 @@ from ap_resume_shim.dialects import (
     load_backend,
 )
 from ap_resume_shim.metrics import Metrics
+from ap_resume_shim.policy import AuditFile
 from ap_resume_shim.proxy import (
     Address,
     Forwarding,
@@ -56,6 +57,20 @@ def added(starlette: Starlette, fastapi: FastAPI) -> None:
     starlette.add_middleware(ResumeShim, profile=Path("my.toml"))
     starlette.add_middleware(ResumeShim, backend="langgraph", lenient=True, settle=2)
     fastapi.add_middleware(ResumeShim, backend="agent-protocol", resume_at="/command/resume", prefix="/api")
+
+
+async def managers_only(attempt: dict[str, Any]) -> str | None:
+    """A hook: the reason to refuse a resume, or None."""
+    return None if attempt["caller"].get("authorization") == "Bearer manager" else "Only managers answer."
+
+
+def with_a_policy(app: ASGIApp) -> tuple[ResumeShim, ResumeShim]:
+    """With a hook and an audit file."""
+    audit = AuditFile("audit.jsonl", who="x-forwarded-user", answers=True, required=False)
+    audit.reopen()
+    return ResumeShim(app, authorize=managers_only, audit=audit), ResumeShim(
+        app, authorize="http://here/", audit="a.jsonl"
+    )
 
 
 def listed() -> Starlette:
