@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Attempt
-from ap_resume_shim.core.vendor_flow import NEW_TURN
 from ap_resume_shim.core.verdict import NOTHING, answer_of
 from ap_resume_shim.policy.audit_file import AuditFile
 from ap_resume_shim.policy.audit_writer import Record, now
@@ -45,9 +44,7 @@ class AuditTrail:
             self._sending = True
 
     def end(self, line: ResumeLine, incoming: IncomingResume | None, attempt: Attempt | None) -> None:
-        """Record the outcome, or that the resume was not sent. A new turn is no resume."""
-        if line.outcome == NEW_TURN:
-            return
+        """Record the outcome, or that the resume was not sent."""
         at, outcome = now(), _outcome(line)
         if self._sending:
             self._file.note(lambda: {"time": at, "event": "outcome", "id": self._id, **outcome})

@@ -166,6 +166,7 @@ class Resumption:
                     return await self._upstream.send(request, self._fence, grace)
                 case SendOriginal(fenced):
                     self._line.verdict = None if fenced else NEW_TURN
+                    self._line.policy = self._line.policy if fenced else None  # a new turn is no resume
                     fence = self._fence if fenced else None
                     return await self._upstream.send_original(self._original, fence, self._client.send_interim)
                 case ReadHead():

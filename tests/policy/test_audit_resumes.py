@@ -141,6 +141,17 @@ async def test_a_new_turn_is_no_resume(trail: Trail) -> None:
     assert trail.path.read_bytes() == b""
 
 
+async def test_a_new_turn_that_fails_is_no_resume_either(trail: Trail) -> None:
+    async def breaks(agent: Agent, receive: Receive, send: Send) -> None:
+        raise ConnectionError
+
+    trail.agent.status, trail.agent.answering = "idle", breaks
+    with closing(AuditFile(trail.path)) as file, pytest.raises(ConnectionError):
+        turn = {"thread_id": "t", "agent_id": "a", "input": {"question": "?"}}
+        await send(trail.shim(file, vendor_resumes="guard"), "POST", "/runs", turn, {})
+    assert trail.path.read_bytes() == b""
+
+
 async def test_neither_credentials_nor_texts_are_recorded_unless_the_operator_wants_them(trail: Trail) -> None:
     with closing(AuditFile(trail.path)) as file:
         await patch(trail.shim(file), **HEADERS)
