@@ -1,7 +1,8 @@
 """The Agent Protocol's three resume routes, in front of the agent server you already run.
 
-The public API is this module, `ap_resume_shim.dialects`, `ap_resume_shim.proxy` and `ap_resume_shim.guard`. All other
-modules are internal, and may change in any release.
+The public API is this module, `ap_resume_shim.dialects`, `ap_resume_shim.proxy`, `ap_resume_shim.guard`,
+`ap_resume_shim.policy`, `ap_resume_shim.metrics` and `ap_resume_shim.tracing`. All other modules are internal, and may
+change in any release.
 """
 
 from importlib import import_module

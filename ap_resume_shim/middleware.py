@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ap_resume_shim._shutdown import delay_shutdown
-from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
+from ap_resume_shim.backends import configured_dialect, known_fingerprints, load_backend
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
 from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
@@ -39,6 +39,7 @@ from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
 from ap_resume_shim.runtime.resumptions import Resumptions
 from ap_resume_shim.runtime.stepping import drive
+from ap_resume_shim.runtime.telemetry import Combined, Telemetry
 from ap_resume_shim.runtime.traffic_observer import TrafficObserver, wants_traffic
 from ap_resume_shim.runtime.vendor_counts import DRAFT, VendorCounts
 from ap_resume_shim.runtime.vendor_observation import VendorObserver
@@ -47,12 +48,14 @@ from ap_resume_shim.runtime.vendor_resumes import VendorClient, VendorResumes, l
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from ap_resume_shim.policy.authorize import Hook
+    from ap_resume_shim.policy.resumes import Audit
+
 logger = logging.getLogger("ap_resume_shim")
 
 VendorMode = Literal["pass", "observe", "guard"]
 
-_OURS = ("PATCH", "OPTIONS")
-_ENDS = tuple(ROUTES)
+_OURS, _ENDS = ("PATCH", "OPTIONS"), tuple(ROUTES)
 
 
 class ResumeShim:
@@ -86,6 +89,9 @@ class ResumeShim:
         limits: Limits | None = None,
         cors: Sequence[str] = (),
         merge_openapi: bool = False,
+        telemetry: Sequence[Telemetry] = (),
+        authorize: Hook | str | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """Wrap `app`.
 
@@ -116,47 +122,44 @@ class ResumeShim:
         - `cors`: origins whose pages may call the three routes from a browser, such as `https://app.example`; `*` is
           every page, without cookies. Default: the backend's own policy, also for the shim's responses.
         - `merge_openapi`: add the three routes and their schemas to the backend's `GET /openapi.json`.
+        - `authorize`: decides about each resume before it is sent: an async function, or the URL of a service.
+        - `audit`: file with a line for each resume before it is sent: a path, or an `AuditFile` with options.
+        - `telemetry`: `ap_resume_shim.metrics.Metrics` and `ap_resume_shim.tracing.Tracing`, to observe the resumes.
 
         Raises `ConfigurationError`.
         """
-        self.app = app
+        self.app, self._telemetry = app, Combined(telemetry)
+        self._line = self._telemetry.lines()
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
         self._backend_cors = BackendCors(self._serve, app)
-        self._entry = Cors(self._serve, cors) if cors else self._backend_cors
+        self._entry = self._telemetry.around_clients(Cors(self._serve, cors) if cors else self._backend_cors)
         self._prefix = prefix
-        self._guard = load_guard(guard) if isinstance(guard, str) else guard
+        self._guard = self._telemetry.around_guard(load_guard(guard) if isinstance(guard, str) else guard)
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials, self._share_ledger = tuple(credentials), share_ledger
         self._limits = limits or Limits()
         self._wrapped = partial(WrappedApp, prefix=prefix, limits=self._limits)
         self._bodies = Bodies(self._limits.body, self._limits.bodies)
         self._settings = FlowSettings(
-            settle=settle,
-            commit_timeout=self._limits.commit,
-            typed_answers=typed_answers == "check",
-            lenient=lenient,
+            settle=settle, commit_timeout=self._limits.commit, typed_answers=typed_answers == "check", lenient=lenient
         )
         self._vendor_resumes = vendor_resumes
         self._counts = VendorCounts(vendor_resumes, self._credentials, report_key)
+        if authorize is not None or audit is not None:
+            self._settings.review = True
+            from ap_resume_shim.policy.resumes import Policy
+
+            self._line = Policy(authorize, audit, self._credentials, self._counts.caller).lines(self._line)
         self._resume_at, self._options = resume_at, dict(options or {})
-        self._naming: Naming | None = None
-        """None until the backend is known."""
+        self._naming: Naming | None = None  # until the backend is known
         self._native = backend == NATIVE
         self._merge_openapi = merge_openapi
         self._beside = DetectionBeside(self._detect)
         self._set_app(app)
         self._detecting = asyncio.Lock()
         self._resumptions = Resumptions()
-        if isinstance(backend, os.PathLike):
-            backend, profile = "auto", backend
-        if profile is not None:
-            if backend != "auto" or options:
-                raise ConfigurationError("`profile` already describes the backend: omit `backend` and `options`.")
-            backend = read_profile(profile, resume_at=resume_at)
-        if not isinstance(backend, str):
-            self._use(backend)
-        elif backend not in ("auto", NATIVE):
-            self._use(self._load(backend))
+        if (dialect := configured_dialect(backend, profile, resume_at=resume_at, options=options)) is not None:
+            self._use(dialect)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a resume; pass any other request to the wrapped app."""
@@ -202,7 +205,7 @@ class ResumeShim:
         """Serve a resume, unless detection shows that the backend serves these routes itself."""
         arrived = self._guard.now()
         client = Client(scope, receive, send, base=escape(scope.get("root_path", "")) + self._prefix)
-        line = ResumeLine(scope, mode, client)
+        line = self._line(scope, mode, client)
         scope[RESUME] = True
 
         async def prepare() -> Resumption | None:
@@ -224,7 +227,7 @@ class ResumeShim:
     async def _guard_vendor(self, scope: Scope, arrived: Moment, vendor: VendorResume, client: VendorClient) -> None:
         """Judge and hold a vendor resume as a resume of the draft, and pass it on."""
         assert self._naming is not None, "conventions are those of a dialect"
-        naming, line = self._naming, ResumeLine(scope, vendor.mode, client, convention=vendor.convention.name)
+        naming, line = self._naming, self._line(scope, vendor.mode, client, convention=vendor.convention.name)
         line.backend = naming.dialect.name
 
         async def prepare() -> Resumption:
@@ -254,9 +257,7 @@ class ResumeShim:
     async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
         """Return what `Questions` reads with, for the caller of a request; None for a native backend."""
         naming = self._naming or await self._detect(scope)
-        if naming is None:
-            return None
-        return Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
+        return naming and Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
 
     def _lookups(self, naming: Naming, scope: Scope, own: str = "", largest: int | None = None) -> Lookups:
         app = self._wrapped(self._observed_app)
@@ -292,27 +293,22 @@ class ResumeShim:
         """Detect the backend, once. Returns None for one that has the three routes itself."""
         async with self._detecting:
             if self._naming is None and not self._native:
-                name = await self._recognise(scope)
+                # In threads, because they read files: LangGraph's server raises an error for calls that block its loop.
+                known = await asyncio.to_thread(known_fingerprints)
+                name = await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
                 logger.info("the backend is %s (detected)", name)
                 self._native = name == NATIVE
-                self._set_app(self._observed_app)
+                self._set_app(self.app)
                 try:
                     if not self._native:
-                        self._use(await asyncio.to_thread(self._load, name))
+                        load = partial(load_backend, name, resume_at=self._resume_at, options=self._options)
+                        self._use(await asyncio.to_thread(load))
                 except ConfigurationError as error:  # options of another backend
                     raise UpstreamUnrecognised(
                         "The shim is not set up for this backend: its log has the reason.",
                         detail=f"The shim is not set up for the backend {name}: {error}",
                     ) from None
             return self._naming
-
-    async def _recognise(self, scope: Scope) -> str:
-        # In a thread, because it reads files: LangGraph's server raises an error for blocking calls in its event loop.
-        known = await asyncio.to_thread(known_fingerprints)
-        return await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
-
-    def _load(self, name: str) -> Dialect[Any]:
-        return load_backend(name, resume_at=self._resume_at, options=self._options)
 
     def _use(self, dialect: Dialect[Any]) -> None:
         """Use this dialect from now on."""
@@ -321,17 +317,15 @@ class ResumeShim:
         self._naming = naming = Naming(
             recognising(dialect), self._namespace, self._credentials, self._share_ledger, window
         )
-        if wants_traffic(dialect):
-            self._set_app(TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix))
-        else:
-            self._set_app(self.app)
+        observer = TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix)
+        self._set_app(observer if wants_traffic(dialect) else self.app)
 
     def _set_app(self, app: ASGIApp) -> None:
         """Use `app` for the requests of the flow, and around it what the options add for all other requests."""
-        self._observed_app = self._passed = app
+        self._observed_app = self._telemetry.around_backend(app, str(getattr(self.app, "origin", "")))
         if self._merge_openapi and not self._native:  # a native backend describes its routes itself
-            self._passed = MergedOpenApi(app, self._prefix)
-        self._vendor_app = self._passed
+            app = MergedOpenApi(app, self._prefix)
+        self._passed = self._vendor_app = self._telemetry.around_clients(app)
         self._apps = dict.fromkeys(_OURS, self._passed)  # by method; any other request goes to `_passed` at once
         if self._vendor_resumes == "pass" or self._native:
             return
@@ -339,15 +333,18 @@ class ResumeShim:
             self._vendor_app = self._apps["POST"] = self._detect_and_pass
             return
         lookups, counts, checks = partial(self._lookups, naming), self._counts, self._settings.typed_answers
-        self._vendor_app = VendorResumes(
-            self._passed,
+        guarding = VendorResumes(
+            app,
             naming.dialect,
             self._bodies,
             self._prefix,
             guarded=self._guard_vendor if self._vendor_resumes == "guard" else None,
-            observer=VendorObserver(naming, self._guard, self._bodies, lookups, counts, typed_answers=checks),
+            observer=VendorObserver(
+                naming, self._guard, self._bodies, lookups, counts, typed_answers=checks, telemetry=self._telemetry
+            ),
             count=counts.count,
             cors=self._backend_cors,
             now=self._guard.now,
         )
+        self._vendor_app = self._telemetry.around_clients(guarding)
         self._apps |= {method: self._vendor_app for each in naming.dialect.conventions for method in each.methods}

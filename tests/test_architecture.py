@@ -91,15 +91,17 @@ def test_no_backend_imports_another(module: str) -> None:
         ("websockets", ["http1.websocket", "proxy.websocket", "proxy.websocket_connection"]),
         ("redis", ["guard.redis", "guard.redis_faults"]),
         ("cryptography", ["guard.sealing"]),
+        ("prometheus_client", ["metrics"]),
+        ("opentelemetry", ["tracing"]),
     ],
 )
 def test_a_library_is_imported_in_one_place(library: str, modules: list[str]) -> None:
     assert [name for name in sorted(MODULES) if library in imports(name)] == modules
 
 
-def test_the_top_level_has_five_modules() -> None:
+def test_the_top_level_has_seven_modules() -> None:
     top = {name for name in MODULES if "." not in name}
-    assert top == {"__init__", "__main__", "_shutdown", "dialects", "middleware"}
+    assert top == {"__init__", "__main__", "_shutdown", "dialects", "metrics", "middleware", "tracing"}
 
 
 def test_no_module_has_more_than_350_lines() -> None:
@@ -129,7 +131,9 @@ def test_no_class_has_more_than_ten_mutable_fields() -> None:
     assert {name: count for name, count in counts.items() if count > 10} == {}
 
 
-INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!dialects\b|proxy import|guard import)")
+INTERNAL = re.compile(
+    r"(?:from|import) ap_resume_shim\.(?!(?:dialects|metrics|tracing)\b|proxy import|guard import|policy import)"
+)
 
 
 def test_docs_and_the_typing_test_import_the_public_api_alone() -> None:
@@ -139,8 +143,25 @@ def test_docs_and_the_typing_test_import_the_public_api_alone() -> None:
 
 
 def test_the_middleware_alone_imports_neither_the_proxy_nor_an_http_client() -> None:
-    libraries = ("httpx", "httpcore", "httptools", "redis")
-    absent = (*libraries, *(f"ap_resume_shim.{name}" for name in ("proxy", "sidecar", "runtime.questions")))
-    code = f"import sys, ap_resume_shim; print([name for name in {absent} if name in sys.modules])"
+    absent = (
+        "httpx",
+        "httpcore",
+        "httptools",
+        "redis",
+        "ap_resume_shim.proxy",
+        "ap_resume_shim.policy",
+        "ap_resume_shim.runtime.questions",
+        "ap_resume_shim.sidecar",
+    )
+    assert loaded("import ap_resume_shim; ap_resume_shim.ResumeShim(None, 'langgraph')", *absent) == []
+
+
+def test_the_sidecar_imports_the_policy_only_if_there_is_one() -> None:
+    assert loaded("import ap_resume_shim.sidecar.cli", "ap_resume_shim.policy") == []
+
+
+def loaded(code: str, *names: str) -> list[str]:
+    """Return those modules that are imported when a new process has run the code."""
+    code = f"import sys; {code}; print(*(name for name in {names} if name in sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert printed.stdout == "[]\n"
+    return printed.stdout.split()

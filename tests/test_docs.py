@@ -218,6 +218,12 @@ def test_the_probes_are_where_the_page_has_them(tmp_path: Path) -> None:
                 assert httpx.get(shim.health.removesuffix("/-") + path).status_code == 200
 
 
+def test_the_commands_on_the_page_on_monitoring_are_right() -> None:
+    commands = [line for block in blocks(ROOT / "docs/how-to/monitor.md", "bash") for line in block.splitlines()]
+    serve = [shlex.split(line.partition("ap-resume-shim serve")[2]) for line in commands if " serve " in line]
+    assert [check(read(options)) for options in serve] == [[], []]
+
+
 def _answers(url: str) -> bool:
     import httpx
 

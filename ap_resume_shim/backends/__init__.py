@@ -20,6 +20,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from ap_resume_shim.backends.detection import NATIVE
 from ap_resume_shim.backends.langgraph.conventions import Commands, CreateRun
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError
@@ -63,6 +64,28 @@ def read_profile(path: str | os.PathLike[str], *, resume_at: str | None = None) 
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The profile {path} cannot be read: {error}") from None
     return _profile(text, str(path), resume_at, None)
+
+
+def configured_dialect(
+    backend: str | Dialect[Any] | os.PathLike[str],
+    profile: str | os.PathLike[str] | None,
+    *,
+    resume_at: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Dialect[Any] | None:
+    """Return the dialect that `ResumeShim` is configured with; None for "auto" and "native".
+
+    Raises `ConfigurationError`.
+    """
+    if isinstance(backend, os.PathLike):
+        backend, profile = "auto", backend
+    if profile is not None:
+        if backend != "auto" or options:
+            raise ConfigurationError("`profile` already describes the backend: omit `backend` and `options`.")
+        return read_profile(profile, resume_at=resume_at)
+    if not isinstance(backend, str):
+        return backend
+    return None if backend in ("auto", NATIVE) else load_backend(backend, resume_at=resume_at, options=options)
 
 
 def installed() -> dict[str, Any]:

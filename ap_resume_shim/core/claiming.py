@@ -14,6 +14,7 @@ from ap_resume_shim.core.errors import Conflict, ResumeInProgress, ThreadBusy
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.redirection import stay
+from ap_resume_shim.core.reviewing import Reviewer
 from ap_resume_shim.core.steps import MarkIdle, Pause, Steps, guard
 from ap_resume_shim.core.steps.guard import UncommittedResume
 from ap_resume_shim.core.typed_answers import check_answers
@@ -25,11 +26,18 @@ _HELD = "Another resume of this thread is in progress. Read the thread before yo
 
 
 def claim(
-    resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C], *, checks_value: bool = True
+    resume: Resume,
+    dialect: Dialect[C],
+    settings: FlowSettings,
+    found: Found[C],
+    *,
+    checks_value: bool = True,
+    reviewer: Reviewer[C] | None = None,
 ) -> Steps[tuple[Found[C], Decision]]:
     """Hold the thread for an answer that fits its state. Returns the thread as found and the verdict.
 
-    `checks_value` is False for an answer that is sent in the client's own form. Waits at most `settings.settle` seconds
+    `checks_value` is False for an answer that is sent in the client's own form. `reviewer` submits the verdict to the
+    operator's policy. Waits at most `settings.settle` seconds
     while the thread is busy or another resume holds it. Raises the `ResumeError` that explains the refusal.
     """
     case = _Claim(resume, dialect, settings, found, checks_value=checks_value)
@@ -46,6 +54,8 @@ def claim(
             yield from MarkIdle()
         try:
             verdict = yield from case.judge(found, remembered)
+            if reviewer is not None:
+                yield from reviewer.at_claim(found, verdict)
             attempt = guard.claim(found.names(verdict), found.ids)
             rival = yield from attempt
             if rival is None:

@@ -17,6 +17,7 @@ from ap_resume_shim.core.errors import (
     HoldLapsed,
     IdempotencyKeyReused,
     InvalidRequest,
+    PolicyUnavailable,
     ResumeError,
     ResumeInProgress,
     ShuttingDown,
@@ -30,6 +31,7 @@ from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.responses import REPLAYED, cancel_run, rejoin_stream, respond
+from ap_resume_shim.core.reviewing import Reviewer
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import ClientGone, Flow, Pause, Send, SendReply, Steps, guard
 from ap_resume_shim.core.steps.guard import KeyRecord
@@ -43,6 +45,9 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
     resume = admit(resume, dialect, lenient=settings.lenient)
     # A caller who cannot read the thread is refused here, before the guard recalls a stored response.
     found = yield from unsent(dialect.inspect_thread(resume))
+    reviewer = Reviewer(resume, dialect) if settings.review else None
+    if reviewer is not None:
+        yield from reviewer.at_arrival(found)
     stored = yield from guard.recall()
     if stored is not None:
         yield from _replay(Case(resume, dialect, settings, found), stored)
@@ -52,7 +57,7 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
             "The same resume arrived a moment ago, most likely by a double click: this one was not sent. "
             "Read the thread before you answer again."
         )
-    case, request = yield from unsent(_prepare(resume, dialect, settings, found))
+    case, request = yield from unsent(_prepare(resume, dialect, settings, found, reviewer))
     response = yield from _forward(case, request)
     try:
         yield from respond(case, response)
@@ -62,10 +67,10 @@ def resume_flow(resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> 
 
 
 def _prepare(
-    resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C]
+    resume: Resume, dialect: Dialect[C], settings: FlowSettings, found: Found[C], reviewer: Reviewer[C] | None
 ) -> Steps[tuple[Case[C], Request]]:
     """Run every step between the first lookup and the send. Returns the case and the request that resumes."""
-    found, verdict = yield from claim(resume, dialect, settings, found)
+    found, verdict = yield from claim(resume, dialect, settings, found, reviewer=reviewer)
     resume = stay(resume, found, dialect)
     found, verdict = yield from dialect.prepare(resume, found, verdict)
     return Case(resume, dialect, settings, found, found.names(verdict)), dialect.resume(resume, found, verdict)
@@ -143,7 +148,7 @@ def _forward(case: Case[C], request: Request) -> Steps[Response | None]:
     """Send the resume once. On failure, set `metadata.resume_state`."""
     try:
         response = yield from _send(Send(request, case.grace), case.settings)
-    except (UpstreamUnreachable, HoldLapsed, ShuttingDown) as failure:
+    except (UpstreamUnreachable, HoldLapsed, ShuttingDown, PolicyUnavailable) as failure:
         failure.metadata["resume_state"] = "not_sent"
         yield from guard.mark_rejected()
         raise

@@ -34,3 +34,5 @@ class FlowSettings:
     """Refuse an answer that certainly violates its question's schema."""
     lenient: bool = False
     """Drop fields that the backend cannot honour, instead of refusing them."""
+    review: bool = False
+    """Submit each resume to the operator's policy (`core.reviewing`)."""

@@ -13,6 +13,7 @@ from ap_resume_shim.core.dialect import C, Dialect, Found
 from ap_resume_shim.core.errors import (
     HoldLapsed,
     IdempotencyKeyReused,
+    PolicyUnavailable,
     ResumeError,
     ResumeInProgress,
     ShuttingDown,
@@ -25,6 +26,7 @@ from ap_resume_shim.core.flow import unsent
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Response
 from ap_resume_shim.core.protocol import Resume
+from ap_resume_shim.core.reviewing import Reviewer
 from ap_resume_shim.core.shape_errors import recognising
 from ap_resume_shim.core.steps import Flow, OriginalResponse, ReadBody, SendOriginal, SendReply, Steps, guard
 from ap_resume_shim.core.steps.guard import KeyRecord
@@ -43,6 +45,10 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
     found = yield from unsent(look_up(vendor, resume, dialect))
     if vendor.refused is not None:
         raise vendor.refused
+    addressed = vendor.addressed(resume, found)
+    reviewer = None if addressed is None or not settings.review else Reviewer(addressed, dialect)
+    if reviewer is not None:
+        yield from reviewer.at_arrival(found, always=vendor.when == "always")
     stored = yield from guard.recall()
     if stored is not None:
         _refuse_replay(resume, stored)
@@ -51,13 +57,13 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
             "The same answer came a moment ago, most likely a double click: this one was not sent. "
             "Read the thread before you answer again."
         )
-    addressed = vendor.addressed(resume, found)
     if addressed is None or (vendor.when == "if_interrupted" and _asks_nothing(found)):
         yield from _pass_new_turn(found)
         return
     resume, checks_value = addressed, vendor.convention.checks_value
     try:
-        found, verdict = yield from unsent(claim(resume, dialect, settings, found, checks_value=checks_value))
+        claiming = claim(resume, dialect, settings, found, checks_value=checks_value, reviewer=reviewer)
+        found, verdict = yield from unsent(claiming)
     except ThreadNotInterrupted:
         if vendor.when == "always":
             raise
@@ -110,7 +116,7 @@ def _send(case: Case[C]) -> Steps[Response]:
     """Send the original request once. On failure, set `metadata.resume_state`."""
     try:
         return (yield from SendOriginal(fenced=True))
-    except (UpstreamUnreachable, HoldLapsed, ShuttingDown) as failure:
+    except (UpstreamUnreachable, HoldLapsed, ShuttingDown, PolicyUnavailable) as failure:
         failure.metadata["resume_state"] = "not_sent"
         yield from guard.mark_rejected()
         raise

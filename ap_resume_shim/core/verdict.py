@@ -21,7 +21,8 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.json_values import HEX32, UUID
 from ap_resume_shim.core.protocol import Resume
 
-_NOTHING = object()
+NOTHING = object()
+"""Stands for the answer of a resume without one."""
 _GENERATED = (HEX32, UUID)
 """Forms of ids that servers generate. If a pending interrupt's id has one of them, every key of that form is an id."""
 
@@ -32,7 +33,7 @@ def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[
     `remembered` are interrupt ids of this thread that the guard has stored. Raises the `ResumeError` that explains the
     refusal.
     """
-    answer = _answer(resume)
+    answer = answer_of(resume)
     if found.status == "busy":
         raise ThreadBusy(
             f"Thread {resume.thread_id} is running, and no question is pending. Wait until it is interrupted again."
@@ -41,15 +42,15 @@ def judge(resume: Resume, found: Found[C], dialect: Dialect[C], remembered: Set[
     if by_id is not None:
         _check_pending(set(by_id), found, dialect, resume.now)
     if found.interrupts:
-        if answer is _NOTHING:
+        if answer is NOTHING:
             _refuse_unknown(resume, dialect)
         return _match_answers(by_id, answer, found, now=resume.now, partial=dialect.partial)
     if found.answered:
-        if answer is _NOTHING:
+        if answer is NOTHING:
             return Continue()
         raise _already_answered(found, dialect)
     if found.breakpoint:
-        if answer is _NOTHING:
+        if answer is NOTHING:
             return Continue()
         raise UnsupportedInput(f"The thread {found.stopped}: send the resume without `input` to continue.")
     raise ThreadNotInterrupted(
@@ -68,10 +69,10 @@ def addressed(
     or of the form that only the backend's ids have (declared by the dialect, or generated ids as the pending ones are).
     Raises `InterruptNotPending` for an object that mixes ids of the thread with other keys.
     """
-    answer, pin = _answer(resume), resume.body.interrupt_id
+    answer, pin = answer_of(resume), resume.body.interrupt_id
     if pin is not None:
         keyed = isinstance(answer, dict) and list(answer) == [pin]
-        return {pin: answer[pin] if keyed else None if answer is _NOTHING else answer}
+        return {pin: answer[pin] if keyed else None if answer is NOTHING else answer}
     if not resume.body.has_input or not isinstance(answer, dict) or not answer:
         return None
     known = {interrupt.id for interrupt in (*found.interrupts, *found.answered)} | found.past_ids | remembered
@@ -89,14 +90,14 @@ def addressed(
     )
 
 
-def _answer(resume: Resume) -> Any:
-    """Return the answer: `input`, else the list of messages, else `_NOTHING` (which is not null)."""
+def answer_of(resume: Resume) -> Any:
+    """Return the answer: `input`, else the list of messages, else `NOTHING` (which is not null)."""
     body = resume.body
     if body.has_input:
         return body.input
     if body.messages is not None:
         return [message.model_dump(exclude_unset=True) for message in body.messages]
-    return _NOTHING
+    return NOTHING
 
 
 def _refuse_unknown(resume: Resume, dialect: Dialect[C]) -> None:
@@ -155,7 +156,7 @@ def _match_answers(
                 "asks now.",
                 pending,
             )
-        return Answers({pending[0].id: None if answer is _NOTHING else answer})
+        return Answers({pending[0].id: None if answer is NOTHING else answer})
     if not partial and set(by_id) != set(ids):
         raise _several_pending(
             found, "This backend accepts only the answers to all of them at once: send {interrupt id: answer}."

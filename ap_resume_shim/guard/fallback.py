@@ -30,6 +30,15 @@ class FallbackGuard:
         self.duplicate_window = shared.duplicate_window
         self.ledger: Ledger = FallbackLedger(shared.ledger, alone.ledger)
 
+    @property
+    def on_error(self) -> Callable[[], None]:
+        """Called for each call to the shared store that fails."""
+        return self._shared.on_error  # type: ignore[attr-defined, no-any-return] # only of guards with a store
+
+    @on_error.setter
+    def on_error(self, call: Callable[[], None]) -> None:
+        self._shared.on_error = call  # type: ignore[attr-defined]
+
     def now(self) -> Moment:
         """Return this moment in the form of both guards."""
         return self._shared.now(), self._alone.now()

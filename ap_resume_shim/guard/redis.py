@@ -75,6 +75,8 @@ class RedisGuard:
             )
         self.lease, self.keep, self.keep_bytes, self.duplicate_window = lease, keep, keep_bytes, duplicate_window
         self.timeout, self.clock = timeout, clock
+        self.on_error: Callable[[], None] = _ignore
+        """Called for each call to the store that fails."""
         self.ledger: Ledger = RedisLedger(self.run)
         self.outbox = Outbox(timeout)
         self._url = re.sub("^valkey", "redis", url)
@@ -157,6 +159,7 @@ class RedisGuard:
             await self._connect()
             return await self._scripts[script](keys, arguments)
         except (RedisError, OSError) as error:
+            self.on_error()
             raise unavailable(error) from error
 
     def in_background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -192,6 +195,10 @@ class RedisGuard:
             self._scripts = {name: self._client.register_script(PRELUDE + text) for name, text in SCRIPTS.items()}
             await anext(self._closing)
         return self._client
+
+
+def _ignore() -> None:
+    """The `on_error` of a guard that is not observed."""
 
 
 def _refuse_wrong_address(url: str) -> None:

@@ -38,6 +38,7 @@ from ap_resume_shim.core.steps import (
     ReadLedger,
     ReadUntilIdle,
     Reply,
+    Review,
     Send,
     SendChunk,
     SendOriginal,
@@ -81,6 +82,8 @@ class Resumption:
         self._flow, self._session, self._client, self._line = flow, session, client, line
         self._mode, self._large, self._limits = incoming.resume.mode, incoming.large, app.limits
         self._original = incoming.original
+        if line.policy is not None:
+            line.policy.incoming = incoming
         self._lookups = Lookups(app, incoming.scope, ledger)
         self._commit = Commit(session, self._lookups, app.limits.commit)
         # Nothing may precede the backend's own response.
@@ -94,7 +97,7 @@ class Resumption:
     async def run(self) -> None:
         """Run the flow to its end: the response, and the work after it."""
         try:
-            await drive(self._flow, self._do, large=self._large)
+            await drive(self._flow, self._line.observed(self._do), large=self._large)
         except ResumeError as error:
             await self._send_error(error)
         except ClientGone:
@@ -138,6 +141,9 @@ class Resumption:
                     return clock.now()
                 case SendReply() | StartStream() | SendChunk() | EndStream():
                     return await self._respond(step)
+                case Review(attempt):
+                    assert self._line.policy is not None, "only a policy reviews"
+                    return await self._line.policy.review(attempt)
                 case _:
                     assert_never(step)
         except asyncio.CancelledError:
@@ -148,6 +154,8 @@ class Resumption:
     ) -> Any:
         """Carry out a step that waits for the backend."""
         if isinstance(step, Send) or (isinstance(step, SendOriginal) and step.fenced):
+            if self._line.policy is not None:
+                await self._line.policy.before_send()
             await self._session.forward()
         with self._line.upstream:
             match step:
@@ -155,6 +163,7 @@ class Resumption:
                     return await self._upstream.send(request, self._fence, grace)
                 case SendOriginal(fenced):
                     self._line.verdict = None if fenced else NEW_TURN
+                    self._line.policy = self._line.policy if fenced else None  # a new turn is no resume
                     fence = self._fence if fenced else None
                     return await self._upstream.send_original(self._original, fence, self._client.send_interim)
                 case ReadHead():

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ap_resume_shim.core.protocol import Mode
+    from ap_resume_shim.core.steps import Step
     from ap_resume_shim.runtime.client import Client
+    from ap_resume_shim.runtime.resume_policy import ResumePolicy
 
 resumes = logging.getLogger("ap_resume_shim.resume")
 access = logging.getLogger("ap_resume_shim.access")
@@ -51,12 +53,21 @@ class ResumeLine:
         """`accepted`, `replayed`, `new_turn` or an error's code; None until it is decided."""
         self.upstream = Stopwatch()
         """Runs while the shim waits for the backend."""
+        self.resume_state: str | None = None
+        """The `resume_state` of the error, if there is one."""
+        self.reason: str | None = None
+        """The reason of the error, for operators."""
+        self.policy: ResumePolicy | None = None
+        """What the operator requires of this resume, if anything."""
         self._scope, self._mode, self._client, self._convention = scope, mode, client, convention
         self._since = perf_counter()
-        self._resume_state: str | None = None
-        self._reason: str | None = None
         self._level = logging.INFO
         self._written = False
+
+    @property
+    def status(self) -> int | None:
+        """The status of the response; None if none has begun."""
+        return self._client.status
 
     @property
     def outcome(self) -> str:
@@ -72,10 +83,14 @@ class ResumeLine:
             return
         known = next((e for e in (error, error.__cause__) if isinstance(e, ResumeError)), None)
         known = known or ResumeError(f"The app raised {type(error).__name__}.")  # its text may quote private data
-        self._resume_state = known.metadata.get("resume_state", "unknown" if self.verdict == ACCEPTED else None)
-        self._reason = known.reason
+        self.resume_state = known.metadata.get("resume_state", "unknown" if self.verdict == ACCEPTED else None)
+        self.reason = known.reason
         self._level = logging.WARNING if known.http_status >= 500 else logging.INFO
         self.verdict = known.code
+
+    def observed(self, do: Callable[[Step], Awaitable[Any]]) -> Callable[[Step], Awaitable[Any]]:
+        """Return `do`, which carries out a step of the resume, as it is: no telemetry observes this resume."""
+        return do
 
     def write(self) -> None:
         """Write the line, once."""
@@ -92,8 +107,8 @@ class ResumeLine:
             mode=self._mode.name.lower(),
             convention=self._convention,
             verdict=self.outcome,
-            resume_state=self._resume_state,
-            reason=self._reason,
+            resume_state=self.resume_state,
+            reason=self.reason,
             status=self._client.status,
             ended=self._client.ended,
             upstream_ms=milliseconds(self.upstream.seconds),
@@ -101,6 +116,8 @@ class ResumeLine:
             request_id=request_id(self._scope),
             trace_id=trace_id(self._scope),
         )
+        if self.policy is not None:
+            self.policy.end()
 
 
 def write_observed(

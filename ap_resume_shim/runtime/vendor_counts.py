@@ -71,6 +71,11 @@ class VendorCounts:
             count.callers[who] = None
         count.last = time.time()
 
+    def caller(self, scope: Scope) -> str:
+        """Return the digest of a request's caller: no credential can be found from it without the key."""
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        return self._digest(caller(headers, self._credentials))
+
     def _digest(self, text: str) -> str:
         return hmac.digest(self._key, text.encode(), hashlib.sha256).hex()[:16]
 

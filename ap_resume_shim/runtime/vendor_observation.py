@@ -27,6 +27,7 @@ from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
 from ap_resume_shim.runtime.observed_exchange import ObservedExchange
 from ap_resume_shim.runtime.resume_log import write_observed
 from ap_resume_shim.runtime.stepping import drive
+from ap_resume_shim.runtime.telemetry import Telemetry
 from ap_resume_shim.runtime.vendor_counts import VendorCounts
 from ap_resume_shim.runtime.vendor_resumes import locate, read_vendor
 
@@ -93,11 +94,12 @@ class VendorObserver:
         counts: VendorCounts,
         *,
         typed_answers: bool,
+        telemetry: Telemetry,
     ) -> None:
         """`lookups` returns those of a request on a thread. `typed_answers`: as the guard's setting."""
         self._naming = replace(naming, window=max(naming.window, DOUBLE_CLICK))
         self._guard, self._bodies, self._lookups, self._counts = guard, bodies, lookups, counts
-        self._typed_answers = typed_answers
+        self._typed_answers, self._telemetry = typed_answers, telemetry
         self._clicks = _Clicks()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -202,6 +204,7 @@ class VendorObserver:
         self, scope: Scope, convention: str, verdict: str, *, thread_id: str | None = None, mode: Any = None
     ) -> None:
         self._counts.count(scope, convention, verdict)
+        self._telemetry.vendor_resume_passed(self._naming.dialect.name, convention, verdict)
         write_observed(
             scope,
             thread_id=thread_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.questions import Questions
 from ap_resume_shim.runtime.resume_log import AccessLog
+from ap_resume_shim.runtime.telemetry import Telemetry
 from ap_resume_shim.sidecar.health import not_found
+from ap_resume_shim.sidecar.monitoring import check_metrics, load_tracing
 from ap_resume_shim.sidecar.reserved import ReservedPaths
 from ap_resume_shim.sidecar.setting_values import pairs
 from ap_resume_shim.sidecar.settings import Settings
@@ -30,6 +32,8 @@ from ap_resume_shim.sidecar.sockets import reaches
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+    from ap_resume_shim.policy import AuditFile
 
 
 def check(settings: Settings) -> list[str]:
@@ -40,8 +44,11 @@ def check(settings: Settings) -> list[str]:
         _limits,
         _refuse_loop,
         _refuse_console_without_path,
+        _refuse_missing_folder,
         _guard,
         _backend,
+        check_metrics,
+        load_tracing,
     )
     problems = []
     for make in parts:
@@ -68,7 +75,7 @@ async def check_guard(settings: Settings) -> tuple[str, ...]:
         await guard.aclose()
 
 
-def build(settings: Settings) -> ResumeShim:
+def build(settings: Settings, telemetry: Sequence[Telemetry] = (), audit: AuditFile | None = None) -> ResumeShim:
     """Build the app: the shim in front of a reverse proxy. Raises `ConfigurationError`."""
     return ResumeShim(
         _proxy(settings),
@@ -86,14 +93,29 @@ def build(settings: Settings) -> ResumeShim:
         limits=_limits(settings),
         cors=settings.cors,
         merge_openapi=settings.merge_openapi,
+        telemetry=telemetry,
+        authorize=settings.authorize,
+        audit=audit,
     )
 
 
-def clients_app(settings: Settings, shim: ResumeShim, health: ASGIApp | None) -> ASGIApp:
-    """Return the app for the clients' port: the shim, and the sidecar's own addresses below the reserved prefix.
+def open_audit(settings: Settings) -> AuditFile | None:
+    """Open the audit file, if there is one. Raises `ConfigurationError`."""
+    if settings.audit is None:
+        return None
+    from ap_resume_shim.policy import AuditFile
 
-    `health` is None if it has a port of its own.
-    """
+    return AuditFile(
+        settings.audit,
+        who=settings.audit_who,
+        questions=settings.audit_questions,
+        answers=settings.audit_answers,
+        required=settings.audit_required,
+    )
+
+
+def clients_app(settings: Settings, shim: ResumeShim, health: ASGIApp) -> ASGIApp:
+    """Return the app for the clients' port: the shim, and the sidecar's own addresses below the reserved prefix."""
 
     def logged(app: ASGIApp) -> ASGIApp:
         return AccessLog(app) if settings.access_log else app
@@ -103,8 +125,10 @@ def clients_app(settings: Settings, shim: ResumeShim, health: ASGIApp | None) ->
     prefix = settings.reserved_prefix.rstrip("/")
     questions = Questions(shim, prefix=f"{prefix}/questions", cors=settings.cors)
     apps = dict.fromkeys(("questions", "questions/"), logged(questions))
-    if health is not None:
+    if settings.health_port is None:
         apps |= {"healthz": health, "readyz": health}
+    if settings.metrics:
+        apps["metrics"] = health
     if settings.console:
         apps |= dict.fromkeys(("console", "console/"), _console(prefix))
     return ReservedPaths(logged(shim), prefix, apps)
@@ -130,7 +154,9 @@ def _limits(settings: Settings) -> Limits:
 
 def _backend(settings: Settings) -> ResumeShim:
     key = _report_key(settings)
-    return ResumeShim(not_found, **_backend_arguments(settings), cors=settings.cors, report_key=key)
+    return ResumeShim(
+        not_found, **_backend_arguments(settings), cors=settings.cors, report_key=key, authorize=settings.authorize
+    )
 
 
 def _report_key(settings: Settings) -> str | None:
@@ -173,6 +199,11 @@ def _guard(settings: Settings) -> Guard:
 def _refuse_missing_unix_sockets(settings: Settings) -> None:
     if settings.uds is not None and not hasattr(socket, "AF_UNIX"):
         raise ConfigurationError("This system has no Unix sockets: use --host and --port in place of --uds.")
+
+
+def _refuse_missing_folder(settings: Settings) -> None:
+    if settings.audit is not None and not settings.audit.absolute().parent.is_dir():
+        raise ConfigurationError(f"The folder of the audit file {settings.audit} does not exist: create it.")
 
 
 def _refuse_loop(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `ap-resume-shim serve`, `backends`, `explain`, `report`, `schema`.
+"""The command line: `ap-resume-shim serve`, `backends`, `explain`, `report`, `audit`, `schema`.
 
 Needs the extra `serve` (httptools, pydantic-settings, and more).
 """
@@ -49,6 +49,7 @@ commands:
   backends   list the backends: their threads, native and derived modes, and limits
   explain    print the requests that a resume would send, without sending it
   report     print how clients answer: who uses a vendor's convention, and which answers are refused
+  audit      verify audit files
   schema     print the JSON schema of a settings file or of a profile, or the OpenAPI file of the routes
 
 `ap-resume-shim COMMAND --help` lists the options of a command.
@@ -191,11 +192,26 @@ def print_report(argv: Sequence[str]) -> None:
     print(json.dumps(report, indent=2) if given.json else "\n".join(lines(report)))
 
 
+def verify_audit(argv: Sequence[str]) -> None:
+    """`audit`: verify audit files. Exits with status 1 if a line was changed, removed or added."""
+    from ap_resume_shim.policy.audit_verify import verify
+
+    parser = _parser("audit")
+    parser.add_argument("action", choices=("verify",))
+    parser.add_argument("file", nargs="+", type=Path, help="several are those of one process, the oldest first")
+    results = verify(parser.parse_args(argv).file)
+    for result in results:
+        print("\n".join(result.lines()))
+    if any(result.problems for result in results):
+        sys.exit(1)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "serve": run_sidecar,
     "backends": list_backends,
     "explain": explain_resume,
     "report": print_report,
+    "audit": verify_audit,
     "schema": print_schema,
 }
 

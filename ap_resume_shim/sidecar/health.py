@@ -17,7 +17,10 @@ FRESH = 1.0
 PATIENCE = 2.0
 """Seconds that the backend and the guard's store have to respond."""
 
-HealthReport = tuple[int, dict[str, Any]]
+Document = tuple[str, bytes]
+"""Media type and content."""
+HealthReport = tuple[int, dict[str, Any] | Document]
+"""Status and body: JSON, or another document."""
 
 
 class Health:
@@ -26,6 +29,7 @@ class Health:
     - `healthz`: 200 while the process serves requests.
     - `readyz`: 200 if `ready` returns the backend's name, else 503 with the reason; 503 while `draining`.
     - `report`, with the argument `report`: the counts of resumes by convention.
+    - `metrics`, with the argument `metrics`: the metrics for Prometheus.
     """
 
     def __init__(
@@ -35,10 +39,13 @@ class Health:
         prefix: str = "/-",
         ready: Callable[[], Awaitable[str]],
         report: Callable[[], dict[str, Any]] | None = None,
+        metrics: Callable[[], Document] | None = None,
     ) -> None:
         """`ready`: for example `ResumeShim.ready`; its `ResumeError` is reported as the reason.
 
         `report`: for example `ResumeShim.report`. It has digests of callers, so it is not for the clients' port.
+
+        `metrics`: for example `Metrics.render`.
         """
         self.app = app
         self.draining = False
@@ -48,6 +55,9 @@ class Health:
         if report is not None:
             self._answers[f"{prefix}/report"] = self._counts
             self._report = report
+        if metrics is not None:
+            self._answers[f"{prefix}/metrics"] = self._exposition
+            self._metrics = metrics
         self._probe = ready
         self._probing: asyncio.Task[HealthReport] | None = None
         self._stale = 0.0
@@ -67,6 +77,9 @@ class Health:
 
     async def _counts(self) -> HealthReport:
         return 200, self._report()
+
+    async def _exposition(self) -> HealthReport:
+        return 200, self._metrics()
 
     async def _ready(self) -> HealthReport:
         """Run one probe at a time: concurrent and immediately following requests share its result."""
@@ -93,10 +106,10 @@ def _unready(reason: str) -> HealthReport:
     return 503, {"status": "unready", "reason": reason}
 
 
-async def _reply(status: int, body: dict[str, Any], scope: Scope, send: Send) -> None:
-    content = strictjson.dumps(body)
+async def _reply(status: int, body: dict[str, Any] | Document, scope: Scope, send: Send) -> None:
+    media_type, content = body if isinstance(body, tuple) else ("application/json", strictjson.dumps(body))
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", media_type.encode()),
         (b"content-length", str(len(content)).encode()),
         (b"cache-control", b"no-store"),
     ]

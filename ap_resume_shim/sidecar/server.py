@@ -22,8 +22,9 @@ from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.middleware import ResumeShim
 from ap_resume_shim.proxy.transport import Address
 from ap_resume_shim.runtime import resume_log as logs
-from ap_resume_shim.sidecar.app import build, check_guard, clients_app, server_tls
+from ap_resume_shim.sidecar.app import build, check_guard, clients_app, open_audit, server_tls
 from ap_resume_shim.sidecar.health import Health, not_found
+from ap_resume_shim.sidecar.monitoring import load_metrics, load_tracing, warn_if_untraced
 from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.sockets import address, listen_tcp, listen_unix
 from ap_resume_shim.sidecar.startup import detect_at_start
@@ -129,14 +130,20 @@ class _Sidecar:
         self._loop = asyncio.get_running_loop()
         self._grace = settings.timeout_graceful_shutdown
         self._stopping, self._cutting = asyncio.Event(), False
-        self._shim = shim = build(settings)
-        apart = settings.health_port is not None
+        metrics, tracing = load_metrics(settings), load_tracing(settings)
+        warn_if_untraced(tracing)
+        self._audit = open_audit(settings)
+        self._shim = shim = build(settings, [each for each in (metrics, tracing) if each is not None], self._audit)
         self._health = Health(
-            not_found, prefix=settings.reserved_prefix, ready=shim.ready, report=shim.report if apart else None
+            not_found,
+            prefix=settings.reserved_prefix,
+            ready=shim.ready,
+            report=None if settings.health_port is None else shim.report,
+            metrics=None if metrics is None else metrics.render,
         )
         self._probes = Http1Server(self._health)
         self.server = Http1Server(
-            clients_app(settings, shim, None if apart else self._health),
+            clients_app(settings, shim, self._health),
             protocol=_protocol(settings, shim),
             keep_alive=settings.timeout_keep_alive,
             tls=server_tls(settings),
@@ -172,6 +179,8 @@ class _Sidecar:
                 self._loop.call_soon_threadsafe(self._stop)
 
         _handle_stops(handle)
+        if self._audit is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+            self._loop.add_signal_handler(signal.SIGHUP, self._audit.reopen)
 
     def _stop(self) -> None:
         """Begin the shutdown; if it has begun, cut the remaining requests."""

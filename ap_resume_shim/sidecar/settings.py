@@ -8,6 +8,7 @@ down.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -179,6 +180,23 @@ class Guarding(_Group):
     keep_answers: Annotated[Seconds, Field(description="seconds to store a response under its Idempotency-Key")] = DAY
 
 
+class Policy(_Group):
+    """your own policy"""
+
+    authorize: Annotated[
+        str | None, Field(description="URL of a service that decides about each resume before it is sent")
+    ] = None
+    audit: Annotated[Path | None, Field(description="file with a line for each resume, before it is sent")] = None
+    audit_who: Annotated[
+        str | None, Field(description="header field that names the person, such as x-forwarded-user")
+    ] = None
+    audit_questions: Annotated[bool, Field(description="record the texts of questions; else their digests")] = False
+    audit_answers: Annotated[bool, Field(description="record the values of answers; else their digests")] = False
+    audit_required: Annotated[
+        bool, Field(description="send 503 while the audit file cannot be written; else send resumes without a record")
+    ] = True
+
+
 class Listening(_Group):
     """clients"""
 
@@ -232,11 +250,21 @@ class Logs(_Group):
     access_log: Annotated[bool, Field(description="log each request that is not a resume, too")] = False
 
 
-GROUPS = (Upstream, Resumes, Guarding, Listening, ProcessSettings, Logs)
+class Monitoring(_Group):
+    """metrics and traces"""
+
+    metrics: Annotated[
+        bool,
+        Field(description="serve metrics on the clients' port, too; a health port always has them"),
+    ] = False
+    otel: Annotated[bool, Field(description="trace resumes with OpenTelemetry")] = False
+
+
+GROUPS = (Upstream, Resumes, Guarding, Policy, Listening, ProcessSettings, Logs, Monitoring)
 """In the order of `--help` and of the docs."""
 
 
-class Settings(Logs, ProcessSettings, Listening, Guarding, Resumes, Upstream):
+class Settings(Monitoring, Logs, ProcessSettings, Listening, Policy, Guarding, Resumes, Upstream):
     """Settings of `ap-resume-shim serve`."""
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)

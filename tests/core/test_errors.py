@@ -31,6 +31,7 @@ CLOSED_LIST = {
     ("upstream_timeout", 504),
     ("guard_unavailable", 503),
     ("overloaded", 503),
+    ("policy_unavailable", 503),
     ("shutting_down", 503),
     ("shutting_down", 504),
 }
@@ -47,9 +48,13 @@ def test_every_class_has_the_code_and_status_of_the_contract() -> None:
     assert {(kind.code, kind.status) for kind in kinds()} == CLOSED_LIST
 
 
+REFUSED = {"CallerRefused", "UpstreamRefused", "PolicyRefused"}
+"""Their codes are those of their statuses."""
+
+
 def test_every_public_class_can_be_answered_with() -> None:
     named = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, ResumeError)}
-    bases = {"ResumeError", "NotFound", "Conflict", "_InterruptConflict", "UpstreamFailure", "UpstreamRefused"}
+    bases = {"ResumeError", "NotFound", "Conflict", "_InterruptConflict", "UpstreamFailure", *REFUSED}
     special = {"HoldLapsed", "AnswerLost", "GuardMisconfigured"}  # codes of their bases, with reasons of their own
     assert named - bases - special == {kind.__name__ for kind in kinds()}
 
@@ -67,6 +72,7 @@ def test_retry_after_stands_only_where_trying_again_can_help() -> None:
         ("resume_in_progress", 409),
         ("guard_unavailable", 503),
         ("overloaded", 503),
+        ("policy_unavailable", 503),
         ("shutting_down", 503),
     }
     assert errors.ThreadBusy("Wait.").headers == (("retry-after", "1"),)
@@ -108,6 +114,15 @@ def test_the_reason_is_the_message_or_what_operators_get_in_its_place() -> None:
     assert (error.message, error.reason, str(error)) == ("It broke off.", *["http://inside broke off."] * 2)
     error.metadata["resume_state"] = "not_sent"
     assert error.reason == "http://inside broke off.", "the state has a field of its own"
+
+
+def test_the_reason_of_a_policy_is_for_the_client_alone() -> None:
+    error = errors.PolicyRefused(403, "Not 1411.")
+    assert (error.message, error.code, error.reason) == (
+        "Not 1411.",
+        "forbidden",
+        "The authorize hook refused the resume.",
+    )
 
 
 @pytest.mark.parametrize("kind", [InvalidAnswer, UnsupportedInput])

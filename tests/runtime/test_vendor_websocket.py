@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
+from prometheus_client import CollectorRegistry
 from starlette.types import Message, Receive, Scope, Send
 
 from ap_resume_shim import Limits, ResumeShim
@@ -16,6 +21,8 @@ from ap_resume_shim._shutdown import SHUTDOWN
 from ap_resume_shim.backends import load_backend
 from ap_resume_shim.backends.langgraph.conventions import CommandSocket
 from ap_resume_shim.guard.memory import _MemorySession
+from ap_resume_shim.metrics import Metrics
+from ap_resume_shim.tracing import Tracing
 from tests.support.agent import Agent, reply
 from tests.support.calling import Call, Recorder, http
 
@@ -597,3 +604,20 @@ async def test_an_answer_that_the_server_does_not_parse_was_not_taken(sent: str,
     assert await wire.receives(1) == [json.loads(reply)]
     assert (await patch(app)).status == 200
     await wire.closes()
+
+
+async def test_an_answer_has_a_span_and_is_counted() -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    metrics = Metrics(registry := CollectorRegistry())
+    wire = Wire(shim(Server(answers), telemetry=[metrics, Tracing(provider)]))
+    wire.put(respond(1))
+    assert await wire.receives(1) == [{"type": "success", "id": 1, "result": {}}]
+    await wire.closes()
+    span = next(each for each in exporter.get_finished_spans() if each.kind is SpanKind.SERVER)
+    assert span.name == f"POST {NAME}"
+    assert [event.name for event in span.events if event.name != "lookup"] == ["claimed", "sent", "accepted"]
+    labels = {"backend": "agent-protocol", "convention": NAME, "mode": "background", "verdict": "accepted"}
+    assert registry.get_sample_value("ap_resume_shim_resumes_total", labels) == 1
+    assert registry.get_sample_value("ap_resume_shim_passed_requests_total") == 1  # the WebSocket
+    assert registry.get_sample_value("ap_resume_shim_held_threads") == 0

@@ -92,7 +92,7 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["unknown"], "unknown command 'unknown'; there are serve, backends, explain, report, schema."),
+        (["unknown"], "unknown command 'unknown'; there are serve, backends, explain, report, audit, schema."),
         (["serve"], "--upstream: Field required"),
         (["serve", "--upstream", "localhost:80"], "'localhost:80' is not the address of a server"),
         (["serve", "--upstream", "http://u:p@host"], "clients send their own credentials"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import Guard, Limits, ResumeShim
 from ap_resume_shim.backends import load_backend
+from ap_resume_shim.runtime.telemetry import Telemetry
 from tests.support.calling import CLIENT
 from tests.support.serving import serving
 
@@ -201,11 +202,14 @@ def shimmed(
     lookup: float = 30.0,
     commit: float = 30.0,
     guard: Guard | str = "memory",
+    telemetry: Sequence[Telemetry] = (),
     **options: Any,
 ) -> Iterator[str]:
     """Serve a shim around the agent server on a real socket; yield its URL."""
     limits = Limits(keepalive=keepalive, lookup=lookup, commit=commit)
-    with serving(ResumeShim(agent, PROTOCOL, guard=guard, limits=limits, settle=0.2), **options) as url:
+    with serving(
+        ResumeShim(agent, PROTOCOL, guard=guard, limits=limits, settle=0.2, telemetry=telemetry), **options
+    ) as url:
         yield url
 
 

@@ -8,6 +8,8 @@ from typing import Any, assert_type
 
 import httpx
 from fastapi import FastAPI
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
@@ -37,6 +39,8 @@ from ap_resume_shim.dialects import (
     backend_names,
     load_backend,
 )
+from ap_resume_shim.metrics import Metrics
+from ap_resume_shim.policy import AuditFile
 from ap_resume_shim.proxy import (
     Address,
     Forwarding,
@@ -46,6 +50,7 @@ from ap_resume_shim.proxy import (
     UpstreamRequest,
     unreachable,
 )
+from ap_resume_shim.tracing import Tracing
 
 
 def added(starlette: Starlette, fastapi: FastAPI) -> None:
@@ -62,6 +67,20 @@ def asked(app: ASGIApp) -> Starlette:
     return Starlette(routes=[Mount("/questions", Questions(shim)), Mount("/", shim)])
 
 
+async def managers_only(attempt: dict[str, Any]) -> str | None:
+    """A hook: the reason to refuse a resume, or None."""
+    return None if attempt["caller"].get("authorization") == "Bearer manager" else "Only managers answer."
+
+
+def with_a_policy(app: ASGIApp) -> tuple[ResumeShim, ResumeShim]:
+    """With a hook and an audit file."""
+    audit = AuditFile("audit.jsonl", who="x-forwarded-user", answers=True, required=False)
+    audit.reopen()
+    return ResumeShim(app, authorize=managers_only, audit=audit), ResumeShim(
+        app, authorize="http://here/", audit="a.jsonl"
+    )
+
+
 def listed() -> Starlette:
     """In the list of an app's middleware."""
     return Starlette(middleware=[Middleware(ResumeShim, backend="aegra", guard=MemoryGuard(remembered=5))])
@@ -71,7 +90,7 @@ def wrapped(app: ASGIApp) -> ASGIApp:
     """Around any app, and around another shim."""
     shim = ResumeShim(app, "native", limits=Limits(lookup=5, keepalive=1.5, body=1000))
     assert_type(shim, ResumeShim)
-    return ResumeShim(shim)
+    return ResumeShim(shim, telemetry=[Metrics(CollectorRegistry()), Tracing(TracerProvider())])
 
 
 async def proxied(network: httpx.AsyncBaseTransport) -> ASGIApp:

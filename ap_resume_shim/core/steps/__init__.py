@@ -21,6 +21,7 @@ from ap_resume_shim.core.steps.client import (
     StreamReply,
 )
 from ap_resume_shim.core.steps.guard import AwaitCommit, CallGuard, Entry, MarkAccepted, MarkIdle, ReadLedger
+from ap_resume_shim.core.steps.review import Attempt, Review
 from ap_resume_shim.core.steps.timer import Now, Pause, Poll
 from ap_resume_shim.core.steps.upstream import (
     Ask,
@@ -36,6 +37,7 @@ from ap_resume_shim.core.steps.upstream import (
 
 __all__ = [
     "Ask",
+    "Attempt",
     "AwaitCommit",
     "CallGuard",
     "ClientGone",
@@ -56,6 +58,7 @@ __all__ = [
     "ReadLedger",
     "ReadUntilIdle",
     "Reply",
+    "Review",
     "Send",
     "SendChunk",
     "SendOriginal",
@@ -72,7 +75,7 @@ Upstream = Ask | ReadUntilIdle | Send | SendOriginal | ReadHead | Join | ReadBod
 Guard = CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle | ReadLedger
 Client = SendReply | StartStream | SendChunk | EndStream
 Timer = Pause | Poll | Now
-Step = Upstream | Guard | Client | Timer
+Step = Upstream | Guard | Client | Timer | Review
 
 Steps = Generator[Step, object, T]
 """A part of a flow that returns a `T`. `yield` has the type `object`; `yield from` a step has the type of the step's

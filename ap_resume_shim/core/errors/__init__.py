@@ -22,7 +22,10 @@
     │   ├── AmbiguousInterrupt        ambiguous_interrupt
     │   └── ResumeNotConsumed         resume_not_consumed
     ├── GuardUnavailable          503 guard_unavailable (GuardMisconfigured)
-    ├── UpstreamRefused           401 unauthorized, 403 forbidden, 429 rate_limited
+    ├── PolicyUnavailable         503 policy_unavailable
+    ├── CallerRefused             401 unauthorized, 403 forbidden, 429 rate_limited
+    │   ├── UpstreamRefused           by the backend
+    │   └── PolicyRefused             by the operator's `authorize` hook
     └── UpstreamFailure           502
         ├── UpstreamError             upstream_error
         ├── UpstreamUnreachable       upstream_unreachable
@@ -36,53 +39,65 @@ what to do next, and `metadata` holds the details for both.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from ap_resume_shim.core.errors.base import REFUSAL_CODES, CallerRefused, Headers, ResumeError
+from ap_resume_shim.core.errors.upstream import (
+    ShutDown,
+    UpstreamError,
+    UpstreamFailure,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    UpstreamUnrecognised,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from ap_resume_shim.core.interrupt import Interrupt
 
-Headers = tuple[tuple[str, str], ...]
-
-
-class ResumeError(Exception):
-    """A resume that was refused or failed: an HTTP status, a code, a message, and metadata."""
-
-    status: ClassVar[int] = 500
-    code: str = "internal_error"
-    retry_after: ClassVar[int | None] = None
-    """Seconds for `Retry-After`; set only if a retry can succeed."""
-
-    def __init__(self, message: str, metadata: Mapping[str, Any] | None = None, *, detail: str | None = None) -> None:
-        """`detail` is the message for logs, with addresses and system errors: it becomes `str()` of the error."""
-        super().__init__(detail or message)
-        self._message = message
-        self.metadata: dict[str, Any] = dict(metadata or {})
-
-    @property
-    def message(self) -> str:
-        """A description for a person: what happened, and what to do next."""
-        return self._message
-
-    @property
-    def reason(self) -> str:
-        """A description for logs: never contains the client's answer, nor text of the backend that may repeat it."""
-        return str(self)
-
-    @property
-    def http_status(self) -> int:
-        """The HTTP status code."""
-        return self.status
-
-    @property
-    def headers(self) -> Headers:
-        """Response headers of this error."""
-        return () if self.retry_after is None else (("retry-after", str(self.retry_after)),)
-
-    def body(self) -> dict[str, Any]:
-        """Return the draft's `ErrorResponse`."""
-        return {"code": self.code, "message": self.message, "metadata": self.metadata}
+__all__ = [
+    "REFUSAL_CODES",
+    "AgentNotFound",
+    "AmbiguousInterrupt",
+    "AnswerLost",
+    "Broken",
+    "CallerRefused",
+    "ConfigurationError",
+    "Conflict",
+    "GuardMisconfigured",
+    "GuardUnavailable",
+    "Headers",
+    "HoldLapsed",
+    "IdempotencyKeyReused",
+    "InterruptAlreadyAnswered",
+    "InterruptNotPending",
+    "InvalidAnswer",
+    "InvalidRequest",
+    "MultipleInterrupts",
+    "NotFound",
+    "Overloaded",
+    "PolicyRefused",
+    "PolicyUnavailable",
+    "RequestTooLarge",
+    "ResumeError",
+    "ResumeInProgress",
+    "ResumeNotConsumed",
+    "ShutDown",
+    "ShuttingDown",
+    "ThreadBusy",
+    "ThreadNotFound",
+    "ThreadNotInterrupted",
+    "UnsupportedField",
+    "UnsupportedInput",
+    "UpstreamError",
+    "UpstreamFailure",
+    "UpstreamRefused",
+    "UpstreamTimeout",
+    "UpstreamUnreachable",
+    "UpstreamUnrecognised",
+]
 
 
 class InvalidRequest(ResumeError):
@@ -257,85 +272,24 @@ class GuardMisconfigured(GuardUnavailable):
     """The guard's store responds, but refuses commands: only an operator can fix that."""
 
 
-REFUSAL_CODES = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
+class PolicyUnavailable(ResumeError):
+    """The operator's policy cannot be applied: the `authorize` hook failed, or the audit file cannot be written."""
+
+    status = 503
+    code = "policy_unavailable"
+    retry_after = 1
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(f"{message} The answer was not sent: try again.", {"resume_state": "not_sent"}, detail=detail)
 
 
-class UpstreamRefused(ResumeError):
-    """The backend refused the client itself (401, 403, 429): its response, with the draft's body."""
-
-    def __init__(self, status: int, message: str, headers: Headers = (), *, detail: str | None = None) -> None:
-        super().__init__(message, detail=detail)
-        self.code = REFUSAL_CODES[status]
-        self._status, self._headers = status, headers
-
-    @property
-    def http_status(self) -> int:
-        """The backend's status: 401, 403 or 429."""
-        return self._status
+class PolicyRefused(CallerRefused):
+    """The operator's `authorize` hook refused the resume. The message is the reason that it gave."""
 
     @property
-    def headers(self) -> Headers:
-        """`WWW-Authenticate` and `Retry-After`, as the backend sent them."""
-        return self._headers
-
-
-_ADVICE = {
-    "not_sent": "The answer was not sent: try again.",
-    "unknown": "It is unknown whether the backend accepted the answer: read the thread before you answer again.",
-    "consumed": "The backend accepted the answer: read the thread for the result.",
-}
-
-
-class UpstreamFailure(ResumeError):
-    """The backend failed, or its response could not be understood.
-
-    If the resume was being sent, `metadata.resume_state` gives its state: `not_sent`, `unknown` or `consumed`.
-    """
-
-    status = 502
-    advice: str | None = None
-    """What to do next, where the advice for `resume_state` would be wrong."""
-
-    @property
-    def message(self) -> str:
-        """A description of the failure, and what to do next by `resume_state`."""
-        advice = self.advice or _ADVICE.get(self.metadata.get("resume_state", ""))
-        return self._message if advice is None else f"{self._message} {advice}"
-
-
-class UpstreamError(UpstreamFailure):
-    """The backend responded with an error, or broke off."""
-
-    code = "upstream_error"
-
-
-class UpstreamUnreachable(UpstreamFailure):
-    """No connection to the backend could be made: nothing was sent."""
-
-    code = "upstream_unreachable"
-
-
-class UpstreamUnrecognised(UpstreamFailure):
-    """The backend's response has a form that its dialect does not know."""
-
-    code = "upstream_unrecognised"
-
-
-class UpstreamTimeout(UpstreamFailure):
-    """The backend did not respond in time."""
-
-    status = 504
-    code = "upstream_timeout"
-
-
-class ShutDown(UpstreamFailure):
-    """The process is shutting down before the backend responded to the resume that was sent."""
-
-    status = 504
-    code = "shutting_down"
-
-    def __init__(self) -> None:
-        super().__init__("The shim was shut down before the backend responded.")
+    def reason(self) -> str:
+        """Omits the text of the hook, which may repeat the answer."""
+        return "The authorize hook refused the resume."
 
 
 class ConfigurationError(ValueError):
