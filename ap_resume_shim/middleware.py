@@ -136,8 +136,7 @@ class ResumeShim:
         self._prefix = prefix
         self._guard = self._telemetry.around_guard(load_guard(guard) if isinstance(guard, str) else guard)
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
-        self._credentials, self._share_ledger = tuple(credentials), share_ledger
-        self._limits = limits or Limits()
+        self._credentials, self._share_ledger, self._limits = tuple(credentials), share_ledger, limits or Limits()
         self._wrapped = partial(WrappedApp, prefix=prefix, limits=self._limits)
         self._bodies = Bodies(self._limits.body, self._limits.bodies)
         self._settings = FlowSettings(
@@ -256,8 +255,9 @@ class ResumeShim:
 
     async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
         """Return what `Questions` reads with, for the caller of a request; None for a native backend."""
-        naming = self._naming or await self._detect(scope)
-        return naming and Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
+        if (naming := self._naming or await self._detect(scope)) is None:
+            return None
+        return Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
 
     def _lookups(self, naming: Naming, scope: Scope, own: str = "", largest: int | None = None) -> Lookups:
         app = self._wrapped(self._observed_app)

@@ -17,8 +17,8 @@ logger = logging.getLogger("ap_resume_shim")
 
 
 def check_metrics(settings: Settings) -> bool:
-    """Return True if metrics are served: on the health port if prometheus-client is installed; on the clients' port with
-    `metrics`.
+    """Return True if metrics are served: on the health port if prometheus-client is installed; on the port for
+    clients with `metrics`.
 
     Raises `ConfigurationError`.
     """

@@ -12,6 +12,7 @@ import ap_resume_shim.console
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.console import Console
 from ap_resume_shim.sidecar.app import clients_app
+from ap_resume_shim.sidecar.health import not_found
 from ap_resume_shim.sidecar.settings import Settings
 from tests.support.calling import Call, Recorder, http
 
@@ -88,7 +89,7 @@ def test_a_file_that_has_not_changed_is_304() -> None:
 def test_the_sidecar_serves_the_page_only_if_it_is_on(is_on: bool) -> None:
     settings = Settings(upstream="http://127.0.0.1:9", backend="langgraph", console=is_on)
     call, app = Call(), Recorder()
-    asyncio.run(call(clients_app(settings, ResumeShim(app, "langgraph"), None), http("GET", "/-/console")))
+    asyncio.run(call(clients_app(settings, ResumeShim(app, "langgraph"), not_found), http("GET", "/-/console")))
     assert (bool(call.sent), bool(app.calls)) == (is_on, not is_on)
 
 
