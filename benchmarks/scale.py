@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, cast
 from urllib.request import urlopen
@@ -26,6 +24,7 @@ import uvloop
 from redis import Redis
 
 from benchmarks import scale_store
+from benchmarks.cpu import cpu_seconds
 from benchmarks.table import show
 from benchmarks.ways import running
 from tests.servers.process import free_port
@@ -37,7 +36,6 @@ MEMORY, SIDECARS = "1, memory guard", (1, 2, 4)
 AT_ONCE = 16
 """Resumes in progress."""
 PARTS = ("sidecars", "redis", "origin", "client")
-TICKS = os.sysconf("SC_CLK_TCK")
 QUIET = 0.3
 """Seconds without a call to Redis after which a round is over: a hold ends after the response to its client."""
 
@@ -106,12 +104,7 @@ class Stage:
         return used["calls"], used["usec"]
 
     def _cpu(self) -> dict[str, float]:
-        return {part: sum(map(_cpu, pids)) for part, pids in self.pids.items()}
-
-
-def _cpu(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / TICKS
+        return {part: cpu_seconds(*pids) for part, pids in self.pids.items()}
 
 
 @contextmanager
