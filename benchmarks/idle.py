@@ -29,7 +29,7 @@ OTHER_FILES = 40
 """File descriptors of a sidecar that are not a stream's: log, listening socket, event loop and so on."""
 STREAMS, STREAMS_PER_CYCLE = 10_000, 1_500
 """Streams, unless `--streams` is given."""
-SAMPLES = 10
+SAMPLES = 5
 """Measurements while the streams are open."""
 GOAL_KIB = 60
 PATIENCE = 60.0

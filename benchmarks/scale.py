@@ -36,6 +36,7 @@ MEMORY, SIDECARS = "1, memory guard", (1, 2, 4)
 AT_ONCE = 16
 """Resumes in progress."""
 PARTS = ("sidecars", "redis", "origin", "client")
+CPU = [f"{part} us" for part in (*PARTS, "sum")]
 QUIET = 0.3
 """Seconds without a call to Redis after which a round is over: a hold ends after the response to its client."""
 
@@ -161,8 +162,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def _show(measured: dict[str, list[Round]], alone: scale_store.Alone, renewals: scale_store.Renewals) -> None:
     show(
-        f"Background resumes, {AT_ONCE} at once: medians of {len(measured[MEMORY])} rounds; us of processor time",
-        ["sidecars", "resumes/s", "p50 ms", "p99 ms", *PARTS, "sum", "cores used", "calls to Redis", "us for a call"],
+        f"Background resumes, {AT_ONCE} at once: medians of {len(measured[MEMORY])} rounds; CPU us of a resume",
+        ["sidecars", "resumes/s", "p50 ms", "p99 ms", *CPU, "cores used", "calls to Redis", "us for a call"],
         [[name, *_row(rounds)] for name, rounds in measured.items()],
     )
     every = [one for name, rounds in measured.items() if name != MEMORY for one in rounds]
