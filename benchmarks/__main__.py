@@ -1,4 +1,4 @@
-"""`python -m benchmarks [passthrough] [requests] [resume] [guard] [imports]`: all of them where none is named.
+"""`python -m benchmarks [passthrough] [requests] [resume] [guard] [imports] [profile]`: all of them by default.
 
 Those with options run alone, with `--help`: `python -m benchmarks sidecar`, `idle`, `instructions`, `scale`; so does
 `python -m benchmarks renew`, which writes what they have printed into README.md.
@@ -14,6 +14,7 @@ from benchmarks import (
     imports,
     instructions,
     passthrough,
+    profile_by_part,
     renew,
     requests_per_resume,
     resume,
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "resume": resume.main,
     "guard": guard.main,
     "imports": imports.main,
+    "profile": profile_by_part.main,
 }
 WITH_OPTIONS = {
     "sidecar": sidecar.main,
