@@ -1,4 +1,4 @@
-"""Every function of a profile belongs to one part of the package."""
+"""Every bytecode of the profile belongs to one part of the package, and every run counts the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from ap_resume_shim import middleware
 from ap_resume_shim.proxy import app
 from benchmarks import driver
-from benchmarks.profile_by_part import DRIVER, part_of, shares
+from benchmarks.profile_by_part import DRIVER, WORK, count, part_of
 
 
 @pytest.mark.parametrize(
@@ -22,15 +22,20 @@ from benchmarks.profile_by_part import DRIVER, part_of, shares
         (driver, DRIVER),
         (asyncio.events, "asyncio"),
         (json.decoder, "json"),
-        (re, "others"),
+        (re, "other libraries"),
     ],
 )
 def test_a_function_belongs_to_the_folder_of_its_module(module: object, part: str) -> None:
     assert part_of(vars(module)["__file__"]) == part
 
 
-def test_the_time_of_a_function_in_c_belongs_to_its_callers() -> None:
-    ours, work = (app.__file__, 1, "f"), (driver.__file__, 1, "g")
-    in_c = {ours: (1, 1, 2.0, 2.0), work: (1, 1, 4.0, 4.0)}
-    stats = {ours: (1, 1, 1.0, 1.0, {}), work: (1, 1, 1.0, 1.0, {}), ("~", 0, "<built-in>"): (2, 2, 6.0, 6.0, in_c)}
-    assert shares(stats) == {"proxy": 3.0}
+@pytest.mark.parametrize("method", WORK.values())
+def test_the_proxy_and_http1_take_part_in_all_work_and_the_driver_is_not_counted(method: str) -> None:
+    counted = count(method, 2)
+    assert counted["http1"] > 0
+    assert counted["proxy"] > 0
+    assert counted[DRIVER] == 0
+
+
+def test_the_count_of_a_passed_request_is_the_same_every_time() -> None:
+    assert count("requests", 2) == count("requests", 2)
