@@ -1,25 +1,41 @@
-"""`python -m benchmarks [passthrough] [requests] [resume] [guard]`: all of them where none is named.
+"""`python -m benchmarks [passthrough] [requests] [resume] [guard] [imports] [profile]`: all of them by default.
 
-Those with options run alone, with `--help`: `python -m benchmarks sidecar`, `idle`, `instructions`, `scale`.
+Those with options run alone, with `--help`: `python -m benchmarks sidecar`, `idle`, `instructions`, `scale`; so does
+`python -m benchmarks renew`, which writes what they have printed into README.md.
 """
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import guard, idle, instructions, passthrough, requests_per_resume, resume, scale, sidecar
+from benchmarks import (
+    guard,
+    idle,
+    imports,
+    instructions,
+    passthrough,
+    profile_by_part,
+    renew,
+    requests_per_resume,
+    resume,
+    scale,
+    sidecar,
+)
 
 BENCHMARKS = {
     "passthrough": passthrough.main,
     "requests": requests_per_resume.main,
     "resume": resume.main,
     "guard": guard.main,
+    "imports": imports.main,
+    "profile": profile_by_part.main,
 }
 WITH_OPTIONS = {
     "sidecar": sidecar.main,
     "idle": idle.main,
     "instructions": instructions.main,
     "scale": scale.main,
+    "renew": renew.main,
 }
 
 

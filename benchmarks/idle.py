@@ -29,7 +29,7 @@ OTHER_FILES = 40
 """File descriptors of a sidecar that are not a stream's: log, listening socket, event loop and so on."""
 STREAMS, STREAMS_PER_CYCLE = 10_000, 1_500
 """Streams, unless `--streams` is given."""
-SAMPLES = 10
+SAMPLES = 5
 """Measurements while the streams are open."""
 GOAL_KIB = 60
 PATIENCE = 60.0
@@ -117,14 +117,15 @@ def main(arguments: Sequence[str]) -> None:
 
 def _hold(way: Way, streams: int, minutes: float) -> None:
     """Print the memory while the streams are open, at intervals."""
-    before = memory(way.pid)
+    (pid,) = way.pids
+    before = memory(pid)
     with reading(way.url, streams) as reader:
         rows = [["before", 0, before.rss // 1024, "-", "-"]]
         began, held = time.monotonic(), reader.opened()
-        rows.append(_row("opened", held, memory(way.pid), before))
+        rows.append(_row("opened", held, memory(pid), before))
         for sample in range(1, SAMPLES + 1):
             time.sleep(max(0, began + sample * minutes * 60 / SAMPLES - time.monotonic()))
-            after, held = memory(way.pid), reader.held()
+            after, held = memory(pid), reader.held()
             rows.append(_row(f"{sample * minutes / SAMPLES:g} min", held, after, before))
     head = ["", "streams held", "MiB of the sidecar", "KiB a stream", "KiB a stream, by PSS"]
     show(f"{streams} silent streams: goal, all held, and under {GOAL_KIB} KiB each", head, rows)
@@ -140,13 +141,14 @@ def _row(title: str, held: int, now: Memory, before: Memory) -> list[object]:
 
 def _cycles(way: Way, streams: int, cycles: int) -> None:
     """Print the memory before the first cycle, with the streams of each cycle open, and after it."""
-    idle = sockets(way.pid)
-    rows = [["before", "-", "-", *_mib(memory(way.pid))]]
+    (pid,) = way.pids
+    idle = sockets(pid)
+    rows = [["before", "-", "-", *_mib(memory(pid))]]
     for cycle in range(1, cycles + 1):
         with reading(way.url, streams) as reader:
-            held, opened = reader.opened(), memory(way.pid)
-        _wait_until_closed(way.pid, idle)
-        rows.append([str(cycle), str(held), _mib(opened)[0], *_mib(memory(way.pid))])
+            held, opened = reader.opened(), memory(pid)
+        _wait_until_closed(pid, idle)
+        rows.append([str(cycle), str(held), _mib(opened)[0], *_mib(memory(pid))])
     head = ["cycle", "streams held", "MiB (PSS) with them", "MiB (PSS) after", "MiB (USS) after"]
     show(f"{streams} silent streams, opened and closed: goal, the last cycle ends where the second did", head, rows)
 

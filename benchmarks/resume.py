@@ -7,7 +7,6 @@ takes 5 ms for each request, the processor time of the sidecar for one resume is
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from multiprocessing import get_context
-from pathlib import Path
 from socket import socket
 from statistics import median
 from time import perf_counter
@@ -27,6 +25,7 @@ import uvicorn
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.protocol import Mode
+from benchmarks.cpu import cpu_seconds
 from benchmarks.table import show
 from benchmarks.ways import running as running_process
 from examples.legacy_server.server import create_app
@@ -233,12 +232,6 @@ def at_slow_backend(ways: list[Way], mode: Mode, *, asks: bool) -> tuple[float, 
         spent = cpu_seconds(ways[1].pid) - before
     ratio = median(b / a for a, b in zip(direct, shim, strict=True))
     return median(direct) * 1000, ratio, spent * 1000 / (SLOW_ROUNDS + 1)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the user and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, cast
 from urllib.request import urlopen
@@ -26,6 +24,7 @@ import uvloop
 from redis import Redis
 
 from benchmarks import scale_store
+from benchmarks.cpu import cpu_seconds
 from benchmarks.table import show
 from benchmarks.ways import running
 from tests.servers.process import free_port
@@ -37,7 +36,7 @@ MEMORY, SIDECARS = "1, memory guard", (1, 2, 4)
 AT_ONCE = 16
 """Resumes in progress."""
 PARTS = ("sidecars", "redis", "origin", "client")
-TICKS = os.sysconf("SC_CLK_TCK")
+CPU = [f"{part} us" for part in (*PARTS, "sum")]
 QUIET = 0.3
 """Seconds without a call to Redis after which a round is over: a hold ends after the response to its client."""
 
@@ -106,12 +105,7 @@ class Stage:
         return used["calls"], used["usec"]
 
     def _cpu(self) -> dict[str, float]:
-        return {part: sum(map(_cpu, pids)) for part, pids in self.pids.items()}
-
-
-def _cpu(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / TICKS
+        return {part: cpu_seconds(*pids) for part, pids in self.pids.items()}
 
 
 @contextmanager
@@ -168,8 +162,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def _show(measured: dict[str, list[Round]], alone: scale_store.Alone, renewals: scale_store.Renewals) -> None:
     show(
-        f"Background resumes, {AT_ONCE} at once: medians of {len(measured[MEMORY])} rounds; us of processor time",
-        ["sidecars", "resumes/s", "p50 ms", "p99 ms", *PARTS, "sum", "cores used", "calls to Redis", "us for a call"],
+        f"Background resumes, {AT_ONCE} at once: medians of {len(measured[MEMORY])} rounds; CPU us of a resume",
+        ["sidecars", "resumes/s", "p50 ms", "p99 ms", *CPU, "cores used", "calls to Redis", "us for a call"],
         [[name, *_row(rounds)] for name, rounds in measured.items()],
     )
     every = [one for name, rounds in measured.items() if name != MEMORY for one in rounds]

@@ -1,9 +1,9 @@
-"""The sidecar against no proxy at all, nginx and other proxies: one worker each, side by side in one run.
+"""The sidecar against no proxy, other proxies, and an edge that sends only resumes through it: one worker each.
 
     python -m benchmarks sidecar [--rounds 5] [--seconds 2] [--only json events ...]
 
-Needs wrk and nginx; the other proxies are installed by uv into environments of their own. In each round the ways take
-turns; figures are medians over the rounds, and so are the ratios, which are taken within a round.
+Needs wrk, nginx, HAProxy and Caddy. The ways alternate within each round. Figures are medians of the rounds, and so are
+the ratios, each of which is taken within a round. CPU is the user and system time of all processes of a proxy.
 """
 
 from __future__ import annotations
@@ -14,75 +14,86 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from math import isnan, nan
 from statistics import median
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from ap_resume_shim.core.protocol import Mode
-from benchmarks import resume
-from benchmarks.origin import BODY_BYTES, STAGGERED
+from benchmarks.origin import BODY_BYTES, MANY, STAGGERED
 from benchmarks.table import show
-from benchmarks.ways import DIRECT, FASTAPI_PROXY_LIB, NAMES, NGINX, SIDECAR, Way, json_origin, stream_origin, ways
-from examples.legacy_server.server import create_app
-from tests.support.sidecar import sidecar as resuming_sidecar
+from benchmarks.ways import DIRECT, EDGE, NAMES, NGINX, SIDECAR, Way, json_origin, stream_origin, ways
+from tests.differential.proxies import PATHS
 
 CONNECTIONS = 16
 BODY = bytes(BODY_BYTES)
+BODIES = 4
+"""Large bodies of one turn."""
 MEGA = 1_000_000
 UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
-Figures = dict[str, list[float]]
-"""What was measured, way by way, one figure a round."""
+Figures = Mapping[str, Sequence[float]]
+"""What was measured, by way, one figure a round."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What wrk tells of a run."""
+class Load:
+    """How many units a client achieved in a second, and for how long."""
 
-    requests_per_second: float
-    bytes_per_second: float
+    per_second: float
+    seconds: float
 
 
-def read_wrk(output: str) -> Told:
-    """The two rates that wrk prints; raises when not all was answered, and with a status of 2xx."""
+@dataclass(frozen=True)
+class Wrk:
+    """A run of wrk, in requests and in bytes."""
+
+    requests: Load
+    bytes: Load
+
+
+def read_wrk(output: str) -> Wrk:
+    """Read what wrk prints. Raises `RuntimeError` unless every response had a status of 2xx."""
     if "Non-2xx" in output or "Socket errors" in output:
-        raise RuntimeError(f"Not all was answered well:\n{output}")
+        raise RuntimeError(f"Not every request got a response with a status of 2xx:\n{output}")
     requests = re.search(r"^Requests/sec: +([\d.]+)$", output, re.MULTILINE)
     transfer = re.search(r"^Transfer/sec: +([\d.]+)([KMG]?)B$", output, re.MULTILINE)
-    if not requests or not transfer:
+    duration = re.search(r"^ +\d+ requests in ([\d.]+)s,", output, re.MULTILINE)
+    if not requests or not transfer or not duration:
         raise RuntimeError(f"This is not what wrk 4 prints:\n{output}")
-    return Told(float(requests[1]), float(transfer[1]) * UNITS[transfer[2]])
+    seconds = float(duration[1])
+    return Wrk(Load(float(requests[1]), seconds), Load(float(transfer[1]) * UNITS[transfer[2]], seconds))
 
 
-def wrk(url: str, seconds: int) -> Told:
+def wrk(url: str, seconds: int) -> Wrk:
     """One thread, 16 connections."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "60s", url]
     return read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def transfer(way: Way, method: str) -> float:
-    """Bytes a second of one body of 64 MiB, from the request's first byte to the answer's last."""
+def transfer(way: Way, method: str) -> Load:
+    """Bodies of 64 MiB, one after the other, from the first byte of a request to the last of its response."""
     connection = HTTPConnection(urlsplit(way.url).netloc, timeout=120)
     buffer = bytearray(1024 * 1024)
     begin = perf_counter()
-    connection.request(method, "/body", BODY if method == "POST" else None)
-    response = connection.getresponse()
-    received = 0
-    while read := response.readinto(buffer):
-        received += read
-    taken = perf_counter() - begin
+    for _ in range(BODIES):
+        connection.request(method, "/body", BODY if method == "POST" else None)
+        response = connection.getresponse()
+        received = 0
+        while read := response.readinto(buffer):
+            received += read
+        if response.status != 200 or received != (2 if method == "POST" else BODY_BYTES):
+            raise RuntimeError(f"{method} through {way.name}: {response.status}, {received} bytes.")
+    seconds = perf_counter() - begin
     connection.close()
-    if response.status != 200 or received != (2 if method == "POST" else BODY_BYTES):
-        raise RuntimeError(f"{method} through {way.name}: {response.status}, {received} bytes.")
-    return BODY_BYTES / taken
+    return Load(BODIES * BODY_BYTES / seconds, seconds)
 
 
 def in_turns(among: Sequence[Way], rounds: int, measure: Callable[[Way], float]) -> Figures:
     """Measure every way in every round, each time another one first."""
-    figures: Figures = {way.name: [] for way in among}
+    figures: dict[str, list[float]] = {way.name: [] for way in among}
     for number in range(rounds):
         for turn in range(len(among)):
             way = among[(number + turn) % len(among)]
@@ -90,7 +101,7 @@ def in_turns(among: Sequence[Way], rounds: int, measure: Callable[[Way], float])
     return figures
 
 
-def ratio(figures: Figures, name: str, base: str) -> float:
+def ratio(figures: Figures, name: str, base: str = NGINX) -> float:
     """The median of the rounds' ratios."""
     return median(a / b for a, b in zip(figures[name], figures[base], strict=True))
 
@@ -112,61 +123,100 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Rows of the large table, a cell for each way, and goals."""
+class Part:
+    """Rows of the large table, with a cell for each way, and goals."""
 
     rows: list[list[str]]
     goals: list[Goal]
 
 
-def rates(title: str, figures: Figures, scale: float = 1, decimals: int = 0) -> list[str]:
-    """What each way reached, and in brackets how much of nginx's that is."""
-    cells = [f"{median(of) / scale:,.{decimals}f} ({ratio(figures, name, NGINX):.2g})" for name, of in figures.items()]
-    return [title, *cells]
+@dataclass(frozen=True)
+class Costs:
+    """How fast each way was, and the CPU time in microseconds that its proxy needed for one unit."""
+
+    rate: Figures
+    cpu: Figures
+
+    @classmethod
+    def measure(cls, among: Sequence[Way], rounds: int, run: Callable[[Way], Load]) -> Costs:
+        """Put a load on every way in every round."""
+        cpu: dict[str, list[float]] = {way.name: [] for way in among}
+
+        def turn(way: Way) -> float:
+            before = way.cpu_seconds()
+            load = run(way)
+            spent = way.cpu_seconds() - before
+            cpu[way.name].append(spent * 1e6 / (load.per_second * load.seconds) if way.pids else nan)
+            return load.per_second
+
+        return cls(in_turns(among, rounds, turn), cpu)
+
+    def rows(self, rate: tuple[str, float], cpu: tuple[str, float]) -> list[list[str]]:
+        """Titles and scales of the rates and of the CPU times; in brackets, the ratio to nginx's."""
+        return [_row(*rate, self.rate), _row(*cpu, self.cpu)]
 
 
-def small_answers(rounds: int, seconds: int) -> Found:
+def _row(title: str, scale: float, figures: Figures) -> list[str]:
+    return [title, *(_cell(figures, name, scale) for name in figures)]
+
+
+def _cell(figures: Figures, name: str, scale: float) -> str:
+    figure = median(figures[name]) * scale
+    return "-" if isnan(figure) else f"{_short(figure)} ({_short(ratio(figures, name))})"
+
+
+def _short(figure: float) -> str:
+    """Two digits, or all that are before the point."""
+    return f"{figure:,.0f}" if figure >= 10 else f"{figure:.2g}"
+
+
+def small_responses(rounds: int, seconds: int) -> Part:
     """JSON of 600 bytes."""
     with json_origin() as origin, ways(origin) as among:
-        figures = in_turns(among, rounds, lambda way: wrk(f"{way.url}/json", seconds).requests_per_second)
+        costs = Costs.measure(among, rounds, lambda way: wrk(f"{way.url}/json", seconds).requests)
     goals = [
-        Goal("pass-through requests/s, of nginx's", 0.5, ratio(figures, SIDECAR, NGINX)),
-        Goal("the same, against fastapi-proxy-lib", 20, ratio(figures, SIDECAR, FASTAPI_PROXY_LIB)),
+        Goal("requests/s through the sidecar, of nginx's", 0.6, ratio(costs.rate, SIDECAR)),
+        Goal("requests/s past the sidecar through the edge, of nginx's", 0.95, ratio(costs.rate, EDGE)),
+        Goal("CPU of such a request at the edge, of nginx's", 1.05, ratio(costs.cpu, EDGE), at_most=True),
     ]
-    return Found([rates("JSON of 600 bytes, requests/s", figures)], goals)
+    return Part(costs.rows(("JSON of 600 bytes, requests/s", 1), ("CPU µs of a request", 1)), goals)
 
 
-def events(rounds: int, seconds: int) -> Found:
-    """Answers of 2,000 events of 250 bytes, which the origin writes in one piece or one by one."""
+def events(rounds: int, seconds: int) -> Part:
+    """Responses of 2,000 events of 250 bytes, which the origin writes in one piece or one by one."""
+
+    def measure(path: str) -> Costs:
+        return Costs.measure(among, rounds, lambda way: wrk(way.url + path, seconds).bytes)
+
     with stream_origin() as origin, ways(origin) as among:
-        whole = in_turns(among, rounds, lambda way: wrk(f"{way.url}/events", seconds).bytes_per_second)
-        singly = in_turns(among, rounds, lambda way: wrk(f"{way.url}/events/singly", seconds).bytes_per_second)
+        whole, singly = measure("/events"), measure("/events/singly")
+    cpu = "CPU µs of an event", float(len(MANY[0]))
     rows = [
-        rates("2,000 events in one piece, MB/s", whole, MEGA, 1),
-        rates("2,000 events one by one, MB/s", singly, MEGA, 1),
+        *whole.rows(("2,000 events in one piece, MB/s", 1 / MEGA), cpu),
+        *singly.rows(("2,000 events one by one, MB/s", 1 / MEGA), cpu),
     ]
     goals = [
-        Goal("SSE bytes/s, of nginx's", 0.8, ratio(whole, SIDECAR, NGINX)),
-        Goal("the same, each event written on its own", 0.8, ratio(singly, SIDECAR, NGINX)),
+        Goal("SSE bytes/s, events in one piece, of nginx's", 0.8, ratio(whole.rate, SIDECAR)),
+        Goal("SSE bytes/s, events one by one, of nginx's", 0.8, ratio(singly.rate, SIDECAR)),
     ]
-    return Found(rows, goals)
+    return Part(rows, goals)
 
 
-def streams(rounds: int, seconds: int) -> Found:
-    """200 streams of 20 events a second, read by a process of its own: how late events come, in milliseconds."""
+def streams(rounds: int, seconds: int) -> Part:
+    """200 streams of 20 events a second, read by a separate process: the delay of events, in milliseconds."""
     parts = ("p50", "p99", "held")
-    told: dict[str, Figures] = {part: {name: [] for name in NAMES} for part in parts}
+    read: dict[str, dict[str, list[float]]] = {part: {name: [] for name in NAMES} for part in parts}
 
-    def read(way: Way) -> float:
+    def measure(way: Way) -> float:
         reader = [sys.executable, "-m", "benchmarks.streams", "latency", f"{way.url}/ticks", str(STAGGERED)]
-        said = json.loads(subprocess.run([*reader, str(seconds)], capture_output=True, check=True).stdout)
+        printed = json.loads(subprocess.run([*reader, str(seconds)], capture_output=True, check=True).stdout)
         for part in parts:
-            told[part][way.name].append(said[part])
+            read[part][way.name].append(printed[part])
         return 0
 
     with stream_origin() as origin, ways(origin) as among:
-        in_turns(among, rounds, read)
-    p50, p99, held = told.values()
+        in_turns(among, rounds, measure)
+    p50, p99, held = read.values()
     cells = [
         f"{median(p50[name]):.2f} / {median(p99[name]):.2f}"
         + ("" if min(held[name]) == STAGGERED else f" ({min(held[name]):.0f} held)")
@@ -174,49 +224,34 @@ def streams(rounds: int, seconds: int) -> Found:
     ]
     added = [median(a - b for a, b in zip(part[SIDECAR], part[DIRECT], strict=True)) for part in (p50, p99)]
     goals = [
-        Goal("ms by which an event is later than direct, at 200 streams, median", 2, added[0], at_most=True),
-        Goal("the same, 99th percentile", 2, added[1], at_most=True),
+        Goal("ms that the sidecar delays an event, at 200 streams, median", 2, added[0], at_most=True),
+        Goal("ms that the sidecar delays an event, at 200 streams, p99", 2, added[1], at_most=True),
     ]
-    return Found([["200 streams, ms p50 / p99", *cells]], goals)
+    return Part([["200 streams, ms p50 / p99", *cells]], goals)
 
 
-def bodies(rounds: int, _: int) -> Found:
+def bodies(rounds: int, _: int) -> Part:
     """One large body at a time."""
+
+    def measure(method: str) -> Costs:
+        return Costs.measure(among, rounds, lambda way: transfer(way, method))
+
     with stream_origin() as origin, ways(origin) as among:
-        down = in_turns(among, rounds, lambda way: transfer(way, "GET"))
-        up = in_turns(among, rounds, lambda way: transfer(way, "POST"))
-    return Found([rates("64 MiB down, MB/s", down, MEGA), rates("64 MiB up, MB/s", up, MEGA)], [])
-
-
-def resumes(_: int, __: int) -> Found:
-    """Look-up, create and answer through the sidecar, as a multiple of the two calls made directly."""
-    with (
-        resume.process(create_app) as legacy,
-        resuming_sidecar("--upstream", legacy, "--port", "0", "--backend", "agent-protocol") as shim,
-    ):
-        placed = [
-            resume.Way("direct", legacy, resume.directly_agent_protocol),
-            resume.Way("sidecar", shim.url, resume.through_the_shim),
-        ]
-        taken = {mode: resume.seconds("agent-protocol", placed, mode) for mode in Mode}
+        down, up = measure("GET"), measure("POST")
+    cpu = "CPU ms of 64 MiB", BODY_BYTES / 1000
+    rows = [*down.rows(("64 MiB down, MB/s", 1 / MEGA), cpu), *up.rows(("64 MiB up, MB/s", 1 / MEGA), cpu)]
     goals = [
-        Goal(
-            f"resume, {mode.name.lower()}: time of the two direct calls ({median(direct) * 1000:.1f} ms)",
-            1.5,
-            median(b / a for a, b in zip(direct, through, strict=True)),
-            at_most=True,
-        )
-        for mode, (direct, through) in taken.items()
+        Goal("bytes/s of 64 MiB down, of nginx's", 1, ratio(down.rate, SIDECAR)),
+        Goal("bytes/s of 64 MiB up, of nginx's", 1, ratio(up.rate, SIDECAR)),
     ]
-    return Found([], goals)
+    return Part(rows, goals)
 
 
-PARTS: dict[str, Callable[[int, int], Found]] = {
-    "json": small_answers,
+PARTS: dict[str, Callable[[int, int], Part]] = {
+    "json": small_responses,
     "events": events,
     "streams": streams,
     "bodies": bodies,
-    "resumes": resumes,
 }
 
 
@@ -227,16 +262,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seconds", type=int, default=2, help="that each turn takes")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     given = parser.parse_args(arguments)
-    if missing := [program for program in ("wrk", "nginx", "uv") if shutil.which(program) is None]:
-        sys.exit(f"Not installed: {', '.join(missing)}. Debian has wrk and nginx; uv is a Python package.")
-    found = [PARTS[part](given.rounds, given.seconds) for part in given.only]
+    programs = "wrk", "nginx", "haproxy", "caddy"
+    if missing := [program for program in programs if shutil.which(program, path=PATHS) is None]:
+        sys.exit(f"Not installed: {', '.join(missing)}. They are Debian packages.")
+    parts = [PARTS[part](given.rounds, given.seconds) for part in given.only]
     show(
-        "One worker each; in brackets: of nginx's",
+        "One worker each; in brackets, the ratio to nginx",
         ["", *NAMES],
-        [row for part in found for row in part.rows],
+        [row for part in parts for row in part.rows],
     )
     show(
-        "The sidecar's goals",
+        "Goals of the sidecar and of the edge",
         ["", "goal", "reached", "met"],
-        [goal.row() for part in found for goal in part.goals],
+        [goal.row() for part in parts for goal in part.goals],
     )

@@ -1,7 +1,8 @@
-"""The ways to an origin: directly, or through a proxy in a process of its own."""
+"""The ways to an origin: directly, or through a proxy that has one worker."""
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import tempfile
@@ -10,18 +11,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.cpu import cpu_seconds
 from benchmarks.origin import JSON
 from benchmarks.origin import NGINX as NGINX_ORIGIN
+from tests.differential.proxies import PATHS
 from tests.servers.process import Process, free_port
-from tests.servers.run import script_environment
 
-DIRECT, NGINX, SIDECAR = "no proxy", "nginx", "sidecar"
-HTTPX, FASTAPI_PROXY_LIB, ASGI_PROXY_LIB = "plain httpx", "fastapi-proxy-lib", "asgi-proxy-lib"
-NAMES = (DIRECT, NGINX, SIDECAR, HTTPX, FASTAPI_PROXY_LIB, ASGI_PROXY_LIB)
+DIRECT, NGINX, HAPROXY, CADDY = "no proxy", "nginx", "HAProxy", "Caddy"
+SIDECAR, EDGE, HTTPX = "sidecar", "edge", "plain httpx"
+NAMES = (DIRECT, NGINX, EDGE, HAPROXY, CADDY, SIDECAR, HTTPX)
 
-PEERS = Path(__file__).parent / "peers"
-INSTALLATION = 600.0
-"""Seconds until a process must listen; the first start of a peer also installs its packages."""
+START = 60.0
+"""Seconds within which a process must listen."""
 
 NGINX_CONF = """
 daemon off; worker_processes 1; pid nginx.pid; error_log stderr crit;
@@ -32,26 +33,62 @@ http {{
 }}
 """
 NGINX_PROXY = """
-    upstream origin {{ server {netloc}; keepalive 256; keepalive_requests 1000000000; }}
+    upstream origin {{ server {origin}; keepalive 256; keepalive_requests 1000000000; }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         keepalive_requests 1000000000;
         client_max_body_size 0;
-        location / {{
-            proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
-            proxy_buffering off; proxy_request_buffering off; proxy_read_timeout 1h;
-        }}
+        proxy_http_version 1.1; proxy_set_header Connection "";
+        proxy_buffering off; proxy_request_buffering off; proxy_read_timeout 1h;
+        location / {{ proxy_pass http://origin; }}
+        {more}
     }}
+"""
+TO_THE_SHIM = r"location ~ ^/runs/resume(/wait|/stream)?$ {{ proxy_pass http://{shim}; }}"
+"""What an nginx that routes only resumes through the shim has in addition, as docs/how-to/edge-proxy.md recommends."""
+HAPROXY_CONF = """
+global
+    nbthread 1
+    maxconn 2000
+defaults
+    mode http
+    option http-no-delay
+    http-reuse always
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+frontend in
+    bind 127.0.0.1:{port}
+    default_backend origin
+backend origin
+    server origin {origin}
+"""
+CADDY_CONF = """
+{{
+    admin off
+    auto_https off
+    servers {{
+        protocols h1
+    }}
+}}
+http://:{port} {{
+    bind 127.0.0.1
+    reverse_proxy {origin}
+}}
 """
 
 
 @dataclass(frozen=True)
 class Way:
-    """Where clients find it; `pid` is 0 where there is no proxy."""
+    """The URL for clients, and the processes between them and the origin: none without a proxy."""
 
     name: str
     url: str
-    pid: int = 0
+    pids: tuple[int, ...] = ()
+
+    def cpu_seconds(self) -> float:
+        """Return the user and system time so far of all processes of the proxy."""
+        return cpu_seconds(*self.pids)
 
 
 class _Child(Process):
@@ -61,12 +98,12 @@ class _Child(Process):
 
 
 @contextmanager
-def running(command: Sequence[str | Path], port: int) -> Iterator[int]:
-    """A process that listens on a port, for as long as the context lasts; gives its id."""
+def running(command: Sequence[str | Path], port: int, **env: str) -> Iterator[int]:
+    """Run a process that listens on a port while the context lasts; yield its id. It leads a session."""
     with tempfile.TemporaryDirectory() as folder:
-        process = _Child(command, Path(folder, "log"), env=script_environment())
+        process = _Child(command, Path(folder, "log"), env={**os.environ, "PATH": PATHS, **env})
         try:
-            process.wait_until(lambda: _listens(port), INSTALLATION)
+            process.wait_until(lambda: _listens(port), START)
             yield process.pid
         finally:
             process.stop()
@@ -104,40 +141,60 @@ def _nginx(server: str, port: int) -> Iterator[int]:
 @contextmanager
 def sidecar(origin: str, *options: str) -> Iterator[Way]:
     """The command line's sidecar, as it is by default; it makes no resumes here."""
-    port = free_port()
-    serve = [sys.executable, "-m", "ap_resume_shim", "serve", "--upstream", origin, "--port", str(port)]
-    with running([*serve, "--backend", "agent-protocol", "--log-level", "warning", *options], port) as pid:
-        yield Way(SIDECAR, f"http://127.0.0.1:{port}", pid)
+    serve = ["-m", "ap_resume_shim", "serve", "--upstream", origin, "--backend", "agent-protocol"]
+    with _python(SIDECAR, *serve, "--log-level", "warning", *options, "--port") as way:
+        yield way
 
 
 @contextmanager
-def nginx(origin: str) -> Iterator[Way]:
-    """nginx, which buffers nothing and keeps its connections."""
+def _python(name: str, *arguments: str) -> Iterator[Way]:
+    """A proxy in Python whose last argument is its port."""
     port = free_port()
-    with _nginx(NGINX_PROXY.format(port=port, netloc=origin.removeprefix("http://")), port) as pid:
-        yield Way(NGINX, f"http://127.0.0.1:{port}", pid)
+    with running([sys.executable, *arguments, str(port)], port) as pid:
+        yield Way(name, f"http://127.0.0.1:{port}", (pid,))
 
 
 @contextmanager
-def peer(name: str, origin: str, *interpreter: str) -> Iterator[Way]:
-    """A script of `peers`; by default it brings an environment of its own."""
+def nginx(origin: str, shim: Way | None = None) -> Iterator[Way]:
+    """nginx, which buffers nothing and reuses its connections; it sends only resumes to `shim`, if there is one."""
     port = free_port()
-    script = PEERS / f"serve_{name.replace('-', '_').replace(' ', '_')}.py"
-    by_uv = ("uv", "run", "--quiet", "--no-project", "--script")
-    with running([*(interpreter or by_uv), script, origin, str(port)], port) as pid:
-        yield Way(name, f"http://127.0.0.1:{port}", pid)
+    more = TO_THE_SHIM.format(shim=_netloc(shim.url)) if shim else ""
+    with _nginx(NGINX_PROXY.format(port=port, origin=_netloc(origin), more=more), port) as pid:
+        name, pids = (EDGE, (pid, *shim.pids)) if shim else (NGINX, (pid,))
+        yield Way(name, f"http://127.0.0.1:{port}", pids)
+
+
+@contextmanager
+def edge(origin: str) -> Iterator[Way]:
+    """nginx that sends resumes to a sidecar, and everything else straight to the origin."""
+    with sidecar(origin) as shim, nginx(origin, shim) as way:
+        yield way
+
+
+@contextmanager
+def _configured(name: str, configuration: str, origin: str, *command: str) -> Iterator[Way]:
+    """A proxy that reads a file, which is the last argument of its command."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "configuration")
+        file.write_text(configuration.format(port=port, origin=_netloc(origin)))
+        home = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder, "GOMAXPROCS": "1"}
+        with running([*command, file], port, **home) as pid:
+            yield Way(name, f"http://127.0.0.1:{port}", (pid,))
 
 
 @contextmanager
 def ways(origin: str, names: Sequence[str] = NAMES) -> Iterator[list[Way]]:
     """Those that are named, one worker each."""
+    caddy = "caddy", "run", "--adapter", "caddyfile", "--config"
     made = {
         DIRECT: lambda: _direct(origin),
         NGINX: lambda: nginx(origin),
+        EDGE: lambda: edge(origin),
+        HAPROXY: lambda: _configured(HAPROXY, HAPROXY_CONF, origin, "haproxy", "-db", "-q", "-f"),
+        CADDY: lambda: _configured(CADDY, CADDY_CONF, origin, *caddy),
         SIDECAR: lambda: sidecar(origin),
-        HTTPX: lambda: peer(HTTPX, origin, sys.executable),
-        FASTAPI_PROXY_LIB: lambda: peer(FASTAPI_PROXY_LIB, origin),
-        ASGI_PROXY_LIB: lambda: peer(ASGI_PROXY_LIB, origin),
+        HTTPX: lambda: _python(HTTPX, "-m", "benchmarks.plain_httpx", origin),
     }
     with ExitStack() as started:
         yield [started.enter_context(made[name]()) for name in names]
@@ -146,3 +203,7 @@ def ways(origin: str, names: Sequence[str] = NAMES) -> Iterator[list[Way]]:
 @contextmanager
 def _direct(origin: str) -> Iterator[Way]:
     yield Way(DIRECT, origin)
+
+
+def _netloc(url: str) -> str:
+    return url.removeprefix("http://")

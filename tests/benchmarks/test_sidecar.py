@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http.client import HTTPConnection
@@ -12,12 +16,17 @@ from http.client import HTTPConnection
 import pytest
 
 from benchmarks import driver
+from benchmarks.cpu import cpu_seconds
 from benchmarks.idle import affordable
 from benchmarks.instructions import BASELINE, MEASURED, REFERENCE, complaints, relative, summary, unlike
 from benchmarks.origin import BODY_BYTES, JSON, MANY, Origin, chunk, event
-from benchmarks.sidecar import Goal, in_turns, ratio, read_wrk
+from benchmarks.sidecar import Costs, Goal, Load, in_turns, ratio, read_wrk
 from benchmarks.streams import Stream, held, open_streams
-from benchmarks.ways import NAMES, Way
+from benchmarks.ways import DIRECT, NAMES, NGINX, TO_THE_SHIM, Way, edge, stream_origin
+from tests.differential.proxies import PATHS
+from tests.support.programs import need
+from tests.support.waiting import eventually
+from tests.test_docs import ROOT
 
 WRK = """Running 1s test @ http://127.0.0.1:33633/json
   1 threads and 16 connections
@@ -126,16 +135,16 @@ def test_an_event_that_comes_in_two_pieces_is_counted_once() -> None:
     assert {asyncio.run(read(cut)) for cut in range(len(data))} == {2}
 
 
-def test_what_wrk_tells_is_read() -> None:
-    told = read_wrk(WRK)
-    assert (told.requests_per_second, told.bytes_per_second) == (84791.5, 61.05 * 1024**2)
+def test_the_output_of_wrk_is_read() -> None:
+    read = read_wrk(WRK)
+    assert (read.requests, read.bytes) == (Load(84791.5, 1), Load(61.05 * 1024**2, 1))
 
 
 @pytest.mark.parametrize(
     "trouble", ["  Non-2xx or 3xx responses: 7\n", "  Socket errors: connect 0, read 3, write 0\n"]
 )
 def test_a_run_in_which_not_all_was_answered_is_not_counted(trouble: str) -> None:
-    with pytest.raises(RuntimeError, match="Not all"):
+    with pytest.raises(RuntimeError, match="Not every"):
         read_wrk(WRK.replace("Requests/sec", f"{trouble}Requests/sec"))
 
 
@@ -153,6 +162,44 @@ def test_ways_take_turns_each_of_them_first_in_some_round() -> None:
 
 def test_a_ratio_is_taken_within_a_round() -> None:
     assert ratio({"a": [1, 4, 9], "b": [2, 16, 10]}, "a", "b") == 0.5
+
+
+def test_the_cpu_time_of_a_request_is_that_of_the_proxy_divided_by_the_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([1.0, 1.5])
+    monkeypatch.setattr("benchmarks.ways.cpu_seconds", lambda *pids: next(times) if pids == (7, 8) else 0)
+    costs = Costs.measure([Way(NGINX, "", (7, 8))], 1, lambda _: Load(1_000, 2))
+    assert costs == Costs({NGINX: [1_000]}, {NGINX: [250]})
+
+
+def test_there_is_no_cpu_time_without_a_proxy() -> None:
+    measured = Costs.measure([Way(DIRECT, "")], 1, lambda _: Load(30, 1))
+    costs = Costs({NGINX: [10], **measured.rate}, {NGINX: [1], **measured.cpu})
+    assert costs.rows(("rate", 1), ("CPU", 1)) == [["rate", "10 (1)", "30 (3)"], ["CPU", "1 (1)", "-"]]
+
+
+def test_the_cpu_time_of_a_process_includes_that_of_its_children() -> None:
+    command = f"{sys.executable} -c 'while True: pass' & wait"
+    with subprocess.Popen(["sh", "-c", command], start_new_session=True) as shell:
+        try:
+            eventually(lambda: cpu_seconds(shell.pid) >= 0.2, "the child has worked")
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+
+
+def test_the_edge_sends_the_shim_what_the_how_to_sends_it() -> None:
+    location, _, _ = TO_THE_SHIM.format(shim="").partition("{")
+    assert location in (ROOT / "docs/how-to/edge-proxy.md").read_text()
+
+
+def test_the_edge_sends_only_resumes_through_the_sidecar() -> None:
+    need("nginx", required="AP_TEST_PROXIES", path=PATHS)
+    with stream_origin() as url, edge(url) as way:
+        status, body = fetch(way.url, "PATCH", "/runs/resume/wait", b"{}")
+        assert (status, json.loads(body)["code"]) == (422, "invalid_request")
+        os.kill(way.pids[1], signal.SIGKILL)
+        assert fetch(way.url, "POST", "/body", b"1234") == (200, b"ok")
 
 
 def test_a_goal_says_whether_it_is_met() -> None:

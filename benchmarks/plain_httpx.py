@@ -1,4 +1,4 @@
-"""`ReverseProxy` as a library has it, httpx's own transport below it, in uvicorn: UPSTREAM PORT."""
+"""`ReverseProxy` with its defaults, so with httpx's own transport, in uvicorn: UPSTREAM PORT."""
 
 from __future__ import annotations
 
