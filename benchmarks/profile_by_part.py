@@ -1,11 +1,12 @@
 """Where the work of the sidecar is done: the bytecodes of the work in `benchmarks.driver`, by part of the package.
 
-They are counted, not timed, so that every run finds the same. Functions in C have no bytecodes.
+They are counted, not timed: a busy machine has no effect. Functions in C have no bytecodes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections import Counter
 from pathlib import Path
@@ -53,10 +54,13 @@ def count(method: str, units: int = UNITS) -> Counter[str]:
     async def run() -> None:
         work = getattr(Client(loop), method)
         await work(units)
+        gc.collect()  # finalizers of other objects are not part of the work
+        gc.disable()
         before = sys.gettrace()
         sys.settrace(trace)
         await work(units)
         sys.settrace(before)
+        gc.enable()
         while running := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(running)
 

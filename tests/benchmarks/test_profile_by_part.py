@@ -1,4 +1,4 @@
-"""Every bytecode of the profile belongs to one part of the package, and every run counts the same."""
+"""Every bytecode of the profile belongs to one part of the package."""
 
 from __future__ import annotations
 
@@ -35,7 +35,3 @@ def test_the_proxy_and_http1_take_part_in_all_work_and_the_driver_is_not_counted
     assert counted["http1"] > 0
     assert counted["proxy"] > 0
     assert counted[DRIVER] == 0
-
-
-def test_the_count_of_a_passed_request_is_the_same_every_time() -> None:
-    assert count("requests", 2) == count("requests", 2)
