@@ -43,8 +43,9 @@ class List:
     """The number of requests that each page sent to the server."""
 
     def of(self, thread: str) -> list[dict[str, Any]]:
-        """The questions of one thread."""
-        return [question for question in self.questions if question["thread_id"] == thread]
+        """The questions of one thread. A page repeats some of the page before if others are asked meanwhile."""
+        of = [question for question in self.questions if question["thread_id"] == thread]
+        return [question for index, question in enumerate(of) if question not in of[:index]]
 
 
 def read_list(world: World, headers: dict[str, str] | None = None, **query: Any) -> List:
