@@ -33,9 +33,13 @@ _URLS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 def normalised(value: Any) -> Any:
-    """The value without what differs from call to call: ids are numbered, times are 0, addresses are gone."""
+    """The value without what differs from call to call: ids are numbered, times are 0, addresses are gone.
+
+    Whether a run that was just created has begun depends on the moment.
+    """
     numbers: dict[str, str] = {}
     text = _URLS.sub("<url>", _TIMES.sub("0", json.dumps(value, default=str)))
+    text = text.replace('"status": "running"', '"status": "pending"')
     return json.loads(_IDS.sub(lambda found: numbers.setdefault(found[0], f"<id {len(numbers) + 1}>"), text))
 
 
