@@ -12,7 +12,7 @@ import pytest
 from ap_resume_shim.backends import backend_names, load_backend
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Dialect
-from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamRefused
+from ap_resume_shim.core.errors import InvalidRequest, ResumeError, UpstreamRefused, UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response
 from ap_resume_shim.core.listing import Listing, Page
 from ap_resume_shim.core.protocol import Mode, Resume, parse
@@ -475,3 +475,9 @@ def test_a_profile_lists_with_its_request_and_reads_each_thread() -> None:
         if (at := listed.listing.next) is None:
             break
     assert seen == [f"t{number}" for number in range(45)]
+
+
+@pytest.mark.parametrize("listed", [{"threads": []}, [{"id": "t1"}], [{"thread_id": 1}]])
+def test_a_list_of_a_profile_without_threads_or_ids_is_not_recognised(listed: Any) -> None:
+    with pytest.raises(UpstreamUnrecognised):
+        list_on(load_backend("agent-protocol"), lambda *_: listed)
