@@ -101,6 +101,7 @@ class Threads:
     def __call__(self, request: str, body: Any) -> Any:
         if request == "POST /threads/search":
             self.selected.append(body.get("select"))
+            assert 1 <= body["limit"] <= 1000, "LangGraph's servers refuse any other limit with 422"
             count = getattr(self, body["status"])
             numbers = range(body["offset"], min(body["offset"] + body["limit"], count))
             first = {"interrupted": 0, "error": 2000, "idle": 4000}[body["status"]]
