@@ -451,6 +451,15 @@ def test_a2a_drops_tasks_that_do_not_wait_from_a_server_that_ignores_the_filter(
     assert list_on(dialect, lambda *_: {"tasks": [task("TASK_STATE_COMPLETED", 1)]}).asked == {}
 
 
+def test_a2a_reads_an_endless_list_of_empty_pages_in_parts() -> None:
+    def server(_: str, body: Any) -> Any:
+        token = body["params"].get("pageToken") or "0"
+        return {"jsonrpc": "2.0", "result": {"tasks": [], "nextPageToken": str(int(token) + 1)}}
+
+    listed = list_on(load_backend("a2a", options={"binding": "jsonrpc", "path": "/a"}), server)
+    assert (len(listed.requests), listed.listing.next) == (20, [0, "20"])
+
+
 def test_an_agent_of_a2a_0_3_cannot_list() -> None:
     dialect = load_backend("a2a", options={"binding": "jsonrpc-0.3", "path": "/a"})
     listing = list_on(dialect, lambda *_: pytest.fail("a request was sent")).listing
