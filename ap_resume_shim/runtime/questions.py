@@ -128,7 +128,7 @@ class _Reader:
         return {
             "thread_id": thread_id,
             "status": found.status,
-            "questions": await offload(partial(questions_of, thread_id, found, base=self._base(reading))),
+            "questions": await offload(partial(questions_of, thread_id, found, dialect, base=self._base(reading))),
             "notes": list(notes_on(found)),
         }
 
@@ -141,7 +141,7 @@ class _Reader:
         dialect, do = recognising(reading.dialect), reading.lookups.do
         listing = await drive(dialect.list_waiting(page), do)
         reads = await asyncio.gather(*(_read(dialect, do, candidate) for candidate in listing.candidates))
-        shown = _Shown(self._base(reading))
+        shown = _Shown(dialect, self._base(reading))
         await offload(partial(shown.add_all, zip(listing.candidates, reads, strict=True)))
         return {
             "listed": listing.listed,
@@ -191,9 +191,9 @@ async def _read(dialect: Dialect[Any], do: Callable[[Step], Awaitable[Any]], can
 class _Shown:
     """The questions of one page, as far as they fit."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, dialect: Dialect[Any], base: str) -> None:
         self.questions: list[Json] = []
-        self._base, self._bytes = base, 0
+        self._dialect, self._base, self._bytes = dialect, base, 0
         self._unread: dict[str, ResumeError] = {}
         self._too_large: dict[str, None] = {}
         self._any_read = False
@@ -210,7 +210,7 @@ class _Shown:
                 self._unread[candidate.thread_id] = read
             return
         self._any_read = True
-        for question in questions_of(candidate.thread_id, read, base=self._base):
+        for question in questions_of(candidate.thread_id, read, self._dialect, base=self._base):
             size = len(strictjson.dumps(question))
             if self._bytes + size > MOST_BYTES:
                 self._too_large[candidate.thread_id] = None
