@@ -72,12 +72,16 @@ class Questions:
         Starlette(routes=[Mount("/questions", Questions(shim)), Mount("/", shim)])
     """
 
-    def __init__(self, shim: Backend, *, prefix: str = "", cors: Sequence[str] = ()) -> None:
+    def __init__(
+        self, shim: Backend, *, prefix: str = "", cors: Sequence[str] = (), root_path: str | None = None
+    ) -> None:
         """`prefix`: the path of the list below the mount point. `cors`: origins whose pages may read it, or `*`.
+
+        `root_path`: the path in front of the shim, such as `/api`, if an app that is mounted there has both.
 
         Raises `ConfigurationError` for an invalid origin.
         """
-        self._shim, self._prefix = shim, prefix
+        self._shim, self._prefix, self._root_path = shim, prefix, root_path
         self._entry = Cors(self._serve, cors, method="GET") if cors else self._serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +97,7 @@ class Questions:
             refused = {"code": "invalid_request", "message": "Use GET: this address only reads.", "metadata": {}}
             await client.send_reply(Reply(405, refused, (("allow", "GET, HEAD"),)))
             return
-        reader = _Reader(self._shim, scope)
+        reader = _Reader(self._shim, scope, self._root_path)
         try:
             thread_id = below.strip("/")
             value = await (reader.thread(thread_id) if thread_id else reader.list())
@@ -105,10 +109,11 @@ class Questions:
 class _Reader:
     """Reads for one request."""
 
-    def __init__(self, shim: Backend, scope: Scope) -> None:
+    def __init__(self, shim: Backend, scope: Scope, root_path: str | None) -> None:
         self._shim = shim
         self._query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        self._root: str = scope.get("app_root_path", scope.get("root_path", ""))
+        outermost = scope.get("app_root_path", scope.get("root_path", ""))
+        self._root: str = outermost if root_path is None else root_path
         self._scope = {**scope, "method": "GET", "root_path": self._root, "path": f"{self._root}/", "query_string": b""}
         self._scope.pop("raw_path", None)
 
