@@ -158,9 +158,10 @@ def test_langgraphs_idle_threads_without_a_question_in_their_row_are_not_read(in
     assert (listed.asked, len(listed.requests)) == ({}, 3)
 
 
-def test_only_the_newest_threads_that_failed_or_are_idle_are_searched() -> None:
+@pytest.mark.parametrize("limit", [20, 5])
+def test_only_the_newest_threads_that_failed_or_are_idle_are_searched(limit: int) -> None:
     server, at, read = Threads(error=5000, idle=5000, task={"interrupts": []}), None, 0
-    while (listed := list_on(load_backend("langgraph"), server, at=at)).listing.next is not None:
+    while (listed := list_on(load_backend("langgraph"), server, at=at, limit=limit)).listing.next is not None:
         at = listed.listing.next
         read += len(listed.listing.candidates)
     assert read + len(listed.listing.candidates) == 200
