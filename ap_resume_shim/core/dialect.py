@@ -7,7 +7,7 @@ responses. Pure: no await, clock, random number or environment.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -238,6 +238,10 @@ class Dialect(Generic[C]):
     def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[C]:
         """Read the state of a thread that the search found. `resume` has only its id; `context` may be left out."""
         return self.inspect_thread(resume)
+
+    def answered_together(self, found: Found[C], interrupt: Interrupt) -> Sequence[Interrupt]:
+        """Return the questions that a resume with the answer to this one has to answer, this one among them."""
+        return (interrupt,) if self.partial else found.interrupts
 
     def check(self, resume: Resume, found: Found[C], verdict: Decision) -> None:
         """Refuse an answer that the backend cannot carry, before anything is sent. Raises `ResumeError`."""

@@ -72,12 +72,16 @@ class Questions:
         Starlette(routes=[Mount("/questions", Questions(shim)), Mount("/", shim)])
     """
 
-    def __init__(self, shim: Backend, *, prefix: str = "", cors: Sequence[str] = ()) -> None:
+    def __init__(
+        self, shim: Backend, *, prefix: str = "", cors: Sequence[str] = (), root_path: str | None = None
+    ) -> None:
         """`prefix`: the path of the list below the mount point. `cors`: origins whose pages may read it, or `*`.
+
+        `root_path`: the path in front of the shim, such as `/api`, if an app that is mounted there has both.
 
         Raises `ConfigurationError` for an invalid origin.
         """
-        self._shim, self._prefix = shim, prefix
+        self._shim, self._prefix, self._root_path = shim, prefix, root_path
         self._entry = Cors(self._serve, cors, method="GET") if cors else self._serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +97,7 @@ class Questions:
             refused = {"code": "invalid_request", "message": "Use GET: this address only reads.", "metadata": {}}
             await client.send_reply(Reply(405, refused, (("allow", "GET, HEAD"),)))
             return
-        reader = _Reader(self._shim, scope)
+        reader = _Reader(self._shim, scope, self._root_path)
         try:
             thread_id = below.strip("/")
             value = await (reader.thread(thread_id) if thread_id else reader.list())
@@ -105,10 +109,11 @@ class Questions:
 class _Reader:
     """Reads for one request."""
 
-    def __init__(self, shim: Backend, scope: Scope) -> None:
+    def __init__(self, shim: Backend, scope: Scope, root_path: str | None) -> None:
         self._shim = shim
         self._query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        self._root: str = scope.get("app_root_path", scope.get("root_path", ""))
+        outermost = scope.get("app_root_path", scope.get("root_path", ""))
+        self._root: str = outermost if root_path is None else root_path
         self._scope = {**scope, "method": "GET", "root_path": self._root, "path": f"{self._root}/", "query_string": b""}
         self._scope.pop("raw_path", None)
 
@@ -128,7 +133,7 @@ class _Reader:
         return {
             "thread_id": thread_id,
             "status": found.status,
-            "questions": await offload(partial(questions_of, thread_id, found, base=self._base(reading))),
+            "questions": await offload(partial(questions_of, thread_id, found, dialect, base=self._base(reading))),
             "notes": list(notes_on(found)),
         }
 
@@ -141,7 +146,7 @@ class _Reader:
         dialect, do = recognising(reading.dialect), reading.lookups.do
         listing = await drive(dialect.list_waiting(page), do)
         reads = await asyncio.gather(*(_read(dialect, do, candidate) for candidate in listing.candidates))
-        shown = _Shown(self._base(reading))
+        shown = _Shown(dialect, self._base(reading))
         await offload(partial(shown.add_all, zip(listing.candidates, reads, strict=True)))
         return {
             "listed": listing.listed,
@@ -191,9 +196,9 @@ async def _read(dialect: Dialect[Any], do: Callable[[Step], Awaitable[Any]], can
 class _Shown:
     """The questions of one page, as far as they fit."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, dialect: Dialect[Any], base: str) -> None:
         self.questions: list[Json] = []
-        self._base, self._bytes = base, 0
+        self._dialect, self._base, self._bytes = dialect, base, 0
         self._unread: dict[str, ResumeError] = {}
         self._too_large: dict[str, None] = {}
         self._any_read = False
@@ -210,7 +215,7 @@ class _Shown:
                 self._unread[candidate.thread_id] = read
             return
         self._any_read = True
-        for question in questions_of(candidate.thread_id, read, base=self._base):
+        for question in questions_of(candidate.thread_id, read, self._dialect, base=self._base):
             size = len(strictjson.dumps(question))
             if self._bytes + size > MOST_BYTES:
                 self._too_large[candidate.thread_id] = None

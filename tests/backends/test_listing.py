@@ -101,6 +101,7 @@ class Threads:
     def __call__(self, request: str, body: Any) -> Any:
         if request == "POST /threads/search":
             self.selected.append(body.get("select"))
+            assert 1 <= body["limit"] <= 1000, "LangGraph's servers refuse any other limit with 422"
             count = getattr(self, body["status"])
             numbers = range(body["offset"], min(body["offset"] + body["limit"], count))
             first = {"interrupted": 0, "error": 2000, "idle": 4000}[body["status"]]
@@ -157,9 +158,10 @@ def test_langgraphs_idle_threads_without_a_question_in_their_row_are_not_read(in
     assert (listed.asked, len(listed.requests)) == ({}, 3)
 
 
-def test_only_the_newest_threads_that_failed_or_are_idle_are_searched() -> None:
+@pytest.mark.parametrize("limit", [20, 5])
+def test_only_the_newest_threads_that_failed_or_are_idle_are_searched(limit: int) -> None:
     server, at, read = Threads(error=5000, idle=5000, task={"interrupts": []}), None, 0
-    while (listed := list_on(load_backend("langgraph"), server, at=at)).listing.next is not None:
+    while (listed := list_on(load_backend("langgraph"), server, at=at, limit=limit)).listing.next is not None:
         at = listed.listing.next
         read += len(listed.listing.candidates)
     assert read + len(listed.listing.candidates) == 200
@@ -448,6 +450,15 @@ def test_a2a_lists_tasks_that_wait_for_an_answer_then_for_a_login(binding: str) 
 def test_a2a_drops_tasks_that_do_not_wait_from_a_server_that_ignores_the_filter() -> None:
     dialect = load_backend("a2a", options={"binding": "rest", "path": "/a"})
     assert list_on(dialect, lambda *_: {"tasks": [task("TASK_STATE_COMPLETED", 1)]}).asked == {}
+
+
+def test_a2a_reads_an_endless_list_of_empty_pages_in_parts() -> None:
+    def server(_: str, body: Any) -> Any:
+        token = body["params"].get("pageToken") or "0"
+        return {"jsonrpc": "2.0", "result": {"tasks": [], "nextPageToken": str(int(token) + 1)}}
+
+    listed = list_on(load_backend("a2a", options={"binding": "jsonrpc", "path": "/a"}), server)
+    assert (len(listed.requests), listed.listing.next) == (20, [0, "20"])
 
 
 def test_an_agent_of_a2a_0_3_cannot_list() -> None:

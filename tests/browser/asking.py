@@ -110,7 +110,8 @@ class Asking:
         if self.refusal:
             status, error = self.refusal
             return JSONResponse(error, status)
-        self.questions = [each for each in self.questions if each["interrupt_id"] != body["interrupt_id"]]
+        ids = {body["interrupt_id"]} if "interrupt_id" in body else set(body["input"])
+        self.questions = [each for each in self.questions if each["interrupt_id"] not in ids]
         self.questions += self.following
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 

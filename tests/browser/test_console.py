@@ -389,6 +389,94 @@ def test_values_are_shown_as_text(page: Page) -> None:
         assert page.evaluate("document.querySelectorAll('main img, main a, main script, nav a, iframe').length") == 0
 
 
+def together(*numbers: int) -> list[dict[str, Any]]:
+    """Questions of one thread whose answers the server accepts only at once."""
+    asked = [
+        question("thread-1", f"Question {number}?", {"type": "boolean"}, interrupt_id=f"q{number}", minutes=number)
+        for number in numbers
+    ]
+    body = {"thread_id": "thread-1", "input": {each["interrupt_id"]: each["answer"] for each in asked}}
+    return [{**each, "resume": {**each["resume"], "body": body}} for each in asked]
+
+
+def test_questions_that_are_answered_together_are_sent_when_all_have_an_answer(page: Page) -> None:
+    with asking(*together(1, 2)) as (server, url):
+        page.open(url)
+        page.sees("Question 1?", "#detail h2")
+        page.click("Yes", "#detail form")
+        page.sees("Not sent yet.", "#detail")
+        page.click("No", "#detail form")  # a changed mind
+        assert server.answers == []
+        page.click("Next question of this thread", "#detail")
+        page.sees("Question 2?", "#detail h2")
+        page.click("Yes", "#detail form")
+        page.sees("Finished", "#detail")
+        assert answered(server) == {"q1": False, "q2": True}
+        assert "interrupt_id" not in server.answers[0]
+        assert page.text("#rows") == ""
+
+
+def test_an_endless_schema_or_one_with_a_broken_reference_is_drawn_and_checked(page: Page) -> None:
+    endless = {"anyOf": [{"$ref": "#"}] * 6}
+    broken = {"type": "object", "properties": {"n": {"$ref": "#/$defs/100%"}, "o": {"type": "object"}}}
+    with asking(question("t1", "Endless?", endless), question("t2", "Broken?", broken, minutes=1)) as (server, url):
+        page.open(url)
+        page.fill("Answer", "1")
+        page.click("Send answer")
+        assert answered(server) == 1
+        page.click("Broken?", "#rows")
+        page.sees("Broken?", "#detail h2")
+        page.wait("document.querySelector('#detail textarea') !== null")
+
+
+def test_forgotten_credentials_take_everything_with_them_that_they_showed(page: Page) -> None:
+    with asking(asked("The secret plan?"), credentials=("x-token", "secret")) as (_, url):
+        page.open(url)
+        page.click("Set credentials", "#list")
+        page.fill("Header", "X-Token")
+        page.fill("Value", "secret")
+        page.key("Enter")
+        page.click("The secret plan?", "#rows")
+        page.sees("The secret plan?", "#detail h2")
+        page.click("Credentials set", ".bar")
+        page.click("Forget", "dialog")
+        page.sees("The backend requires credentials.", "#list")
+        assert "secret plan" not in page.evaluate("document.documentElement.outerHTML")
+
+
+@pytest.mark.parametrize(("name", "value"), [("Cookie", "a=b"), ("X Token", "a"), ("X-Token", "käse\u20ac")])
+def test_a_header_that_a_page_cannot_send_is_refused(page: Page, name: str, value: str) -> None:
+    with asking(asked("Really?")) as (_, url):
+        page.open(url)
+        page.click("Credentials", ".bar")
+        page.fill("Header", name)
+        page.fill("Value", value)
+        page.click("Use", "dialog")
+        page.sees("A page cannot send this header.", "dialog")
+
+
+def test_marks_that_reorder_a_text_are_visible_and_stay_in_the_answer(page: Page) -> None:
+    name = "invoice\u202efdp.exe"
+    call = {**ONE_CALL, "action_requests": [{"name": "open", "args": {"file": name}}]}
+    call["review_configs"] = [{"action_name": "open", "allowed_decisions": ["approve", "edit"]}]
+    with asking(asked(call)) as (server, url):
+        page.open(url)
+        page.sees("invoice[U+202E]fdp.exe", "#detail")
+        page.click("Edit", "#detail form")
+        page.click("Send the edited call", "#detail form")
+        assert answered(server)["decisions"][0]["edited_action"]["args"] == {"file": name}
+
+
+def test_a_very_long_question_leaves_its_controls_in_sight(page: Page) -> None:
+    text = "word " * 100_000
+    with asking(asked(text, {"type": "boolean"})) as (server, url):
+        page.open(url)
+        page.wait("document.querySelector('#detail .buttons').getBoundingClientRect().top < innerHeight * 1.5")
+        assert page.evaluate("document.querySelector('#detail .context').textContent.length") == len(text)
+        page.click("Yes", "#detail form")
+        assert answered(server) is True
+
+
 # --- the list
 
 

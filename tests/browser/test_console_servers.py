@@ -271,6 +271,19 @@ def test_each_kind_is_answered_on_agno(
     assert got(agno, ref) == expected
 
 
+def test_two_tool_calls_of_a_run_are_answered_together_on_agno(page: Page, agno: Place) -> None:
+    thread, ref = agno_thread(agno, "agents", "par")
+    agno.open(page, thread)
+    page.click("Approve", "#detail form")
+    page.sees("Not sent yet.", "#detail")
+    page.click("Next question of this thread", "#detail")
+    page.wait("!document.querySelector('#detail form').inert")
+    page.click("Approve", "#detail form")
+    page.sees("Finished", "#detail")
+    events = CLIENT.get(f"{agno.server}/__witness").json()
+    assert [each["value"] for each in events if (each["ref"], each["event"]) == (ref, "got")] == [True, True]
+
+
 def test_a_wrong_value_is_not_sent_to_agno(page: Page, agno: Place) -> None:
     thread, ref = agno_thread(agno, "workflows", "ask-form")
     agno.open(page, thread)

@@ -36,3 +36,12 @@ def test_the_list_has_the_question_until_it_is_answered_or_says_why_not(world: W
     assert answer(world, question, world.driver.yes).status_code == 200
     world.ends(thread)
     assert read_list(world).of(thread) == []
+
+
+@pytest.mark.shows("par")
+def test_the_request_of_one_of_several_questions_is_accepted(world: World) -> None:
+    """It answers all of them, if the backend accepts only that."""
+    shown = read_thread(world, world.thread("par"))["questions"]
+    assert len({question["interrupt_id"] for question in shown}) == 2
+    response = answer(world, shown[0], world.driver.yes)
+    assert response.status_code == 200, response.text

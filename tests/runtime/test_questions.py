@@ -275,6 +275,15 @@ async def test_it_is_mounted_at_any_path_beside_the_shim(mount: str, root: str) 
     assert [path for _, path in server.seen] == [f"{root}/threads/search", f"{root}/threads/t0"]
 
 
+async def test_an_app_with_both_may_be_mounted_itself() -> None:
+    server = Server(1)
+    made = shim(server)
+    both = Starlette(routes=[Mount("/questions", Questions(made, root_path="/api")), Mount("/", made)])
+    page = json.loads((await get(Starlette(routes=[Mount("/api", both)]), "/api/questions/")).answer)
+    assert page["questions"][0]["resume"]["path"] == "/api/runs/resume"
+    assert [path for _, path in server.seen] == ["/api/threads/search", "/api/threads/t0"]
+
+
 async def test_the_prefix_of_the_backend_is_in_front_of_its_routes_and_the_shims() -> None:
     server = Server(1)
     inner = server.respond

@@ -10,7 +10,7 @@ from ap_resume_shim.backends.a2a.task import Json, Task
 from ap_resume_shim.core.dialect_helpers import read_refusal
 from ap_resume_shim.core.errors import ThreadNotFound, ThreadNotInterrupted, UpstreamUnrecognised
 from ap_resume_shim.core.http import Response
-from ap_resume_shim.core.listing import Candidate, Listing, Page
+from ap_resume_shim.core.listing import MOST_REQUESTS, Candidate, Listing, Page
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.steps import Ask, ReadLedger, Steps
 
@@ -53,17 +53,19 @@ def list_waiting(binding: wire.Binding, page: Page) -> Steps[Listing]:
     """List tasks that wait for an answer, then those that wait for a login, each newest first."""
     number, token = page.place(int, str) or (0, "")
     candidates: list[Candidate] = []
-    while number < len(_STATES):
+    for _ in range(MOST_REQUESTS - 1):  # one was for the agent's card; a page of the agent may be empty
+        if number >= len(_STATES):
+            return Listing(tuple(candidates))
         room = page.limit - len(candidates)
         if room < 1:
-            return Listing(tuple(candidates), [number, token])
+            break
         (answer,) = yield from Ask((binding.waiting(_STATES[number], room, token),))
         listed = binding.result(_require_a2a(answer))
         candidates += (Candidate(Task(task).context_id, task) for task in listed.get("tasks") or ())
         again, token = token, listed.get("nextPageToken") or ""
         if not token or token == again:
             number, token = number + 1, ""
-    return Listing(tuple(candidates))
+    return Listing(tuple(candidates), [number, token])
 
 
 def tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]:

@@ -6,6 +6,7 @@ The protocol has no request that reads a thread, so the shim knows a thread only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -117,6 +118,10 @@ class AgUi(Dialect[Thread]):
         entries = yield from ReadLedger(SERVER)
         paths = (entry.facts.get("path") for entry in entries)
         return self._path or next((path for path in paths if isinstance(path, str)), None)
+
+    def answered_together(self, found: Found[Thread], interrupt: Interrupt) -> Sequence[Interrupt]:
+        """Return all questions, if the server accepts only the answers to all of them."""
+        return found.interrupts if wire.takes_all(found.context.pending) else (interrupt,)
 
     def check(self, resume: Resume, found: Found[Thread], verdict: Decision) -> None:
         """Refuse answers that the adapter would reject or change."""

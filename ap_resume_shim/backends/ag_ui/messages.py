@@ -175,12 +175,17 @@ def answers_of(body: Mapping[str, Any]) -> tuple[bool, list[str] | None]:
     return answer is not None, None
 
 
+def takes_all(pending: Iterable[AgUiQuestion]) -> bool:
+    """True if the server accepts only the answers to all of these questions at once."""
+    return any(question.way == "entries" for question in pending)
+
+
 def check_answers(pending: tuple[AgUiQuestion, ...], by_id: Mapping[str | None, Any]) -> None:
     """Refuse answers that the adapter would reject, lose or change.
 
     Raises `MultipleInterrupts`, `UnsupportedInput` or `InvalidAnswer`.
     """
-    if len(by_id) < len(pending) and any(question.way == "entries" for question in pending):
+    if len(by_id) < len(pending) and takes_all(pending):
         raise MultipleInterrupts(
             f"{len(pending)} interrupts are pending, and this server accepts only the answers to all of them at once: "
             "send `input` as an object {interrupt id: answer} with all of these ids.",

@@ -7,7 +7,7 @@ the shim always sets it. Workflows store this in any case, and have no `backgrou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response, segment
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.listing import Listing, Page
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer
@@ -116,6 +117,11 @@ class Agno(Dialect[AgnoContext]):
     def list_waiting(self, page: Page) -> Steps[Listing]:
         """List sessions of agents, teams and workflows, waiting or not."""
         return list_waiting(page, self._db)
+
+    def answered_together(self, found: Found[AgnoContext], interrupt: Interrupt) -> Sequence[Interrupt]:
+        """Return the questions of the same run."""
+        runs = ([question.interrupt for question in run.questions] for run in found.context.paused)
+        return next((interrupts for interrupts in runs if interrupt in interrupts), (interrupt,))
 
     def check(self, resume: Resume, found: Found[AgnoContext], verdict: Decision) -> None:
         """Refuse answers to several runs, and answers that do not fit their questions."""

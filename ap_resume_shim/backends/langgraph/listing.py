@@ -49,6 +49,8 @@ class Failed:
     def search(self, offset: int, room: int) -> Steps[Batch]:
         """Read the next rows."""
         limit = min(room, _NEWEST - offset)
+        if limit < 1:
+            return Batch((), None)
         rows = yield from _search(self.name, self.agent_id, offset=offset, limit=limit, sort_order="desc")
         over = len(rows) < room
         return Batch([Candidate(row["thread_id"], row) for row in rows], None if over else offset + room)

@@ -6,7 +6,8 @@ export const MODES = ["values", "updates", "messages", "custom"];
 let credentials = null; // [name, value]: in memory alone
 
 export function setCredentials(name, value) {
-  if (name !== null) new Headers([[name, value]]); // throws a TypeError for what no header can carry
+  // A TypeError for what no header can carry. Browsers leave out the headers that they set themselves, such as Cookie.
+  if (name !== null && !new Request(HERE, { headers: [[name, value]] }).headers.has(name)) throw new TypeError();
   credentials = name === null ? null : [name, value];
 }
 export const hasCredentials = () => credentials !== null;

@@ -3,7 +3,7 @@
 import { Failure, hasCredentials, listQuestions, threadQuestions } from "./api.js";
 import { openCredentials, watchCredentials } from "./credentials.js";
 import { button, h, time } from "./dom.js";
-import { KINDS, questionView, title } from "./question.js";
+import { KINDS, questionView, title, together } from "./question.js";
 
 const $ = (id) => document.getElementById(id);
 const REFRESH = 15_000; // milliseconds between refreshes, for each page that is loaded
@@ -82,6 +82,7 @@ async function readThread() {
 function dropOldViews() {
   for (const [key, view] of views) {
     const isListed = state.questions.some((question) => keyOf(question) === key);
+    if (!isListed) delete view.prepared;
     if (view !== current && (isListed ? ["answered", "gone"].includes(view.phase) : view.phase === "gone"))
       views.delete(key);
   }
@@ -209,7 +210,9 @@ $("rows").addEventListener("keydown", (event) => {
 function select(question, options) {
   const key = keyOf(question);
   if (!views.has(key) || views.get(key).phase === "gone") {
-    const view = questionView(question, { changed, check, next, announce, after, credentials: openCredentials });
+    const open = (other) => select(other, { focus: true });
+    const page = { changed, check, collect, open, next, announce, after, credentials: openCredentials };
+    const view = questionView(question, page);
     views.set(key, Object.assign(view, { key }));
   }
   show(views.get(key), options);
@@ -226,8 +229,26 @@ function show(view, { focus = false } = {}) {
 
 function changed(view) {
   if (view.phase === "gone") state.questions = state.questions.filter((question) => keyOf(question) !== view.key);
-  if (view.phase === "running") answered.unshift(view);
+  if (view.phase === "running") {
+    answered.unshift(view);
+    state.questions.filter((question) => isBeside(view, question)).forEach((question) => views.delete(keyOf(question)));
+    state.questions = state.questions.filter((question) => !isBeside(view, question));
+  }
   render();
+}
+
+// True for another question that the same request answers.
+const isBeside = ({ key, question: { thread_id: thread }, question }, other) =>
+  other.thread_id === thread && keyOf(other) !== key && together(question)?.includes(other.interrupt_id);
+
+// The answers to the questions that one request has to answer, as {input}; or {missing}: a question without one.
+function collect(view) {
+  const ids = together(view.question);
+  const all = [view.question, ...state.questions.filter((question) => isBeside(view, question))];
+  const prepared = new Map(all.map((question) => [question.interrupt_id, views.get(keyOf(question))?.prepared]));
+  const missing = ids.find((id) => !prepared.get(id));
+  if (missing !== undefined) return { missing: all.find((question) => question.interrupt_id === missing) };
+  return { input: Object.fromEntries(ids.map((id) => [id, prepared.get(id).answer])) };
 }
 
 // Ask whether a question is still pending, and drop it if it is not.
@@ -321,7 +342,19 @@ setInterval(() => {
 }, 5000);
 document.addEventListener("visibilitychange", () => isDue() && !isRefused() && load());
 
-watchCredentials(() => load());
+// What was read and written with credentials that were forgotten leaves the page with them.
+function forget() {
+  views.clear();
+  agents.clear();
+  answered.length = 0;
+  Object.assign(state, { questions: [], next: null, pages: 1, notes: [] });
+  leave();
+}
+
+watchCredentials((forgotten) => {
+  if (forgotten) forget();
+  load();
+});
 document.body.dataset.pane = "list";
 readHash();
 await load();

@@ -1,7 +1,7 @@
 // Tool approvals: one card for each call, with the decisions that the agent allows.
 
 import { fill, holes } from "./api.js";
-import { button, h, isObject, table, uid } from "./dom.js";
+import { button, content, h, isObject, table, uid } from "./dom.js";
 import { covers, editor, isForm, json, onShortcut, switchable, text } from "./editor.js";
 import { inferred } from "./schema.js";
 
@@ -95,7 +95,7 @@ function approval(action, { single, isTitled }, send) {
     "section",
     { class: "action", "aria-labelledby": label.id },
     label,
-    description && h("p", { class: "description" }, description),
+    description && h("div", { class: "description" }, content(description)),
     args,
     h("div", { class: "buttons", role: "group", "aria-label": `Decision about ${action.name}` }, controls),
     body,

@@ -5,7 +5,7 @@ import { hasCredentials, setCredentials } from "./api.js";
 const $ = (id) => document.getElementById(id);
 let changed = () => {};
 
-// `onchange` is called when credentials were set or forgotten.
+// `onchange` is called when credentials were set or forgotten, with true if they were forgotten.
 export function watchCredentials(onchange) {
   changed = onchange;
 }
@@ -22,23 +22,23 @@ $("credentials-form").addEventListener("submit", (event) => {
     if (!$("header-value").value) throw new TypeError();
     setCredentials($("header-name").value.trim(), $("header-value").value.trim());
   } catch {
-    $("header-error").textContent = "This name and this value cannot be a header.";
+    $("header-error").textContent = "A page cannot send this header.";
     return $("header-value").focus();
   }
   closeCredentials();
 });
 
-function closeCredentials() {
+function closeCredentials({ forgotten = false } = {}) {
   $("credentials").close();
   $("header-value").value = "";
   $("credentials-open").textContent = hasCredentials() ? "Credentials set" : "Credentials";
-  changed();
+  changed(forgotten);
 }
 
 $("credentials-open").addEventListener("click", openCredentials);
 $("credentials-cancel").addEventListener("click", () => $("credentials").close());
 $("credentials-forget").addEventListener("click", () => {
   setCredentials(null);
-  closeCredentials();
+  closeCredentials({ forgotten: true });
 });
 $("credentials").addEventListener("close", () => ($("header-value").value = ""));

@@ -12,9 +12,14 @@ export function h(tag, properties, ...children) {
     else if (typeof value === "boolean") element.setAttribute(name, "");
     else element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  const parts = children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+  element.append(...parts.map((child) => (typeof child === "string" ? visible(child) : child)));
   return element;
 }
+
+// Text with the characters that reorder what a person reads made visible: `exe.fdp` must not look like `pdf.exe`.
+const visible = (text) =>
+  text.replace(/[\u202a-\u202e\u2066-\u2069]/g, (mark) => `[U+${mark.charCodeAt(0).toString(16).toUpperCase()}]`);
 
 export const button = (text, onclick, style = "") =>
   h("button", { type: "button", class: `button ${style}`, onclick }, text);
@@ -26,7 +31,7 @@ export const isObject = (value) =>
   value !== null && typeof value === "object" && !Array.isArray(value) && !JSON.isRawJSON?.(value);
 
 const LONG = 1500; // characters; a longer text has a scroll bar of its own
-const content = (text) => (text.length > LONG ? h("pre", { class: "value", tabindex: 0 }, text) : text);
+export const content = (text) => (text.length > LONG ? h("pre", { class: "value", tabindex: 0 }, text) : text);
 
 // The members of an object, one a row; another value alone.
 export function table(value) {

@@ -21,15 +21,22 @@ const GONE = new Set([
   "interrupt_already_answered",
 ]);
 const SETTLE = 350; // milliseconds
+const LONGEST = 600; // characters of a heading
+const clipped = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
+
+// The ids of the questions that the server answers only together with this one; null if it can be answered alone.
+export const together = ({ interrupt_id: id, resume: { body } }) =>
+  id === null || "interrupt_id" in body ? null : Object.keys(body.input);
 
 export const title = ({ prompt, kind, actions }) => {
-  if (prompt) return prompt;
+  if (prompt) return clipped(prompt);
   if (kind === "tool_approval" && actions.length)
     return actions.length === 1 ? `Call ${actions[0].name}?` : `Call ${actions.length} tools?`;
   return "The agent waits for an answer";
 };
 
-// `actions` of the page: changed(view), check(view), credentials(), next(view), announce(text).
+// `page`: changed(view), check(view), collect(view), open(question), credentials(), next(view), after(view),
+// announce(text).
 export function questionView(question, page) {
   const view = { question, phase: "open" };
   const heading = h(
@@ -59,7 +66,9 @@ export function questionView(question, page) {
   };
 
   let [sent, key] = [null, null];
-  const controls = controlsOf(question, (choice) => send(fill(question.resume.body.input, choice)));
+  const controls = controlsOf(question, (choice) =>
+    together(question) ? prepare(fill(question.answer, choice)) : send(fill(question.resume.body.input, choice)),
+  );
   fields.append(controls.element);
 
   function enter(phase) {
@@ -73,7 +82,25 @@ export function questionView(question, page) {
   function showNotice(kind, head, message, ...more) {
     notice.className = `notice ${kind}`;
     notice.hidden = false;
-    notice.replaceChildren(h("p", {}, head ? h("strong", { tabindex: -1 }, head, " ") : null, message), ...more);
+    notice.replaceChildren(
+      h("p", {}, head ? h("strong", { tabindex: -1 }, head, " ") : null, message),
+      ...more.filter(Boolean),
+    );
+  }
+
+  // The page sends the answers to all questions at once, when it has the last one.
+  function prepare(answer) {
+    if (view.phase !== "open") return;
+    view.prepared = { answer };
+    const { input, missing } = page.collect(view);
+    if (input) return send(input);
+    showNotice(
+      "info",
+      "Not sent yet.",
+      `The server accepts the answers to the ${together(question).length} questions of this thread only at once: answer the others, too.`,
+      missing && h("div", { class: "buttons" }, button("Next question of this thread", () => page.open(missing), "primary")),
+    );
+    (notice.querySelector("button") ?? notice.querySelector("strong")).focus();
   }
 
   // The phase changes before anything is awaited, so that a second click finds it changed. The same answer always has
@@ -168,9 +195,10 @@ function meta({ agent_id: agent, thread_id: thread, asked_at: asked, expires_at:
 
 // What the question has besides its prompt.
 function context({ kind, value, prompt }) {
-  if (kind === "tool_approval" || !isObject(value)) return null;
-  const rest = Object.entries(value).filter(([, item]) => item !== prompt);
-  return rest.length ? h("div", { class: "context" }, table(Object.fromEntries(rest))) : null;
+  const isShown = kind === "tool_approval" || !isObject(value);
+  const rest = isShown ? [] : Object.entries(value).filter(([, item]) => item !== prompt);
+  const whole = prompt?.length > LONGEST && h("pre", { class: "value", tabindex: 0 }, prompt);
+  return h("div", { class: "context" }, whole, rest.length > 0 && table(Object.fromEntries(rest)));
 }
 
 const raw = ({ value, response_schema: schema }) =>

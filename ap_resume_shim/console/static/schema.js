@@ -4,6 +4,8 @@
 import { isObject } from "./dom.js";
 
 const MAX_DEPTH = 40;
+const MAX_CHECKS = 20_000; // of one value: a schema may refer to itself several times on each level
+let checksLeft = 0;
 
 const isNumber = (value) => typeof value === "number" || Boolean(JSON.isRawJSON?.(value));
 const number = (value) => (typeof value === "number" ? value : Number(value.rawJSON));
@@ -70,8 +72,9 @@ const BOUNDS = [
 
 // [{path, problem}]: what a schema refuses in a value. Paths are keys and indexes, joined with dots.
 export function problems(schema, value, root = schema, path = "", depth = 0) {
+  if (depth === 0) checksLeft = MAX_CHECKS;
   if (schema === false) return [{ path, problem: "is not allowed" }];
-  if (!isObject(schema) || depth > MAX_DEPTH) return [];
+  if (!isObject(schema) || depth > MAX_DEPTH || checksLeft-- <= 0) return [];
   const check = (part, item, at = path) => problems(part, item, root, at, depth + 1);
   const join = (key) => (path ? `${path}.${key}` : `${key}`);
   const found = [];
@@ -144,8 +147,16 @@ function refer(root, ref) {
   const keys = ref
     .split("/")
     .slice(1)
-    .map((key) => decodeURIComponent(key).replaceAll("~1", "/").replaceAll("~0", "~"));
+    .map((key) => decoded(key).replaceAll("~1", "/").replaceAll("~0", "~"));
   return keys.reduce((found, key) => (found && Object.hasOwn(Object(found), key) ? found[key] : true), root);
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a percent sign that escapes nothing
+  }
 }
 
 const same = (left, right) =>
