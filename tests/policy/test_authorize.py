@@ -158,6 +158,17 @@ async def test_a_function_that_ignores_its_cancellation_refuses_in_time(monkeypa
     go.set()
 
 
+async def test_a_function_that_allows_a_resume_too_late_does_not_allow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authorize, "TIMEOUT", 0.05)
+
+    async def late(_: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    assert code(await send(shim(agent := Agent(), late))) == (503, "policy_unavailable")
+    assert agent.resumes == []
+
+
 async def test_a_function_that_is_cancelled_by_itself_is_no_shutdown() -> None:
     async def waits_for_a_cancelled_task(_: Any) -> None:
         task = asyncio.create_task(asyncio.sleep(60))
