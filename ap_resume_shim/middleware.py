@@ -153,7 +153,7 @@ class ResumeShim:
         self._naming: Naming | None = None  # until the backend is known
         self._native = backend == NATIVE
         self._merge_openapi = merge_openapi
-        self._beside = DetectionBeside(self._detect)
+        self._beside = DetectionBeside(self._detect, self._telemetry.around_clients)
         self._set_app(app)
         self._detecting = asyncio.Lock()
         self._resumptions = Resumptions()

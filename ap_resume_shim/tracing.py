@@ -9,6 +9,7 @@ Passed requests are not traced.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ from ap_resume_shim import __version__
 from ap_resume_shim.core.asgi import FENCE, RECEIVER, HeaderList, shown_path
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.runtime import resume_log as logs
-from ap_resume_shim.runtime.telemetry import Event, ResumeRecord, Telemetry
+from ap_resume_shim.runtime.telemetry import FAILED, Event, ResumeRecord, Telemetry
 from ap_resume_shim.runtime.vendor_counts import DRAFT
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("ap_resume_shim")
 
 SCHEMA = "https://opentelemetry.io/schemas/1.45.0"
 TRACED = "ap_resume_shim.traced"
@@ -131,13 +134,12 @@ class _TracedBackend:
         if resume is None:
             await self.app(scope, receive, send)
             return
-        span = self._tracer.start_span(
-            scope["method"], context=resume.context, kind=SpanKind.CLIENT, attributes=self._attributes(scope)
-        )
-        context = trace.set_span_in_context(span, resume.context)
-        made = {**scope, "headers": _injected(scope["headers"], context)}
-        if resume.sending and FENCE in scope:
-            self._observe_sending(resume, made)
+        try:
+            made, span, context = self._begin(scope, resume)
+        except Exception:
+            logger.exception(FAILED)
+            await self.app(scope, receive, send)
+            return
 
         async def traced(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -150,6 +152,17 @@ class _TracedBackend:
 
         with _current(span, context):
             await self.app(made, receive, traced)
+
+    def _begin(self, scope: Scope, resume: _Resume) -> tuple[Scope, Span, Context]:
+        """Start the span of a request. Returns the request with its context, the span, and the context."""
+        span = self._tracer.start_span(
+            scope["method"], context=resume.context, kind=SpanKind.CLIENT, attributes=self._attributes(scope)
+        )
+        context = trace.set_span_in_context(span, resume.context)
+        made = {**scope, "headers": _injected(scope["headers"], context)}
+        if resume.sending and FENCE in scope:
+            self._observe_sending(resume, made)
+        return made, span, context
 
     def _observe_sending(self, resume: _Resume, made: Scope) -> None:
         """Record the moment at which the resume is sent: past the fence, which only a proxy calls."""
@@ -188,8 +201,12 @@ def _current(span: Span, context: Context) -> Iterator[None]:
 
 
 def _end(span: Span) -> None:
+    """End a span. What receives it may fail, such as an exporter: that must not break a resume."""
     if span.is_recording():
-        span.end()
+        try:
+            span.end()
+        except Exception:
+            logger.exception(FAILED)
 
 
 def _fail(span: Span, error_type: str) -> None:

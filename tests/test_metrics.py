@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from ap_resume_shim import MemoryGuard, ResumeShim
+from ap_resume_shim import MemoryGuard, ResumeShim, ReverseProxy
 from ap_resume_shim.core.errors import ResumeError
 from ap_resume_shim.guard import FallbackGuard, ResumeKey, load_guard
 from ap_resume_shim.metrics import BUCKETS, PREFIX, Metrics
@@ -227,6 +227,13 @@ def test_a_backend_that_is_not_detected_is_unknown(metrics: Metrics, scrape: Scr
     with serving(ResumeShim(nothing, telemetry=[metrics])) as url:
         resume(url)
         eventually(lambda: scrape("resumes_total", backend="unknown") == 1)
+
+
+def test_a_request_that_is_refused_since_the_backend_is_away_is_a_passed_one(metrics: Metrics, scrape: Scrape) -> None:
+    proxy = ReverseProxy(f"http://127.0.0.1:{free_port()}")
+    with serving(ResumeShim(proxy, vendor_resumes="guard", telemetry=[metrics])) as url:
+        assert CLIENT.post(f"{url}/runs/wait", json={"thread_id": "t"}).status_code == 502
+        eventually(lambda: scrape("passed_requests_total") == 1)
 
 
 def test_two_shims_may_share_their_metrics(metrics: Metrics, scrape: Scrape) -> None:

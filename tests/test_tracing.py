@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -229,6 +229,30 @@ def test_without_an_sdk_the_context_of_the_client_passes(spans: Spans) -> None:
     with shimmed(agent := Agent(), telemetry=[unrecorded]) as url:
         assert resume(url, headers=SENT).status_code == 200
     assert {dict(seen.headers)[b"traceparent"].decode() for seen in agent.seen} == {SENT["traceparent"]}
+
+
+class Fails(SpanProcessor):
+    """A processor that fails for the spans of requests to the backend."""
+
+    def __init__(self, method: str) -> None:
+        setattr(self, method, self._fail)
+
+    def _fail(self, span: Any, *_: Any, **__: Any) -> None:
+        if span.kind is SpanKind.CLIENT:
+            raise RuntimeError("The processor failed.")
+
+
+@pytest.mark.parametrize("method", ["on_start", "on_end"])
+@pytest.mark.parametrize("route", ["", "/wait", "/stream"])
+def test_a_processor_that_fails_breaks_no_resume(method: str, route: str, caplog: pytest.LogCaptureFixture) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Fails(method))
+    with proxied(Tracing(provider), agent := Agent()) as (_, url):
+        assert resume(url, route).status_code == 200
+    assert len(agent.resumes) == 1
+    assert {record.message for record in caplog.records if record.exc_info} == {
+        "the telemetry failed; the resume is not affected"
+    }
 
 
 def test_a_vendor_resume_has_a_span_named_by_its_convention(tracing: Tracing, spans: Spans) -> None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import Any
 
@@ -39,12 +40,26 @@ def is_whole(line: bytes) -> bool:
     return head.startswith(_HEAD) and own == digest(head).encode() + b'"}'
 
 
+def read(line: bytes) -> dict[str, Any] | None:
+    """Return the record of a whole line; None if it was not written by `seal`, though its digest is right."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and "prev" in record else None
+
+
+def has_record(data: bytes) -> bool:
+    """Return True if the data contains the end of a record."""
+    return _SEALED.search(data) is not None
+
+
 def may_be_torn(rest: bytes) -> bool:
     """Return True if the bytes behind the last whole line can be those of an interrupted write, and not a change.
 
     An interrupted write leaves no complete record behind a fragment.
     """
-    return not _SEALED.search(rest) and begins_a_line(rest.partition(b"\n")[0])
+    return not has_record(rest) and begins_a_line(rest.partition(b"\n")[0])
 
 
 def begins_a_line(data: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -56,7 +56,10 @@ class AuditFile:
         self._thread = ThreadPoolExecutor(1, "ap_resume_shim.audit")
         self._lock = Lock()
         self._pending: list[tuple[Callable[[], Record], Future[None] | None]] = []
+        self._failing = False
+        """True from a failure until a record is written again."""
         self._lost = 0
+        """Records that could not be written since then."""
 
     async def record(self, make: Callable[[], Record]) -> None:
         """Write the record that `make` returns, and return when it is on the disk. `make` is called in the thread.
@@ -68,6 +71,8 @@ class AuditFile:
             self._add(make, waiter)
             await asyncio.wait_for(asyncio.wrap_future(waiter), TIMEOUT)
         except Exception as error:
+            if isinstance(error, TimeoutError):  # if the thread has begun to write the record, it goes on
+                self._failed(error, lost=int(waiter.cancel()))
             if self._required:
                 raise PolicyUnavailable(_UNAVAILABLE, detail=f"{self._path} cannot be written: {_why(error)}") from None
 
@@ -92,13 +97,14 @@ class AuditFile:
                 waiter.set_exception(failure)
             return
         with self._lock:
-            if waiter is None and len(self._pending) >= _MOST:  # the disk does not respond
-                self._lost += 1
-                return
-            self._pending.append((make, waiter))
-            if len(self._pending) > 1:
-                return  # the thread takes all that are pending
-        self._thread.submit(self._flush)
+            room = waiter is not None or len(self._pending) < _MOST
+            if room:
+                self._pending.append((make, waiter))
+            alone = len(self._pending) == 1  # else the thread takes all that are pending
+        if not room:
+            self._failed(TimeoutError(), lost=1)
+        elif alone:
+            self._thread.submit(self._flush)
 
     def _flush(self) -> None:
         """Write all pending records."""
@@ -112,33 +118,50 @@ class AuditFile:
             try:
                 records.append(make())
             except Exception as error:
-                self._failed(error, [] if waiter is None else [waiter], 1)
+                self._failed(error, [] if waiter is None else [waiter], lost=1)
             else:
                 waiting += [] if waiter is None else [waiter]
+        self._append(records, waiting)
+
+    def _append(self, records: list[Record], waiting: list[Future[None]]) -> None:
+        """Write records, and report the result to the resumes that wait."""
+        lost = self._lost
         try:
-            self._writer.append(records, sync=bool(waiting), lost=self._lost)
+            self._writer.append(records, sync=bool(waiting), lost=lost)
         except Exception as error:
-            self._failed(error, waiting, len(records))
+            self._failed(error, waiting, lost=len(records))
             return
-        if self._lost:
-            logger.warning("the audit file %s can be written again; %d records are missing", self._path, self._lost)
-            self._lost = 0
+        self._recovered(lost)
         for waiter in waiting:
             waiter.set_result(None)
 
-    def _failed(self, error: Exception, waiting: list[Future[None]], lost: int) -> None:
-        if not self._lost:
+    def _failed(self, error: Exception, waiting: Sequence[Future[None]] = (), *, lost: int) -> None:
+        """Refuse the resumes that wait. The log has one line for all failures in a row."""
+        with self._lock:
+            first, self._failing = not self._failing, True
+            self._lost += lost
+        if first:
             then = "resumes are refused" if self._required else "resumes are sent without a record"
             logger.error("the audit file %s cannot be written (%s): %s", self._path, _why(error), then)
-        self._lost += lost
         for waiter in waiting:
             waiter.set_exception(error)
+
+    def _recovered(self, lost: int) -> None:
+        """Records can be written again; the file has the number `lost`. While they waited, more may have been lost."""
+        with self._lock:
+            self._lost -= lost
+            ended = self._failing and self._lost == 0
+            self._failing = self._failing and not ended
+        if ended:
+            logger.warning("the audit file %s can be written again; %d records are missing", self._path, lost)
 
     def _reopen(self) -> None:
         try:
             self._writer.reopen()
         except (OSError, ConfigurationError) as error:
             logger.error("the audit file %s cannot be reopened (%s): the old one goes on", self._path, _why(error))
+        else:
+            self._append([], [])  # the first line of the new file connects it to the old one
 
 
 def _why(error: Exception) -> str:

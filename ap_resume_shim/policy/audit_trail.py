@@ -120,4 +120,6 @@ def _key(scope: Scope) -> str | None:
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)
+    """Return a header field; all of its values, if it is repeated: one of them may be the client's own."""
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
+    return ", ".join(values) if values else None

@@ -53,11 +53,14 @@ class AuditWriter:
 
         `lost` is the number of records that could not be written since the last success.
         """
+        if os.fstat(self._file).st_nlink == 0:  # the file was removed: what is written to it is lost
+            self.reopen()
         if self._failed:
             self._find_end("recovered" if self._mark is None else self._mark["event"], "recovered")
         prev, lines = self._prev, []
-        mark = [] if self._mark is None else [{"time": now(), **self._mark, **({"lost": lost} if lost else {})}]
-        for record in (*mark, *records):
+        mark = self._mark or ({"event": "recovered", "pid": os.getpid()} if lost else None)
+        first = [] if mark is None else [{"time": now(), **mark, **({"lost": lost} if lost else {})}]
+        for record in (*first, *records):
             lines.append(line := seal(record, prev))
             prev = digest(line)
         self._failed = True
@@ -71,7 +74,10 @@ class AuditWriter:
         self._prev, self._mark, self._unended = prev, None, False
 
     def reopen(self) -> None:
-        """Continue in a new file at the same path, if the old one was renamed. Raises `OSError`, and keeps the old one.
+        """Continue in a new file at the same path, if the old one was renamed or removed. Its first line follows with
+        the next call of `append`.
+
+        Raises `OSError`, and keeps the old one.
 
         Raises `ConfigurationError` if the file at the path belongs to another process, or is no audit file.
         """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -33,6 +35,8 @@ _UNDECIDED = "The operator's authorization service did not decide about this res
 _REFUSED = "The operator's authorization service refused this resume."
 _LONGEST = 1000
 """Characters of a reason, at most."""
+_LARGEST = 1024 * 1024
+"""Bytes of a service's response, at most."""
 _PASSED = frozenset({b"traceparent", b"tracestate", b"x-request-id"})
 
 
@@ -53,8 +57,7 @@ class Authorizer:
         caller = [(name, value) for name, value in scope["headers"] if name.decode("latin-1") in self._credentials]
         value = {**described(incoming, attempt), "caller": _joined(caller)}
         try:
-            async with asyncio.timeout(TIMEOUT):
-                refusal = await self._decide(value, caller, scope)
+            refusal = await _in_time(self._decide(value, caller, scope))
         except TimeoutError:
             raise PolicyUnavailable(
                 _UNDECIDED, detail=f"The authorize hook did not decide within {TIMEOUT:g} seconds."
@@ -66,6 +69,23 @@ class Authorizer:
             raise PolicyUnavailable(_UNDECIDED, detail=f"The authorize hook raised {type(error).__name__}.") from None
         if refusal is not None:
             raise refusal
+
+
+async def _in_time(decision: Coroutine[Any, Any, PolicyRefused | None]) -> PolicyRefused | None:
+    """Wait for a decision, which is made in a task of its own: it may ignore its cancellation, or be cancelled alone.
+
+    Raises `TimeoutError` after `TIMEOUT` seconds, and what the decision raises.
+    """
+    task = asyncio.create_task(decision)
+    try:
+        await asyncio.wait((task,), timeout=TIMEOUT)
+    finally:
+        task.cancel()
+    if not task.done():
+        raise TimeoutError
+    if task.cancelled():
+        raise RuntimeError("the hook was cancelled")
+    return task.result()
 
 
 def described(incoming: IncomingResume, attempt: Attempt) -> dict[str, Any]:
@@ -98,14 +118,17 @@ def _joined(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 _Fields = list[tuple[bytes, bytes]]
-_Decide = Callable[[dict[str, Any], _Fields, "Scope"], Awaitable[PolicyRefused | None]]
+_Decide = Callable[[dict[str, Any], _Fields, "Scope"], Coroutine[Any, Any, PolicyRefused | None]]
 
 
 def _function(hook: Hook) -> _Decide:
     """Return what calls a function of the operator's."""
 
     async def decide(value: dict[str, Any], _: _Fields, __: Scope) -> PolicyRefused | None:
-        reason = await hook(value)
+        decision = hook(json.loads(json.dumps(value)))  # a copy: changes of the hook do not change the resume
+        if not isawaitable(decision):
+            raise TypeError("`authorize` is no async function: define it with `async def`")
+        reason = await decision
         if reason is not None and not isinstance(reason, str):
             raise TypeError(
                 f"`authorize` returned {reason!r}: return None to allow the resume, or a reason as a string"
@@ -136,7 +159,7 @@ class _Service:
         correlation = [(name, field) for name, field in scope["headers"] if name in _PASSED]
         own = {**OWN_SCOPE, "headers": [*OWN_SCOPE["headers"], *caller, *correlation]}
         try:
-            (response,) = await Lookups(self._app, own).do(Ask((Request.post(self._target, value),)))
+            (response,) = await Lookups(self._app, own, largest=_LARGEST).do(Ask((Request.post(self._target, value),)))
         except Exception as error:
             raise PolicyUnavailable(_UNDECIDED, detail=f"The authorization service failed: {error}") from None
         if response.ok:
@@ -155,12 +178,14 @@ class _Service:
 
 
 def _by_body(response: Response) -> PolicyRefused | None:
-    """Return the decision of a 2xx response. A body of JSON contains it, as Open Policy Agent's does.
+    """Return the decision of a 2xx response. A body of JSON contains it, as Open Policy Agent's does; the
+    `Content-Type` need not say so.
 
     Raises `PolicyUnavailable` for JSON without a decision.
     """
-    if not response.body or "json" not in (response.header("content-type") or ""):
+    if not response.body:
         return None
+    typed = "json" in (response.header("content-type") or "")
     value = response.json
     decision = value.get("result") if isinstance(value, dict) and "result" in value else value
     allowed = decision.get("allow") if isinstance(decision, dict) else decision
@@ -168,6 +193,8 @@ def _by_body(response: Response) -> PolicyRefused | None:
         return None
     if allowed is False:
         return PolicyRefused(403, _reason(decision, None))
+    if not (typed or isinstance(value, dict | list)):  # a text
+        return None
     raise PolicyUnavailable(
         _UNDECIDED, detail="The authorization service's response contains no decision: neither `allow` nor `result`."
     )
@@ -177,7 +204,7 @@ def _reason(decision: Any, response: Response | None) -> str:
     """Return the reason for a refusal: a member of its JSON, or a body of text."""
     if isinstance(decision, dict):
         named = (decision.get(name) for name in ("reason", "message", "detail"))
-        return next((each for each in named if isinstance(each, str) and each), _REFUSED)
+        return next((each for each in named if isinstance(each, str) and each), _REFUSED)[:_LONGEST]
     if response is not None and "text/plain" in (response.header("content-type") or "text/plain"):
         return response.text.strip()[:_LONGEST] or _REFUSED
     return _REFUSED

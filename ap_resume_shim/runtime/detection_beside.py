@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ap_resume_shim.core.errors import ResumeError, UpstreamFailure, UpstreamUnrecognised
@@ -15,7 +16,7 @@ from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.vendor_websocket import request_scope
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger("ap_resume_shim")
 
@@ -26,8 +27,11 @@ PAUSE = 30.0
 class DetectionBeside:
     """Detects the backend in the background, with the credentials of a request."""
 
-    def __init__(self, detect: Callable[[Scope], Awaitable[object]]) -> None:
-        self._detect = detect
+    def __init__(
+        self, detect: Callable[[Scope], Awaitable[object]], around_clients: Callable[[ASGIApp], ASGIApp]
+    ) -> None:
+        """`around_clients` is that of the telemetry: a request that is refused here reaches no other app."""
+        self._detect, self._around_clients = detect, around_clients
         self._task: asyncio.Task[ResumeError | None] | None = None
         self._next = 0.0
         self._reason = ""
@@ -54,11 +58,7 @@ class DetectionBeside:
             failure = await self._attempt(scope)  # the credentials may have been another caller's
         if not isinstance(failure, UpstreamFailure) or isinstance(failure, UpstreamUnrecognised):
             return True
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close"})
-        else:
-            await Client(scope, receive, send, base="").send_error(failure)
+        await self._around_clients(partial(_refuse, failure))(scope, receive, send)
         return False
 
     async def _attempt(self, scope: Scope) -> ResumeError | None:
@@ -73,3 +73,12 @@ class DetectionBeside:
                 logger.warning("the backend was not detected: %s", reason)
             return error
         return None
+
+
+async def _refuse(failure: ResumeError, scope: Scope, receive: Receive, send: Send) -> None:
+    """An ASGI app that refuses a request."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})
+    else:
+        await Client(scope, receive, send, base="").send_error(failure)

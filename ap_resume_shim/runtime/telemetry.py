@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ap_resume_shim")
 
+FAILED = "the telemetry failed; the resume is not affected"
+"""The line of the log for an exception of the telemetry."""
+
 Event = Literal["lookup", "claimed", "sending", "accepted"]
 """A lookup has ended; the thread is held; the resume is about to be sent; the backend has accepted it."""
 
@@ -126,7 +129,7 @@ class Combined(Telemetry):
             try:
                 call(one)
             except Exception:
-                logger.exception("the telemetry failed; the resume is not affected")
+                logger.exception(FAILED)
 
 
 class ObservedLine(ResumeLine):

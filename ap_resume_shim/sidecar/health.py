@@ -121,4 +121,5 @@ async def _reply(status: int, body: dict[str, Any] | Document, scope: Scope, sen
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """An ASGI app that responds with 404: the app behind `Health` on a port of its own."""
-    await _reply(404, {"status": "unknown", "reason": "Only healthz and readyz exist here."}, scope, send)
+    reason = "Only healthz, readyz and report exist here, and metrics with the extra prometheus."
+    await _reply(404, {"status": "unknown", "reason": reason}, scope, send)

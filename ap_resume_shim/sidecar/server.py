@@ -50,9 +50,12 @@ def serve(settings: Settings) -> None:
     with ExitStack() as stack:
         stack.callback(_handle_stops, signal.SIG_IGN)  # else Python's exit would restore what kills the process
         _handle_stops(_exit)
+        if settings.audit is not None and hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is no file to reopen yet
         listening = list(_listen(settings, stack))
         _warn_if_unreachable(Address.parse(settings.upstream))
         _log_guard_problems(settings)
+        _warn_if_answers_bypass_the_policy(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())
 
@@ -120,6 +123,15 @@ def _log_guard_problems(settings: Settings) -> None:
             logger.warning("%s", settings.masked(warning))
     except ConfigurationError as error:
         logger.error("%s", settings.masked(str(error)))
+
+
+def _warn_if_answers_bypass_the_policy(settings: Settings) -> None:
+    """Log a warning if answers in the backend's own convention pass, which most clients of today send."""
+    names = [f"--{name}" for name in ("authorize", "audit") if getattr(settings, name) is not None]
+    if names and settings.vendor_resumes != "guard":
+        logger.warning(
+            "answers in the backend's own convention pass without %s: set --vendor-resumes guard", " and ".join(names)
+        )
 
 
 class _Sidecar:

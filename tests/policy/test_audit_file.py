@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -263,6 +264,37 @@ async def test_a_disk_that_does_not_respond_refuses(path: Path, monkeypatch: pyt
     assert refused.value.reason == f"{path} cannot be written: the disk did not respond within 0.05 seconds"
 
 
+@pytest.mark.parametrize("required", [True, False])
+async def test_a_record_that_waits_in_vain_for_the_disk_is_logged_and_counted(
+    path: Path, required: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda _: gate.wait(20))
+    monkeypatch.setattr("ap_resume_shim.policy.audit_file.TIMEOUT", 0.05)
+    with opened(path, required=required) as file:
+        results = await asyncio.gather(*(write(file, name) for name in ("a", "b", "c")), return_exceptions=True)
+        assert [type(result) for result in results] == [PolicyUnavailable if required else type(None)] * 3
+        assert [record.levelno for record in caplog.records] == [logging.ERROR]
+        gate.set()
+        monkeypatch.undo()
+        await write(file, "d")
+    written = [json.loads(line) for line in path.read_bytes().splitlines()]
+    lost = sum(line.get("lost", 0) for line in written)
+    assert (events(path)[-1], len({"a", "b", "c"} - set(events(path))), check(path).problems) == ("d", lost, [])
+    assert 0 < lost < 3
+    assert caplog.messages[1:] == [f"the audit file {path} can be written again; {lost} records are missing"]
+
+
+async def test_a_record_that_is_lost_alone_is_counted_in_the_file(path: Path) -> None:
+    with opened(path) as file:
+        await write(file, "a")
+        with pytest.raises(PolicyUnavailable):
+            await file.record(lambda: {"event": [][0]})
+        await write(file, "b")
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [(line["event"], line.get("lost")) for line in lines[2:]] == [("recovered", 1), ("b", None)]
+
+
 @contextmanager
 def full(size: int) -> Iterator[None]:
     """Limit the size of files: a write beyond it is cut short, and the next one fails."""
@@ -336,7 +368,76 @@ async def test_rotation_continues_the_chain_in_a_new_file(path: Path) -> None:
     results = verify([old, path])
     assert [result.problems for result in results] == [[], []]
     assert json.loads(path.read_bytes().splitlines()[0])["prev"] == results[0].last
-    assert verify([path, old])[1].problems == ["Line 1 does not follow the last line of the file before."]
+    (problem,) = verify([path, old])[1].problems
+    assert problem.startswith("Line 1 does not follow the last line of the file before: it begins a chain")
+
+
+async def test_a_rotation_without_a_resume_does_not_interrupt_the_chain(path: Path) -> None:
+    names = [path.with_suffix(".2"), path.with_suffix(".1"), path]
+    with opened(path) as file:
+        await write(file, "a")
+        for old in names[:2]:
+            path.rename(old)
+            path.touch(0o600)
+            file.reopen()
+            file._thread.submit(int).result()  # the file was reopened
+    await written(path, "b")
+    assert [result.problems for result in verify(names)] == [[], [], []]
+    assert [events(name) for name in names] == [["opened", "a"], ["rotated"], ["rotated", "opened", "b"]]
+
+
+async def test_a_file_that_was_renamed_while_no_process_wrote_it_begins_a_new_chain(path: Path) -> None:
+    await written(path, "a")
+    path.rename(old := path.with_suffix(".1"))
+    await written(path, "b")
+    (problem,) = verify([old, path])[1].problems
+    assert problem.startswith("Line 1 does not follow the last line of the file before: it begins a chain")
+    assert check(path).problems == []
+
+
+@pytest.mark.parametrize("rest", [b"", b'{"prev":"12'])
+async def test_a_file_without_its_lines_does_not_hide_that_they_are_missing(path: Path, rest: bytes) -> None:
+    names = [path.with_suffix(".2"), path.with_suffix(".1"), path]
+    with opened(path) as file:
+        for old in names[:2]:
+            await write(file, "a")
+            path.rename(old)
+            file.reopen()
+        await write(file, "b")
+    assert [result.problems for result in verify(names)] == [[], [], []]
+    names[1].write_bytes(rest)
+    assert verify(names)[2].problems == ["Line 1 does not follow the last line of the file before."]
+
+
+async def test_a_file_that_was_removed_is_continued_in_a_new_one(path: Path) -> None:
+    with opened(path) as file:
+        await write(file, "a")
+        path.unlink()
+        await write(file, "b")
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(PolicyUnavailable) as refused:
+            await write(file, "c")
+        path.rmdir()
+        await write(file, "d")
+    assert "Is a directory" in refused.value.reason
+    assert (events(path), check(path).problems) == (["rotated", "d"], [])
+
+
+@pytest.mark.parametrize("head", [b'{"prev":x', b'{"prev":1}{', b'{"prev":"\xff"', b'{"prev":1,"a":' + b"[" * 100_000])
+def test_a_line_with_the_right_digest_that_is_no_record_was_changed(path: Path, head: bytes) -> None:
+    path.write_bytes(head + b',"line_sha256":"' + hashlib.sha256(head).hexdigest().encode() + b'"}\n')
+    assert check(path).problems == ["Line 1 was changed."]
+
+
+def test_a_large_file_of_another_kind_is_verified_in_little_memory(path: Path) -> None:
+    path.write_bytes((b"x" * 999 + b"\n") * 10_000)
+    tracemalloc.start()
+    try:
+        assert check(path).problems == ["At least one of the lines 1 to 10000 was changed."]
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 async def test_the_new_file_is_locked_and_the_old_one_is_free(path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -23,7 +24,7 @@ from tests.support.agent import read, reply
 from tests.support.calling import CLIENT
 from tests.support.seeding import seeds
 from tests.support.serving import serving
-from tests.support.sidecar import COMMAND, Sidecar, started
+from tests.support.sidecar import COMMAND, Sidecar, sidecar, started
 from tests.support.waiting import eventually
 
 ROUTES = ("/runs/resume", "/runs/resume/wait", "/runs/resume/stream")
@@ -168,6 +169,20 @@ def test_sighup_continues_in_a_new_file_and_a_second_process_is_refused(tmp_path
     assert verified(old, path).count("is complete and unchanged") == 2
 
 
+def test_a_rotation_while_the_sidecar_starts_does_not_end_it(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # the queue is full: the sidecar waits for its first connection
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        process = stack.enter_context(audited(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path / "audit.jsonl"))
+        process.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "no connection to" in process.log)
+        process.process.terminate()
+        assert process.process.wait(timeout=60) == 0
+
+
 def test_on_a_full_disk_nothing_is_sent_unless_the_operator_wants_it() -> None:
     origin = Origin()
     with serving(origin, lifespan="off") as url:
@@ -190,3 +205,21 @@ def test_a_changed_file_is_found_by_the_command(tmp_path: Path) -> None:
     command = [*COMMAND, "audit", "verify", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "  Line 2 was changed." in done.stdout.splitlines()) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--authorize", "http://127.0.0.1:1"), "--authorize"),
+        (("--audit", "{}/audit.jsonl", "--authorize", "http://127.0.0.1:1"), "--authorize and --audit"),
+        (("--audit", "{}/audit.jsonl", "--vendor-resumes", "guard"), None),
+        ((), None),
+    ],
+)
+def test_a_sidecar_that_passes_todays_answers_logs_a_warning_if_it_has_a_policy(
+    tmp_path: Path, options: tuple[str, ...], named: str | None
+) -> None:
+    given = "--backend", "agent-protocol", "--port", "0", *(option.format(tmp_path) for option in options)
+    with serving(Origin(), lifespan="off") as url, sidecar("--upstream", url, *given) as process:
+        assert ("pass without" in process.log) is (named is not None)
+        assert named is None or f"answers in the backend's own convention pass without {named}:" in process.log

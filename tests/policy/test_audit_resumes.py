@@ -94,6 +94,14 @@ async def test_a_resume_is_on_the_disk_before_it_is_sent_and_its_outcome_after(t
     assert (outcome["run_id"], outcome["status"]) == ("r2", 200)
 
 
+async def test_a_repeated_header_field_is_recorded_with_all_its_values(trail: Trail) -> None:
+    call = Call(json.dumps(ANSWER).encode())
+    fields = [(b"host", b"here"), (b"x-user", b"mallory"), (b"x-user", b"alice")]
+    with closing(AuditFile(trail.path, who="X-User")) as file:
+        await call(trail.shim(file), http("PATCH", "/runs/resume", headers=fields))
+    assert trail.lines[0]["who"] == "mallory, alice"
+
+
 @pytest.mark.parametrize("route", ["", "/wait", "/stream"])
 async def test_a_guarded_vendor_resume_is_recorded_with_its_convention(trail: Trail, route: str) -> None:
     with closing(AuditFile(trail.path)) as file:
