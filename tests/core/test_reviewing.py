@@ -10,7 +10,7 @@ import pytest
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.dialect import Found
-from ap_resume_shim.core.errors import PolicyRefused, PolicyUnavailable
+from ap_resume_shim.core.errors import PolicyRefused, PolicyUnavailable, ResumeInProgress
 from ap_resume_shim.core.flow import resume_flow
 from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.http import Response
@@ -28,12 +28,12 @@ FAILED: Found[None] = Found("error", answered=(Interrupt("q1", "sure?"),))
 TWO: Found[None] = Found("interrupted", (Interrupt("q1"), Interrupt("q2")))
 
 
-def resumed(**fields: Any) -> Flow:
+def resumed(*, look_again: bool = False, **fields: Any) -> Flow:
     body = {"thread_id": "t", "input": "yes", **fields}
     resume = parse(
         strictjson.dumps({name: value for name, value in body.items() if value is not ...}), Mode.WAIT, now=NOW
     )
-    return resume_flow(resume, Plain(), FlowSettings(review=True))
+    return resume_flow(resume, Plain(), FlowSettings(review=True, look_again=look_again))
 
 
 def reviewed(flow: Flow, **comes: Any) -> tuple[list[Attempt], Transcript]:
@@ -122,6 +122,15 @@ def test_a_record_that_cannot_be_written_means_that_nothing_was_sent() -> None:
     assert (told.error, told.resume_state) == (error, "not_sent")
 
 
+@pytest.mark.parametrize("way", ["draft", "vendor"])
+def test_a_question_that_changes_while_the_hook_decides_is_not_answered(way: str) -> None:
+    later = replace(ASKS, interrupts=(Interrupt("q2", "really?"),))
+    flow = resumed(look_again=True) if way == "draft" else vendor(look_again=True)
+    attempts, told = reviewed(flow, GET_thread=[ASKS, later])
+    assert [attempt.questions for attempt in attempts] == [ASKS.interrupts]
+    assert isinstance(told.error, ResumeInProgress) and "claim" not in told.steps
+
+
 # Vendor resumes
 
 
@@ -135,9 +144,10 @@ class Answers(Convention):
         return self.fields
 
 
-def vendor(when: Any = "always", convention: Answers | None = None) -> Flow:
+def vendor(when: Any = "always", convention: Answers | None = None, *, look_again: bool = False) -> Flow:
+    settings = FlowSettings(review=True, look_again=look_again)
     answer = VendorResume(convention or Answers(), ClientRequest("POST", "/"), "t", Mode.WAIT, {"input": "yes"}, when)
-    return vendor_flow(answer, answer.resume("t", now=NOW, nonce=""), Plain(), FlowSettings(review=True))
+    return vendor_flow(answer, answer.resume("t", now=NOW, nonce=""), Plain(), settings)
 
 
 def test_a_vendor_resume_is_reviewed_before_its_key_is_looked_up() -> None:
