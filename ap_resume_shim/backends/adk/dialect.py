@@ -13,7 +13,7 @@ from typing import Any
 
 from ap_resume_shim.backends.adk.answer import response_of
 from ap_resume_shim.backends.adk.conventions import FunctionResponse
-from ap_resume_shim.backends.adk.parallel import check_together
+from ap_resume_shim.backends.adk.parallel import answered_together, check_together
 from ap_resume_shim.backends.adk.session import AdkQuestion, Session
 from ap_resume_shim.backends.adk.stream import AdkStream
 from ap_resume_shim.core import sse
@@ -33,6 +33,7 @@ from ap_resume_shim.core.errors import (
 from ap_resume_shim.core.event_emitter import Emitter
 from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Request, Response, segment
+from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.protocol import Mode, Resume
 from ap_resume_shim.core.reframer import Reframer
 from ap_resume_shim.core.steps import Ask, Steps
@@ -116,6 +117,12 @@ class Adk(Dialect[AdkContext]):
         app = before.context.app
         (answer,) = yield from Ask((Request.get(self._path(app, resume)),))
         return _found(app, _read(answer))
+
+    def answered_together(self, found: Found[AdkContext], interrupt: Interrupt) -> list[Interrupt]:
+        """Return the questions that one message has to answer."""
+        session = found.context.session
+        question = next(each for each in session.open.values() if each.interrupt == interrupt)
+        return [each.interrupt for each in answered_together(question, session)]
 
     def check(self, resume: Resume, found: Found[AdkContext], verdict: Decision) -> None:
         """Refuse answers to several runs, combinations that ADK would lose, and values that their questions refuse."""

@@ -27,6 +27,19 @@ def check_together(answered: Sequence[AdkQuestion], session: Session) -> None:
         raise MultipleInterrupts(problem, [question.interrupt for question in session.open.values()])
 
 
+def answered_together(question: AdkQuestion, session: Session) -> list[AdkQuestion]:
+    """Return the questions that ADK accepts only together with this one, this one among them."""
+    run = [each for each in session.open.values() if each.invocation_id == question.invocation_id]
+    if _problem([question], [each for each in run if each.id != question.id], session) != _ALL:
+        return [question]
+    return [each for each in run if _kin(each) == _kin(question)]
+
+
+def _kin(question: AdkQuestion) -> object:
+    """Return what questions have in common that one message can answer."""
+    return question.of_workflow or (question.branch, question.author, question.name == CONFIRMATION)
+
+
 def _problem(answered: Sequence[AdkQuestion], left: Sequence[AdkQuestion], session: Session) -> str | None:
     if any(question.of_workflow for question in answered):
         if not all(question.of_workflow for question in answered):
