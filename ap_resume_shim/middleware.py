@@ -145,7 +145,7 @@ class ResumeShim:
         self._vendor_resumes = vendor_resumes
         self._counts = VendorCounts(vendor_resumes, self._credentials, report_key)
         if authorize is not None or audit is not None:
-            self._settings.review, self._settings.look_again = True, authorize is not None
+            self._settings.review, self._settings.refresh_after_review = True, authorize is not None
             from ap_resume_shim.policy.resumes import Policy
 
             self._line = Policy(authorize, audit, self._credentials, self._counts.caller).lines(self._line)

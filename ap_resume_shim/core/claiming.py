@@ -48,7 +48,7 @@ def claim(
     if isinstance(resume.body.input, dict) and resume.body.input:
         remembered = yield from guard.known_ids()
     waited, holds = 0.0, False
-    if settings.look_again:  # the thread may have changed while the hook decided
+    if settings.refresh_after_review:  # the thread may have changed while the hook decided
         found = yield from dialect.refresh_thread(resume, found, full=True)
     while True:
         found = case.as_busy_while_uncommitted(found, uncommitted)

@@ -36,5 +36,5 @@ class FlowSettings:
     """Drop fields that the backend cannot honour, instead of refusing them."""
     review: bool = False
     """Submit each resume to the operator's policy (`core.reviewing`)."""
-    look_again: bool = False
+    refresh_after_review: bool = False
     """Look the thread up again before the claim: the hook takes up to 2 seconds, in which the thread may change."""

@@ -28,12 +28,12 @@ FAILED: Found[None] = Found("error", answered=(Interrupt("q1", "sure?"),))
 TWO: Found[None] = Found("interrupted", (Interrupt("q1"), Interrupt("q2")))
 
 
-def resumed(*, look_again: bool = False, **fields: Any) -> Flow:
+def resumed(*, refresh_after_review: bool = False, **fields: Any) -> Flow:
     body = {"thread_id": "t", "input": "yes", **fields}
     resume = parse(
         strictjson.dumps({name: value for name, value in body.items() if value is not ...}), Mode.WAIT, now=NOW
     )
-    return resume_flow(resume, Plain(), FlowSettings(review=True, look_again=look_again))
+    return resume_flow(resume, Plain(), FlowSettings(review=True, refresh_after_review=refresh_after_review))
 
 
 def reviewed(flow: Flow, **comes: Any) -> tuple[list[Attempt], Transcript]:
@@ -125,7 +125,7 @@ def test_a_record_that_cannot_be_written_means_that_nothing_was_sent() -> None:
 @pytest.mark.parametrize("way", ["draft", "vendor"])
 def test_a_question_that_changes_while_the_hook_decides_is_not_answered(way: str) -> None:
     later = replace(ASKS, interrupts=(Interrupt("q2", "really?"),))
-    flow = resumed(look_again=True) if way == "draft" else vendor(look_again=True)
+    flow = resumed(refresh_after_review=True) if way == "draft" else vendor(refresh_after_review=True)
     attempts, told = reviewed(flow, GET_thread=[ASKS, later])
     assert [attempt.questions for attempt in attempts] == [ASKS.interrupts]
     assert isinstance(told.error, ResumeInProgress) and "claim" not in told.steps
@@ -144,8 +144,8 @@ class Answers(Convention):
         return self.fields
 
 
-def vendor(when: Any = "always", convention: Answers | None = None, *, look_again: bool = False) -> Flow:
-    settings = FlowSettings(review=True, look_again=look_again)
+def vendor(when: Any = "always", convention: Answers | None = None, *, refresh_after_review: bool = False) -> Flow:
+    settings = FlowSettings(review=True, refresh_after_review=refresh_after_review)
     answer = VendorResume(convention or Answers(), ClientRequest("POST", "/"), "t", Mode.WAIT, {"input": "yes"}, when)
     return vendor_flow(answer, answer.resume("t", now=NOW, nonce=""), Plain(), settings)
 
