@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio.events
 import json.decoder
 import re
+import sys
 
 import pytest
 
@@ -29,6 +30,7 @@ def test_a_function_belongs_to_the_folder_of_its_module(module: object, part: st
     assert part_of(vars(module)["__file__"]) == part
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="later versions do not report all opcodes to a trace function")
 @pytest.mark.parametrize("method", WORK.values())
 def test_the_proxy_and_http1_take_part_in_all_work_and_the_driver_is_not_counted(method: str) -> None:
     counted = count(method, 2)
