@@ -31,7 +31,7 @@ class Page:
     """The place where the page begins: `Listing.next` of the page before, which a client may have changed; None for
     the first page."""
     agent_id: str | None = None
-    """Only threads of this agent; ignored by backends whose search cannot tell."""
+    """List only threads of this agent. Backends whose search has no filter for agents ignore it."""
 
     def place(self, *kinds: type) -> list[Any] | None:
         """Return `at` if it is a list of values of these types; None for the first page. Raises `InvalidRequest`."""

@@ -55,24 +55,24 @@ STILL_ASKS: Found[None] = Found("busy", ASKS.interrupts)
 every_mode = pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name.lower())
 
 
-def stream_of(told: Transcript) -> StreamReply:
-    assert isinstance(told.reply, StreamReply)
-    return told.reply
+def stream_of(transcript: Transcript) -> StreamReply:
+    assert isinstance(transcript.reply, StreamReply)
+    return transcript.reply
 
 
 # A resume that goes well
 
 
 def test_a_background_resume_answers_at_once() -> None:
-    told = drive(BACKGROUND)
-    assert told.steps == ["GET thread", "mark idle", "claim", "send", "read body", "mark accepted", "send reply"]
-    assert told.error is None
+    transcript = drive(BACKGROUND)
+    assert transcript.steps == ["GET thread", "mark idle", "claim", "send", "read body", "mark accepted", "send reply"]
+    assert transcript.error is None
 
 
 def test_a_wait_looks_at_the_thread_again_before_it_answers() -> None:
-    told = drive(WAIT)
-    assert told.after_send == ["mark accepted", "read body", "GET thread again", "mark idle", "send reply"]
-    assert told.value["run"]["status"] == "success"
+    transcript = drive(WAIT)
+    assert transcript.after_send == ["mark accepted", "read body", "GET thread again", "mark idle", "send reply"]
+    assert transcript.value["run"]["status"] == "success"
 
 
 NEXT_QUESTION = {"values": {"a": 1}, "interrupts": [{"id": "q2", "value": "really?"}]}
@@ -94,13 +94,13 @@ def test_a_wait_whose_result_is_not_all_of_the_response_looks_up_the_thread(lack
 
 
 def test_a_stream_is_answered_when_its_first_event_is_there() -> None:
-    told = drive(STREAM)
-    assert told.after_send == ["read events", "mark accepted", "send reply", "mark idle"]
+    transcript = drive(STREAM)
+    assert transcript.after_send == ["read events", "mark accepted", "send reply", "mark idle"]
 
 
 def test_the_run_of_a_background_resume_is_what_the_backend_says_of_it() -> None:
-    told = drive(BACKGROUND, {"send": NAMELESS}, metadata={"ticket": 1})
-    assert told.value == {
+    transcript = drive(BACKGROUND, {"send": NAMELESS}, metadata={"ticket": 1})
+    assert transcript.value == {
         "run_id": "r1",
         "thread_id": "t",
         "agent_id": "agent",
@@ -115,10 +115,13 @@ SAID = b'{"values": {"a": 1, "messages": [{"type": "ai", "content": "yes", "x": 
 
 
 def test_a_wait_is_answered_with_run_and_values() -> None:
-    told = drive(WAIT, {"read body": SAID}, metadata={"ticket": 1})
-    assert told.value["run"]["metadata"] == {"ticket": 1}
-    assert (told.value["run"]["created_at"], told.value["run"]["updated_at"]) == (NOW, "later")
-    assert (told.value["values"], told.value["messages"]) == ({"a": 1}, [{"role": "ai", "content": "yes", "x": 1}])
+    transcript = drive(WAIT, {"read body": SAID}, metadata={"ticket": 1})
+    assert transcript.value["run"]["metadata"] == {"ticket": 1}
+    assert (transcript.value["run"]["created_at"], transcript.value["run"]["updated_at"]) == (NOW, "later")
+    assert (transcript.value["values"], transcript.value["messages"]) == (
+        {"a": 1},
+        [{"role": "ai", "content": "yes", "x": 1}],
+    )
 
 
 def test_values_that_a_wait_leaves_out_are_read_from_the_thread() -> None:
@@ -127,9 +130,9 @@ def test_values_that_a_wait_leaves_out_are_read_from_the_thread() -> None:
 
 
 def test_the_answer_goes_out_with_the_run_that_it_names() -> None:
-    told = drive(WAIT)
-    assert told.reply is not None
-    assert told.reply.headers == (("content-location", "/runs/r1"),)
+    transcript = drive(WAIT)
+    assert transcript.reply is not None
+    assert transcript.reply.headers == (("content-location", "/runs/r1"),)
 
 
 def test_the_head_of_a_stream_keeps_proxies_from_holding_it() -> None:
@@ -169,9 +172,9 @@ def test_a_stream_without_events_still_names_its_run() -> None:
 
 
 def test_a_thread_that_stays_busy_with_an_accepted_resume_is_in_progress() -> None:
-    told = drive(WAIT, {"GET thread": BUSY, "had run in flight": True})
-    assert isinstance(told.error, ResumeInProgress)
-    assert "send" not in told.steps
+    transcript = drive(WAIT, {"GET thread": BUSY, "had run in flight": True})
+    assert isinstance(transcript.error, ResumeInProgress)
+    assert "send" not in transcript.steps
 
 
 def test_the_first_event_is_waited_for_as_long_as_the_operator_says() -> None:
@@ -184,16 +187,16 @@ def test_it_is_waited_for_as_long_as_for_any_answer_where_silence_tells_nothing(
 
 @every_mode
 def test_a_run_that_no_answer_names_is_the_newest_of_its_thread(mode: Mode) -> None:
-    told = drive(mode, {"send": NAMELESS, READS[mode]: b"{}", "GET thread": [ASKS, BUSY]})
-    assert told.steps.count("GET thread") == 2
-    assert dict(told.reply.headers if told.reply else ())["content-location"] == "/runs/r1"
+    transcript = drive(mode, {"send": NAMELESS, READS[mode]: b"{}", "GET thread": [ASKS, BUSY]})
+    assert transcript.steps.count("GET thread") == 2
+    assert dict(transcript.reply.headers if transcript.reply else ())["content-location"] == "/runs/r1"
 
 
 @every_mode
 def test_a_run_that_nothing_names_is_502(mode: Mode) -> None:
-    told = drive(mode, {"send": NAMELESS, READS[mode]: b"{}"})
-    assert isinstance(told.error, UpstreamUnrecognised)
-    assert told.resume_state == "consumed"
+    transcript = drive(mode, {"send": NAMELESS, READS[mode]: b"{}"})
+    assert isinstance(transcript.error, UpstreamUnrecognised)
+    assert transcript.resume_state == "consumed"
 
 
 # How the run ended
@@ -218,29 +221,29 @@ def test_the_threads_state_tells_how_the_run_ended(after: Found[Any], status: st
 
 @pytest.mark.parametrize("after", [DONE, ASKS_NEXT, Found("error", error="an older one")])
 def test_an_agent_that_fails_is_a_run_with_an_error(after: Found[Any]) -> None:
-    told = drive(WAIT, {"read body": b'{"error": {"error": "ValueError"}}', "GET thread again": after})
-    assert told.error is None
-    assert told.value["run"]["status"] == "error"
-    assert told.value["run"]["metadata"] == {"error": {"error": "ValueError"}}
+    transcript = drive(WAIT, {"read body": b'{"error": {"error": "ValueError"}}', "GET thread again": after})
+    assert transcript.error is None
+    assert transcript.value["run"]["status"] == "error"
+    assert transcript.value["run"]["metadata"] == {"error": {"error": "ValueError"}}
 
 
 def test_a_thread_that_is_still_busy_after_the_wait_is_given_time_to_settle() -> None:
-    told = drive(WAIT, {"GET thread again": [BUSY, BUSY, ASKS_NEXT]})
-    assert told.steps.count("pause 0.1") == 2
-    assert told.value["run"]["status"] == "interrupted"
+    transcript = drive(WAIT, {"GET thread again": [BUSY, BUSY, ASKS_NEXT]})
+    assert transcript.steps.count("pause 0.1") == 2
+    assert transcript.value["run"]["status"] == "interrupted"
 
 
 def test_a_thread_that_somebody_else_keeps_busy_says_nothing_about_this_run() -> None:
-    told = drive(WAIT, {"GET thread again": STILL_ASKS})
-    assert told.value["run"]["status"] == "success"
-    assert told.steps.count("pause 0.1") == 10
-    assert "mark idle" not in told.after_send
+    transcript = drive(WAIT, {"GET thread again": STILL_ASKS})
+    assert transcript.value["run"]["status"] == "success"
+    assert transcript.steps.count("pause 0.1") == 10
+    assert "mark idle" not in transcript.after_send
 
 
 def test_a_thread_that_is_gone_after_the_wait_was_deleted_on_completion() -> None:
-    told = drive(WAIT, {"GET thread again": ThreadNotFound("Gone."), "read body": b'{"values": {"a": 1}}'})
-    assert told.value["run"]["status"] == "success"
-    assert told.value["values"] == {"a": 1}
+    transcript = drive(WAIT, {"GET thread again": ThreadNotFound("Gone."), "read body": b'{"values": {"a": 1}}'})
+    assert transcript.value["run"]["status"] == "success"
+    assert transcript.value["values"] == {"a": 1}
 
 
 # The verdict
@@ -248,43 +251,43 @@ def test_a_thread_that_is_gone_after_the_wait_was_deleted_on_completion() -> Non
 
 @every_mode
 def test_an_idle_thread_is_409(mode: Mode) -> None:
-    told = drive(mode, {"GET thread": DONE})
-    assert told.code == "thread_not_interrupted"
-    assert told.steps == ["GET thread", "mark idle", "rival"]
+    transcript = drive(mode, {"GET thread": DONE})
+    assert transcript.code == "thread_not_interrupted"
+    assert transcript.steps == ["GET thread", "mark idle", "rival"]
 
 
 @every_mode
 def test_an_unknown_thread_is_404(mode: Mode) -> None:
-    told = drive(mode, {"GET thread": ThreadNotFound("Unknown.")})
-    assert isinstance(told.error, NotFound)
-    assert told.steps == ["GET thread"]
+    transcript = drive(mode, {"GET thread": ThreadNotFound("Unknown.")})
+    assert isinstance(transcript.error, NotFound)
+    assert transcript.steps == ["GET thread"]
 
 
 def test_who_may_not_read_the_thread_never_holds_it() -> None:
-    told = drive(WAIT, {"GET thread": UpstreamRefused(401, "No.")})
-    assert told.code == "unauthorized"
-    assert "claim" not in told.steps
+    transcript = drive(WAIT, {"GET thread": UpstreamRefused(401, "No.")})
+    assert transcript.code == "unauthorized"
+    assert "claim" not in transcript.steps
 
 
 def test_a_thread_that_stays_busy_is_409_after_the_settle_time() -> None:
-    told = drive(WAIT, {"GET thread": BUSY})
-    assert told.code == "thread_busy"
-    assert told.steps.count("pause 0.1") == 10
-    assert "claim" not in told.steps
+    transcript = drive(WAIT, {"GET thread": BUSY})
+    assert transcript.code == "thread_busy"
+    assert transcript.steps.count("pause 0.1") == 10
+    assert "claim" not in transcript.steps
 
 
 def test_a_busy_thread_is_resumed_when_it_settles_at_the_question_that_it_showed() -> None:
     """Servers announce a question before they record it."""
-    told = drive(WAIT, {"GET thread": [STILL_ASKS, STILL_ASKS, ASKS]})
-    assert told.error is None
-    assert told.steps[:6] == ["GET thread", "rival", "pause 0.1", "GET thread", "rival", "pause 0.1"]
-    assert told.steps[6:10] == ["GET thread", "mark idle", "had run in flight", "claim"]
+    transcript = drive(WAIT, {"GET thread": [STILL_ASKS, STILL_ASKS, ASKS]})
+    assert transcript.error is None
+    assert transcript.steps[:6] == ["GET thread", "rival", "pause 0.1", "GET thread", "rival", "pause 0.1"]
+    assert transcript.steps[6:10] == ["GET thread", "mark idle", "had run in flight", "claim"]
 
 
 def test_a_busy_thread_that_showed_nothing_is_resumed_unless_a_resume_was_running() -> None:
-    told = drive(WAIT, {"GET thread": [BUSY, ASKS]})
-    assert told.error is None
-    assert told.steps[3:7] == ["GET thread", "mark idle", "had run in flight", "claim"]
+    transcript = drive(WAIT, {"GET thread": [BUSY, ASKS]})
+    assert transcript.error is None
+    assert transcript.steps[3:7] == ["GET thread", "mark idle", "had run in flight", "claim"]
 
 
 @pytest.mark.parametrize(
@@ -300,68 +303,68 @@ def test_a_double_click_never_answers_a_question_that_was_asked_after_it(
     arrived: Found[Any], now: Found[Any], unsettled: bool
 ) -> None:
     answers = {"q1": 1} if len(now.interrupts) > 1 else "yes"
-    told = drive(WAIT, {"GET thread": [arrived, now], "had run in flight": unsettled}, input=answers)
-    assert told.code == "resume_in_progress"
-    assert "claim" not in told.steps
+    transcript = drive(WAIT, {"GET thread": [arrived, now], "had run in flight": unsettled}, input=answers)
+    assert transcript.code == "resume_in_progress"
+    assert "claim" not in transcript.steps
 
 
 def test_a_question_is_not_waited_for_at_a_thread_that_stops_at_a_breakpoint_instead() -> None:
     stopped: Found[None] = Found("interrupted", breakpoint=True)
-    told = drive(WAIT, {"GET thread": [STILL_ASKS, stopped]}, go_on=True)
-    assert told.code == "resume_in_progress"
-    assert "claim" not in told.steps
+    transcript = drive(WAIT, {"GET thread": [STILL_ASKS, stopped]}, go_on=True)
+    assert transcript.code == "resume_in_progress"
+    assert "claim" not in transcript.steps
 
 
 def test_a_question_that_a_later_look_at_the_busy_thread_showed_was_not_asked_at_the_arrival() -> None:
     """What counts is the first look, not the last one before the thread came to rest."""
     looks = [replace(BUSY, interrupts=shown.interrupts) for shown in (ASKS, ASKS_NEXT)]
-    told = drive(WAIT, {"GET thread": [*looks, ASKS_NEXT]})
-    assert (told.code, "send" in told.steps) == ("resume_in_progress", False)
+    transcript = drive(WAIT, {"GET thread": [*looks, ASKS_NEXT]})
+    assert (transcript.code, "send" in transcript.steps) == ("resume_in_progress", False)
 
 
 @pytest.mark.parametrize("first", [BUSY, DONE])
 def test_a_resume_that_was_overtaken_is_told_so(first: Found[Any]) -> None:
-    told = drive(WAIT, {"GET thread": first, "rival": "accepted"})
-    assert told.code == "resume_in_progress"
-    assert told.refused.message.endswith("Read the thread before you answer again.")
+    transcript = drive(WAIT, {"GET thread": first, "rival": "accepted"})
+    assert transcript.code == "resume_in_progress"
+    assert transcript.refused.message.endswith("Read the thread before you answer again.")
 
 
 def test_a_resume_that_is_overtaken_while_it_polls_does_not_answer_the_next_question() -> None:
-    told = drive(WAIT, {"GET thread": [BUSY, BUSY, ASKS_NEXT], "rival": [None, "accepted"]})
-    assert told.code == "resume_in_progress"
-    assert told.steps == ["GET thread", "rival", "pause 0.1", "GET thread", "rival"]
+    transcript = drive(WAIT, {"GET thread": [BUSY, BUSY, ASKS_NEXT], "rival": [None, "accepted"]})
+    assert transcript.code == "resume_in_progress"
+    assert transcript.steps == ["GET thread", "rival", "pause 0.1", "GET thread", "rival"]
 
 
 @every_mode
 def test_a_claim_after_another_resume_was_accepted_is_refused_at_once(mode: Mode) -> None:
-    told = drive(mode, {"claim": "accepted"})
-    assert told.code == "resume_in_progress"
-    assert told.steps[-1] == "claim"
+    transcript = drive(mode, {"claim": "accepted"})
+    assert transcript.code == "resume_in_progress"
+    assert transcript.steps[-1] == "claim"
 
 
 @every_mode
 def test_a_claim_that_meets_a_hold_waits_until_it_ends_and_looks_again(mode: Mode) -> None:
-    told = drive(mode, {"claim": ["holding", None]})
-    assert told.error is None
-    assert told.steps[2:8] == ["claim", "pause 0.02", "claim", "GET thread", "mark idle", "claim"]
+    transcript = drive(mode, {"claim": ["holding", None]})
+    assert transcript.error is None
+    assert transcript.steps[2:8] == ["claim", "pause 0.02", "claim", "GET thread", "mark idle", "claim"]
 
 
 def test_a_thread_that_is_busy_when_its_hold_ends_is_released_and_given_time_to_settle() -> None:
-    told = drive(WAIT, {"GET thread": [ASKS, STILL_ASKS, ASKS], "claim": ["holding", None]})
-    assert told.error is None
-    assert told.steps[4:8] == ["claim", "GET thread", "mark rejected", "rival"]
+    transcript = drive(WAIT, {"GET thread": [ASKS, STILL_ASKS, ASKS], "claim": ["holding", None]})
+    assert transcript.error is None
+    assert transcript.steps[4:8] == ["claim", "GET thread", "mark rejected", "rival"]
 
 
 def test_a_claim_that_meets_a_hold_waits_no_longer_than_the_settle_time() -> None:
-    told = drive(WAIT, {"claim": "holding"})
-    assert told.code == "resume_in_progress"
-    assert (told.steps.count("pause 0.02"), told.steps.count("pause 0.005")) == (5, 180)
+    transcript = drive(WAIT, {"claim": "holding"})
+    assert transcript.code == "resume_in_progress"
+    assert (transcript.steps.count("pause 0.02"), transcript.steps.count("pause 0.005")) == (5, 180)
 
 
 def test_a_question_that_came_while_a_resume_waited_for_a_hold_is_not_answered() -> None:
-    told = drive(WAIT, {"GET thread": [ASKS, ASKS_NEXT], "claim": ["holding", None]})
-    assert told.code == "resume_in_progress"
-    assert told.steps[-2:] == ["mark rejected", "rival"]
+    transcript = drive(WAIT, {"GET thread": [ASKS, ASKS_NEXT], "claim": ["holding", None]})
+    assert transcript.code == "resume_in_progress"
+    assert transcript.steps[-2:] == ["mark rejected", "rival"]
 
 
 MOVING = replace(ASKS, moving=True)
@@ -381,8 +384,8 @@ def test_an_answer_that_names_its_question_passes_though_a_resume_is_running(
 
 
 def test_an_unnamed_answer_to_a_busy_thread_is_refused_while_a_resume_is_running() -> None:
-    told = drive(WAIT, {"GET thread": [STILL_ASKS, ASKS], "had run in flight": True})
-    assert told.code == "resume_in_progress"
+    transcript = drive(WAIT, {"GET thread": [STILL_ASKS, ASKS], "had run in flight": True})
+    assert transcript.code == "resume_in_progress"
 
 
 # Keyed answers
@@ -392,10 +395,10 @@ def test_an_unnamed_answer_to_a_busy_thread_is_refused_while_a_resume_is_running
     "known", [{"known ids": frozenset({"q0"})}, {"GET thread": replace(ASKS, past_ids=frozenset({"q0"}))}]
 )
 def test_a_keyed_answer_to_a_question_of_the_past_is_refused(known: dict[str, Any]) -> None:
-    told = drive(WAIT, known, input={"q0": "yes"})
-    assert told.code == "interrupt_not_pending"
-    assert told.refused.metadata["interrupts"] == [{"id": "q1", "value": "sure?"}]
-    assert "claim" not in told.steps
+    transcript = drive(WAIT, known, input={"q0": "yes"})
+    assert transcript.code == "interrupt_not_pending"
+    assert transcript.refused.metadata["interrupts"] == [{"id": "q1", "value": "sure?"}]
+    assert "claim" not in transcript.steps
 
 
 # Late commits
@@ -405,9 +408,9 @@ UNCOMMITTED = UncommittedResume(frozenset({"q1"}), 1.0)
 
 
 def test_a_thread_that_still_shows_an_answered_question_counts_as_busy() -> None:
-    told = drive(WAIT, {"uncommitted": UNCOMMITTED, "had run in flight": True}, dialect=Plain(commit="late"))
-    assert told.code == "resume_in_progress"
-    assert "mark idle" not in told.steps
+    transcript = drive(WAIT, {"uncommitted": UNCOMMITTED, "had run in flight": True}, dialect=Plain(commit="late"))
+    assert transcript.code == "resume_in_progress"
+    assert "mark idle" not in transcript.steps
 
 
 def test_a_question_that_was_answered_too_long_ago_is_pending_again() -> None:
@@ -416,16 +419,16 @@ def test_a_question_that_was_answered_too_long_ago_is_pending_again() -> None:
 
 
 def test_another_question_than_the_one_answered_is_pending() -> None:
-    told = drive(WAIT, {"uncommitted": UNCOMMITTED, "GET thread": ASKS_NEXT}, dialect=Plain(commit="late"))
-    assert told.error is None
+    transcript = drive(WAIT, {"uncommitted": UNCOMMITTED, "GET thread": ASKS_NEXT}, dialect=Plain(commit="late"))
+    assert transcript.error is None
 
 
 def commit_of(comes: list[Found[None] | Exception], found: Found[Any] = ASKS, **fields: Any) -> list[str]:
     """The steps of the lookups that end when the state shows the resume."""
     dialect = Plain(commit="late")
-    told = drive(BACKGROUND, {"GET thread": found}, dialect=dialect, **fields)
-    assert told.commit is not None
-    return follow(told.commit, {**USUAL, "GET thread again": comes}).steps
+    transcript = drive(BACKGROUND, {"GET thread": found}, dialect=dialect, **fields)
+    assert transcript.commit is not None
+    return follow(transcript.commit, {**USUAL, "GET thread again": comes}).steps
 
 
 @pytest.mark.parametrize("shown", [BUSY, DONE, ASKS_NEXT, NotFound("Gone.")])
@@ -456,9 +459,9 @@ def test_a_nameless_question_is_committed_when_it_is_gone_where_no_run_can_be_re
             return None
 
     nameless: Found[None] = Found("interrupted", (Interrupt(None, "sure?"),), agent_id="agent")
-    told = drive(BACKGROUND, {"GET thread": nameless}, dialect=Unreadable(commit="late"))
-    assert told.commit is not None
-    looks = follow(told.commit, {**USUAL, "GET thread again": [nameless, BUSY]}).steps
+    transcript = drive(BACKGROUND, {"GET thread": nameless}, dialect=Unreadable(commit="late"))
+    assert transcript.commit is not None
+    looks = follow(transcript.commit, {**USUAL, "GET thread again": [nameless, BUSY]}).steps
     assert looks == ["GET thread again", "pause 0.1", "GET thread again"]
 
 
@@ -467,20 +470,20 @@ def test_a_commit_that_comes_with_the_answer_is_not_looked_for() -> None:
 
 
 def test_going_on_from_a_breakpoint_sends_no_answer() -> None:
-    told = drive(WAIT, {"GET thread": Found("interrupted", breakpoint=True)}, go_on=True)
-    assert told.request is not None
-    assert told.request.json["verdict"] == "Continue()"
+    transcript = drive(WAIT, {"GET thread": Found("interrupted", breakpoint=True)}, go_on=True)
+    assert transcript.request is not None
+    assert transcript.request.json["verdict"] == "Continue()"
 
 
 def test_what_the_backend_cannot_carry_is_refused_before_the_thread_is_held() -> None:
-    told = drive(WAIT, dialect=Plain(refuses=REFUSED))
-    assert told.error is REFUSED
-    assert told.steps == ["GET thread", "mark idle"]
+    transcript = drive(WAIT, dialect=Plain(refuses=REFUSED))
+    assert transcript.error is REFUSED
+    assert transcript.steps == ["GET thread", "mark idle"]
 
 
 def test_a_thread_is_armed_while_it_is_held() -> None:
-    told = drive(WAIT, dialect=Plain(armed=False))
-    assert told.steps[2:5] == ["claim", "POST arm", "send"]
+    transcript = drive(WAIT, dialect=Plain(armed=False))
+    assert transcript.steps[2:5] == ["claim", "POST arm", "send"]
 
 
 # What the backend cannot honour
@@ -488,30 +491,30 @@ def test_a_thread_is_armed_while_it_is_held() -> None:
 
 def test_input_and_messages_are_two_answers() -> None:
     messages = [{"role": "user", "content": "no"}]
-    told = drive(WAIT, messages=messages)
-    assert (told.code, told.steps) == ("invalid_request", [])
+    transcript = drive(WAIT, messages=messages)
+    assert (transcript.code, transcript.steps) == ("invalid_request", [])
     assert drive(WAIT, messages=messages, dialect=Plain(carries_both=True)).error is None
 
 
 def test_a_field_that_the_shim_sets_itself_is_refused() -> None:
-    told = drive(
+    transcript = drive(
         WAIT, dialect=Plain(reserved=frozenset({"checkpoint", "assistant_id"})), checkpoint=1, assistant_id="x"
     )
-    assert told.code == "unsupported_field"
-    assert told.refused.metadata == {"field": "assistant_id"}
+    assert transcript.code == "unsupported_field"
+    assert transcript.refused.metadata == {"field": "assistant_id"}
 
 
 @every_mode
 def test_a_field_that_the_backend_cannot_honour_is_refused_by_name(mode: Mode) -> None:
-    told = drive(mode, dialect=Plain(unsupported=frozenset({"webhook"})), webhook="http://hook")
-    assert (told.code, told.refused.metadata) == ("unsupported_field", {"field": "webhook"})
-    assert told.steps == []
+    transcript = drive(mode, dialect=Plain(unsupported=frozenset({"webhook"})), webhook="http://hook")
+    assert (transcript.code, transcript.refused.metadata) == ("unsupported_field", {"field": "webhook"})
+    assert transcript.steps == []
 
 
 @every_mode
 def test_lenient_drops_the_field_and_names_it(mode: Mode) -> None:
     unsupported = frozenset({"webhook", "metadata", "on_completion"})
-    told = drive(
+    transcript = drive(
         mode,
         dialect=Plain(unsupported=unsupported),
         lenient=True,
@@ -519,29 +522,31 @@ def test_lenient_drops_the_field_and_names_it(mode: Mode) -> None:
         metadata={"a": 1},
         on_completion="delete",
     )
-    assert told.reply is not None
-    assert dict(told.reply.headers)["ap-resume-ignored"] == "metadata, on_completion, webhook"
-    assert "DELETE thread" not in told.steps
+    assert transcript.reply is not None
+    assert dict(transcript.reply.headers)["ap-resume-ignored"] == "metadata, on_completion, webhook"
+    assert "DELETE thread" not in transcript.steps
 
 
 @every_mode
 def test_unknown_fields_that_the_backend_does_not_get_are_named(mode: Mode) -> None:
-    told = drive(mode, dialect=Plain(forwards_extra=False, vocabulary=frozenset({"known"})), known=1, x_one=1, x_two=2)
-    assert told.reply is not None
-    assert dict(told.reply.headers)["ap-resume-ignored"] == "x_one, x_two"
+    transcript = drive(
+        mode, dialect=Plain(forwards_extra=False, vocabulary=frozenset({"known"})), known=1, x_one=1, x_two=2
+    )
+    assert transcript.reply is not None
+    assert dict(transcript.reply.headers)["ap-resume-ignored"] == "x_one, x_two"
 
 
 def test_what_lenient_drops_does_not_reach_the_backend() -> None:
-    told = drive(WAIT, dialect=Plain(unsupported=frozenset({"webhook"})), lenient=True, webhook="http://hook")
-    assert told.request is not None
-    assert told.request.json["webhook"] is None
+    transcript = drive(WAIT, dialect=Plain(unsupported=frozenset({"webhook"})), lenient=True, webhook="http://hook")
+    assert transcript.request is not None
+    assert transcript.request.json["webhook"] is None
 
 
 def test_a_default_asks_for_nothing_that_could_not_be_honoured() -> None:
-    told = drive(STREAM, dialect=Plain(unsupported=frozenset({"on_completion", "stream_mode", "webhook"})))
-    assert told.error is None
-    assert told.reply is not None
-    assert "ap-resume-ignored" not in dict(told.reply.headers)
+    transcript = drive(STREAM, dialect=Plain(unsupported=frozenset({"on_completion", "stream_mode", "webhook"})))
+    assert transcript.error is None
+    assert transcript.reply is not None
+    assert "ap-resume-ignored" not in dict(transcript.reply.headers)
 
 
 # Failures at the moment of sending
@@ -549,54 +554,54 @@ def test_a_default_asks_for_nothing_that_could_not_be_honoured() -> None:
 
 @every_mode
 def test_no_connection_means_that_nothing_was_sent(mode: Mode) -> None:
-    told = drive(mode, {"send": UpstreamUnreachable("No connection.")})
-    assert (told.code, told.resume_state) == ("upstream_unreachable", "not_sent")
-    assert told.after_send == ["pause 0.2", "send", "mark rejected"]
+    transcript = drive(mode, {"send": UpstreamUnreachable("No connection.")})
+    assert (transcript.code, transcript.resume_state) == ("upstream_unreachable", "not_sent")
+    assert transcript.after_send == ["pause 0.2", "send", "mark rejected"]
 
 
 @every_mode
 def test_a_connection_that_is_there_a_moment_later_is_used(mode: Mode) -> None:
-    told = drive(mode, {"send": [UpstreamUnreachable("No connection."), NAMED]})
-    assert told.error is None
-    assert told.after_send[:2] == ["pause 0.2", "send"]
+    transcript = drive(mode, {"send": [UpstreamUnreachable("No connection."), NAMED]})
+    assert transcript.error is None
+    assert transcript.after_send[:2] == ["pause 0.2", "send"]
 
 
 @pytest.mark.parametrize("mode", [WAIT, STREAM])
 def test_a_client_that_leaves_before_the_second_try_is_not_resumed_for(mode: Mode) -> None:
-    told = drive(mode, {"send": UpstreamUnreachable("No connection."), "pause 0.2": GONE})
-    assert (told.code, told.resume_state) == ("upstream_unreachable", "not_sent")
-    assert told.after_send == ["pause 0.2", "mark rejected"]
+    transcript = drive(mode, {"send": UpstreamUnreachable("No connection."), "pause 0.2": GONE})
+    assert (transcript.code, transcript.resume_state) == ("upstream_unreachable", "not_sent")
+    assert transcript.after_send == ["pause 0.2", "mark rejected"]
 
 
 @every_mode
 def test_a_hold_that_lapsed_means_that_nothing_was_sent(mode: Mode) -> None:
-    told = drive(mode, {"send": HoldLapsed("Too late.")})
-    assert (told.code, told.resume_state) == ("resume_in_progress", "not_sent")
-    assert told.after_send == ["mark rejected"]
+    transcript = drive(mode, {"send": HoldLapsed("Too late.")})
+    assert (transcript.code, transcript.resume_state) == ("resume_in_progress", "not_sent")
+    assert transcript.after_send == ["mark rejected"]
 
 
 @every_mode
 @pytest.mark.parametrize("failure", [UpstreamTimeout, UpstreamError, UpstreamUnrecognised])
 def test_a_failure_while_sending_leaves_the_resume_unknown(mode: Mode, failure: type[UpstreamError]) -> None:
     """It may have been taken: whoever arrived before is refused."""
-    told = drive(mode, {"send": failure("It broke.")})
-    assert (told.code, told.resume_state) == (failure.code, "unknown")
-    assert told.after_send == ["mark accepted"]
+    transcript = drive(mode, {"send": failure("It broke.")})
+    assert (transcript.code, transcript.resume_state) == (failure.code, "unknown")
+    assert transcript.after_send == ["mark accepted"]
 
 
 @every_mode
 def test_an_app_that_raises_may_have_taken_the_resume(mode: Mode) -> None:
-    told = drive(mode, {"send": ZeroDivisionError()})
-    assert isinstance(told.error, ZeroDivisionError)
-    assert told.after_send == ["mark accepted"]
+    transcript = drive(mode, {"send": ZeroDivisionError()})
+    assert isinstance(transcript.error, ZeroDivisionError)
+    assert transcript.after_send == ["mark accepted"]
 
 
 @every_mode
 @pytest.mark.parametrize("status", [500, 503, 307])
 def test_a_backend_that_fails_leaves_the_resume_unknown(mode: Mode, status: int) -> None:
-    told = drive(mode, {"send": Response(status, (), b"oops")})
-    assert (told.refused.http_status, told.resume_state) == (502, "unknown")
-    assert told.after_send == ["mark accepted"]
+    transcript = drive(mode, {"send": Response(status, (), b"oops")})
+    assert (transcript.refused.http_status, transcript.resume_state) == (502, "unknown")
+    assert transcript.after_send == ["mark accepted"]
 
 
 @every_mode
@@ -614,9 +619,9 @@ def test_a_backend_that_fails_leaves_the_resume_unknown(mode: Mode, status: int)
     ],
 )
 def test_a_refusal_of_the_backend_lets_the_thread_go(mode: Mode, status: int, answered_with: int, code: str) -> None:
-    told = drive(mode, {"send": Response(status, (), b"no")})
-    assert (told.refused.http_status, told.code) == (answered_with, code)
-    assert told.after_send == ["mark rejected"]
+    transcript = drive(mode, {"send": Response(status, (), b"no")})
+    assert (transcript.refused.http_status, transcript.code) == (answered_with, code)
+    assert transcript.after_send == ["mark rejected"]
 
 
 # Failures after it
@@ -625,25 +630,29 @@ def test_a_refusal_of_the_backend_lets_the_thread_go(mode: Mode, status: int, an
 @pytest.mark.parametrize("mode", [BACKGROUND, STREAM])
 @pytest.mark.parametrize("failure", [UpstreamError("It broke off."), ZeroDivisionError()])
 def test_an_answer_that_breaks_off_before_it_tells_has_been_accepted(mode: Mode, failure: Exception) -> None:
-    told = drive(mode, {READS[mode]: failure})
-    assert told.error is failure
-    assert told.after_send == [READS[mode], "mark accepted"]
+    transcript = drive(mode, {READS[mode]: failure})
+    assert transcript.error is failure
+    assert transcript.after_send == [READS[mode], "mark accepted"]
 
 
 @every_mode
 def test_an_answer_that_breaks_off_leaves_the_resume_consumed(mode: Mode) -> None:
-    told = drive(mode, {READS[mode]: UpstreamError("It broke off.")})
-    assert (told.code, told.resume_state) == ("upstream_error", "consumed")
-    assert told.refused.message.endswith("The backend accepted the answer: read the thread for the result.")
+    transcript = drive(mode, {READS[mode]: UpstreamError("It broke off.")})
+    assert (transcript.code, transcript.resume_state) == ("upstream_error", "consumed")
+    assert transcript.refused.message.endswith("The backend accepted the answer: read the thread for the result.")
 
 
 @every_mode
 @pytest.mark.parametrize("step", ["GET thread", "claim", "send"])
 def test_a_process_that_ends_before_the_resume_is_sent_lets_the_thread_go(mode: Mode, step: str) -> None:
-    told = drive(mode, {step: ShuttingDown()})
-    assert (told.refused.http_status, told.code, told.resume_state) == (503, "shutting_down", "not_sent")
-    assert told.refused.headers == (("retry-after", "1"),)
-    assert told.after_send == (["mark rejected"] if step == "send" else [])
+    transcript = drive(mode, {step: ShuttingDown()})
+    assert (transcript.refused.http_status, transcript.code, transcript.resume_state) == (
+        503,
+        "shutting_down",
+        "not_sent",
+    )
+    assert transcript.refused.headers == (("retry-after", "1"),)
+    assert transcript.after_send == (["mark rejected"] if step == "send" else [])
 
 
 @every_mode
@@ -657,21 +666,23 @@ def test_a_process_that_ends_after_the_resume_was_sent_says_what_became_of_it(mo
 
 @pytest.mark.parametrize("failure", [UpstreamTimeout("Late."), UpstreamRefused(429, "Later.")])
 def test_a_thread_that_cannot_be_read_after_the_wait_leaves_the_resume_consumed(failure: Exception) -> None:
-    told = drive(WAIT, {"GET thread again": failure})
-    assert told.error is failure
-    assert told.resume_state == "consumed"
+    transcript = drive(WAIT, {"GET thread again": failure})
+    assert transcript.error is failure
+    assert transcript.resume_state == "consumed"
 
 
 def test_a_run_that_cannot_be_found_leaves_the_resume_consumed() -> None:
-    told = drive(BACKGROUND, {"send": NAMELESS, "read body": b"{}", "GET thread": [ASKS, UpstreamTimeout("Late.")]})
-    assert (told.code, told.resume_state) == ("upstream_timeout", "consumed")
+    transcript = drive(
+        BACKGROUND, {"send": NAMELESS, "read body": b"{}", "GET thread": [ASKS, UpstreamTimeout("Late.")]}
+    )
+    assert (transcript.code, transcript.resume_state) == ("upstream_timeout", "consumed")
 
 
 def test_a_stream_whose_first_event_is_an_error_is_502_before_the_status_line_went_out() -> None:
-    told = drive(STREAM, {"read events": b'event: error\ndata: {"error": "RunError"}\n\n'})
-    assert (told.code, told.resume_state) == ("upstream_error", "unknown")
-    assert told.refused.metadata["upstream"] == {"error": "RunError"}
-    assert told.after_send == ["read events", "mark accepted"]
+    transcript = drive(STREAM, {"read events": b'event: error\ndata: {"error": "RunError"}\n\n'})
+    assert (transcript.code, transcript.resume_state) == ("upstream_error", "unknown")
+    assert transcript.refused.metadata["upstream"] == {"error": "RunError"}
+    assert transcript.after_send == ["read events", "mark accepted"]
 
 
 def test_an_error_behind_the_first_event_is_the_agents() -> None:
@@ -684,67 +695,67 @@ def test_an_error_behind_the_first_event_is_the_agents() -> None:
 
 @every_mode
 def test_a_client_that_leaves_before_the_resume_was_sent_has_asked_for_nothing(mode: Mode) -> None:
-    told = drive(mode, {"GET thread": BUSY, "pause 0.1": GONE})
-    assert told.error is GONE
-    assert told.steps == ["GET thread", "rival", "pause 0.1"]
+    transcript = drive(mode, {"GET thread": BUSY, "pause 0.1": GONE})
+    assert transcript.error is GONE
+    assert transcript.steps == ["GET thread", "rival", "pause 0.1"]
 
 
 @pytest.mark.parametrize("mode", [WAIT, STREAM])
 def test_a_client_that_leaves_while_sending_cancels_the_newest_run_of_the_thread(mode: Mode) -> None:
-    told = drive(mode, {"send": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.error is GONE
-    assert told.after_send == ["GET thread", "rival", "POST cancel r1", "mark accepted"]
+    transcript = drive(mode, {"send": GONE, "GET thread": [ASKS, BUSY]})
+    assert transcript.error is GONE
+    assert transcript.after_send == ["GET thread", "rival", "POST cancel r1", "mark accepted"]
 
 
 @pytest.mark.parametrize("mode", [WAIT, STREAM])
 def test_a_cancellation_that_fails_leaves_the_resume_unknown(mode: Mode) -> None:
-    told = drive(mode, {"send": GONE, "GET thread": [ASKS, UpstreamTimeout("Late.")]})
-    assert (told.code, told.resume_state) == ("upstream_timeout", "unknown")
-    assert told.after_send == ["GET thread", "mark accepted"]
+    transcript = drive(mode, {"send": GONE, "GET thread": [ASKS, UpstreamTimeout("Late.")]})
+    assert (transcript.code, transcript.resume_state) == ("upstream_timeout", "unknown")
+    assert transcript.after_send == ["GET thread", "mark accepted"]
 
 
 @pytest.mark.parametrize(("mode", "step"), [(WAIT, "send"), (WAIT, "read body"), (STREAM, "read events")])
 def test_the_run_of_another_is_never_cancelled(mode: Mode, step: str) -> None:
-    told = drive(mode, {"send": NAMELESS, step: GONE, "GET thread": [ASKS, BUSY], "rival": "accepted"})
-    assert not [step for step in told.steps if "cancel" in step]
+    transcript = drive(mode, {"send": NAMELESS, step: GONE, "GET thread": [ASKS, BUSY], "rival": "accepted"})
+    assert not [step for step in transcript.steps if "cancel" in step]
 
 
 @pytest.mark.parametrize("after", [DONE, ASKS, Found("busy")])
 def test_nothing_is_cancelled_where_nothing_runs_or_it_has_no_name(after: Found[Any]) -> None:
-    told = drive(WAIT, {"send": GONE, "GET thread": [ASKS, after]})
-    assert told.error is GONE
-    assert told.after_send[:1] + told.after_send[-1:] == ["GET thread", "mark accepted"]
-    assert not [step for step in told.steps if "cancel" in step]
+    transcript = drive(WAIT, {"send": GONE, "GET thread": [ASKS, after]})
+    assert transcript.error is GONE
+    assert transcript.after_send[:1] + transcript.after_send[-1:] == ["GET thread", "mark accepted"]
+    assert not [step for step in transcript.steps if "cancel" in step]
 
 
 def test_a_client_that_leaves_a_wait_cancels_the_run() -> None:
-    told = drive(WAIT, {"read body": GONE})
-    assert told.error is GONE
-    assert told.after_send == ["mark accepted", "read body", "POST cancel r1"]
+    transcript = drive(WAIT, {"read body": GONE})
+    assert transcript.error is GONE
+    assert transcript.after_send == ["mark accepted", "read body", "POST cancel r1"]
 
 
 def test_a_client_that_leaves_a_wait_whose_run_is_not_named_yet_cancels_the_newest() -> None:
-    told = drive(WAIT, {"send": NAMELESS, "read body": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.after_send == ["mark accepted", "read body", "GET thread", "rival", "POST cancel r1"]
+    transcript = drive(WAIT, {"send": NAMELESS, "read body": GONE, "GET thread": [ASKS, BUSY]})
+    assert transcript.after_send == ["mark accepted", "read body", "GET thread", "rival", "POST cancel r1"]
 
 
 @pytest.mark.parametrize("step", ["read events", "send reply"])
 def test_a_client_that_leaves_a_stream_cancels_the_run(step: str) -> None:
-    told = drive(STREAM, {step: GONE})
-    assert told.error is GONE
-    assert told.after_send[-1] == "POST cancel r1"
-    assert told.after_send.count("mark accepted") == 1
+    transcript = drive(STREAM, {step: GONE})
+    assert transcript.error is GONE
+    assert transcript.after_send[-1] == "POST cancel r1"
+    assert transcript.after_send.count("mark accepted") == 1
 
 
 def test_a_client_that_leaves_a_stream_before_its_run_is_named_cancels_the_newest() -> None:
-    told = drive(STREAM, {"send": NAMELESS, "read events": GONE, "GET thread": [ASKS, BUSY]})
-    assert told.after_send == ["read events", "mark accepted", "GET thread", "rival", "POST cancel r1"]
+    transcript = drive(STREAM, {"send": NAMELESS, "read events": GONE, "GET thread": [ASKS, BUSY]})
+    assert transcript.after_send == ["read events", "mark accepted", "GET thread", "rival", "POST cancel r1"]
 
 
 def test_a_backend_that_cannot_cancel_is_left_alone() -> None:
-    told = drive(WAIT, {"read body": GONE}, dialect=Plain(can_cancel=False))
-    assert told.error is GONE
-    assert told.after_send == ["mark accepted", "read body"]
+    transcript = drive(WAIT, {"read body": GONE}, dialect=Plain(can_cancel=False))
+    assert transcript.error is GONE
+    assert transcript.after_send == ["mark accepted", "read body"]
 
 
 # on_completion: delete
@@ -764,28 +775,28 @@ def test_the_thread_is_kept_unless_it_is_to_be_deleted(mode: Mode) -> None:
     ],
 )
 def test_on_completion_delete_deletes_the_thread_after_the_run(mode: Mode, then: list[str]) -> None:
-    told = drive(mode, on_completion="delete")
-    assert told.error is None
-    assert told.steps[-len(then) :] == then
+    transcript = drive(mode, on_completion="delete")
+    assert transcript.error is None
+    assert transcript.steps[-len(then) :] == then
 
 
 @every_mode
 def test_a_thread_that_cannot_be_deleted_is_an_error_after_the_answer(mode: Mode) -> None:
-    told = drive(mode, {"DELETE thread": [Response(503)]}, on_completion="delete")
-    assert "send reply" in told.steps
-    assert isinstance(told.error, UpstreamError)
+    transcript = drive(mode, {"DELETE thread": [Response(503)]}, on_completion="delete")
+    assert "send reply" in transcript.steps
+    assert isinstance(transcript.error, UpstreamError)
 
 
 @every_mode
 def test_the_thread_is_deleted_when_the_run_has_ended_and_not_before(mode: Mode) -> None:
-    told = drive(mode, {"GET run r1": [RUN_GOES_ON, RUN_GOES_ON, RUN_ENDED]}, on_completion="delete")
-    assert told.steps.count("pause 1") == 2
-    assert told.steps.count("DELETE thread") == 1
+    transcript = drive(mode, {"GET run r1": [RUN_GOES_ON, RUN_GOES_ON, RUN_ENDED]}, on_completion="delete")
+    assert transcript.steps.count("pause 1") == 2
+    assert transcript.steps.count("DELETE thread") == 1
 
 
 def test_a_run_that_cannot_be_read_any_more_has_ended() -> None:
-    told = drive(BACKGROUND, {"GET run r1": Response(404)}, on_completion="delete")
-    assert told.steps[-1] == "DELETE thread"
+    transcript = drive(BACKGROUND, {"GET run r1": Response(404)}, on_completion="delete")
+    assert transcript.steps[-1] == "DELETE thread"
 
 
 @every_mode
@@ -794,20 +805,20 @@ def test_a_run_that_cannot_be_read_any_more_has_ended() -> None:
     [ASKS_NEXT, BUSY, Found("interrupted", breakpoint=True), Found("error", answered=ASKS.interrupts)],
 )
 def test_a_thread_that_asks_again_is_spared(mode: Mode, after: Found[Any]) -> None:
-    told = drive(mode, {"GET thread again": after}, on_completion="delete")
-    assert told.error is None
-    assert "DELETE thread" not in told.steps
+    transcript = drive(mode, {"GET thread again": after}, on_completion="delete")
+    assert transcript.error is None
+    assert "DELETE thread" not in transcript.steps
 
 
 def test_a_thread_that_failed_for_good_is_deleted() -> None:
-    told = drive(WAIT, {"GET thread again": Found("error", error="boom")}, on_completion="delete")
-    assert "DELETE thread" in told.steps
+    transcript = drive(WAIT, {"GET thread again": Found("error", error="boom")}, on_completion="delete")
+    assert "DELETE thread" in transcript.steps
 
 
 def test_a_backend_that_cannot_delete_keeps_its_threads() -> None:
-    told = drive(BACKGROUND, dialect=Plain(can_delete=False), on_completion="delete")
-    assert told.error is None
-    assert told.steps[-1] == "send reply"
+    transcript = drive(BACKGROUND, dialect=Plain(can_delete=False), on_completion="delete")
+    assert transcript.error is None
+    assert transcript.steps[-1] == "send reply"
 
 
 # Asking twice
@@ -818,29 +829,29 @@ ANSWERED = KeyRecord(FIRST, live=False, accepted=True, run_id="r1", reply=Reply(
 
 @every_mode
 def test_a_retry_gets_the_first_answer_and_the_agent_hears_nothing(mode: Mode) -> None:
-    told = drive(mode, {"recall": ANSWERED})
-    assert told.steps == ["GET thread", "recall", "send reply"]
-    assert told.reply == Reply(200, {"run_id": "r1"}, (("a", "b"), ("idempotency-replayed", "true")))
+    transcript = drive(mode, {"recall": ANSWERED})
+    assert transcript.steps == ["GET thread", "recall", "send reply"]
+    assert transcript.reply == Reply(200, {"run_id": "r1"}, (("a", "b"), ("idempotency-replayed", "true")))
 
 
 @every_mode
 @pytest.mark.parametrize("error", [ThreadNotFound("No such thread."), UpstreamRefused(403, "No.")])
 def test_nothing_is_recalled_for_who_may_not_read_the_thread(mode: Mode, error: Exception) -> None:
-    told = drive(mode, {"GET thread": error, "recall": ANSWERED})
-    assert (told.steps, told.error) == (["GET thread"], error)
+    transcript = drive(mode, {"GET thread": error, "recall": ANSWERED})
+    assert (transcript.steps, transcript.error) == (["GET thread"], error)
 
 
 @every_mode
 def test_a_key_that_came_with_another_body_is_refused(mode: Mode) -> None:
-    told = drive(mode, {"recall": replace(ANSWERED, fingerprint="another")})
-    assert (told.code, told.refused.http_status) == ("idempotency_key_reused", 422)
-    assert told.steps == ["GET thread", "recall"]
+    transcript = drive(mode, {"recall": replace(ANSWERED, fingerprint="another")})
+    assert (transcript.code, transcript.refused.http_status) == ("idempotency_key_reused", 422)
+    assert transcript.steps == ["GET thread", "recall"]
 
 
 @every_mode
 def test_a_retry_while_the_first_is_under_way_comes_too_early(mode: Mode) -> None:
-    told = drive(mode, {"recall": KeyRecord(FIRST, live=True)})
-    assert (told.code, told.refused.headers) == ("resume_in_progress", (("retry-after", "1"),))
+    transcript = drive(mode, {"recall": KeyRecord(FIRST, live=True)})
+    assert (transcript.code, transcript.refused.headers) == ("resume_in_progress", (("retry-after", "1"),))
 
 
 @pytest.mark.parametrize(
@@ -853,19 +864,23 @@ def test_a_retry_while_the_first_is_under_way_comes_too_early(mode: Mode) -> Non
 )
 @pytest.mark.parametrize("mode", [BACKGROUND, WAIT])
 def test_an_answer_that_was_lost_is_never_made_up_for(mode: Mode, kept: KeyRecord, metadata: dict[str, str]) -> None:
-    told = drive(mode, {"recall": kept})
-    assert (told.code, told.refused.headers, told.refused.metadata) == ("resume_in_progress", (), metadata)
-    assert "send" not in told.steps
+    transcript = drive(mode, {"recall": kept})
+    assert (transcript.code, transcript.refused.headers, transcript.refused.metadata) == (
+        "resume_in_progress",
+        (),
+        metadata,
+    )
+    assert "send" not in transcript.steps
 
 
 STREAMED = KeyRecord(FIRST, live=True, accepted=True, run_id="r1")
 
 
 def test_a_stream_is_joined_again_while_its_run_goes_on() -> None:
-    told = drive(STREAM, {"recall": STREAMED, "GET run r1": RUN_GOES_ON})
-    assert told.steps == ["GET thread", "recall", "GET run r1", "join", "read events", "send reply"]
-    assert told.request is not None and told.request.target == "stream r1"
-    assert stream_of(told).headers == (("content-location", "/runs/r1"), *STREAM_HEADERS, REPLAYED)
+    transcript = drive(STREAM, {"recall": STREAMED, "GET run r1": RUN_GOES_ON})
+    assert transcript.steps == ["GET thread", "recall", "GET run r1", "join", "read events", "send reply"]
+    assert transcript.request is not None and transcript.request.target == "stream r1"
+    assert stream_of(transcript).headers == (("content-location", "/runs/r1"), *STREAM_HEADERS, REPLAYED)
 
 
 @pytest.mark.parametrize(
@@ -877,25 +892,25 @@ def test_a_stream_is_joined_again_while_its_run_goes_on() -> None:
     ],
 )
 def test_a_stream_that_cannot_be_joined_is_answered_with_its_run(comes: dict[str, Any]) -> None:
-    told = drive(STREAM, {"recall": replace(STREAMED, live=False), **comes})
-    assert (told.code, told.refused.metadata["run_id"]) == ("resume_in_progress", "r1")
+    transcript = drive(STREAM, {"recall": replace(STREAMED, live=False), **comes})
+    assert (transcript.code, transcript.refused.metadata["run_id"]) == ("resume_in_progress", "r1")
 
 
 def test_a_backend_that_cannot_join_is_not_asked() -> None:
-    told = drive(STREAM, {"recall": STREAMED}, dialect=Plain(can_join=False))
-    assert (told.steps, told.code) == (["GET thread", "recall"], "resume_in_progress")
+    transcript = drive(STREAM, {"recall": STREAMED}, dialect=Plain(can_join=False))
+    assert (transcript.steps, transcript.code) == (["GET thread", "recall"], "resume_in_progress")
 
 
 @pytest.mark.parametrize("step", ["read events", "send reply"])
 def test_who_leaves_a_joined_stream_cancels_its_run_as_who_left_the_first(step: str) -> None:
-    told = drive(STREAM, {"recall": STREAMED, "GET run r1": RUN_GOES_ON, step: GONE})
-    assert told.steps[-1] == "POST cancel r1"
+    transcript = drive(STREAM, {"recall": STREAMED, "GET run r1": RUN_GOES_ON, step: GONE})
+    assert transcript.steps[-1] == "POST cancel r1"
 
 
 @every_mode
 def test_a_repeat_within_the_window_is_refused(mode: Mode) -> None:
-    told = drive(mode, {"repeated": True})
-    assert (told.code, told.steps) == ("resume_in_progress", ["GET thread", "repeated"])
+    transcript = drive(mode, {"repeated": True})
+    assert (transcript.code, transcript.steps) == ("resume_in_progress", ["GET thread", "repeated"])
 
 
 @pytest.mark.parametrize(
@@ -910,9 +925,9 @@ LATE: Found[None] = Found("interrupted", ASKS.interrupts, run_id="r1")
 
 
 def test_a_thread_that_shows_a_resume_late_is_held_until_it_does() -> None:
-    told = drive(BACKGROUND, {"GET thread again": [LATE, LATE, BUSY]}, dialect=Plain(acceptance_unproven=True))
+    transcript = drive(BACKGROUND, {"GET thread again": [LATE, LATE, BUSY]}, dialect=Plain(acceptance_unproven=True))
     again = ["GET thread again", "pause 0.1"]
-    assert told.after_send[:7] == ["read body", *again, *again, "GET thread again", "mark accepted"]
+    assert transcript.after_send[:7] == ["read body", *again, *again, "GET thread again", "mark accepted"]
 
 
 @pytest.mark.parametrize(
@@ -921,20 +936,20 @@ def test_a_thread_that_shows_a_resume_late_is_held_until_it_does() -> None:
 @every_mode
 def test_an_answer_that_was_taken_and_not_heard_is_409(mode: Mode, state: str, step: str, pauses: int) -> None:
     lost = ResumeNotConsumed("The agent did not hear it.", {"resume_state": state})
-    told = drive(mode, {"GET thread again": LATE}, dialect=Plain(acceptance_unproven=True, lost=lost))
-    assert (told.code, told.resume_state, told.steps[-1]) == ("resume_not_consumed", state, step)
-    assert told.steps.count("pause 0.1") == pauses, "the settle time, unless it is certain"
+    transcript = drive(mode, {"GET thread again": LATE}, dialect=Plain(acceptance_unproven=True, lost=lost))
+    assert (transcript.code, transcript.resume_state, transcript.steps[-1]) == ("resume_not_consumed", state, step)
+    assert transcript.steps.count("pause 0.1") == pauses, "the settle time, unless it is certain"
 
 
 @every_mode
 def test_a_backend_that_fails_before_the_sending_got_nothing(mode: Mode) -> None:
-    told = drive(mode, {"GET thread": UpstreamError("The backend failed.")})
-    assert (told.code, told.resume_state) == ("upstream_error", "not_sent")
-    assert "send" not in told.steps
+    transcript = drive(mode, {"GET thread": UpstreamError("The backend failed.")})
+    assert (transcript.code, transcript.resume_state) == ("upstream_error", "not_sent")
+    assert "send" not in transcript.steps
 
 
 @every_mode
 def test_an_empty_stream_and_an_empty_body_are_no_run(mode: Mode) -> None:
-    told = drive(mode, {"read body": b"", "read events": None})
-    assert (told.code, told.resume_state) == ("upstream_unrecognised", "unknown")
-    assert "mark accepted" in told.after_send
+    transcript = drive(mode, {"read body": b"", "read events": None})
+    assert (transcript.code, transcript.resume_state) == ("upstream_unrecognised", "unknown")
+    assert "mark accepted" in transcript.after_send

@@ -66,8 +66,8 @@ def _next(flow: Flow, result: Any) -> Any:
 
 
 def test_it_is_reviewed_once_after_the_lookup_and_before_anything_else() -> None:
-    attempts, told = reviewed(resumed())
-    assert told.steps[:4] == ["GET thread", "review", "mark idle", "claim"]
+    attempts, transcript = reviewed(resumed())
+    assert transcript.steps[:4] == ["GET thread", "review", "mark idle", "claim"]
     assert attempts == [Attempt("agent", ASKS.interrupts, {"q1": "yes"})]
 
 
@@ -77,9 +77,14 @@ def test_without_a_policy_there_is_no_review() -> None:
 
 
 def test_a_question_that_the_first_lookup_did_not_show_is_reviewed_before_the_claim() -> None:
-    attempts, told = reviewed(resumed(interrupt_id="q1"), GET_thread=[BUSY, ASKS])
+    attempts, transcript = reviewed(resumed(interrupt_id="q1"), GET_thread=[BUSY, ASKS])
     assert [attempt.questions for attempt in attempts] == [(), ASKS.interrupts]
-    assert [step for step in told.steps if step in ("review", "claim", "send")] == ["review", "review", "claim", "send"]
+    assert [step for step in transcript.steps if step in ("review", "claim", "send")] == [
+        "review",
+        "review",
+        "claim",
+        "send",
+    ]
 
 
 def test_another_question_with_the_same_id_is_reviewed_again() -> None:
@@ -102,33 +107,33 @@ def test_a_retry_of_a_failed_step_is_reviewed_with_the_question_that_was_answere
 @pytest.mark.parametrize("error", [NO, AWAY])
 def test_without_consent_nothing_is_recalled_and_nothing_claimed(error: Exception) -> None:
     stored = KeyRecord("f", live=False, accepted=True, reply=Reply(200, {"secret": 1}))
-    _, told = reviewed(resumed(), review=error, recall=stored)
-    assert (told.error, told.reply, told.steps) == (error, None, ["GET thread", "review"])
+    _, transcript = reviewed(resumed(), review=error, recall=stored)
+    assert (transcript.error, transcript.reply, transcript.steps) == (error, None, ["GET thread", "review"])
 
 
 def test_a_retry_with_a_key_is_reviewed_before_the_stored_response_is_sent() -> None:
     flow = resumed()
     resume = parse(b'{"thread_id": "t", "input": "yes"}', Mode.WAIT, now=NOW)
     stored = KeyRecord(resume.fingerprint, live=False, accepted=True, reply=Reply(200, {"ok": 1}))
-    attempts, told = reviewed(flow, GET_thread=replace(ASKS, status="idle", interrupts=()), recall=stored)
-    assert told.steps == ["GET thread", "review", "recall", "send reply"]
+    attempts, transcript = reviewed(flow, GET_thread=replace(ASKS, status="idle", interrupts=()), recall=stored)
+    assert transcript.steps == ["GET thread", "review", "recall", "send reply"]
     assert attempts == [Attempt("agent", (), {})]
 
 
 def test_a_record_that_cannot_be_written_means_that_nothing_was_sent() -> None:
     error = PolicyUnavailable("The audit file cannot be written.")
-    _, told = reviewed(resumed(), send=error)
-    assert told.steps[-2:] == ["send", "mark rejected"]
-    assert (told.error, told.resume_state) == (error, "not_sent")
+    _, transcript = reviewed(resumed(), send=error)
+    assert transcript.steps[-2:] == ["send", "mark rejected"]
+    assert (transcript.error, transcript.resume_state) == (error, "not_sent")
 
 
 @pytest.mark.parametrize("way", ["draft", "vendor"])
 def test_a_question_that_changes_while_the_hook_decides_is_not_answered(way: str) -> None:
     later = replace(ASKS, interrupts=(Interrupt("q2", "really?"),))
     flow = resumed(refresh_after_review=True) if way == "draft" else vendor(refresh_after_review=True)
-    attempts, told = reviewed(flow, GET_thread=[ASKS, later])
+    attempts, transcript = reviewed(flow, GET_thread=[ASKS, later])
     assert [attempt.questions for attempt in attempts] == [ASKS.interrupts]
-    assert isinstance(told.error, ResumeInProgress) and "claim" not in told.steps
+    assert isinstance(transcript.error, ResumeInProgress) and "claim" not in transcript.steps
 
 
 # Vendor resumes
@@ -151,19 +156,19 @@ def vendor(when: Any = "always", convention: Answers | None = None, *, refresh_a
 
 
 def test_a_vendor_resume_is_reviewed_before_its_key_is_looked_up() -> None:
-    attempts, told = reviewed(vendor(), send_original=Response(200))
-    assert told.steps[:2] == ["GET thread", "review"]
+    attempts, transcript = reviewed(vendor(), send_original=Response(200))
+    assert transcript.steps[:2] == ["GET thread", "review"]
     assert attempts == [Attempt("agent", ASKS.interrupts, {"q1": "yes"})]
 
 
 def test_a_refused_vendor_resume_is_not_sent() -> None:
-    _, told = reviewed(vendor(), review=NO)
-    assert (told.error, told.steps) == (NO, ["GET thread", "review"])
+    _, transcript = reviewed(vendor(), review=NO)
+    assert (transcript.error, transcript.steps) == (NO, ["GET thread", "review"])
 
 
 def test_a_vendor_resume_without_a_record_was_not_sent() -> None:
-    _, told = reviewed(vendor(), send_original=AWAY)
-    assert (told.steps[-2:], told.resume_state) == (["send original", "mark rejected"], "not_sent")
+    _, transcript = reviewed(vendor(), send_original=AWAY)
+    assert (transcript.steps[-2:], transcript.resume_state) == (["send original", "mark rejected"], "not_sent")
 
 
 @pytest.mark.parametrize("found", [BUSY, Found("idle")])
@@ -175,5 +180,5 @@ def test_a_new_turn_is_not_reviewed(found: Found[None]) -> None:
 def test_a_request_that_answers_none_of_the_questions_is_not_reviewed() -> None:
     other = Answers()
     other.fields = None
-    attempts, told = reviewed(vendor("if_interrupted", other), send_original=Response(200))
-    assert (attempts, told.steps[-1]) == ([], "send reply")
+    attempts, transcript = reviewed(vendor("if_interrupted", other), send_original=Response(200))
+    assert (attempts, transcript.steps[-1]) == ([], "send reply")

@@ -32,8 +32,7 @@ class Interrupted:
     def search(self, offset: int, room: int) -> Steps[Batch]:
         """Read the next rows."""
         rows = yield from _search(self.name, self.agent_id, offset=offset, limit=room, sort_order="asc")
-        over = len(rows) < room
-        return Batch([Candidate(row["thread_id"], row) for row in rows], None if over else offset + room)
+        return _batch(rows, offset, room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,7 @@ class Failed:
         if limit < 1:
             return Batch((), None)
         rows = yield from _search(self.name, self.agent_id, offset=offset, limit=limit, sort_order="desc")
-        over = len(rows) < room
-        return Batch([Candidate(row["thread_id"], row) for row in rows], None if over else offset + room)
+        return _batch(rows, offset, room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,11 @@ class Idle:
         asking = [(at, row) for at, row in enumerate(rows) if _may_ask(row)]
         candidates = [Candidate(row["thread_id"], row) for _, row in asking[:room]]
         return Batch(candidates, offset + asking[room][0] if len(asking) > room else None)
+
+
+def _batch(rows: list[Any], offset: int, room: int) -> Batch:
+    """Return a batch with all rows of a search; fewer than `room` are the last ones."""
+    return Batch([Candidate(row["thread_id"], row) for row in rows], None if len(rows) < room else offset + room)
 
 
 def _search(status: str, agent_id: str | None, **more: Any) -> Steps[list[dict[str, Any]]]:
