@@ -22,11 +22,11 @@ from time import perf_counter
 from urllib.parse import urlsplit
 
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.demo import create_app
 from benchmarks import resume
 from benchmarks.origin import BODY_BYTES, STAGGERED
 from benchmarks.table import show
 from benchmarks.ways import DIRECT, FASTAPI_PROXY_LIB, NAMES, NGINX, SIDECAR, Way, json_origin, stream_origin, ways
-from examples.legacy_server.server import create_app
 from tests.support.sidecar import sidecar as resuming_sidecar
 
 CONNECTIONS = 16

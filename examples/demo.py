@@ -17,7 +17,7 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim, ReverseProxy
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
 from tests.servers.run import start
 from tests.support.serving import serving
 

@@ -129,7 +129,7 @@ def test_no_class_has_more_than_ten_mutable_fields() -> None:
     assert {name: count for name, count in counts.items() if count > 10} == {}
 
 
-INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!dialects\b|proxy import|guard import)")
+INTERNAL = re.compile(r"(?:from|import) ap_resume_shim\.(?!dialects\b|(?:proxy|guard|demo) import)")
 
 
 def test_docs_and_the_typing_test_import_the_public_api_alone() -> None:

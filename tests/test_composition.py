@@ -23,7 +23,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from ap_resume_shim import ResumeShim
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
 from tests.support.agent import METADATA, PROTOCOL, RUN, UNTIL_LEFT, Agent, resume, says, streamed
 from tests.support.calling import CLIENT
 from tests.support.serving import serving

@@ -18,10 +18,10 @@ import pytest
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.backends import backend_names, load_backend
+from ap_resume_shim.demo import create_app
 from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.settings_sources import read
 from ap_resume_shim.tools.report import lines
-from examples.legacy_server.server import create_app
 from tests.families.page import HEADING, modes_of, page_of
 from tests.servers.process import free_port
 from tests.support.certificates import Authority

@@ -13,7 +13,7 @@ from starlette.routing import Mount
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.protocol import ROUTES
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
 from tests.support.agent import resume
 from tests.support.calling import CLIENT, Call, Recorder, http
 from tests.support.serving import serving
