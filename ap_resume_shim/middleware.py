@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ap_resume_shim._shutdown import delay_shutdown
 from ap_resume_shim.backends import known_fingerprints, load_backend, read_profile
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
-from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
+from ap_resume_shim.core.asgi import SYNTHESISED, as_names, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, UpstreamUnrecognised
 from ap_resume_shim.core.flow import resume_flow
@@ -75,7 +75,7 @@ class ResumeShim:
         options: Mapping[str, str] | None = None,
         guard: Guard | str = "memory",
         namespace: str | None = None,
-        credentials: Sequence[str] = CREDENTIALS,
+        credentials: str | Sequence[str] = CREDENTIALS,
         share_ledger: bool = False,
         lenient: bool = False,
         prefix: str = "",
@@ -84,7 +84,7 @@ class ResumeShim:
         vendor_resumes: VendorMode = "pass",
         report_key: str | None = None,
         limits: Limits | None = None,
-        cors: Sequence[str] = (),
+        cors: str | Sequence[str] = (),
         merge_openapi: bool = False,
     ) -> None:
         """Wrap `app`.
@@ -117,7 +117,7 @@ class ResumeShim:
           every page, without cookies. Default: the backend's own policy, also for the shim's responses.
         - `merge_openapi`: add the three routes and their schemas to the backend's `GET /openapi.json`.
 
-        Raises `ConfigurationError`.
+        A single name may be passed as a string. Raises `ConfigurationError`.
         """
         self.app = app
         self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
@@ -126,7 +126,7 @@ class ResumeShim:
         self._prefix = prefix
         self._guard = load_guard(guard) if isinstance(guard, str) else guard
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
-        self._credentials, self._share_ledger = tuple(credentials), share_ledger
+        self._credentials, self._share_ledger = as_names(credentials), share_ledger
         self._limits = limits or Limits()
         self._bodies = Bodies(self._limits.body, self._limits.bodies)
         self._settings = FlowSettings(

@@ -161,6 +161,26 @@ def test_answers_with_compression(outside: bool, route: str) -> None:
     assert "run_id" in answer.text
 
 
+class NeedsToken:
+    """Authentication: a GET or a PATCH without a token is 401."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        allowed = (b"authorization", b"Bearer mine") in scope.get("headers", ())
+        refused = scope["type"] == "http" and scope["method"] in ("GET", "PATCH") and not allowed
+        await (JSONResponse({}, 401) if refused else self.app)(scope, receive, send)
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), ({"authorization": "Bearer mine"}, 200)])
+@pytest.mark.parametrize("outside", [True, False], ids=["outside", "inside"])
+def test_authentication_may_be_on_either_side(outside: bool, headers: dict[str, str], status: int) -> None:
+    token: tuple[Any, dict[str, Any]] = (NeedsToken, {})
+    with legacy(*[token][: int(outside)], inside=None if outside else token) as url:
+        assert resume(url, "", headers, thread_id=waiting(url)).status_code == status
+
+
 @pytest.mark.parametrize("middleware", [SHRINK, CORS], ids=["gzip", "cors"])
 @pytest.mark.parametrize("outside", [True, False], ids=["outside", "inside"])
 def test_a_stream_is_live_through_middleware(outside: bool, middleware: Any) -> None:

@@ -52,6 +52,13 @@ def test_a_named_origin_may_patch_with_credentials_and_any_field(route: str, bel
     assert not recorder.calls, "the backend is not asked"
 
 
+def test_a_single_origin_may_be_a_string() -> None:
+    answer = called(
+        ResumeShim(Recorder(), "langgraph", cors=OURS), http("OPTIONS", "/runs/resume", headers=[PAGE, ASKS_FOR_PATCH])
+    )
+    assert fields(answer)["access-control-allow-origin"] == OURS
+
+
 def test_another_origin_may_not() -> None:
     app = ResumeShim(Recorder(), "langgraph", cors=[OURS])
     answer = called(
