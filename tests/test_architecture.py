@@ -86,7 +86,7 @@ def test_no_backend_imports_another(module: str) -> None:
 @pytest.mark.parametrize(
     ("library", "modules"),
     [
-        ("httpx", ["proxy.fenced_network", "proxy.httpx_transport"]),
+        ("httpx", ["demo.double_click", "proxy.fenced_network", "proxy.httpx_transport"]),
         ("httpcore", ["proxy.fenced_network", "proxy.httpx_transport"]),
         ("websockets", ["http1.websocket", "proxy.websocket", "proxy.websocket_connection"]),
         ("redis", ["guard.redis", "guard.redis_faults"]),
