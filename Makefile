@@ -1,6 +1,6 @@
 # make test   prepares the environment and runs the tests, a real LangGraph server and, where it is installed, redis-server included
 # make unit   all but those with a real server, and the slow ones
-# make demo   shows the main job on the terminal; BACKEND=langgraph does it against a real LangGraph server
+# make demo   a double click on the terminal, without the shim and with it; BACKEND=langgraph: on a real LangGraph server
 # make lint   formatting, lint, types
 # make bench  the benchmarks
 
@@ -12,14 +12,14 @@ BACKEND ?= legacy
 # Left to .ci/run: two sidecar processes for each test; other proxies, a browser, other clients, minutes of traffic.
 SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/clients tests/soak
 # Of the tests with a real server: random requests, and what other tests show without one.
-SLOW_E2E := tests/e2e/test_openapi.py tests/e2e/test_vendor_websocket.py tests/e2e/test_migrate.py
+SLOW_E2E := tests/e2e/test_openapi.py tests/e2e/test_vendor_websocket.py tests/e2e/test_migrate.py tests/e2e/test_tutorial.py
 
 export UV_PYTHON_DOWNLOADS = never
 # The tests start hundreds of processes: each would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: test matrix unit lint demo bench clean
+.PHONY: test matrix unit lint demo picture bench clean
 
 # The matrix mostly waits for its servers, the other tests compute: side by side, they take half the time.
 test: $(READY)
@@ -39,7 +39,11 @@ lint: $(READY)
 	$(BIN)/zizmor --offline --quiet .github
 
 demo: $(READY)
-	@$(BIN)/python -m examples.demo $(BACKEND)
+	@$(BIN)/$(if $(filter legacy,$(BACKEND)),ap-resume-shim demo,python -m tests.servers.demo $(BACKEND))
+
+# The README's picture: the demo's output.
+picture: $(READY)
+	$(BIN)/python -m tests.support.demo_picture
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

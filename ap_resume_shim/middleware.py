@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ap_resume_shim._shutdown import delay_shutdown
 from ap_resume_shim.backends import configured_dialect, known_fingerprints, load_backend
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
-from ap_resume_shim.core.asgi import SYNTHESISED, escape, route_path
+from ap_resume_shim.core.asgi import SYNTHESISED, as_names, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, UpstreamUnrecognised
 from ap_resume_shim.core.flow import resume_flow
@@ -78,7 +78,7 @@ class ResumeShim:
         options: Mapping[str, str] | None = None,
         guard: Guard | str = "memory",
         namespace: str | None = None,
-        credentials: Sequence[str] = CREDENTIALS,
+        credentials: str | Sequence[str] = CREDENTIALS,
         share_ledger: bool = False,
         lenient: bool = False,
         prefix: str = "",
@@ -87,7 +87,7 @@ class ResumeShim:
         vendor_resumes: VendorMode = "pass",
         report_key: str | None = None,
         limits: Limits | None = None,
-        cors: Sequence[str] = (),
+        cors: str | Sequence[str] = (),
         merge_openapi: bool = False,
         telemetry: Sequence[Telemetry] = (),
         authorize: Hook | str | None = None,
@@ -126,7 +126,7 @@ class ResumeShim:
         - `audit`: file with a line for each resume before it is sent: a path, or an `AuditFile` with options.
         - `telemetry`: `ap_resume_shim.metrics.Metrics` and `ap_resume_shim.tracing.Tracing`, to observe the resumes.
 
-        Raises `ConfigurationError`.
+        A single name may be passed as a string. Raises `ConfigurationError`.
         """
         self.app, self._telemetry = app, Combined(telemetry)
         self._line = self._telemetry.lines()
@@ -136,7 +136,7 @@ class ResumeShim:
         self._prefix = prefix
         self._guard = self._telemetry.around_guard(load_guard(guard) if isinstance(guard, str) else guard)
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
-        self._credentials, self._share_ledger, self._limits = tuple(credentials), share_ledger, limits or Limits()
+        self._credentials, self._share_ledger, self._limits = as_names(credentials), share_ledger, limits or Limits()
         self._wrapped = partial(WrappedApp, prefix=prefix, limits=self._limits)
         self._bodies = Bodies(self._limits.body, self._limits.bodies)
         self._settings = FlowSettings(

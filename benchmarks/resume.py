@@ -25,10 +25,10 @@ import uvicorn
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.protocol import Mode
+from ap_resume_shim.demo import create_app
 from benchmarks.cpu import cpu_seconds
 from benchmarks.table import show
 from benchmarks.ways import running as running_process
-from examples.legacy_server.server import create_app
 from tests.e2e.drivers import DRIVERS
 from tests.servers.process import free_port
 from tests.servers.run import running

@@ -86,7 +86,7 @@ def test_no_backend_imports_another(module: str) -> None:
 @pytest.mark.parametrize(
     ("library", "modules"),
     [
-        ("httpx", ["proxy.fenced_network", "proxy.httpx_transport"]),
+        ("httpx", ["demo.double_click", "proxy.fenced_network", "proxy.httpx_transport"]),
         ("httpcore", ["proxy.fenced_network", "proxy.httpx_transport"]),
         ("websockets", ["http1.websocket", "proxy.websocket", "proxy.websocket_connection"]),
         ("redis", ["guard.redis", "guard.redis_faults"]),
@@ -132,7 +132,7 @@ def test_no_class_has_more_than_ten_mutable_fields() -> None:
 
 
 INTERNAL = re.compile(
-    r"(?:from|import) ap_resume_shim\.(?!(?:dialects|metrics|tracing)\b|proxy import|guard import|policy import)"
+    r"(?:from|import) ap_resume_shim\.(?!(?:dialects|metrics|tracing)\b|(?:proxy|guard|policy|demo) import)"
 )
 
 

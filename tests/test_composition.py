@@ -23,7 +23,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from ap_resume_shim import ResumeShim
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
 from tests.support.agent import METADATA, PROTOCOL, RUN, UNTIL_LEFT, Agent, resume, says, streamed
 from tests.support.calling import CLIENT
 from tests.support.serving import serving
@@ -159,6 +159,26 @@ def test_answers_with_compression(outside: bool, route: str) -> None:
     assert answer.status_code == 200
     assert answer.headers.get("content-encoding") == ("gzip" if outside else None)
     assert "run_id" in answer.text
+
+
+class NeedsToken:
+    """Authentication: a GET or a PATCH without a token is 401."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        allowed = (b"authorization", b"Bearer mine") in scope.get("headers", ())
+        refused = scope["type"] == "http" and scope["method"] in ("GET", "PATCH") and not allowed
+        await (JSONResponse({}, 401) if refused else self.app)(scope, receive, send)
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), ({"authorization": "Bearer mine"}, 200)])
+@pytest.mark.parametrize("outside", [True, False], ids=["outside", "inside"])
+def test_authentication_may_be_on_either_side(outside: bool, headers: dict[str, str], status: int) -> None:
+    token: tuple[Any, dict[str, Any]] = (NeedsToken, {})
+    with legacy(*[token][: int(outside)], inside=None if outside else token) as url:
+        assert resume(url, "", headers, thread_id=waiting(url)).status_code == status
 
 
 @pytest.mark.parametrize("middleware", [SHRINK, CORS], ids=["gzip", "cors"])

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,17 +18,17 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim import ResumeShim
+from ap_resume_shim import ConfigurationError, ResumeShim
 from ap_resume_shim.backends import backend_names, load_backend
+from ap_resume_shim.demo import create_app
 from ap_resume_shim.sidecar.app import check
 from ap_resume_shim.sidecar.settings_sources import read
 from ap_resume_shim.tools.report import lines
-from examples.legacy_server.server import create_app
 from tests.families.page import HEADING, modes_of, page_of
 from tests.servers.process import free_port
 from tests.support.certificates import Authority
 from tests.support.redis_server import need_redis, redis_server
-from tests.support.serving import listening, serving
+from tests.support.serving import serving
 from tests.support.sidecar import sidecar, sidecars
 from tests.support.waiting import eventually
 
@@ -59,47 +61,105 @@ def asked_thread(client: Any) -> str:
     return thread_id
 
 
-def test_the_readme_has_no_other_blocks_than_these() -> None:
-    found = re.findall(r"^```(\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert found == ["python", "bash", "python", "json", "python"]
+README = ROOT / "README.md"
+REPOSITORY = "https://github.com/ap-resume-shim/ap_resume_shim/"
+
+
+def test_the_readme_is_short_and_has_no_other_blocks_than_these() -> None:
+    text = README.read_text()
+    assert len(text.splitlines()) < 120
+    assert re.findall(r"^```(\w+)", text, re.MULTILINE) == ["bash", "python", "bash", "bash", "bash", "python"]
+
+
+def test_the_readmes_links_work_wherever_it_is_shown() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README.read_text()):
+        assert target.startswith("https://"), "a package index has no folders around the page"
+        inside = re.sub(
+            "^https://raw.githubusercontent.com/ap-resume-shim/ap_resume_shim/", f"{REPOSITORY}raw/", target
+        )
+        if inside.startswith(REPOSITORY):
+            kind, branch, path, anchor = re.match(rf"{REPOSITORY}(\w+)/(\w+)/([^#]*)#?(.*)", inside).groups()  # type: ignore[union-attr]
+            assert branch == "main"
+            assert (ROOT / path).is_dir() if kind == "tree" else (ROOT / path).is_file(), path
+            assert not anchor or anchor in anchors(ROOT / path), f"{path} has no #{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_installs_this_package_with_extras_that_it_has() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    install, demo = blocks(README, "bash")[0].splitlines()
+    for requirement in (shlex.split(install)[-1], *re.findall(r"'(\S+\[\w+\]) @ SOURCE'", README.read_text())):
+        assert requirement in {f"{project['name']}[{extra}]" for extra in project["optional-dependencies"]}
+    assert shlex.split(demo) == ["ap-resume-shim", "demo"]
 
 
 def test_the_readmes_middleware_answers_a_resume() -> None:
     import httpx
 
-    app = run(blocks(ROOT / "README.md", "python")[0])["app"]
+    app = run(blocks(README, "python")[0])["app"]
     with serving(app) as url, httpx.Client(base_url=url) as client:
         thread_id = asked_thread(client)
         answer = client.patch("/runs/resume/wait", json={"thread_id": thread_id, "input": "approve"})
     assert answer.json()["values"]["production"] == "4.2"
 
 
-def test_the_readmes_sidecar_and_client_work(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readmes_curl_commands_answer_on_the_three_routes() -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    app, statuses = run(blocks(README, "python")[0])["app"], []
+    with serving(app) as url:
+        for command in blocks(README, "bash")[2].replace("http://127.0.0.1:8063", url).splitlines():
+            words = [*shlex.split(command), "--silent", "--show-error", "--write-out", "\n%{http_code}"]
+            statuses.append(
+                subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
+            )
+    assert statuses == ["200", "200", "200", "200", "409"]
+
+
+def test_the_readmes_servers_are_started_with_flags_that_exist() -> None:
     import httpx
 
-    (command,) = blocks(ROOT / "README.md", "bash")
-    words = shlex.split(command)
+    install, start = blocks(README, "bash")[1].split("&&")
+    assert shlex.split(install) == ["pip", "install", "uvicorn"]
+    assert shlex.split(start) == ["uvicorn", "app:app", "--port", "8063"]
+    words = shlex.split(blocks(README, "bash")[3])
     assert words[:3] == ["ap-resume-shim", "serve", "--upstream"]
     assert words[4:] == ["--port", "8063"]
-    with serving(create_app()) as upstream, sidecar("--upstream", upstream, "--port", "0") as shim:
-        code = blocks(ROOT / "README.md", "python")[1].replace("http://127.0.0.1:8063", shim.url)
-        with httpx.Client(base_url=shim.url) as client:
-            run(code, thread_id=asked_thread(client))
-    assert capsys.readouterr().out.startswith("200 ")
+    with (
+        serving(create_app()) as upstream,
+        sidecar("--upstream", upstream, "--port", "0") as shim,
+        httpx.Client(base_url=shim.url) as client,
+    ):
+        body = {"thread_id": asked_thread(client), "input": "approve"}
+        assert client.patch("/runs/resume/wait", json=body).status_code == 200
 
 
 def test_the_readmes_langgraph_recipe_is_the_one_that_the_matrix_uses() -> None:
-    recipe = json.loads(blocks(ROOT / "README.md", "json")[0])
-    app = run(blocks(ROOT / "README.md", "python")[2])["app"]
-    assert recipe["http"] == {"app": "./shim.py:app"}
+    assert '`"http": {"app": "./shim.py:app"}` in `langgraph.json`' in README.read_text()
+    app = run(blocks(README, "python")[1])["app"]
     assert [middleware.cls for middleware in app.user_middleware] == [ResumeShim]
 
 
+TUTORIAL = ROOT / "docs/tutorial.md"
+
+
+def test_the_tutorial_has_no_other_blocks_than_these() -> None:
+    found = re.findall(r"^```(\w+)", TUTORIAL.read_text(), re.MULTILINE)
+    langgraph = ["python", "python", "json", "bash", "python"]
+    assert found == ["bash", "python", "bash", *["python"] * 4, *langgraph]
+    assert shlex.split(blocks(TUTORIAL, "bash")[1]) == ["uvicorn", "app:app", "--port", "8063"]
+
+
 def test_the_tutorial_works_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) -> None:
-    with listening() as free:
-        port = free.getsockname()[1]
-    code = "\n".join(blocks(ROOT / "docs/tutorial.md", "python")).replace("8063", str(port))
-    run(code)
+    app, *client = blocks(TUTORIAL, "python")[:5]
+    with serving(run(app)["app"]) as url:
+        code = "\n".join(client).replace("http://127.0.0.1:8063", url)
+        run(code)
     said = capsys.readouterr().out
     for promised in re.findall(r"print\(.*\)  # (.*)", code):
         assert promised in said
@@ -236,6 +296,27 @@ def _answers(url: str) -> bool:
 def test_the_other_settings_of_the_guard_are_settings_of_it(store: str) -> None:
     guard = run(replicas_page("python", {NAMED: store})[3])["guard"]
     assert (guard.lease, guard.duplicate_window) == (10, 2)
+
+
+MIDDLEWARE = ROOT / "docs/reference/middleware.md"
+
+
+def test_an_app_that_is_wrapped_when_its_module_is_loaded_has_its_arguments_checked() -> None:
+    _signature, code = blocks(MIDDLEWARE, "python")
+    assert isinstance(run(code)["app"], ResumeShim)
+    with pytest.raises(ConfigurationError, match="langraph"):
+        run(code.replace("langgraph", "langraph"))
+
+
+def test_uvicorn_exits_for_a_wrong_argument_of_add_middleware_with_lifespan_on(tmp_path: Path) -> None:
+    flags = shlex.split(*re.findall("`uvicorn app:app (--lifespan on)`", MIDDLEWARE.read_text()))
+    recipe = blocks(README, "python")[1]
+    (tmp_path / "app.py").write_text(recipe.replace("langgraph", "langraph"))
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(free_port()), *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    assert "Did you mean 'langgraph'?" in ended.stderr
 
 
 REFUSED = ROOT / "docs/how-to/why-refused.md"

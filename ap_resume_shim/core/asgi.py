@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -85,3 +85,8 @@ def shown_path(scope: Mapping[str, Any]) -> str:
     """Return the path as the client sent it, without the query, which may contain tokens: for logs."""
     raw: bytes = scope.get("raw_path") or escape(scope["path"]).encode()
     return raw.partition(b"?")[0].decode("latin-1")
+
+
+def as_names(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the names in an argument that is a list of names or a single one."""
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
 
-from ap_resume_shim.core.asgi import HEADS, SYNTHESISED
+from ap_resume_shim.core.asgi import HEADS, SYNTHESISED, as_names
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.http import Headers
 from ap_resume_shim.runtime.exchange import Exchange
@@ -54,11 +54,13 @@ class Cors:
     Requests with other methods reach `app` unchanged: the backend decides who may send them.
     """
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str], *, method: str = "PATCH") -> None:
-        """`origins`: as browsers send them, such as `https://app.example`; or `*` for any page, without cookies.
+    def __init__(self, app: ASGIApp, origins: str | Sequence[str], *, method: str = "PATCH") -> None:
+        """`origins`: one or several, as browsers send them, such as `https://app.example`; or `*` for any page, without
+        cookies.
 
         Raises `ConfigurationError`.
         """
+        origins = as_names(origins)
         for origin in origins:
             if origin != ANY and not _ORIGIN.fullmatch(origin):
                 raise ConfigurationError(

@@ -1,6 +1,6 @@
-"""The command line: `ap-resume-shim serve`, `backends`, `explain`, `report`, `audit`, `schema`.
+"""The command line: `ap-resume-shim demo`, `serve`, `backends`, `explain`, `report`, `audit`, `schema`.
 
-Needs the extra `serve` (httptools, pydantic-settings, and more).
+`demo` and `serve` need the extra `serve` (httptools, pydantic-settings, and more), and import it when they run.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import sys
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -27,25 +27,20 @@ from ap_resume_shim.core.openapi import openapi
 from ap_resume_shim.core.protocol import Resume, parse
 from ap_resume_shim.profiles.loading import profile_schema
 from ap_resume_shim.proxy.app import ReverseProxy
+from ap_resume_shim.sidecar.setting_values import pairs
+from ap_resume_shim.sidecar.settings import schema
+from ap_resume_shim.sidecar.sockets import CannotListen
 from ap_resume_shim.tools.assumed_answers import Live
 from ap_resume_shim.tools.describe import MODES, describe
 from ap_resume_shim.tools.explain import RecordedAnswers, explain, read_answers, recorded_answers
 from ap_resume_shim.tools.report import fetch_report, lines, merge
 
-try:
-    from ap_resume_shim.sidecar.app import check, check_guard
-    from ap_resume_shim.sidecar.server import serve
-    from ap_resume_shim.sidecar.setting_values import pairs
-    from ap_resume_shim.sidecar.settings import schema
-    from ap_resume_shim.sidecar.settings_sources import WrongSettings, read
-    from ap_resume_shim.sidecar.sockets import CannotListen
-except ModuleNotFoundError as missing:  # pragma: no cover - seen only without the extra
-    raise SystemExit(f"{missing}. The command line needs more: pip install 'ap_resume_shim[serve]'") from None
-
 USAGE = """usage: ap-resume-shim COMMAND [OPTIONS]
+       ap-resume-shim --help | --version
 
 commands:
-  serve      run the sidecar: the resume routes in front of a server
+  demo       show an agent's question, its answer, and the double click that is refused (needs the extra `serve`)
+  serve      run the sidecar: the resume routes in front of a server (needs the extra `serve`)
   backends   list the backends: their threads, native and derived modes, and limits
   explain    print the requests that a resume would send, without sending it
   report     print how clients answer: who uses a vendor's convention, and which answers are refused
@@ -56,11 +51,34 @@ commands:
 """
 
 
+@contextmanager
+def _extra(command: str) -> Iterator[None]:
+    """Import the libraries of the extra `serve`. Raises `ConfigurationError` if one is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        raise ConfigurationError(
+            f"`ap-resume-shim {command}` needs the extra `serve` ({missing}): pip install 'ap_resume_shim[serve]'"
+        ) from None
+
+
+def play_demo(argv: Sequence[str]) -> None:
+    """`demo`: show an agent's question, its answer, and the double click that is refused."""
+    _parser("demo").parse_args(argv)
+    with _extra("demo"):
+        from ap_resume_shim.demo.double_click import play
+    play()
+
+
 def run_sidecar(argv: Sequence[str]) -> None:
     """`serve`: run the sidecar, or, with `--check`, only check its settings."""
+    with _extra("serve"):
+        from ap_resume_shim.sidecar.app import check, check_guard
+        from ap_resume_shim.sidecar.server import serve
+        from ap_resume_shim.sidecar.settings_sources import read
     settings = read(argv)
     if problems := check(settings):
-        raise WrongSettings(problems)
+        raise ConfigurationError("\n".join(problems))
     if settings.check:
         for warning in asyncio.run(check_guard(settings)):
             print(f"ap-resume-shim: warning: {settings.masked(warning)}", file=sys.stderr)
@@ -207,6 +225,7 @@ def verify_audit(argv: Sequence[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "demo": play_demo,
     "serve": run_sidecar,
     "backends": list_backends,
     "explain": explain_resume,
@@ -241,8 +260,6 @@ def _run(name: str, *rest: str) -> None:
     else:
         try:
             COMMANDS[name](rest)
-        except WrongSettings as error:
-            _fail(error.lines)
         except ConfigurationError as error:
             _fail(str(error).splitlines())
         except ResumeError as error:

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode
 
 from ap_resume_shim.core.errors import ConfigurationError
 
@@ -32,14 +31,14 @@ def _split(value: Any) -> Any:
 def _split_pairs(value: Any) -> Any:
     """Like `_split`, but split only before another NAME=, because values may contain commas."""
     if isinstance(value, list):
-        return [each for item in value for each in _split_pairs(item)]
+        return [each for item in value for each in (_split_pairs(item) if isinstance(item, str) else [item])]
     if not isinstance(value, str) or value.startswith("["):
         return _split(value)
     return [item.strip() for item in re.split(r",(?=\s*\w+=)", value) if item.strip()]
 
 
-Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-Pairs = Annotated[list[str], NoDecode, BeforeValidator(_split_pairs)]
+Names = Annotated[list[str], BeforeValidator(_split)]
+Pairs = Annotated[list[str], BeforeValidator(_split_pairs)]
 Seconds = Annotated[float, Field(gt=0)]
 
 

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasGenerator,
+    BaseModel,
+    ConfigDict,
     Field,
     FilePath,
     ModelWrapValidatorHandler,
@@ -21,14 +23,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ap_resume_shim.core.idempotency import CREDENTIALS
 from ap_resume_shim.guard.memory import DAY
 from ap_resume_shim.sidecar.setting_values import REFERENCE, Names, Pairs, Seconds, masked, resolve
-
-ENVIRONMENT = "AP_RESUME_SHIM_"
-"""Prefix of the environment variables."""
 
 
 def kebab(name: str) -> str:
@@ -36,19 +34,10 @@ def kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-class _Group(BaseSettings):
+class _Group(BaseModel):
     """A group of settings. The docstring is its title in the output of `--help`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT,
-        extra="forbid",
-        alias_generator=AliasGenerator(serialization_alias=kebab),
-        cli_prog_name="ap-resume-shim serve",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_exit_on_error=False,
-    )
+    model_config = ConfigDict(extra="forbid", alias_generator=AliasGenerator(serialization_alias=kebab))
 
 
 class Upstream(_Group):

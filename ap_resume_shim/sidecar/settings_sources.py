@@ -22,13 +22,17 @@ from pydantic_settings import (
     CliApp,
     CliSettingsSource,
     PydanticBaseSettingsSource,
+    SettingsConfigDict,
     SettingsError,
     TomlConfigSettingsSource,
 )
 
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.sidecar.setting_values import masked
-from ap_resume_shim.sidecar.settings import ENVIRONMENT, GROUPS, NAMES, Settings, kebab
+from ap_resume_shim.sidecar.settings import GROUPS, NAMES, Settings, kebab
+
+ENVIRONMENT = "AP_RESUME_SHIM_"
+"""Prefix of the environment variables."""
 
 
 class WrongSettings(ConfigurationError):
@@ -40,8 +44,18 @@ class WrongSettings(ConfigurationError):
         super().__init__("\n".join(self.lines))
 
 
-class Serve(Settings):
+class Serve(Settings, BaseSettings):
     """Run the sidecar: serve the resume routes in front of a server, and pass every other request through to it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT,
+        enable_decoding=False,  # `setting_values` splits lists
+        cli_prog_name="ap-resume-shim serve",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_exit_on_error=False,
+    )
 
     config: Annotated[
         FilePath | None, Field(description="TOML file of settings, or one with a section [tool.ap-resume-shim]")
@@ -68,7 +82,7 @@ def read(argv: Sequence[str]) -> Serve:
         flagged = CliSettingsSource[Any](Serve, add_argument_method=_Grouping())
         return CliApp.run(Serve, cli_args=list(argv), cli_settings_source=flagged)
     except SettingsError as error:
-        raise WrongSettings([str(error).removeprefix("error parsing CLI: ")]) from None
+        raise WrongSettings([_usage_error(str(error).removeprefix("error parsing CLI: "))]) from None
     except ValidationError as error:
         path = _config_flag(argv) or os.environ.get(f"{ENVIRONMENT}CONFIG")
         file = _File(path) if path and Path(path).is_file() else None
@@ -104,10 +118,41 @@ def _unknown_names(kind: str, given: Iterable[str], known: Collection[str]) -> I
             yield f"unknown {kind} {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
+def _usage_error(message: str) -> str:
+    """Return argparse's message with what to do next."""
+    if stray := re.fullmatch("unrecognized arguments: (.*)", message):
+        address = next((word for word in stray[1].split() if "://" in word or word.startswith("unix:")), None)
+        hint = f"did you mean --upstream {address}?" if address else "each setting is a flag, such as --port 8063"
+        return f"unexpected argument {stray[1]}; {hint}"
+    return re.sub("argument (--[^:]+): expected one argument", r"\1: a value is missing", message)
+
+
+_EXPECTED = {
+    "missing": "is required: {description}",
+    "bool_": "must be true or false",
+    "float_": "must be a number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_": "must be a whole number",
+    "less_than_equal": "must be at most {le:g}",
+    "list_": 'must be a list: a,b or ["a", "b"]',
+    "literal_error": "must be {expected}",
+    "path_": "must be the path of an existing file",
+    "string_pattern_mismatch": "must be a path that begins with a slash, such as /-, or empty",
+    "string_type": "must be text",
+    "value_error": "{error}",
+}
+"""What is expected of a value, by the type of pydantic's error, or by the part before the first `_`. It does not quote
+the value, which may be a secret.
+"""
+
+
 def _line(item: ErrorDetails, argv: Sequence[str], file: _File | None) -> str:
     """Return the place of a wrong setting, and what is wrong."""
-    problem = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
-    return f"{_origin(str(item['loc'][0]), argv, file)}: {problem}" if item["loc"] else problem
+    kind, name = item["type"], str(item["loc"][0])
+    expected = _EXPECTED.get(kind) or _EXPECTED.get(f"{kind.partition('_')[0]}_", "is invalid: {description}")
+    described = expected.format(description=Serve.model_fields[name].description, **item.get("ctx", {}))
+    return f"{_origin(name, argv, file)}: {described}"
 
 
 def _origin(name: str, argv: Sequence[str], file: _File | None) -> str:

@@ -14,8 +14,8 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from examples.legacy_server.agents import Context
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
+from ap_resume_shim.demo.legacy_server.agents import Context
 from tests.servers.apps.py.tap import Tap
 
 COOKIE = "session=ours"

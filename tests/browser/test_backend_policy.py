@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from ap_resume_shim import ResumeShim
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
 from tests.browser.chromium import Pages, pages
 from tests.servers.run import start
 from tests.support.serving import serving

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-from examples.legacy_server.agents import AGENTS
+from ap_resume_shim.demo.legacy_server.agents import AGENTS
 from tests.browser.backend import Backend
 from tests.browser.chromium import Pages, pages
 from tests.support.serving import serving

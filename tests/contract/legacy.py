@@ -14,9 +14,9 @@ from uuid import UUID
 
 from starlette.types import ASGIApp
 
-from examples.legacy_server import engine
-from examples.legacy_server.agents import AGENTS, Context
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
+from ap_resume_shim.demo.legacy_server import engine
+from ap_resume_shim.demo.legacy_server.agents import AGENTS, Context
 from tests.contract.reference import Event
 from tests.contract.sequence import Page
 from tests.support.calling import Call, http

@@ -1,10 +1,10 @@
-"""Paths of ASGI scopes."""
+"""Paths of ASGI scopes, and lists of names."""
 
 from __future__ import annotations
 
 import pytest
 
-from ap_resume_shim.core.asgi import path_below, shown_path
+from ap_resume_shim.core.asgi import as_names, path_below, shown_path
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,7 @@ def test_the_path_below_a_prefix_is_that_of_the_backends_routes(path: str, prefi
 )
 def test_a_log_has_the_path_as_the_client_sent_it_without_the_query(scope: dict[str, object], shown: str) -> None:
     assert shown_path(scope) == shown
+
+
+def test_a_single_name_is_a_list_of_names_and_not_of_letters() -> None:
+    assert as_names("x-user") == as_names(["x-user"]) == ("x-user",)

@@ -12,9 +12,9 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from ap_resume_shim import ResumeShim, ReverseProxy
+from ap_resume_shim.demo import create_app
 from ap_resume_shim.proxy.httpx_transport import HttpxTransport
 from ap_resume_shim.proxy.transport import Address
-from examples.legacy_server.server import create_app
 from tests.e2e.drivers import DRIVERS
 from tests.servers.apps.py.tap import Tap
 from tests.servers.run import running

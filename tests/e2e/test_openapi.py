@@ -22,7 +22,7 @@ from schemathesis.specs.openapi import checks
 
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.protocol import Mode
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
 from tests.e2e.drivers import DRIVERS
 from tests.e2e.placements import exists
 from tests.servers.run import running

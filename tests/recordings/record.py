@@ -22,7 +22,7 @@ import httpx
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.protocol import Mode
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
 from tests.e2e.drivers import DRIVERS
 from tests.recordings import BACKENDS, HERE, Document, Recording, load_all, load_dialect
 from tests.recordings.apps import Heard, Recorder, call, replayed

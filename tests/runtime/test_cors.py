@@ -13,7 +13,7 @@ from starlette.routing import Mount
 from ap_resume_shim import ResumeShim
 from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.protocol import ROUTES
-from examples.legacy_server.server import create_app
+from ap_resume_shim.demo import create_app
 from tests.support.agent import resume
 from tests.support.calling import CLIENT, Call, Recorder, http
 from tests.support.serving import serving
@@ -50,6 +50,13 @@ def test_a_named_origin_may_patch_with_credentials_and_any_field(route: str, bel
         }.items()
     )
     assert not recorder.calls, "the backend is not asked"
+
+
+def test_a_single_origin_may_be_a_string() -> None:
+    answer = called(
+        ResumeShim(Recorder(), "langgraph", cors=OURS), http("OPTIONS", "/runs/resume", headers=[PAGE, ASKS_FOR_PATCH])
+    )
+    assert fields(answer)["access-control-allow-origin"] == OURS
 
 
 def test_another_origin_may_not() -> None:

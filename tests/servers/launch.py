@@ -26,6 +26,7 @@ class Options:
     port: int
     workdir: Path
     http_app: str | None
+    app: str
     install: bool
 
 
@@ -34,9 +35,10 @@ def options(description: str | None) -> Options:
     parser.add_argument("--port", type=int, default=2024)
     parser.add_argument("--workdir", type=Path, default=Path("server-workdir"), help="receives all state")
     parser.add_argument("--http-app", metavar="FILE:ATTRIBUTE", help="custom app, relative to the graphs")
+    parser.add_argument("--app", default="py", help="folder of the graphs")
     parser.add_argument("--install", action="store_true", help="prepare the environment, start nothing")
     given = parser.parse_args()
-    return Options(given.port, given.workdir.resolve(), given.http_app, given.install)
+    return Options(given.port, given.workdir.resolve(), given.http_app, given.app, given.install)
 
 
 def lay_out(app: str, config: str, given: Options) -> None:
@@ -79,6 +81,6 @@ def langgraph_dev(description: str | None) -> None:
     given = options(description)
     if given.install:
         return
-    lay_out("py", "langgraph.json", given)
+    lay_out(given.app, "langgraph.json", given)
     command = ["dev", "--no-browser", "--no-reload", "--host", "127.0.0.1", "--port", str(given.port)]
     become(beside_python("langgraph"), *command, "--n-jobs-per-worker", "20", workdir=given.workdir)

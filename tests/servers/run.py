@@ -68,8 +68,9 @@ class Server:
         self.stop()
 
 
-def start(name: str, *, inside: bool = False) -> Server:
-    """Start a server and wait until it answers; `inside` puts the shim into the server itself.
+def start(name: str, *, inside: bool = False, app: Path | None = None) -> Server:
+    """Start a server and wait until it answers; `inside` puts the shim into the server itself, `app` is a folder of
+    graphs in place of the tests' own.
 
     Logs go to the folder AP_TEST_LOGS if that is set, otherwise they vanish with the server.
     """
@@ -78,7 +79,7 @@ def start(name: str, *, inside: bool = False) -> Server:
         raise ValueError(f"{name} cannot host the shim")
     cleanup = ExitStack()
     try:
-        process = launch(kind, f"{name}-inside" if inside else name, kind.inside if inside else None, cleanup)
+        process = launch(kind, f"{name}-inside" if inside else name, kind.inside if inside else None, cleanup, app)
         url = process.wait_until(lambda: answering(process, kind.ready), FIRST_START)
     except BaseException as error:
         cleanup.close()
@@ -103,7 +104,7 @@ def variable(name: str, *, inside: bool = False) -> str:
     return f"AP_TEST_{name.upper().replace('-', '_')}{'_INSIDE' if inside else ''}_URL"
 
 
-def launch(kind: Kind, label: str, http_app: str | None, cleanup: ExitStack) -> Process:
+def launch(kind: Kind, label: str, http_app: str | None, cleanup: ExitStack, app: Path | None = None) -> Process:
     """Start a server and whatever it needs; `cleanup` learns how to undo that."""
     folder = tempfile.mkdtemp(prefix="ap-resume-shim-")
     cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -117,6 +118,8 @@ def launch(kind: Kind, label: str, http_app: str | None, cleanup: ExitStack) -> 
     command = [*script_command(kind), "--port", str(port), "--workdir", f"{folder}/work"]
     if http_app:
         command += ["--http-app", http_app]
+    if app:
+        command += ["--app", str(app)]
     process = Process(command, logs / f"{label}-{port}.log", cwd=Path(folder), env=environment)
     cleanup.callback(process.stop)
     return process

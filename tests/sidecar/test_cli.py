@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import httpx
 import pytest
 
 import ap_resume_shim
-from ap_resume_shim.sidecar.cli import main
+from ap_resume_shim.sidecar.cli import COMMANDS, main
 from tests.support.agent import Agent, held, resume
 from tests.support.calling import CLIENT
 from tests.support.loggers import restored_loggers
@@ -74,11 +75,48 @@ def test_a_pipe_that_its_reader_has_closed_ends_the_command_quietly(argv: tuple[
 def test_help_lists_the_commands(run: Run, argv: tuple[str, ...]) -> None:
     ended = run(*argv)
     assert (ended.status, ended.err) == (0, "")
-    assert "serve" in ended.out and "backends" in ended.out
+    assert all(f"  {command} " in ended.out for command in COMMANDS)
+    assert "--version" in ended.out
 
 
 def test_the_version_is_told(run: Run) -> None:
     assert run("--version").out == f"{ap_resume_shim.__version__}\n"
+
+
+EXTRAS = ("httptools", "websockets", "uvloop", "pydantic_settings", "pythonjsonlogger", "redis", "cryptography")
+"""What the extras install, but for what these install themselves."""
+
+
+def without_extras(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as if no extra were installed."""
+    code = f"import sys; sys.modules |= dict.fromkeys({EXTRAS}); from ap_resume_shim.sidecar.cli import main; main()"
+    body = json.dumps({"thread_id": "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10", "input": 1})
+    return subprocess.run([sys.executable, "-c", code, *argv], input=body, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--help",),
+        ("--version",),
+        ("backends",),
+        ("explain", "--backend", "langgraph"),
+        ("schema",),
+        ("demo", "--help"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_without_a_server_needs_no_extra(argv: tuple[str, ...]) -> None:
+    ended = without_extras(*argv)
+    assert ended.returncode == 0 and ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize("argv", [("serve", "--upstream", NOBODY), ("serve", "--help"), ("demo",)], ids=" ".join)
+def test_a_server_without_its_extra_names_it(argv: tuple[str, ...]) -> None:
+    ended = without_extras(*argv)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"`ap-resume-shim {argv[0]}` needs the extra `serve`" in ended.stderr
+    assert ended.stderr.endswith("pip install 'ap_resume_shim[serve]'\n")
 
 
 def test_help_of_serve_lists_its_flags(run: Run) -> None:
@@ -92,14 +130,14 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["unknown"], "unknown command 'unknown'; there are serve, backends, explain, report, audit, schema."),
-        (["serve"], "--upstream: Field required"),
+        (["unknown"], "unknown command 'unknown'; there are demo, serve, backends, explain, report, audit, schema."),
+        (["serve"], "--upstream: is required: address of the server: http://127.0.0.1:2024"),
         (["serve", "--upstream", "localhost:80"], "'localhost:80' is not the address of a server"),
         (["serve", "--upstream", "http://u:p@host"], "clients send their own credentials"),
         (["serve", "--upstream", NOBODY, "--backend", "langraph"], "Unknown backend 'langraph'"),
         (["serve", "--upstream", NOBODY, "--backend", "langraph"], "Did you mean 'langgraph'?"),
-        (["serve", "--upstream", NOBODY, "--port", "x"], "--port: Input should be a valid integer"),
-        (["serve", "--upstream", NOBODY, "--port", "70000"], "--port: Input should be less than or equal to 65535"),
+        (["serve", "--upstream", NOBODY, "--port", "x"], "--port: must be a whole number"),
+        (["serve", "--upstream", NOBODY, "--port", "70000"], "--port: must be at most 65535"),
         (["serve", "--upstream", NOBODY, "--settle", "-1"], "--settle: "),
         (["serve", "--upstream", NOBODY, "--guard", "mongodb://here"], "There is no guard 'mongodb://here'"),
         (["serve", "--upstream", NOBODY, "--guard", "redis://:secret@here:x"], "not the address of a Redis server"),
@@ -108,7 +146,7 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
         (["serve", "--upstream", NOBODY, "--log-level", "loud"], "--log-level: "),
         (["serve", "--upstream", NOBODY, "--resume-at", "x", "--backend", "agent-protocol"], "starts with a slash"),
         (["serve", "--upstream", NOBODY, "--nonsense", "1"], "--nonsense"),
-        (["serve", NOBODY], NOBODY),
+        (["serve", NOBODY], f"did you mean --upstream {NOBODY}?"),
         (["backends", "--nonsense"], "--nonsense"),
     ],
 )

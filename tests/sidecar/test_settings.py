@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_read_is_told(text: str, says: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
-    assert wrong(*UPSTREAM, "--config", "nowhere.toml") == ["--config: Path does not point to a file"]
+    assert wrong(*UPSTREAM, "--config", "nowhere.toml") == ["--config: must be the path of an existing file"]
 
 
 def test_a_wrong_value_is_told_with_its_name_its_place_and_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,11 +164,40 @@ def test_a_wrong_value_is_told_with_its_name_its_place_and_what_is_expected(monk
     monkeypatch.setenv("AP_RESUME_SHIM_CREDENTIALS", "[x-user")
     lines = wrong(*UPSTREAM, "--config", file("\nresume-timeout = 'long'\nport = 1"), "--port", "70000", "--no-lenient")
     assert sorted(lines) == [
-        "--port: Input should be less than or equal to 65535",
+        "--port: must be at most 65535",
         'AP_RESUME_SHIM_CREDENTIALS: a list is written a,b or ["a", "b"]',
-        "AP_RESUME_SHIM_SETTLE: Input should be a valid number, unable to parse string as a number",
-        "shim.toml:2: resume-timeout: Input should be a valid number, unable to parse string as a number",
+        "AP_RESUME_SHIM_SETTLE: must be a number",
+        "shim.toml:2: resume-timeout: must be a number",
     ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["{}", "-1", "1.5", "[1]", "'?'"])
+def test_an_error_of_any_setting_has_a_text_of_our_own(name: str, value: str) -> None:
+    flags = () if name == "upstream" else UPSTREAM
+    try:
+        read([*flags, "--config", file(f"{kebab(name)} = {value}")])
+    except WrongSettings as error:
+        (line,) = error.lines
+        assert line.startswith(f"shim.toml:1: {kebab(name)}: must be ")
+
+
+def test_a_list_of_one_name_may_be_a_text() -> None:
+    settings = read([*UPSTREAM, "--config", file("cors = 'https://app.example'"), "--credentials", "x-user"])
+    assert (settings.cors, settings.credentials) == (["https://app.example"], ["x-user"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["http://here:1"], "unexpected argument http://here:1; did you mean --upstream http://here:1?"),
+        (["unix:/run/a"], "unexpected argument unix:/run/a; did you mean --upstream unix:/run/a?"),
+        ([*UPSTREAM, "8063"], "unexpected argument 8063; each setting is a flag, such as --port 8063"),
+        ([*UPSTREAM, "--port"], "--port: a value is missing"),
+    ],
+)
+def test_the_error_of_a_wrong_command_line_has_what_to_do_next(argv: list[str], line: str) -> None:
+    assert wrong(*argv) == [line]
 
 
 def test_a_place_in_a_section_is_not_that_of_another_sections_key() -> None:

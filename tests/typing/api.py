@@ -58,6 +58,8 @@ def added(starlette: Starlette, fastapi: FastAPI) -> None:
     starlette.add_middleware(ResumeShim)
     starlette.add_middleware(ResumeShim, profile=Path("my.toml"))
     starlette.add_middleware(ResumeShim, backend="langgraph", lenient=True, settle=2)
+    starlette.add_middleware(ResumeShim, cors="https://app.example", credentials="x-user")
+    starlette.add_middleware(ResumeShim, backnd="langgraph")  # type: ignore[call-arg]
     fastapi.add_middleware(ResumeShim, backend="agent-protocol", resume_at="/command/resume", prefix="/api")
 
 

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 
-from examples.legacy_server import engine
-from examples.legacy_server.agents import AGENTS
-from examples.legacy_server.state import Json, Run, Thread
+from ap_resume_shim.demo.legacy_server import engine
+from ap_resume_shim.demo.legacy_server.agents import AGENTS
+from ap_resume_shim.demo.legacy_server.state import Json, Run, Thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

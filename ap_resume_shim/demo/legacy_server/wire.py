@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from examples.legacy_server.state import Json, Run
+    from ap_resume_shim.demo.legacy_server.state import Json, Run
 
 KINDS = {
     "thread_id": str,

@@ -1,6 +1,6 @@
 """An agent server in the style of the Agent Protocol, without the draft's resume routes.
 
-    uvicorn examples.legacy_server.server:app --port 2026
+    uvicorn --factory ap_resume_shim.demo:create_app --port 2026
 
 A client creates a thread and starts a run on it. When the agent stops at a question, the client answers in the body of
 another run, in the field that `resume_at` names, by default `/input/command/resume`.
@@ -27,17 +27,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from examples.legacy_server.agents import AGENTS, describe
-from examples.legacy_server.service import Service, search
-from examples.legacy_server.state import lift
-from examples.legacy_server.wire import EventStream, Reply, attend, read
+from ap_resume_shim.demo.legacy_server.agents import AGENTS, describe
+from ap_resume_shim.demo.legacy_server.service import Service, search
+from ap_resume_shim.demo.legacy_server.state import lift
+from ap_resume_shim.demo.legacy_server.wire import EventStream, Reply, attend, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
-    from examples.legacy_server.state import Json, Run
+    from ap_resume_shim.demo.legacy_server.state import Json, Run
 
 
 class Routes:
@@ -195,6 +195,3 @@ def create_app(resume_at: str = "/input/command/resume") -> Starlette:
         service.close()
 
     return Starlette(routes=Routes(service).table(), lifespan=lifespan, exception_handlers={HTTPException: _refusal})
-
-
-app = create_app()

@@ -11,7 +11,7 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from examples.legacy_server.engine import Execution
+    from ap_resume_shim.demo.legacy_server.engine import Execution
 
 Json = dict[str, Any]
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from examples.legacy_server.agents import Context
+from ap_resume_shim.demo.legacy_server.agents import Context
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from examples.legacy_server.agents import Agent
-    from examples.legacy_server.state import Json, Run, Thread
+    from ap_resume_shim.demo.legacy_server.agents import Agent
+    from ap_resume_shim.demo.legacy_server.state import Json, Run, Thread
 
 
 @dataclass(frozen=True)

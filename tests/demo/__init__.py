@@ -1,0 +1,1 @@
+"""Tests of `ap_resume_shim.demo`."""
