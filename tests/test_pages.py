@@ -121,3 +121,10 @@ def test_the_check_before_an_upgrade_exists(tmp_path: Path, monkeypatch: pytest.
 def test_the_resources_have_the_form_of_a_container() -> None:
     (block,) = blocks(SIZE, "yaml")
     assert yaml.safe_load(block)["resources"]["limits"] == {"memory": "256Mi"}
+
+
+def test_the_figures_are_those_of_the_page_on_scaling() -> None:
+    scaling = " ".join((ROOT / "docs/explanation/scaling.md").read_text().split())
+    for figure in ("1.9 ms", "1.3 ms", "0.05 ms", "57 MiB", "13 KiB", "250 bytes", "1.6 kB", "| 81 |", "| 215 |"):
+        assert figure.strip("| ") in SIZE.read_text()
+        assert figure in scaling

@@ -75,9 +75,9 @@ def configured(name: str, *, server: str, shim: str, port: int) -> str:
     need_peers()
     code, *vendor = blocks(PAGE, LANGUAGES[name])
     if name == "envoy":
-        for written, real in {2024: server, 8063: shim, 8080: f":{port}"}.items():
-            assert f"port_value: {written}" in code
-            code = code.replace(f"port_value: {written}", f"port_value: {real.rpartition(':')[2]}")
+        for port_on_page, url in ((2024, server), (8063, shim), (8080, f":{port}")):
+            assert f"port_value: {port_on_page}" in code
+            code = code.replace(f"port_value: {port_on_page}", f"port_value: {url.rpartition(':')[2]}")
         return code.replace("0.0.0.0", "127.0.0.1")
     if vendor:  # goes into the server block
         code = re.sub(r"\n}\n$", "\n" + vendor[0] + "}\n", code)
