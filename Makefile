@@ -3,14 +3,15 @@
 # make demo   a double click on the terminal, without the shim and with it; BACKEND=langgraph: on a real LangGraph server
 # make lint   formatting, lint, types
 # make bench  the benchmarks
+# make docs   builds the site into build/site; a warning or a dead link fails
 
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
-# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, other clients, minutes of traffic.
-SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/clients tests/soak
+# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, other clients, web frameworks, minutes of traffic.
+SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/clients tests/frameworks tests/soak
 # Of the tests with a real server: random requests, and what other tests show without one.
 SLOW_E2E := tests/e2e/test_openapi.py tests/e2e/test_vendor_websocket.py tests/e2e/test_migrate.py tests/e2e/test_tutorial.py
 
@@ -19,7 +20,7 @@ export UV_PYTHON_DOWNLOADS = never
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: test matrix unit lint demo picture bench clean
+.PHONY: test matrix unit lint demo picture bench docs clean
 
 # The matrix mostly waits for its servers, the other tests compute: side by side, they take half the time.
 test: $(READY)
@@ -47,6 +48,14 @@ picture: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -q -W --keep-going -E -d build/doctrees -c docs . build/site
+	$(BIN)/python -m tests.site build/site
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group docs
+	touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -35,9 +35,11 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).parent.parent
 REPLICAS = ROOT / "docs/how-to/replicas.md"
 """Its blocks need servers: they have tests of their own."""
+FRAMEWORKS = ROOT / "docs/how-to/frameworks.md"
+"""Its blocks need other packages: `tests/frameworks` runs them."""
 NAMED = "redis://127.0.0.1:6379/0"
 """The store that it names."""
-HOW_TOS = sorted({*ROOT.glob("docs/how-to/*.md")} - {REPLICAS})
+HOW_TOS = sorted({*ROOT.glob("docs/how-to/*.md")} - {REPLICAS, FRAMEWORKS})
 
 
 def blocks(page: Path, language: str) -> list[str]:

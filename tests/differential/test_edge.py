@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from ap_resume_shim.sidecar.settings_sources import read
 from tests.differential.proxies import COMMANDS, PATHS, PEERS, need_peers, wait_for
@@ -25,7 +27,7 @@ from tests.support.waiting import eventually
 from tests.test_docs import ROOT, blocks
 
 PAGE = ROOT / "docs/how-to/edge-proxy.md"
-LANGUAGES = {"nginx": "nginx", "caddy": "caddyfile", "haproxy": "haproxy"}
+LANGUAGES = {"nginx": "nginx", "caddy": "caddyfile", "haproxy": "haproxy", "envoy": "yaml"}
 NGINX = """
 daemon off;
 master_process off;
@@ -59,7 +61,7 @@ def running(name: str, configuration: str, port: int) -> Iterator[str]:
         file.write_text(configuration)
         home = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder, "PATH": PATHS}
         with log.open("w") as output:
-            process = subprocess.Popen(COMMANDS[name](file), stdout=output, stderr=output, env={**os.environ, **home})
+            process = subprocess.Popen(command(name, file), stdout=output, stderr=output, env={**os.environ, **home})
         try:
             wait_for(port, process, log)
             yield f"http://127.0.0.1:{port}"
@@ -72,6 +74,11 @@ def configured(name: str, *, server: str, shim: str, port: int) -> str:
     """The page's configuration with other addresses, as a whole file."""
     need_peers()
     code, *vendor = blocks(PAGE, LANGUAGES[name])
+    if name == "envoy":
+        for port_on_page, url in ((2024, server), (8063, shim), (8080, f":{port}")):
+            assert f"port_value: {port_on_page}" in code
+            code = code.replace(f"port_value: {port_on_page}", f"port_value: {url.rpartition(':')[2]}")
+        return code.replace("0.0.0.0", "127.0.0.1")
     if vendor:  # goes into the server block
         code = re.sub(r"\n}\n$", "\n" + vendor[0] + "}\n", code)
     for written, real in {"127.0.0.1:2024": server, "127.0.0.1:8063": shim}.items():
@@ -82,7 +89,22 @@ def configured(name: str, *, server: str, shim: str, port: int) -> str:
     return {"nginx": NGINX, "caddy": CADDY, "haproxy": "{}"}[name].format(code)
 
 
-@pytest.fixture(params=PEERS)
+@cache
+def envoy() -> str:
+    """The path of Envoy."""
+    script = Path(__file__).with_name("envoy.py")
+    run = ["uv", "run", "--quiet", "--no-project", "--script", str(script)]
+    return subprocess.run(run, capture_output=True, check=True, text=True).stdout.strip()
+
+
+def command(name: str, file: Path) -> list[str]:
+    if name != "envoy":
+        return COMMANDS[name](file)
+    options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "--config-yaml", file.read_text()]
+    return [envoy(), *options]
+
+
+@pytest.fixture(params=[*PEERS, "envoy"])
 def edge(request: pytest.FixtureRequest) -> Iterator[Edge]:
     port = free_port()
     with serving(agent := Agent()) as server:
@@ -126,19 +148,35 @@ def test_the_answers_of_langgraphs_clients_reach_the_shim(edge: Edge, path: str)
 
 def test_the_check_shows_that_the_shim_responds(edge: Edge) -> None:
     need("curl", required="AP_TEST_PROXIES")
-    _, command = blocks(PAGE, "bash")
+    _, check = blocks(PAGE, "bash")
     thread = "00000000-0000-4000-8000-000000000000"
-    assert thread in command
-    command = command.replace("http://127.0.0.1:8080", edge.url).replace(thread, "unknown")
-    shown = subprocess.run(["bash", "-c", command], capture_output=True, check=True, text=True).stdout
+    assert thread in check
+    check = check.replace("http://127.0.0.1:8080", edge.url).replace(thread, "unknown")
+    shown = subprocess.run(["bash", "-c", check], capture_output=True, check=True, text=True).stdout
     assert '"code":"thread_not_found"' in shown.replace(" ", "")
 
 
 def test_the_page_starts_the_sidecar_with_settings_that_exist() -> None:
-    command, _ = blocks(PAGE, "bash")
-    assert read(command.split()[2:]).port == 8063
+    serve, _ = blocks(PAGE, "bash")
+    assert read(serve.split()[2:]).port == 8063
 
 
 def test_the_page_has_no_other_blocks_than_these() -> None:
     fences = re.findall(r"^```(\w+)$", PAGE.read_text(), re.MULTILINE)
-    assert fences == ["bash", "nginx", "caddyfile", "haproxy", "bash", "nginx"]
+    assert fences == ["bash", "nginx", "caddyfile", "haproxy", *["yaml"] * 3, "bash", "nginx"]
+
+
+RESUMES = ["/runs/resume", "/runs/resume/wait", "/runs/resume/stream"]
+
+
+def test_the_routes_in_kubernetes_are_those_of_the_page() -> None:
+    _, route, ingress = (yaml.safe_load(code) for code in blocks(PAGE, "yaml"))
+    resumes, others = route["spec"]["rules"]
+    assert [match["path"] for match in resumes["matches"]] == [{"type": "Exact", "value": path} for path in RESUMES]
+    assert [match["path"] for match in others["matches"]] == [{"type": "PathPrefix", "value": "/"}]
+    assert resumes["backendRefs"] == [{"name": "shim", "port": 8063}]
+    assert others["backendRefs"] == [{"name": "agents", "port": 2024}]
+    (rule,) = ingress["spec"]["rules"]
+    services = {(each["path"], each["pathType"]): each["backend"]["service"] for each in rule["http"]["paths"]}
+    shim, agents = {"name": "shim", "port": {"number": 8063}}, {"name": "agents", "port": {"number": 2024}}
+    assert services == {**{(path, "Exact"): shim for path in RESUMES}, ("/", "Prefix"): agents}

@@ -1,0 +1,1 @@
+"""Checks the site that `make docs` builds."""
