@@ -1,25 +1,37 @@
+# make env    prepares the environment, and runs nothing
 # make test   prepares the environment and runs the tests, a real LangGraph server and, where it is installed, redis-server included
 # make unit   all but those with a real server, and the slow ones
 # make demo   shows the main job on the terminal; BACKEND=langgraph does it against a real LangGraph server
 # make lint   formatting, lint, types
 # make bench  the benchmarks
+# make clean  removes the environment and all caches
 
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
-# Left to .ci/run: two sidecar processes for each test; other proxies, a browser, other clients, minutes of traffic.
-SLOW    := tests/runtime/test_killed.py tests/differential tests/browser tests/clients tests/soak
+# Left to .ci/run: two sidecar processes for each test; builds and installations; other proxies, a browser, other clients, minutes of traffic.
+SLOW    := tests/runtime/test_killed.py tests/packaging tests/differential tests/browser tests/clients tests/soak
 # Of the tests with a real server: random requests, and what other tests show without one.
 SLOW_E2E := tests/e2e/test_openapi.py tests/e2e/test_vendor_websocket.py tests/e2e/test_migrate.py
 
 export UV_PYTHON_DOWNLOADS = never
+# uv verifies an index with the system's certificates then, as pip does.
+export UV_SYSTEM_CERTS ?= 1
 # The tests start hundreds of processes: each would compile all its modules.
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: test matrix unit lint demo bench clean
+# What `make env` installs. uv does not read pip's configuration: where only that names the index or its certificate, pip installs.
+PACKAGES := --constraint constraints.txt --editable ".[serve,redis,prometheus,otel]" --group dev
+
+.PHONY: help env test matrix unit lint demo bench clean
+
+help:
+	@sed -n 's/^# \(make \)/\1/p' Makefile
+
+env: $(READY)
 
 # The matrix mostly waits for its servers, the other tests compute: side by side, they take half the time.
 test: $(READY)
@@ -47,7 +59,9 @@ bench: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[serve,redis,prometheus,otel]" --group dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGES) || { \
+	  echo "uv could not install the packages, for the reason above. pip tries it, with pip's own configuration." >&2; \
+	  $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" && $(BIN)/python -m pip install --quiet $(PACKAGES); }
 	touch $(READY)
 
 clean:
