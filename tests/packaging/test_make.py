@@ -109,7 +109,7 @@ def test_uv_trusts_what_the_system_trusts(index: Index, tmp_path: Path) -> None:
 
 
 def test_without_any_trust_the_reason_is_on_the_terminal(index: Index, tmp_path: Path) -> None:
-    made = make_env(tmp_path, PIP_INDEX_URL=index.url, PIP_RETRIES="0")
+    made = make_env(tmp_path, PIP_INDEX_URL=index.url, PIP_RETRIES="1")
     assert made.returncode
     assert not (tmp_path / "project/.venv/.ready").exists()
     assert "CERTIFICATE_VERIFY_FAILED" in made.stdout + made.stderr
