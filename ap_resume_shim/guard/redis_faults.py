@@ -19,11 +19,9 @@ from ap_resume_shim.core.errors import GuardMisconfigured, GuardUnavailable
 
 CLUSTER = "it is a Redis Cluster, which is not supported: give the guard a single primary"
 """The fault of a Redis Cluster."""
+PASSWORD = "it refuses the user or the password: correct the guard's address"
 _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
-    (
-        (AuthenticationError, AuthenticationWrongNumberOfArgsError),
-        "it refuses the user or the password: correct the guard's address",
-    ),
+    ((AuthenticationError, AuthenticationWrongNumberOfArgsError), PASSWORD),
     (
         NoPermissionError,
         "its user lacks a permission: allow EVALSHA, SCRIPT LOAD, and all commands on ap_resume_shim:*",
@@ -33,6 +31,8 @@ _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
     ((AskError, ClusterCrossSlotError), CLUSTER),
 )
 _BY_TEXT = (
+    ("unauthenticated", PASSWORD),  # redis-py before 8
+    ("CLUSTERDOWN", CLUSTER),  # redis-py before 6
     ("DB index is out of range", "it has no database of that number: correct the last part of the guard's address"),
     ("MISCONF", "it refuses writes, since it cannot save to its disk: see its own log"),
     ("DENIED", "it is in protected mode: give it a password, or let it listen on loopback alone"),

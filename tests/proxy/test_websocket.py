@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -317,16 +318,19 @@ def test_subprotocols_are_offered_in_order_and_the_servers_choice_comes_back(pla
 
 
 def test_header_fields_of_the_acceptance_come_back(place: Place) -> None:
+    # The client and the server of this test are those of websockets, which encode other fields differently before 17.
+    served_by = "d\xe9j\xe0" if int(version("websockets").partition(".")[0]) >= 17 else "deja"
+
     def accept(_: ServerConnection, request: Request, response: Response) -> None:
         response.headers["Set-Cookie"] = "a=1"
         response.headers["Set-Cookie"] = "b=2"
-        response.headers["X-Served-By"] = "d\xe9j\xe0"
+        response.headers["X-Served-By"] = served_by
 
     async def scenario() -> None:
         async with place.server(echo, process_response=accept), place.connect() as client:
             assert client.response is not None
             assert client.response.headers.get_all("set-cookie") == ["a=1", "b=2"]
-            assert client.response.headers["x-served-by"] == "d\xe9j\xe0"
+            assert client.response.headers["x-served-by"] == served_by
 
     run(scenario())
 
