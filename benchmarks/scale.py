@@ -86,6 +86,8 @@ class Stage:
         cpu, calls, script_us = self._cpu(), *self._scripts()
         command = [sys.executable, "-m", "benchmarks.scale_load", f"t{self.resumed}", str(resumes), str(AT_ONCE)]
         client = json.loads(subprocess.run([*command, *urls], check=True, stdout=subprocess.PIPE).stdout)
+        if client["unavailable"]:
+            raise RuntimeError(f"The store of the guard was too slow for {client['unavailable']} resumes.")
         self._wait_until_quiet()
         used = {part: after - cpu[part] for part, after in self._cpu().items()} | {"client": client["cpu"]}
         calls_after, script_us_after = self._scripts()

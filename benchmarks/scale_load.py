@@ -2,8 +2,9 @@
 
     python -m benchmarks.scale_load NAME RESUMES AT_ONCE URL...
 
-It prints the latency of each resume in microseconds, and its time and processor time in seconds, as JSON. Each of
-`AT_ONCE` tasks has a connection to every URL, and sends its resumes to them round robin.
+It prints the latency of each resume in microseconds, its time and processor time in seconds, and how many resumes were
+refused because the guard was unavailable, and sent again, as JSON. Each of `AT_ONCE` tasks has a connection to every
+URL, and sends its resumes to them round robin.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from urllib.parse import urlsplit
 import uvloop
 
 from benchmarks.scale_origin import parse
+
+RETRY_AFTER = 1.0
+"""Seconds: the header of such a response."""
 
 
 class Connection(asyncio.Protocol):
@@ -46,14 +50,17 @@ class Connection(asyncio.Protocol):
         if hasattr(self, "response") and not self.response.done():
             self.response.set_exception(exc or ConnectionError("The sidecar closed the connection."))
 
-    async def resume(self, thread: str) -> None:
-        """Resume a thread. Raises `RuntimeError` for a refusal."""
+    async def resume(self, thread: str) -> bool:
+        """Resume a thread. Returns False if the guard was unavailable; raises `RuntimeError` for another refusal."""
         body = b'{"thread_id": "%b", "input": "yes"}' % thread.encode()
         self.response = asyncio.get_running_loop().create_future()
         self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self.head, len(body), body))
         head, text = await self.response
+        if head.startswith(b"HTTP/1.1 503 ") and b'"guard_unavailable"' in text:
+            return False
         if not head.startswith(b"HTTP/1.1 200 "):
             raise RuntimeError(f"{thread}: {head.decode()} {text.decode()}")
+        return True
 
 
 async def connect(url: str) -> Connection:
@@ -69,11 +76,15 @@ async def load(name: str, resumes: int, at_once: int, urls: list[str]) -> dict[s
     """Resume as many threads, some at once. Returns latencies in microseconds, and times in seconds."""
     threads = iter(range(resumes))
     latencies: list[int] = []
+    unavailable = 0
 
     async def some(turns: Iterator[int], first: int, connections: list[Connection]) -> None:
+        nonlocal unavailable
         for turn, number in enumerate(turns, first):
             sent = perf_counter()
-            await connections[turn % len(connections)].resume(f"{name}-{number}")
+            while not await connections[turn % len(connections)].resume(f"{name}-{number}"):
+                unavailable += 1
+                await asyncio.sleep(RETRY_AFTER)
             latencies.append(int((perf_counter() - sent) * 1e6))
         for connection in connections:
             connection.transport.close()
@@ -81,7 +92,8 @@ async def load(name: str, resumes: int, at_once: int, urls: list[str]) -> dict[s
     opened = [[await connect(url) for url in urls] for _ in range(at_once)]
     begin, used = perf_counter(), process_time()
     await asyncio.gather(*(some(threads, first, connections) for first, connections in enumerate(opened)))
-    return {"latencies": latencies, "seconds": perf_counter() - begin, "cpu": process_time() - used}
+    seconds, cpu = perf_counter() - begin, process_time() - used
+    return {"latencies": latencies, "seconds": seconds, "cpu": cpu, "unavailable": unavailable}
 
 
 if __name__ == "__main__":

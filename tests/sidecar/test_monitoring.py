@@ -65,9 +65,12 @@ def test_the_metrics_of_two_sidecars_add_up_to_the_resumes_of_a_load(redis: Redi
         assert CLIENT.get(f"{origin}/counts").json() == {"resumes": RESUMES, "threads": RESUMES}
     total = sum(each, Counter())
     assert (total["accepted"], total["thread_not_interrupted"]) == (RESUMES, AGAIN)
-    assert total["resumes_total"] == total["resume_duration_seconds_count"] == total["upstream_seconds_count"]
-    assert total["resumes_total"] == RESUMES + AGAIN
-    assert (total["passed_requests_total"], total["guard_errors_total"], total["open_streams"]) == (AGAIN, 0, 0)
+    # On a busy machine, a call to the guard's store may take too long. The load then sends the resume again.
+    unavailable = sent["unavailable"]
+    assert total["guard_unavailable"] == unavailable <= total["guard_errors_total"]
+    assert total["resumes_total"] == total["resume_duration_seconds_count"] == RESUMES + AGAIN + unavailable
+    assert RESUMES + AGAIN <= total["upstream_seconds_count"] <= total["resumes_total"]
+    assert (total["passed_requests_total"], total["open_streams"]) == (AGAIN, 0)
     assert all(one["accepted"] > 0 and one["process_cpu_seconds_total"] > 0 for one in each)
 
 
