@@ -90,7 +90,7 @@ def test_the_readme_installs_this_package_with_extras_that_it_has() -> None:
     install, demo = blocks(README, "bash")[0].splitlines()
     for requirement in (shlex.split(install)[-1], *re.findall(r"'(\S+\[\w+\]) @ SOURCE'", README.read_text())):
         assert requirement in {f"{project['name']}[{extra}]" for extra in project["optional-dependencies"]}
-    assert shlex.split(demo) == ["ap-resume-shim", "demo"]
+    assert shlex.split(demo, comments=True) == ["ap-resume-shim", "demo"]
 
 
 def test_the_readmes_middleware_answers_a_resume() -> None:

@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from ap_resume_shim.core import field_names, strictjson
+from ap_resume_shim.core import field_names, strictjson, validation_errors
 from ap_resume_shim.core.chat_messages import as_messages
 from ap_resume_shim.core.errors import InvalidRequest, UnsupportedField
 from ap_resume_shim.core.idempotency import fingerprint, one_spelling
@@ -265,27 +265,10 @@ def _refuse_misspelt(
 
 
 def _explain(error: ValidationError, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    problems = [
-        {"field": ".".join(_path(item["loc"], body)), "problem": item["msg"]}
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    found = [
+        {"field": ".".join(map(str, place)), "problem": text} for place, text in validation_errors.problems(error, body)
     ]
-    first = problems[0]
-    return f"`{first['field']}`: {first['problem']}.", {"problems": problems[:20]}
-
-
-def _path(loc: tuple[str | int, ...], value: Any) -> list[str]:
-    """Return the keys that lead to a problem.
-
-    Pydantic's own location continues with the branch of the union that it tried.
-    """
-    path = []
-    for part in loc:
-        path.append(str(part))
-        try:
-            value = value[part]
-        except (KeyError, TypeError):
-            return path if isinstance(value, dict) else path[:-1]
-    return path
+    return f"`{found[0]['field']}` {found[0]['problem']}.", {"problems": found[:20]}
 
 
 def check_segment(name: str, value: str) -> None:

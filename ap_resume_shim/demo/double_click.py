@@ -73,13 +73,13 @@ def play(story: Story = DEPLOY, agent: ASGIApp | None = None) -> None:
 
 async def _show(story: Story, agent: ASGIApp) -> None:
     async with (
-        _serving(spy := _Spy(agent)) as server,
+        serving(spy := _Spy(agent)) as server,
         aclosing(ReverseProxy(server)) as proxy,
-        _serving(ResumeShim(proxy, story.backend)) as shim,
+        serving(ResumeShim(proxy, story.backend)) as shim,
     ):
         today, guarded = story.threads
         _heading("1. Today: a person clicks on `approve` twice")
-        async with _client(server) as client:
+        async with client_for(server) as client:
             await _start(client, story, today)
             path, body = story.request(story.answer, today)
             for click in ("first click", "second click"):
@@ -87,7 +87,7 @@ async def _show(story: Story, agent: ASGIApp) -> None:
                 status = (await client.post(path, json=body)).status_code
                 await _outcome(client, story, today, status, again=click != "first click")
         _heading("2. The same server, with the shim in front")
-        async with _client(shim) as client:
+        async with client_for(shim) as client:
             await _start(client, story, guarded)
             body = {"thread_id": guarded, "input": "approve"}
             await _stream(client, {**body, "stream_mode": story.stream_mode}, spy)
@@ -167,7 +167,7 @@ class _Spy:
 
 
 @asynccontextmanager
-async def _serving(app: ASGIApp) -> AsyncIterator[str]:
+async def serving(app: ASGIApp) -> AsyncIterator[str]:
     """Serve an app on a free loopback port; yield its URL."""
     listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
@@ -179,7 +179,8 @@ async def _serving(app: ASGIApp) -> AsyncIterator[str]:
         await server.close()
 
 
-def _client(url: str) -> httpx.AsyncClient:
+def client_for(url: str) -> httpx.AsyncClient:
+    """Return a client of a server on the loopback interface."""
     return httpx.AsyncClient(base_url=url, timeout=60, trust_env=False)  # loopback needs no proxy
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.validation_errors import EXPECTED, problems
 from ap_resume_shim.profiles.schema import (
     AgentTable,
     DetectTable,
@@ -52,11 +53,13 @@ def load_profile(text: str, *, source: str = "profile", others: Mapping[str, str
     Raises `ConfigurationError` with the line of every mistake, and the nearest valid key.
     """
     try:
-        return Profile.model_validate(_extended(tomllib.loads(text), source, others))
+        tables = _extended(tomllib.loads(text), source, others)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source}: {error}") from None
+    try:
+        return Profile.model_validate(tables)
     except ValidationError as error:
-        lines = [f"{source}: {_explain(item, text)}" for item in error.errors(include_url=False)]
+        lines = [f"{source}: {_explain(place, problem, text)}" for place, problem in problems(error, tables, _EXPECTED)]
         raise ConfigurationError("\n".join(lines)) from None
 
 
@@ -72,14 +75,17 @@ def _extended(tables: dict[str, Any], source: str, others: Mapping[str, str]) ->
     return {**_extended(tomllib.loads(others[base]), base, others), **tables}
 
 
-def _explain(item: Any, text: str) -> str:
-    path = [str(part) for part in item["loc"]]
+_EXPECTED = {**EXPECTED, "dict_type": "must be a table", "model_type": "must be a table"}
+
+
+def _explain(place: Sequence[str | int], problem: str, text: str) -> str:
+    path = [str(part) for part in place]
     number = _line_of(path, text)
     location = f"line {number}: " * bool(number) + f"{'.'.join(path)}: " * bool(path)
-    if item["type"] == "extra_forbidden":
+    if problem == _EXPECTED["extra_forbidden"]:
         near = difflib.get_close_matches(path[-1], _keys_beside(path), n=1)
-        return f"{location}unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    return f"{location}{item['msg'].removeprefix('Value error, ')}"
+        problem += f"; did you mean {near[0]!r}?" if near else ""
+    return location + problem
 
 
 def _line_of(path: list[str], text: str) -> int:

@@ -12,7 +12,7 @@ import sys
 import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -64,10 +64,21 @@ def _extra(command: str) -> Iterator[None]:
 
 def play_demo(argv: Sequence[str]) -> None:
     """`demo`: show an agent's question, its answer, and the double click that is refused."""
-    _parser("demo").parse_args(argv)
+    parser = _parser("demo")
+    parser.add_argument("--console", action="store_true", help="let questions wait in a browser, until Ctrl-C")
+    parser.add_argument("--port", default="8063", help="port of the console, default 8063; 0 for a free one")
+    given = parser.parse_args(argv)
     with _extra("demo"):
         from ap_resume_shim.demo.double_click import play
-    play()
+        from ap_resume_shim.demo.waiting_questions import waiting_questions
+    if not given.console:
+        play()
+        return
+    print("Questions wait at the address of the console below. Open it in two tabs, and answer a question in both:")
+    print("the agent receives one answer. Ctrl-C ends the demo.", flush=True)
+    with suppress(KeyboardInterrupt), waiting_questions() as server:  # the sidecar handles Ctrl-C once it serves
+        sidecar = ("--upstream", server, "--backend", "agent-protocol", "--console", "--log-format", "human")
+        run_sidecar((*sidecar, "--port", given.port))
 
 
 def run_sidecar(argv: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 from ap_resume_shim.core.errors import ConfigurationError
+from ap_resume_shim.core.validation_errors import EXPECTED, expected
 from ap_resume_shim.sidecar.setting_values import masked
 from ap_resume_shim.sidecar.settings import GROUPS, NAMES, Settings, kebab
 
@@ -128,31 +129,19 @@ def _usage_error(message: str) -> str:
 
 
 _EXPECTED = {
-    "missing": "is required: {description}",
-    "bool_": "must be true or false",
-    "float_": "must be a number",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "int_": "must be a whole number",
-    "less_than_equal": "must be at most {le:g}",
+    **EXPECTED,
     "list_": 'must be a list: a,b or ["a", "b"]',
-    "literal_error": "must be {expected}",
     "path_": "must be the path of an existing file",
     "string_pattern_mismatch": "must be a path that begins with a slash, such as /-, or empty",
-    "string_type": "must be text",
-    "value_error": "{error}",
 }
-"""What is expected of a value, by the type of pydantic's error, or by the part before the first `_`. It does not quote
-the value, which may be a secret.
-"""
 
 
 def _line(item: ErrorDetails, argv: Sequence[str], file: _File | None) -> str:
     """Return the place of a wrong setting, and what is wrong."""
-    kind, name = item["type"], str(item["loc"][0])
-    expected = _EXPECTED.get(kind) or _EXPECTED.get(f"{kind.partition('_')[0]}_", "is invalid: {description}")
-    described = expected.format(description=Serve.model_fields[name].description, **item.get("ctx", {}))
-    return f"{_origin(name, argv, file)}: {described}"
+    name = str(item["loc"][0])
+    description = Serve.model_fields[name].description
+    words = {**_EXPECTED, "missing": f"is required: {description}"}
+    return f"{_origin(name, argv, file)}: {expected(item, words, otherwise=f'is invalid: {description}')}"
 
 
 def _origin(name: str, argv: Sequence[str], file: _File | None) -> str:

@@ -169,18 +169,27 @@ def test_stream_mode_is_one_or_a_list(given_mode: Any, means: tuple[str, ...]) -
         (b"null", "not a JSON object"),
         (b'{"thread_id": "t", "input": NaN}', "NaN is not JSON"),
         (b'{"thread_id": "t", "thread_id": "u"}', "occurs twice"),
-        (b"{}", "`thread_id`: Field required"),
-        (b'{"thread_id": null}', "`thread_id`: Field required"),
-        (b'{"thread_id": ""}', "`thread_id`: String should have at least 1 character"),
-        (b'{"thread_id": 7}', "`thread_id`: Input should be a valid string"),
-        (b'{"thread_id": "t", "metadata": []}', "`metadata`: Input should be a valid dictionary"),
-        (b'{"thread_id": "t", "config": "x"}', "`config`: Input should be"),
-        (b'{"thread_id": "t", "config": {"recursion_limit": "5"}}', "`config.recursion_limit`: "),
-        (b'{"thread_id": "t", "on_disconnect": "wait"}', "`on_disconnect`: Input should be 'cancel' or 'continue'"),
-        (b'{"thread_id": "t", "messages": [{"role": "user"}]}', "`messages.0.content`: Field required"),
-        (b'{"thread_id": "t", "messages": [{"role": "user", "content": 7}]}', "`messages.0.content`: Input should be"),
-        (b'{"thread_id": "t", "stream_mode": "debug"}', "`stream_mode`: Input should be 'values', 'messages', "),
-        (b'{"thread_id": "t", "stream_mode": ["updates", "debug"]}', "`stream_mode`: Input should be"),
+        (b"{}", "`thread_id` is required."),
+        (b'{"thread_id": null}', "`thread_id` is required."),
+        (b'{"thread_id": ""}', "`thread_id` must not be empty."),
+        (b'{"thread_id": 7}', "`thread_id` must be text."),
+        (b'{"thread_id": "t", "metadata": []}', "`metadata` must be an object."),
+        (b'{"thread_id": "t", "config": "x"}', "`config` must be an object."),
+        (b'{"thread_id": "t", "config": {"recursion_limit": "5"}}', "`config.recursion_limit` must be a whole number."),
+        (b'{"thread_id": "t", "on_disconnect": "wait"}', "`on_disconnect` must be 'cancel' or 'continue'."),
+        (b'{"thread_id": "t", "messages": [{"role": "user"}]}', "`messages.0.content` is required."),
+        (
+            b'{"thread_id": "t", "messages": [{"role": "user", "content": 7}]}',
+            "`messages.0.content` must be text, or must be a list.",
+        ),
+        (b'{"thread_id": "t", "stream_mode": "debug"}', "`stream_mode` must be 'values', 'messages', "),
+        (b'{"thread_id": "t", "stream_mode": ["updates", "debug"]}', "`stream_mode` must be 'values', "),
+        (b'{"thread_id": "t", "stream_mode": 1}', "'updates' or 'custom', or must be a list."),
+        (
+            b'{"thread_id": "t", "messages": [{"role": "user", "content": {}}]}',
+            "`messages.0.content` must be text, or ",
+        ),
+        (b'{"thread_id": "t", "messages": [1]}', "`messages.0` must be an object."),
     ],
 )
 def test_a_wrong_body_is_refused_with_what_is_wrong(raw: bytes, says: str) -> None:
@@ -188,6 +197,11 @@ def test_a_wrong_body_is_refused_with_what_is_wrong(raw: bytes, says: str) -> No
         parse(raw, Mode.STREAM, now=NOW)
     assert refused.value.http_status == 422
     assert says in refused.value.message
+
+
+def test_a_long_id_is_refused_with_the_limit() -> None:
+    with pytest.raises(InvalidRequest, match="`thread_id` must have at most 512 characters"):
+        read(thread_id="x" * 513)
 
 
 def test_all_mistakes_are_told_at_once() -> None:

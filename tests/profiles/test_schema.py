@@ -107,7 +107,7 @@ def test_a_profile_says_what_it_is_for() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('name = "small"', "", "mine: name: Field required"),
+        ('name = "small"', "", "mine: name: is required"),
         ("thread_is =", "thread_si =", "mine: line 2: thread_si: unknown key; did you mean 'thread_is'?"),
         ("[found]", "[found]\nzzz = 1", "mine: line 8: found.zzz: unknown key"),
         (
@@ -125,15 +125,27 @@ def test_a_profile_says_what_it_is_for() -> None:
         ('answer = "/answer"', 'answer = "here"', "a JSON pointer starts with a slash: 'here'"),
         ('"/session/state"', '"/thread/state"', "mine: [found] status does not begin with a known name: /session"),
         ('"/session/state"', '""', "mine: [found] status does not begin with a known name: /session"),
-        ("[run]", "[run]\ncancel = 1", "line 19: run.cancel: Input should be a valid string"),
+        ("[run]", "[run]\ncancel = 1", "line 19: run.cancel: must be text"),
         (
             "[run]",
             '[[error]]\nstatus = 400\nraises = "oops"\n[run]',
             "'oops' is none of agent_not_found, invalid_request",
         ),
-        ("[lookup.session]\nrequest", "[lookup]\n[other]\nrequest", "lookup: Dictionary should have at least 1 item"),
+        ("[lookup.session]\nrequest", "[lookup]\n[other]\nrequest", "lookup: must not be empty"),
+        (
+            "[run]",
+            "[run]\nactive = [1.5, {}]",
+            "line 19: run.active.1: must be text, or must be a whole number, or must be ",
+        ),
+        ("[found]", "[found]\nvalues = 1", "line 8: found.values: must be text, or must be a list"),
+        ("[run]", "[run]\nid = {}\n[agent]\nrequest = 1", "agent.request: must be text"),
+        ("[found]", "[detect]\ninfo = 1\n[found]", "detect.info: must be a table"),
         ("[run]", "[run", "mine: Expected ']' at the end of a table declaration"),
-        ('thread_is = "a session"', 'thread_is = ""\nunsupported = ["x"]', "unsupported.0: Input should be 'metadata'"),
+        (
+            'thread_is = "a session"',
+            'thread_is = ""\nunsupported = ["x"]',
+            "unsupported.0: must be 'metadata', 'config', ",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place(old: str, new: str, says: str) -> None:

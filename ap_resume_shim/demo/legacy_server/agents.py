@@ -164,8 +164,18 @@ async def deploy(context: Context) -> None:
     context.update("finish", production=release)
 
 
+async def mail(context: Context) -> None:
+    """Asks for the approval of a tool call, in the shape of LangChain's human-in-the-loop middleware."""
+    _count_start(context)
+    call = {"name": "send_email", "args": {"to": "ann@example.org", "subject": "Your refund"}}
+    review = {"action_name": "send_email", "allowed_decisions": ["approve", "reject"]}
+    answer = await context.interrupt({"action_requests": [call], "review_configs": [review]})
+    if answer == {"decisions": [{"type": "approve"}]}:
+        _append(context, "send", "sent", call["args"])
+
+
 AGENTS: dict[str, Agent] = {
-    agent.__name__: agent for agent in (deploy, ask, two, par, slow, slowask, errask, msgs, steps, brk, echo, cfg)
+    agent.__name__: agent for agent in (deploy, ask, two, par, slow, slowask, errask, msgs, steps, brk, echo, cfg, mail)
 }
 """Every agent by its id; the first one is the default."""
 
