@@ -34,6 +34,7 @@ class Http1Exchange:
         "_error",
         "_heads",
         "_request",
+        "_sent",
         "_stale",
         "_transport",
         "_tunnel",
@@ -48,7 +49,7 @@ class Http1Exchange:
         self.status = 0
         self.headers: HeaderList = []
         self._connection: UpstreamConnection | None = None
-        self._closed = self._stale = False
+        self._closed = self._sent = self._stale = False
         self._heads: list[tuple[int, HeaderList]] = []
         self.body = IncomingBody()
         self._error: Exception | None = None
@@ -58,7 +59,7 @@ class Http1Exchange:
 
     async def head(self) -> None:
         """Wait for the next head; the first call sends the request."""
-        if self._connection is None and self._error is None:
+        if not self._sent and self._error is None:
             await self._send()
         while not self._heads:
             if self._error is not None:
@@ -133,7 +134,7 @@ class Http1Exchange:
         except BaseException:
             transport.release(connection, [])
             raise
-        self._connection = connection
+        self._connection, self._sent = connection, True
         connection.send_head(self, request)
         if request.body is not None:
             self._body_task = connection.loop.create_task(self._send_body(connection, request))

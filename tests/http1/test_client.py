@@ -123,9 +123,32 @@ async def test_the_fence_is_asked_when_the_connection_is_there_and_nothing_was_s
     assert [head[:4] for head in behind.heads] == [b"GET "]
 
 
+HINT = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "final", [OK, KEPT, b"HTTP/1.1 101 Switching\r\nupgrade: x\r\n\r\n"], ids=["closed", "kept", "upgraded"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_is_sent_once_although_its_whole_response_arrives_with_an_early_hint(
+    method: str, final: bytes
+) -> None:
+    checks: list[None] = []
+    with upstream(HINT + HINT + final) as behind:
+        async with transport(behind.url) as through:
+            body = Parts(b"{}") if method == "POST" else None
+            exchange = through.start(request(method, body=body, upgrades=True, fence=lambda: checks.append(None)))
+            statuses = []
+            while exchange.status in (0, 103):
+                await exchange.head()
+                statuses.append(exchange.status)
+            exchange.close()
+    assert statuses == [103, 103, int(final[9:12])]
+    assert (len(behind.heads), len(checks)) == (1, 1)
+
+
 async def test_informational_answers_are_told_one_by_one() -> None:
-    hint = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
-    with upstream(b"HTTP/1.1 100 Continue\r\n\r\n" + hint + hint + OK) as behind:
+    with upstream(b"HTTP/1.1 100 Continue\r\n\r\n" + HINT + HINT + OK) as behind:
         async with transport(behind.url) as through:
             exchange = through.start(request())
             told = []
