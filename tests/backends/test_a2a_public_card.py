@@ -11,7 +11,7 @@ from ap_resume_shim.core.document_edit import Unedited
 from ap_resume_shim.core.errors import ConfigurationError
 
 CARD = "/.well-known/agent-card.json"
-NEW = {
+NEW: dict[str, Any] = {
     "name": "Theatre",
     "provider": {"url": "https://agents.example/about"},
     "supportedInterfaces": [
@@ -21,7 +21,7 @@ NEW = {
         {"protocolBinding": "HTTP+JSON", "protocolVersion": "1.0", "url": "https://other.example/rest"},
     ],
 }
-OLD = {
+OLD: dict[str, Any] = {
     "name": "Theatre",
     "preferredTransport": "JSONRPC",
     "url": "http://10.0.0.1:9999/",
