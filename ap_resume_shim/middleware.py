@@ -30,11 +30,11 @@ from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
 from ap_resume_shim.runtime.detection_beside import DetectionBeside
 from ap_resume_shim.runtime.driver import Resumption
+from ap_resume_shim.runtime.edited_documents import EditedDocuments, openapi_edits
 from ap_resume_shim.runtime.exchange import OWN_SCOPE, WrappedApp
 from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.limits import Limits
 from ap_resume_shim.runtime.lookups import Lookups, Reading, ask
-from ap_resume_shim.runtime.merged_openapi import MergedOpenApi
 from ap_resume_shim.runtime.naming import DOUBLE_CLICK, Naming
 from ap_resume_shim.runtime.resume_log import RESUME, ResumeLine
 from ap_resume_shim.runtime.resumptions import Resumptions
@@ -151,8 +151,7 @@ class ResumeShim:
             self._line = Policy(authorize, audit, self._credentials, self._counts.caller).lines(self._line)
         self._resume_at, self._options = resume_at, dict(options or {})
         self._naming: Naming | None = None  # until the backend is known
-        self._native = backend == NATIVE
-        self._merge_openapi = merge_openapi
+        self._native, self._edits = backend == NATIVE, openapi_edits(prefix) if merge_openapi else ()
         self._beside = DetectionBeside(self._detect, self._telemetry.around_clients)
         self._set_app(app)
         self._detecting = asyncio.Lock()
@@ -317,14 +316,15 @@ class ResumeShim:
         self._naming = naming = Naming(
             recognising(dialect), self._namespace, self._credentials, self._share_ledger, window
         )
+        self._edits += dialect.document_edits
         observer = TrafficObserver(self.app, dialect, self._guard.ledger, naming.view, self._prefix)
         self._set_app(observer if wants_traffic(dialect) else self.app)
 
     def _set_app(self, app: ASGIApp) -> None:
         """Use `app` for the requests of the flow, and around it what the options add for all other requests."""
         self._observed_app = self._telemetry.around_backend(app, str(getattr(self.app, "origin", "")))
-        if self._merge_openapi and not self._native:  # a native backend describes its routes itself
-            app = MergedOpenApi(app, self._prefix)
+        if self._edits and not self._native:  # a native backend describes its routes itself
+            app = EditedDocuments(app, self._edits)
         self._passed = self._vendor_app = self._telemetry.around_clients(app)
         self._apps = dict.fromkeys(_OURS, self._passed)  # by method; any other request goes to `_passed` at once
         if self._vendor_resumes == "pass" or self._native:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ap_resume_shim.core import sse
+from ap_resume_shim.core.document_edit import DocumentEdit
 from ap_resume_shim.core.errors import ResumeError, UpstreamError
 from ap_resume_shim.core.fingerprint import Fingerprint
 from ap_resume_shim.core.http import Headers, Request, Response
@@ -207,6 +208,8 @@ class Dialect(Generic[C]):
     `*` matches any suffix."""
     conventions: tuple[Convention, ...] = ()
     """How clients of this backend answer a question without the shim (`core.vendor_resume`)."""
+    document_edits: tuple[DocumentEdit, ...] = ()
+    """Changes to documents of the backend that lead clients past the shim."""
     way_out: str = ""
     """One sentence: how a client recovers from a step that fails because of the answer that was committed."""
     unlisted: str = "This kind of server has no request that lists the threads that wait."

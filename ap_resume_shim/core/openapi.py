@@ -21,6 +21,8 @@ from ap_resume_shim.core.protocol import Mode, Run, RunResume
 
 Json = dict[str, Any]
 
+FILE = "/openapi.json"
+
 _INFO = {"title": "Agent Protocol: resume routes", "version": "0.1.6"}
 """The version is that of the draft."""
 
@@ -82,6 +84,22 @@ _HEADERS = {
 def openapi() -> Json:
     """Return the OpenAPI document of the three routes."""
     return {"openapi": "3.1.0", "info": _INFO, "paths": _paths(), "components": {"schemas": _schemas()}}
+
+
+class OpenApiMerge:
+    """Adds the three routes to the backend's `/openapi.json` (a `DocumentEdit`)."""
+
+    def __init__(self, prefix: str = "") -> None:
+        """`prefix` is the path before the backend's routes: the file may be below it or at the root."""
+        self._prefix = prefix
+
+    def covers(self, path: str) -> bool:
+        """Return True for the file at the root and for the one below the prefix."""
+        return path in (FILE, self._prefix + FILE)
+
+    def apply(self, path: str, document: Any) -> Json | None:
+        """Return the merged file; None if there is nothing to add."""
+        return merge(document, self._prefix, at_root=path != self._prefix + FILE)
 
 
 def merge(file: Any, prefix: str = "", *, at_root: bool = False) -> Json | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.servers.process import free_port
 from tests.servers.run import running
 from tests.support.calling import CLIENT
 from tests.support.sidecar import sidecar
@@ -58,7 +59,12 @@ def guarding(server: str, *options: str) -> Iterator[Place]:
 
 @contextmanager
 def guarding_url(upstream: str, *options: str, server: str = "") -> Iterator[Place]:
-    """Run a sidecar in front of a URL during the block; `server` is the URL of the server, if it is another one."""
-    guard = ("--vendor-resumes", "guard", "--health-port", "0", "--port", "0")
-    with sidecar("--upstream", upstream, *guard, *options) as shim:
+    """Run a sidecar in front of a URL during the block; `server` is the URL of the server, if it is another one.
+
+    `{sidecar}` in an option is the sidecar's own URL.
+    """
+    port = str(free_port())
+    guard = ("--vendor-resumes", "guard", "--health-port", "0", "--port", port)
+    own = [option.replace("{sidecar}", f"http://127.0.0.1:{port}") for option in options]
+    with sidecar("--upstream", upstream, *guard, *own) as shim:
         yield Place(shim.url, shim.health, server or upstream)

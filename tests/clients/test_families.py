@@ -19,16 +19,20 @@ from tests.support.waiting import eventually
 UNSUPPORTED = "UnsupportedOperationError: "
 
 
+A2A = ("--backend", "a2a", "--option", "public_url={sidecar}")
+"""The client reads the card through the sidecar, and sends its messages where the card says."""
+
+
 def a2a(binding: str, *, streaming: bool, server: str = "a2a", path: str = "") -> Client:
     card = ("--option", f"card={path}/.well-known/agent-card.json") if path else ()
     arguments = {"binding": binding, "streaming": streaming}
-    options = ("--backend", "a2a", *card)
+    options = (*A2A, *card)
     return Client("py/a2a_current.py", UNSUPPORTED, "answer", arguments, server, options, path)
 
 
 def a2a_old(*, streaming: bool) -> Client:
     raises = "A2AClientJSONRPCError: JSON-RPC Error code=-32004 "
-    return Client("py/a2a_old.py", raises, "answer", {"streaming": streaming}, "a2a-old", ("--backend", "a2a"))
+    return Client("py/a2a_old.py", raises, "answer", {"streaming": streaming}, "a2a-old", A2A)
 
 
 def ag_ui(server: str, path: str = "/", *, entries: bool = True, yes: Any = "yes") -> Client:

@@ -18,6 +18,7 @@ import yaml  # type: ignore[import-untyped]
 from ap_resume_shim.sidecar.settings_sources import read
 from tests.differential.proxies import COMMANDS, PATHS, PEERS, need_peers, wait_for
 from tests.servers.process import free_port
+from tests.servers.run import script_environment
 from tests.support.agent import METADATA, UNTIL_LEFT, Agent, resume, says, streamed
 from tests.support.calling import CLIENT
 from tests.support.programs import need
@@ -94,7 +95,7 @@ def envoy() -> str:
     """The path of Envoy."""
     script = Path(__file__).with_name("envoy.py")
     run = ["uv", "run", "--quiet", "--no-project", "--script", str(script)]
-    return subprocess.run(run, capture_output=True, check=True, text=True).stdout.strip()
+    return subprocess.run(run, capture_output=True, check=True, text=True, env=script_environment()).stdout.strip()
 
 
 def command(name: str, file: Path) -> list[str]:

@@ -97,6 +97,12 @@ class LangGraphJs(LangGraph):
     name = server = "langgraph-js"
 
 
+class Langhost(LangGraph):
+    """LangGraph's server on langhost's runtime, which keeps threads and runs in PostgreSQL and Redis."""
+
+    name = server = "langhost"
+
+
 class Aegra(LangGraph):
     """Aegra on PostgreSQL."""
 
@@ -142,6 +148,6 @@ class AgentProtocol(_ThreadDriver):
 
 
 DRIVERS: dict[str, type[Driver]] = {
-    kind.name: kind for kind in (LangGraph, LangGraphOld, LangGraphJs, Aegra, AgentProtocol)
+    kind.name: kind for kind in (LangGraph, LangGraphOld, LangGraphJs, Langhost, Aegra, AgentProtocol)
 }
 """The backends of the matrix, by name."""

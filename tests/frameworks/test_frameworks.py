@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.servers.process import Process, free_port
+from tests.servers.run import script_environment
 from tests.test_docs import ROOT, blocks
 
 PAGE = ROOT / "docs/how-to/frameworks.md"
@@ -78,8 +79,7 @@ def served(code: str, packages: list[str], folder: Path, *, ready: str) -> Itera
     command = shlex.split(blocks(PAGE, "bash")[0].replace("8063", str(port)))
     uv = ["uv", "run", "--quiet", "--no-project", "--python", sys.executable, *options, "python", "-m"]
     paths = {"PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))), "PORT": str(port)}
-    inherited = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    process = Process([*uv, *command], folder / "log", cwd=folder, env={**inherited, **paths})
+    process = Process([*uv, *command], folder / "log", cwd=folder, env={**script_environment(), **paths})
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             process.wait_until(lambda: responds(client, ready), INSTALL)

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for one Aegra server."""
+"""A private PostgreSQL server for the servers of one test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Postgres:
 
     _server: Process | None = None
 
-    def __init__(self, log: Path, database: str = "aegra") -> None:
+    def __init__(self, log: Path, database: str = "agents") -> None:
         self._bin = binaries()
         # The server refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else None
@@ -81,4 +81,4 @@ def binaries() -> Path:
         return found[-1].parent
     if on_path := shutil.which("postgres"):
         return Path(on_path).resolve().parent
-    raise StartError("Aegra needs PostgreSQL, which is not installed: apt-get install postgresql")
+    raise StartError("this server needs PostgreSQL, which is not installed: apt-get install postgresql")

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.support.redis_server import redis_server
+
 from .launch import HERE
 from .postgres import Postgres
 from .process import Process, StartError, free_port
@@ -30,7 +32,10 @@ class Kind:
 
     script: str
     inside: str | None = None
-    postgres: bool = False
+    postgres: str | None = None
+    """The environment variable for the URL of a PostgreSQL database, if the server needs one."""
+    redis: str | None = None
+    """The same for a Redis server."""
     ready: str = "/info"
     """A path that is answered with 200 when the server is ready."""
 
@@ -40,7 +45,8 @@ KINDS = {
     "langgraph": Kind("langgraph_current.py", "inside_langgraph.py:app"),
     "langgraph-old": Kind("langgraph_old.py", "inside_langgraph.py:app"),
     "langgraph-js": Kind("langgraph_js.py"),
-    "aegra": Kind("aegra.py", "inside_aegra.py:app", postgres=True),
+    "langhost": Kind("langhost.py", postgres="DATABASE_URI", redis="REDIS_URI"),
+    "aegra": Kind("aegra.py", "inside_aegra.py:app", postgres="DATABASE_URL"),
     **{
         script.stem.removesuffix("_server").replace("_", "-"): Kind(script.name, ready=WITNESS)
         for script in sorted(HERE.glob("*_server.py"))
@@ -56,6 +62,8 @@ class Server:
     name: str
     url: str
     log_path: Path
+    stores: dict[str, str]
+    """The URLs of its database and of its Redis server, by environment variable."""
     _cleanup: ExitStack = field(repr=False)
 
     def stop(self) -> None:
@@ -68,9 +76,9 @@ class Server:
         self.stop()
 
 
-def start(name: str, *, inside: bool = False, app: Path | None = None) -> Server:
+def start(name: str, *, inside: bool = False, app: Path | None = None, beside: Server | None = None) -> Server:
     """Start a server and wait until it answers; `inside` puts the shim into the server itself, `app` is a folder of
-    graphs in place of the tests' own.
+    graphs in place of the tests' own. `beside` is a server whose stores this one shares, as another replica.
 
     Logs go to the folder AP_TEST_LOGS if that is set, otherwise they vanish with the server.
     """
@@ -79,14 +87,16 @@ def start(name: str, *, inside: bool = False, app: Path | None = None) -> Server
         raise ValueError(f"{name} cannot host the shim")
     cleanup = ExitStack()
     try:
-        process = launch(kind, f"{name}-inside" if inside else name, kind.inside if inside else None, cleanup, app)
+        label = f"{name}-inside" if inside else name
+        stores = start_stores(kind, label, cleanup) if beside is None else beside.stores
+        process = launch(kind, label, kind.inside if inside else None, cleanup, app, stores)
         url = process.wait_until(lambda: answering(process, kind.ready), FIRST_START)
     except BaseException as error:
         cleanup.close()
         if isinstance(error, StartError):
             raise StartError(f"{name}: {error}") from None
         raise
-    return Server(name, url, process.log, cleanup)
+    return Server(name, url, process.log, stores, cleanup)
 
 
 @contextmanager
@@ -104,23 +114,46 @@ def variable(name: str, *, inside: bool = False) -> str:
     return f"AP_TEST_{name.upper().replace('-', '_')}{'_INSIDE' if inside else ''}_URL"
 
 
-def launch(kind: Kind, label: str, http_app: str | None, cleanup: ExitStack, app: Path | None = None) -> Process:
-    """Start a server and whatever it needs; `cleanup` learns how to undo that."""
+def logs_folder() -> Path | None:
+    """The folder AP_TEST_LOGS, which is created."""
+    if "AP_TEST_LOGS" not in os.environ:
+        return None
+    logs = Path(os.environ["AP_TEST_LOGS"])
+    logs.mkdir(parents=True, exist_ok=True)
+    return logs
+
+
+def temporary_folder(cleanup: ExitStack) -> Path:
+    """A folder that `cleanup` removes."""
     folder = tempfile.mkdtemp(prefix="ap-resume-shim-")
     cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-    logs = Path(os.environ.get("AP_TEST_LOGS", folder))
-    logs.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    environment = script_environment()
+    return Path(folder)
+
+
+def start_stores(kind: Kind, label: str, cleanup: ExitStack) -> dict[str, str]:
+    """Start the stores that a server needs. Returns their URLs, by environment variable."""
+    stores = {}
     if kind.postgres:
-        database = cleanup.enter_context(Postgres(logs / f"{label}-{port}-postgres.log"))
-        environment["DATABASE_URL"] = database.url
+        log = (logs_folder() or temporary_folder(cleanup)) / f"{label}-{free_port()}-postgres.log"
+        stores[kind.postgres] = cleanup.enter_context(Postgres(log)).url
+    if kind.redis:
+        stores[kind.redis] = cleanup.enter_context(redis_server()).url
+    return stores
+
+
+def launch(
+    kind: Kind, label: str, http_app: str | None, cleanup: ExitStack, app: Path | None, stores: dict[str, str]
+) -> Process:
+    """Start a server; `cleanup` learns how to undo that."""
+    folder = temporary_folder(cleanup)
+    port = free_port()
     command = [*script_command(kind), "--port", str(port), "--workdir", f"{folder}/work"]
     if http_app:
         command += ["--http-app", http_app]
     if app:
         command += ["--app", str(app)]
-    process = Process(command, logs / f"{label}-{port}.log", cwd=Path(folder), env=environment)
+    log = (logs_folder() or folder) / f"{label}-{port}.log"
+    process = Process(command, log, cwd=folder, env=script_environment() | stores)
     cleanup.callback(process.stop)
     return process
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from ap_resume_shim.backends.a2a.errors import problem
@@ -261,29 +261,42 @@ def read_card(response: Response, wanted: str | None, path: str | None) -> Agent
             f"There is no agent card: the backend responded with {response.status}. Set the option `card` to its path.",
             {"upstream_status": response.status},
         )
-    offered = list(_interfaces(card))
-    for name, url, tenant in offered:
-        if name in BINDINGS and wanted in (None, name):
-            where = urlsplit(url).path if path is None else path
-            streams = (card.get("capabilities") or {}).get("streaming") is True
-            doubles = name != OldRpc.name or "supportedInterfaces" in card
-            return Agent(BINDINGS[name](where, tenant), card.get("name"), streams, doubles)
-    there = ", ".join(name for name, _, _ in offered) or "none"
+    if (used := chosen(card, wanted)) is not None:
+        where = urlsplit(used.url).path if path is None else path
+        streams = (card.get("capabilities") or {}).get("streaming") is True
+        doubles = used.binding != OldRpc.name or "supportedInterfaces" in card
+        return Agent(BINDINGS[used.binding](where, used.tenant), card.get("name"), streams, doubles)
+    offered = [each.binding for each in _interfaces(card)]
+    there = ", ".join(offered) or "none"
     raise UpstreamUnrecognised(
         f"The agent's card offers {there}; the shim supports {wanted or ', '.join(BINDINGS)}.",
-        {"offered": [name for name, _, _ in offered]},
+        {"offered": offered},
     )
 
 
-def _interfaces(card: Json) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, URL and tenant of each interface, in the agent's order of preference."""
+class Interface(NamedTuple):
+    """An interface in a card."""
+
+    binding: str
+    url: str
+    tenant: str = ""
+
+
+def chosen(card: Json, wanted: str | None) -> Interface | None:
+    """Return the interface that the shim uses: the `wanted` binding, or else the first that it implements."""
+    usable = (each for each in _interfaces(card) if each.binding in BINDINGS and wanted in (None, each.binding))
+    return next(usable, None)
+
+
+def _interfaces(card: Json) -> Iterator[Interface]:
+    """Yield the interfaces, in the agent's order of preference."""
     for entry in card.get("supportedInterfaces") or ():
-        version = entry.get("protocolVersion")
-        yield _spelled(entry.get("protocolBinding"), version), str(entry.get("url") or ""), entry.get("tenant") or ""
+        binding = _spelled(entry.get("protocolBinding"), entry.get("protocolVersion"))
+        yield Interface(binding, str(entry.get("url") or ""), entry.get("tenant") or "")
     if "supportedInterfaces" not in card and card.get("url"):
-        yield _spelled(card.get("preferredTransport") or "JSONRPC", "0.3"), str(card["url"]), ""
+        yield Interface(_spelled(card.get("preferredTransport") or "JSONRPC", "0.3"), str(card["url"]))
         for entry in card.get("additionalInterfaces") or ():
-            yield _spelled(entry.get("transport"), "0.3"), str(entry.get("url") or ""), ""
+            yield Interface(_spelled(entry.get("transport"), "0.3"), str(entry.get("url") or ""))
 
 
 def _spelled(binding: Any, version: Any) -> str:

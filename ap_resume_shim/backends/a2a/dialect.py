@@ -14,6 +14,7 @@ from ap_resume_shim.backends.a2a import errors
 from ap_resume_shim.backends.a2a.answer import check, contents_of
 from ap_resume_shim.backends.a2a.conventions import JsonRpcMessage, RestMessage
 from ap_resume_shim.backends.a2a.observer import A2aObserver
+from ap_resume_shim.backends.a2a.public_card import PublicCard
 from ap_resume_shim.backends.a2a.stream import A2aStream
 from ap_resume_shim.backends.a2a.task import Json, Task, newest
 from ap_resume_shim.backends.a2a.task_list import list_tasks, list_waiting, tasks_in_ledger
@@ -62,6 +63,7 @@ class A2A(Dialect[A2AContext]):
         "card": f"path of the agent card; default: `{wire.CARD}`",
         "binding": f"one of {', '.join(f'`{name}`' for name in wire.BINDINGS)}; default: the first of them in the card",
         "path": "path of that binding; default: the path of the card's URL. If both are set, no card is read",
+        "public_url": "the shim's own URL, which replaces the agent's address in cards; default: cards stay unchanged",
     }
     limits = (
         "JSON-RPC 0.3 cannot list tasks: only tasks that passed through the shim can be resumed.",
@@ -76,12 +78,20 @@ class A2A(Dialect[A2AContext]):
     event_types = frozenset({"text/event-stream", "application/json"})  # JSON-RPC's errors
     conventions = (RestMessage(), JsonRpcMessage())
 
-    def __init__(self, card: str = wire.CARD, binding: str | None = None, path: str | None = None) -> None:
-        """Check the options; the card is read at each resume. Raises `ConfigurationError` for an unknown binding."""
+    def __init__(
+        self,
+        card: str = wire.CARD,
+        binding: str | None = None,
+        path: str | None = None,
+        public_url: str | None = None,
+    ) -> None:
+        """Check the options; the card is read at each resume. Raises `ConfigurationError` for an invalid one."""
         if binding is not None and binding not in wire.BINDINGS:
             known = ", ".join(wire.BINDINGS)
             raise ConfigurationError(f"The option `binding` of the backend 'a2a' is one of {known}, not {binding!r}.")
         self._card, self._binding, self._path = card, binding, path
+        if public_url is not None:
+            self.document_edits = (PublicCard(public_url, card, binding, path),)
 
     def inspect_thread(self, resume: Resume, *, full: bool = True) -> Lookup[A2AContext]:
         """Read the context's tasks: from the agent's list, or for JSON-RPC 0.3 those in the ledger."""

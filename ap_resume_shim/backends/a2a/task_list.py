@@ -85,7 +85,8 @@ def tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]:
             raise read_refusal(answers[0])
         raise ThreadNotInterrupted(
             f"No task of context {resume.thread_id} has passed through the shim, and the agent cannot list them in "
-            "version 0.3 of A2A. Start tasks through the shim.",
+            "version 0.3 of A2A. Start tasks through the shim. Clients that read the agent's card use the URL in it: "
+            "set the option `public_url` if that URL does not lead through the shim.",
             {"thread_status": "unknown"},
         )
     tasks = []

@@ -36,7 +36,6 @@ async def answer(
         del card.supported_interfaces[:]
         for interface in offered:
             if f"{interface.protocol_binding} {interface.protocol_version}".startswith(binding):
-                interface.url = str(httpx.URL(url).join(httpx.URL(interface.url).path))  # of the sidecar
                 card.supported_interfaces.append(interface)
         bindings = [binding.partition(" ")[0]]
         config = ClientConfig(streaming=streaming, httpx_client=connection, supported_protocol_bindings=bindings)

@@ -29,7 +29,6 @@ async def answer(url: str, ref: str, scenario: str, streaming: bool, count: int,
     """`url` is the place of the card."""
     async with httpx.AsyncClient(timeout=60) as connection:
         card = await A2ACardResolver(connection, url).get_agent_card()
-        card.url = str(httpx.URL(url).join(httpx.URL(card.url).path))  # of the sidecar
         client = ClientFactory(ClientConfig(streaming=streaming, httpx_client=connection)).create(card)
         first = json.dumps({"scenario": scenario, "ref": ref, "secs": 0})
         task = [task async for task, _ in client.send_message(said(first))][-1]

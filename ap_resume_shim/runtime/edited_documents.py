@@ -1,27 +1,30 @@
-"""`MergedOpenApi`: adds the three routes to the backend's `GET /openapi.json` (option `merge_openapi`)."""
+"""`EditedDocuments`: changes JSON documents of the backend, such as `GET /openapi.json`, on the way to a client."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.asgi import route_path
+from ap_resume_shim.core.document_edit import DocumentEdit, Unedited
 from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.http import Response
-from ap_resume_shim.core.openapi import merge
+from ap_resume_shim.core.openapi import OpenApiMerge
 from ap_resume_shim.core.readable import JSON, check_head
 from ap_resume_shim.runtime.offload import LARGE, offload
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Merge = Callable[[Any], dict[str, Any] | None]
+logger = logging.getLogger("ap_resume_shim")
 
-FILE = "/openapi.json"
+Apply = Callable[[Any], Any]
+
 LARGEST = 16 * 1024 * 1024
-"""Maximum size of a file that is merged, in bytes; a larger one passes through unchanged."""
+"""Maximum size of a document that is changed, in bytes; a larger one passes through unchanged."""
 
 _OF_THE_BYTES = frozenset(
     {
@@ -39,21 +42,25 @@ _OF_THE_BYTES = frozenset(
 """Response header fields that describe the backend's bytes, and would be wrong with others."""
 
 
-class MergedOpenApi:
-    """The wrapped app, with the routes in its OpenAPI file."""
+def openapi_edits(prefix: str) -> tuple[DocumentEdit, ...]:
+    """Return the edits for the option `merge_openapi`. `prefix` is the path before the backend's routes."""
+    return (OpenApiMerge(prefix),)
 
-    def __init__(self, app: ASGIApp, prefix: str = "") -> None:
-        """`prefix` is the path before the backend's routes: the file may be below it or at the root."""
-        self._app, self._prefix = app, prefix
+
+class EditedDocuments:
+    """The wrapped app, with some of its documents changed."""
+
+    def __init__(self, app: ASGIApp, edits: Sequence[DocumentEdit]) -> None:
+        """The first edit that covers a path applies."""
+        self._app, self._edits = app, edits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; a GET or HEAD of the file gets the merged one."""
-        path = self._path(scope)
-        if path is None:
+        """Pass a request on; a GET or HEAD of such a document gets the changed one."""
+        apply = self._find(scope)
+        if apply is None:
             await self._app(scope, receive, send)
             return
-        at_root = path != self._prefix + FILE
-        response = _HeldResponse(send, partial(merge, prefix=self._prefix, at_root=at_root), scope["method"] == "HEAD")
+        response = _HeldResponse(send, apply, scope["method"] == "HEAD")
         try:
             await self._app(_whole(scope), receive, response.send)
         except Exception:
@@ -61,30 +68,31 @@ class MergedOpenApi:
             raise
         await response.release()
 
-    def _path(self, scope: Scope) -> str | None:
-        """Return the path of the file that the request asks for; None if it asks for anything else."""
-        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or not scope["path"].endswith(FILE):
+    def _find(self, scope: Scope) -> Apply | None:
+        """Return the edit of the document that the request reads; None if there is none."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             return None
         path = route_path(scope)
-        return path if path in (FILE, self._prefix + FILE) else None
+        edit = next((each for each in self._edits if each.covers(path)), None)
+        return None if edit is None else partial(edit.apply, path)
 
 
 def _whole(scope: Scope) -> Scope:
-    """Return a request for the whole file in no coding.
+    """Return a request for the whole document in no coding.
 
     Conditions and ranges refer to bytes that the client does not get.
     """
     dropped = (b"accept-encoding", b"range")
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped and not name.startswith(b"if-")]
-    # Without extensions, an app sends the file as bytes, and no trailers.
+    # Without extensions, an app sends the document as bytes, and no trailers.
     return {**scope, "headers": [*headers, (b"accept-encoding", b"identity")], "extensions": {}}
 
 
 class _HeldResponse:
-    """Holds the response back until the file is complete, and sends either the merged file or what was held."""
+    """Holds the response back until the document is complete, and sends either the changed one or what was held."""
 
-    def __init__(self, send: Send, merge: Merge, head_only: bool) -> None:
-        self._send, self._merge, self._head_only = send, merge, head_only
+    def __init__(self, send: Send, apply: Apply, head_only: bool) -> None:
+        self._send, self._apply, self._head_only = send, apply, head_only
         self._held: list[Message] | None = []
         """None once the response passes through."""
         self._size = 0
@@ -96,7 +104,7 @@ class _HeldResponse:
             return
         self._held.append(message)
         self._size += len(message.get("body", b""))
-        if not _may_be_the_file(self._held[0]) or self._size > LARGEST:
+        if not _may_be_json(self._held[0]) or self._size > LARGEST:
             await self.release()
         elif self._head_only:
             self._held[0] = _with_headers(message)
@@ -113,24 +121,32 @@ class _HeldResponse:
     async def _finish(self) -> None:
         assert self._held is not None
         raw = b"".join(bytes(message.get("body", b"")) for message in self._held)
-        merging = partial(_merged, raw, self._merge)
-        merged = await offload(merging) if len(raw) >= LARGE else merging()
-        if merged is not None:
-            length = (b"content-length", str(len(merged)).encode())
-            self._held = [_with_headers(self._held[0], length), {"type": "http.response.body", "body": merged}]
+        editing = partial(_edited, raw, self._apply)
+        edited = await offload(editing) if len(raw) >= LARGE else editing()
+        if edited is not None:
+            length = (b"content-length", str(len(edited)).encode())
+            self._held = [_with_headers(self._held[0], length), {"type": "http.response.body", "body": edited}]
         await self.release()
 
 
-def _merged(raw: bytes, merge: Merge) -> bytes | None:
-    """Return the merged file; None if there is nothing to merge into."""
+def _edited(raw: bytes, apply: Apply) -> bytes | None:
+    """Return the changed document; None if it stays unchanged."""
     try:
-        file = merge(strictjson.loads(raw))
+        value = strictjson.loads(raw)
     except ValueError:
         return None
-    return None if file is None else strictjson.dumps(file)
+    try:
+        document = apply(value)
+    except Unedited as reason:
+        logger.warning("%s", reason)
+        return None
+    except Exception:
+        logger.exception("a document of the backend could not be changed, and passes unchanged")
+        return None
+    return None if document is None else strictjson.dumps(document)
 
 
-def _may_be_the_file(start: Message) -> bool:
+def _may_be_json(start: Message) -> bool:
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ()))
     try:
         check_head(Response(start.get("status", 0), headers), JSON)

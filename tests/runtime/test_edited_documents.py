@@ -1,4 +1,4 @@
-"""The option `merge_openapi`: the backend's OpenAPI file with the routes, and every other response as it was."""
+"""Documents of the backend that the shim changes: the OpenAPI file (`merge_openapi`), and A2A's card (`public_url`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim, ReverseProxy
 from ap_resume_shim.http1.server_connection import Http1Protocol
-from ap_resume_shim.runtime import merged_openapi
+from ap_resume_shim.runtime import edited_documents
 from tests.support.agent import PROTOCOL, Agent, resume
 from tests.support.calling import CLIENT, Call, Recorder, http
 from tests.support.serving import serving
@@ -257,7 +257,7 @@ def test_a_large_file_is_merged_and_a_larger_one_passes(monkeypatch: pytest.Monk
     with merging(answering(JSONResponse(file))) as url:
         merged = CLIENT.get(f"{url}/openapi.json").json()
         assert (merged["x-large"], set(merged["paths"]) > ROUTES) == (file["x-large"], True)
-        monkeypatch.setattr(merged_openapi, "LARGEST", 100_000)
+        monkeypatch.setattr(edited_documents, "LARGEST", 100_000)
         assert CLIENT.get(f"{url}/openapi.json").json() == file
 
 
@@ -296,3 +296,51 @@ def test_a_page_of_another_origin_reads_the_file_as_the_backend_allows() -> None
 def test_resumes_work_beside_it() -> None:
     with merging(Agent()) as url:
         assert resume(url).status_code == 200
+
+
+CARD: dict[str, Any] = {
+    "name": "helper",
+    "supportedInterfaces": [
+        {"protocolBinding": "HTTP+JSON", "protocolVersion": "1.0", "url": "http://agent.example/a2a"}
+    ],
+}
+
+
+@contextmanager
+def leading(card: Any, placement: str) -> Iterator[str]:
+    """Serve an A2A agent without tasks, with the shim in front of it and the option `public_url`."""
+
+    async def show(request: Request) -> Response:
+        return JSONResponse(card)
+
+    async def tasks(request: Request) -> Response:
+        return JSONResponse({"tasks": []})
+
+    app = Starlette(routes=[Route("/.well-known/agent-card.json", show), Route("/a2a/tasks", tasks)])
+    options = {"public_url": "https://shim.example/edge"}
+    with merging(app, placement, merge_openapi=False, backend="a2a", options=options) as url:
+        yield url
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_card_leads_clients_to_the_shim_which_reads_the_agents_own(placement: str) -> None:
+    with leading(CARD, placement) as url:
+        (interface,) = CLIENT.get(f"{url}/.well-known/agent-card.json").json()["supportedInterfaces"]
+        response = CLIENT.patch(f"{url}/runs/resume", json={"thread_id": "c", "input": "yes"})
+    assert interface["url"] == "https://shim.example/edge/a2a"
+    assert response.json()["code"] == "thread_not_found", "the tasks are those of /a2a/tasks"
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ({"signatures": [{"protected": "e30", "signature": "QQ"}]}, "the card is signed"),
+        ({"supportedInterfaces": ["text"]}, "could not be changed"),
+    ],
+)
+def test_a_card_that_cannot_be_changed_passes_and_the_log_has_the_reason(
+    part: dict[str, Any], line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with leading(CARD | part, "in process") as url:
+        assert CLIENT.get(f"{url}/.well-known/agent-card.json").json() == CARD | part
+    assert [line in record.getMessage() for record in caplog.records if record.name == "ap_resume_shim"] == [True]

@@ -1,0 +1,19 @@
+"""A change to a JSON document that the backend serves, before the client receives it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class DocumentEdit(Protocol):
+    """Changes the documents at some paths."""
+
+    def covers(self, path: str) -> bool:
+        """Return True for the path of such a document. The path includes the prefix of the backend's routes."""
+
+    def apply(self, path: str, document: Any) -> Any:
+        """Return the changed document, a JSON value; None to leave it unchanged. Raises `Unedited`."""
+
+
+class Unedited(Exception):
+    """The document has to stay unchanged, although a setting requests the change: the reason is for the log."""
