@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from ap_resume_shim.core import forms, strictjson
 from ap_resume_shim.core.errors import InvalidRequest, ResumeError
 from ap_resume_shim.core.http import Headers, Response
+from ap_resume_shim.core.json_values import depth
 from ap_resume_shim.core.protocol import Mode, Resume, RunResume, check_segment
 from ap_resume_shim.core.steps.client import Reply
 
@@ -206,10 +207,13 @@ def _readable() -> Iterator[None]:
 def read_answer(conventions: Iterable[Convention], request: ClientRequest) -> VendorResume | None:
     """Return the answer that a request carries, in the first convention that finds one; None if it is no answer.
 
-    Raises `UnreadableAnswer`.
+    Raises `UnreadableAnswer`, also for an answer that is nested deeper than the draft's routes accept.
     """
     with _readable():
-        return next((found for each in conventions if (found := each.read(request)) is not None), None)
+        vendor = next((found for each in conventions if (found := each.read(request)) is not None), None)
+        if vendor is not None and any(depth(value) > strictjson.MAX_DEPTH for value in vendor.fields.values()):
+            raise RecursionError
+        return vendor
 
 
 def body_of(thread_id: str, fields: Mapping[str, Any]) -> RunResume:

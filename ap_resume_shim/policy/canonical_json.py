@@ -19,17 +19,28 @@ def sha256(value: Any) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """Return the canonical form of a JSON value. Raises `RecursionError` for one that is nested too deep."""
-    return _text(value).encode("utf-8", "backslashreplace")
+    """Return the canonical form of a JSON value. Works without recursion, at any depth."""
+    written: list[str] = []
+    pending: list[tuple[str, Any]] = [("", value)]  # values in reverse order, each with the text before it
+    while pending:
+        before, item = pending.pop()
+        written.append(before)
+        if isinstance(item, dict):
+            members = sorted(item.items(), key=_utf16)
+            written.append("{")
+            pending.append(("}", _END))
+            pending += reversed([(f"{',' * (n > 0)}{_string(key)}:", each) for n, (key, each) in enumerate(members)])
+        elif isinstance(item, list | tuple):
+            written.append("[")
+            pending.append(("]", _END))
+            pending += reversed([("," * (n > 0), each) for n, each in enumerate(item)])
+        elif item is not _END:
+            written.append(_number(item) if isinstance(item, float) else _string(item))
+    return "".join(written).encode("utf-8", "backslashreplace")
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        items = sorted(value.items(), key=_utf16)
-        return "{" + ",".join([f"{_string(key)}:{_text(item)}" for key, item in items]) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join([_text(item) for item in value]) + "]"
-    return _number(value) if isinstance(value, float) else _string(value)
+_END = object()
+"""Follows the last value of an array or an object."""
 
 
 def _utf16(item: tuple[str, Any]) -> bytes:

@@ -87,7 +87,7 @@ def read_answers(text: str, source: str) -> RecordedAnswers:
     """Parse recorded answers. `source` names its file in errors. Raises `ConfigurationError`."""
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{source}: {error}") from None
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ConfigurationError(f"{source}: recorded answers are a list of objects.")

@@ -53,6 +53,13 @@ def test_half_of_a_surrogate_pair_and_all_digits_of_an_integer_stay() -> None:
     assert canonical(["\ud83d", 2**64 + 1]) == b'["\\ud83d",18446744073709551617]'
 
 
+def test_nesting_has_no_limit() -> None:
+    value: Any = {}
+    for _ in range(50_000):
+        value = {"a": [value, 1], "b": []}
+    assert canonical(value) == b'{"a":[' * 50_000 + b"{}" + b',1],"b":[]}' * 50_000
+
+
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -62,6 +62,25 @@ async def test_an_answer_that_cannot_be_read_is_refused_and_not_sent() -> None:
     assert app.report()["conventions"]["ag-ui"]["verdicts"] == {"invalid_request": 1}
 
 
+def nested(levels: int) -> bytes:
+    answer = b"[" * levels + b"]" * levels
+    return b'{"thread_id": "t", "agent_id": "a", "input": {"command": {"resume": %s}}}' % answer
+
+
+@pytest.mark.parametrize("levels", [200, 500])
+@pytest.mark.parametrize("mode", ["guard", "observe"])
+async def test_an_answer_that_is_nested_deeper_than_those_of_the_draft_is_refused_or_passes(
+    mode: str, levels: int
+) -> None:
+    agent = Agent()
+    status, body = await post(shim(agent, mode), nested(levels))
+    if mode == "guard" and levels > 200:
+        assert (status, agent.resumes) == (422, [])
+        assert "nested too deep" in json.loads(body)["detail"]
+    else:
+        assert (status, [seen.body for seen in agent.resumes]) == (200, [nested(levels)])
+
+
 @pytest.mark.parametrize("path", ["/", "/apis", "/api", "/other/api/"])
 async def test_a_request_outside_the_prefix_is_the_apps_own(path: str) -> None:
     app = ResumeShim(agent := Agent(), "ag-ui", vendor_resumes="guard", prefix="/api")

@@ -299,7 +299,13 @@ def test_what_cannot_be_explained_says_why(
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("{", "Expecting"), ("{}", "are a list of objects"), ("[]", "no response to")]
+    ("text", "says"),
+    [
+        ("{", "Expecting"),
+        ("{}", "are a list of objects"),
+        ("[]", "no response to"),
+        pytest.param("[" * 500_000, "recursion", id="nested"),
+    ],
 )
 def test_answers_that_are_none_are_refused(text: str, says: str, tmp_path: Path) -> None:
     from ap_resume_shim.tools.explain import read_answers
