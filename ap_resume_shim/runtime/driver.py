@@ -18,6 +18,7 @@ from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.responses import REPLAYED
 from ap_resume_shim.core.steps import (
     Ask,
+    Attempt,
     AwaitCommit,
     CallGuard,
     ClientGone,
@@ -81,7 +82,7 @@ class Resumption:
     ) -> None:
         self._flow, self._session, self._client, self._line = flow, session, client, line
         self._mode, self._large, self._limits = incoming.resume.mode, incoming.large, app.limits
-        self._original = incoming.original
+        self._original, self._vendor = incoming.original, incoming.vendor
         if line.policy is not None:
             line.policy.incoming = incoming
         self._lookups = Lookups(app, incoming.scope, ledger)
@@ -142,12 +143,18 @@ class Resumption:
                 case SendReply() | StartStream() | SendChunk() | EndStream():
                     return await self._respond(step)
                 case Review(attempt):
-                    assert self._line.policy is not None, "only a policy reviews"
-                    return await self._line.policy.review(attempt)
+                    return await self._review(attempt)
                 case _:
                     assert_never(step)
         except asyncio.CancelledError:
             raise (ShuttingDown() if self._upstream.cut() else ShutDown()) from None
+
+    async def _review(self, attempt: Attempt) -> None:
+        """Let the policy decide, which may take seconds: an answer whose client has left meanwhile is not sent."""
+        assert self._line.policy is not None, "only a policy reviews"
+        await self._line.policy.review(attempt)
+        if self._vendor is None:  # else the backend decides what it means that the client has left
+            self._upstream.check_client()
 
     async def _exchange(
         self, step: Send | SendOriginal | ReadHead | Join | ReadBody | ReadEvents | Drain | Poll

@@ -136,9 +136,9 @@ class Upstream:
         try:
             chunk = await self._current.chunk(waiting)
         except Exception:
-            self._check_client()
+            self.check_client()
             raise
-        self._check_client()
+        self.check_client()
         return chunk
 
     async def poll(self, seconds: float) -> None:
@@ -150,7 +150,7 @@ class Upstream:
         """Wait. Raises `ClientGone` if the client has left and that cancels the resume."""
         with timer(seconds) as over:
             await wait(over, gone=self._gone)
-        self._check_client()
+        self.check_client()
 
     async def wait(self, future: Future, leaving: float = 0.0) -> None:
         """Wait for something that takes as long as the agent does. Raises `ClientGone` and `UpstreamTimeout`."""
@@ -159,7 +159,8 @@ class Upstream:
         except Expired:
             raise self._too_late(f"did not respond to the resume within {self._limits.resume:g} seconds.") from None
 
-    def _check_client(self) -> None:
+    def check_client(self) -> None:
+        """Raise `ClientGone` if the client has left and that cancels the resume."""
         if self._gone is not None and self._gone.done():
             raise ClientGone
 

@@ -169,6 +169,40 @@ async def test_a_function_that_allows_a_resume_too_late_does_not_allow_it(monkey
     assert agent.resumes == []
 
 
+LEAVING = [("/wait", "cancel", 0), ("/stream", "cancel", 0), ("", "cancel", 1), ("/wait", "continue", 1)]
+
+
+@pytest.mark.parametrize(("route", "on_disconnect", "sent"), LEAVING)
+async def test_an_answer_is_not_sent_if_its_client_leaves_while_the_hook_decides(
+    route: str, on_disconnect: str, sent: int
+) -> None:
+    async def hook(_: dict[str, Any]) -> None:
+        call.gone.set()
+        await asyncio.sleep(0.05)  # the shim notices that the client has left
+
+    app = ResumeShim(agent := Agent(), PROTOCOL, authorize=hook)
+    call = Call(json.dumps({**ANSWER, "on_disconnect": on_disconnect}).encode())
+    await call(app, http("PATCH", f"/runs/resume{route}"))
+    assert (len(agent.resumes), agent.cancelled) == (sent, False)
+    call.gone = asyncio.Event()
+    if not sent:  # and the thread is free
+        assert (await send(app)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/runs", "/runs/wait"])
+async def test_a_vendor_resume_is_sent_although_its_client_leaves_while_the_hook_decides(
+    path: str,
+) -> None:
+    async def hook(_: dict[str, Any]) -> None:
+        call.gone.set()
+        await asyncio.sleep(0.05)
+
+    app = ResumeShim(agent := Agent(), PROTOCOL, authorize=hook, vendor_resumes="guard")
+    call = Call(json.dumps(COMMAND).encode())
+    await call(app, http("POST", path))
+    assert len(agent.resumes) == 1
+
+
 async def test_a_function_that_is_cancelled_by_itself_is_no_shutdown() -> None:
     async def waits_for_a_cancelled_task(_: Any) -> None:
         task = asyncio.create_task(asyncio.sleep(60))
