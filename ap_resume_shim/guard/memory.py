@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ap_resume_shim.core.http import Headers
 from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.steps.guard import Contention, KeyRecord, UncommittedResume
 from ap_resume_shim.guard.base import IDS, IDS_LIFETIME, GuardSession, ResumeKey
@@ -149,8 +151,15 @@ class _Ids:
 class _Entry:
     owner: object
     record: KeyRecord
+    """Without the reply, whose value would take several times the memory of its body."""
     expires: float
-    size: int = 0
+    reply: tuple[int, bytes, Headers] | None = None
+    """Status, body and headers."""
+
+    @property
+    def size(self) -> int:
+        """The size of the reply's body in bytes."""
+        return 0 if self.reply is None else len(self.reply[1])
 
 
 class _Records:
@@ -165,19 +174,24 @@ class _Records:
 
     def get(self, key: str) -> KeyRecord | None:
         entry = self._entries.get(key)
-        return None if entry is None else entry.record
+        if entry is None:
+            return None
+        if entry.reply is None:
+            return entry.record
+        status, body, headers = entry.reply
+        return replace(entry.record, reply=Reply(status, json.loads(body), headers))
 
     def put(self, key: str, owner: object, record: KeyRecord, expires: float) -> None:
-        """Store a record. Only its owner may change it."""
+        """Store a record. Only its owner may change it; it lives as long as the record."""
         old = self._entries.get(key)
         if old is not None and old.owner is not owner:
             return
         self.drop(key, owner)
-        size = 0 if record.reply is None else len(record.reply.body)
-        if size > self._max_bytes:
-            size, record = 0, KeyRecord(record.fingerprint, record.live, record.accepted, record.run_id)
-        self._entries[key] = _Entry(owner, record, expires, size)
-        self._bytes += size
+        entry = _Entry(owner, replace(record, reply=None), expires)
+        if record.reply is not None and len(record.reply.body) <= self._max_bytes:
+            entry.reply = record.reply.status, record.reply.body, record.reply.headers
+        self._entries[key] = entry
+        self._bytes += entry.size
         self._shrink()
 
     def drop(self, key: str, owner: object) -> None:
@@ -212,7 +226,8 @@ class _MemorySession:
         self._record = None if resume_key.key is None else guard.records.get(resume_key.key)
         self._known_ids = guard.ids.get(resume_key.thread)
         self._repeated = resume_key.repeat in guard.repeats
-        self._open, self._forwarded, self._accepted = True, False, False
+        self._open, self._forwarded, self._accepted, self._reply_stored = True, False, False, False
+        self._owner = object()  # of the record: the session itself would take the memory of all that it knows
         self.run_id: str | None = None
         self._answered: tuple[str, ...] = ()
 
@@ -282,9 +297,10 @@ class _MemorySession:
                 self._guard.repeats.pop(repeat, None)
         self._release()
         if self._resume_key.key is not None:
-            self._guard.records.drop(self._resume_key.key, self)
+            self._guard.records.drop(self._resume_key.key, self._owner)
 
     async def keep(self, reply: Reply) -> None:
+        self._reply_stored = True
         self._put(live=False, accepted=True, reply=reply)
 
     async def mark_idle(self) -> None:
@@ -307,9 +323,10 @@ class _MemorySession:
             await self.mark_rejected()
         await self.mark_response_ended()
         self._release()
-        record = None if self._resume_key.key is None else self._guard.records.get(self._resume_key.key)
-        if record is not None and record.reply is None:
-            self._put(live=False, accepted=record.accepted)
+        if self._resume_key.key is not None and not self._reply_stored:
+            record = self._guard.records.get(self._resume_key.key)
+            if record is not None:
+                self._put(live=False, accepted=record.accepted)
         self._thread.arrivals -= 1
         if not self._thread.arrivals:
             self._guard.last_session_closed(self._resume_key.thread)
@@ -330,4 +347,4 @@ class _MemorySession:
     def _put(self, *, live: bool, accepted: bool = False, reply: Reply | None = None) -> None:
         if self._resume_key.key is not None:
             record = KeyRecord(self._resume_key.fingerprint, live, accepted, self.run_id, reply)
-            self._guard.records.put(self._resume_key.key, self, record, self._guard.clock() + self._guard.keep)
+            self._guard.records.put(self._resume_key.key, self._owner, record, self._guard.clock() + self._guard.keep)

@@ -244,8 +244,11 @@ class Resumption:
             await self._client.send_reply(reply)
 
     async def _store(self, reply: Reply) -> None:
-        """Store the first response for retries if the backend accepted the resume; else a retry is a new attempt."""
-        if self._accepted and not self._reply_stored:
+        """Store the first response for retries if the backend accepted the resume; else a retry is a new attempt.
+
+        A retry of a vendor resume is refused.
+        """
+        if self._accepted and self._vendor is None and not self._reply_stored:
             self._reply_stored = True
             await self._session.keep(reply)
 

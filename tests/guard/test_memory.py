@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -89,6 +90,23 @@ def test_an_answer_that_is_too_large_leaves_its_run() -> None:
     guard = MemoryGuard(keep_bytes=1000)
     answered(guard, "k", "x" * 2000)
     assert run(guard.begin(keyed("k")).recall()) == KeyRecord("body", False, True, "r1")
+
+
+def test_a_stored_answer_is_its_bytes_alone() -> None:
+    class Value(dict[str, Any]):
+        """A value that can be referred to weakly."""
+
+    guard, value = MemoryGuard(), Value(text="x")
+    session = guard.begin(keyed("k"))
+    assert claims(session)
+    run(session.mark_accepted("r1"))
+    run(session.keep(Reply(200, value, (("x", "y"),))))
+    run(session.close())
+    left = weakref.ref(session), weakref.ref(value)
+    del session, value
+    assert [each() for each in left] == [None, None]
+    again = run(guard.begin(keyed("k")).recall())
+    assert again == KeyRecord("body", False, True, "r1", Reply(200, {"text": "x"}, (("x", "y"),)))
 
 
 def test_a_key_that_is_under_way_is_never_forgotten() -> None:

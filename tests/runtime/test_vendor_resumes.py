@@ -10,11 +10,15 @@ from typing import Any, cast
 import pytest
 
 from ap_resume_shim import Limits, MemoryGuard, ResumeShim
+from ap_resume_shim.core.errors import ResumeError, UpstreamError
+from ap_resume_shim.core.steps import Reply
 from ap_resume_shim.core.vendor_resume import VendorResume
+from ap_resume_shim.guard.redis import RedisGuard
 from ap_resume_shim.profiles.convention import ProfileConvention
 from ap_resume_shim.runtime.vendor_counts import DRAFT
 from tests.support.agent import METADATA, PROTOCOL, UNTIL_LEFT, VALUES, Agent, reply, says
 from tests.support.calling import Call, http
+from tests.support.redis_server import redis_server
 
 pytestmark = pytest.mark.anyio
 BODY = {"thread_id": "t", "agent_id": "a", "input": {"command": {"resume": "yes"}}}
@@ -223,6 +227,26 @@ async def test_the_thread_of_a_run_is_looked_up(run: Any, path: str, status: int
     assert (await post(ResumeShim(app, "acp", vendor_resumes="guard"), AWAITED, path))[0] == status
     assert (f"POST {path}" in seen) is sent
     assert seen[0] == f"GET {path}"
+
+
+async def test_a_key_of_an_answer_that_failed_in_a_stream_is_not_used_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refusal(_: Any, __: Any, error: ResumeError) -> Reply:
+        return Reply(200, error.body(), (), "text/event-stream")
+
+    monkeypatch.setattr(ProfileConvention, "refusal", refusal)
+
+    async def failing(agent: Agent, receive: Any, send: Any) -> None:
+        raise UpstreamError("The backend broke off.")
+
+    with redis_server() as store:
+        guard = RedisGuard(store.url)
+        app = shim(Agent(failing), guard=guard)
+        first, second = [await post(app, route="/runs/wait", idempotency_key="k") for _ in range(2)]
+        await guard.aclose()
+    assert b"upstream_error" in first[1]
+    assert b"was sent before" in second[1]
 
 
 async def test_a_key_is_not_used_twice() -> None:
