@@ -13,8 +13,9 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 BACKEND ?= legacy
 # Left to .ci/run: two sidecar processes for each test; builds and installations; other proxies, a browser, other clients, web
-# frameworks, minutes of traffic.
-SLOW    := tests/runtime/test_killed.py tests/packaging tests/differential tests/browser tests/clients tests/frameworks tests/soak
+# frameworks, minutes of traffic, the examples.
+SLOW    := tests/runtime/test_killed.py tests/packaging tests/differential tests/browser tests/clients tests/frameworks tests/soak \
+           tests/examples
 # Of the tests with a real server: random requests, and what other tests show without one.
 SLOW_E2E := tests/e2e/test_openapi.py tests/e2e/test_vendor_websocket.py tests/e2e/test_migrate.py tests/e2e/test_tutorial.py
 

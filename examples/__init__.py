@@ -1,1 +1,0 @@
-"""Small servers for trying the shim."""

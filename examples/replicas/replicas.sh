@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Two sidecars with one guard in Redis: of ten clicks that arrive at both of them, the agent receives one.
+#
+#     pip install 'ap_resume_shim[serve,redis]' uvicorn
+#     bash replicas.sh
+#
+# It needs redis-server and curl, and ends what it starts.
+set -euo pipefail
+cd "$(mktemp -d)"
+trap 'kill $(jobs -p); wait; rm -r "$PWD"' EXIT
+
+redis-server --port 6379 --save '' &>redis.log &
+uvicorn --factory ap_resume_shim.demo:create_app --port 2024 &>server.log &
+for port in 8063 8064; do
+  ap-resume-shim serve --upstream http://127.0.0.1:2024 --backend agent-protocol --port $port \
+    --guard redis://127.0.0.1:6379/0 &>$port.log &
+done
+for port in 8063 8064; do  # until the sidecar, the server and the store are there
+  curl --silent --output ready --retry 300 --retry-delay 1 --retry-all-errors --fail http://127.0.0.1:$port/-/readyz
+done
+
+for thread in a b; do  # the agent asks its question on both
+  curl --silent --output asked --json '{"thread_id": "'$thread'", "if_not_exists": "create"}' http://127.0.0.1:2024/runs/wait
+done
+
+echo "ten clicks, half of them at each sidecar:"
+for port in 8063 8064 8063 8064 8063 8064 8063 8064 8063 8064; do
+  curl --silent --output /dev/null --write-out '%{http_code}\n' -X PATCH --json '{"thread_id": "a", "input": "approve"}' \
+    http://127.0.0.1:$port/runs/resume/wait &
+done | sort | uniq -c
+
+echo "a retry with the same key gets the first response again, from the other sidecar:"
+for port in 8063 8064; do
+  curl --silent --output /dev/null --write-out '%{http_code} %header{idempotency-replayed}\n' -H 'Idempotency-Key: "7"' \
+    -X PATCH --json '{"thread_id": "b", "input": "approve"}' http://127.0.0.1:$port/runs/resume/wait
+done
