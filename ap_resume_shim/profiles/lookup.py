@@ -108,6 +108,8 @@ class ThreadReader:
                 {"field": "agent_id"},
             )
         interrupts = self._interrupts(status, at("interrupts"), at("interrupt"))
+        if interrupts and status == "idle":  # some servers have no status for a thread that waits
+            status = "interrupted"
         return Found(
             status=status,
             interrupts=interrupts,

@@ -195,7 +195,8 @@ class RecordedBackend:
         self._uncontested = Uncontested()
         self._sent = False
         self._pending: tuple[Interrupt, ...] = ()
-        self._used: list[dict[str, Any]] = []
+        self._used: set[int] = set()
+        """Positions of the answers that were returned: two of them may be equal."""
 
     def lookup(self, flow: Lookup[Any]) -> Lookup[Any]:
         """Run a lookup on the recording. A thread without responses for the time after the resume becomes idle."""
@@ -235,13 +236,14 @@ class RecordedBackend:
         line = f"{request.method} {request.target}"
         for exact in (True, False):
             matching = [
-                answer
-                for answer in self._answers
+                number
+                for number, answer in enumerate(self._answers)
                 if _matches(self._filled(answer.get("request", ""), in_path=True), line, exact=exact)
             ]
             if matching:
-                answer = next((answer for answer in matching if answer not in self._used), matching[-1])
-                self._used.append(answer)
+                number = next((number for number in matching if number not in self._used), matching[-1])
+                self._used.add(number)
+                answer = self._answers[number]
                 body = self._filled(answer.get("body"))
                 raw = body if isinstance(body, str) else json.dumps(body)
                 headers = tuple((name.lower(), value) for name, value in answer.get("headers", {}).items())

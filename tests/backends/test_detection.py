@@ -106,7 +106,8 @@ REFUSALS = [
 
 def test_stateless_runs_are_not_those_of_the_protocol() -> None:
     with pytest.raises(UpstreamUnrecognised):
-        told(answer({"name": "langrove"}), LANGROVE)
+        told(answer({"name": "another"}), LANGROVE)
+    assert told(answer({"name": "langrove"}), LANGROVE) == "langrove"
     stateful = LANGROVE.body.replace(
         b'"$ref":"#/components/schemas/RunCreate"', b'"$ref":"#/components/schemas/Stateful"', 3
     )

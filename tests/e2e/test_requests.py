@@ -12,11 +12,12 @@ LOOKUPS = {
     "langgraph": (3, 4),
     "langgraph-old": (3, 4),
     "langgraph-js": (3, 4),
+    "langhost": (3, 4),
     "aegra": (2, 3),
     "agent-protocol": (2, 3),
 }
 """Before the resume: without `agent_id`, and with it."""
-AFTERWARDS = {"langgraph": 3, "langgraph-old": 3, "langgraph-js": 3}
+AFTERWARDS = {"langgraph": 3, "langgraph-old": 3, "langgraph-js": 3, "langhost": 3}
 """After a wait the thread is looked at again, since most servers call a run that stopped at the next question a
 success. On LangGraph's servers a look is three requests, side by side."""
 

@@ -46,6 +46,7 @@ KINDS = {
     "langgraph-old": Kind("langgraph_old.py", "inside_langgraph.py:app"),
     "langgraph-js": Kind("langgraph_js.py"),
     "langhost": Kind("langhost.py", postgres="DATABASE_URI", redis="REDIS_URI"),
+    "langrove": Kind("langrove.py", postgres="LANGROVE_DATABASE_URL", redis="LANGROVE_REDIS_URL", ready=WITNESS),
     "aegra": Kind("aegra.py", "inside_aegra.py:app", postgres="DATABASE_URL"),
     **{
         script.stem.removesuffix("_server").replace("_", "-"): Kind(script.name, ready=WITNESS)

@@ -1,4 +1,4 @@
-"""Servers whose resume is a POST to the run: AGNTCY's, agentseek, Duragraph, and hobby servers."""
+"""Servers whose resume is a POST to the run: AGNTCY's, agentseek, Duragraph, and hobby servers; and Langrove."""
 
 from __future__ import annotations
 
@@ -91,6 +91,30 @@ class Agentseek(_RunResume):
     def agent_id(self, scenario: str) -> str | None:
         runs: list[dict[str, Any]] = self.client.post("/assistants/search", json={"graph_id": "scenarios"}).json()
         return str(runs[0]["assistant_id"])
+
+
+class Langrove(_RunResume):
+    """One graph, which plays every scenario. A resume is a stream."""
+
+    name = backend = server = "langrove"
+    resumed_at = "/runs/stream"
+    restarts = True
+
+    def start(self, scenario: str, state: dict[str, Any], *, wait: bool = True, on: str | None = None) -> str:
+        thread_id, body = (
+            on or self.thread(),
+            {"assistant_id": self.assistant, "input": {"scenario": scenario, **state}},
+        )
+        try:
+            limit = httpx.Timeout(PATIENCE, read=PATIENCE if wait else 0.2)
+            self.client.post(f"/threads/{thread_id}/runs/wait", json=body, timeout=limit).raise_for_status()
+        except httpx.ReadTimeout:
+            pass  # the run goes on without us
+        return thread_id
+
+    def agent_id(self, scenario: str) -> str:
+        found: list[dict[str, Any]] = self.client.post("/assistants/search", json={"graph_id": "scenarios"}).json()
+        return str(found[0]["assistant_id"])
 
 
 class Duragraph(_RunResume):
