@@ -22,6 +22,7 @@ from typing import Any
 
 from ap_resume_shim import __version__
 from ap_resume_shim.backends import backend_names, installed, load_backend, read_profile
+from ap_resume_shim.core.asgi import as_prefix
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.openapi import openapi
@@ -168,7 +169,7 @@ def _answers(given: Namespace, resume: Resume, dialect: Dialect[Any]) -> tuple[R
     after = "All other responses are assumed."
     if given.upstream is not None:
         proxy = ReverseProxy(given.upstream)
-        live = Live(resume, dialect, proxy, map(_header, given.header), given.prefix)
+        live = Live(resume, dialect, proxy, map(_header, given.header), as_prefix(given.prefix))
         return live, f"The lookups (# look) are sent to {proxy.url}. {after}"
     if given.answers is not None:
         return read_answers(_text(given.answers), str(given.answers)), f"The responses are those of {given.answers}."
