@@ -70,7 +70,7 @@ async def check_guard(settings: Settings) -> tuple[str, ...]:
     except GuardMisconfigured as failure:
         raise ConfigurationError(failure.message) from failure
     except GuardUnavailable as failure:
-        return (failure.message,)
+        return (failure.reason,)
     finally:
         await guard.aclose()
 
