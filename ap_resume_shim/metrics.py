@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from ap_resume_shim.core.steps.guard import Contention
 
+__all__ = ["Metrics"]
+
 PREFIX = "ap_resume_shim_"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Seconds: a background resume takes milliseconds, the run of an agent takes minutes."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ap_resume_shim._shutdown import delay_shutdown
 from ap_resume_shim.backends import configured_dialect, known_fingerprints, load_backend
 from ap_resume_shim.backends.detection import NATIVE, detect_flow
-from ap_resume_shim.core.asgi import SYNTHESISED, as_names, escape, route_path
+from ap_resume_shim.core.asgi import SYNTHESISED, as_app, as_names, as_prefix, escape, route_path
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, UpstreamUnrecognised
 from ap_resume_shim.core.flow import resume_flow
@@ -128,9 +128,9 @@ class ResumeShim:
 
         A single name may be passed as a string. Raises `ConfigurationError`.
         """
-        self.app, self._telemetry = app, Combined(telemetry)
+        self.app, self._telemetry = as_app(app), Combined(telemetry)
         self._line = self._telemetry.lines()
-        self._routes = {prefix + route: mode for route, mode in ROUTES.items()}
+        self._routes = {as_prefix(prefix) + route: mode for route, mode in ROUTES.items()}
         self._backend_cors = BackendCors(self._serve, app)
         self._entry = self._telemetry.around_clients(Cors(self._serve, cors) if cors else self._backend_cors)
         self._prefix = prefix

@@ -31,6 +31,8 @@ from ap_resume_shim.runtime.vendor_counts import DRAFT
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+__all__ = ["Tracing"]
+
 logger = logging.getLogger("ap_resume_shim")
 
 SCHEMA = "https://opentelemetry.io/schemas/1.45.0"

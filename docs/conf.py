@@ -7,10 +7,15 @@ that `reference/api.md` names; and text in place of links to folders, which are 
 from __future__ import annotations
 
 import re
+import sys
+from importlib import import_module
+from inspect import ismodule, isroutine
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from pygments.lexers.special import TextLexer
+from sphinx.pycode import ModuleAnalyzer
 
 import ap_resume_shim
 
@@ -37,6 +42,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "separated"
 
+API = "reference/api.md"
 REDIRECT = '<!doctype html><meta charset="utf-8"><title>{0}</title><meta http-equiv="refresh" content="0; url={1}">\n'
 
 
@@ -47,6 +53,7 @@ def setup(app: Any) -> None:
         setattr(ap_resume_shim, name, getattr(ap_resume_shim, name))
     app.connect("source-read", read)
     app.connect("autodoc-process-docstring", process_docstring)
+    app.connect("autodoc-skip-member", skip_constructor_of_protocol)
     app.connect("build-finished", finish)
 
 
@@ -55,7 +62,7 @@ def read(app: Any, name: str, source: list[str]) -> None:
     text = without_folders(source[0], app.env.doc2path(name))
     if name == root_doc:
         text += navigation(text)
-    if name == "docs/reference/api":
+    if name == f"docs/{API.removesuffix('.md')}":
         text = re.sub(r"^## `(\S+)`$", lambda heading: heading[0] + automodule(heading[1]), text, flags=re.MULTILINE)
     source[0] = text
 
@@ -84,7 +91,27 @@ def automodule(name: str) -> str:
     """The docstrings of a module; what `ap_resume_shim` exports as well is described there."""
     elsewhere = [] if name == "ap_resume_shim" else ap_resume_shim.__all__
     options = f"   :members:\n   :show-inheritance:\n   :exclude-members: {', '.join(elsewhere)}"
-    return f"\n\n```{{eval-rst}}\n.. automodule:: {name}\n{options}\n```\n"
+    others = "".join(data(name, each) for each in import_module(name).__all__ if each not in elsewhere)
+    return f"\n\n```{{eval-rst}}\n.. automodule:: {name}\n{options}\n{others}\n```\n"
+
+
+def data(module: str, name: str) -> str:
+    """A name that `automodule` leaves out, as it is imported from elsewhere: a type alias, or a module of functions."""
+    value = getattr(import_module(module), name)
+    if isinstance(value, type) or isroutine(value):
+        return ""
+    members = f"\n\n.. automodule:: {value.__name__}\n   :members:\n   :no-index:" if ismodule(value) else ""
+    text = "" if members else docstring_below(name)
+    return f"\n.. py:data:: {name}\n   :module: {module}\n\n" + indent(text + members, "   ") + "\n"
+
+
+def docstring_below(name: str) -> str:
+    """The docstring below the assignment of an alias, in whichever of our modules that is."""
+    for module in [each for each in sys.modules if each.startswith("ap_resume_shim.")]:
+        lines = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", name))
+        if lines:
+            return "\n".join(lines)
+    raise ValueError(f"{name} has no docstring")
 
 
 def process_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -97,6 +124,11 @@ def process_docstring(app: Any, what: str, name: str, obj: Any, options: Any, li
     lines[:] = announced
 
 
+def skip_constructor_of_protocol(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """A protocol is not constructed; `typing` gives it an `__init__` all the same."""
+    return True if getattr(obj, "__module__", "") == "typing" and name == "__init__" else None
+
+
 def finish(app: Any, error: Exception | None) -> None:
     """Write `llms.txt`: the index, with links to the Markdown of the pages. The root of the site leads to the index."""
     if error or app.builder.name != "html":
@@ -106,6 +138,8 @@ def finish(app: Any, error: Exception | None) -> None:
 
     def markdown(link: re.Match[str]) -> str:
         label, target, _ = link.groups()
+        if target == API:  # its text is made of docstrings, when the site is built
+            return f"[{label}](docs/{target.removesuffix('.md')}.html)"
         page = (ROOT / "docs" / target).resolve()
         return f"[{label}](_sources/{page.relative_to(ROOT)})" if target.endswith(".md") else link[0]
 

@@ -344,3 +344,9 @@ async def test_a_client_that_leaves_in_its_body_is_not_answered() -> None:
 
     await ResumeShim(app := Recorder(), "agent-protocol")(http("PATCH", "/runs/resume"), receive, (call := Call()).send)
     assert (app.calls, call.sent) == ([], [])
+
+
+@pytest.mark.parametrize(("app", "prefix"), [("http://127.0.0.1:2024", ""), (Agent(), "api"), (Agent(), "/api/")])
+def test_a_shim_that_no_request_would_reach_cannot_be_made(app: Any, prefix: str) -> None:
+    with pytest.raises(ConfigurationError):
+        ResumeShim(app, "agent-protocol", prefix=prefix)

@@ -46,6 +46,7 @@ def symptoms() -> Iterator[list[str]]:
                 CLIENT.post(f"{served(FastAPI())}/runs/resume", json={}),
                 resume(served(Agent()), thread_id="unknown"),
                 resume(served(Agent(), backend="auto")),
+                resume(served(ReverseProxy(f"http://127.0.0.1:{free_port()}"))),
                 resume(served(Agent(status="idle"))),
                 resume(served(Agent(status="busy"))),
                 resume(served(Agent(), guard=store)),
@@ -59,6 +60,11 @@ def test_each_symptom_is_real(symptoms: list[str]) -> None:
         for line in block.splitlines():
             start, _, end = line.partition(": ")
             assert any(each.startswith(start) and end in each for each in symptoms), f"{line}\n" + "\n".join(symptoms)
+
+
+def test_an_id_that_another_kind_of_backend_would_not_have_is_422() -> None:
+    with serving(ResumeShim(Agent(), "langgraph")) as url:
+        assert shown(resume(url)).startswith("422 invalid_request: `thread_id` is not a UUID")
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/runs/resume"), ("PATCH", "/runs/resume/"), ("PATCH", "/x")])

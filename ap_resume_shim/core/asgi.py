@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from ap_resume_shim.core.errors import ConfigurationError
+
 HeaderList = list[tuple[bytes, bytes]]
 """Header fields as ASGI has them, in their order: names in lower case, repeated fields as several items."""
 
@@ -90,3 +92,19 @@ def shown_path(scope: Mapping[str, Any]) -> str:
 def as_names(given: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names in an argument that is a list of names or a single one."""
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def as_prefix(given: str) -> str:
+    """Return a path in front of routes, which may be empty. Raises `ConfigurationError` if no route could match."""
+    if given and (given[0] != "/" or given[-1] == "/"):
+        raise ConfigurationError(
+            f"The prefix {given!r} matches no route: write it with a slash in front and none at the end, such as /api."
+        )
+    return given
+
+
+def as_app(given: Any) -> Any:
+    """Return an app. Raises `ConfigurationError` for the address of a server, which is no app."""
+    if isinstance(given, str):
+        raise ConfigurationError(f"{given!r} is not an ASGI app: for a server elsewhere, wrap ReverseProxy({given!r}).")
+    return given

@@ -94,6 +94,7 @@ class Answers:
 
 
 Decision = Continue | Answers
+"""What a dialect makes of the input of a resume: the run continues without an answer, or answers some questions."""
 
 
 @dataclass(frozen=True, slots=True)

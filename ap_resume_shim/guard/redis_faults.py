@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from redis import exceptions
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -30,6 +31,7 @@ _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
     (ReadOnlyError, "it is a replica, which cannot be written: name the primary"),
     ((AskError, ClusterCrossSlotError), CLUSTER),
 )
+_CONNECTING = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 _BY_TEXT = (
     ("unauthenticated", PASSWORD),  # redis-py before 8
     ("CLUSTERDOWN", CLUSTER),  # redis-py before 6
@@ -44,7 +46,10 @@ def unavailable(error: Exception) -> GuardUnavailable:
     """Return the error for a failed call to the store; it names a permanent fault."""
     fault = permanent_fault(error)
     if fault is None:
-        return GuardUnavailable("The guard's store cannot be reached, and nothing was sent: try again.")
+        missing = "The guard's store cannot be reached, and nothing was sent: "
+        # Other errors may repeat what the store was sent.
+        reason = str(error) if isinstance(error, _CONNECTING) else type(error).__name__
+        return GuardUnavailable(f"{missing}try again.", detail=f"{missing}{reason}")
     return GuardMisconfigured(f"The guard's store cannot be used, and nothing was sent: {fault}.")
 
 

@@ -28,7 +28,10 @@ MAX_IDLE_CONNECTIONS = 256
 
 
 class Http1Transport:
-    """A `Transport` on httptools, with 1xx responses, trailers and upgrades. Its exchanges raise the errors."""
+    """A `Transport` on httptools, with 1xx responses, trailers and upgrades. Its exchanges raise the errors.
+
+    Methods that `Transport` does not have are internal.
+    """
 
     upgrades = trailers = True
 

@@ -70,7 +70,7 @@ async def check_guard(settings: Settings) -> tuple[str, ...]:
     except GuardMisconfigured as failure:
         raise ConfigurationError(failure.message) from failure
     except GuardUnavailable as failure:
-        return (failure.message,)
+        return (failure.reason,)
     finally:
         await guard.aclose()
 
@@ -153,9 +153,13 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _backend(settings: Settings) -> ResumeShim:
-    key = _report_key(settings)
     return ResumeShim(
-        not_found, **_backend_arguments(settings), cors=settings.cors, report_key=key, authorize=settings.authorize
+        not_found,
+        **_backend_arguments(settings),
+        prefix=settings.prefix,
+        cors=settings.cors,
+        report_key=_report_key(settings),
+        authorize=settings.authorize,
     )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 from ap_resume_shim import __version__
 from ap_resume_shim.backends import backend_names, installed, load_backend, read_profile
+from ap_resume_shim.core.asgi import as_prefix
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import ConfigurationError, ResumeError
 from ap_resume_shim.core.openapi import openapi
@@ -139,6 +141,8 @@ def explain_resume(argv: Sequence[str]) -> None:
     given = parser.parse_args(argv)
     dialect = _dialect(given)
     mode = next(mode for mode, word in MODES.items() if word == given.mode)
+    if sys.stdin.isatty():
+        print('ap-resume-shim: type a body, such as {"thread_id": "t", "input": "yes"}, then Ctrl-D', file=sys.stderr)
     resume = parse(
         sys.stdin.buffer.read(),
         mode,
@@ -165,7 +169,7 @@ def _answers(given: Namespace, resume: Resume, dialect: Dialect[Any]) -> tuple[R
     after = "All other responses are assumed."
     if given.upstream is not None:
         proxy = ReverseProxy(given.upstream)
-        live = Live(resume, dialect, proxy, map(_header, given.header), given.prefix)
+        live = Live(resume, dialect, proxy, map(_header, given.header), as_prefix(given.prefix))
         return live, f"The lookups (# look) are sent to {proxy.url}. {after}"
     if given.answers is not None:
         return read_answers(_text(given.answers), str(given.answers)), f"The responses are those of {given.answers}."
@@ -205,17 +209,17 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {"settings": schema, "profile
 def print_schema(argv: Sequence[str]) -> None:
     """`schema`: print the JSON schema of a settings file or of a profile, or the OpenAPI file of the routes."""
     parser = _parser("schema")
-    parser.add_argument("of", nargs="?", choices=tuple(SCHEMAS), default="settings")
-    print(json.dumps(SCHEMAS[parser.parse_args(argv).of](), indent=2))
+    parser.add_argument("schema", nargs="?", choices=tuple(SCHEMAS), default="settings", help="default: settings")
+    print(json.dumps(SCHEMAS[parser.parse_args(argv).schema](), indent=2))
 
 
 def print_report(argv: Sequence[str]) -> None:
-    """`report`: who answers in which convention, from the health ports of running sidecars."""
+    """`report`: print who answers in which convention, as running sidecars have counted it."""
     parser = _parser("report")
     parser.add_argument(
-        "url", nargs="+", help="of a sidecar's health port, such as http://127.0.0.1:8064; several are added up"
+        "url", nargs="+", help="URL of a sidecar's health port, such as http://127.0.0.1:8064; several are added up"
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(argv)
     report = merge([fetch_report(url) for url in given.url])
     print(json.dumps(report, indent=2) if given.json else "\n".join(lines(report)))
@@ -247,7 +251,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command. Exits with status 2 for a usage error, 1 for any other failure, such as a closed pipe."""
+    """Run a command. Exits with status 2 for a usage error, 130 for Ctrl-C, 1 for any other failure, such as a closed
+    pipe.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # its encoding may lack a character
     try:
@@ -258,6 +264,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its exit
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _run(name: str, *rest: str) -> None:
@@ -267,7 +275,9 @@ def _run(name: str, *rest: str) -> None:
     elif name == "--version":
         print(__version__)
     elif name not in COMMANDS:
-        _fail([f"unknown command {name!r}; there are {', '.join(COMMANDS)}."])
+        near = difflib.get_close_matches(name, (*COMMANDS, "--help", "--version"), 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}."
+        _fail([f"unknown command {name!r}; {hint}"])
     else:
         try:
             COMMANDS[name](rest)
@@ -280,7 +290,8 @@ def _run(name: str, *rest: str) -> None:
 
 
 def _parser(command: str) -> ArgumentParser:
-    described = COMMANDS[command].__doc__
+    described = (COMMANDS[command].__doc__ or "").partition(": ")[2]
+    described = described[:1].upper() + described[1:]
     return ArgumentParser(prog=f"ap-resume-shim {command}", description=described, allow_abbrev=False)
 
 

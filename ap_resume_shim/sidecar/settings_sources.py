@@ -97,18 +97,32 @@ def _config_flag(argv: Sequence[str]) -> str | None:
     return path
 
 
+_METAVARS = {"str": "TEXT", "SecretStr": "TEXT", "Path": "FILE", "float": "SECONDS", "int": "N", "list[str]": "A,B"}
+"""What `--help` prints for a value, by its type: all numbers with a fraction are seconds."""
+_NO_DEFAULTS = re.compile(r" \(default: (?:null|\[\]|)\)$")
+
+
 class _Grouping:
-    """Adds each flag to its group in the output of `--help`."""
+    """Adds each flag to its group in the output of `--help`, in words for a person."""
 
     def __init__(self) -> None:
         self._titles = {name: group.__doc__ for group in GROUPS for name in group.model_fields}
         self._made: dict[str | None, Any] = {}
 
     def __call__(self, parser: ArgumentParser, *names: str, **options: Any) -> None:
+        parser.usage = "ap-resume-shim serve --upstream ADDRESS [OPTIONS]"
+        if metavar := options.get("metavar"):
+            options["metavar"] = _METAVARS.get(metavar, metavar)
+        options["help"] = re.sub(r"(?<=default: )\[(.*)\]", _joined, _NO_DEFAULTS.sub("", options["help"]))
         title = self._titles.get(options.get("dest", ""))
         if title is not None and title not in self._made:
             self._made[title] = parser.add_argument_group(title)
         self._made.get(title, parser).add_argument(*names, **options)
+
+
+def _joined(items: re.Match[str]) -> str:
+    """Return the items of a list as they are written after a flag."""
+    return re.sub("'(.*?)'(?:, )?", r"\1,", items[1]).rstrip(",")
 
 
 def _unknown_names(kind: str, given: Iterable[str], known: Collection[str]) -> Iterator[str]:

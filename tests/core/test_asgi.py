@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ap_resume_shim.core.asgi import as_names, path_below, shown_path
+from ap_resume_shim.core.asgi import as_app, as_names, as_prefix, path_below, shown_path
+from ap_resume_shim.core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,20 @@ def test_a_log_has_the_path_as_the_client_sent_it_without_the_query(scope: dict[
 
 def test_a_single_name_is_a_list_of_names_and_not_of_letters() -> None:
     assert as_names("x-user") == as_names(["x-user"]) == ("x-user",)
+
+
+@pytest.mark.parametrize("prefix", ["api", "/api/", "/", "api/"])
+def test_a_prefix_that_matches_no_route_is_refused(prefix: str) -> None:
+    with pytest.raises(ConfigurationError, match="such as /api"):
+        as_prefix(prefix)
+
+
+@pytest.mark.parametrize("prefix", ["", "/api", "/api/v1"])
+def test_a_prefix_that_routes_can_begin_with_is_unchanged(prefix: str) -> None:
+    assert as_prefix(prefix) == prefix
+
+
+def test_an_address_in_place_of_an_app_is_refused_with_the_app_for_it() -> None:
+    with pytest.raises(ConfigurationError, match=r"ReverseProxy\('http://127.0.0.1:2024'\)"):
+        as_app("http://127.0.0.1:2024")
+    assert as_app(None) is None

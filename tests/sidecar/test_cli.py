@@ -71,6 +71,20 @@ def test_a_pipe_that_its_reader_has_closed_ends_the_command_quietly(argv: tuple[
     assert (ended.returncode, lines) == (1, [])
 
 
+def test_explain_on_a_terminal_requests_a_body_and_ends_quietly_on_ctrl_c() -> None:
+    ours, theirs = os.openpty()
+    try:
+        command = [*COMMAND, "explain", "--backend", "langgraph"]
+        with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as waiting:
+            assert waiting.stderr is not None
+            assert "Ctrl-D" in waiting.stderr.readline()
+            waiting.send_signal(signal.SIGINT)
+            assert (waiting.wait(timeout=60), waiting.stderr.read()) == (130, "")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",)])
 def test_help_lists_the_commands(run: Run, argv: tuple[str, ...]) -> None:
     ended = run(*argv)
@@ -131,6 +145,9 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
     ("argv", "says"),
     [
         (["unknown"], "unknown command 'unknown'; there are demo, serve, backends, explain, report, audit, schema."),
+        (["sevre"], "unknown command 'sevre'; did you mean serve?"),
+        (["help"], "unknown command 'help'; did you mean --help?"),
+        (["version"], "unknown command 'version'; did you mean --version?"),
         (["serve"], "--upstream: is required: address of the server: http://127.0.0.1:2024"),
         (["serve", "--upstream", "localhost:80"], "'localhost:80' is not the address of a server"),
         (["serve", "--upstream", "http://u:p@host"], "clients send their own credentials"),
@@ -145,6 +162,7 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
         (["serve", "--upstream", NOBODY, "--resume-timeout", "0"], "--resume-timeout: "),
         (["serve", "--upstream", NOBODY, "--log-level", "loud"], "--log-level: "),
         (["serve", "--upstream", NOBODY, "--resume-at", "x", "--backend", "agent-protocol"], "starts with a slash"),
+        (["serve", "--upstream", NOBODY, "--prefix", "api/"], "The prefix 'api/' matches no route"),
         (["serve", "--upstream", NOBODY, "--nonsense", "1"], "--nonsense"),
         (["serve", NOBODY], f"did you mean --upstream {NOBODY}?"),
         (["backends", "--nonsense"], "--nonsense"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -271,7 +272,7 @@ def test_check_says_what_is_wrong_with_the_guards_store(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("options", "warning"), [(None, "cannot be reached"), (("--maxmemory-policy", "allkeys-lru"), "may evict")]
+    ("options", "warning"), [(None, "connecting to 127.0.0.1:"), (("--maxmemory-policy", "allkeys-lru"), "may evict")]
 )
 def test_check_warns_of_the_guards_store(
     options: tuple[str, ...] | None, warning: str, capsys: pytest.CaptureFixture[str]
@@ -325,6 +326,9 @@ def test_help_has_the_groups(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line for line in said.splitlines() if line in {f"{group.__doc__}:" for group in GROUPS}] == [
         f"{group.__doc__}:" for group in GROUPS
     ]
+    assert said.startswith("usage: ap-resume-shim serve --upstream ADDRESS [OPTIONS]\n")
+    assert "127.0.0.1,::1" in said
+    assert re.findall(r"\b(?:str|SecretStr|Path|float|int|null)\b|list\[|default: (?:\[|\))", said) == []
 
 
 def test_the_published_schema_is_that_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
