@@ -15,7 +15,7 @@ from ap_resume_shim.core.flow_settings import FlowSettings
 from ap_resume_shim.core.protocol import Resume
 from ap_resume_shim.core.redirection import stay
 from ap_resume_shim.core.reviewing import Reviewer
-from ap_resume_shim.core.steps import MarkIdle, Pause, Steps, guard
+from ap_resume_shim.core.steps import MarkIdle, Pause, RepeatClaim, Steps, guard
 from ap_resume_shim.core.steps.guard import UncommittedResume
 from ap_resume_shim.core.typed_answers import check_answers
 from ap_resume_shim.core.verdict import addressed, judge
@@ -62,11 +62,9 @@ def claim(
             rival = yield from attempt
             if rival is None:
                 return found, verdict
-            while rival == "holding" and waited < settings.settle:
-                pause = settings.claim_step if waited < settings.claim_patience else settings.claim_step / 4
-                yield from Pause(pause)
-                waited = round(waited + pause, 6)
-                rival = yield from attempt
+            if rival == "holding" and waited < settings.settle:
+                rival, seconds = yield from RepeatClaim(attempt, settings.settle - waited)
+                waited = round(waited + seconds, 6)
             refusal: Conflict = ResumeInProgress(_HELD)
             holds = rival is None  # the thread may have changed since the lookup: look again
         except Conflict as conflict:

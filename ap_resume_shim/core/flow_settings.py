@@ -14,11 +14,6 @@ class FlowSettings:
     store it."""
     settle_step: float = 0.1
     """Interval between two lookups of a busy thread."""
-    claim_step: float = 0.02
-    """Interval between two attempts to claim a thread that another resume holds; needs no lookup."""
-    claim_patience: float = 0.1
-    """Time after which the interval is a quarter of `claim_step`, so that resumes that have just arrived do not
-    overtake one that has waited again and again."""
     stream_grace: float = 1.0
     """Maximum time to wait for a stream's first event before the status line is sent."""
     completion_poll: float = 1.0

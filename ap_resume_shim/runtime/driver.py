@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -38,6 +39,7 @@ from ap_resume_shim.core.steps import (
     ReadHead,
     ReadLedger,
     ReadUntilIdle,
+    RepeatClaim,
     Reply,
     Review,
     Send,
@@ -57,6 +59,7 @@ from ap_resume_shim.runtime.incoming import IncomingResume
 from ap_resume_shim.runtime.lookups import Commit, Lookups
 from ap_resume_shim.runtime.relay import COMMENT, relay, relay_original
 from ap_resume_shim.runtime.stepping import drive
+from ap_resume_shim.runtime.turns import claim_in_turn
 from ap_resume_shim.runtime.upstream import Upstream
 from ap_resume_shim.runtime.waiting import KeepAlive
 
@@ -82,7 +85,7 @@ class Resumption:
     ) -> None:
         self._flow, self._session, self._client, self._line = flow, session, client, line
         self._mode, self._large, self._limits = incoming.resume.mode, incoming.large, app.limits
-        self._original, self._vendor = incoming.original, incoming.vendor
+        self._thread, self._original, self._vendor = incoming.key.thread, incoming.original, incoming.vendor
         if line.policy is not None:
             line.policy.incoming = incoming
         self._lookups = Lookups(app, incoming.scope, ledger)
@@ -129,7 +132,7 @@ class Resumption:
         """Carry out a step. This task is cancelled only at shutdown; the flow then receives an error."""
         try:
             match step:  # the commonest steps first
-                case CallGuard() | MarkAccepted() | AwaitCommit() | MarkIdle():
+                case CallGuard() | RepeatClaim() | MarkAccepted() | AwaitCommit() | MarkIdle():
                     return await self._guard(step)
                 case Ask() | ReadUntilIdle() | ReadLedger():
                     with self._line.upstream:
@@ -190,13 +193,16 @@ class Resumption:
         if not self._session.still_held():
             raise HoldLapsed("The hold on the thread ended before this resume could be sent: nothing was sent.")
 
-    async def _guard(self, step: CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle) -> Any:
+    async def _guard(self, step: CallGuard[Any] | RepeatClaim | MarkAccepted | AwaitCommit | MarkIdle) -> Any:
         """Carry out a step on the guard session."""
         match step:
             case CallGuard():
                 result = await step.on(self._session)
                 self._line.run_id = self._session.run_id
                 return result
+            case RepeatClaim(claim, seconds):
+                attempt = partial(claim.on, self._session)
+                return await claim_in_turn(self._thread, attempt, seconds, self._upstream.pause)
             case MarkAccepted(run_id, headers, commit):
                 self._head, self._accepted = headers, True
                 self._line.verdict, self._line.run_id = logs.ACCEPTED, run_id

@@ -29,6 +29,7 @@ from ap_resume_shim.core.steps import (
     Poll,
     ReadEvents,
     ReadUntilIdle,
+    RepeatClaim,
     Reply,
     Send,
     SendChunk,
@@ -260,7 +261,7 @@ def words(step: Step) -> str:
             return method.replace("_", " ")
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(step).__name__).lower()
     match step:
-        case Pause(seconds) | Poll(seconds):
+        case Pause(seconds) | Poll(seconds) | RepeatClaim(_, seconds):
             return f"{name} {seconds:g}"
         case ReadUntilIdle(request):
             return f"{name} {request.target}"

@@ -35,6 +35,7 @@ from ap_resume_shim.core.steps import (
     Pause,
     ReadBody,
     ReadEvents,
+    RepeatClaim,
     Reply,
     Send,
     SendReply,
@@ -200,7 +201,7 @@ class UnderWay:
         resume = parse(strictjson.dumps(body), mode, now=NOW)
         kind = backend.kind
         dialect = Asking(commit="late" if kind.late else "with_answer", straddles=kind.straddles)
-        self._flow = resume_flow(resume, dialect, FlowSettings(settle=0.2, settle_step=0.1, claim_step=0.1))
+        self._flow = resume_flow(resume, dialect, FlowSettings(settle=0.2, settle_step=0.1))
         self._reading = asyncio.Event()
         if isinstance(replica.guard, SharedGuard):
             replica.guard.reading = self._reading
@@ -214,6 +215,7 @@ class UnderWay:
             )
         )
         self._accepted = False
+        self._claims = 0
         self._looks: list[Response | Found[Any]] = []
         """What came of a lookup so far, of which some requests are not answered yet."""
         self.commit: Flow | None = None
@@ -363,13 +365,17 @@ class UnderWay:
                 return None
             case CallGuard(method):
                 if method == "claim":
-                    self.holds = True  # also where the store could not be asked: the claim may have reached it
+                    return self._claim(step)
                 result = self._guard(step.on(self._arrival))
-                if method == "claim":
-                    self.holds = result is None
-                elif method == "mark_rejected":
+                if method == "mark_rejected":
                     self.holds = False
                 return result
+            case RepeatClaim(claim, seconds):
+                rival = self._claim(claim)
+                self._claims += 1
+                if rival == "holding" and self._claims % 2:
+                    raise _NotYetError  # it has another attempt
+                return rival, seconds if rival == "holding" else seconds / 2
             case MarkIdle():
                 self._guard(self._arrival.mark_idle())
                 if self.commit is not None:
@@ -402,6 +408,12 @@ class UnderWay:
         looks, self._looks = tuple(self._looks), []
         return looks
 
+    def _claim(self, step: CallGuard[Any]) -> Any:
+        self.holds = True  # also where the store could not be asked: the claim may have reached it
+        rival = self._guard(step.on(self._arrival))
+        self.holds = rival is None
+        return rival
+
     def _guard(self, work: Coroutine[Any, Any, T]) -> T:
         self.answered_reading()
         return self.replica.run(work)
@@ -423,7 +435,7 @@ class UnderWay:
         elif isinstance(step, SendReply):
             sensitive = isinstance(step.reply, StreamReply)
         else:
-            sensitive = isinstance(step, Pause | ReadBody | ReadEvents)
+            sensitive = isinstance(step, Pause | RepeatClaim | ReadBody | ReadEvents)
         return sensitive and not self.ended and self.mode is not Mode.BACKGROUND
 
     def _send(self, request: Request, fault: str) -> Response:

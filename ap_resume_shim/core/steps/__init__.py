@@ -20,7 +20,15 @@ from ap_resume_shim.core.steps.client import (
     StartStream,
     StreamReply,
 )
-from ap_resume_shim.core.steps.guard import AwaitCommit, CallGuard, Entry, MarkAccepted, MarkIdle, ReadLedger
+from ap_resume_shim.core.steps.guard import (
+    AwaitCommit,
+    CallGuard,
+    Entry,
+    MarkAccepted,
+    MarkIdle,
+    ReadLedger,
+    RepeatClaim,
+)
 from ap_resume_shim.core.steps.review import Attempt, Review
 from ap_resume_shim.core.steps.timer import Now, Pause, Poll
 from ap_resume_shim.core.steps.upstream import (
@@ -57,6 +65,7 @@ __all__ = [
     "ReadHead",
     "ReadLedger",
     "ReadUntilIdle",
+    "RepeatClaim",
     "Reply",
     "Review",
     "Send",
@@ -72,7 +81,7 @@ __all__ = [
 T = TypeVar("T")
 
 Upstream = Ask | ReadUntilIdle | Send | SendOriginal | ReadHead | Join | ReadBody | ReadEvents | Drain
-Guard = CallGuard[Any] | MarkAccepted | AwaitCommit | MarkIdle | ReadLedger
+Guard = CallGuard[Any] | RepeatClaim | MarkAccepted | AwaitCommit | MarkIdle | ReadLedger
 Client = SendReply | StartStream | SendChunk | EndStream
 Timer = Pause | Poll | Now
 Step = Upstream | Guard | Client | Timer | Review

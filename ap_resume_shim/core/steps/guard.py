@@ -122,6 +122,18 @@ def mark_rejected() -> CallGuard[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class RepeatClaim(Returns[tuple[Contention | None, float]]):
+    """Repeat a claim while another resume holds the thread, for at most `seconds`.
+
+    The resumes that wait for a thread take turns: only the one that has waited longest repeats its claim. Result: that
+    of the last attempt, and the seconds that have passed. Raises what the claim raises, and `ClientGone`.
+    """
+
+    claim: CallGuard[Contention | None]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class MarkAccepted(Returns[None]):
     """The backend took the resume, or may have: resumes that arrived before are refused.
 
