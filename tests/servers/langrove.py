@@ -7,7 +7,7 @@
 #   "psycopg[binary]==3.3.9",
 # ]
 # ///
-"""A Langrove server, on PostgreSQL and Redis. Its worker is left out: the runs of the tests are not in the background."""
+"""A Langrove server, on PostgreSQL and Redis. Its worker is left out: the tests have no background runs."""
 
 import json
 import os
