@@ -13,7 +13,7 @@ import sys
 import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -78,7 +78,7 @@ def play_demo(argv: Sequence[str]) -> None:
         return
     print("Questions wait at the address of the console below. Open it in two tabs, and answer a question in both:")
     print("the agent receives one answer. Ctrl-C ends the demo.", flush=True)
-    with suppress(KeyboardInterrupt), waiting_questions() as server:  # the sidecar handles Ctrl-C once it serves
+    with waiting_questions() as server:
         sidecar = ("--upstream", server, "--backend", "agent-protocol", "--console", "--log-format", "human")
         run_sidecar((*sidecar, "--port", given.port))
 
