@@ -30,7 +30,7 @@ def main() -> None:
     Path("langgraph.json").write_text(json.dumps({"graphs": {"scenarios": "./graph.py:graph"}}))
     Path("graph.py").write_text("from tests.servers.apps.families.scenarios import build\n\ngraph = build()\n")
     subprocess.run([sys.executable, "-m", "langrove", "migrate"], check=True)
-    from langrove.app import create_app
+    from langrove.app import create_app  # type: ignore[import-not-found]
 
     from tests.servers.apps.families.witness import serve
 
