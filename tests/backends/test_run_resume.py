@@ -40,6 +40,30 @@ def duragraph(*runs: dict[str, Any]) -> tuple[list[str], Found[Any]]:
     return look(DURAGRAPH, server)
 
 
+# Langrove: the thread is `idle` while it waits, and shows the question of a run that failed
+
+
+@pytest.mark.parametrize(
+    ("thread", "runs", "status", "questions"),
+    [
+        ("idle", [run("success")], "interrupted", 1),
+        ("idle", [], "idle", 0),
+        ("idle", [run("pending", "r2")], "busy", 0),
+        ("busy", [run("running", "r2")], "busy", 0),
+        ("busy", [run("success")], "busy", 1),
+        ("error", [run("error", "r2")], "error", 0),
+        ("idle", [run("interrupted", "r2")], "idle", 0),
+    ],
+)
+def test_langroves_questions_are_those_of_a_run_that_succeeded(
+    thread: str, runs: list[dict[str, Any]], status: str, questions: int
+) -> None:
+    row = {"status": thread, "values": {"a": 1}, "interrupts": [{"id": "0" * 32, "value": "sure?"}]}
+    _, found = look(load_backend("langrove"), {"GET …": row, "GET …/runs?limit=1": runs})
+    assert (found.status, found.values) == (status, {"a": 1})
+    assert found.interrupts == (Interrupt("0" * 32, "sure?"),) * questions
+
+
 # AGNTCY: the thread is `idle` for ever, its runs are told oldest first
 
 

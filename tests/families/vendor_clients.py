@@ -264,6 +264,7 @@ CONVENTIONS: dict[str, dict[str, Convention]] = {
     "ag-ui-agent-framework": {"entries": _ag_ui("/")},
     "ag-ui-agent-framework-agent": {"entries": _ag_ui("/agent")},
     "agentseek": {"resume": _run(_BELOW, "resume"), "v1": _v1, "v2": _command},
+    "langrove": {"v1": _v1},
     "agntcy": {"run": _run("/runs/{run_id}", None)},
     "duragraph": {"run": _run(_BELOW, "command", threads="/api/v1/threads")},
     "hobby-values": {"run": _run(_BELOW, "values")},

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 sys.path.pop(0)  # this folder, whose files have names of packages
@@ -30,11 +31,9 @@ def main() -> None:
     Path("langgraph.json").write_text(json.dumps({"graphs": {"scenarios": "./graph.py:graph"}}))
     Path("graph.py").write_text("from tests.servers.apps.families.scenarios import build\n\ngraph = build()\n")
     subprocess.run([sys.executable, "-m", "langrove", "migrate"], check=True)
-    from langrove.app import create_app  # type: ignore[import-not-found]
-
     from tests.servers.apps.families.witness import serve
 
-    serve(create_app(), given.port)
+    serve(import_module("langrove.app").create_app(), given.port)
 
 
 if __name__ == "__main__":

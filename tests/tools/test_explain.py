@@ -70,6 +70,14 @@ def test_every_backend_has_recorded_answers_with_which_it_resumes_once(name: str
     assert requests[0].what == "look"
 
 
+def test_equal_answers_of_a_recording_are_used_one_after_the_other() -> None:
+    same = {"request": "GET /threads/t", "body": {"status": "idle"}}
+    stage = RecordedBackend(
+        parse(b'{"thread_id": "t"}', Mode.WAIT, now=NOW, nonce="n"), [same, dict(same), {**same, "body": {"n": 3}}]
+    )
+    assert [stage.to(Request.get("/threads/t")).json.get("n") for _ in range(3)] == [None, None, 3]
+
+
 def test_a_resume_is_printed_as_http(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     thread = "b0c2f5e6-51a4-4a79-a5f4-1b9a5c5e7f10"
     out = explained(capsys, monkeypatch, {"thread_id": thread, "input": 1}, "--backend", "langgraph", "--mode", "wait")
