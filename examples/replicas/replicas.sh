@@ -20,17 +20,19 @@ for port in 8063 8064; do  # until the sidecar, the server and the store are the
 done
 
 for thread in a b; do  # the agent asks its question on both
-  curl --silent --output asked --json '{"thread_id": "'$thread'", "if_not_exists": "create"}' http://127.0.0.1:2024/runs/wait
+  curl --silent --output asked http://127.0.0.1:2024/runs/wait \
+    --json '{"thread_id": "'$thread'", "if_not_exists": "create"}'
 done
 
 echo "ten clicks, half of them at each sidecar:"
 for port in 8063 8064 8063 8064 8063 8064 8063 8064 8063 8064; do
-  curl --silent --output /dev/null --write-out '%{http_code}\n' -X PATCH --json '{"thread_id": "a", "input": "approve"}' \
-    http://127.0.0.1:$port/runs/resume/wait &
+  curl --silent --output /dev/null --write-out '%{http_code}\n' -X PATCH http://127.0.0.1:$port/runs/resume/wait \
+    --json '{"thread_id": "a", "input": "approve"}' &
 done | sort | uniq -c
 
 echo "a retry with the same key gets the first response again, from the other sidecar:"
 for port in 8063 8064; do
-  curl --silent --output /dev/null --write-out '%{http_code} %header{idempotency-replayed}\n' -H 'Idempotency-Key: "7"' \
-    -X PATCH --json '{"thread_id": "b", "input": "approve"}' http://127.0.0.1:$port/runs/resume/wait
+  curl --silent --output /dev/null --write-out '%{http_code} %header{idempotency-replayed}\n' \
+    -X PATCH http://127.0.0.1:$port/runs/resume/wait -H 'Idempotency-Key: "7"' \
+    --json '{"thread_id": "b", "input": "approve"}'
 done

@@ -16,9 +16,7 @@ import httpx
 
 from tests.servers.process import Process
 from tests.support.calling import CLIENT
-
-START = 60.0
-"""Maximum start time of a server, in seconds."""
+from tests.support.sidecar import START
 
 
 def comment(file: Path) -> str:

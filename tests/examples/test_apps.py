@@ -28,20 +28,19 @@ def test_an_app_with_its_own_convention_is_guarded(examples: Path) -> None:
 @pytest.mark.mutation("backend-package/pyproject.toml", '"ap_resume_shim.backends"', '"ap_resume_shim.backend"')
 def test_a_backend_in_a_package_is_found_and_recognises_its_server(examples: Path) -> None:
     folder, upstream, port = examples / "backend-package", free_port(), free_port()
-    shown, agents, shim = commands(folder / "pyproject.toml")
+    shown, agents, shim = commands(folder / "pyproject.toml", {9000: upstream})
     run("uv pip install --quiet --no-deps --target installed .", folder)
     path = str(folder / "installed")
     assert "The number of a ticket." in run(f"PYTHONPATH={path} {shown}", folder)
     url = f"http://127.0.0.1:{port}"
     with (
-        server(agents.replace("9000", str(upstream)), folder, f"http://127.0.0.1:{upstream}/tickets/1"),
-        server(f"{shim.replace('9000', str(upstream))} --port {port}", folder, f"{url}/-/readyz", PYTHONPATH=path),
+        server(agents, folder, f"http://127.0.0.1:{upstream}/tickets/1"),
+        server(f"{shim} --port {port}", folder, f"{url}/-/readyz", PYTHONPATH=path),
     ):
         assert CLIENT.get(f"{url}/-/readyz").json()["backend"] == "tickets"
         CLIENT.post(f"{url}/tickets", json={"question": "Refund order 17?"})
-        for route, codes in (("/wait", [200, 409]), ("", [409])):
-            body = {"thread_id": "1", "input": "yes"}
-            assert [CLIENT.patch(f"{url}/runs/resume{route}", json=body).status_code for _ in codes] == codes
+        clicks = [CLIENT.patch(f"{url}/runs/resume/wait", json={"thread_id": "1", "input": "yes"}) for _ in range(2)]
+        assert [click.status_code for click in clicks] == [200, 409]
         assert CLIENT.get(f"{url}/tickets/1").json()["answers"] == ["yes"]
 
 

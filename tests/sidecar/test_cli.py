@@ -162,7 +162,7 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
         (["serve", "--upstream", NOBODY, "--resume-timeout", "0"], "--resume-timeout: "),
         (["serve", "--upstream", NOBODY, "--log-level", "loud"], "--log-level: "),
         (["serve", "--upstream", NOBODY, "--resume-at", "x", "--backend", "agent-protocol"], "starts with a slash"),
-        (["serve", "--upstream", NOBODY, "--prefix", "api/"], "The prefix 'api/' matches no route"),
+        (["serve", "--upstream", NOBODY, "--prefix", "api/", "--check"], "The prefix 'api/' matches no route"),
         (["serve", "--upstream", NOBODY, "--nonsense", "1"], "--nonsense"),
         (["serve", NOBODY], f"did you mean --upstream {NOBODY}?"),
         (["backends", "--nonsense"], "--nonsense"),
