@@ -7,6 +7,8 @@ import random
 from collections.abc import AsyncIterator
 from itertools import product
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from ap_resume_shim.core.errors import UpstreamError
@@ -157,6 +159,54 @@ async def test_a_response_that_is_read_late_does_not_mix_with_the_next_on_its_co
     first.close()
     await the_next_request_gets_its_own_response(transport)
     assert len(transport.wires) == 1, "closing an exchange that has ended leaves its old connection alone"
+
+
+@pytest.mark.parametrize("first", ["data", "cancel"])
+async def test_a_reader_in_a_cancel_scope_loses_nothing_to_the_next_reader_in_the_same_task(
+    transport: Wired, first: str
+) -> None:
+    exchange = transport.start(request())
+    heading = asyncio.create_task(exchange.head())
+    await settle()
+    wire = transport.wires[0]
+    soon(wire.receive, CHUNKED[:47])
+    await heading
+    received = b""
+    for data in (b"3\r\nabc\r\n", b"2\r\nde\r\n"):
+        with anyio.CancelScope() as scope:
+            steps = [lambda d=data: wire.receive(d), scope.cancel]  # type: ignore[misc]
+            for step in steps if first == "data" else reversed(steps):
+                soon(step)
+            received += await exchange.read()
+            await anyio.lowlevel.checkpoint()
+    soon(wire.receive, b"0\r\n\r\n")
+    assert received + await whole(exchange) == b"abcde"
+
+
+@pytest.mark.parametrize("final", [100, 200, 417])
+async def test_a_body_that_waits_for_100_is_sent_once_or_not_at_all(transport: Wired, final: int) -> None:
+    """The final response may arrive together with the 100, before the body's task continues."""
+    body = Parts(b"ab", b"cd")
+    outgoing = request("POST", body=body, expects_continue=True, fence=lambda: None)
+    exchange = transport.start(outgoing)
+    task = asyncio.create_task(exchange.head())
+    await settle()
+    assert body.taken == 0
+    wire = transport.wires[0]
+    go_on = b"HTTP/1.1 100 Continue\r\n\r\n"
+    end = b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % final if final != 100 else NEXT
+    soon(wire.receive, end if final == 417 else go_on + (b"" if final == 100 else end))
+    await settle()
+    if final == 100:
+        assert wire.written.endswith(b"abcd")
+        soon(wire.receive, end)
+    await task
+    assert exchange.status == {100: 200}.get(final, final)
+    exchange.close()
+    await settle()
+    assert wire.heads == 1
+    assert wire.written.count(b"ab") == (final == 100)
+    assert wire.closing == (final != 100), "a request that was not sent completely ends its connection"
 
 
 @pytest.mark.parametrize("part", [1, 7, 30, 60])
