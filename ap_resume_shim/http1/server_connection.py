@@ -53,8 +53,7 @@ class Http1Protocol(asyncio.Protocol):
     def __init__(self, server: Http1Server, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._server = server
-        self._context = copy_context()
-        """The context of each request. The current one may be that of an earlier request, whose task parses this one."""
+        self._context = copy_context()  # while a request is parsed, the current one may be that of an earlier request
         self._connection_scope: dict[str, Any] = {}
         self._parser = RequestParser(self, self.max_head)
         self._closing = False

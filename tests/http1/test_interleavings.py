@@ -174,7 +174,7 @@ async def test_a_reader_in_a_cancel_scope_loses_nothing_to_the_next_reader_in_th
     received = b""
     for data in (b"3\r\nabc\r\n", b"2\r\nde\r\n"):
         with anyio.CancelScope() as scope:
-            steps = [lambda d=data: wire.receive(d), scope.cancel]  # type: ignore[misc]
+            steps = [lambda d=data: wire.receive(d), scope.cancel]
             for step in steps if first == "data" else reversed(steps):
                 soon(step)
             received += await exchange.read()

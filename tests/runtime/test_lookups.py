@@ -84,7 +84,7 @@ class Door:
         await receive()
         response = asyncio.get_running_loop().create_future()
         self.open.append((scope, response))
-        leaving = asyncio.create_task(receive())
+        leaving = asyncio.ensure_future(receive())
         await asyncio.wait({leaving, response}, return_when="FIRST_COMPLETED")
         if not response.done():
             self.left.append(scope["path"])
@@ -100,12 +100,12 @@ class Door:
         future.set_exception(body) if isinstance(body, Exception) else future.set_result(body)
         await settle()
 
-    def lookups(self, scope: Scope = OWN_SCOPE, **limits: float) -> Lookups:
-        return Lookups(WrappedApp(self, "", Limits(**limits)), scope)  # type: ignore[arg-type]
+    def lookups(self, scope: Scope = OWN_SCOPE, limits: Limits | None = None) -> Lookups:
+        return Lookups(WrappedApp(self, "", limits or Limits()), scope)
 
-    async def asks(self, *targets: str, once: bool = False, **limits: float) -> asyncio.Task[Any]:
+    async def asks(self, *targets: str, once: bool = False, limits: Limits | None = None) -> asyncio.Task[Any]:
         step = Ask(tuple(map(Request.get, targets)), once=once)
-        task = asyncio.create_task(self.lookups(**limits).do(step))
+        task = asyncio.create_task(self.lookups(limits=limits).do(step))
         await settle()
         return task
 
@@ -175,7 +175,7 @@ async def test_a_retry_has_the_deadline_of_its_lookup(monkeypatch: pytest.Monkey
 
 
 async def test_a_lookup_disconnects_at_its_deadline() -> None:
-    asking = await (door := Door()).asks("/a", "/b", lookup=0.01)
+    asking = await (door := Door()).asks("/a", "/b", limits=Limits(lookup=0.01))
     await door.respond(1, b"b")
     with pytest.raises(UpstreamTimeout, match="GET /a"):
         await asking
