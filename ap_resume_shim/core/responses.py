@@ -174,7 +174,7 @@ def cancel_run(case: Case[C], started: Started[C] | None) -> Flow:
         started = Started(found.run_id, context=found.context)
     request = case.dialect.cancel(case.resume, started)
     if request is not None:
-        yield from Ask((request,))
+        yield from Ask((request,), once=True)
 
 
 def _state_after_run(case: Case[C], ended: Ended) -> Lookup[C]:
@@ -248,6 +248,6 @@ def _complete(case: Case[C], started: Started[C]) -> Flow:
     after = yield from _refresh_after_run(case)
     if after.status == "busy" or after.interrupts or after.answered or after.breakpoint:
         return
-    (response,) = yield from Ask((request,))
+    (response,) = yield from Ask((request,), once=True)
     if not response.ok:
         raise case.dialect.refusal(response)

@@ -8,6 +8,7 @@ trailers, an empty query, and upgrades.
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from ap_resume_shim.core.asgi import HeaderList
@@ -52,6 +53,7 @@ class Http1Protocol(asyncio.Protocol):
     def __init__(self, server: Http1Server, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._server = server
+        self._context = copy_context()  # while a request is parsed, the current one may be that of an earlier request
         self._connection_scope: dict[str, Any] = {}
         self._parser = RequestParser(self, self.max_head)
         self._closing = False
@@ -163,7 +165,7 @@ class Http1Protocol(asyncio.Protocol):
             app = self._call_with_websocket
         cycle = self._current = self._latest = RequestResponseCycle(self, scope, keep_alive, expects_continue)
         self._deadline = 0.0
-        cycle.task = self.loop.create_task(cycle.run(app))
+        cycle.task = self.loop.create_task(cycle.run(app), context=self._context.copy())
         self._server.tasks.add(cycle.task)
 
     def on_request_body(self, data: bytes) -> None:

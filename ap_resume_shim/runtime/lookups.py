@@ -34,28 +34,40 @@ class _Lookup:
         scope: Scope,
         request: Request,
         largest: int | None = None,
-        fence: Callable[[], None] | None = None,
+        *,
+        once: bool = False,
     ) -> None:
-        """`largest`: maximum size of the response in bytes. With a fence, it is sent on a new connection."""
-        self.request, self._largest = request, largest
-        self._exchange, self._limit = app.send(scope, request, fence), app.limits.lookup
+        """`largest`: maximum size of the response in bytes. `once`: it is not retried."""
+        self._send, self._largest, self._once = partial(app.send, scope, request), largest, once
+        self._name, self._limit = f"{request.method} {request.target}", app.limits.lookup
         self._in_time = partial(wait, until=asyncio.get_running_loop().time() + self._limit)
+        self._exchange = self._send(_permit if once else None)
 
     async def response(self) -> Response:
-        """Read the whole response.
+        """Read the whole response. If it breaks off, retry the lookup, on a new connection: the server may have closed
+        an idle one.
 
-        Raises `UpstreamTimeout`, and `UpstreamError` for a body of more than `largest` bytes.
+        Raises what the app raises, `UpstreamTimeout`, and `UpstreamError` for a body of more than `largest` bytes.
         """
         try:
-            status, headers = await self._exchange.head(self._in_time)
-            return Response(status, headers, await self._exchange.read(self._in_time, self._largest))
+            try:
+                return await self._read()
+            except UpstreamError:
+                if self._once:
+                    raise
+            self.abandon()
+            self._exchange = self._send(_permit)
+            return await self._read()
         except Expired:
             raise UpstreamTimeout(
-                f"The backend did not respond to {self.request.method} {self.request.target} within "
-                f"{self._limit:g} seconds."
+                f"The backend did not respond to {self._name} within {self._limit:g} seconds."
             ) from None
         finally:
             self.abandon()
+
+    async def _read(self) -> Response:
+        status, headers = await self._exchange.head(self._in_time)
+        return Response(status, headers, await self._exchange.read(self._in_time, self._largest))
 
     def abandon(self) -> None:
         """Disconnect."""
@@ -118,8 +130,8 @@ class Lookups:
     async def do(self, step: Step) -> Any:
         """Carry out a step of a lookup. Raises what the app raises, `UpstreamTimeout`, and `GuardUnavailable`."""
         match step:
-            case Ask(requests):
-                return await self._ask(requests)
+            case Ask(requests, once):
+                return await self._ask(requests, once)
             case ReadUntilIdle():
                 return await read_until_idle(self._app, self._scope, step)
             case ReadLedger(thread_id):
@@ -129,35 +141,18 @@ class Lookups:
             case _:
                 raise TypeError(f"a lookup cannot contain the step {type(step).__name__}")
 
-    async def _ask(self, requests: tuple[Request, ...]) -> tuple[Response, ...]:
-        """Send all lookups, then read their responses. One that fails fails them all; the first failure is raised."""
-        lookups = [_Lookup(self._app, self._scope, request, self._largest) for request in requests]
+    async def _ask(self, requests: tuple[Request, ...], once: bool) -> tuple[Response, ...]:
+        """Send all lookups, then read their responses in order. The first failure ends the others."""
+        lookups = [_Lookup(self._app, self._scope, request, self._largest, once=once) for request in requests]
         try:
-            answers = [await self._response(lookup) for lookup in lookups]
-        except asyncio.CancelledError:
+            return tuple([await lookup.response() for lookup in lookups])
+        finally:
             for lookup in lookups:
                 lookup.abandon()
-            raise
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return tuple(answer for answer in answers if isinstance(answer, Response))
-
-    async def _response(self, lookup: _Lookup) -> Response | Exception:
-        """Return the response. If the lookup fails, retry it once, on a new connection: the server may have closed an
-        idle one.
-        """
-        try:
-            try:
-                return await lookup.response()
-            except UpstreamError:
-                return await _Lookup(self._app, self._scope, lookup.request, self._largest, _permit).response()
-        except Exception as error:
-            return error
 
 
 def _permit() -> None:
-    """A fence that lets a request pass."""
+    """A fence that lets a request pass: a request with a fence is sent once, and on a new connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,7 @@ def test_a_thread_is_armed_from_its_whole_checkpoint() -> None:
     step = flow.send((answer({"status": "idle"}),))
     assert isinstance(step, Ask)
     assert step.requests[0].json == {"assistant_id": "agent", "checkpoint": CHECKPOINT}
+    assert step.once
 
 
 def test_an_answer_is_not_sent_to_another_question_that_the_armed_thread_asks() -> None:

@@ -157,9 +157,10 @@ QUIET = ("recall", "repeated", "known ids", "uncommitted", "remember")
 
 @dataclass
 class Transcript:
-    """The steps of a flow, and how it ended."""
+    """The steps of a flow, and how it ended. `once` are the requests that are not retried."""
 
     steps: list[str] = field(default_factory=list)
+    once: list[str] = field(default_factory=list)
     reply: Reply | StreamReply | OriginalResponse | None = None
     error: Exception | None = None
     request: Request | None = None
@@ -229,6 +230,8 @@ def follow(flow: Flow, comes: dict[str, Any]) -> Transcript:
         while True:
             step = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
             name = words(step)
+            if isinstance(step, Ask) and step.once:
+                transcript.once.append(name)
             if isinstance(step, SendReply):
                 transcript.reply = step.reply
             elif isinstance(step, Send | Join):

@@ -750,6 +750,7 @@ def test_a_client_that_leaves_a_wait_cancels_the_run() -> None:
     transcript = drive(WAIT, {"read body": GONE})
     assert transcript.error is GONE
     assert transcript.after_send == ["mark accepted", "read body", "POST cancel r1"]
+    assert transcript.once == ["POST cancel r1"]
 
 
 def test_a_client_that_leaves_a_wait_whose_run_is_not_named_yet_cancels_the_newest() -> None:
@@ -810,6 +811,7 @@ def test_the_thread_is_deleted_when_the_run_has_ended_and_not_before(mode: Mode)
     transcript = drive(mode, {"GET run r1": [RUN_GOES_ON, RUN_GOES_ON, RUN_ENDED]}, on_completion="delete")
     assert transcript.steps.count("pause 1") == 2
     assert transcript.steps.count("DELETE thread") == 1
+    assert transcript.once == ["DELETE thread"]
 
 
 def test_a_run_that_cannot_be_read_any_more_has_ended() -> None:

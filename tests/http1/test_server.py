@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -498,3 +499,25 @@ def test_a_server_that_stops_closes_idle_connections_and_ends_what_is_under_way(
             threading.Timer(0.3, more.set).start()
         assert until_closed(idle)
         assert busy.makefile("rb").read().endswith(b"connection: close\r\n\r\nwhole")
+
+
+REQUEST: ContextVar[str] = ContextVar("REQUEST")
+
+
+@pytest.mark.parametrize("size", [0, 300_000], ids=["pipelined", "after reading was paused and resumed"])
+def test_a_request_does_not_inherit_the_context_of_the_one_before_it(served: Served, size: int) -> None:
+    """Else a span that is current in one request would become the parent of the next one's."""
+    inherited: list[str | None] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        inherited.append(REQUEST.get(None))
+        REQUEST.set(scope["path"])
+        await asyncio.sleep(0.05)
+        await echo(scope, receive, send)
+
+    with served(app) as url, connect(url) as client:
+        client.sendall(post(b"x" * size, path=b"/first") if size else GET + GET)
+        read_head(client)
+        client.sendall(LAST)
+        until_closed(client)
+    assert inherited == [None] * (2 if size else 3)

@@ -141,7 +141,7 @@ class Aegra(LangGraphFamily[AegraContext]):
                 found.interrupts,
             )
         body = {"assistant_id": found.agent_id, "checkpoint": context.checkpoint}
-        (answer,) = yield from Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),))
+        (answer,) = yield from Ask((Request.post(wire.thread_path(resume) + "/runs/wait", body),), once=True)
         if not answer.ok:
             raise _not_armed(error_text(answer))
         armed = yield from self.inspect_thread(resume)

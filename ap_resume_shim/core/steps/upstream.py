@@ -12,9 +12,13 @@ from ap_resume_shim.core.steps.step import Returns
 
 @dataclass(frozen=True, slots=True)
 class Ask(Returns[tuple[Response, ...]]):
-    """Send lookups concurrently. Result: their responses, in order."""
+    """Send lookups concurrently. Result: their responses, in order.
+
+    A lookup that breaks off is retried once. `once`: for requests that change something, which are never retried.
+    """
 
     requests: tuple[Request, ...]
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
