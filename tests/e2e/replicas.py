@@ -190,7 +190,7 @@ class Replicas:
         return response
 
     async def click(self, seen: Asked, draw: Draw, numbers: range, *, late: bool = False) -> list[str | None]:
-        """Send these answers of a round. Returns the fate of each: "taken" or "refused"; None if it broke off."""
+        """Send these answers of a round. Returns the fate of each: "taken", or the refusal; None if it broke off."""
         async with httpx.AsyncClient(timeout=60, verify=False) as client:
 
             async def one(number: int) -> str | None:
@@ -198,7 +198,7 @@ class Replicas:
                 await asyncio.sleep(click.delay)
                 request = CONVENTIONS[click.convention](seen, click.value)
                 response = await self.send(client, str(number), request, late=late)
-                return None if response is None else "taken" if taken(response) else "refused"
+                return None if response is None else "taken" if taken(response) else response.text
 
             return await asyncio.gather(*(one(number) for number in numbers))
 

@@ -158,6 +158,7 @@ async def a_drawn_round(pair: Replicas, thread: str, draw: Draw, story: str) -> 
     seen = asked(pair.driver, thread)
     kept_back = asyncio.create_task(pair.click(seen, draw, LATE, late=True))
     fates = await pair.click(seen, draw, EARLY)
+    story = f"{story}; sent: {pair.gate.sent}, then {fates}"
     left = 1 - pair.sidecars.index(killed[0]) if killed else 0
     waits = (lambda: is_free(pair, left, thread)) if killed else (lambda: asks_again(pair, thread))
     await asyncio.to_thread(eventually, waits, story)
