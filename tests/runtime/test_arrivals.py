@@ -75,7 +75,9 @@ async def test_an_answer_that_was_located_while_another_was_accepted_is_refused(
     refused = await slow
     assert (refused.status, agent.answers) == (409, ["second"]), "it answered a question that was asked after it"
     assert b"came first" in refused.answer
-    assert (await answered(one, "third")).status == 200, "which arrived after all that"
+    third = [(await answered(one, "third")).status for _ in range(20) if "third" not in agent.answers]
+    # Between two processes, a moment is known except for a round trip to the store, and a doubtful answer is refused.
+    assert (third[-1], agent.answers) == (200, ["second", "third"]), "which arrived after all that"
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
