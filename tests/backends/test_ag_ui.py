@@ -149,7 +149,7 @@ ASKED_BY_ENTRY = run(STARTED, STEP, outcome(entry()))
 
 def test_without_an_entry_nothing_is_guessed() -> None:
     error = refused()
-    assert error.code == "thread_not_interrupted"
+    assert (error.code, error.metadata) == ("thread_not_interrupted", {"thread_status": "unknown"})
     assert "No recent run" in error.message
 
 

@@ -95,7 +95,8 @@ class AgUi(Dialect[Thread]):
             raise ThreadNotInterrupted(
                 f"No recent run of thread {resume.thread_id} with these credentials has passed through the shim, "
                 "and this kind of server has no lookup: start its runs through the shim, and answer with the "
-                "credentials of the run that asked."
+                "credentials of the run that asked.",
+                {"thread_status": "unknown"},
             )
         agent_id = resume.body.agent_id if full else None
         if agent_id is not None and agent_id != thread.path.strip("/"):
