@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import httpx
@@ -75,14 +77,25 @@ def test_explain_on_a_terminal_requests_a_body_and_ends_quietly_on_ctrl_c() -> N
     ours, theirs = os.openpty()
     try:
         command = [*COMMAND, "explain", "--backend", "langgraph"]
-        with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as waiting:
-            assert waiting.stderr is not None
-            assert "Ctrl-D" in waiting.stderr.readline()
-            waiting.send_signal(signal.SIGINT)
-            assert (waiting.wait(timeout=60), waiting.stderr.read()) == (130, "")
+        # In the background, as the suite may run, a shell's commands ignore Ctrl-C, and so do those that they start.
+        heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True, preexec_fn=heeding) as waiting:
+            try:
+                assert waiting.stderr is not None
+                assert "Ctrl-D" in waiting.stderr.readline()
+                # A signal that comes just before the process waits for input would be noticed after the input.
+                eventually(lambda: _sleeps(waiting.pid), "the process waits for input")
+                waiting.send_signal(signal.SIGINT)
+                assert (waiting.wait(timeout=60), waiting.stderr.read()) == (130, "")
+            finally:
+                waiting.kill()
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def _sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",)])
