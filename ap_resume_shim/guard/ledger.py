@@ -140,8 +140,7 @@ class FallbackLedger:
     async def _catch_up(self, thread: str) -> bool:
         """Copy a thread's missed entries to `shared`.
 
-        Returns False if it is unavailable. Its earlier entries become the older ones, which is the order in which they
-        were stored.
+        Returns False if it is unavailable. The copies are newer than its earlier entries, which were stored before.
         """
         if thread in self._missed:
             for entry in reversed(await self._alone.recall(thread)):
