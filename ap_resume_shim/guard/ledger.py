@@ -19,7 +19,7 @@ from ap_resume_shim.core.errors import GuardUnavailable
 ENTRIES = 32
 """Maximum number of entries for a thread, by default."""
 ENTRY_BYTES = 64 * 1024
-"""Maximum size of an entry in bytes, by default."""
+"""Maximum size of an entry in bytes, before encryption, by default."""
 LIFETIME = 7 * 24 * 3600.0
 """Seconds until a thread's entries expire after the last one, by default."""
 
