@@ -73,8 +73,8 @@ class Outbox:
             if deliveries:
                 deliveries.popleft()
                 self._bytes -= size
-            if not deliveries:
-                self._waiting.pop(sender, None)
+            if not deliveries and self._waiting.get(sender) is deliveries:  # else they were dropped meanwhile
+                del self._waiting[sender]
 
     def _drop(self, sender: object) -> None:
         deliveries = self._waiting.pop(sender)
