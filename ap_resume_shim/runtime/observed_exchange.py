@@ -69,7 +69,8 @@ class ObservedExchange:
 
     def _note(self, message: Message, so_far: Response) -> None:
         if message["type"] == "http.response.start":
-            fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"])
+            headers = message.get("headers", ())  # ASGI allows their absence
+            fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
             self._response = Response(message["status"], fields, b"")
             self._resolve(self._response)
         elif message["type"] == "http.response.body":
