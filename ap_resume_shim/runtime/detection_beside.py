@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ap_resume_shim.core.errors import ResumeError, UpstreamFailure, UpstreamUnrecognised
+from ap_resume_shim.core.errors import ResumeError, UpstreamError, UpstreamFailure, UpstreamUnrecognised
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.log_lines import printable, truncate
 from ap_resume_shim.runtime.vendor_websocket import request_scope
@@ -63,16 +63,19 @@ class DetectionBeside:
 
     async def _attempt(self, scope: Scope) -> ResumeError | None:
         """Detect the backend; return the reason if it is not detected. A reason that repeats is logged once."""
+        raised: Exception | None = None
         try:
             await self._detect(request_scope(scope))
+            return None
         except ResumeError as error:
-            self._next = asyncio.get_running_loop().time() + PAUSE
-            if error.reason != self._reason:
-                self._reason = error.reason
-                reason = printable(truncate(error.reason))
-                logger.warning("the backend was not detected: %s", reason)
-            return error
-        return None
+            failure = error
+        except Exception as error:  # an app in the same process may raise any exception
+            failure, raised = UpstreamError("The backend failed. Look into its log."), error
+        self._next = asyncio.get_running_loop().time() + PAUSE
+        if failure.reason != self._reason:
+            self._reason = failure.reason
+            logger.warning("the backend was not detected: %s", printable(truncate(failure.reason)), exc_info=raised)
+        return failure
 
 
 async def _refuse(failure: ResumeError, scope: Scope, receive: Receive, send: Send) -> None:
