@@ -71,8 +71,7 @@ class Address:
             return cls(url, "http", "localhost", 80, uds=path, connect=connect)
         try:
             parsed = urlsplit(url)
-            host, port = parsed.hostname or "", parsed.port
-            host.encode("idna")
+            host, port = (parsed.hostname or "").encode("idna").decode(), parsed.port
             base = parsed.path.rstrip("/").encode("ascii")
         except ValueError as error:
             reason = "write it as http://host:port" if "@" in url else error  # which may quote a part of a password
