@@ -2,7 +2,7 @@
 
     app = ResumeShim(app, telemetry=[Metrics()])
 
-No label has the name of a thread, a run or a caller, and each label has its values from a closed list.
+No label contains the name of a thread, a run or a caller; the values of each label are a closed list.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PREFIX = "ap_resume_shim_"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Seconds: a background resume takes milliseconds, the run of an agent takes minutes."""
 UNKNOWN, OTHER = "unknown", "other"
-"""Labels of a backend that was not detected, and of a verdict that is in no list: an error of another package."""
+"""Labels of a backend that was not detected, and of a verdict that is not in the list: an error of another package."""
 _LABELS = ("backend", "convention", "mode")
 
 

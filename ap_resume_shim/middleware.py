@@ -182,7 +182,7 @@ class ResumeShim:
         return websocket_conventions(self._naming.dialect, scope, self._prefix) != []
 
     async def _detect_and_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, which may be a vendor resume, and detect the backend: before, if these are guarded."""
+        """Pass on a request that may be a vendor resume; detect the backend before that (`guard`) or concurrently."""
         if SYNTHESISED not in scope:
             if self._vendor_resumes != "guard":
                 self._beside.begin(scope)
@@ -253,7 +253,7 @@ class ResumeShim:
         )
 
     async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
-        """Return what `Questions` reads with, for the caller of a request; None for a native backend."""
+        """Return the means by which `Questions` reads threads for a request's caller; None for a native backend."""
         if (naming := self._naming or await self._detect(scope)) is None:
             return None
         return Reading(naming.dialect, self._lookups(naming, scope, own, largest), self._prefix)
@@ -292,7 +292,7 @@ class ResumeShim:
         """Detect the backend, once. Returns None for one that has the three routes itself."""
         async with self._detecting:
             if self._naming is None and not self._native:
-                # In threads, because they read files: LangGraph's server raises an error for calls that block its loop.
+                # In threads, since these calls read files: LangGraph's server raises an error if its loop is blocked.
                 known = await asyncio.to_thread(known_fingerprints)
                 name = await drive(detect_flow(known, self._prefix), Lookups(self._wrapped(self.app), scope).do)
                 logger.info("the backend is %s (detected)", name)
@@ -311,7 +311,7 @@ class ResumeShim:
 
     def _use(self, dialect: Dialect[Any]) -> None:
         """Use this dialect from now on."""
-        # Clients of today cannot name the question that they answer: a second click must not answer the next one.
+        # Today's clients cannot name the question that they answer: a second click must not answer the next one.
         window = max(self._guard.duplicate_window, DOUBLE_CLICK if self._vendor_resumes == "guard" else 0.0)
         self._naming = naming = Naming(
             recognising(dialect), self._namespace, self._credentials, self._share_ledger, window

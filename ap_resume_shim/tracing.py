@@ -47,7 +47,7 @@ class _Resume:
 
     span: Span
     context: Context
-    """That of the span: the parent of the requests to the backend."""
+    """The span's context: the parent of the requests to the backend."""
     sending: bool = False
     """True from the step that sends the resume until its first byte is about to be sent."""
 
@@ -108,9 +108,7 @@ class Tracing(Telemetry):
             resume.sending = True
 
     def resume_ended(self, scope: Scope, record: ResumeRecord) -> None:
-        """End the span. It failed if the status is 5xx, or if the response is incomplete for another reason than the
-        client.
-        """
+        """End the span. It failed if the status is 5xx, or the response is incomplete although the client stayed."""
         span = scope[TRACED].span
         fields = {
             name: getattr(record, name) for name in ("backend", "mode", "verdict", "ended", "thread_id", "run_id")
@@ -203,7 +201,7 @@ def _current(span: Span, context: Context) -> Iterator[None]:
 
 
 def _end(span: Span) -> None:
-    """End a span. What receives it may fail, such as an exporter: that must not break a resume."""
+    """End a span. Its processor or exporter may fail: that must not break a resume."""
     if span.is_recording():
         try:
             span.end()

@@ -1,1 +1,1 @@
-"""What the shim costs: `python -m benchmarks`. Figures, and how they were made, are in README.md beside this file."""
+"""Benchmarks of the shim: `python -m benchmarks`. README.md has the figures and describes how they are measured."""

@@ -1,7 +1,7 @@
 """`python -m benchmarks [passthrough] [requests] [resume] [guard] [imports] [profile]`: all of them by default.
 
-Those with options run alone, with `--help`: `python -m benchmarks sidecar`, `idle`, `instructions`, `scale`; so does
-`python -m benchmarks renew`, which writes what they have printed into README.md.
+Benchmarks with options run one at a time, and have `--help`: `python -m benchmarks sidecar`, `idle`, `instructions`,
+`scale`. `python -m benchmarks renew` writes their output into README.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WITH_OPTIONS = {
 
 
 def main(arguments: list[str]) -> None:
-    """Run what is named."""
+    """Run the named benchmarks."""
     if arguments and arguments[0] in WITH_OPTIONS:
         WITH_OPTIONS[arguments[0]](arguments[1:])
         return

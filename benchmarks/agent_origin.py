@@ -1,8 +1,8 @@
 """An agent server that takes a fixed time for each request: `python -m benchmarks.agent_origin PORT MILLISECONDS`.
 
 It has the routes of LangGraph's API that a resume uses, with the shapes of the current server. Its threads are in
-memory, and their agent takes no time. A thread is made at once, and waits at a question. What its next run does depends
-on the body of `POST /threads`: with `{"asks": true}` the run stops at another question, otherwise it ends.
+memory, and their agent takes no time. A new thread waits at a question. With `{"asks": true}` in the body of
+`POST /threads`, its next run stops at another question; otherwise the run ends.
 """
 
 from __future__ import annotations

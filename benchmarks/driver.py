@@ -1,11 +1,11 @@
-"""Work for the whole sidecar in one process and without a network, the same on every run: what valgrind counts.
+"""Deterministic work for the whole sidecar, in one process and without a network, for valgrind to count.
 
     python -m benchmarks.driver UNITS
 
-Between a client and a server that are lists of bytes stands what `ap-resume-shim serve` has: the server's protocol, the
-health routes, the shim, the proxy and the client's transport. The clock of the event loop stands still, so that no
-timer depends on how fast the machine is. Each piece of work is done twice: to warm up, and between two calls of
-`mark`, which is what counts.
+Client and server are simulated. Between them are the parts of `ap-resume-shim serve`: the server's protocol, the health
+routes, the shim, the proxy and the client's transport. The clock of the event loop stands still, so that no timer
+depends on the speed of the machine. Each piece of work is done twice: once to warm up, and once between two calls of
+`mark`, which is counted.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from benchmarks.guard import PROTOCOL
 PASSED = "request passed through"
 POSTED = "POST passed through"
 ALIKE = {f"{passed}, {mode}": passed for passed in (PASSED, POSTED) for mode in ("observe", "guard")}
-"""Requests that no convention recognises, with vendor resumes observed or guarded: the same work as without."""
+"""Requests that no convention recognises, with vendor resumes observed or guarded, by the same request without."""
 WORK = ("reference", PASSED, "event of a stream", "resume", "event of a resume's stream", POSTED, *ALIKE)
-"""What is done, in this order."""
+"""The pieces of work, in order."""
 
 REQUEST = (
     b"GET /threads/t-1/state?subgraphs=true HTTP/1.1\r\nHost: 127.0.0.1:8063\r\nAccept: */*\r\n"
@@ -68,12 +68,12 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-e
 
 
 def chunked(body: bytes) -> bytes:
-    """One chunk of HTTP/1.1."""
+    """Return one chunk of HTTP/1.1."""
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 def answer(body: bytes) -> bytes:
-    """As uvicorn sends it."""
+    """Return a response as uvicorn sends it."""
     head = b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\nserver: uvicorn\r\ncontent-length: %d\r\n"
     return head % len(body) + b"content-type: application/json\r\n\r\n" + body
 
@@ -87,11 +87,11 @@ ANSWERS = {
     b"POST /runs/search": answer(json.dumps([RUN]).encode()),
     b"POST /runs": answer(json.dumps(RUN).encode()),
 }
-"""By the beginning of the request; the first that fits."""
+"""Responses by the beginning of the request; the first match is used."""
 
 
 class Pipe(asyncio.Transport):
-    """A connection to somebody who is told what is written."""
+    """A connection that passes what is written to a callback."""
 
     def __init__(self, told: Callable[[bytes], None]) -> None:
         super().__init__({"sockname": ("127.0.0.1", 8063), "peername": ("127.0.0.1", 40000)})
@@ -99,28 +99,28 @@ class Pipe(asyncio.Transport):
         self._closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Tell."""
+        """Call the callback."""
         self._told(bytes(data))
 
     def is_closing(self) -> bool:
-        """Whether it was closed from this side."""
+        """True if this side has closed it."""
         return self._closing
 
     def close(self) -> None:
-        """Tell nothing any more."""
+        """Mark the connection as closed."""
         self._closing = True
 
     abort = close
 
     def pause_reading(self) -> None:
-        """The other side never sends ahead."""
+        """Does nothing: the peer never sends ahead."""
 
     def resume_reading(self) -> None:
-        """The other side never sends ahead."""
+        """Does nothing: reading is never paused."""
 
 
 class Upstream:
-    """The server behind, on one connection."""
+    """The server behind the sidecar, on one connection."""
 
     def __init__(self, loop: Loop, protocol: asyncio.Protocol) -> None:
         self.loop, self.protocol = loop, protocol
@@ -128,7 +128,7 @@ class Upstream:
         protocol.connection_made(Pipe(self.told))
 
     def told(self, data: bytes) -> None:
-        """Answer a request when it is whole."""
+        """Receive bytes; respond when a request is complete."""
         self.request += data
         head, whole, body = self.request.partition(b"\r\n\r\n")
         length = LENGTH.search(head) if whole else None
@@ -141,19 +141,19 @@ class Upstream:
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose clock stands still, and which is connected to nobody but the server behind."""
+    """An event loop whose clock stands still, and whose connections all lead to the simulated server."""
 
     def __init__(self) -> None:
         super().__init__()
         self.streaming: asyncio.Protocol | None = None
-        """The connection on which the server behind began its last stream."""
+        """The connection on which the server began its last stream."""
 
     def time(self) -> float:
-        """Always the same."""
+        """Return the same time always."""
         return 1.0
 
     async def create_connection(self, protocol_factory: Any, *_: Any, **__: Any) -> Any:
-        """Reach the server behind, whatever the address."""
+        """Connect to the simulated server, whatever the address."""
         protocol = protocol_factory()
         Upstream(self, protocol)
         return None, protocol
@@ -175,7 +175,7 @@ class Client:
         self.server.connection_made(Pipe(self.told))
 
     def told(self, data: bytes) -> None:
-        """Something came from the sidecar."""
+        """Receive bytes from the sidecar."""
         self.came += data
         if self.deliver is not None and data.endswith(b"\n\n\r\n"):
             self.loop.call_soon(self.deliver)
@@ -183,7 +183,7 @@ class Client:
             self.waiting.set_result(None)
 
     async def until(self, end: bytes) -> None:
-        """Wait for something that ends so. Raises `RuntimeError` for an answer that is not 200."""
+        """Wait until the received bytes end with `end`. Raises `RuntimeError` for a response other than 200."""
         while not self.came.endswith(end):
             self.waiting = self.loop.create_future()
             await self.waiting
@@ -192,17 +192,17 @@ class Client:
         self.came = b""
 
     async def requests(self, units: int, request: bytes = REQUEST) -> None:
-        """Small answers, one after the other."""
+        """Send requests with small responses, one after the other."""
         for _ in range(units):
             self.server.data_received(request)
             await self.until(b'x"}')
 
     async def posts(self, units: int) -> None:
-        """The same with a method that an answer may have."""
+        """Send POST requests, whose method a vendor resume may have."""
         await self.requests(units, POST)
 
     async def events(self, units: int) -> None:
-        """Events of one stream, each after the one before has arrived."""
+        """Read one stream; each event is sent when the one before has arrived."""
         self.server.data_received(STREAM)
         await self.until(b"\r\n\r\n")
         await self._stream(units)
@@ -219,19 +219,19 @@ class Client:
             upstream.data_received(chunk if left >= 0 else b"0\r\n\r\n")
 
         self.deliver = deliver
-        self.loop.call_soon(deliver)  # as the event loop does: a callback, and no task
+        self.loop.call_soon(deliver)  # in a callback, as the event loop delivers data, not in a task
         await self.until(b"0\r\n\r\n")
         self.deliver = None
 
     async def resumes(self, units: int) -> None:
-        """Background resumes, each of a thread of its own."""
+        """Send background resumes, each of another thread."""
         for _ in range(units):
             self.resumed += 1
             self.server.data_received(RESUME % (self.resumed, self.resumed))
             await self.until(b"}")
 
     async def resume_events(self, units: int) -> None:
-        """Events of the stream that answers a resume, each after the one before has arrived."""
+        """Resume in stream mode; each event is sent when the one before has arrived."""
         self.resumed += 1
         self.server.data_received(STREAMED_RESUME % (self.resumed, self.resumed))
         await self.until(b'r-1"}\n\n\r\n')
@@ -239,7 +239,7 @@ class Client:
 
 
 async def reference(units: int) -> None:
-    """Work of the same kind that is no work of ours: what a build of Python makes of it tells how to read the rest."""
+    """Work of the same kind without the shim, to which the other counts are compared: builds of Python differ."""
     loop = asyncio.get_running_loop()
 
     async def echo(head: bytes) -> dict[bytes, bytes]:
@@ -255,12 +255,12 @@ async def reference(units: int) -> None:
 
 
 def mark() -> None:
-    """A call that nothing else makes, into a function of C that valgrind knows by its name."""
+    """Call a C function that nothing else calls, and that valgrind recognises by its name."""
     os.getsid(0)
 
 
 async def measured(work: Callable[[int], Awaitable[None]], units: int) -> None:
-    """Warm up; then once more, between two marks."""
+    """Do the work once to warm up, and once more between two marks."""
     await work(units)
     gc.collect()
     gc.freeze()
@@ -270,7 +270,7 @@ async def measured(work: Callable[[int], Awaitable[None]], units: int) -> None:
 
 
 async def drive(loop: Loop, units: int) -> None:
-    """All pieces of work, in the order of `WORK`."""
+    """Do all pieces of work, in the order of `WORK`."""
     client, others = Client(loop), [Client(loop, "observe"), Client(loop, "guard")]
     passed = [client.posts, *(other.requests for other in others), *(other.posts for other in others)]
     for work in (reference, client.requests, client.events, client.resumes, client.resume_events, *passed):
@@ -280,7 +280,7 @@ async def drive(loop: Loop, units: int) -> None:
 
 
 def main(units: int) -> None:
-    """Do it."""
+    """Do all work on a new event loop."""
     loop = Loop()
     loop.run_until_complete(drive(loop, units))
     loop.close()

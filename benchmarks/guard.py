@@ -1,7 +1,7 @@
-"""What a guard costs a resume: none, the one of this process, and the one in Redis, side by side.
+"""The cost of a guard for a resume: without a guard, with the guard in memory, and with the one in Redis.
 
-The backend answers at once and in the same process, so that nothing hides the guard. The ways take turns within each
-round, so that what disturbs the machine disturbs them alike.
+The backend responds at once, in the same process, so that it does not hide the cost. The variants alternate within each
+round, so that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ROUNDS, CALLS = 40, 50
-"""Rounds, and resumes of each way in each of them; the first round, which makes connections, does not count."""
+"""Rounds, and resumes of each variant in a round; the first round, which opens connections, does not count."""
 AT_ONCE = 16
 FEW, MANY = 20_000, 100_000
 PROTOCOL = load_backend("agent-protocol")
 PROTOCOL.commit = "with_answer"
-"""The servers here ask the same question for ever: that a resume shows in it is not looked for."""
+"""The servers here repeat the same question, so the shim must not wait until the state shows the resume."""
 RESUME = (b'{"thread_id": "', b'", "input": "yes"}')
 
 _numbers = count()
-"""Threads and keys: each resume has its own."""
+"""Numbers of threads and keys: each resume has its own."""
 
 
 class NoGuard:
-    """Lets everybody through: what the guards are compared with."""
+    """A guard that admits every resume, for comparison."""
 
     duplicate_window = 0.0
 
@@ -56,98 +56,98 @@ class NoGuard:
         self.ledger: Ledger = MemoryLedger()
 
     def now(self) -> None:
-        """Nothing: there is nothing to know of a moment."""
+        """Return None."""
 
     def begin(self, ticket: ResumeKey, arrived: None = None) -> NoGuard:
-        """Itself: there is nothing to know of an arrival."""
+        """Return this guard, which is its own session."""
         return self
 
     run_id: str | None = None
 
     async def recall(self) -> KeyRecord | None:
-        """Nothing was kept."""
+        """Return None."""
         return None
 
     async def repeated(self) -> bool:
-        """Nobody looks."""
+        """Return False."""
         return False
 
     async def known_ids(self) -> frozenset[str]:
-        """Nothing is remembered."""
+        """Return no ids."""
         return frozenset()
 
     async def remember(self, ids: Iterable[str]) -> None:
-        """Remember nothing."""
+        """Does nothing."""
 
     async def rival(self) -> None:
-        """Nobody looks."""
+        """Return None."""
 
     async def had_run_in_flight(self) -> bool:
-        """Nobody looks."""
+        """Return False."""
         return False
 
     async def uncommitted(self) -> UncommittedResume:
-        """Nobody looks."""
+        """Return an empty record."""
         return UncommittedResume()
 
     async def claim(self, answered: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> None:
-        """Hold nothing."""
+        """Return None: the claim succeeds."""
 
     async def forward(self) -> None:
-        """Go on."""
+        """Does nothing."""
 
     def still_held(self) -> bool:
-        """Nothing can lapse."""
+        """Return True."""
         return True
 
     async def mark_accepted(self, run_id: str | None = None, *, hold: bool = False) -> None:
-        """Nothing to release."""
+        """Does nothing."""
 
     async def mark_response_ended(self) -> None:
-        """No window to begin."""
+        """Does nothing."""
 
     async def mark_committed(self) -> None:
-        """Nothing to release."""
+        """Does nothing."""
 
     async def mark_run_id(self, run_id: str) -> None:
-        """Nothing to tell."""
+        """Does nothing."""
 
     async def mark_rejected(self) -> None:
-        """Nothing to let go."""
+        """Does nothing."""
 
     async def keep(self, reply: Reply) -> None:
-        """Keep nothing."""
+        """Does nothing."""
 
     async def mark_idle(self) -> None:
-        """Nobody asks."""
+        """Does nothing."""
 
     async def close(self) -> None:
-        """Nothing to let go."""
+        """Does nothing."""
 
     async def check(self) -> tuple[str, ...]:
-        """There is no store."""
+        """Return no warnings: there is no store."""
         return ()
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing: there are no open resources."""
 
 
 class CountedGuard(RedisGuard):
-    """Writes down each round trip to the store, when it begins."""
+    """Logs each round trip to the store when it begins."""
 
     def __init__(self, url: str, log: list[str]) -> None:
         super().__init__(url)
         self._log = log
 
     async def call(self, script: str, ticket: ResumeKey, *arguments: Any) -> Any:
-        """One round trip."""
+        """Make one round trip."""
         self._log.append(script)
         return await super().call(script, ticket, *arguments)
 
 
 @dataclass
 class Backend:
-    """A server whose threads all ask one question. Writes down when it has answered a look, and when a resume came."""
+    """A server whose threads all have one question. Logs each response to a lookup, and each resume."""
 
     log: list[str] | None = None
     answers: dict[str, tuple[bytes, Any]] = field(init=False)
@@ -165,7 +165,7 @@ class Backend:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer at once."""
+        """Respond at once."""
         path = scope["path"]
         resumes = scope["method"] == "POST" and path != "/runs/search"
         if resumes and self.log is not None:
@@ -184,7 +184,7 @@ def _json(value: Any) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True)
 class Way:
-    """A guard, and whether resumes come with a key."""
+    """A variant: an app with its guard, and whether resumes have a key."""
 
     name: str
     app: ASGIApp
@@ -192,7 +192,7 @@ class Way:
 
 
 async def resume(app: ASGIApp, mode: Mode, *, keyed: bool) -> None:
-    """One resume of a thread of its own, called as a server calls an app."""
+    """Resume a new thread; calls the app as a server does."""
     number = str(next(_numbers)).encode()
     headers = [(b"host", b"here"), (b"authorization", b"Bearer me")]
     body = [{"type": "http.request", "body": number.join(RESUME), "more_body": False}]
@@ -226,7 +226,7 @@ async def resume(app: ASGIApp, mode: Mode, *, keyed: bool) -> None:
 
 @asynccontextmanager
 async def ways(store: str | None) -> AsyncIterator[list[Way]]:
-    """No guard, the one of this process and the one in Redis, each without and with a key."""
+    """Yield the variants: no guard, the one in memory and the one in Redis, each without and with a key."""
     guards: dict[str, Guard] = {"none": NoGuard(), "memory": MemoryGuard()}
     if store is not None:
         guards["redis"] = RedisGuard(store)
@@ -241,7 +241,7 @@ async def ways(store: str | None) -> AsyncIterator[list[Way]]:
 
 
 async def one_by_one(all_ways: list[Way], rounds: int = ROUNDS) -> list[list[list[float]]]:
-    """Seconds for each resume, by way and round."""
+    """Return the seconds for each resume, by variant and round."""
     taken: list[list[list[float]]] = [[] for _ in all_ways]
     for index in _turns(len(all_ways), rounds):
         times = []
@@ -254,7 +254,7 @@ async def one_by_one(all_ways: list[Way], rounds: int = ROUNDS) -> list[list[lis
 
 
 async def at_once(all_ways: list[Way], rounds: int = ROUNDS) -> list[list[float]]:
-    """Resumes in a second, by way and round, `AT_ONCE` of them at a time."""
+    """Return the resumes per second, by variant and round, with `AT_ONCE` of them in progress."""
     rates: list[list[float]] = [[] for _ in all_ways]
 
     async def some(way: Way) -> None:
@@ -269,21 +269,21 @@ async def at_once(all_ways: list[Way], rounds: int = ROUNDS) -> list[list[float]
 
 
 def _turns(number: int, rounds: int) -> Iterator[int]:
-    """Whose turn it is, everybody once a round, another one first each time."""
+    """Yield the indexes of the variants: each of them once in a round, and another one first in each round."""
     for shift in range(rounds + 1):
         yield from ((turn + shift) % number for turn in range(number))
 
 
 async def trips(store: str, mode: Mode, *, keyed: bool) -> tuple[list[str], list[str], list[str]]:
-    """The round trips of one resume: all of them, those before it was sent, and those that it had to wait for.
+    """Return the round trips of one resume: all of them, those before it was sent, and those that delayed it.
 
-    What was begun before the backend had answered the look goes on beside it; what was begun after that is waited for.
+    A round trip that begins before the backend has responded to the lookup runs concurrently with the lookup.
     """
     log: list[str] = []
     guard = CountedGuard(store, log)
     app = ResumeShim(Backend(log), PROTOCOL, guard=guard)
     try:
-        await resume(app, mode, keyed=keyed)  # the store's first meeting with each script is a round trip more
+        await resume(app, mode, keyed=keyed)  # the first call of each script needs another round trip
         log.clear()
         await resume(app, mode, keyed=keyed)
     finally:
@@ -295,7 +295,7 @@ async def trips(store: str, mode: Mode, *, keyed: bool) -> tuple[list[str], list
 
 
 async def drive(guard: Guard, number: int) -> None:
-    """A whole resume of a thread of its own, with a key and an answer of its own, as the guard sees it."""
+    """Make the guard's calls of a whole resume with its own thread, key and answer."""
     ticket = ResumeKey(digest("thread", str(number)), digest("body"), digest("key", str(number)), digest(str(number)))
     arrival = guard.begin(ticket)
     await arrival.recall()
@@ -308,7 +308,7 @@ async def drive(guard: Guard, number: int) -> None:
 
 
 async def fill(guard: Guard, numbers: range, together: int) -> None:
-    """Drive a guard with many keys, some of them at a time."""
+    """Drive a guard with many keys, `together` of them concurrently."""
     waiting = iter(numbers)
 
     async def some() -> None:
@@ -319,7 +319,7 @@ async def fill(guard: Guard, numbers: range, together: int) -> None:
 
 
 def memory_of_this_process() -> tuple[list[int], int]:
-    """Bytes that a `MemoryGuard` takes after few and after many keys, and how many keys it has kept then."""
+    """Return the bytes of a `MemoryGuard` after few and after many keys, and how many keys it has stored then."""
     tracemalloc.start()
     try:
         guard = MemoryGuard(duplicate_window=3600)
@@ -334,18 +334,18 @@ def memory_of_this_process() -> tuple[list[int], int]:
 
 
 async def memory_of_redis(store: str) -> tuple[list[int], int]:
-    """Bytes that the store says it uses for few and for many keys, and how many keys it has kept then."""
+    """Return the bytes that the store reports for few and for many keys, and how many keys it has stored then."""
     async with Redis.from_url(store) as client:
         guard = RedisGuard(store)
         await client.flushdb()
-        await fill(guard, range(MANY, MANY + AT_ONCE), AT_ONCE)  # makes the connections
+        await fill(guard, range(MANY, MANY + AT_ONCE), AT_ONCE)  # opens the connections
         before = (await client.info("memory"))["used_memory"]
         taken = []
         for numbers in (range(FEW), range(FEW, MANY)):
             await fill(guard, numbers, AT_ONCE)
             taken.append((await client.info("memory"))["used_memory"] - before)
         await guard.aclose()
-        return taken, await client.dbsize() // 2 - AT_ONCE  # a thread and an answer for each
+        return taken, await client.dbsize() // 2 - AT_ONCE  # each has a thread and a record
 
 
 async def _show_costs(store: str | None) -> None:
@@ -407,7 +407,7 @@ def _show(store: str | None) -> None:
 
 
 def main() -> None:
-    """Measure, and print; without redis-server, what can be had without it."""
+    """Measure, and print the tables; without redis-server, only those of the other variants."""
     if find(*PROGRAMS) is None:
         print("redis-server is not installed: no figures for the guard in Redis")
         _show(None)

@@ -1,9 +1,9 @@
-"""Many open streams on which nothing happens: does the sidecar hold them, and how much memory does each take?
+"""Many open and silent streams: whether the sidecar holds them, and how much memory each takes.
 
     python -m benchmarks idle [--streams 10000] [--minutes 10]
     python -m benchmarks idle --cycles 10 [--streams 1500]
 
-With `--cycles`, all streams are opened and closed again so many times: does the sidecar return to the same memory?
+With `--cycles`, all streams are opened and closed that many times, to show whether the memory is returned.
 
 Each stream needs two file descriptors of the sidecar. If the hard limit (`ulimit -Hn`) is too low for them, the
 benchmark opens as many streams as the limit allows, and reports that.
@@ -26,14 +26,14 @@ from benchmarks.table import show
 from benchmarks.ways import Way, sidecar, stream_origin
 
 OTHER_FILES = 40
-"""File descriptors of a sidecar that are not a stream's: log, listening socket, event loop and so on."""
+"""File descriptors of a sidecar besides those of streams: log, listening socket, event loop and so on."""
 STREAMS, STREAMS_PER_CYCLE = 10_000, 1_500
-"""Streams, unless `--streams` is given."""
+"""Number of streams, unless `--streams` is given."""
 SAMPLES = 5
-"""Measurements while the streams are open."""
+"""Number of measurements while the streams are open."""
 GOAL_KIB = 60
 PATIENCE = 60.0
-"""Seconds within which the sidecar must have closed the sockets of all streams."""
+"""Seconds within which the sidecar must close the sockets of all streams."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def sockets(pid: int) -> int:
 
 
 def affordable(streams: int, files: int) -> int:
-    """Return how many streams a sidecar can hold that may open so many files."""
+    """Return how many streams a sidecar can hold with a limit of open files."""
     return min(streams, (files - OTHER_FILES) // 2)
 
 
@@ -76,18 +76,18 @@ class Reader:
         self._output: IO[str] = process.stdout
 
     def opened(self) -> int:
-        """Return how many are open, as soon as each was opened or has failed."""
+        """Wait until each stream is open or has failed; return the number of open ones."""
         return int(self._output.readline())
 
     def held(self) -> int:
-        """Return how many are open now."""
+        """Return the number of streams that are open now."""
         print(file=self._input, flush=True)
         return self.opened()
 
 
 @contextmanager
 def reading(url: str, streams: int) -> Iterator[Reader]:
-    """Open streams, and hold them while the context lasts."""
+    """Open streams, and hold them during the block."""
     command = [sys.executable, "-m", "benchmarks.streams", "hold", f"{url}/idle", str(streams)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Reader(process)
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks idle", description="Many open streams, all silent.")
     parser.add_argument("--streams", type=int, help=f"{STREAMS:,}, or {STREAMS_PER_CYCLE:,} with --cycles")
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--cycles", type=int, default=0, help="open and close all streams so many times")
+    parser.add_argument("--cycles", type=int, default=0, help="open and close all streams this many times")
     given = parser.parse_args(arguments)
     wanted = given.streams or (STREAMS_PER_CYCLE if given.cycles else STREAMS)
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,14 +1,13 @@
-"""What the sidecar makes a processor do: instructions, counted by valgrind, which no busy machine can disturb.
+"""The processor's instructions for the sidecar's work, counted by valgrind: other load on the machine has no effect.
 
     python -m benchmarks instructions [--update]
 
-Counted are a request that is passed through, an event of a stream, a whole resume with the guard in memory, and an
-event of the stream that answers a resume, each through everything that `ap-resume-shim serve` has
-(`benchmarks.driver`). They are compared with those of `instructions.json`: as multiples of a piece of work that is not
-the shim's, so that another build of the same Python does not matter much. The exit status is 1 when one is worse by
-more than a tenth; `--update` writes the file anew. Requests that no convention of a vendor recognises are counted with
-vendor resumes observed and guarded, too, and compared with the same requests without: 1 when one needs more by three
-hundredths.
+The benchmark counts a passed request, an event of a stream, a whole resume with the guard in memory, and an event of a
+resume's stream, each through all parts of `ap-resume-shim serve` (`benchmarks.driver`). It compares the counts with
+those in `instructions.json`, as multiples of work that is not the shim's, so that builds of the same Python are
+comparable. The exit status is 1 if a count is more than 10 % above; `--update` replaces the file's counts. Requests
+that no convention of a vendor recognises are also counted with vendor resumes observed and guarded, and compared with
+the same requests without: the exit status is 1 if one needs 3 % more.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from benchmarks.table import show
 
 BASELINE = Path(__file__).with_name("instructions.json")
 UNITS = 100
-"""Times that each piece of work is done while it is counted."""
+"""How many times each piece of work is counted."""
 WORSE = 1.10
-"""More than this, as a multiple of the baseline, is an error."""
+"""Maximum of a count, as a multiple of the baseline."""
 REFERENCE, *MEASURED = WORK
 
 MORE = 1.03
-"""More than this, as a multiple of the same request with vendor resumes passed, is an error."""
+"""Maximum of a count, as a multiple of the same request with vendor resumes passed."""
 
 Counts = Mapping[str, int]
 """Instructions for one unit of each piece of work."""
@@ -49,7 +48,7 @@ def count() -> Counts:
         driver = [sys.executable, "-m", "benchmarks.driver", str(UNITS)]
         command = [*valgrind, f"--callgrind-out-file={out}", *driver]
         subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": "0"}, check=True)
-        # Numbered from 1: what came before a mark; every other one is between two that belong together.
+        # The files are numbered from 1. Each has the work before a mark, so the even ones have that between two marks.
         return {
             work: summary(out.with_suffix(f".{2 * number}").read_text()) // UNITS
             for number, work in enumerate(WORK, start=1)
@@ -57,21 +56,21 @@ def count() -> Counts:
 
 
 def summary(dump: str) -> int:
-    """All instructions of one of callgrind's files."""
+    """Return the instructions in one of callgrind's files. Raises `RuntimeError` if it has no summary."""
     found = re.search(r"^summary: (\d+)$", dump, re.MULTILINE)
     if found is None:
-        raise RuntimeError("This is not what callgrind writes: it has no summary.")
+        raise RuntimeError("The file is not callgrind's: it has no summary.")
     return int(found[1])
 
 
 def relative(counts: Counts, baseline: Counts) -> dict[str, float]:
-    """Each piece of work as a multiple of what it was, both measured in reference work."""
+    """Return each count as a multiple of its baseline, both in units of the reference work."""
     scale = baseline[REFERENCE] / counts[REFERENCE]
     return {work: counts[work] * scale / baseline[work] for work in MEASURED}
 
 
 def complaints(ratios: Mapping[str, float]) -> list[str]:
-    """What is worse by more than a tenth."""
+    """Return a line for each count that is more than 10 % above its baseline."""
     return [
         f"{work}: {(ratio - 1) * 100:.0f} % more instructions than the baseline"
         for work, ratio in ratios.items()
@@ -80,7 +79,7 @@ def complaints(ratios: Mapping[str, float]) -> list[str]:
 
 
 def unlike(counts: Counts) -> list[str]:
-    """What needs more by three hundredths than the same request with vendor resumes passed."""
+    """Return a line for each request that needs 3 % more than the same one with vendor resumes passed."""
     ratios = {work: counts[work] / counts[plain] for work, plain in ALIKE.items()}
     return [
         f"{work}: {(ratio - 1) * 100:.1f} % more instructions than {ALIKE[work]}"
@@ -90,9 +89,11 @@ def unlike(counts: Counts) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Count, and compare or write down."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks instructions", description=complaints.__doc__)
-    parser.add_argument("--update", action="store_true", help=f"write {BASELINE.name} anew, for this Python")
+    """Count, and compare the counts or store them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks instructions", description="Compare the sidecar's instructions with the baseline."
+    )
+    parser.add_argument("--update", action="store_true", help=f"replace the counts for this Python in {BASELINE.name}")
     given = parser.parse_args(arguments)
     if shutil.which("valgrind") is None:
         sys.exit("Not installed: valgrind, which is a Debian package.")
@@ -102,13 +103,13 @@ def main(arguments: Sequence[str]) -> None:
     if given.update:
         BASELINE.write_text(json.dumps(dict(sorted((known | {version: counts}).items())), indent=2) + "\n")
     elif version not in known:
-        sys.exit(f"{BASELINE.name} has nothing for Python {version}: run this with --update, and commit the file.")
+        sys.exit(f"{BASELINE.name} has no counts for Python {version}: run this with --update, and commit the file.")
     ratios = relative(counts, counts if given.update else known[version])
     rows = [[work, f"{counts[work]:,}", f"{ratios[work]:.3f}"] for work in MEASURED]
     show(f"Instructions, Python {version}", ["", "instructions", "of the baseline's"], rows)
     if found := [*complaints(ratios), *unlike(counts)]:
         sys.exit(
             "\n".join(
-                [*found, "Make it cheaper; or, if it is worth that, run this with --update and say so in the commit."]
+                [*found, "Make it cheaper; or, if it is worth the cost, run this with --update and commit the file."]
             )
         )

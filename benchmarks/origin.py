@@ -1,14 +1,14 @@
-"""The servers at the far end: what every proxy that is measured stands in front of.
+"""The origin servers behind the proxies that are measured.
 
-JSON comes from nginx, which is faster than all that stand before it. Streams and bodies come from a bare asyncio
-protocol in a process of its own, `python -m benchmarks.origin PORT`:
+JSON comes from nginx, which is faster than any of these proxies. Streams and bodies come from a bare asyncio protocol
+in a separate process, `python -m benchmarks.origin PORT`:
 
     GET /events           2,000 events of 250 bytes, each a chunk, written in one piece
     GET /events/singly    the same, each with a system call of its own
     GET /ticks            20 events a second without end, each with the time at which it was written
     GET /idle             one event, then silence
     GET /body             64 MiB
-    POST /body            read to its end, then answered; its length has to be known
+    POST /body            responds when the body is complete; requires a Content-Length
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from time import monotonic_ns
 EVENTS, EVENT_BYTES = 2_000, 250
 BODY_BYTES = 64 * 1024 * 1024
 TURN = 50
-"""Events that one connection is sent before it is another's turn."""
+"""Number of events that are sent on one connection before those of the next one."""
 TICKS_PER_SECOND = 20
 STAGGERED = 200
-"""Streams of ticks whose events fall between each other's."""
+"""Number of streams over which the times of the ticks are spread."""
 
 JSON = json.dumps({"text": "x" * (600 - len('{"text": ""}'))})
 """600 bytes."""
@@ -46,18 +46,18 @@ PIECE = memoryview(bytes(256 * 1024))
 
 
 def chunk(data: bytes) -> bytes:
-    """Bytes as one chunk of a body."""
+    """Return bytes as one chunk of a body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def event(stamp: int) -> bytes:
-    """An event of 250 bytes that says when it was written, in nanoseconds of the monotonic clock."""
+    """Return an event of 250 bytes with the time of its writing, in nanoseconds of the monotonic clock."""
     start = b'event: values\ndata: {"at": %d, "text": "' % stamp
     return start + b"x" * (EVENT_BYTES - len(start) - 4) + b'"}\n\n'
 
 
 MANY = [chunk(event(number)) for number in range(EVENTS)]
-"""The events of one answer."""
+"""The events of one response."""
 
 
 class Origin(asyncio.Protocol):
@@ -73,18 +73,18 @@ class Origin(asyncio.Protocol):
         self.timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """No more ticks."""
+        """Stop the ticks."""
         self.to_write = 0
         if self.timer is not None:
             self.timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """A head, or the body after it."""
+        """Read a head, or the body after it."""
         if self.to_read:
             self._body(len(data))
             return
@@ -109,11 +109,11 @@ class Origin(asyncio.Protocol):
             self.transport.write(BODY_HEAD % 2 + b"ok")
 
     def events(self) -> None:
-        """All of them at once."""
+        """Send all events in one piece."""
         self.transport.write(b"".join([STREAM_HEAD, *MANY, LAST_CHUNK]))
 
     def singly(self) -> None:
-        """One by one, in turn with the other connections: asyncio's own transport sends what it is given at once."""
+        """Send the events one by one, in turn with other connections; asyncio's own transport sends each at once."""
         self._some(iter([STREAM_HEAD, *MANY, LAST_CHUNK]))
 
     def _some(self, parts: Iterator[bytes]) -> None:
@@ -124,7 +124,7 @@ class Origin(asyncio.Protocol):
         self.loop.call_soon(self._some, parts)
 
     def ticks(self) -> None:
-        """The first event comes with the head; the streams are spread evenly over the time between two events."""
+        """Send the first event with the head; the streams are spread evenly over the time between two events."""
         self.transport.write(STREAM_HEAD + chunk(event(monotonic_ns())))
         phase = next(self.streams) % STAGGERED / STAGGERED
         self._tick_at(self.loop.time() + (1 + phase) / TICKS_PER_SECOND)
@@ -137,21 +137,21 @@ class Origin(asyncio.Protocol):
         self._tick_at(when + 1 / TICKS_PER_SECOND)
 
     def idle(self) -> None:
-        """A stream that says that it is there."""
+        """Send one event, and leave the stream open."""
         self.transport.write(STREAM_HEAD + chunk(event(0)))
 
     def body(self) -> None:
-        """As fast as it is taken."""
+        """Send a large body, at the client's pace."""
         self.transport.write(BODY_HEAD % BODY_BYTES)
         self.to_write = BODY_BYTES
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        """The other side is slower."""
+        """The write buffer is full: stop sending the body."""
         self.paused = True
 
     def resume_writing(self) -> None:
-        """Go on with the body, if one is being sent."""
+        """Continue the body, if one is being sent."""
         self.paused = False
         while self.to_write and not self.paused:
             self.to_write -= len(PIECE)
@@ -176,7 +176,7 @@ def _content_length(head: bytes) -> int:
 
 
 async def serve(port: int) -> None:
-    """Until the process is ended."""
+    """Serve until the process is ended."""
     loop = asyncio.get_running_loop()
     async with await loop.create_server(Origin, "127.0.0.1", port, backlog=4096) as server:
         gc.freeze()

@@ -1,4 +1,4 @@
-"""What a request that is no resume pays for the middleware: nanoseconds, and work that no clock measures."""
+"""The cost of the middleware for a request that is not a resume: nanoseconds, function calls and opcodes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUESTS = {"GET": ("GET", "/threads/1"), "PATCH on another path": ("PATCH", "/threads/1")}
-"""The two ways through: the method alone decides, or the path has to be looked at."""
+"""The two cases: the method alone decides, or the path has to be compared."""
 ROUNDS, CALLS = 500, 400
-"""Rounds so short that most run undisturbed on a busy machine; the best one counts."""
+"""Short rounds, most of which other load does not disturb; the best one counts."""
 
 
 async def bare(scope: Scope, receive: Receive, send: Send) -> None:
-    """An app that does as little as an app can."""
+    """An app that does as little as possible."""
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body"})
 
 
 def scope_of(method: str, path: str) -> Scope:
-    """A request as uvicorn hands it over."""
+    """Return the scope of a request, as uvicorn creates it."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -53,7 +53,7 @@ async def _send(message: Message) -> None:
 
 
 def call(app: ASGIApp, scope: Scope) -> None:
-    """One request, without an event loop: nothing in it waits."""
+    """Make one request, without an event loop. Raises `AssertionError` if the app waits."""
     coroutine: Any = app(scope, _receive, _send)
     try:
         coroutine.send(None)
@@ -64,10 +64,10 @@ def call(app: ASGIApp, scope: Scope) -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """What the interpreter did."""
+    """The interpreter's work."""
 
     calls: int
-    """Of Python functions; each time that a coroutine goes on counts."""
+    """Calls of Python functions, and continuations of coroutines."""
     opcodes: int
 
     def __sub__(self, other: Work) -> Work:
@@ -75,7 +75,7 @@ class Work:
 
 
 def work(app: ASGIApp, scope: Scope) -> Work:
-    """Count what one request makes the interpreter do: the same on every run, however busy the machine is."""
+    """Count the interpreter's work for one request: the same on every run, whatever the load of the machine."""
     counted = {"call": 0, "opcode": 0}
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:
@@ -85,7 +85,7 @@ def work(app: ASGIApp, scope: Scope) -> Work:
         return trace
 
     before = sys.gettrace()
-    for _ in range(2):  # the first time, an interpreter may not have the instrumentation in place
+    for _ in range(2):  # an interpreter may install its instrumentation during the first run
         counted.update(call=0, opcode=0)
         sys.settrace(trace)
         try:
@@ -96,7 +96,7 @@ def work(app: ASGIApp, scope: Scope) -> Work:
 
 
 def nanoseconds(apps: list[ASGIApp], scope: Scope) -> list[float]:
-    """The best round of each app, the apps taking turns."""
+    """Return the nanoseconds for a request in each app's best round; the apps alternate."""
     best = [float("inf")] * len(apps)
     for _ in range(ROUNDS):
         for number, app in enumerate(apps):

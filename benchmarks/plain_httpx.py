@@ -1,4 +1,4 @@
-"""`ReverseProxy` with its defaults, so with httpx's own transport, in uvicorn: UPSTREAM PORT."""
+"""`ReverseProxy` in uvicorn with its default transport, httpx: `python -m benchmarks.plain_httpx UPSTREAM PORT`."""
 
 from __future__ import annotations
 

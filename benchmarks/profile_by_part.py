@@ -1,6 +1,6 @@
-"""Where the work of the sidecar is done: the bytecodes of the work in `benchmarks.driver`, by part of the package.
+"""A profile of the sidecar: the bytecodes of the work in `benchmarks.driver`, by part of the package.
 
-They are counted, not timed: a busy machine has no effect. Functions in C have no bytecodes.
+They are counted, not timed: other load on the machine has no effect. Functions in C have no bytecodes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WORK = {
     "resume": "resumes",
     "event of a resume's stream": "resume_events",
 }
-"""The methods of the client that do it."""
+"""The client's method for each piece of work."""
 UNITS = 200
 PACKAGE, OURS = Path(ap_resume_shim.__file__).parent, Path(__file__).parent
 DRIVER = "driver"

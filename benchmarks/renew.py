@@ -1,9 +1,9 @@
-"""Replace the tables of README.md by those that benchmarks have printed.
+"""Replaces the tables of README.md with those that benchmarks have printed.
 
     python -m benchmarks sidecar | tee sidecar.txt
     python -m benchmarks renew sidecar.txt [...]
 
-A table is recognised by its first row. The table of the goals is not printed by one benchmark: it is written by hand.
+A table is recognised by its first row. The table of the goals combines several benchmarks, and is edited by hand.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def renewed(page: str, printed: str) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Read the files, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks renew", description="Renew the tables of README.md.")
-    parser.add_argument("files", nargs="+", type=Path, help="what benchmarks have printed")
+    parser.add_argument("files", nargs="+", type=Path, help="output of benchmarks")
     printed = "\n".join(file.read_text() for file in parser.parse_args(arguments).files)
     try:
         README.write_text(renewed(README.read_text(), printed))

@@ -1,4 +1,4 @@
-"""How many requests reach the backend for one resume: backend x mode x with and without `agent_id`."""
+"""The number of requests to the backend for one resume, by backend and mode, with and without `agent_id`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ FORMS = [(mode, given) for given in (False, True) for mode in Mode]
 
 
 def goal(backend: str, mode: Mode) -> int:
-    """At most so many; on LangGraph's servers a look is three requests side by side."""
+    """Return the maximum number of requests; on LangGraph's servers, a lookup has three, sent concurrently."""
     if backend.startswith("langgraph"):
         return 8 if mode is Mode.WAIT else 5
     return 3
 
 
 def requests_of(world: World, mode: Mode, *, given: bool) -> list[str]:
-    """The requests that one resume of a settled thread makes, as `METHOD path`."""
+    """Return the requests for one resume of a settled thread, as `METHOD path`."""
     agent = _new_agent(world)
     thread = world.thread(agent)
     before = len(world.place.seen())
     body = {"thread_id": thread, "input": "yes", **({"agent_id": agent} if given else {})}
     world.client.patch(mode.route, json=body).raise_for_status()
-    # Other clients of the same server are not counted: whatever belongs to this resume names its thread or agent.
+    # Requests of other clients of the server are left out: those of this resume name its thread or its agent.
     made = [seen for seen in world.place.seen()[before:] if _names(seen, thread) or _names(seen, agent)]
     return [f"{seen['method']} {seen['path']}".replace(thread, "{thread}").replace(agent, "{agent}") for seen in made]
 
 
 def _new_agent(world: World) -> str:
-    """An agent that nobody else uses, where there can be one."""
+    """Create an agent that no other client uses, if the server has such agents, and return its id."""
     if world.driver.name not in GRAPHS:
         return "ask"
     config = {"configurable": {"of": os.urandom(8).hex()}}  # Aegra refuses a second assistant of the same configuration
@@ -49,12 +49,12 @@ def _names(seen: dict[str, Any], name: str) -> bool:
 
 
 def fewest(world: World, mode: Mode, *, given: bool) -> list[str]:
-    """The requests of the better of two: after a wait, the thread is asked again while it has not settled."""
+    """Return the requests of the better of two resumes: a thread that settles late after a wait is looked up again."""
     return min((requests_of(world, mode, given=given) for _ in range(2)), key=len)
 
 
 def available() -> list[str]:
-    """The backends that start by themselves, and those whose address is in the environment."""
+    """Return the backends that the benchmark can start, and those whose address is in the environment."""
     return [
         name
         for name in BACKENDS

@@ -1,7 +1,7 @@
-"""A resume through the shim against the same two calls made directly: look at the thread, create the run.
+"""A resume through the shim, compared with the same two calls made directly: look the thread up, create the run.
 
-The ways take turns within each round, and what is reported are ratios: the medians over the rounds. At a backend that
-takes 5 ms for each request, the processor time of the sidecar for one resume is reported as well.
+The variants alternate within each round. The figures are the medians of the rounds' ratios. With a backend that takes
+5 ms for each request, the sidecar's processor time for one resume is measured as well.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ if TYPE_CHECKING:
 ROUNDS = {"agent-protocol": 200, "langgraph": 10}
 SLOW_ROUNDS = 300
 MILLISECONDS = 5
-"""What each request takes at the slow backend."""
+"""Time of each request at the slow backend."""
 TAILS = {Mode.BACKGROUND: "/runs", Mode.WAIT: "/runs/wait", Mode.STREAM: "/runs/stream"}
 ANSWER = "yes"
 
 
 class Client:
-    """One connection, as thin as the standard library has it: what is measured are the servers."""
+    """One connection, from the standard library: the client's own cost is small beside that of the servers."""
 
     def __init__(self, url: str) -> None:
         self.connection = HTTPConnection(urlsplit(url).netloc)
 
     def ask(self, method: str, path: str, body: Any = None) -> bytes:
-        """The body of the answer, read to its end."""
+        """Send a request, and return the whole body of the response. Raises `RuntimeError` unless the status is 200."""
         self.connection.request(
             method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
         )
@@ -68,19 +68,19 @@ Resume = Callable[[Client, str, Mode], Any]
 
 
 def through_the_shim(client: Client, thread: str, mode: Mode) -> None:
-    """The draft's route."""
+    """Resume by the draft's route."""
     client.ask("PATCH", mode.route, {"thread_id": thread, "input": ANSWER})
 
 
 def directly_agent_protocol(client: Client, thread: str, mode: Mode) -> None:
-    """The legacy server's way."""
+    """Resume by the legacy server's own API."""
     (asked,) = json.loads(client.ask("GET", f"/threads/{thread}"))["interrupts"]
     answer = {"command": {"resume": {asked["id"]: ANSWER}}}
     client.ask("POST", TAILS[mode], {"thread_id": thread, "agent_id": "ask", "input": answer})
 
 
 def directly_langgraph(client: Client, thread: str, mode: Mode) -> None:
-    """LangGraph's way."""
+    """Resume by LangGraph's own API."""
     found = json.loads(client.ask("GET", f"/threads/{thread}"))
     ((asked,),) = found["interrupts"].values()
     body = {"assistant_id": found["metadata"]["assistant_id"], "command": {"resume": {asked["id"]: ANSWER}}}
@@ -89,28 +89,28 @@ def directly_langgraph(client: Client, thread: str, mode: Mode) -> None:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to resume, and where."""
+    """A variant: how and where a thread is resumed."""
 
     name: str
     url: str
     resume: Resume
     pid: int = 0
-    """The process of the sidecar, if there is one."""
+    """The sidecar's process id; 0 without a sidecar."""
 
 
 def wrapped() -> ASGIApp:
-    """The legacy server with the shim in its process."""
+    """Return the legacy server with the shim in its process."""
     return ResumeShim(create_app(), "agent-protocol")
 
 
 def serve(factory: Callable[[], ASGIApp], bound: socket) -> None:
-    """What a process of its own does."""
+    """Serve an app; runs in a separate process."""
     uvicorn.Server(uvicorn.Config(factory(), log_level="critical")).run(sockets=[bound])
 
 
 @contextmanager
 def process(factory: Callable[[], ASGIApp]) -> Iterator[str]:
-    """An app in a process of its own; connections wait in the socket until it is up."""
+    """Serve an app in a separate process, and yield its URL; connections wait in the socket until it is up."""
     with listening() as bound:
         bound.listen()
         server = get_context("spawn").Process(target=serve, args=(factory, bound), daemon=True)
@@ -151,12 +151,12 @@ BACKENDS = {"agent-protocol": agent_protocol, "langgraph": langgraph}
 
 
 class Driver(Protocol):
-    """Makes and deletes threads; those of the end-to-end tests are such."""
+    """Creates and deletes threads, as the drivers of the end-to-end tests do."""
 
     client: httpx.Client
 
     def start(self, agent: str, input_: Any, /) -> str:
-        """Make a thread that waits at a question, and return its id."""
+        """Create a thread that waits at a question, and return its id."""
 
 
 class SlowDriver:
@@ -166,12 +166,12 @@ class SlowDriver:
         self.client, self._asks = client, asks
 
     def start(self, agent: str, input_: Any, /) -> str:
-        """Make a thread whose next run asks again, or ends."""
+        """Create a thread whose next run asks again, or ends."""
         return str(self.client.post("/threads", json={"asks": self._asks}).raise_for_status().json()["thread_id"])
 
 
 def seconds(backend: str, ways: list[Way], mode: Mode) -> list[list[float]]:
-    """How long each way took, round by round; the first round, which makes connections, does not count."""
+    """Return the seconds of each variant by round; the first round, which opens connections, does not count."""
     with ExitStack() as stack:
         drivers = [stack.enter_context(_driver(backend, way.url)) for way in ways]
         return _alternate(ways, drivers, mode, ROUNDS[backend], delete=True)
@@ -202,7 +202,7 @@ def _driver(backend: str, url: str) -> Iterator[Driver]:
 
 
 def _asked(driver: Driver) -> str:
-    """A thread that waits for an answer."""
+    """Create a thread that waits for an answer, and return its id."""
     return driver.start("ask", {"topic": "lunch"})
 
 
@@ -225,7 +225,7 @@ def slow() -> Iterator[list[Way]]:
 def at_slow_backend(ways: list[Way], mode: Mode, *, asks: bool) -> tuple[float, float, float]:
     """Return the median of the two direct calls in ms, the median ratio, and the sidecar's CPU ms for one resume."""
     with httpx.Client(base_url=ways[0].url) as client:
-        driver = SlowDriver(client, asks=asks)  # the sidecar passes nothing but resumes
+        driver = SlowDriver(client, asks=asks)  # not through the sidecar, whose processor time is measured
         _alternate(ways, [driver] * len(ways), mode, 10, delete=False)
         before = cpu_seconds(ways[1].pid)
         direct, shim = _alternate(ways, [driver] * len(ways), mode, SLOW_ROUNDS, delete=False)

@@ -1,9 +1,9 @@
-"""The guard in Redis over 1, 2 and 4 sidecars: what a resume costs in each process, and how much one Redis carries.
+"""The guard in Redis with 1, 2 and 4 sidecars: the cost of a resume in each process, and the capacity of one Redis.
 
     python -m benchmarks scale [--resumes 2000] [--rounds 5]
 
-Needs redis-server. The processes share the machine's cores, so that more sidecars do not make more resumes if there are
-few: what counts is the processor time for a resume. Redis is also driven alone, by the calls of one resume.
+Needs redis-server. The processes share the machine's cores, so on a small machine more sidecars do not process more
+resumes: the relevant figure is the processor time for a resume. Redis is also measured alone, by a resume's calls.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ QUIET = 0.3
 
 @dataclass
 class Round:
-    """What a round measured: latencies in microseconds, processor times in seconds."""
+    """The measurements of a round: latencies in microseconds, processor times in seconds."""
 
     seconds: float
     latencies: list[int]
@@ -55,7 +55,7 @@ class Round:
 
     @property
     def rate(self) -> float:
-        """Resumes in a second."""
+        """Resumes per second."""
         return len(self.latencies) / self.seconds
 
     def each(self, part: str) -> float:
@@ -68,7 +68,7 @@ class Stage:
     """A Redis server, an origin, and sidecars; `pids` by part."""
 
     urls: list[str]
-    """Of the sidecars that share the Redis server."""
+    """The URLs of the sidecars that share the Redis server."""
     alone: str
     """The URL of a sidecar with the guard in memory."""
     origin: str
@@ -77,7 +77,7 @@ class Stage:
     resumed: int = 0
 
     def counts(self) -> dict[str, int]:
-        """Return how many resumes the origin got, and of how many threads."""
+        """Return how many resumes the origin received, and for how many threads."""
         with urlopen(f"{self.origin}/counts") as response:
             return cast("dict[str, int]", json.load(response))
 
@@ -93,7 +93,7 @@ class Stage:
         calls_after, script_us_after = self._scripts()
         self.resumed += resumes
         if self.counts() != {"resumes": self.resumed, "threads": self.resumed}:
-            raise RuntimeError(f"{self.resumed} threads were resumed, and the origin got {self.counts()}.")
+            raise RuntimeError(f"{self.resumed} threads were resumed, and the origin received {self.counts()}.")
         return Round(client["seconds"], client["latencies"], used, calls_after - calls, script_us_after - script_us)
 
     def _wait_until_quiet(self) -> None:

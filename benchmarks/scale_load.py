@@ -1,10 +1,10 @@
-"""A client that sends background resumes of different threads, in a process of its own.
+"""A client that sends background resumes of different threads, in a separate process.
 
     python -m benchmarks.scale_load NAME RESUMES AT_ONCE URL...
 
-It prints the latency of each resume in microseconds, its time and processor time in seconds, and how many resumes were
-refused because the guard was unavailable, and sent again, as JSON. Each of `AT_ONCE` tasks has a connection to every
-URL, and sends its resumes to them round robin.
+It prints as JSON: the latency of each resume in microseconds, its own time and processor time in seconds, and how many
+resumes were sent again because the guard was unavailable. Each of `AT_ONCE` tasks has a connection to every URL, and
+sends its resumes to them round robin.
 """
 
 from __future__ import annotations

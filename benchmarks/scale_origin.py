@@ -1,8 +1,8 @@
-"""A server of the Agent Protocol that responds at once, in a process of its own; it counts the resumes of each thread.
+"""A server of the Agent Protocol that responds at once, in a separate process; it counts the resumes of each thread.
 
     python -m benchmarks.scale_origin PORT
 
-Every thread exists, and asks one question until it gets its first resume. `GET /counts` returns the counts.
+Every thread exists, and has one question until its first resume. `GET /counts` returns the counts.
 """
 
 from __future__ import annotations

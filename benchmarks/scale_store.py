@@ -1,4 +1,4 @@
-"""Redis without sidecars: the calls of one resume again and again, and the renewal of many holds."""
+"""Redis without sidecars: repeats the calls of one resume, and renews many holds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Call = list[str]
 
 @contextmanager
 def recording(port: int) -> Iterator[Callable[[], list[Call]]]:
-    """Record the scripts that Redis runs during the block. Gives a function that returns their calls."""
+    """Record the scripts that Redis runs during the block. Yields a function that returns their calls."""
     with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile() as lines:
         connection.sendall(b"MONITOR\r\n")
         lines.readline()
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
 
 @dataclass
 class Alone:
-    """What Redis does when nothing else limits it."""
+    """The capacity of Redis when nothing else limits it."""
 
     rate: float
     us: float
@@ -95,7 +95,7 @@ class Alone:
 
 
 async def replay(server: RedisServer, calls: list[Call], resumes: int = RESUMES) -> Alone:
-    """Make the calls of as many resumes, each of a thread of its own. Raises `RuntimeError` if one was not held."""
+    """Make the calls of that many resumes, each of another thread. Raises `RuntimeError` if one was not held."""
     loop = asyncio.get_running_loop()
 
     def some(first: int) -> Iterator[bytes]:

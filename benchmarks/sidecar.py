@@ -1,9 +1,9 @@
-"""The sidecar against no proxy, other proxies, and an edge that sends only resumes through it: one worker each.
+"""The sidecar compared with no proxy, other proxies, and an edge that sends only resumes to it: one worker each.
 
     python -m benchmarks sidecar [--rounds 5] [--seconds 2] [--only json events ...]
 
-Needs wrk, nginx, HAProxy and Caddy. The ways alternate within each round. Figures are medians of the rounds, and so are
-the ratios, each of which is taken within a round. CPU is the user and system time of all processes of a proxy.
+Needs wrk, nginx, HAProxy and Caddy. The ways alternate within each round. Figures are the medians of the rounds. Ratios
+are the medians of the ratios within each round. CPU is the user and system time of all processes of a proxy.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from tests.differential.proxies import PATHS
 CONNECTIONS = 16
 BODY = bytes(BODY_BYTES)
 BODIES = 4
-"""Large bodies of one turn."""
+"""Number of large bodies in one turn."""
 MEGA = 1_000_000
 UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 Figures = Mapping[str, Sequence[float]]
-"""What was measured, by way, one figure a round."""
+"""The measurements of each way, one for each round."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many units a client achieved in a second, and for how long."""
+    """The rate of a client in units per second, and its duration."""
 
     per_second: float
     seconds: float
@@ -48,14 +48,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Wrk:
-    """A run of wrk, in requests and in bytes."""
+    """The result of wrk, in requests and in bytes."""
 
     requests: Load
     bytes: Load
 
 
 def read_wrk(output: str) -> Wrk:
-    """Read what wrk prints. Raises `RuntimeError` unless every response had a status of 2xx."""
+    """Parse wrk's output. Raises `RuntimeError` unless every response had a status of 2xx."""
     if "Non-2xx" in output or "Socket errors" in output:
         raise RuntimeError(f"Not every request got a response with a status of 2xx:\n{output}")
     requests = re.search(r"^Requests/sec: +([\d.]+)$", output, re.MULTILINE)
@@ -68,13 +68,13 @@ def read_wrk(output: str) -> Wrk:
 
 
 def wrk(url: str, seconds: int) -> Wrk:
-    """One thread, 16 connections."""
+    """Run wrk with one thread and 16 connections."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "60s", url]
     return read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def transfer(way: Way, method: str) -> Load:
-    """Bodies of 64 MiB, one after the other, from the first byte of a request to the last of its response."""
+    """Transfer bodies of 64 MiB one after the other, each from its request's first byte to its response's last one."""
     connection = HTTPConnection(urlsplit(way.url).netloc, timeout=120)
     buffer = bytearray(1024 * 1024)
     begin = perf_counter()
@@ -102,13 +102,13 @@ def in_turns(among: Sequence[Way], rounds: int, measure: Callable[[Way], float])
 
 
 def ratio(figures: Figures, name: str, base: str = NGINX) -> float:
-    """The median of the rounds' ratios."""
+    """Return the median of the rounds' ratios."""
     return median(a / b for a, b in zip(figures[name], figures[base], strict=True))
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure, and the least or the most that it should be."""
+    """A figure, and its minimum or maximum."""
 
     title: str
     bound: float
@@ -116,7 +116,7 @@ class Goal:
     at_most: bool = False
 
     def row(self) -> list[str]:
-        """The goal, what was reached, and whether that is enough."""
+        """Return the goal, the figure, and whether it reaches the goal."""
         met = self.reached <= self.bound if self.at_most else self.reached >= self.bound
         bound = f"{self.bound:g} or {'less' if self.at_most else 'more'}"
         return [self.title, bound, f"{self.reached:.2f}", "yes" if met else "no"]
@@ -124,7 +124,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of the large table, with a cell for each way, and goals."""
+    """Rows of the main table, with a cell for each way, and goals."""
 
     rows: list[list[str]]
     goals: list[Goal]
@@ -132,14 +132,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Costs:
-    """How fast each way was, and the CPU time in microseconds that its proxy needed for one unit."""
+    """The rate of each way, and the CPU time in microseconds that its proxy needed for one unit."""
 
     rate: Figures
     cpu: Figures
 
     @classmethod
     def measure(cls, among: Sequence[Way], rounds: int, run: Callable[[Way], Load]) -> Costs:
-        """Put a load on every way in every round."""
+        """Measure every way under load in every round."""
         cpu: dict[str, list[float]] = {way.name: [] for way in among}
 
         def turn(way: Way) -> float:
@@ -152,7 +152,7 @@ class Costs:
         return cls(in_turns(among, rounds, turn), cpu)
 
     def rows(self, rate: tuple[str, float], cpu: tuple[str, float]) -> list[list[str]]:
-        """Titles and scales of the rates and of the CPU times; in brackets, the ratio to nginx's."""
+        """Return two rows; the arguments are the titles and scales of the rates and of the CPU times."""
         return [_row(*rate, self.rate), _row(*cpu, self.cpu)]
 
 
@@ -166,12 +166,12 @@ def _cell(figures: Figures, name: str, scale: float) -> str:
 
 
 def _short(figure: float) -> str:
-    """Two digits, or all that are before the point."""
+    """Format a figure with two digits, or with all digits before the point."""
     return f"{figure:,.0f}" if figure >= 10 else f"{figure:.2g}"
 
 
 def small_responses(rounds: int, seconds: int) -> Part:
-    """JSON of 600 bytes."""
+    """Measure responses of 600 bytes of JSON."""
     with json_origin() as origin, ways(origin) as among:
         costs = Costs.measure(among, rounds, lambda way: wrk(f"{way.url}/json", seconds).requests)
     goals = [
@@ -183,7 +183,7 @@ def small_responses(rounds: int, seconds: int) -> Part:
 
 
 def events(rounds: int, seconds: int) -> Part:
-    """Responses of 2,000 events of 250 bytes, which the origin writes in one piece or one by one."""
+    """Measure responses of 2,000 events of 250 bytes, which the origin writes in one piece or one by one."""
 
     def measure(path: str) -> Costs:
         return Costs.measure(among, rounds, lambda way: wrk(way.url + path, seconds).bytes)
@@ -203,7 +203,7 @@ def events(rounds: int, seconds: int) -> Part:
 
 
 def streams(rounds: int, seconds: int) -> Part:
-    """200 streams of 20 events a second, read by a separate process: the delay of events, in milliseconds."""
+    """Measure the delay of events in milliseconds, in 200 streams of 20 events per second."""
     parts = ("p50", "p99", "held")
     read: dict[str, dict[str, list[float]]] = {part: {name: [] for name in NAMES} for part in parts}
 
@@ -231,7 +231,7 @@ def streams(rounds: int, seconds: int) -> Part:
 
 
 def bodies(rounds: int, _: int) -> Part:
-    """One large body at a time."""
+    """Measure large bodies, one at a time."""
 
     def measure(method: str) -> Costs:
         return Costs.measure(among, rounds, lambda way: transfer(way, method))

@@ -1,7 +1,7 @@
-"""A client that reads many streams at once, in a process of its own.
+"""A client that reads many streams at once, in a separate process.
 
-    python -m benchmarks.streams latency URL STREAMS SECONDS    how late events are; prints JSON
-    python -m benchmarks.streams hold URL STREAMS               for each line on its input, how many are open still
+    python -m benchmarks.streams latency URL STREAMS SECONDS    prints the delay of events, as JSON
+    python -m benchmarks.streams hold URL STREAMS               prints the number of open streams for each input line
 
 Times are nanoseconds of the monotonic clock, which all processes of a machine share.
 """
@@ -17,16 +17,16 @@ from time import monotonic_ns
 from urllib.parse import urlsplit
 
 AT_ONCE = 100
-"""Streams that are being opened at the same time."""
+"""Maximum number of streams that are being opened at the same time."""
 PATIENCE = 30.0
-"""Seconds until a stream's first event has to be there."""
+"""Seconds within which a stream's first event has to arrive."""
 SETTLING = 0.5
-"""Seconds after the last stream was opened that are not counted."""
+"""Seconds after the opening of the last stream that are not measured."""
 STAMP = re.compile(rb'"at": (\d+),')
 
 
 class Stream(asyncio.Protocol):
-    """One request, and the lateness of each of its events."""
+    """One request, and the delay of each of its events."""
 
     def __init__(self, request: bytes) -> None:
         self.request = request
@@ -37,13 +37,13 @@ class Stream(asyncio.Protocol):
         self.rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask."""
+        """Send the request."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
-        """Look at the time, and at the times in what came."""
+        """Compare the times in the events with the current time."""
         now = monotonic_ns()
         data = self.rest + data
         if not self.begun:
@@ -53,10 +53,10 @@ class Stream(asyncio.Protocol):
         for found in STAMP.finditer(data):
             self.late.append(now - int(found[1]))
             end = found.end()
-        self.rest = data[end:][-40:]  # a stamp may come in two pieces
+        self.rest = data[end:][-40:]  # a stamp may be split over two reads
 
     def _begin(self, data: bytes) -> None:
-        """The stream is open with its first event, which is not counted."""
+        """Mark the stream as open at its first event, whose delay is not measured."""
         self.rest = data
         if STAMP.search(data):
             self.open = self.begun = data.startswith(b"HTTP/1.1 200 ")
@@ -65,14 +65,14 @@ class Stream(asyncio.Protocol):
                 self.opened.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """No stream any more."""
+        """Mark the stream as closed."""
         self.open = False
         if not self.opened.done():
             self.opened.set_result(None)
 
 
 async def open_streams(url: str, streams: int) -> list[Stream]:
-    """Open them, some at a time; those that fail are there too, and not open."""
+    """Open that many streams, some at a time. The result includes those that failed, which are not open."""
     parsed = urlsplit(url)
     host, port = parsed.hostname or "", parsed.port or 80
     request = f"GET {parsed.path} HTTP/1.1\r\nHost: {parsed.netloc}\r\nAccept: text/event-stream\r\n\r\n".encode()
@@ -89,12 +89,12 @@ async def open_streams(url: str, streams: int) -> list[Stream]:
 
 
 def held(streams: list[Stream]) -> int:
-    """How many are open."""
+    """Return the number of open streams."""
     return sum(stream.open for stream in streams)
 
 
 async def latency(url: str, streams: int, seconds: float) -> dict[str, float]:
-    """The median and the 99th percentile of how late events came, in milliseconds; how many streams were held."""
+    """Return the median and the 99th percentile of the delay in milliseconds, and the number of open streams."""
     opened = await open_streams(url, streams)
     gc.freeze()
     gc.disable()
@@ -110,7 +110,7 @@ async def latency(url: str, streams: int, seconds: float) -> dict[str, float]:
 
 
 async def hold(url: str, streams: int) -> None:
-    """Keep them open until the input ends; say how many there are at first, and whenever asked."""
+    """Hold streams until the input ends; print the number of open ones at first, and for each line of input."""
     opened = await open_streams(url, streams)
     loop = asyncio.get_running_loop()
     while True:
@@ -120,7 +120,7 @@ async def hold(url: str, streams: int) -> None:
 
 
 def main(command: str, url: str, streams: str, seconds: str = "0") -> None:
-    """Do what the command says."""
+    """Run a command."""
     if command == "latency":
         print(json.dumps(asyncio.run(latency(url, int(streams), float(seconds)))))
     else:

@@ -1,4 +1,4 @@
-"""Printing a table."""
+"""Prints a table."""
 
 from __future__ import annotations
 

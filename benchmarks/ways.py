@@ -45,7 +45,7 @@ NGINX_PROXY = """
     }}
 """
 TO_THE_SHIM = r"location ~ ^/runs/resume(/wait|/stream)?$ {{ proxy_pass http://{shim}; }}"
-"""What an nginx that routes only resumes through the shim has in addition, as docs/how-to/edge-proxy.md recommends."""
+"""Added to nginx if it sends only resumes to the shim, as docs/how-to/edge-proxy.md recommends."""
 HAPROXY_CONF = """
 global
     nbthread 1
@@ -99,7 +99,7 @@ class _Child(Process):
 
 @contextmanager
 def running(command: Sequence[str | Path], port: int, **env: str) -> Iterator[int]:
-    """Run a process that listens on a port while the context lasts; yield its id. It leads a session."""
+    """Run a process that listens on a port during the block; yield its id. It leads a session."""
     with tempfile.TemporaryDirectory() as folder:
         process = _Child(command, Path(folder, "log"), env={**os.environ, "PATH": PATHS, **env})
         try:
@@ -116,7 +116,7 @@ def _listens(port: int) -> bool | None:
 
 @contextmanager
 def json_origin() -> Iterator[str]:
-    """Answers everything with the same 600 bytes of JSON."""
+    """Run an origin that responds to every request with the same 600 bytes of JSON; yield its URL."""
     port = free_port()
     with _nginx(NGINX_ORIGIN.format(port=port, json=JSON), port):
         yield f"http://127.0.0.1:{port}"
@@ -124,7 +124,7 @@ def json_origin() -> Iterator[str]:
 
 @contextmanager
 def stream_origin() -> Iterator[str]:
-    """Streams and bodies."""
+    """Run the origin of streams and bodies; yield its URL."""
     port = free_port()
     with running([sys.executable, "-m", "benchmarks.origin", str(port)], port):
         yield f"http://127.0.0.1:{port}"
@@ -140,7 +140,7 @@ def _nginx(server: str, port: int) -> Iterator[int]:
 
 @contextmanager
 def sidecar(origin: str, *options: str) -> Iterator[Way]:
-    """The command line's sidecar, as it is by default; it makes no resumes here."""
+    """Run the sidecar with its defaults; it receives no resumes here."""
     serve = ["-m", "ap_resume_shim", "serve", "--upstream", origin, "--backend", "agent-protocol"]
     with _python(SIDECAR, *serve, "--log-level", "warning", *options, "--port") as way:
         yield way
@@ -148,7 +148,7 @@ def sidecar(origin: str, *options: str) -> Iterator[Way]:
 
 @contextmanager
 def _python(name: str, *arguments: str) -> Iterator[Way]:
-    """A proxy in Python whose last argument is its port."""
+    """Run a proxy in Python whose last argument is its port."""
     port = free_port()
     with running([sys.executable, *arguments, str(port)], port) as pid:
         yield Way(name, f"http://127.0.0.1:{port}", (pid,))
@@ -156,7 +156,7 @@ def _python(name: str, *arguments: str) -> Iterator[Way]:
 
 @contextmanager
 def nginx(origin: str, shim: Way | None = None) -> Iterator[Way]:
-    """nginx, which buffers nothing and reuses its connections; it sends only resumes to `shim`, if there is one."""
+    """Run nginx without buffering, with persistent connections; it sends only resumes to `shim`, if there is one."""
     port = free_port()
     more = TO_THE_SHIM.format(shim=_netloc(shim.url)) if shim else ""
     with _nginx(NGINX_PROXY.format(port=port, origin=_netloc(origin), more=more), port) as pid:
@@ -166,14 +166,14 @@ def nginx(origin: str, shim: Way | None = None) -> Iterator[Way]:
 
 @contextmanager
 def edge(origin: str) -> Iterator[Way]:
-    """nginx that sends resumes to a sidecar, and everything else straight to the origin."""
+    """Run nginx that sends resumes to a sidecar, and all other requests to the origin."""
     with sidecar(origin) as shim, nginx(origin, shim) as way:
         yield way
 
 
 @contextmanager
 def _configured(name: str, configuration: str, origin: str, *command: str) -> Iterator[Way]:
-    """A proxy that reads a file, which is the last argument of its command."""
+    """Run a proxy with a configuration file, which is the last argument of its command."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "configuration")
@@ -185,7 +185,7 @@ def _configured(name: str, configuration: str, origin: str, *command: str) -> It
 
 @contextmanager
 def ways(origin: str, names: Sequence[str] = NAMES) -> Iterator[list[Way]]:
-    """Those that are named, one worker each."""
+    """Run the named ways, one worker each."""
     caddy = "caddy", "run", "--adapter", "caddyfile", "--config"
     made = {
         DIRECT: lambda: _direct(origin),

@@ -37,8 +37,8 @@ def claim(
     """Hold the thread for an answer that fits its state. Returns the thread as found and the verdict.
 
     `checks_value` is False for an answer that is sent in the client's own form. `reviewer` submits the verdict to the
-    operator's policy. Waits at most `settings.settle` seconds
-    while the thread is busy or another resume holds it. Raises the `ResumeError` that explains the refusal.
+    operator's policy. Waits at most `settings.settle` seconds while the thread is busy or another resume holds it.
+    Raises the `ResumeError` that explains the refusal.
     """
     case = _Claim(resume, dialect, settings, found, checks_value=checks_value)
     uncommitted = UncommittedResume()
@@ -66,7 +66,7 @@ def claim(
                 rival, seconds = yield from RepeatClaim(attempt, settings.settle - waited)
                 waited = round(waited + seconds, 6)
             refusal: Conflict = ResumeInProgress(_HELD)
-            holds = rival is None  # the thread may have changed since the lookup: look again
+            holds = rival is None  # the thread may have changed since the lookup: look it up again
         except Conflict as conflict:
             if holds:
                 yield from guard.mark_rejected()

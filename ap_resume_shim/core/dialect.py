@@ -46,7 +46,7 @@ class Found(Generic[C]):
     stopped: str = AT_BREAKPOINT
     """With `breakpoint`: the reason, as the predicate of a sentence about the thread."""
     moving: bool = False
-    """True if the responses of the lookup disagree whether the thread is busy: it was busy during a part of the
+    """True if the responses of the lookup disagree about whether the thread is busy: it was busy during a part of the
     lookup."""
     past_ids: frozenset[str] = frozenset()
     """Ids of interrupts in the thread's history, if the lookup reads it."""
@@ -163,7 +163,7 @@ class Dialect(Generic[C]):
     thread_is: str
     """One sentence: the meaning of the draft's `thread_id` on this backend."""
     fingerprints: tuple[Fingerprint, ...] = ()
-    """How `auto` detects such a server: it matches any of these."""
+    """The conditions by which `auto` detects such a server; one of them is enough."""
     specificity: int = 0
     """If a server matches several backends, `auto` chooses the one with the highest specificity."""
     response_kinds: Mapping[Mode, ResponseKind] = DEFAULT_KINDS
@@ -286,7 +286,7 @@ class Dialect(Generic[C]):
         return UpstreamError("The backend refused the resume in its stream.", {"upstream": first.json})
 
     def explain_unconsumed(self, found: Found[C], now: Found[C]) -> ResumeError | None:
-        """With `acceptance_unproven`: return the error for an accepted answer that the unchanged thread shows as lost.
+        """With `acceptance_unproven`: return the error if the unchanged thread shows that an accepted answer was lost.
 
         `metadata.resume_state` is `not_sent` if the agent will certainly never receive the answer, else `unknown`.
         """
@@ -333,7 +333,7 @@ class Dialect(Generic[C]):
         return Relay()
 
     def recognise(self, request: ClientRequest) -> VendorResume | None:
-        """Return the vendor resume that a client's own request is; None if it is none. Raises `UnreadableAnswer`."""
+        """Return a client's own request as a vendor resume; None if it is not one. Raises `UnreadableAnswer`."""
         return read_answer((each for each in self.conventions if each.matches(request.method, request.path)), request)
 
     def locate(self, vendor: VendorResume) -> Steps[str]:

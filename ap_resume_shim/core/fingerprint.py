@@ -1,4 +1,4 @@
-"""How a kind of server is recognised."""
+"""The conditions by which a kind of server is recognised."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def read(question: Any) -> Approval | None:
 
 
 def violations(question: Any, answer: Any) -> list[Violation]:
-    """Return the parts of an answer that the middleware certainly refuses, or that would run a tool not asked about.
+    """Return the parts of an answer that the middleware certainly refuses, or that would run another tool.
 
     An empty list for a question of another shape.
     """

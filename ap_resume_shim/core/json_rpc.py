@@ -28,7 +28,7 @@ class A2aCall(Convention):
     """The methods of 1.0 and of 0.3 that send a message."""
 
     def read(self, request: ClientRequest) -> VendorResume | None:
-        """Return the answer that the call's message carries. A batch is none: servers refuse batches."""
+        """Return the answer that the call's message carries. A batch is no answer: servers refuse batches."""
         call = request.object
         mode, params = self.modes.get(str(call.get("method"))), call.get("params")
         if mode is None or not isinstance(params, dict) or not isinstance(params.get("message"), dict):
@@ -38,7 +38,7 @@ class A2aCall(Convention):
     def read_message(
         self, request: ClientRequest, mode: Mode, params: dict[str, Any], message: dict[str, Any]
     ) -> VendorResume | None:
-        """Return the answer that a message carries; None if it is no answer."""
+        """Return the answer that a message carries; None if it carries none."""
         raise NotImplementedError
 
     def reads_body(self, vendor: VendorResume, response: Response) -> bool:
@@ -53,10 +53,10 @@ class A2aCall(Convention):
         return not isinstance(error, dict) or error.get("code") == _INTERNAL
 
     def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
-        """Return a JSON-RPC error with status 200: clients show the reason of no other status.
+        """Return a JSON-RPC error with status 200: clients show the reason only with that status.
 
         In place of a stream, it is the stream's only event: the SDK of 0.3 shows no other error there. Refused
-        credentials keep their status, as does a body that was not read: it has no id to respond to.
+        credentials keep their status, and so does a body that was not read, whose id is unknown.
         """
         code = next((code for kind, code in _CODES if isinstance(error, kind)), _UNSUPPORTED)
         value = {

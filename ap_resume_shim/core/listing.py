@@ -95,9 +95,9 @@ class Source(Protocol):
 
 
 def collect(page: Page, sources: Sequence[Source], *, spent: int = 0, notes: tuple[str, ...] = ()) -> Steps[Listing]:
-    """Search one source after the other, until the page is full, or has no requests left.
+    """Search one source after the other, until the page is full, or the limit of requests is reached.
 
-    `spent` requests were sent before. Raises `InvalidRequest` for a page that begins in an unknown source.
+    `spent` requests were already sent. Raises `InvalidRequest` for a page that begins in an unknown source.
     """
     names = [source.name for source in sources]
     name, offset = page.place(str, int) or (names[0] if names else "", 0)

@@ -140,9 +140,9 @@ def _is_openapi_3(file: Any) -> bool:
 
 
 def _stem(file: Json, prefix: str, at_root: bool) -> str | None:
-    """Return what stands before the routes in the paths of `file`: the prefix, or nothing if they are relative to it.
+    """Return the path in front of the routes in `file`: the prefix, or nothing if its paths are relative to the prefix.
 
-    None if the file does not describe what is below the prefix.
+    None if the file does not describe the paths below the prefix.
     """
     if any(path.startswith(f"{prefix}/") for path in file.get("paths", {})):
         return prefix

@@ -22,9 +22,9 @@ class Reviewer(Generic[C]):
         self._reviewed: _Subject | None = None
 
     def at_arrival(self, found: Found[C], *, always: bool = True) -> Steps[None]:
-        """Submit the resume by the first lookup, before anything that is stored for it is read.
+        """Submit the resume after the first lookup, before anything that is stored for it is read.
 
-        Unless `always`, only if it answers a question.
+        Without `always`, only a resume that answers a question is submitted.
         """
         decision: Decision | None = None
         try:

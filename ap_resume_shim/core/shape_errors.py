@@ -98,7 +98,7 @@ class _RecognisingReframer(Wrapped):
 
 
 class _ShapeErrors:
-    """Context manager that raises `UpstreamUnrecognised` for an unexpected exception; it has no state to share."""
+    """Context manager that raises `UpstreamUnrecognised` for an unexpected exception; it can be reused and shared."""
 
     def __init__(self, unless: Exception | None = None) -> None:
         self._unless = unless
@@ -120,7 +120,7 @@ _SHAPE_ERRORS = _ShapeErrors()
 
 
 def _checked(value: Any) -> Any:
-    """Return a dialect's result. Raises `TypeError` for ids and times that are not text that can be sent and stored."""
+    """Return a dialect's result. Raises `TypeError` or `UnicodeError` for ids and times that are not encodable text."""
     if isinstance(value, Found):
         _check_text(value.run_id, value.agent_id, value.updated_at, *(interrupt.id for interrupt in value.interrupts))
     elif isinstance(value, Started):

@@ -1,6 +1,6 @@
-"""What is wrong with a value that pydantic refuses: its place, and what is expected there.
+"""Describes the errors that pydantic reports: the place of each, and the value that is expected there.
 
-A text does not quote the value, which may be a secret.
+The texts do not quote the wrong value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ EXPECTED = {
     "too_short": "must not be empty",
     "value_error": "{error}",
 }
-"""What is expected of a value, by the type of pydantic's error, or by the part before the first `_`."""
+"""Descriptions of the expected value, by the type of pydantic's error, or by the part before its first `_`."""
 
 
 def expected(item: Mapping[str, Any], words: Mapping[str, str] = EXPECTED, otherwise: str = "is invalid") -> str:
-    """Return what one of pydantic's errors expects."""
+    """Return the description of the value that one of pydantic's errors expects."""
     kind = item["type"]
     text = words.get(kind) or words.get(f"{kind.partition('_')[0]}_", otherwise)
     return text.format(**item.get("ctx", {}))
@@ -42,7 +42,7 @@ def expected(item: Mapping[str, Any], words: Mapping[str, str] = EXPECTED, other
 def problems(
     error: ValidationError, value: Any, words: Mapping[str, str] = EXPECTED
 ) -> list[tuple[Sequence[str | int], str]]:
-    """Return the place of each wrong part of `value`, and what is expected there.
+    """Return the place of each wrong part of `value`, and the description of the value that is expected there.
 
     A part that may have several types has one error for each of them, which are joined.
     """

@@ -1,7 +1,7 @@
 """The verdict that a vendor resume would have had, if it had been guarded: an estimate, made while it passes.
 
-The lookup runs beside the original request, so that it may show the thread after the answer. A question that is still
-shown on a busy thread counts as pending, since servers show it until the answered step has run.
+The lookup runs concurrently with the original request, so it may show the thread after the answer. A question that is
+still shown on a busy thread counts as pending, since servers show it until the answered step has run.
 """
 
 from __future__ import annotations

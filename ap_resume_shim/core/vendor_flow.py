@@ -33,7 +33,7 @@ from ap_resume_shim.core.steps.guard import KeyRecord
 from ap_resume_shim.core.vendor_resume import VendorResume
 
 NEW_TURN = "new_turn"
-"""The verdict on a request that would answer if the thread asked something."""
+"""The verdict on a request that would be an answer if the thread had a question."""
 
 
 def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], settings: FlowSettings) -> Flow:
@@ -75,7 +75,7 @@ def vendor_flow(vendor: VendorResume, resume: Resume, dialect: Dialect[C], setti
 
 
 def look_up(vendor: VendorResume, resume: Resume, dialect: Dialect[C]) -> Steps[Found[C]]:
-    """Look the thread up. One that does not exist asks nothing: servers create it for a new turn."""
+    """Look the thread up. A thread that does not exist has no question: servers create it for a new turn."""
     try:
         return (yield from dialect.inspect_thread(resume))
     except ThreadNotFound:
@@ -104,7 +104,7 @@ def _refuse_replay(resume: Resume, stored: KeyRecord) -> None:
     """Refuse a repeated `Idempotency-Key`: the backend's response is not stored."""
     if stored.fingerprint != resume.fingerprint:
         raise IdempotencyKeyReused(
-            "This Idempotency-Key came before, with another body. Send a new key with a new answer."
+            "This Idempotency-Key was used before, with another body. Send a new key with a new answer."
         )
     run = {} if stored.run_id is None else {"run_id": stored.run_id}
     raise ResumeInProgress(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ap_resume_shim.core.interrupt import Interrupt
 
 When = Literal["always", "if_interrupted"]
-"""`always`: the request is an answer. `if_interrupted`: it is an answer only if the thread asks a question, and
+"""`always`: the request is an answer. `if_interrupted`: it is an answer only if the thread has a question, and
 otherwise a new turn."""
 
 
@@ -87,13 +87,13 @@ class Convention:
     def matches(self, method: str, path: str) -> bool:
         """Return True if a request with this method and decoded path may be a vendor resume.
 
-        Every request with one of `methods` is asked, so that this must be cheap. The body of a request that matches is
-        read.
+        It is called for every request with one of `methods`, so it must be cheap. The body of a request that matches
+        is read.
         """
         raise NotImplementedError
 
     def read(self, request: ClientRequest) -> VendorResume | None:
-        """Return the answer that a request carries; None if it is no answer."""
+        """Return the answer that a request carries; None if it carries none."""
         raise NotImplementedError
 
     def addressed(self, vendor: VendorResume, found: Found[Any]) -> Mapping[str, Any] | None:
@@ -105,8 +105,8 @@ class Convention:
         return vendor.fields
 
     websocket: bool = False
-    """True if the answers are messages of a WebSocket: `matches` is asked about its handshake, a GET, and `read` gets
-    each message of the client as the body of that request. `methods` is empty then."""
+    """True if the answers are messages of a WebSocket: `matches` is called for its handshake, a GET, and `read` with
+    each message of the client as the body of that request. `methods` is then empty."""
 
     def is_reply(self, vendor: VendorResume, message: bytes) -> bool:
         """Return True if a message of the server, in a WebSocket, is the response to this answer."""
@@ -166,10 +166,10 @@ class VendorResume:
     run_id: str | None = None
     """The run that the request names: only its questions count."""
     refused: ResumeError | None = None
-    """The reason if the request must not be sent whatever the thread asks."""
+    """The error if the request must not be sent, whatever the thread's state is."""
 
     def resume(self, thread_id: str, *, now: str, nonce: str) -> Resume:
-        """Return the vendor resume as a resume of the draft. Raises `InvalidRequest` for ids that cannot be."""
+        """Return the vendor resume as a resume of the draft. Raises `InvalidRequest` for invalid ids."""
         body = body_of(thread_id, self.fields)
         check_segment("thread_id", body.thread_id)
         value = {"thread_id": thread_id, **self.fields, "convention": self.convention.name, "run_id": self.run_id}
@@ -205,7 +205,7 @@ def _readable() -> Iterator[None]:
 
 
 def read_answer(conventions: Iterable[Convention], request: ClientRequest) -> VendorResume | None:
-    """Return the answer that a request carries, in the first convention that finds one; None if it is no answer.
+    """Return the answer that a request carries, in the first convention that finds one; None if it carries none.
 
     Raises `UnreadableAnswer`, also for an answer that is nested deeper than the draft's routes accept.
     """
@@ -217,7 +217,7 @@ def read_answer(conventions: Iterable[Convention], request: ClientRequest) -> Ve
 
 
 def body_of(thread_id: str, fields: Mapping[str, Any]) -> RunResume:
-    """Return the body of the draft with these fields. Raises `InvalidRequest` for ids that cannot be."""
+    """Return the body of the draft with these fields. Raises `InvalidRequest` for invalid ids."""
     try:
         return RunResume.model_validate({"thread_id": thread_id, **fields})
     except ValidationError:
@@ -234,7 +234,7 @@ def by_question(answers: Mapping[str, Any], found: Found[Any]) -> dict[str, Any]
 
 
 def limited_to(found: Found[C], run_id: str, interrupts: tuple[Interrupt, ...]) -> Found[C]:
-    """Return the thread as a client that names a run sees it: with the questions of that run alone."""
+    """Return the thread as a client that names a run sees it: with the questions of that run only."""
     waits_elsewhere = found.status == "interrupted" and not interrupts
     status = "idle" if waits_elsewhere else found.status
     return replace(found, status=status, interrupts=interrupts, answered=(), breakpoint=False, run_id=run_id)

@@ -1,4 +1,4 @@
-"""What `ap-resume-shim demo` runs: an agent server of the kind that the shim is made for.
+"""The agent server of `ap-resume-shim demo`, of the kind that the shim is made for.
 
 from ap_resume_shim.demo import create_app
 """

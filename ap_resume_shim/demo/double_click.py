@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 WIDTH = 108
-"""Columns of the terminal that the demo uses at most."""
+"""Maximum width of the output, in columns."""
 _LABEL = 19
-"""Columns of the labels on the left."""
+"""Width of the labels on the left, in columns."""
 _ID = re.compile(r"([0-9a-f]{8})-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _BOLD, _RED, _GREEN, _YELLOW, _CYAN = 1, 31, 32, 33, 36
 
@@ -44,10 +44,10 @@ class Story:
     start: dict[str, Any]
     """Body that starts the agent."""
     answer: dict[str, Any]
-    """Body that answers its question today."""
+    """Body that answers its question by the backend's own API."""
     stream_mode: str
     result: str
-    """Name of the value that the agent changes last."""
+    """Name of the value that shows the agent's last step."""
 
     def request(self, body: dict[str, Any], thread: str) -> tuple[str, dict[str, Any]]:
         """Return path and body of a request about a thread."""
@@ -125,7 +125,7 @@ async def _stream(client: httpx.AsyncClient, body: dict[str, Any], spy: _Spy) ->
 
 
 async def _outcome(client: httpx.AsyncClient, story: Story, thread: str, status: int, *, again: bool) -> None:
-    """Print what became of an answer: the agent continued, or, for a second one, it started again or did nothing."""
+    """Print the effect of an answer: the agent continued, or, for a second one, it started again or did nothing."""
     state = await _thread(client, thread)
     if state["status"] == "interrupted":
         _say("", f"{status}: the agent has started again, and asks: {_question(state)}", _RED)

@@ -48,4 +48,4 @@ def load_guard(name: str, **options: Any) -> Guard:
             return shared
         own_options = {name: options[name] for name in ("keep", "duplicate_window") if name in options}
         return FallbackGuard(shared, MemoryGuard(**own_options))
-    raise ConfigurationError(f"There is no guard {name!r}: there is memory, and redis://host:port/0.")
+    raise ConfigurationError(f"There is no guard {name!r}: use memory, or redis://host:port/0.")

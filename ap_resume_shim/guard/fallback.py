@@ -33,7 +33,7 @@ class FallbackGuard:
     @property
     def on_error(self) -> Callable[[], None]:
         """Called for each call to the shared store that fails."""
-        return self._shared.on_error  # type: ignore[attr-defined, no-any-return] # only of guards with a store
+        return self._shared.on_error  # type: ignore[attr-defined, no-any-return] # only guards with a store have it
 
     @on_error.setter
     def on_error(self, call: Callable[[], None]) -> None:
@@ -143,7 +143,7 @@ class _FallbackSession:
         await self._shared.mark_response_ended()
 
     async def close(self) -> None:
-        if self._forwarded:  # perhaps at `alone` only, so that `shared` does not know it yet
+        if self._forwarded:  # perhaps at `alone` only: then `shared` has no record of it
             await self.mark_accepted()
         await self._shared.close()
         await self._alone.close()

@@ -19,7 +19,7 @@ from ap_resume_shim.core.errors import GuardUnavailable
 ENTRIES = 32
 """Maximum number of entries for a thread, by default."""
 ENTRY_BYTES = 64 * 1024
-"""Maximum size of an entry in bytes, by default."""
+"""Maximum size of an entry in bytes, before encryption, by default."""
 LIFETIME = 7 * 24 * 3600.0
 """Seconds until a thread's entries expire after the last one, by default."""
 
@@ -140,8 +140,7 @@ class FallbackLedger:
     async def _catch_up(self, thread: str) -> bool:
         """Copy a thread's missed entries to `shared`.
 
-        Returns False if it is unavailable. Its earlier entries become the older ones, which is the order in which they
-        were stored.
+        Returns False if it is unavailable. The copies are newer than its earlier entries, which were stored before.
         """
         if thread in self._missed:
             for entry in reversed(await self._alone.recall(thread)):

@@ -14,7 +14,7 @@ from ap_resume_shim.guard.clock import boottime
 from ap_resume_shim.guard.ledger import Ledger, MemoryLedger
 
 DAY = 24 * 3600.0
-"""Seconds of a day: how long a response is stored under its `Idempotency-Key`, by default."""
+"""Seconds for which a response is stored under its `Idempotency-Key`, by default."""
 
 
 class MemoryGuard:
@@ -77,7 +77,7 @@ class MemoryGuard:
         """Does nothing: there are no open resources."""
 
     def last_session_closed(self, key: str) -> None:
-        """The last session of a thread has ended. A resume that arrived before its last acceptance may still begin."""
+        """Forget a thread without sessions, unless a resume that arrived before its last acceptance may still begin."""
         if self._threads[key].version:
             self._without_sessions[key] = None
             if len(self._without_sessions) <= self._remembered:
@@ -182,7 +182,7 @@ class _Records:
         return replace(entry.record, reply=Reply(status, json.loads(body), headers))
 
     def put(self, key: str, owner: object, record: KeyRecord, expires: float) -> None:
-        """Store a record. Only its owner may change it; it lives as long as the record."""
+        """Store a record, which only the same owner may change; the entry keeps a reference to the owner."""
         old = self._entries.get(key)
         if old is not None and old.owner is not owner:
             return
@@ -227,7 +227,7 @@ class _MemorySession:
         self._known_ids = guard.ids.get(resume_key.thread)
         self._repeated = resume_key.repeat in guard.repeats
         self._open, self._forwarded, self._accepted, self._reply_stored = True, False, False, False
-        self._owner = object()  # of the record: the session itself would take the memory of all that it knows
+        self._owner = object()  # the owner of the record; the session itself would keep its whole state in memory
         self.run_id: str | None = None
         self._answered: tuple[str, ...] = ()
 

@@ -40,7 +40,7 @@ class Outbox:
         return self._bytes + size <= self._most_bytes
 
     def put(self, sender: object, delivery: Delivery, size: int = 0) -> None:
-        """Deliver it after the earlier deliveries of its sender. A delivery fails by raising `GuardUnavailable`."""
+        """Add a delivery, which follows the earlier ones of its sender."""
         self._waiting.setdefault(sender, deque()).append((delivery, size))
         self._bytes += size
         if len(self._waiting) > self._most:
@@ -73,8 +73,8 @@ class Outbox:
             if deliveries:
                 deliveries.popleft()
                 self._bytes -= size
-            if not deliveries:
-                self._waiting.pop(sender, None)
+            if not deliveries and self._waiting.get(sender) is deliveries:  # else they were dropped meanwhile
+                del self._waiting[sender]
 
     def _drop(self, sender: object) -> None:
         deliveries = self._waiting.pop(sender)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.errors import GuardUnavailable
 from ap_resume_shim.guard.contents import sealed
 from ap_resume_shim.guard.ledger import ENTRIES, ENTRY_BYTES, LIFETIME, read, write
@@ -35,9 +36,9 @@ class RedisLedger:
 
     async def note(self, thread: str, entry: Any) -> bool:
         """Put an entry at the head of the list. Returns False if it is too large or the store is unavailable."""
-        encoded = write(sealed(entry), self._entry_bytes)
-        if encoded is None:
+        if write(entry, self._entry_bytes) is None:  # before encryption: `MemoryLedger` stores the same entries
             return False
+        encoded = strictjson.dumps(sealed(entry))
         try:
             await self._run_script("note", thread, encoded, self._entries, int(self._lifetime * 1000))
         except GuardUnavailable:

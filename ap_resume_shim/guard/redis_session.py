@@ -165,7 +165,7 @@ class RedisSession:
             await self._store(lambda: self._call("keep", encoded), len(encoded))
 
     async def mark_idle(self) -> None:
-        """Stored in the background: no method waits for it, and the response to the client is not delayed."""
+        """Store it in the background, so that the response to the client is not delayed."""
         if self._state.run_in_flight:
             self._state = replace(self._state, run_in_flight=False)
             self._guard.in_background(self._call("mark_idle", self._state.version))

@@ -1,6 +1,6 @@
 """`Clock`: the timers that all connections of a server share.
 
-A timer of its own for each request would cost more than handling the request.
+A separate timer for each request would cost more than handling the request.
 """
 
 from __future__ import annotations

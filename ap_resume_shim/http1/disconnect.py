@@ -13,7 +13,7 @@ _UNIX = getattr(socket, "AF_UNIX", None)
 
 
 def is_disconnected(transport: asyncio.Transport) -> bool:
-    """True if the peer has closed its end; asyncio notices that only while it reads.
+    """True if the peer has closed its end; asyncio detects that only while it reads.
 
     Always False on systems without `POLLRDHUP`, such as Windows.
     """

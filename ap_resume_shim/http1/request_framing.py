@@ -1,6 +1,6 @@
 """`RequestFraming`: finds the end of a request in the bytes of a connection, without parsing its fields.
 
-llhttp does not stop at the end of a request, so it receives no bytes of the next one before this one is answered.
+llhttp does not stop at the end of a request, so it receives no bytes of the next one before the response is complete.
 Malformed framing is not detected here: the parser refuses it.
 """
 
@@ -31,7 +31,7 @@ class RequestFraming:
         self._chunked = False
 
     def begin_body(self, headers: HeaderList) -> None:
-        """Go on with the body that the header fields announce; called when the head is complete."""
+        """Continue with the body that the header fields announce; called when the head is complete."""
         fields = dict(headers)
         self._chunked = b"transfer-encoding" in fields
         self._remaining = 0 if self._chunked else int(fields.get(b"content-length", 0))

@@ -118,7 +118,7 @@ class RequestParser:
         return end
 
     def close(self) -> None:
-        """Called at the end of the connection: break the cycle of references, so that memory is free at once."""
+        """Called at the end of the connection: break the cycle of references, so that the memory is freed at once."""
         del self._llhttp
 
     def _too_large(self) -> Refused:

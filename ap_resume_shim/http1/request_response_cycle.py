@@ -106,7 +106,7 @@ class RequestResponseCycle:
         except Exception:
             if not self.disconnected:
                 logger.exception("%s %s failed", self._scope["method"], self._scope["path"])
-        except asyncio.CancelledError:  # the server ends
+        except asyncio.CancelledError:  # the server is shutting down
             end = 503, "The server is shutting down, and this request has no response yet."
             raise
         finally:

@@ -89,7 +89,7 @@ class ResponseParser:
         return b""
 
     def close(self) -> None:
-        """Called at the end of the connection: break the cycles of references, so that memory is free at once."""
+        """Called at the end of the connection: break the cycles of references, so that the memory is freed at once."""
         del self._llhttp, self._handler
 
     def _feed_head(self, data: bytes) -> bytes:

@@ -185,7 +185,7 @@ class Http1Protocol(asyncio.Protocol):
     # Called by the cycle.
 
     def on_app_returned(self, cycle: RequestResponseCycle) -> None:
-        """Forget the task of the cycle."""
+        """Drop the reference to the task of the cycle."""
         self._server.tasks.discard(cycle.task)
         if cycle.disconnected:
             self._current = None
@@ -195,7 +195,7 @@ class Http1Protocol(asyncio.Protocol):
         self._server.clock.flush_soon(cycle)
 
     def on_response_complete(self, cycle: RequestResponseCycle) -> None:
-        """Go on with the next request, or wait for one."""
+        """Continue with the next request, or wait for one."""
         self._current = None
         if self.transport.is_closing():
             return

@@ -55,9 +55,9 @@ def has_record(data: bytes) -> bool:
 
 
 def may_be_torn(rest: bytes) -> bool:
-    """Return True if the bytes behind the last whole line can be those of an interrupted write, and not a change.
+    """Return True if the bytes after the last whole line may be those of an interrupted write, and not a change.
 
-    An interrupted write leaves no complete record behind a fragment.
+    An interrupted write leaves no complete record after a fragment.
     """
     return not has_record(rest) and begins_a_line(rest.partition(b"\n")[0])
 

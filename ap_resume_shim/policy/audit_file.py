@@ -19,7 +19,7 @@ logger = logging.getLogger("ap_resume_shim")
 TIMEOUT = 10.0
 """Seconds in which a record must be on the disk."""
 _MOST = 10_000
-"""Records that wait for the disk, at most; those of resumes that wait for it are not limited."""
+"""Maximum number of records that wait for the disk; those for which a resume waits are not limited."""
 _UNAVAILABLE = "The audit file of the shim cannot be written, and no resume is sent without a record."
 
 
@@ -28,7 +28,7 @@ class AuditFile:
 
         ResumeShim(app, audit=AuditFile("audit.jsonl", who="x-forwarded-user"))
 
-    One process writes the file. A thread does the writing; records that wait for the disk at the same time share one
+    Only one process writes the file, in a separate thread. Records that wait for the disk at the same time share one
     `fsync`.
     """
 
@@ -71,7 +71,7 @@ class AuditFile:
             self._add(make, waiter)
             await asyncio.wait_for(asyncio.wrap_future(waiter), TIMEOUT)
         except Exception as error:
-            if isinstance(error, TimeoutError):  # if the thread has begun to write the record, it goes on
+            if isinstance(error, TimeoutError):  # a thread that has begun to write the record continues
                 self._failed(error, lost=int(waiter.cancel()))
             if self._required:
                 raise PolicyUnavailable(_UNAVAILABLE, detail=f"{self._path} cannot be written: {_why(error)}") from None
@@ -147,7 +147,7 @@ class AuditFile:
             waiter.set_exception(error)
 
     def _recovered(self, lost: int) -> None:
-        """Records can be written again; the file has the number `lost`. While they waited, more may have been lost."""
+        """Called when records are written again, and the file states that `lost` are missing. More may be lost now."""
         with self._lock:
             self._lost -= lost
             ended = self._failing and self._lost == 0

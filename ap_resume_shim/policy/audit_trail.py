@@ -78,7 +78,7 @@ class AuditTrail:
         )
 
     def _answer(self, incoming: IncomingResume | None, attempt: Attempt | None) -> Record | None:
-        """Describe the answer: that of the question, several by the ids of their questions, else as it was sent."""
+        """Describe the answer: one value, several by the ids of their questions, or else the answer as it was sent."""
         if attempt is not None and attempt.answers:
             answers = attempt.answers
             value = next(iter(answers.values())) if len(answers) == 1 else dict(answers)

@@ -76,7 +76,7 @@ class _Broken:
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the next record says about a torn line."""
+        """Return the description of a torn line that the next record contains."""
         return {"bytes": self.size, "sha256": self._digest.hexdigest()}
 
 

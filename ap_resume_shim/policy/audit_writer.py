@@ -130,7 +130,7 @@ class AuditWriter:
 
 
 def _end(file: int) -> tuple[bytes | None, bytes, bool]:
-    """Return the last whole line, the bytes behind it, and whether the file ends with a newline.
+    """Return the last whole line, the bytes after it, and whether the file ends with a newline.
 
     None if there is no whole line.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 
 Hook = Callable[[dict[str, Any]], Awaitable[str | None]]
-"""A function that gets a resume as JSON values, and returns None to allow it, or the reason to refuse it."""
+"""A function that receives a resume as JSON values, and returns None to allow it, or the reason to refuse it."""
 
 TIMEOUT = 2.0
 """Seconds in which the hook must decide."""
@@ -34,9 +34,9 @@ TIMEOUT = 2.0
 _UNDECIDED = "The operator's authorization service did not decide about this resume."
 _REFUSED = "The operator's authorization service refused this resume."
 _LONGEST = 1000
-"""Characters of a reason, at most."""
+"""Maximum length of a reason, in characters."""
 _LARGEST = 1024 * 1024
-"""Bytes of a service's response, at most."""
+"""Maximum size of a service's response, in bytes."""
 _PASSED = frozenset({b"traceparent", b"tracestate", b"x-request-id"})
 
 
@@ -122,7 +122,7 @@ _Decide = Callable[[dict[str, Any], _Fields, "Scope"], Coroutine[Any, Any, Polic
 
 
 def _function(hook: Hook) -> _Decide:
-    """Return what calls a function of the operator's."""
+    """Return a function that calls the operator's function."""
 
     async def decide(value: dict[str, Any], _: _Fields, __: Scope) -> PolicyRefused | None:
         decision = hook(json.loads(json.dumps(value)))  # a copy: changes of the hook do not change the resume

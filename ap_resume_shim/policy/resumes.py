@@ -42,7 +42,7 @@ class Policy:
         self._caller = caller
 
     def lines(self, make: Callable[..., ResumeLine]) -> Callable[..., ResumeLine]:
-        """Return what creates the log line of a resume, as `make` does, and applies the policy to the resume."""
+        """Return a function that creates the log line of a resume with `make`, and applies the policy to the resume."""
 
         def line(scope: Scope, mode: Mode, client: Client, convention: str | None = None) -> ResumeLine:
             made, trail = make(scope, mode, client, convention), None

@@ -31,7 +31,7 @@ class ProfileConvention(Convention):
             )
             for method, _ in self._routes.values()
         }
-        """All routes of a method in one pattern, since every request is asked about them."""
+        """One pattern for all routes of a method, since every request is compared with it."""
         self.methods = frozenset(self._matching)
         self._answer = parts(answer)
         self._thread = next(_places("$thread_id", body), None)
@@ -63,7 +63,7 @@ class ProfileConvention(Convention):
 
 
 _WORDS = ("wait", "stream", "search", "batch", "crons")
-"""Segments that servers have in the place of a run's id, for other operations: `POST /runs/search`."""
+"""Segments for other operations in the place of a run's id, as in `POST /runs/search`."""
 
 
 _NAMES = re.compile(r"\?P<\w+>")

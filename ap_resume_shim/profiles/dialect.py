@@ -261,7 +261,7 @@ class ProfileDialect(Dialect[None]):
             if isinstance(thread_id, str):
                 return thread_id
         raise ThreadNotFound(
-            f"The shim cannot find the thread of the run {vendor.run_id}: the profile has to say where it stands "
+            f"The shim cannot find the thread of the run {vendor.run_id}: set its place in the profile "
             "(`[run] thread_id`)."
         )
 

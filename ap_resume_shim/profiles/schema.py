@@ -245,7 +245,7 @@ class StreamTable(Table):
 
 
 class ErrorTable(Table):
-    """A refusal that means something else than its status."""
+    """A refusal whose meaning differs from that of its status."""
 
     status: int
     contains: str = ""

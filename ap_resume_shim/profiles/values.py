@@ -10,7 +10,7 @@ from ap_resume_shim.core.protocol import as_values
 
 
 def with_messages(values: Any, messages: Any) -> Any:
-    """Return the values with the messages in them, as the draft's `RunWaitResponse` is built from."""
+    """Return the values with the messages in them, from which the draft's `RunWaitResponse` is built."""
     if messages is None:
         return values
     return {**as_values(values), "messages": messages}

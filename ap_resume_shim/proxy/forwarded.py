@@ -100,7 +100,7 @@ class Forwarding:
         if self.forwarded != "forwarded":
             if address is not None:
                 headers = _append(headers, b"x-forwarded-for", address)
-            # One value each, which is that of the first proxy: servers do not read lists in these fields.
+            # Only one value, from the first proxy: servers do not read lists in these fields.
             headers = _add_if_missing(headers, b"x-forwarded-proto", proto)
             for name in host:
                 headers = _add_if_missing(headers, b"x-forwarded-host", name)

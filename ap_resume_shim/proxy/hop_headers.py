@@ -91,8 +91,7 @@ class ConnectionInfo:
     def wants_upgrade(self) -> bool:
         """True if the request asks to upgrade to one other protocol.
 
-        False for HTTP/2 and for TLS: the connection would go on to carry requests, and none of them would pass through
-        the proxy.
+        False for HTTP/2 and for TLS: the connection would carry further requests, which would bypass the proxy.
         """
         protocol = (self.upgrade or b"").lower()
         return bool(protocol) and b"," not in protocol and not protocol.startswith((b"h2", b"http", b"tls"))

@@ -1,6 +1,6 @@
 """How long a connection to the server may stay idle before its next request.
 
-A server may close an idle connection at any moment, and a request that is then on its way is lost. Both transports
+A server may close an idle connection at any moment, and a request in transit at that moment is lost. Both transports
 therefore close an idle connection before the server does.
 """
 

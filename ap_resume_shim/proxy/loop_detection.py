@@ -1,8 +1,8 @@
-"""Loop detection: a request that returns to the proxy that sent it is answered with 508 (RFC 5842, section 7.2).
+"""Loop detection: a request that returns to the proxy that sent it receives 508 (RFC 5842, section 7.2).
 
 A client's request is forwarded byte for byte, so the proxy cannot recognise it when it returns, and each round of a
 loop opens another connection. Therefore the proxy adds a marker to some requests: a header field with its random name.
-A request that arrives with the proxy's own name has gone round, and its 508 ends all rounds.
+A request that arrives with the proxy's own name has completed a round, and the response 508 ends the loop.
 
 The marker is added to
 
@@ -10,7 +10,7 @@ The marker is added to
 - one passed request each time that `SPACING` more requests are in flight than before, so that a loop holds about that
   many connections, unless a server in the loop removes the field.
 
-Each process has a name of its own. With several processes, a round ends at the first process that it reaches twice.
+Each process has its own name. With several processes, the loop ends at the first process that it reaches twice.
 """
 
 from __future__ import annotations

@@ -71,8 +71,7 @@ class Address:
             return cls(url, "http", "localhost", 80, uds=path, connect=connect)
         try:
             parsed = urlsplit(url)
-            host, port = parsed.hostname or "", parsed.port
-            host.encode("idna")
+            host, port = (parsed.hostname or "").encode("idna").decode(), parsed.port
             base = parsed.path.rstrip("/").encode("ascii")
         except ValueError as error:
             reason = "write it as http://host:port" if "@" in url else error  # which may quote a part of a password
@@ -119,8 +118,8 @@ class UpstreamRequest:
     chunked: bool = False
     """True if the body is sent with `Transfer-Encoding: chunked`; False if it has a `Content-Length`."""
     expects_continue: bool = False
-    """True for `Expect: 100-continue`: the body is read only after the server responded with 100, or for a while not at
-    all."""
+    """True for `Expect: 100-continue`: the body is read only after the server has responded with 100, or has not
+    responded for a while."""
     upgrades: bool = False
     """True if the request asks for an upgrade. Otherwise a response of 101 is an error."""
     fence: Callable[[], None] | None = None

@@ -61,7 +61,7 @@ class Bodies:
 
     def take(self, size: int) -> bool:
         """Count `size` bytes of a body that passes in any case. Returns False if more than half of the memory would be
-        in use: resumes, which would be refused, need the rest.
+        in use: the rest is for resumes, which would otherwise be refused.
         """
         if self._held + size > self._together // 2:
             return False

@@ -49,7 +49,7 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Cors:
-    """Answers CORS preflights for one method on the routes, and adds the CORS fields to its responses.
+    """Responds to CORS preflights for one method on the routes, and adds the CORS fields to its responses.
 
     Requests with other methods reach `app` unchanged: the backend decides who may send them.
     """
@@ -102,14 +102,14 @@ class _Policy:
 
 
 class BackendCors:
-    """Adds the backend's own CORS policy to the responses that the shim makes: to PATCH itself; `fields` are those for
-    a refused vendor resume.
+    """Adds the backend's own CORS policy to the shim's responses to PATCH, and provides it for refused vendor resumes
+    (`fields`).
 
     A browser applies the same check to the response to a preflight and to the response to the request after it (Fetch
     standard, "CORS check"). So the fields of the preflight's response let the page read the shim's responses.
     Preflights pass through the shim to the backend. If none was seen (another sidecar passed it on, or the browser has
-    cached it), the fields come from the backend's responses to the shim's own requests for the same origin. If there
-    are none either, for example when a body is refused unread, the shim sends a preflight itself.
+    cached it), the fields come from the backend's responses to the shim's own requests for the same origin. Without
+    such a response, for example if a body is refused unread, the shim sends a preflight itself.
 
     The fields are added when a response is written: a response that is stored and replayed does not contain them.
     """
@@ -168,8 +168,8 @@ class BackendCors:
         try:
             async with asyncio.timeout(_PATIENCE):
                 status, received = await exchange.head()
-        except Exception as error:  # an app raises anything; the response is sent without a policy
-            logger.info("the backend's CORS policy is unknown, a preflight failed: %r", error)
+        except Exception as error:  # an app may raise anything; the response is sent without a policy
+            logger.info("the backend's CORS policy is unknown, since a preflight failed: %r", error)
         else:
             self._learn_preflight(
                 policy, status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in received]
@@ -196,7 +196,7 @@ class BackendCors:
 
 
 def _origin(scope: Scope) -> bytes | None:
-    """Return the origin of the page that sent a request; None without one, or with one that no page has."""
+    """Return the origin of the page that sent a request; None without one, or if it is too long for an origin."""
     origin: bytes | None = dict(scope["headers"]).get(b"origin")
     return None if origin is None or len(origin) > _LONGEST else origin
 

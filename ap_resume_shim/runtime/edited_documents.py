@@ -39,7 +39,7 @@ _OF_THE_BYTES = frozenset(
         b"trailer",
     }
 )
-"""Response header fields that describe the backend's bytes, and would be wrong with others."""
+"""Response header fields that describe the backend's bytes, and would be wrong for the changed document."""
 
 
 def openapi_edits(prefix: str) -> tuple[DocumentEdit, ...]:
@@ -64,7 +64,7 @@ class EditedDocuments:
         try:
             await self._app(_whole(scope), receive, response.send)
         except Exception:
-            await response.release()  # a response that breaks off must look so
+            await response.release()  # the client must see that the response breaks off
             raise
         await response.release()
 
@@ -78,9 +78,9 @@ class EditedDocuments:
 
 
 def _whole(scope: Scope) -> Scope:
-    """Return a request for the whole document in no coding.
+    """Return a request for the whole document without a content coding.
 
-    Conditions and ranges refer to bytes that the client does not get.
+    Conditions and ranges refer to bytes that the client does not receive.
     """
     dropped = (b"accept-encoding", b"range")
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped and not name.startswith(b"if-")]

@@ -58,7 +58,7 @@ OWN_SCOPE: dict[str, Any] = {
 _NOT_OURS = frozenset(
     {
         b"accept",
-        b"accept-encoding",  # a legacy GZipMiddleware would answer with bytes that are not JSON
+        b"accept-encoding",  # a GZipMiddleware would respond with bytes that are not JSON
         b"content-length",
         b"content-type",
         b"content-encoding",
@@ -79,7 +79,7 @@ _PASSED = frozenset({TARGET, EARLY_HINT, TRAILERS})
 """Extensions that apply to a client's own request, and to the backend's response to it."""
 
 Interim = Callable[["Message"], Awaitable[None]]
-"""Gets each early hint (103) of a response."""
+"""Receives each early hint (103) of a response."""
 
 
 def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
@@ -148,7 +148,7 @@ class WrappedApp:
     def send_original(
         self, scope: Scope, body: bytes, fence: Callable[[], None] | None = None, interim: Interim | None = None
     ) -> Exchange:
-        """Begin an exchange with the client's own request; `fence` is called before its first byte is sent."""
+        """Start an exchange with the client's own request; `fence` is called before the first byte is sent."""
         kept = {name: value for name, value in extensions(scope).items() if name in _PASSED}
         made = {**scope, "extensions": kept, SYNTHESISED: True}
         if fence is not None:

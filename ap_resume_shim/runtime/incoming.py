@@ -42,7 +42,7 @@ class IncomingResume:
     async def read(
         cls, scope: Scope, receive: Receive, *, mode: Mode, body: Body, naming: Naming, line: ResumeLine
     ) -> IncomingResume:
-        """Read the body into `body`, parse it, and make the names of its thread and its caller.
+        """Read the body into `body`, parse it, and compute the names of its thread and its caller.
 
         Raises `InvalidRequest`, `UnsupportedField`, `RequestTooLarge`, `Overloaded`, and `ClientGone`.
         """
@@ -57,7 +57,7 @@ class IncomingResume:
     def cancels(self) -> bool:
         """True if a disconnect of the client cancels the run."""
         if self.vendor is not None:
-            return True  # the backend decides what a client that leaves means
+            return True  # the backend decides what a disconnect of the client means
         return self.resume.mode is not Mode.BACKGROUND and self.resume.body.on_disconnect == "cancel"
 
     @classmethod

@@ -20,9 +20,9 @@ class Limits:
     idle: float = 3600.0
     """Maximum silence of the backend in the middle of a stream."""
     commit: float = 30.0
-    """How long the thread is held, at most, until its state shows an accepted resume."""
+    """Maximum time that a thread is held until its state shows an accepted resume."""
     keepalive: float = 15.0
-    """Silence after which the shim sends a keep-alive to a waiting client: white space before JSON, a comment in a
+    """Silence after which the shim sends a keep-alive to a waiting client: white space before JSON, or a comment in a
     stream.
     """
     body: int = 4 * 1024 * 1024

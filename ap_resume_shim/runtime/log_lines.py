@@ -53,7 +53,7 @@ def truncate(text: str) -> str:
 
 
 def milliseconds(seconds: float) -> float:
-    """Seconds as milliseconds, rounded to one decimal."""
+    """Return seconds as milliseconds, rounded to one decimal."""
     return round(seconds * 1000, 1)
 
 

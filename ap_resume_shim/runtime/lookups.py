@@ -1,5 +1,5 @@
-"""Lookups: requests that only read, and those of a commit, which wait until the thread's state shows an accepted
-resume.
+"""Lookups: requests that read a thread, and the repeated ones of a commit, which wait until the thread's state shows an
+accepted resume.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _permit() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reads threads for one client."""
+    """The means to read threads for one client."""
 
     dialect: Dialect[Any]
     lookups: Lookups

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 DOUBLE_CLICK = 1.0
-"""Seconds in which a caller's same answer to the same thread is a double click, if vendor resumes are guarded."""
+"""Seconds within which a caller's repeated answer to a thread is a double click, if vendor resumes are guarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Naming:
     share_ledger: bool
     """True if all callers share the ledger's entries of a thread."""
     window: float
-    """Seconds in which a caller's same answer to the same thread is refused; 0: never."""
+    """Seconds within which a caller's repeated answer to a thread is refused; 0: never."""
 
     def key(self, scope: Scope, resume: Resume, *, route: str | None = None, resent: bool = False) -> ResumeKey:
         """Return the key of a resume for the guard. Raises `InvalidRequest`.
@@ -69,7 +69,7 @@ class Naming:
     def ledger_reader(
         self, ledger: Ledger, scope: Scope, own: str = ""
     ) -> Callable[[str | None], Awaitable[list[Entry]]]:
-        """Return what reads the ledger for the caller of a request; `own` is the thread that None stands for."""
+        """Return a function that reads the ledger for the caller of a request; `own` is the thread for None."""
         return lambda of: self.view(scope, own if of is None else of).read(ledger)
 
     def _thread(self, key: str) -> str:

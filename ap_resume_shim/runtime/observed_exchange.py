@@ -1,4 +1,4 @@
-"""A request that passes unchanged, with its response: the body of the one and the outcome of the other are noted."""
+"""Observes a request that passes unchanged: records its body, and the outcome of its response."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ap_resume_shim")
 
 _LARGEST_RESPONSE = 64 * 1024
-"""Bytes of a response that are kept to see whether the backend took the answer."""
+"""Maximum size of the part of a response that shows whether the backend took the answer, in bytes."""
 
 
 class ObservedExchange:
     """The messages of a request and its response, as they pass."""
 
     def __init__(self, receive: Receive, send: Send, bodies: Bodies, received: Callable[[bytes | None], None]) -> None:
-        """`received` gets the whole body of the request; or None if it is too large, or there is no room for it."""
+        """`received` is called with the whole body of the request, or None if it is too large or memory is short."""
         self._receive, self._send, self._bodies, self._received = receive, send, bodies, received
         self._parts: list[bytes] | None = []
         self._size = 0
         self._response: Response | None = Response(0, (), b"")
-        """What is known of the response; None if nobody wants to know more."""
+        """The response so far; None once it is no longer needed."""
         loop = asyncio.get_running_loop()
         self._head: asyncio.Future[Response | None] = loop.create_future()
         self._whole: asyncio.Future[Response] = loop.create_future()
@@ -41,7 +41,7 @@ class ObservedExchange:
         return self._head.done()
 
     async def receive(self) -> Message:
-        """Return the next message; hand the body of the request over when it is complete."""
+        """Return the next message; when the body of the request is complete, call `received`."""
         message = await self._receive()
         if message["type"] == "http.request" and self._parts is not None:
             part = message.get("body", b"")
@@ -58,18 +58,19 @@ class ObservedExchange:
         self._parts = None
         try:
             self._received(body)
-        except Exception:  # a fault of the shim is no reason to disturb a request that passes
+        except Exception:  # a fault of the shim must not disturb a request that passes
             logger.exception("a request could not be examined")
 
     async def send(self, message: Message) -> None:
-        """Pass a message on, and note it."""
+        """Pass a message on, and record it."""
         await self._send(message)
         if self._response is not None:
             self._note(message, self._response)
 
     def _note(self, message: Message, so_far: Response) -> None:
         if message["type"] == "http.response.start":
-            fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"])
+            headers = message.get("headers", ())  # ASGI allows their absence
+            fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
             self._response = Response(message["status"], fields, b"")
             self._resolve(self._response)
         elif message["type"] == "http.response.body":
@@ -85,7 +86,7 @@ class ObservedExchange:
             self._response = None
 
     def made(self, run_id: str | None) -> bool | None:
-        """Return True if the response names this run as its own; None if it names none, as far as it has come."""
+        """Return True if the response so far names this run, False if it names another one, None if it names none."""
         if run_id is None or not self._head.done() or (head := self._head.result()) is None:
             return None
         body = (self._whole.result() if self._whole.done() else self._response or head).body
@@ -103,12 +104,12 @@ class ObservedExchange:
             return True
 
     def forget(self) -> None:
-        """Nobody wants to know more: keep nothing of the request and of the response."""
+        """Discard the request and the response, which are no longer needed."""
         self._bodies.give_back(self._size)
         self._size, self._parts, self._response = 0, None, None
 
     def end(self) -> None:
-        """The exchange is over: a response that has not come will not come any more."""
+        """Called at the end of the exchange: no further part of the response will arrive."""
         self._resolve(None, whole=self._response or Response(0, (), b""))
         if self._parts is not None:  # the client left
             self.forget()

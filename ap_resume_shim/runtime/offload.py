@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -17,15 +17,15 @@ _THREAD = ThreadPoolExecutor(1, "ap_resume_shim")
 
 
 async def offload(work: Callable[[], T]) -> T:
-    """Run `work` in the worker thread. A cancellation is raised only after the work has ended."""
+    """Run `work` in the worker thread. A cancellation is raised with its message, but only after the work has ended."""
     doing = asyncio.get_running_loop().run_in_executor(_THREAD, work)
-    cancelled = 0
+    message: tuple[Any, ...] | None = None
     while not doing.done():
         try:
             await asyncio.wait({doing})
-        except asyncio.CancelledError:
-            cancelled += 1
-    if cancelled and (task := asyncio.current_task()) is not None:
+        except asyncio.CancelledError as cancelled:
+            message = cancelled.args
+    if message is not None and (task := asyncio.current_task()) is not None:
         task.uncancel()  # `cancel` below counts as another request
-        task.cancel()
+        task.cancel(*message)
     return doing.result()

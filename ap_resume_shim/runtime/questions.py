@@ -58,7 +58,7 @@ class Backend(Protocol):
     """Access to the threads of a backend; `ResumeShim` has it."""
 
     async def reading(self, scope: Scope, own: str = "", largest: int | None = None) -> Reading | None:
-        """Return what reads threads for the caller of a request; None if the backend has the resume routes itself.
+        """Return the means to read threads for the caller of a request; None if the backend serves the routes itself.
 
         `own` is the thread whose ledger the lookups read; `largest` is the maximum size of a response in bytes.
         """
@@ -127,7 +127,7 @@ class _Reader:
         dialect.thread_key(thread_id)
         try:
             found = await drive(dialect.inspect_thread(resume), reading.lookups.do)
-        except ThreadNotInterrupted as error:  # it waits for something else than an answer
+        except ThreadNotInterrupted as error:  # it waits for something other than an answer
             status = error.metadata.get("thread_status", "idle")
             return {"thread_id": thread_id, "status": status, "questions": [], "notes": [error.message]}
         return {
@@ -183,7 +183,7 @@ Read = Found[Any] | ResumeError
 
 
 async def _read(dialect: Dialect[Any], do: Callable[[Step], Awaitable[Any]], candidate: Candidate) -> Read:
-    """Read a thread of the list; return the failure, since other threads are shown all the same."""
+    """Read a thread of the list. A failure is returned, since the other threads are shown nevertheless."""
     try:
         return await drive(dialect.read_candidate(_resume(candidate.thread_id), candidate), do)
     except ResumeError as error:
@@ -194,7 +194,7 @@ async def _read(dialect: Dialect[Any], do: Callable[[Step], Awaitable[Any]], can
 
 
 class _Shown:
-    """The questions of one page, as far as they fit."""
+    """The questions of one page, up to the size limit."""
 
     def __init__(self, dialect: Dialect[Any], base: str) -> None:
         self.questions: list[Json] = []
@@ -226,8 +226,8 @@ class _Shown:
     def notes(self) -> Iterator[str]:
         """Yield sentences about what is missing.
 
-        Raises the failure if no thread could be read because the backend is gone, or refuses the caller. Any other
-        failure may be that of one thread for ever, and must not hide the pages after it.
+        Raises the failure if no thread could be read because the backend is unreachable or refuses the caller. Any
+        other failure may concern one thread permanently, and must not hide the next pages.
         """
         for thread_id, error in self._unread.items():
             if not self._any_read and isinstance(error, UpstreamUnreachable | UpstreamRefused):

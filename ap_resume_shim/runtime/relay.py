@@ -71,7 +71,8 @@ async def relay_original(
 ) -> None:
     """Pass the backend's own response on as it comes, and call `before_end` before its end is sent.
 
-    A client knows the end earlier only by a `Content-Length`: with the last byte. Raises `Broken` if it breaks off.
+    Only a client that reads `Content-Length` knows the end earlier, with the last byte. Raises `Broken` if the response
+    breaks off.
     """
     await client.send_head(reply.response, trailers=upstream.trailers is not None)
     if reply.complete:

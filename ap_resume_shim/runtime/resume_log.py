@@ -42,7 +42,7 @@ COMPLETE, CLIENT_LEFT, BROKEN, UNANSWERED, CUT = "complete", "client_left", "bro
 
 
 class ResumeLine:
-    """The log line of one resume: filled in step by step, and written once, when the response has ended."""
+    """The log line of one resume. Its fields are set during the resume; it is written once the response has ended."""
 
     def __init__(self, scope: Scope, mode: Mode, client: Client, convention: str | None = None) -> None:
         """`convention`: that of a vendor resume."""
@@ -58,7 +58,7 @@ class ResumeLine:
         self.reason: str | None = None
         """The reason of the error, for operators."""
         self.policy: ResumePolicy | None = None
-        """What the operator requires of this resume, if anything."""
+        """The operator's policy for this resume; None without one."""
         self._scope, self._mode, self._client, self._convention = scope, mode, client, convention
         self._since = perf_counter()
         self._level = logging.INFO
@@ -89,7 +89,7 @@ class ResumeLine:
         self.verdict = known.code
 
     def observed(self, do: Callable[[Step], Awaitable[Any]]) -> Callable[[Step], Awaitable[Any]]:
-        """Return `do`, which carries out a step of the resume, as it is: no telemetry observes this resume."""
+        """Return `do`, which carries out a step of the resume, unchanged: no telemetry observes this resume."""
         return do
 
     def write(self) -> None:

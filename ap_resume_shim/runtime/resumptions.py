@@ -1,4 +1,4 @@
-"""The resumes under way: each is prepared, runs in a task of its own, and is refused where that fails."""
+"""Runs resumes, each in its own task, and refuses those that cannot be prepared."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Telemetry: what observes the resumes of a shim, and its other requests; metrics and traces are built on it.
+"""Telemetry: the interface by which metrics and traces observe the resumes of a shim, and its other requests.
 
-A shim without telemetry creates plain `ResumeLine`s and wraps nothing, so that it costs nothing.
+A shim without telemetry creates plain `ResumeLine`s and wraps nothing, so it has no cost.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class ResumeRecord:
 
 
 class Telemetry:
-    """Observes a shim. Subclasses override the methods that they need; these observe nothing.
+    """Observes a shim. Subclasses override the methods that they need; these do nothing.
 
-    The scope of its request identifies a resume: what belongs to one resume can be stored in it.
+    The scope of its request identifies a resume; a subclass can store its own data of the resume there.
     """
 
     def around_clients(self, app: ASGIApp) -> ASGIApp:
@@ -60,7 +60,7 @@ class Telemetry:
         return app
 
     def around_backend(self, app: ASGIApp, origin: str) -> ASGIApp:
-        """Wrap the app that receives the requests of resumes; `origin` is that of a `ReverseProxy`, else empty."""
+        """Wrap the app that receives the requests of resumes. `origin` is a `ReverseProxy`'s address, else empty."""
         return app
 
     def around_guard(self, guard: Guard) -> Guard:
@@ -68,26 +68,26 @@ class Telemetry:
         return guard
 
     def resume_began(self, scope: Scope, convention: str) -> None:
-        """A resume has arrived."""
+        """Called when a resume has arrived."""
 
     def resume_reached(self, scope: Scope, event: Event) -> None:
-        """A resume has got this far."""
+        """Called when a resume has reached a stage."""
 
     def resume_ended(self, scope: Scope, record: ResumeRecord) -> None:
-        """The response to a resume has ended."""
+        """Called when the response to a resume has ended."""
 
     def vendor_resume_passed(self, backend: str, convention: str, verdict: str) -> None:
-        """A vendor resume has passed, with an estimated verdict."""
+        """Called when a vendor resume has passed, with an estimated verdict."""
 
 
 class Combined(Telemetry):
-    """Several as one. An exception in one is logged: it must not break a resume."""
+    """Several telemetries as one. An exception in one of them is logged: it must not break a resume."""
 
     def __init__(self, each: Sequence[Telemetry]) -> None:
         self._each = tuple(each)
 
     def lines(self) -> Callable[..., ResumeLine]:
-        """Return what creates the line of a resume, with the arguments of `ResumeLine`."""
+        """Return the function that creates the log line of a resume; its arguments are those of `ResumeLine`."""
         return partial(ObservedLine, self) if self._each else ResumeLine
 
     def around_clients(self, app: ASGIApp) -> ASGIApp:
@@ -143,7 +143,7 @@ class ObservedLine(ResumeLine):
         telemetry.resume_began(scope, convention or DRAFT)
 
     def observed(self, do: Callable[[Step], Awaitable[Any]]) -> Callable[[Step], Awaitable[Any]]:
-        """Return `do`, which carries out a step, with the events that its steps mean."""
+        """Return `do`, which carries out a step, with a call of `resume_reached` for each event."""
 
         async def observed(step: Step) -> Any:
             if isinstance(step, Send) or (isinstance(step, SendOriginal) and step.fenced):

@@ -1,7 +1,7 @@
 """Exchanges with the backend from the resume on: the resume itself, and the streams that are joined after it.
 
-Their responses become the client's response. This module applies what limits a wait for the backend: the time limits of
-`Limits`, keep-alives, and a client whose disconnect cancels the resume.
+Their responses become the client's response. While it waits for the backend, this module applies the time limits of
+`Limits`, sends keep-alives, and detects a client whose disconnect cancels the resume.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Upstream:
         return await self.read_head()
 
     async def send_original(self, body: bytes, fence: Callable[[], None] | None, interim: Interim) -> Response:
-        """Send the client's own request, up to the head of the response. It has no time limit of the shim's."""
+        """Send the client's own request, and wait for the head of the response, without a time limit."""
         self._deadline = inf
         self._resume = self._exchange = self._app.send_original(self._scope, body, fence, interim)
         return await self.read_head()
 
     async def next_original_chunk(self) -> bytes | None:
-        """The next part of the response to the client's own request; None at its end."""
+        """Wait for the next chunk of the response to the client's own request; None at its end."""
         return await self._chunk(partial(wait, gone=self._gone))
 
     @property
@@ -132,7 +132,7 @@ class Upstream:
             raise self._too_late(f"sent nothing in its stream for {self._limits.idle:g} seconds.") from None
 
     async def _chunk(self, waiting: Wait) -> bytes | None:
-        """Wait for the next chunk. Raises `ClientGone` even then: a stream that never pauses always has a chunk."""
+        """Wait for the next chunk. Raises `ClientGone` even if there is one: a stream without pauses always has one."""
         try:
             chunk = await self._current.chunk(waiting)
         except Exception:
@@ -147,7 +147,7 @@ class Upstream:
             await self.wait(over)
 
     async def pause(self, seconds: float) -> None:
-        """Wait. Raises `ClientGone` if the client has left and that cancels the resume."""
+        """Wait. Raises `ClientGone` if the client has left, and the disconnect cancels the resume."""
         with timer(seconds) as over:
             await wait(over, gone=self._gone)
         self.check_client()
@@ -160,7 +160,7 @@ class Upstream:
             raise self._too_late(f"did not respond to the resume within {self._limits.resume:g} seconds.") from None
 
     def check_client(self) -> None:
-        """Raise `ClientGone` if the client has left and that cancels the resume."""
+        """Raise `ClientGone` if the client has left, and the disconnect cancels the resume."""
         if self._gone is not None and self._gone.done():
             raise ClientGone
 

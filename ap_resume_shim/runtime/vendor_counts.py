@@ -1,4 +1,4 @@
-"""Counts of resumes by convention: who answers in which way, and what became of the answers."""
+"""Counts of resumes by convention, client and verdict."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DRAFT = "agent-protocol-draft"
 """The convention of the three routes."""
 MODES = ("pass", "observe", "guard")
 CALLERS = 1000
-"""Callers that are remembered for each convention."""
+"""Maximum number of callers that are remembered for each convention."""
 SHORTEST_KEY = 16
-"""Characters of a key, at least: a short one could be guessed, and with it the credentials of callers."""
+"""Minimum length of a key. A short one could be guessed, and with it the credentials of callers."""
 _CLIENTS = 50
-"""Client families that are counted for each convention; any further one is `other`."""
+"""Maximum number of client families that are counted for each convention; further ones are `other`."""
 _PRODUCT = re.compile(r"[A-Za-z0-9_.\-@]{1,40}")
 
 
@@ -57,7 +57,7 @@ class VendorCounts:
         self._counts: dict[str, _Count] = {}
 
     def count(self, scope: Scope, convention: str, verdict: str) -> None:
-        """Count one resume, unless vendor resumes pass uncounted, so that there is nothing to compare it with."""
+        """Count one resume, unless `vendor_resumes` is `pass`: there would be no vendor resumes to compare it with."""
         if self._mode == "pass":
             return
         count = self._counts.setdefault(convention, _Count())
@@ -72,7 +72,7 @@ class VendorCounts:
         count.last = time.time()
 
     def caller(self, scope: Scope) -> str:
-        """Return the digest of a request's caller: no credential can be found from it without the key."""
+        """Return the digest of a request's caller. It does not reveal credentials without the key."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         return self._digest(caller(headers, self._credentials))
 

@@ -1,8 +1,8 @@
-"""`observe`: vendor resumes pass unchanged and without delay, and are counted with the verdict that the guard would
-have had.
+"""`observe`: vendor resumes pass unchanged and without delay, and are counted with the verdict that they would have
+received in `guard`.
 
 No request of the shim precedes the original: the examination starts when the app has received the whole body. The guard
-learns of an acceptance, so that it refuses a resume of the draft that was overtaken by one.
+records an acceptance, so that it refuses a resume of the draft that arrived before.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ logger = logging.getLogger("ap_resume_shim")
 NOT_EXAMINED = "not_examined"
 """The verdict on a request whose body could not be read, or whose thread could not be looked up."""
 UNCLEAR = "unclear"
-"""The verdict if the lookup may show the thread after the answer, which may have caused what it shows."""
+"""The verdict if the lookup may show the thread after the answer, so that the answer may have caused the state."""
 _CLICKS = 10_000
-"""Answers that are remembered to recognise double clicks."""
+"""Maximum number of answers that are remembered to recognise double clicks."""
 
 LookupsOf = Callable[["Scope", str], Lookups]
 
@@ -57,9 +57,9 @@ class _Answer:
 
 
 class _Clicks:
-    """Answers of the last moment: the same one again is a double click. Each process has its own.
+    """Recent answers of this process: one that is repeated is a double click.
 
-    Of two that are in progress at once, the guard knows which was accepted first.
+    If two of them are in progress at once, the guard shows which was accepted first.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class VendorObserver:
         typed_answers: bool,
         telemetry: Telemetry,
     ) -> None:
-        """`lookups` returns those of a request on a thread. `typed_answers`: as the guard's setting."""
+        """`lookups` returns the lookups of a request on a thread. `typed_answers`: as in `FlowSettings`."""
         self._naming = replace(naming, window=max(naming.window, DOUBLE_CLICK))
         self._guard, self._bodies, self._lookups, self._counts = guard, bodies, lookups, counts
         self._typed_answers, self._telemetry = typed_answers, telemetry
@@ -146,7 +146,7 @@ class VendorObserver:
         self._report(scope, convention, verdict, thread_id=thread_id, mode=mode)
 
     async def _examine(self, answer: _Answer, thread_id: str) -> str:
-        """Return the verdict that the guard would have reached, and mark an accepted answer in the guard."""
+        """Return the estimated verdict, and mark an accepted answer in the guard."""
         incoming = IncomingResume.from_vendor(answer.scope, answer.vendor, thread_id, self._naming)
         repeated, window = self._clicks.repeats(incoming.key), self._naming.window
         session = self._guard.begin(incoming.key, answer.arrived)
@@ -172,7 +172,7 @@ class VendorObserver:
     ) -> tuple[bool, bool]:
         """Wait for the response, and mark the answer as accepted if the backend took it.
 
-        Returns whether it did, and whether the guard knew another acceptance since the arrival.
+        Returns whether it did, and whether the guard has another acceptance since the arrival.
         """
         took = await answer.exchange.took(answer.vendor)
         try:

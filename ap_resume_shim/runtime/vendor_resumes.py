@@ -194,13 +194,13 @@ async def read_vendor(conventions: list[Convention], request: ClientRequest) -> 
 
 
 class _Encoded(InvalidRequest):
-    """A body with a content coding: whether it is an answer cannot be seen."""
+    """A body with a content coding: the shim cannot read whether it is an answer."""
 
     status = 415
 
 
 class _Recording:
-    """The messages that a body consisted of, for the app."""
+    """Records the messages of a body, to replay them for the app."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

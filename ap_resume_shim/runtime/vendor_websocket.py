@@ -73,7 +73,7 @@ class VendorWebSocket:
         """The client's latest message, until it is read."""
         self._undecided: _Answer | None = None
         self._sent: list[_Answer] = []
-        """Those to which the server has not responded."""
+        """Answers to which the server has not responded."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = copy_context()  # not that of the app, which calls `receive`
         self._sending = asyncio.Lock()  # keeps the server's messages in order while one of them waits
@@ -260,7 +260,7 @@ class _Answer:
     # Called by the flow, as ASGI's: the client's `receive` and `send`, and the app.
 
     async def receive(self) -> Message:
-        """Wait for ever: the client that leaves after an answer has sent it nevertheless."""
+        """Wait forever: a client that leaves after its answer has sent it nevertheless."""
         await wait(asyncio.get_running_loop().create_future(), until=inf)
         raise AssertionError
 

@@ -1,4 +1,4 @@
-"""Waits for a future with a deadline and keep-alives, and notices a client that disconnects.
+"""Waits for a future with a deadline and keep-alives, and detects a client that disconnects.
 
 All functions wait for plain futures: a stream of many small chunks costs no task per chunk. A cancellation reaches the
 waiting task, never the future.

@@ -28,7 +28,7 @@ def check_metrics(settings: Settings) -> bool:
     if settings.metrics and not settings.reserved_prefix.strip("/"):
         raise ConfigurationError(
             "--metrics has no path on the clients' port: the reserved prefix is empty. Set --reserved-prefix, or "
-            "replace --metrics by --health-port, which serves the metrics, too."
+            "replace --metrics with --health-port, which also serves the metrics."
         )
     return settings.metrics or (settings.health_port is not None and installed)
 

@@ -36,7 +36,7 @@ OPEN_MAX = 10_240
 STOPS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)}
 """On Windows, SIGBREAK is the signal that another process can send."""
 PROBES_END = 1.0
-"""Seconds that health requests in progress are given after the last client's connection is closed."""
+"""Seconds that health requests in progress have after the last client's connection is closed."""
 
 
 def serve(settings: Settings) -> None:
@@ -105,7 +105,7 @@ def _listen(settings: Settings, stack: ExitStack) -> Iterator[socket.socket]:
 
 
 def _warn_if_unreachable(upstream: Address) -> None:
-    """Log a warning if the upstream is unreachable. The sidecar starts all the same: the upstream may start later."""
+    """Log a warning if the upstream is unreachable. The sidecar starts nevertheless: the upstream may start later."""
     try:
         if upstream.uds is None:
             socket.create_connection((upstream.host, upstream.port), timeout=2).close()
@@ -117,7 +117,7 @@ def _warn_if_unreachable(upstream: Address) -> None:
 
 
 def _log_guard_problems(settings: Settings) -> None:
-    """Log problems of the guard's store. The sidecar starts all the same: resumes get 503 until they are fixed."""
+    """Log problems of the guard's store. The sidecar starts nevertheless: resumes get 503 until they are fixed."""
     try:
         for warning in asyncio.run(check_guard(settings)):
             logger.warning("%s", settings.masked(warning))
@@ -126,7 +126,7 @@ def _log_guard_problems(settings: Settings) -> None:
 
 
 def _warn_if_answers_bypass_the_policy(settings: Settings) -> None:
-    """Log a warning if answers in the backend's own convention pass, which most clients of today send."""
+    """Log a warning if answers in the backend's own convention, which most clients send today, bypass the policy."""
     names = [f"--{name}" for name in ("authorize", "audit") if getattr(settings, name) is not None]
     if names and settings.vendor_resumes != "guard":
         logger.warning(

@@ -98,12 +98,12 @@ def _config_flag(argv: Sequence[str]) -> str | None:
 
 
 _METAVARS = {"str": "TEXT", "SecretStr": "TEXT", "Path": "FILE", "float": "SECONDS", "int": "N", "list[str]": "A,B"}
-"""What `--help` prints for a value, by its type: all numbers with a fraction are seconds."""
+"""Placeholders for values in `--help`, by type: all numbers with a fraction are seconds."""
 _NO_DEFAULTS = re.compile(r" \(default: (?:null|\[\]|)\)$")
 
 
 class _Grouping:
-    """Adds each flag to its group in the output of `--help`, in words for a person."""
+    """Adds each flag to its group in the output of `--help`, with a readable placeholder."""
 
     def __init__(self) -> None:
         self._titles = {name: group.__doc__ for group in GROUPS for name in group.model_fields}
@@ -151,7 +151,7 @@ _EXPECTED = {
 
 
 def _line(item: ErrorDetails, argv: Sequence[str], file: _File | None) -> str:
-    """Return the place of a wrong setting, and what is wrong."""
+    """Return a line with the place of a wrong setting and the problem."""
     name = str(item["loc"][0])
     description = Serve.model_fields[name].description
     words = {**_EXPECTED, "missing": f"is required: {description}"}

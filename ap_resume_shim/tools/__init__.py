@@ -1,1 +1,1 @@
-"""The commands `explain`, which shows the requests of a resume, and `backends`, which describes a backend."""
+"""The commands `explain` (the requests of a resume), `backends` (descriptions) and `report` (counts of sidecars)."""

@@ -1,4 +1,4 @@
-"""Shows who still answers in a vendor's convention: the counts of running sidecars, as a table."""
+"""Shows which clients still answer in a vendor's convention: the counts of running sidecars, as a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMEOUT = 10.0
 _NOT_REFUSED = frozenset(
     {WOULD_ACCEPT, NEW_TURN, BACKEND_REFUSED, "replayed", "client_left", "cancelled", "not_examined", "unclear"}
 )
-"""Verdicts that are no refusals of the shim."""
+"""Verdicts that are not refusals by the shim."""
 
 Report = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The parts of a dry run besides the backend: the guard, for a thread without other resumes, and the client."""
+"""The other parts of a dry run: the guard of a thread without other resumes, and the client."""
 
 from __future__ import annotations
 

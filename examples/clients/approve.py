@@ -1,4 +1,4 @@
-"""A person answers the questions of agents on the terminal, whichever servers the agents run on.
+"""A person answers the questions of agents on the terminal, for any backend.
 
     pip install 'ap_resume_shim[serve]' uvicorn httpx
     uvicorn --factory ap_resume_shim.demo:create_app --port 2024
@@ -6,7 +6,7 @@
     curl --json '{"thread_id": "a", "if_not_exists": "create"}' http://127.0.0.1:8063/runs/wait
     python approve.py http://127.0.0.1:8063
 
-The first two commands are servers, the curl command lets the agent ask its question.
+The uvicorn and ap-resume-shim commands are servers. The curl command starts an agent, which asks its question.
 """
 
 import json
@@ -19,7 +19,7 @@ import httpx
 
 
 def fill(template: Any, choice: Any) -> Any:
-    """Return the template with the choice in place of its hole."""
+    """Return the template with the choice in place of its placeholder."""
     if isinstance(template, list):
         return [fill(item, choice) for item in template]
     if not isinstance(template, dict):
@@ -39,7 +39,7 @@ def ask(question: dict[str, Any]) -> Any:
 
 
 def send(client: httpx.Client, resume: dict[str, Any], answer: Any) -> httpx.Response:
-    """Send an answer, again after a broken connection: because of the key, the agent receives it once."""
+    """Send an answer, and retry after a broken connection: because of the key, the agent receives the answer once."""
     key = str(uuid.uuid4())
     body = {**resume["body"], "input": fill(resume["body"]["input"], answer)}
     for _ in range(10):

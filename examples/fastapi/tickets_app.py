@@ -1,4 +1,4 @@
-"""A FastAPI app with a convention of its own. The shim around it knows the convention from a profile, tickets.toml.
+"""A FastAPI app with its own API for answers, which a profile, tickets.toml, describes to the shim around the app.
 
     pip install ap_resume_shim fastapi uvicorn
     uvicorn tickets_app:app --port 8063
@@ -39,7 +39,7 @@ def read_ticket(number: str) -> dict[str, Any]:
 def answer_ticket(number: str, answer: Annotated[Any, Body(embed=True)]) -> dict[str, Any]:
     ticket = read_ticket(number)
     ticket.update(state="done", question=None)
-    ticket["answers"].append(answer)  # like many servers, this one accepts every answer, the second click included
+    ticket["answers"].append(answer)  # like many servers, this one accepts every answer, even of a second click
     return ticket
 
 

@@ -4,7 +4,7 @@
 #     pip install 'ap_resume_shim[serve,redis]' uvicorn
 #     bash replicas.sh
 #
-# It needs redis-server and curl, and ends what it starts.
+# It needs redis-server and curl, and stops the processes that it starts.
 set -euo pipefail
 cd "$(mktemp -d)"
 trap 'kill $(jobs -p); wait; rm -r "$PWD"' EXIT
@@ -15,7 +15,7 @@ for port in 8063 8064; do
   ap-resume-shim serve --upstream http://127.0.0.1:2024 --backend agent-protocol --port $port \
     --guard redis://127.0.0.1:6379/0 &>$port.log &
 done
-for port in 8063 8064; do  # until the sidecar, the server and the store are there
+for port in 8063 8064; do  # until the sidecar, the server and the store are ready
   curl --silent --output ready --retry 300 --retry-delay 1 --retry-all-errors --fail http://127.0.0.1:$port/-/readyz
 done
 

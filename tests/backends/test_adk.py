@@ -354,6 +354,7 @@ OBJECT = {
         ),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, ["whatever"], []),
         ({"type": ["integer", "null"]}, ["whatever"], []),
+        ({"properties": {"n": {"type": "number"}}}, [{"n": 1, "else": 2}], []),
     ],
 )
 def test_a_workflow_checks_types_and_an_answer_that_does_not_fit_would_end_it(

@@ -208,6 +208,16 @@ class TestWithFallback:
             assert await guard.ledger.recall("t") == [1]
             await guard.aclose()
 
+    async def test_an_entry_that_fits_is_stored_in_both_although_its_encryption_makes_it_larger(self) -> None:
+        with redis_server() as server:
+            guard, others = alone_or_with(server)
+            large = {"facts": {}, "owner": "o", "contents": "x" * 60_000}
+            assert await guard.ledger.note("t", large)
+            assert await guard.ledger.note("t", "next")
+            assert len(await others.recall("t")) == 2
+            assert (await guard.ledger.recall("t"))[0] == "next"
+            await guard.aclose()
+
     async def test_what_a_store_has_missed_is_remembered_of_so_many_threads(self) -> None:
         shared, alone = Away(), MemoryLedger()
         ledger = FallbackLedger(shared, alone, threads=2)

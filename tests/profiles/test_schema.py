@@ -140,6 +140,8 @@ def test_a_profile_says_what_it_is_for() -> None:
         ("[found]", "[found]\nvalues = 1", "line 8: found.values: must be text, or must be a list"),
         ("[run]", "[run]\nid = {}\n[agent]\nrequest = 1", "agent.request: must be text"),
         ("[found]", "[detect]\ninfo = 1\n[found]", "detect.info: must be a table"),
+        ("[run]", '[list]\nthread = "/x"\n[run]', "line 19: list.thread: unknown key; did you mean 'threads'?"),
+        ("[run]", '[stream]\nquestoin = ""\n[run]', "19: stream.questoin: unknown key; did you mean 'question'?"),
         ("[run]", "[run", "mine: Expected ']' at the end of a table declaration"),
         (
             'thread_is = "a session"',

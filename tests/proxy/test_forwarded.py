@@ -9,6 +9,7 @@ import pytest
 from ap_resume_shim import ConfigurationError, ResumeShim, ReverseProxy
 from ap_resume_shim.core.asgi import HeaderList
 from ap_resume_shim.proxy.forwarded import Forwarding, LoopDetected
+from ap_resume_shim.proxy.transport import Address
 from tests.support.agent import PROTOCOL, resume
 from tests.support.calling import CLIENT, http
 from tests.support.serving import listening, serving
@@ -56,6 +57,10 @@ def test_host_is_replaced_where_it_stands() -> None:
     headers = [(b"a", b"1"), HOST, (b"b", b"2")]
     changed = Forwarding(keep_host=False).request(headers, http(), BACKEND)
     assert changed == [(b"a", b"1"), (b"host", BACKEND), (b"b", b"2")]
+
+
+def test_a_backends_name_outside_ascii_is_sent_in_its_ascii_form() -> None:
+    assert Address.parse("http://bücher.example:2024").authority == b"xn--bcher-kva.example:2024"
 
 
 def test_a_request_without_host_gets_the_backends() -> None:

@@ -70,6 +70,13 @@ async def test_a_response_names_the_run_that_it_made(
     assert made.made(run_id) is expected
 
 
+async def test_a_response_may_begin_without_headers() -> None:
+    made, _, sent = exchange(b"")
+    await made.send({"type": "http.response.start", "status": 200})
+    await made.send({"type": "http.response.body", "body": b'{"run_id": "r1"}'})
+    assert (len(sent), made.made("r1")) == (2, True)
+
+
 async def test_a_stream_names_its_run_before_its_end() -> None:
     made, _, sent = exchange(b"")
     await answer(made, b'event: metadata\ndata: {"run_id": "r1"}\n\n', more=True)

@@ -12,6 +12,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim
+from ap_resume_shim._shutdown import SHUTDOWN
 from ap_resume_shim.core import strictjson
 from ap_resume_shim.core.protocol import parse
 from ap_resume_shim.core.steps import Pause, Step
@@ -121,6 +122,26 @@ async def test_a_cancellation_waits_for_the_work_and_comes_after_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done.is_set()
+
+
+@pytest.mark.anyio
+async def test_a_shutdown_while_a_large_body_is_parsed_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        go.wait(10)
+        return parse(*args, **options)
+
+    monkeypatch.setattr("ap_resume_shim.runtime.incoming.parse", slow)
+    call, agent = Call(resume(LARGE)), Agent()
+    serving = asyncio.create_task(call(ResumeShim(agent, PROTOCOL), http("PATCH", "/runs/resume")))
+    await asyncio.sleep(0.01)
+    serving.cancel(SHUTDOWN)
+    await asyncio.sleep(0.01)
+    go.set()
+    await serving
+    assert (call.status, json.loads(call.answer)["code"]) == (503, "shutting_down")
+    assert agent.resumes == []
 
 
 @pytest.mark.anyio

@@ -207,6 +207,21 @@ async def test_a_backend_that_is_not_detected_is_not_tried_with_each_request(
     ]
 
 
+@pytest.mark.parametrize(("mode", "status"), [("observe", 200), ("guard", 502)])
+async def test_an_app_that_fails_during_the_detection_is_not_detected(
+    mode: Any, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "GET":
+            raise KeyError(scope["path"])
+        await reply(send, {})
+
+    app = ResumeShim(failing, vendor_resumes=mode)
+    assert (await post(app))[0] == status
+    await until(lambda: "the backend was not detected" in caplog.text)
+    assert "KeyError: '/info'" in caplog.text
+
+
 async def test_a_client_that_leaves_before_the_end_of_its_body_leaves_nothing() -> None:
     app = shim(Agent(), "observe", limits=Limits(body=3000, bodies=4000))
     call = Call(json.dumps(BODY).encode())

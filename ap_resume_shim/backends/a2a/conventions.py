@@ -35,7 +35,7 @@ class JsonRpcMessage(A2aCall):
         return _answer(self, request, mode, params, message)
 
     def took(self, vendor: VendorResume, response: Response) -> bool:
-        """Return True unless the response is an error of another kind than that the agent failed."""
+        """Return True unless the response is an error other than a failure of the agent."""
         problem = errors.problem(response)
         return problem is None or problem.failed
 
@@ -59,7 +59,7 @@ class RestMessage(Convention):
         return _answer(self, request, mode, request.object, message)
 
     def refusal(self, vendor: VendorResume, error: ResumeError) -> Reply:
-        """Return Google's error body with a reason that clients know: of another error, they lose the message."""
+        """Return Google's error body with a reason that clients know: they drop the message of any other error."""
         status = 409 if error.http_status >= 500 else error.http_status
         name, reason = ("NOT_FOUND", "TASK_NOT_FOUND") if isinstance(error, NotFound) else _REFUSED
         kind = "type.googleapis.com/google.rpc.ErrorInfo"
@@ -84,7 +84,7 @@ def _answer(
 
 
 def _text(message: dict[str, Any], *names: str) -> str | None:
-    """Return the first of these fields that is a text and not empty, which in Protocol Buffers is no value."""
+    """Return the first of these fields that is a text and not empty; Protocol Buffers have "" for an absent field."""
     return next((value for name in names if isinstance(value := message.get(name), str) and value), None)
 
 

@@ -129,7 +129,7 @@ class A2A(Dialect[A2AContext]):
         return replace(listing, candidates=tuple(candidates))
 
     def read_candidate(self, resume: Resume, candidate: Candidate) -> Lookup[A2AContext]:
-        """Return the task as the list has it, which is its state."""
+        """Return the state of the task, which is in the list."""
         yield from ()
         server, task = candidate.row
         return _found([task], server, None)
@@ -229,7 +229,7 @@ class A2A(Dialect[A2AContext]):
         return _binding(started).task(started.run_id)
 
     def has_ended(self, response: Response) -> bool:
-        """True if the task does not work any more, or the response is an error."""
+        """True if the task is no longer working, or the response is an error."""
         return errors.problem(response) is not None or not Task(_task_in(response.body)).works
 
     def ended(self, body: bytes) -> Ended:

@@ -1,4 +1,4 @@
-"""The option `public_url`: the agent's card leads clients to the shim, and not past it."""
+"""The option `public_url`: the agent's card leads clients to the shim, not past it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CARDS = (
     "/v1/card",  # 0.3
     "/agent/authenticatedExtendedCard",  # before 0.3
 )
-"""Ends of the paths of cards, those for authenticated clients included."""
+"""Suffixes of the paths of cards, including those for authenticated clients."""
 
 _INTERFACES = {"supportedInterfaces": "protocolBinding", "additionalInterfaces": "transport"}
 """The lists of interfaces in 1.0 and in 0.3, and the field with the binding of an interface."""
@@ -28,7 +28,7 @@ class PublicCard:
     def __init__(self, public_url: str, card: str, binding: str | None, path: str | None) -> None:
         """`public_url` is the URL of the shim's root; the others are options of the backend.
 
-        Raises `ConfigurationError` for a URL that cannot be one.
+        Raises `ConfigurationError` for an invalid URL.
         """
         parts = urlsplit(public_url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
@@ -67,7 +67,7 @@ class PublicCard:
         return card
 
     def _moved(self, entry: wire.Json, binding: str, used: str) -> wire.Json:
-        """Return the new URL of an interface, as the field `url`; nothing if its URL stays."""
+        """Return the field `url` with the new URL of an interface; an empty object if its URL stays unchanged."""
         url = entry.get("url")
         if not isinstance(url, str) or entry.get(binding) == "GRPC" or _address(url) != _address(used):
             return {}

@@ -71,7 +71,7 @@ def list_waiting(binding: wire.Binding, page: Page) -> Steps[Listing]:
 def tasks_in_ledger(binding: wire.Binding, resume: Resume) -> Steps[list[Task]]:
     """Read the tasks in the ledger, or the one that the client names.
 
-    Tasks that the agent does not know any more (after a restart) are skipped.
+    Tasks that the agent no longer knows (after a restart) are skipped.
     """
     if resume.run_id is None:
         entries = yield from ReadLedger()

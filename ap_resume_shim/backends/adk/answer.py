@@ -101,7 +101,7 @@ def _check_floats(schema: dict[str, Any], value: Any) -> None:
     fields = schema.get("properties")
     parts = [(schema, value)]
     if isinstance(fields, dict) and isinstance(value, dict):
-        parts = [(fields[name], item) for name, item in value.items()]
+        parts = [(fields.get(name), item) for name, item in value.items()]
     for rule, item in parts:
         if _type(rule) == {"type": ["number"]} and isinstance(item, int) and item not in DOUBLE:
             raise UnsupportedInput(

@@ -38,7 +38,7 @@ class FunctionResponse(Convention):
         return VendorResume(self, request, session, _ROUTES[request.path], fields)
 
     def addressed(self, vendor: VendorResume, found: Found[Any]) -> Mapping[str, Any]:
-        """Return the answers with the ids of their questions, which have a number if a call id comes again."""
+        """Return the answers with the ids of their questions, which have a number if a call id is repeated."""
         asking = found.context.session.open
         names = {call: asking[call].id if call in asking else call for call in vendor.fields["input"]}
         answers = {names[call]: answer for call, answer in vendor.fields["input"].items()}

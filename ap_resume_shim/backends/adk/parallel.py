@@ -36,7 +36,7 @@ def answered_together(question: AdkQuestion, session: Session) -> list[AdkQuesti
 
 
 def _kin(question: AdkQuestion) -> object:
-    """Return what questions have in common that one message can answer."""
+    """Return a key, which is equal for questions that one message can answer."""
     return question.of_workflow or (question.branch, question.author, question.name == CONFIRMATION)
 
 

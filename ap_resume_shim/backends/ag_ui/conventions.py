@@ -31,7 +31,7 @@ class RunWithAnswers(Convention):
         return method == "POST" and self._path in (None, path)
 
     def read(self, request: ClientRequest) -> VendorResume | None:
-        """Return the answers of a run's request; a list of messages is what makes it one."""
+        """Return the answers in a run's request; without a list of messages, a request starts no run."""
         run = request.object
         thread_id = run.get("threadId") or run.get("thread_id")
         answers, _ = answers_of(run)
@@ -42,7 +42,7 @@ class RunWithAnswers(Convention):
         return VendorResume(self, request, thread_id, Mode.STREAM, fields)
 
     def addressed(self, vendor: VendorResume, found: Found[Any]) -> Mapping[str, Any]:
-        """Return the answers with the ids of their questions; the older form has ids only as keys of its answer."""
+        """Return the answers with the ids of their questions; in the older form, only the keys of an answer are ids."""
         entries = _by_id(vendor.request.object)
         return by_question(entries, found) if entries else vendor.fields
 

@@ -43,8 +43,8 @@ class ContinueRun(Convention):
     def addressed(self, vendor: VendorResume, found: Found[Any]) -> Mapping[str, Any]:
         """Return the answers with the ids of their questions; tools are named by their calls.
 
-        The form repeats parts that were answered before. A run that waits for an administrator asks nothing: it goes on
-        after the approval.
+        The form repeats parts that were answered before. A run that waits for an administrator has no question: it
+        continues after the approval.
         """
         agent = {"agent_id": vendor.fields["agent_id"]}
         answers: dict[str, Any] = vendor.fields.get("input", {})
@@ -98,7 +98,7 @@ def _tool(requirement: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(part: dict[str, Any]) -> Any:
-    """Return the answer in a part: a confirmation, or else the whole part, which is read by the server alone."""
+    """Return the answer in a part: a confirmation, or else the whole part, which only the server reads."""
     return part["confirmed"] if isinstance(part.get("confirmed"), bool) else part
 
 

@@ -11,7 +11,7 @@ from ap_resume_shim.core.listing import Batch, Candidate, Listing, Page, collect
 from ap_resume_shim.core.steps import Ask, Steps
 
 _BLOCK = 100
-"""Number of sessions that one request lists. The server counts pages, so that it is always the same."""
+"""Number of sessions that one request lists. It is always the same, since the server counts in pages."""
 _NOTES = (
     "AgentOS shows the sessions of all users to each of them, unless it runs with `authorization` and "
     "`user_isolation`.",

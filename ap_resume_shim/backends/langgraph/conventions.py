@@ -1,7 +1,7 @@
 """How clients of LangGraph's servers and Aegra answer without the shim.
 
-Four routes take an answer: creating a run (v1), commands (v2, over HTTP and in a WebSocket), the server's own A2A
-route, and crons, which answer whatever is asked when they fire. Recorded with langgraph-sdk and
+Four routes accept an answer: creating a run (v1), commands (v2, over HTTP and in a WebSocket), the server's own A2A
+route, and crons, which answer any question that is pending when they fire. Recorded with langgraph-sdk and
 @langchain/langgraph-sdk. The servers match the decoded path, and read JSON under any media type.
 """
 
@@ -65,9 +65,9 @@ class ThreadCron(CreateRun):
 
 
 class Commands(Convention):
-    """v2: `POST /threads/{thread_id}/commands` with the method `input.respond`, or `run.start` on a thread that asks.
+    """v2: `POST /threads/{thread_id}/commands` with `input.respond`, or with `run.start` if the thread has a question.
 
-    `input.respond` without an id answers what is pending (on Aegra). `run.start` answers if its input is not null.
+    `input.respond` without an id answers the pending question (on Aegra). `run.start` answers if its input is not null.
     """
 
     name = "langgraph-v2"
@@ -156,8 +156,8 @@ class CommandSocket(Commands):
 class A2aRoute(A2aCall):
     """The server's own A2A route, on by default: `POST /a2a/{assistant_id}`, where a context is a thread.
 
-    Text answers if the thread asks; a data part with `resume`, and `command.resume`, are always answers. Without a
-    context nothing is resumed, and without a task only by a command.
+    Text is an answer if the thread has a question; a data part with `resume`, and `command.resume`, are always answers.
+    A message without a context resumes nothing; without a task, only a command resumes the thread.
     """
 
     name = "langgraph-a2a"

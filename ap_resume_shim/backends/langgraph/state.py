@@ -102,7 +102,7 @@ class Questions:
             self._open.extend(interrupt for interrupt in missing if interrupt.id not in self._listed)
 
     def reopen_asked_again(self) -> None:
-        """Mark the questions as pending that an older server lists below a task which seems to have ended.
+        """Mark questions as pending that an older server lists below a task that seems to have ended.
 
         It does so for a step that asked again: the result is empty, and no step follows. Only for a thread that waits.
         """
@@ -127,7 +127,7 @@ class Questions:
 
     @property
     def stopped(self) -> str | None:
-        """Why the thread has nothing to answer although it has not ended; None if that is not the case."""
+        """The reason why a thread that has not ended has no question to answer; None for any other thread."""
         if self.pending or self.answered:
             return None
         if self._open:

@@ -211,7 +211,7 @@ class MastraAgent(Dialect[MastraAgentContext]):
         for run in wire.read(answer)["runs"]:
             if run["runId"] == vendor.run_id and run.get("threadId"):
                 return str(run["threadId"])
-        raise ThreadNotInterrupted(f"The agent {agent!r} has no suspended run {vendor.run_id}: nothing is asked.")
+        raise ThreadNotInterrupted(f"The agent {agent!r} has no suspended run {vendor.run_id}: no question is pending.")
 
     def _thread(self, resume: Resume) -> tuple[str, str]:
         path = f"{self._prefix}/memory/threads/{segment(resume.thread_id)}"

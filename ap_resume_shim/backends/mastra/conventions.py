@@ -63,7 +63,7 @@ class ResumeWorkflow(_MastraConvention):
         return VendorResume(self, request, run, _OPERATIONS[path[2]], fields)
 
     def addressed(self, vendor: VendorResume, found: Found[Any]) -> Mapping[str, Any]:
-        """Return the answer with the id of the question of its step; steps ask several times, and ids have the time.
+        """Return the answer with the id of the question of its step; the id has the time, since a step may ask again.
 
         An answer without a step, or for all items of a `foreach`, names no question.
         """
@@ -93,8 +93,8 @@ def _step(step: Any) -> str | None:
 class ResumeAgent(_MastraConvention):
     """`POST /agents/{agent}/approve-tool-call`, `decline-tool-call`, `resume-stream` or `send-tool-approval`.
 
-    Of these, only the last always names the thread; the others name the run. Approvals in a network of agents are none:
-    its calls are not in the thread's messages.
+    Of these, only the last always names the thread; the others name the run. An approval in a network of agents is not
+    read as an answer: its call is not in the thread's messages.
     """
 
     name = "mastra-agent"

@@ -13,7 +13,7 @@ from ap_resume_shim.core.listing import Batch, Candidate
 from ap_resume_shim.core.steps import Ask, Steps
 
 _BLOCK = 100
-"""Number of runs that one request lists. The server counts pages, so that it is always the same."""
+"""Number of runs that one request lists. It is always the same, since the server counts in pages."""
 
 AgentRun = tuple[str, dict[str, Any]]
 """A suspended run, after the name of its agent."""

@@ -73,7 +73,7 @@ def outcome(run: dict[str, Any]) -> Ended:
 
 
 def _rfc3339(milliseconds: Any) -> str | None:
-    """Return a time; None for a value that is none."""
+    """Return a time in RFC 3339; None for any other value."""
     is_time = isinstance(milliseconds, int) and 0 < milliseconds < 2**43
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat() if is_time else None
 

@@ -142,7 +142,7 @@ class IdempotencyKeyReused(InvalidRequest):
 
 
 class RequestTooLarge(ResumeError):
-    """The body exceeds the shim's limit."""
+    """The body exceeds a limit of the shim or of the backend."""
 
     status = 413
     code = "request_too_large"
@@ -237,7 +237,7 @@ class MultipleInterrupts(_InterruptConflict):
 
 
 class InterruptNotPending(_InterruptConflict):
-    """The question that the client pinned is not pending, or no longer pending."""
+    """The question that the client pinned is not pending."""
 
     code = "interrupt_not_pending"
 
@@ -293,11 +293,11 @@ class PolicyRefused(CallerRefused):
 
 
 class ConfigurationError(ValueError):
-    """The configuration of the shim is wrong: raised during setup, never sent to a client."""
+    """The configuration of the shim is wrong. Raised during setup, never sent to a client."""
 
 
 class Broken(Exception):
-    """A response has begun and cannot be completed: raised through the server, which closes the connection."""
+    """A response has begun and cannot be completed. The server receives this exception, and closes the connection."""
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(f"the response was broken off: {cause}")

@@ -6,7 +6,7 @@ from ap_resume_shim.core.errors.base import CallerRefused, ResumeError
 
 
 class UpstreamRefused(CallerRefused):
-    """The backend refused the client itself: its response, with the draft's body."""
+    """The backend refused the caller. The error has the status of its response, and the draft's body."""
 
 
 _ADVICE = {
@@ -59,7 +59,7 @@ class UpstreamTimeout(UpstreamFailure):
 
 
 class ShutDown(UpstreamFailure):
-    """The process is shutting down before the backend responded to the resume that was sent."""
+    """The process shut down after the resume was sent, before the backend responded."""
 
     status = 504
     code = "shutting_down"

@@ -1,4 +1,4 @@
-"""Reads the JSON Schema of an answer: which kind of question has such an answer?"""
+"""Derives the kind of a question from the JSON Schema of its answer."""
 
 from __future__ import annotations
 

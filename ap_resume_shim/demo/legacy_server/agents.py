@@ -102,7 +102,7 @@ async def errask(context: Context) -> None:
 
 
 async def msgs(context: Context) -> None:
-    """A conversation: the answer comes back as a message."""
+    """A conversation: the agent repeats the answer in a message."""
     answer = await context.interrupt({"action": "reply", "draft": "hi there"})
     message = {"role": "assistant", "content": f"answer: {json.dumps(answer)}", "id": uuid4().hex}
     _append(context, "reply", "messages", message)
@@ -125,7 +125,7 @@ async def brk(context: Context) -> None:
 
 
 async def echo(context: Context) -> None:
-    """One question; the values show exactly what arrived."""
+    """One question; the values contain the answer exactly as it arrived."""
     answer = await context.interrupt({"question": "what?"})
     context.update("echo", got=answer, json=json.dumps(answer))
 
