@@ -99,7 +99,7 @@ def _type(schema: Any, *others: str) -> dict[str, Any]:
 def _check_floats(schema: dict[str, Any], value: Any) -> None:
     """Raise `UnsupportedInput` for an integer that ADK would change, since it converts a `number` to a float."""
     fields = schema.get("properties")
-    parts = [(schema, value)]
+    parts: list[tuple[Any, Any]] = [(schema, value)]
     if isinstance(fields, dict) and isinstance(value, dict):
         parts = [(fields.get(name), item) for name, item in value.items()]
     for rule, item in parts:
