@@ -1,11 +1,11 @@
 """Deterministic work for the whole sidecar, in one process and without a network, for valgrind to count.
 
-    python -m benchmarks.driver UNITS
+    python -m benchmarks.driver UNITS [metrics | traces]
 
 Client and server are simulated. Between them are the parts of `ap-resume-shim serve`: the server's protocol, the health
 routes, the shim, the proxy and the client's transport. The clock of the event loop stands still, so that no timer
 depends on the speed of the machine. Each piece of work is done twice: once to warm up, and once between two calls of
-`mark`, which is counted.
+`mark`, which is counted. `metrics` and `traces` turn these on.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from ap_resume_shim.http1.client import Http1Transport
 from ap_resume_shim.http1.server import Http1Server
 from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.middleware import VendorMode
+from ap_resume_shim.runtime.telemetry import Telemetry
 from ap_resume_shim.sidecar.health import Health
 from benchmarks.guard import PROTOCOL
 
 PASSED = "request passed through"
 POSTED = "POST passed through"
-ALIKE = {f"{passed}, {mode}": passed for passed in (PASSED, POSTED) for mode in ("observe", "guard")}
+MODES: tuple[VendorMode, ...] = ("pass", "observe", "guard")
+ALIKE = {f"{passed}, {mode}": passed for passed in (PASSED, POSTED) for mode in MODES[1:]}
 """Requests that no convention recognises, with vendor resumes observed or guarded, by the same request without."""
 WORK = ("reference", PASSED, "event of a stream", "resume", "event of a resume's stream", POSTED, *ALIKE)
 """The pieces of work, in order."""
@@ -159,13 +161,32 @@ class Loop(asyncio.SelectorEventLoop):
         return None, protocol
 
 
+def telemetry(name: str) -> list[Telemetry]:
+    """Return what observes the resumes; traces are recorded, and not exported."""
+    match name:
+        case "metrics":
+            from prometheus_client import CollectorRegistry
+
+            from ap_resume_shim.metrics import Metrics
+
+            return [Metrics(CollectorRegistry())]
+        case "traces":
+            from opentelemetry.sdk.trace import TracerProvider
+
+            from ap_resume_shim.tracing import Tracing
+
+            return [Tracing(TracerProvider())]
+        case _:
+            return []
+
+
 class Client:
     """A client of the sidecar, on one connection."""
 
-    def __init__(self, loop: Loop, vendor_resumes: VendorMode = "pass") -> None:
+    def __init__(self, loop: Loop, vendor_resumes: VendorMode = "pass", observed: str = "") -> None:
         self.loop = loop
         proxy = ReverseProxy("http://127.0.0.1:2024", transport=Http1Transport)
-        shim = ResumeShim(proxy, PROTOCOL, vendor_resumes=vendor_resumes)
+        shim = ResumeShim(proxy, PROTOCOL, vendor_resumes=vendor_resumes, telemetry=telemetry(observed))
         self.server = Http1Protocol(Http1Server(Health(shim, ready=shim.ready)), loop)
         self.came = b""
         self.waiting: asyncio.Future[None] | None = None
@@ -269,9 +290,9 @@ async def measured(work: Callable[[int], Awaitable[None]], units: int) -> None:
     mark()
 
 
-async def drive(loop: Loop, units: int) -> None:
+async def drive(loop: Loop, units: int, observed: str) -> None:
     """Do all pieces of work, in the order of `WORK`."""
-    client, others = Client(loop), [Client(loop, "observe"), Client(loop, "guard")]
+    client, *others = (Client(loop, mode, observed) for mode in MODES)
     passed = [client.posts, *(other.requests for other in others), *(other.posts for other in others)]
     for work in (reference, client.requests, client.events, client.resumes, client.resume_events, *passed):
         await measured(work, units)
@@ -279,12 +300,12 @@ async def drive(loop: Loop, units: int) -> None:
         await asyncio.wait(running)
 
 
-def main(units: int) -> None:
+def main(units: int, observed: str = "") -> None:
     """Do all work on a new event loop."""
     loop = Loop()
-    loop.run_until_complete(drive(loop, units))
+    loop.run_until_complete(drive(loop, units, observed))
     loop.close()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

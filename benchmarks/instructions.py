@@ -1,13 +1,13 @@
 """The processor's instructions for the sidecar's work, counted by valgrind: other load on the machine has no effect.
 
-    python -m benchmarks instructions [--update]
+    python -m benchmarks instructions [--update | --telemetry]
 
 The benchmark counts a passed request, an event of a stream, a whole resume with the guard in memory, and an event of a
 resume's stream, each through all parts of `ap-resume-shim serve` (`benchmarks.driver`). It compares the counts with
 those in `instructions.json`, as multiples of work that is not the shim's, so that builds of the same Python are
 comparable. The exit status is 1 if a count is more than 10 % above; `--update` replaces the file's counts. Requests
 that no convention of a vendor recognises are also counted with vendor resumes observed and guarded, and compared with
-the same requests without: the exit status is 1 if one needs 3 % more.
+the same requests without: the exit status is 1 if one needs 3 % more. `--telemetry` shows what metrics and traces add.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ Counts = Mapping[str, int]
 """Instructions for one unit of each piece of work."""
 
 
-def count() -> Counts:
+def count(*telemetry: str) -> Counts:
     """Run the driver in valgrind, which writes a file whenever the driver calls `mark`."""
     valgrind = ["valgrind", "-q", "--tool=callgrind", "--dump-before=getsid"]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
-        driver = [sys.executable, "-m", "benchmarks.driver", str(UNITS)]
+        driver = [sys.executable, "-m", "benchmarks.driver", str(UNITS), *telemetry]
         command = [*valgrind, f"--callgrind-out-file={out}", *driver]
         subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": "0"}, check=True)
         # The files are numbered from 1. Each has the work before a mark, so the even ones have that between two marks.
@@ -94,10 +94,16 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m benchmarks instructions", description="Compare the sidecar's instructions with the baseline."
     )
     parser.add_argument("--update", action="store_true", help=f"replace the counts for this Python in {BASELINE.name}")
+    parser.add_argument("--telemetry", action="store_true", help="count with metrics, with traces, and without")
     given = parser.parse_args(arguments)
     if shutil.which("valgrind") is None:
         sys.exit("Not installed: valgrind, which is a Debian package.")
     version = "{}.{}".format(*sys.version_info)
+    if given.telemetry:
+        without, *others = count(), count("metrics"), count("traces")
+        rows = [[work, *(f"{other[work] / without[work] - 1:+.1%}" for other in others)] for work in MEASURED]
+        show(f"Instructions that telemetry adds, Python {version}", ["", "metrics", "traces"], rows)
+        return
     known: dict[str, Counts] = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     counts = count()
     if given.update:
