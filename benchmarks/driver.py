@@ -95,14 +95,14 @@ ANSWERS = {
 class Pipe(asyncio.Transport):
     """A connection that passes what is written to a callback."""
 
-    def __init__(self, told: Callable[[bytes], None]) -> None:
+    def __init__(self, on_write: Callable[[bytes], None]) -> None:
         super().__init__({"sockname": ("127.0.0.1", 8063), "peername": ("127.0.0.1", 40000)})
-        self._told = told
+        self._on_write = on_write
         self._closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Call the callback."""
-        self._told(bytes(data))
+        self._on_write(bytes(data))
 
     def is_closing(self) -> bool:
         """True if this side has closed it."""
@@ -127,9 +127,9 @@ class Upstream:
     def __init__(self, loop: Loop, protocol: asyncio.Protocol) -> None:
         self.loop, self.protocol = loop, protocol
         self.request = b""
-        protocol.connection_made(Pipe(self.told))
+        protocol.connection_made(Pipe(self.receive))
 
-    def told(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Receive bytes; respond when a request is complete."""
         self.request += data
         head, whole, body = self.request.partition(b"\r\n\r\n")
@@ -188,16 +188,16 @@ class Client:
         proxy = ReverseProxy("http://127.0.0.1:2024", transport=Http1Transport)
         shim = ResumeShim(proxy, PROTOCOL, vendor_resumes=vendor_resumes, telemetry=telemetry(observed))
         self.server = Http1Protocol(Http1Server(Health(shim, ready=shim.ready)), loop)
-        self.came = b""
+        self.received = b""
         self.waiting: asyncio.Future[None] | None = None
         self.resumed = 0
         self.deliver: Callable[[], None] | None = None
         """Delivers the next event of a stream."""
-        self.server.connection_made(Pipe(self.told))
+        self.server.connection_made(Pipe(self.receive))
 
-    def told(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Receive bytes from the sidecar."""
-        self.came += data
+        self.received += data
         if self.deliver is not None and data.endswith(b"\n\n\r\n"):
             self.loop.call_soon(self.deliver)
         elif self.waiting is not None and not self.waiting.done():
@@ -205,12 +205,12 @@ class Client:
 
     async def until(self, end: bytes) -> None:
         """Wait until the received bytes end with `end`. Raises `RuntimeError` for a response other than 200."""
-        while not self.came.endswith(end):
+        while not self.received.endswith(end):
             self.waiting = self.loop.create_future()
             await self.waiting
-            if self.came.startswith(b"HTTP/1.1 ") and not self.came.startswith(b"HTTP/1.1 200 "):
-                raise RuntimeError(self.came.decode())
-        self.came = b""
+            if self.received.startswith(b"HTTP/1.1 ") and not self.received.startswith(b"HTTP/1.1 200 "):
+                raise RuntimeError(self.received.decode())
+        self.received = b""
 
     async def requests(self, units: int, request: bytes = REQUEST) -> None:
         """Send requests with small responses, one after the other."""
@@ -236,7 +236,7 @@ class Client:
         def deliver() -> None:
             nonlocal left
             left -= 1
-            self.came = b""
+            self.received = b""
             upstream.data_received(chunk if left >= 0 else b"0\r\n\r\n")
 
         self.deliver = deliver
@@ -264,9 +264,9 @@ async def reference(units: int) -> None:
     loop = asyncio.get_running_loop()
 
     async def echo(head: bytes) -> dict[bytes, bytes]:
-        heard: asyncio.Future[bytes] = loop.create_future()
-        loop.call_soon(heard.set_result, head)
-        first, *lines = (await heard).split(b"\r\n")
+        received: asyncio.Future[bytes] = loop.create_future()
+        loop.call_soon(received.set_result, head)
+        first, *lines = (await received).split(b"\r\n")
         fields = dict(line.split(b": ", 1) for line in lines if line)
         return {name.lower(): value for name, value in fields.items()} | {b"first": first}
 

@@ -27,7 +27,7 @@ def test_an_event_of_a_stream_reaches_the_client_within_the_callback_that_receiv
             with monkeypatch.context() as patch:
                 patch.setattr(loop, "call_soon", lambda *work, **_: scheduled.append(work))
                 upstream.data_received(chunked(EVENT))
-            received.append(client.came)
+            received.append(client.received)
             delivered.set_result(None)
 
         loop.call_soon(deliver)
