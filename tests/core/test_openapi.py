@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ap_resume_shim.core.idempotency import read_key
-from ap_resume_shim.core.openapi import merge, openapi
+from ap_resume_shim.core.openapi import OpenApiMerge, merge, openapi
 from tests import draft
 from tests.core.test_errors import CLOSED_LIST
 from tests.draft.deviations import ABSENT, PRESENT, deviations
@@ -185,7 +185,10 @@ def test_odd_parts_of_a_file_do_no_harm() -> None:
     ],
 )
 def test_the_paths_of_the_routes_match_those_of_the_file(value: Json, at_root: bool, stem: str | None) -> None:
-    made = merge(value, "/api", at_root=at_root)
+    edit = OpenApiMerge("/api")
+    path = "/openapi.json" if at_root else "/api/openapi.json"
+    made = edit.apply(path, value)
+    assert edit.covers(path) and not edit.covers("/apis/openapi.json")
     if stem is None:
         assert made is None
     else:
