@@ -424,6 +424,7 @@ def test_an_endless_schema_or_one_with_a_broken_reference_is_drawn_and_checked(p
         page.fill("Answer", "1")
         page.click("Send answer")
         assert answered(server) == 1
+        page.sees("Finished", "#detail")  # the answer moves the rows
         page.click("Broken?", "#rows")
         page.sees("Broken?", "#detail h2")
         page.wait("document.querySelector('#detail textarea') !== null")
