@@ -22,7 +22,7 @@ def answer(value: Any) -> Response:
     return Response(200, (), strictjson.dumps(value))
 
 
-def told(info: Response, openapi: Response, card: Response = NOT_FOUND) -> str:
+def detected(info: Response, openapi: Response, card: Response = NOT_FOUND) -> str:
     return recognise(ServerMetadata(info, openapi, card), KNOWN)
 
 
@@ -46,16 +46,16 @@ AGENT_PROTOCOL = paths(runs=["post"], runs_wait=["post"], runs_stream=["post"], 
     ],
 )
 def test_a_server_is_recognised_by_what_it_says_of_itself(info: dict[str, Any], name: str) -> None:
-    assert told(answer(info), NOT_FOUND) == name
+    assert detected(answer(info), NOT_FOUND) == name
 
 
 def test_a_server_of_the_protocol_is_recognised_by_its_routes() -> None:
-    assert told(NOT_FOUND, AGENT_PROTOCOL) == "agent-protocol"
+    assert detected(NOT_FOUND, AGENT_PROTOCOL) == "agent-protocol"
 
 
 def test_a_server_that_answers_the_three_routes_itself_is_native() -> None:
     routes = answer({"paths": {mode.route: {"patch": {}} for mode in Mode}})
-    assert told(answer({"name": "Aegra"}), routes) == "native"
+    assert detected(answer({"name": "Aegra"}), routes) == "native"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_server_that_answers_the_three_routes_itself_is_native() -> None:
 )
 def test_anything_else_is_never_guessed(info: Response, openapi: Response) -> None:
     with pytest.raises(UpstreamUnrecognised) as refused:
-        told(info, openapi)
+        detected(info, openapi)
     statuses = {"info_status": info.status, "openapi_status": openapi.status, "card_status": 404}
     assert refused.value.metadata == statuses
     assert "Name the backend:" in refused.value.message
@@ -106,17 +106,17 @@ REFUSALS = [
 
 def test_stateless_runs_are_not_those_of_the_protocol() -> None:
     with pytest.raises(UpstreamUnrecognised):
-        told(answer({"name": "another"}), LANGROVE)
-    assert told(answer({"name": "langrove"}), LANGROVE) == "langrove"
+        detected(answer({"name": "another"}), LANGROVE)
+    assert detected(answer({"name": "langrove"}), LANGROVE) == "langrove"
     stateful = LANGROVE.body.replace(
         b'"$ref":"#/components/schemas/RunCreate"', b'"$ref":"#/components/schemas/Stateful"', 3
     )
-    assert told(NOT_FOUND, Response(200, (), stateful)) == "agent-protocol"
+    assert detected(NOT_FOUND, Response(200, (), stateful)) == "agent-protocol"
 
 
 def test_a_schema_that_refers_to_itself_is_read_once() -> None:
     loop = {"components": {"schemas": {"RunCreate": {"anyOf": [{"$ref": "#/components/schemas/RunCreate"}, 1]}}}}
-    assert told(NOT_FOUND, answer(LANGROVE.json | loop)) == "agent-protocol", (
+    assert detected(NOT_FOUND, answer(LANGROVE.json | loop)) == "agent-protocol", (
         "a body that is not described may take all"
     )
 
@@ -128,7 +128,7 @@ def test_a_kind_that_a_refused_document_could_show_is_not_ruled_out(
     both = {"langgraph_py_version": "1.2", "metadata": {"checkpoint_backend": "sqlite"}}  # agentseek's, or LangGraph's
     for answers in ((refusal, AGENT_PROTOCOL), (answer(both), refusal), (refusal, refusal)):
         with pytest.raises(kind) as refused:
-            told(*answers)
+            detected(*answers)
         assert (refused.value.http_status, type(refused.value)) == (status, kind)
         assert refused.value.metadata["document"] in ("/info", "/openapi.json")
         assert dict(refused.value.headers) == dict(refusal.headers)
@@ -137,17 +137,17 @@ def test_a_kind_that_a_refused_document_could_show_is_not_ruled_out(
 @pytest.mark.parametrize("absent", [404, 405, 410])
 def test_a_document_that_is_not_there_says_nothing(absent: int) -> None:
     card = answer({"name": "an agent"})
-    assert told(Response(absent), Response(absent), card) == "a2a"
+    assert detected(Response(absent), Response(absent), card) == "a2a"
 
 
 def test_a_document_of_which_a_folder_is_shown_is_not_there() -> None:
     """So answers the server of a2a-sdk; a page to log in is another place."""
     card = answer({"name": "an agent"})
     info, openapi = (Response(307, (("location", f"http://h{path}/"),)) for path in ("/info", "/openapi.json"))
-    assert told(info, openapi, card) == "a2a"
+    assert detected(info, openapi, card) == "a2a"
     for elsewhere in ("http://h/login", "/openapi.json", ""):
         with pytest.raises(UpstreamError) as failed:
-            told(info, Response(307, (("location", elsewhere),)), card)
+            detected(info, Response(307, (("location", elsewhere),)), card)
         assert failed.value.metadata["upstream_status"] == 307
     assert "(307) to /login" in str(found(info, Response(307, (("location", "http://h/login"),))).message)
 
@@ -166,15 +166,15 @@ def test_a_server_that_adds_a_slash_to_every_path_is_named_as_one(path: str) -> 
 
 def found(*answers: Response) -> ResumeError:
     with pytest.raises(ResumeError) as refused:
-        told(*answers)
+        detected(*answers)
     return refused.value
 
 
 def test_a_refused_document_does_not_matter_where_another_one_decides() -> None:
     agno = paths(**{"agents_{a}_runs_{b}_continue": ["post"], "teams_{a}_runs_{b}_continue": ["post"]})
-    assert told(NOT_FOUND, agno, Response(503)) == "agno"
+    assert detected(NOT_FOUND, agno, Response(503)) == "agno"
     with pytest.raises(UpstreamError):
-        told(NOT_FOUND, NOT_FOUND, Response(503))
+        detected(NOT_FOUND, NOT_FOUND, Response(503))
 
 
 def test_all_questions_are_asked_at_once() -> None:
