@@ -40,13 +40,15 @@ class Http1Transport:
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._close_timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def start(self, request: UpstreamRequest) -> Http1Exchange:
         """Return the exchange of a request. Nothing is sent before `head` is awaited."""
         return Http1Exchange(self, request)
 
     async def aclose(self) -> None:
-        """Close all connections. Exchanges in progress fail."""
+        """Close all connections. Exchanges in progress fail; those that are opening a connection, once it is open."""
+        self._closed = True
         if self._close_timer is not None:
             self._close_timer.cancel()
         for connection in list(self._open):
@@ -93,6 +95,9 @@ class Http1Transport:
             raise unreachable(address, late) from None
         except OSError as error:  # includes ssl.SSLError
             raise unreachable(address, error) from error
+        if self._closed:
+            connection.abort()
+            raise unreachable(address, ConnectionError("the proxy closed its connections"))
         return connection
 
     def release(self, connection: UpstreamConnection, response_headers: HeaderList) -> None:

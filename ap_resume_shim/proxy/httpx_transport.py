@@ -60,7 +60,7 @@ class HttpxTransport:
         self.timeout = httpx.Timeout(
             connect=address.connect, pool=address.connect, write=WRITE_TIMEOUT, read=None
         ).as_dict()
-        self.running: set[asyncio.Task[None]] = set()
+        self.running: dict[asyncio.Task[None], HttpxExchange] = {}
 
     def start(self, request: UpstreamRequest) -> HttpxExchange:
         """Return the exchange of a request. Nothing is sent before `head` is awaited."""
@@ -73,7 +73,11 @@ class HttpxTransport:
         return network
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections. Exchanges in progress fail; those that are opening a connection, once it is open."""
+        for exchange in set(self.running.values()):
+            exchange.cancel(broken_off(self.address, "the proxy closed its connections"))
+        while self.running:
+            await asyncio.wait(self.running)
         for network in [self.network, *self._fenced]:
             await network.aclose()
 
@@ -93,7 +97,8 @@ class HttpxExchange:
         self._chunk = b""
         self._chunk_ready, self._chunk_taken = asyncio.Event(), asyncio.Event()
         self._error: Exception | None = None
-        self._ended = self._closed = False
+        self._cancelled: Exception | None = None
+        self._ended = False
 
     async def head(self) -> None:
         """Send the request, and wait for the head of its response."""
@@ -119,10 +124,14 @@ class HttpxExchange:
         return self._ended and not self._chunk and self._error is None
 
     def close(self) -> None:
-        """End the exchange, but not while a connection is being opened: httpcore would lose track of it."""
-        if not self._closed and self._task is not None and not self._task.done():
+        """End the exchange."""
+        self.cancel(ClientDisconnected())
+
+    def cancel(self, error: Exception) -> None:
+        """Fail with this error, but not while a connection is being opened: httpcore would lose track of it."""
+        if self._cancelled is None and self._task is not None and not self._task.done():
             self._spawn(self._cancel())
-        self._closed = True
+            self._cancelled = error
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Not supported: httpx cannot hand over a raw connection. Raises `NotImplementedError`."""
@@ -130,8 +139,8 @@ class HttpxExchange:
 
     def _spawn(self, coroutine: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
-        self._transport.running.add(task)
-        task.add_done_callback(self._transport.running.discard)
+        self._transport.running[task] = self
+        task.add_done_callback(self._transport.running.pop)
         return task
 
     async def _cancel(self) -> None:
@@ -145,7 +154,8 @@ class HttpxExchange:
                 await self._send()
                 self._end()
                 return
-            self._fail(ClientDisconnected())
+            assert self._cancelled is not None
+            self._fail(self._cancelled)
         except Exception as error:
             self._fail(error)
         except BaseException:
