@@ -62,10 +62,12 @@ class Http1Server:
         """Stop accepting, and wait until all connections are closed. Requests in progress may end."""
         for listener in self._listeners:
             listener.close()
-        for connection in list(self.connections):
-            connection.shutdown()
-        while (self.connections or self.tasks) and not self._aborted:
+        while not self._aborted:
+            for connection in list(self.connections):  # also one that was being accepted when the listener closed
+                connection.shutdown()
             await asyncio.sleep(POLL)
+            if not self.connections and not self.tasks:
+                return
 
     def cancel(self, reason: str) -> int:
         """Cancel the requests in progress; each may still respond. Returns their number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ap_resume_shim.core.asgi import EARLY_HINT, TRAILERS
 from ap_resume_shim.http1 import server_connection as wire
+from ap_resume_shim.http1.server import Http1Server
 from ap_resume_shim.http1.server_connection import Http1Protocol
-from tests.support.serving import serving
+from tests.support.serving import listening, serving
 from tests.support.sockets import connect, read_head, talk, until_closed
 
 GET = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
@@ -499,6 +501,32 @@ def test_a_server_that_stops_closes_idle_connections_and_ends_what_is_under_way(
             threading.Timer(0.3, more.set).start()
         assert until_closed(idle)
         assert busy.makefile("rb").read().endswith(b"connection: close\r\n\r\nwhole")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("steps", [0, 2, 3, 4, 5])  # at 1, asyncio itself loses the connection before Python 3.12.8
+async def test_a_connection_that_is_being_accepted_does_not_hold_up_a_server_that_stops(steps: int) -> None:
+    """`steps` of the event loop after the client has connected. Another request is in progress meanwhile."""
+    begun, more = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await more.wait()
+
+    server = Http1Server(app)
+    await server.start([listener := listening()])
+    with socket.socket() as busy, socket.socket() as late:
+        busy.connect(listener.getsockname())
+        busy.sendall(GET)
+        await begun.wait()
+        late.connect(listener.getsockname())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        closing = asyncio.create_task(server.close())
+        await asyncio.sleep(0.1)
+        more.set()
+        async with asyncio.timeout(5):
+            await closing
 
 
 REQUEST: ContextVar[str] = ContextVar("REQUEST")
