@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from tests.support.serving import stop_accepting
+
 Way = Literal["to", "from"]
 """The direction of bytes: `to` the server (the resume) or `from` it (the response)."""
 Toxic = Callable[["Line", Way, bytes], Awaitable[None]]
@@ -236,9 +238,10 @@ class FaultProxy:
 
     async def go_down(self) -> None:
         """Like `break_down`, for a toxic in the proxy's event loop."""
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await stop_accepting(listening.sockets)
+            listening.close()
         await _close(self._lines)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
@@ -272,6 +275,9 @@ class FaultProxy:
         except OSError:
             writer.close()
             return
+        except asyncio.CancelledError:
+            writer.close()
+            raise
         line = Line(self, (reader, writer), server)
         self._lines[line] = task = asyncio.create_task(line.carry())
         task.add_done_callback(lambda _: self._lines.pop(line))
