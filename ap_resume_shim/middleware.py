@@ -25,6 +25,7 @@ from ap_resume_shim.core.steps import Flow
 from ap_resume_shim.core.vendor_flow import vendor_flow
 from ap_resume_shim.core.vendor_resume import VendorResume
 from ap_resume_shim.guard import Guard, Moment, load_guard
+from ap_resume_shim.runtime.arguments import check_arguments
 from ap_resume_shim.runtime.bodies import Bodies, Body
 from ap_resume_shim.runtime.client import Client
 from ap_resume_shim.runtime.cors import BackendCors, Cors
@@ -128,12 +129,12 @@ class ResumeShim:
 
         A single name may be passed as a string. Raises `ConfigurationError`.
         """
+        check_arguments(locals())
         self.app, self._telemetry = as_app(app), Combined(telemetry)
         self._line = self._telemetry.lines()
         self._routes = {as_prefix(prefix) + route: mode for route, mode in ROUTES.items()}
         self._backend_cors = BackendCors(self._serve, app)
         self._entry = self._telemetry.around_clients(Cors(self._serve, cors) if cors else self._backend_cors)
-        self._prefix = prefix
         self._guard = self._telemetry.around_guard(load_guard(guard) if isinstance(guard, str) else guard)
         self._namespace = str(getattr(app, "origin", "")) if namespace is None else namespace
         self._credentials, self._share_ledger, self._limits = as_names(credentials), share_ledger, limits or Limits()
@@ -142,14 +143,13 @@ class ResumeShim:
         self._settings = FlowSettings(
             settle=settle, commit_timeout=self._limits.commit, typed_answers=typed_answers == "check", lenient=lenient
         )
-        self._vendor_resumes = vendor_resumes
-        self._counts = VendorCounts(vendor_resumes, self._credentials, report_key)
+        self._vendor_resumes, self._counts = vendor_resumes, VendorCounts(vendor_resumes, self._credentials, report_key)
         if authorize is not None or audit is not None:
             self._settings.review, self._settings.refresh_after_review = True, authorize is not None
             from ap_resume_shim.policy.resumes import Policy
 
             self._line = Policy(authorize, audit, self._credentials, self._counts.caller).lines(self._line)
-        self._resume_at, self._options = resume_at, dict(options or {})
+        self._prefix, self._resume_at, self._options = prefix, resume_at, dict(options or {})
         self._naming: Naming | None = None  # until the backend is known
         self._native, self._edits = backend == NATIVE, openapi_edits(prefix) if merge_openapi else ()
         self._beside = DetectionBeside(self._detect, self._telemetry.around_clients)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ap_resume_shim.core.errors import ConfigurationError
 from ap_resume_shim.core.protocol import Mode
 from ap_resume_shim.core.steps import Attempt
 from ap_resume_shim.policy.audit_file import AuditFile
@@ -39,6 +40,8 @@ class Policy:
         """
         self._authorizer = None if authorize is None else Authorizer(authorize, credentials)
         self._audit = AuditFile(audit) if isinstance(audit, str | os.PathLike) else audit
+        if not isinstance(self._audit, AuditFile | None):
+            raise ConfigurationError("`audit` must be the path of a file, or an `AuditFile`.")
         self._caller = caller
 
     def lines(self, make: Callable[..., ResumeLine]) -> Callable[..., ResumeLine]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ap_resume_shim.core.errors import ConfigurationError
 
@@ -32,6 +32,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Check the limits. Raises `ConfigurationError`."""
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ConfigurationError(f"`{name}` must be a number above 0.")
         if self.bodies < self.body:
             raise ConfigurationError(
                 f"The limit for all bodies ({self.bodies} bytes) is below the limit for one body ({self.body}): "

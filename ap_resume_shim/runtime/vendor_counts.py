@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 DRAFT = "agent-protocol-draft"
 """The convention of the three routes."""
-MODES = ("pass", "observe", "guard")
 CALLERS = 1000
 """Maximum number of callers that are remembered for each convention."""
 SHORTEST_KEY = 16
@@ -47,8 +46,6 @@ class VendorCounts:
 
         Raises `ConfigurationError`.
         """
-        if mode not in MODES:
-            raise ConfigurationError(f"`vendor_resumes` is {mode!r}: set it to pass, observe or guard.")
         if key is not None and len(key) < SHORTEST_KEY:
             raise ConfigurationError(f"The report key is shorter than {SHORTEST_KEY} characters: use a random one.")
         self._mode, self._credentials = mode, credentials

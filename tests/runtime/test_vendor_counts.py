@@ -22,12 +22,6 @@ def request(client: str = "mine/1.0", caller: str = "me") -> dict[str, Any]:
     return {"headers": [(b"user-agent", client.encode()), (b"authorization", caller.encode())]}
 
 
-@pytest.mark.parametrize("mode", ["Guard", "gaurd", "", None])
-def test_an_unknown_setting_is_refused_and_does_not_guard_less(mode: Any) -> None:
-    with pytest.raises(ConfigurationError, match="pass, observe or guard"):
-        ResumeShim(Agent(), "langgraph", vendor_resumes=mode)
-
-
 def test_verdicts_are_counted_for_each_convention_and_client() -> None:
     counted = counts()
     for client, verdict in [("mine/1.0", "accepted"), ("mine/2.0 (x)", "thread_busy"), ("Mozilla/5.0", "accepted")]:
