@@ -68,8 +68,10 @@ def play_demo(argv: Sequence[str]) -> None:
     """`demo`: show an agent's question, its answer, and the double click that is refused."""
     parser = _parser("demo")
     parser.add_argument("--console", action="store_true", help="let questions wait in a browser, until Ctrl-C")
-    parser.add_argument("--port", default="8063", help="port of the console, default 8063; 0 for a free one")
+    parser.add_argument("--port", help="port of the console, default 8063; 0 for a free one")
     given = parser.parse_args(argv)
+    if given.port and not given.console:
+        parser.error("--port is the port of the console: add --console")
     with _extra("demo"):
         from ap_resume_shim.demo.double_click import play
         from ap_resume_shim.demo.waiting_questions import waiting_questions
@@ -80,7 +82,7 @@ def play_demo(argv: Sequence[str]) -> None:
     print("the agent receives one answer. Ctrl-C ends the demo.", flush=True)
     with waiting_questions() as server:
         sidecar = ("--upstream", server, "--backend", "agent-protocol", "--console", "--log-format", "human")
-        run_sidecar((*sidecar, "--port", given.port))
+        run_sidecar((*sidecar, "--port", given.port or "8063"))
 
 
 def run_sidecar(argv: Sequence[str]) -> None:

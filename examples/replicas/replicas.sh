@@ -6,6 +6,12 @@
 #
 # It needs redis-server and curl, and stops the processes that it starts.
 set -euo pipefail
+for port in 6379 2024 8063 8064; do
+  if (: </dev/tcp/127.0.0.1/$port) 2>/dev/null; then
+    echo "Port $port is in use. Stop the program that listens on it, or change the port in this script." >&2
+    exit 1
+  fi
+done
 cd "$(mktemp -d)"
 trap 'kill $(jobs -p); wait; rm -r "$PWD"' EXIT
 
@@ -16,7 +22,8 @@ for port in 8063 8064; do
     --guard redis://127.0.0.1:6379/0 &>$port.log &
 done
 for port in 8063 8064; do  # until the sidecar, the server and the store are ready
-  curl --silent --output ready --retry 300 --retry-delay 1 --retry-all-errors --fail http://127.0.0.1:$port/-/readyz
+  curl --silent --output ready --retry 60 --retry-delay 1 --retry-all-errors --fail http://127.0.0.1:$port/-/readyz ||
+    { tail -n 5 ./*.log >&2 && exit 1; }
 done
 
 for thread in a b; do  # the agent asks its question on both

@@ -179,6 +179,7 @@ def test_help_of_serve_lists_its_flags(run: Run) -> None:
         (["serve", "--upstream", NOBODY, "--nonsense", "1"], "--nonsense"),
         (["serve", NOBODY], f"did you mean --upstream {NOBODY}?"),
         (["backends", "--nonsense"], "--nonsense"),
+        (["demo", "--port", "8080"], "--port is the port of the console: add --console"),
     ],
 )
 def test_a_wrong_call_ends_with_2_and_says_why(run: Run, argv: list[str], says: str) -> None:
