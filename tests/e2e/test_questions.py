@@ -100,5 +100,5 @@ def test_every_decision_about_a_tool_call_is_carried_out(world: World, agent: st
 def choice_of(question: Question, decision: str) -> Choice:
     """The decision about the email; a payment is approved."""
     names = ["approve" if action.name == "pay" else decision for action in question.actions]
-    holes = [{"args": action.args, "message": "because"} for action in question.actions]
-    return {"decisions": [list(pair) for pair in zip(names, holes, strict=True)]}
+    placeholders = [{"args": action.args, "message": "because"} for action in question.actions]
+    return {"decisions": [list(pair) for pair in zip(names, placeholders, strict=True)]}

@@ -8,7 +8,7 @@ from typing import Any
 from ap_resume_shim.core.questions import Question, fill
 
 Choice = dict[str, Any]
-"""`{"value": …}`, `{"option": label}`, or `{"decisions": [[name, {hole: …}], …]}`, one for each action."""
+"""`{"value": …}`, `{"option": label}`, or `{"decisions": [[name, {placeholder: …}], …]}`, one for each action."""
 SAMPLES = {"string": "a", "integer": 3, "number": 0.5, "boolean": True}
 
 
@@ -31,7 +31,7 @@ def answer_of(question: Question, choice: Choice) -> Any:
     """The answer for a choice."""
     if "decisions" in choice:
         pairs = zip(question.actions, choice["decisions"], strict=True)
-        decisions = [fill(action.decisions[name], holes) for action, (name, holes) in pairs]
+        decisions = [fill(action.decisions[name], placeholders) for action, (name, placeholders) in pairs]
         return fill(question.answer, {"decisions": decisions, "decision": decisions[0]})
     if "option" in choice:
         choice = {"value": next(o.answer for o in question.options if o.label == choice["option"])}

@@ -107,15 +107,15 @@ export function parse(text, otherwise) {
   }
 }
 
-// The answer that a template makes of a person's choice. `{"$choice": NAME}` is a hole; a member whose message is empty
-// is left out.
+// The answer that a template makes of a person's choice. `{"$choice": NAME}` is a placeholder; a member whose message is
+// empty is left out.
 export function fill(template, choice) {
   if (Array.isArray(template)) return template.map((item) => fill(item, choice));
   if (template === null || typeof template !== "object" || JSON.isRawJSON?.(template)) return template;
-  const name = hole(template);
+  const name = placeholder(template);
   if (name === null) {
     const kept = Object.entries(template).filter(
-      ([, item]) => hole(item) !== "message" || ![undefined, null, ""].includes(choice.message),
+      ([, item]) => placeholder(item) !== "message" || ![undefined, null, ""].includes(choice.message),
     );
     return Object.fromEntries(kept.map(([key, item]) => [key, fill(item, choice)]));
   }
@@ -123,13 +123,13 @@ export function fill(template, choice) {
   return choice[name];
 }
 
-export function holes(template) {
+export function placeholders(template) {
   if (template === null || typeof template !== "object") return [];
-  const name = hole(template);
-  return name !== null ? [name] : Object.values(template).flatMap(holes);
+  const name = placeholder(template);
+  return name !== null ? [name] : Object.values(template).flatMap(placeholders);
 }
 
-function hole(value) {
+function placeholder(value) {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return null;
   const keys = Object.keys(value);
   return keys.length === 1 && keys[0] === "$choice" ? value.$choice : null;

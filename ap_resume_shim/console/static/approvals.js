@@ -1,6 +1,6 @@
 // Tool approvals: one card for each call, with the decisions that the agent allows.
 
-import { fill, holes } from "./api.js";
+import { fill, placeholders } from "./api.js";
 import { button, content, h, isObject, table, uid } from "./dom.js";
 import { covers, editor, isForm, json, onShortcut, switchable, text } from "./editor.js";
 import { inferred } from "./schema.js";
@@ -17,7 +17,7 @@ const VERBS = {
 };
 const verb = (name) => VERBS[name] ?? name;
 
-// The controls for a question with calls: {element}. `send` takes the choice that fills the holes of the answer.
+// The controls for a question with calls: {element}. `send` takes the choice that fills the placeholders of the answer.
 export function approvals(question, send) {
   const single = question.actions.length === 1;
   const isTitled = single && !question.prompt; // the title of the page names the tool
@@ -59,7 +59,7 @@ function approval(action, { single, isTitled }, send) {
       control.focus();
       return null;
     }
-    return [fill(action.decisions[chosen], { [control.hole]: absent ? "" : value })];
+    return [fill(action.decisions[chosen], { [control.placeholder]: absent ? "" : value })];
   };
   const submit = () => {
     const decided = decide();
@@ -72,7 +72,7 @@ function approval(action, { single, isTitled }, send) {
       each.classList.remove("primary");
     });
     control = decisionEditor(action, name);
-    args.hidden = control?.hole === "args";
+    args.hidden = control?.placeholder === "args";
     body.replaceChildren(...(control ? [control.element] : []));
     if (single && !control) submit();
     else if (single) body.append(h("div", { class: "buttons" }, button(SUBMIT[name] ?? verb(name), submit, "primary")));
@@ -111,13 +111,13 @@ const SUBMIT = {
   response: "Send the reply",
 };
 
-// The editor for the hole of a decision; null if it has none. The tool's name is not a hole: an edit cannot change it.
+// The editor for the placeholder of a decision; null if it has none. An edit cannot change the tool's name.
 function decisionEditor(action, name) {
-  const [hole] = holes(action.decisions[name]);
-  if (hole === undefined) return null;
-  if (hole === "args") return { ...argumentsEditor(action), hole };
+  const [placeholder] = placeholders(action.decisions[name]);
+  if (placeholder === undefined) return null;
+  if (placeholder === "args") return { ...argumentsEditor(action), placeholder };
   const isReply = name.startsWith("respon");
-  return { ...text({ label: isReply ? "Reply" : "Reason", optional: !isReply }), hole };
+  return { ...text({ label: isReply ? "Reply" : "Reason", optional: !isReply }), placeholder };
 }
 
 function argumentsEditor({ args, args_schema: known }) {

@@ -1,4 +1,4 @@
-// The controls of each kind of question: {element, show?}. `send` takes the choice that fills the holes of the answer.
+// The controls of each kind of question: {element, show?}. `send` takes the choice for the placeholders of the answer.
 
 import { approvals } from "./approvals.js";
 import { button, h, isObject, shown } from "./dom.js";

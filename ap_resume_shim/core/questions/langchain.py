@@ -10,7 +10,7 @@ from ap_resume_shim.core.interrupt import Interrupt
 from ap_resume_shim.core.questions.model import Action, Question
 from ap_resume_shim.core.questions.prompts import text_in
 from ap_resume_shim.core.questions.schemas import resolved, variants
-from ap_resume_shim.core.questions.template import ARGS, MESSAGE, Template, hole
+from ap_resume_shim.core.questions.template import ARGS, MESSAGE, Template, placeholder
 
 
 def approval(interrupt: Interrupt) -> Question | None:
@@ -20,10 +20,10 @@ def approval(interrupt: Interrupt) -> Question | None:
         return None
     if read.batched:
         actions = tuple(_action(call, call.allowed) for call in read.calls)
-        return _approval(actions, {"decisions": hole("decisions")})
+        return _approval(actions, {"decisions": placeholder("decisions")})
     allowed = _allowed(interrupt.response_schema)
     edited = _arguments(allowed.get("edit"), interrupt.response_schema)
-    return _approval((_action(read.calls[0], tuple(allowed) or _MOST_ALLOWED, edited),), hole("decision"))
+    return _approval((_action(read.calls[0], tuple(allowed) or _MOST_ALLOWED, edited),), placeholder("decision"))
 
 
 _MOST_ALLOWED = ("approve", "reject")
@@ -38,9 +38,9 @@ def agent_inbox(interrupt: Interrupt) -> Question | None:
     value = _parsed(interrupt.value)
     match value:
         case [request]:
-            answer: Template = [hole("decision")]
+            answer: Template = [placeholder("decision")]
         case request:
-            answer = hole("decision")
+            answer = placeholder("decision")
     match request:
         case {"action_request": {"action": str(name), **about}, "config": dict(config)}:
             decisions = {

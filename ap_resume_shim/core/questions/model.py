@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ap_resume_shim.core.questions.template import VALUE, Template, hole
+from ap_resume_shim.core.questions.template import VALUE, Template, placeholder
 
 Kind = Literal["text", "confirm", "choice", "form", "tool_approval", "any"]
 """How a person answers: with a text, yes or no, one of several options, a form, a decision for each tool call, or any
@@ -81,4 +81,4 @@ def single_approval(
 ) -> Question:
     """Return the question about one tool call, whose answer is the bare decision."""
     action = Action(name, args, decisions, args_schema=args_schema)
-    return Question("tool_approval", prompt, (action,), answer=hole("decision"))
+    return Question("tool_approval", prompt, (action,), answer=placeholder("decision"))
