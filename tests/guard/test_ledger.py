@@ -132,7 +132,7 @@ class TestInRedis:
 
     async def test_a_store_that_is_away_costs_the_traffic_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         with redis_server() as server:
-            guard = RedisGuard(server.url, timeout=0.2)
+            guard = RedisGuard(server.url, timeout=0.5)
             assert await guard.ledger.note("t", 1)
             server.stop()
             with caplog.at_level(logging.WARNING):
@@ -149,7 +149,7 @@ class TestInRedis:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         with redis_server() as server:
-            guard = RedisGuard(server.url, timeout=0.2)
+            guard = RedisGuard(server.url, timeout=0.5)
             for _ in range(2):
                 server.stop()
                 await guard.ledger.note("t", 1)
@@ -161,7 +161,7 @@ class TestInRedis:
 
 def alone_or_with(server: RedisServer) -> tuple[FallbackGuard, Ledger]:
     """A guard that may go on alone, and what another process sees of its ledger."""
-    shared = RedisGuard(server.url, timeout=0.2)
+    shared = RedisGuard(server.url, timeout=0.5)
     return FallbackGuard(shared, MemoryGuard()), shared.ledger
 
 

@@ -70,7 +70,7 @@ class Cut:
 @pytest.mark.parametrize("dies", [False, True])
 async def test_a_claim_that_a_stalled_store_carries_out_late_holds_nothing(dies: bool) -> None:
     with redis_server() as server:
-        guard, other = RedisGuard(server.url, timeout=0.2), RedisGuard(server.url)
+        guard, other = RedisGuard(server.url, timeout=0.5), RedisGuard(server.url)
         await (await taken(await arrived(guard, "another"))).close()  # the store knows the scripts
         arrival = await arrived(guard, KEYED)
         with server.stalled():

@@ -140,7 +140,7 @@ async def test_the_fence_falls_without_the_store(guard: RedisGuard, client: Redi
 
 
 async def test_a_hold_is_renewed_while_its_process_lives(store: RedisServer, client: Redis) -> None:
-    guard = RedisGuard(store.url, lease=0.5, timeout=0.1)
+    guard = RedisGuard(store.url, lease=1.5, timeout=0.5)
     arrival = await arrived(guard, KEYED)
     await arrival.claim()
     until = await client.hget(HOLD, "until"), await client.hget(ANSWER, "until")
@@ -332,7 +332,7 @@ async def test_without_the_store_nothing_is_claimed() -> None:
 
 async def test_a_store_that_dies_after_the_claim_costs_nobody_an_answer() -> None:
     with redis_server() as server:
-        guard = RedisGuard(server.url, timeout=0.2)
+        guard = RedisGuard(server.url, timeout=0.5)
         arrival = await arrived(guard, KEYED)
         await arrival.claim()
         server.stop()
@@ -350,7 +350,7 @@ async def test_a_store_that_dies_after_the_claim_costs_nobody_an_answer() -> Non
 
 async def test_a_store_that_comes_back_is_told_of_the_acceptance(store: RedisServer, client: Redis) -> None:
     """Else the hold would be renewed as long as the answer takes."""
-    guard, other = RedisGuard(store.url, lease=0.5, timeout=0.1), RedisGuard(store.url)
+    guard, other = RedisGuard(store.url, lease=1.5, timeout=0.5), RedisGuard(store.url)
     arrival = await arrived(guard, KEYED)
     await arrival.claim()
     await arrival.forward()
@@ -369,7 +369,7 @@ async def test_a_store_that_comes_back_is_told_of_the_acceptance(store: RedisSer
 
 async def test_a_guard_that_may_goes_on_alone_while_the_store_is_away() -> None:
     with redis_server() as server:
-        guard = load_guard(server.url, timeout=0.2, required=False)
+        guard = load_guard(server.url, timeout=0.5, required=False)
         held = await arrived(guard)
         server.stop()
         assert await claims(held)

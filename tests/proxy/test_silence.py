@@ -77,16 +77,16 @@ def test_an_upgraded_connection_that_is_silent_for_too_long_is_broken_off_on_bot
 
 @pytest.mark.parametrize("speaker", ["client", "server"])
 def test_one_side_that_is_not_silent_is_enough(speaker: str) -> None:
-    server = Silent(SWITCHED, *([b"x"] * 6 if speaker == "server" else []), pause=0.15)
-    with proxied(server, idle=0.5) as url, connect(url) as client:
+    server = Silent(SWITCHED, *([b"x"] * 8 if speaker == "server" else []), pause=0.2)
+    with proxied(server, idle=1.0) as url, connect(url) as client:
         client.sendall(WISH)
         assert b" 101 " in read_head(client)
-        for _ in range(6):
+        for _ in range(8):
             if speaker == "server":
                 assert client.recv(1) == b"x"
             else:
                 client.sendall(b"x")
-                assert not server.left.wait(0.15)
+                assert not server.left.wait(0.2)
 
 
 def test_a_resume_has_limits_of_its_own() -> None:

@@ -238,7 +238,7 @@ async def test_one_who_gives_up_waiting_leaves_the_line_to_the_resume(lines: Lin
     shim = ResumeShim(Agent(late), PROTOCOL)
     call = Call(b'{"thread_id": "t"}')
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(call(shim, http("PATCH", "/runs/resume")), 0.2)
+        await asyncio.wait_for(call(shim, http("PATCH", "/runs/resume")), 0.5)
     assert lines.records == []
     go.set()
     while not lines.records:
