@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from starlette.types import Receive, Scope, Send
+from websockets.sync.client import connect
 
 from ap_resume_shim.sidecar.settings_sources import read
 from tests.differential.proxies import COMMANDS, PATHS, PEERS, need_peers, wait_for
@@ -137,6 +139,18 @@ def test_events_pass_as_they_come_and_the_end_of_the_client_reaches_the_server(e
         first = next(response.iter_raw())
     assert b"event: metadata" in first
     eventually(edge.agent.left.is_set, "the server notices that the client has left")
+
+
+def test_a_websocket_passes(edge: Edge) -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+    edge.agent.extra["/socket"] = echo
+    with connect(f"{edge.url.replace('http:', 'ws:')}/socket", proxy=None) as client:
+        client.send("hello")
+        assert client.recv(10) == "hello"
 
 
 @pytest.mark.parametrize("edge", ["nginx"], indirect=True)

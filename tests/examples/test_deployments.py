@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from ap_resume_shim._shutdown import CLEANUP_TIMEOUT
+from ap_resume_shim.sidecar.settings import Settings
 from ap_resume_shim.sidecar.settings_sources import read
 from tests.differential.test_edge import LANGUAGES, envoy
 from tests.differential.test_edge import PAGE as EDGE_PAGE
@@ -108,13 +110,19 @@ def answers_once(sidecars: list[Sidecar], upstream: str) -> None:
 
 
 @pytest.mark.mutation("compose/compose.yaml", "redis://redis:6379/0", "memory")
-def test_the_containers_of_compose_answer_once(examples: Path, store: str) -> None:
+def test_the_containers_of_compose_answer_once(examples: Path) -> None:
+    need_redis()
     file, port = examples / "compose/compose.yaml", free_port()
     validate("compose", file)
     services = yaml.safe_load(file.read_text())["services"]
     shim, agents = services["shim"], services["server"]["command"]
-    assert set(shim["depends_on"]) | {"server"} == set(services) - {"shim"}
-    hosts = {"server:2024": f"127.0.0.1:{port}", "redis://redis:6379/0": store, "0.0.0.0": "127.0.0.1", "9000": "0"}
+    assert set(shim["depends_on"]) == set(services) - {"shim"}
+    assert "'ap_resume_shim[serve,redis]'" in shim["build"]["dockerfile_inline"], "what the command and the guard need"
+    assert shim["environment"]["AP_RESUME_SHIM_HOST"] == "0.0.0.0", "else the published ports have no listener"
+    assert lasts(shim["stop_grace_period"], Settings(upstream="http://server:2024"))
+    redis, *options = shlex.split(services["redis"]["command"])
+    assert redis == "redis-server"
+    hosts = {"server:2024": f"127.0.0.1:{port}", "0.0.0.0": "127.0.0.1", "9000": "0"}
     settings = {name: str(value) for name, value in shim["environment"].items()}
     for host, real in hosts.items():
         settings = {name: value.replace(host, real) for name, value in settings.items()}
@@ -124,11 +132,14 @@ def test_the_containers_of_compose_answer_once(examples: Path, store: str) -> No
     upstream = f"http://127.0.0.1:{port}"
     with (
         server(moved(agents.replace("0.0.0.0", "127.0.0.1"), {2024: port}), examples, f"{upstream}/agents/deploy"),
+        redis_server(*options) as store,
         ExitStack() as stack,
     ):
         command = [*COMMAND, "serve", "--port", "0"]
+        settings["AP_RESUME_SHIM_GUARD"] = settings["AP_RESUME_SHIM_GUARD"].replace("redis://redis:6379/0", store.url)
         sidecars = [stack.enter_context(started(command, settings)) for _ in range(count)]
         answers_once(sidecars, upstream)
+        assert "may evict" not in sidecars[0].log
         healthy = shlex.join(shim["healthcheck"]["test"][1:]).replace(
             "http://127.0.0.1:9000", sidecars[0].health.removesuffix("/-")
         )
@@ -149,6 +160,8 @@ def test_the_pod_starts_and_is_ready_when_its_server_is(examples: Path, store: s
     ports = {port["name"]: port["containerPort"] for port in shim["ports"]}
     settings = read(shim["args"][1:])
     assert (shim["restartPolicy"], shim["args"][0]) == ("Always", "serve")
+    assert settings.namespace == deployment["metadata"]["name"], "the upstream is the same in each pod of the cluster"
+    assert lasts(f"{pod['spec']['terminationGracePeriodSeconds']}s", settings)
     assert settings.upstream == f"http://127.0.0.1:{container['ports'][0]['containerPort']}"
     assert ports == {"shim": settings.port, "health": image_variables()["AP_RESUME_SHIM_HEALTH_PORT"]}
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
@@ -169,6 +182,11 @@ def test_the_pod_starts_and_is_ready_when_its_server_is(examples: Path, store: s
         agents = f"uvicorn --factory ap_resume_shim.demo:create_app --port {port}"
         with server(agents, examples, f"http://127.0.0.1:{port}/agents/deploy"):
             eventually(lambda: succeeds("readinessProbe"), "the pod is ready")
+
+
+def lasts(period: str, settings: Settings) -> bool:
+    """True if a sidecar can end its requests within the period, such as `20s`."""
+    return int(period.removesuffix("s")) > settings.timeout_graceful_shutdown + CLEANUP_TIMEOUT
 
 
 def image_variables() -> dict[str, Any]:
