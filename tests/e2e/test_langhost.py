@@ -55,6 +55,7 @@ def pair() -> Iterator[Pair]:
 def test_of_four_clicks_through_two_sidecars_in_front_of_two_replicas_exactly_one_succeeds(
     pair: Pair, backend: str
 ) -> None:
+    answers: dict[str, str] = {}
     for number in range(ROUNDS):
         starts, reads = pair.drivers[number % 2], pair.drivers[1 - number % 2]
         thread = starts.start("two", {"topic": "lunch"})
@@ -63,8 +64,16 @@ def test_of_four_clicks_through_two_sidecars_in_front_of_two_replicas_exactly_on
         codes = {outcome.code for outcome in clicks if outcome.status != 200}
         assert codes <= {"resume_in_progress", "thread_not_interrupted"}, f"round {number}"
         eventually(partial(asks_again, reads, thread), f"round {number}: the second question is pending")
-        values = reads.values(thread)
-        assert (values["answer"], values["runs"], len(reads.runs(thread))) == (str(winner), 1, 2), f"round {number}"
+        answers[thread] = str(winner)
+        assert received(reads, thread) == (str(winner), 1, 2), f"round {number}"
+    later = {thread: received(pair.drivers[0], thread) for thread in answers}
+    assert later == {thread: (answer, 1, 2) for thread, answer in answers.items()}, "an answer arrived late"
+
+
+def received(driver: Langhost, thread: str) -> tuple[str, int, int]:
+    """The answers that the agent received, how often it was resumed, and the number of runs."""
+    values = driver.values(thread)
+    return values["answer"], values["runs"], len(driver.runs(thread))
 
 
 def asks_again(driver: Langhost, thread: str) -> bool:
