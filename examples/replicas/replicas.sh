@@ -4,7 +4,7 @@
 #     pip install 'ap_resume_shim[serve,redis]' uvicorn
 #     bash replicas.sh
 #
-# It needs redis-server and curl, and stops the processes that it starts.
+# It needs redis-server and curl 7.84 or later, and stops the processes that it starts.
 set -euo pipefail
 for port in 6379 2024 8063 8064; do
   if (: </dev/tcp/127.0.0.1/$port) 2>/dev/null; then
