@@ -89,6 +89,8 @@ def openapi() -> Json:
 class OpenApiMerge:
     """Adds the three routes to the backend's `/openapi.json` (a `DocumentEdit`)."""
 
+    setting = "merge_openapi"
+
     def __init__(self, prefix: str = "") -> None:
         """`prefix` is the path before the backend's routes: the file may be below it or at the root."""
         self._prefix = prefix

@@ -159,6 +159,28 @@ def test_cards_of_0_3_name_one_url_and_others_beside() -> None:
     assert follow(A2A().inspect_thread(resume()), server, ["t1"])[0] == f"{GET_CARD} > POST /b tasks/get"
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("a2a", "/.well-known/a2a"),
+        ("../a2a", "/a2a"),
+        ("//h/a2a", "/a2a"),
+        ("http://h", ""),
+        ("http://h/ü b", "/%C3%BC%20b"),
+    ],
+)
+def test_the_url_in_a_card_may_be_relative_to_it(url: str, path: str) -> None:
+    shown = {**REST_CARD, "supportedInterfaces": [{**REST_CARD["supportedInterfaces"][0], "url": url}]}
+    listing = LIST.replace("/a2a", path, 1)
+    assert follow(A2A().inspect_thread(resume()), {GET_CARD: shown, listing: {"tasks": [task()]}})[0].endswith(listing)
+
+
+@pytest.mark.parametrize("malformed", [None, "text", {**REST_CARD["supportedInterfaces"][0], "url": "http://[bad/"}])
+def test_a_malformed_entry_of_a_card_is_skipped(malformed: Any) -> None:
+    shown = {**REST_CARD, "supportedInterfaces": [malformed, *REST_CARD["supportedInterfaces"]]}
+    assert look([task()], A2A(), shown)[0] == f"{GET_CARD} > {LIST}"
+
+
 def test_tenants_stand_in_the_path_or_in_the_parameters() -> None:
     def of(binding: str) -> dict[str, Any]:
         shown = card((binding, "1.0"))

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
 from ap_resume_shim.backends.a2a.errors import problem
 from ap_resume_shim.core.dialect import DEFAULT_KINDS, ResponseKind
@@ -248,8 +248,8 @@ class Agent:
         return {**DEFAULT_KINDS, Mode.WAIT: stream if isinstance(self.binding, Rest) else "result", Mode.STREAM: stream}
 
 
-def read_card(response: Response, wanted: str | None, path: str | None) -> Agent:
-    """Read an agent card; use the `wanted` binding, or else the first one that the shim implements.
+def read_card(response: Response, at: str, wanted: str | None, path: str | None) -> Agent:
+    """Read the agent card at the path `at`; use the `wanted` binding, or else the first one that the shim implements.
 
     `path` replaces the path of the card's URL. Raises `UpstreamUnrecognised` if there is no card or no usable binding.
     """
@@ -261,42 +261,67 @@ def read_card(response: Response, wanted: str | None, path: str | None) -> Agent
             f"There is no agent card: the backend responded with {response.status}. Set the option `card` to its path.",
             {"upstream_status": response.status},
         )
-    if (used := chosen(card, wanted)) is not None:
-        where = urlsplit(used.url).path if path is None else path
-        streams = (card.get("capabilities") or {}).get("streaming") is True
-        doubles = used.binding != OldRpc.name or "supportedInterfaces" in card
-        return Agent(BINDINGS[used.binding](where, used.tenant), card.get("name"), streams, doubles)
-    offered = [each.binding for each in _interfaces(card)]
-    there = ", ".join(offered) or "none"
-    raise UpstreamUnrecognised(
-        f"The agent's card offers {there}; the shim supports {wanted or ', '.join(BINDINGS)}.",
-        {"offered": offered},
-    )
+    used = chosen(card, at, wanted)
+    where = (used.url.path or "/") if path is None else path
+    streams = (card.get("capabilities") or {}).get("streaming") is True
+    doubles = used.binding != OldRpc.name or "supportedInterfaces" in card
+    return Agent(BINDINGS[used.binding](where, used.tenant), card.get("name"), streams, doubles)
 
 
 class Interface(NamedTuple):
     """An interface in a card."""
 
     binding: str
-    url: str
+    url: SplitResult
     tenant: str = ""
 
 
-def chosen(card: Json, wanted: str | None) -> Interface | None:
-    """Return the interface that the shim uses: the `wanted` binding, or else the first that it implements."""
-    usable = (each for each in _interfaces(card) if each.binding in BINDINGS and wanted in (None, each.binding))
-    return next(usable, None)
+def chosen(card: Json, at: str, wanted: str | None) -> Interface:
+    """Return the interface that the shim uses: the `wanted` binding, or else the first that it implements.
+
+    `at` is the path of the card. Raises `UpstreamUnrecognised` if there is none.
+    """
+    offered = list(_offered(card))
+    for binding, entry in offered:
+        url = resolved(at, entry.get("url") or "/")
+        if binding in BINDINGS and wanted in (None, binding) and url is not None:
+            return Interface(binding, url, entry.get("tenant") or "")
+    names = [binding for binding, _ in offered]
+    raise UpstreamUnrecognised(
+        f"The agent's card offers {', '.join(names) or 'none'}; the shim supports {wanted or ', '.join(BINDINGS)}.",
+        {"offered": names},
+    )
 
 
-def _interfaces(card: Json) -> Iterator[Interface]:
-    """Yield the interfaces, in the agent's order of preference."""
-    for entry in card.get("supportedInterfaces") or ():
-        binding = _spelled(entry.get("protocolBinding"), entry.get("protocolVersion"))
-        yield Interface(binding, str(entry.get("url") or ""), entry.get("tenant") or "")
+def _offered(card: Json) -> Iterator[tuple[str, Json]]:
+    """Yield the binding and the entry of each interface, in the agent's order of preference."""
+    for entry in _entries(card, "supportedInterfaces"):
+        yield _spelled(entry.get("protocolBinding"), entry.get("protocolVersion")), entry
     if "supportedInterfaces" not in card and card.get("url"):
-        yield Interface(_spelled(card.get("preferredTransport") or "JSONRPC", "0.3"), str(card["url"]))
-        for entry in card.get("additionalInterfaces") or ():
-            yield Interface(_spelled(entry.get("transport"), "0.3"), str(entry.get("url") or ""))
+        yield _spelled(card.get("preferredTransport") or "JSONRPC", "0.3"), {"url": card["url"]}
+        for entry in _entries(card, "additionalInterfaces"):
+            yield _spelled(entry.get("transport"), "0.3"), {"url": entry.get("url")}
+
+
+def _entries(card: Json, name: str) -> list[Json]:
+    """Return the objects in a list of the card; anything else is malformed, and left out."""
+    entries = card.get(name)
+    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+
+
+def resolved(at: str, url: Any) -> SplitResult | None:
+    """Return the URL of an interface, which may be relative to the card's path; None if it is not a valid one.
+
+    Its path is escaped, and is empty or begins with a slash.
+    """
+    if not isinstance(url, str):
+        return None
+    try:
+        parts = urlsplit(urljoin(at, url))
+        _ = parts.port  # raises if it is no port
+    except ValueError:
+        return None
+    return parts._replace(path=quote(parts.path, safe="/%:@!$&'()*+,;=~")) if parts.path[:1] in ("", "/") else None
 
 
 def _spelled(binding: Any, version: Any) -> str:

@@ -89,6 +89,11 @@ class A2A(Dialect[A2AContext]):
         if binding is not None and binding not in wire.BINDINGS:
             known = ", ".join(wire.BINDINGS)
             raise ConfigurationError(f"The option `binding` of the backend 'a2a' is one of {known}, not {binding!r}.")
+        for name, given in {"card": card, "path": path or "/"}.items():
+            if not str(given).startswith("/"):
+                raise ConfigurationError(
+                    f"The option `{name}` of the backend 'a2a' is a path that begins with a slash, not {given!r}."
+                )
         self._card, self._binding, self._path = card, binding, path
         if public_url is not None:
             self.document_edits = (PublicCard(public_url, card, binding, path),)
@@ -139,7 +144,7 @@ class A2A(Dialect[A2AContext]):
         if self._binding is not None and self._path is not None:
             return wire.Agent(wire.BINDINGS[self._binding](self._path))
         (card,) = yield from Ask((Request.get(self._card),))
-        return wire.read_card(card, self._binding, self._path)
+        return wire.read_card(card, self._card, self._binding, self._path)
 
     def check(self, resume: Resume, found: Found[A2AContext], verdict: Decision) -> None:
         """Refuse several answers, and values that A2A would change."""
