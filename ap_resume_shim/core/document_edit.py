@@ -14,8 +14,12 @@ class DocumentEdit(Protocol):
     def covers(self, path: str) -> bool:
         """Return True for the path of such a document. The path includes the prefix of the backend's routes."""
 
-    def apply(self, path: str, document: Any) -> Any:
-        """Return the changed document, a JSON value; None if there is nothing to change. Raises `Unedited`."""
+    def apply(self, path: str, document: Any, mount: str) -> Any:
+        """Return the changed document, a JSON value; None if there is nothing to change. Raises `Unedited`.
+
+        `path` is the whole path of the document, and `mount` the part of it in front of the backend's routes (mount
+        point and prefix); both are escaped.
+        """
 
 
 class Unedited(Exception):

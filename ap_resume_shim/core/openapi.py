@@ -99,9 +99,9 @@ class OpenApiMerge:
         """Return True for the file at the root and for the one below the prefix."""
         return path in (FILE, self._prefix + FILE)
 
-    def apply(self, path: str, document: Any) -> Json | None:
+    def apply(self, path: str, document: Any, mount: str) -> Json | None:
         """Return the merged file; None if there is nothing to add."""
-        return merge(document, self._prefix, at_root=path != self._prefix + FILE)
+        return merge(document, self._prefix, at_root=path != mount + FILE)
 
 
 def merge(file: Any, prefix: str = "", *, at_root: bool = False) -> Json | None:

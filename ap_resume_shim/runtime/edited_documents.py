@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import strictjson
-from ap_resume_shim.core.asgi import route_path
+from ap_resume_shim.core.asgi import escape, mounted_at, route_path
 from ap_resume_shim.core.document_edit import DocumentEdit, Unedited
 from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.http import Response
@@ -57,19 +57,20 @@ def openapi_edits(prefix: str) -> tuple[DocumentEdit, ...]:
 class EditedDocuments:
     """The wrapped app, with some of its documents changed."""
 
-    def __init__(self, app: ASGIApp, edits: Sequence[DocumentEdit]) -> None:
-        """The first edit that covers a path applies."""
-        self._app, self._edits = app, edits
+    def __init__(self, app: ASGIApp, edits: Sequence[DocumentEdit], prefix: str) -> None:
+        """The first edit that covers a path applies. `prefix` is the path in front of the backend's routes."""
+        self._app, self._edits, self._prefix = app, edits, prefix
         self._logged = set[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; a GET or HEAD of such a document gets the changed one."""
-        path = route_path(scope) if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else None
-        edit = None if path is None else next((each for each in self._edits if each.covers(path)), None)
-        if path is None or edit is None:
+        edit = self._find(scope)
+        if edit is None:
             await self._app(scope, receive, send)
             return
-        apply = partial(_edited, partial(edit.apply, path))
+        path = escape(scope["path"])
+        mount = escape(mounted_at(scope.get("root_path", ""), scope["path"]) + self._prefix)
+        apply = partial(_edited, partial(edit.apply, path, mount=mount))
         response = _HeldResponse(send, apply, partial(self._warn, path, edit.setting), scope["method"] == "HEAD")
         try:
             await self._app(_whole(scope), receive, response.send)
@@ -77,6 +78,13 @@ class EditedDocuments:
             await response.release()  # the client must see that the response breaks off
             raise
         await response.release()
+
+    def _find(self, scope: Scope) -> DocumentEdit | None:
+        """Return the edit of the document that the request reads; None if there is none."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            return None
+        path = route_path(scope)
+        return next((each for each in self._edits if each.covers(path)), None)
 
     def _warn(self, path: str, setting: str, reason: Unedited) -> None:
         """Log once for each reason that a document passes unchanged: clients read it again and again."""

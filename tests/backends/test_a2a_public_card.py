@@ -35,7 +35,7 @@ OLD: dict[str, Any] = {
 
 def edited(card: Any, public_url: str = "https://shim.example", **options: str) -> Any:
     (edit,) = A2A(public_url=public_url, **options).document_edits
-    return edit.apply(CARD, card)
+    return edit.apply(CARD, card, "")
 
 
 def urls(card: dict[str, Any]) -> list[str]:
@@ -79,6 +79,12 @@ def test_the_address_is_that_of_the_interface_that_the_shim_uses() -> None:
 
 def test_the_option_path_replaces_the_path_of_that_interface() -> None:
     assert urls(edited(NEW, path="/inner"))[1:3] == ["https://shim.example/inner", "https://shim.example/rest?v=1"]
+
+
+def test_the_option_path_is_below_the_mount_point_and_the_url_in_a_card_is_not() -> None:
+    (edit,) = A2A(public_url="https://shim.example", path="/inner").document_edits
+    card = edit.apply(f"/m/api{CARD}", interfaces("http://h/wrong", "http://h/rest", "../b"), "/m/api")
+    assert urls(card) == ["https://shim.example/m/api/inner", "https://shim.example/rest", "../b"]
 
 
 def test_a_signed_card_stays_unchanged_for_a_reason() -> None:
@@ -143,6 +149,7 @@ def test_a_malformed_entry_stays_unchanged_beside_the_others(malformed: Any) -> 
         (".evil.example", "/.well-known/.evil.example"),
         ("@evil.example/", "/.well-known/@evil.example/"),
         ("http://agents.example", ""),
+        ("", "/"),
         ("http://agents.example/a b", "/a%20b"),
     ],
 )
@@ -198,6 +205,7 @@ def interfaces(*urls: str) -> dict[str, Any]:
         "https://x\n",
         "https://x\\y",
         "https://x/%zz",
+        "https://ü.example",
         "http://[::1",
         "http://[bad]/",
         "http://[:::]/",

@@ -375,7 +375,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_fault_of_an_edit_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(PublicCard, "apply", lambda *_: 1 / 0)
+    monkeypatch.setattr(PublicCard, "apply", lambda *_, **__: 1 / 0)
     with leading(JSONResponse(CARD)) as url:
         assert CLIENT.get(url + WELL_KNOWN).json() == CARD
     (record,) = [each for each in caplog.records if each.name == "ap_resume_shim"]
@@ -392,3 +392,61 @@ def test_a_card_with_a_byte_order_mark_is_changed_since_lookups_read_it() -> Non
     with leading(Response(b"\xef\xbb\xbf" + RAW)) as url:
         (interface,) = CLIENT.get(url + WELL_KNOWN).json()["supportedInterfaces"]
     assert interface["url"] == "https://shim.example/edge/a2a"
+
+
+def helper(url: str, binding: str, below: str) -> ASGIApp:
+    """An A2A agent without tasks at `/a2a`, whose card has this URL; all of it is below a path."""
+    interface = {"protocolBinding": binding, "protocolVersion": "1.0", "url": url}
+
+    async def show(request: Request) -> Response:
+        return JSONResponse({"name": "helper", "supportedInterfaces": [interface]})
+
+    async def tasks(request: Request) -> Response:
+        return JSONResponse({"jsonrpc": "2.0", "result": {"tasks": []}} if binding == "JSONRPC" else {"tasks": []})
+
+    rpc = Route(f"{below}/a2a", tasks, methods=["POST"])
+    return Starlette(routes=[Route(below + WELL_KNOWN, show), Route(f"{below}/a2a/tasks", tasks), rpc])
+
+
+def mounted(app: ASGIApp, options: dict[str, str]) -> ASGIApp:
+    return Starlette(routes=[Mount("/helper", app=ResumeShim(app, "a2a", options=options))])
+
+
+@pytest.mark.parametrize("binding", ["HTTP+JSON", "JSONRPC"])
+@pytest.mark.parametrize(
+    ("url", "public", "option"),
+    [
+        ("http://h/helper/a2a", "/helper/a2a", {}),
+        ("../a2a", "/helper/a2a", {}),
+        ("http://h/a2a", "/a2a", {}),
+        ("http://h/wrong", "/helper/a2a", {"path": "/a2a"}),
+    ],
+)
+@pytest.mark.parametrize("placement", ["mount", "prefix"])
+def test_the_path_in_a_card_may_contain_the_mount_point(
+    url: str, public: str, option: dict[str, str], placement: str, binding: str
+) -> None:
+    options = {"public_url": "https://shim.example", **option}
+    if placement == "prefix":
+        app: ASGIApp = ResumeShim(helper(url, binding, "/helper"), "a2a", prefix="/helper", options=options)
+    else:
+        app = mounted(helper(url, binding, ""), options)
+    with serving(app) as served:
+        (interface,) = CLIENT.get(f"{served}/helper{WELL_KNOWN}").json()["supportedInterfaces"]
+        response = CLIENT.patch(f"{served}/helper/runs/resume", json={"thread_id": "c", "input": "yes"})
+    assert interface["url"] == f"https://shim.example{public}"
+    assert response.json()["code"] == "thread_not_found", "the tasks are those of /helper/a2a"
+
+
+@pytest.mark.parametrize("path", ["/edge/helper/a2a", "/helper/a2a", "/a2a"])
+def test_the_mount_point_may_contain_a_path_that_a_proxy_has_removed(path: str) -> None:
+    app = mounted(helper(f"http://h{path}", "HTTP+JSON", ""), {"public_url": "https://shim.example"})
+
+    async def behind_a_proxy(scope: Scope, receive: Receive, send: Send) -> None:  # as uvicorn with --root-path
+        await app({**scope, "root_path": "/edge", "path": f"/edge{scope['path']}", "raw_path": None}, receive, send)
+
+    with serving(behind_a_proxy) as served:
+        (interface,) = CLIENT.get(f"{served}/helper{WELL_KNOWN}").json()["supportedInterfaces"]
+        response = CLIENT.patch(f"{served}/helper/runs/resume", json={"thread_id": "c", "input": "yes"})
+    assert interface["url"] == f"https://shim.example{path}"
+    assert response.json()["code"] == "thread_not_found"

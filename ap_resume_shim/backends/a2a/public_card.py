@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ap_resume_shim.backends.a2a import bindings as wire
+from ap_resume_shim.backends.a2a.bindings import Json
+from ap_resume_shim.backends.a2a.card import CARD, chosen, resolved
 from ap_resume_shim.core.document_edit import Unedited
 from ap_resume_shim.core.errors import ConfigurationError, UpstreamUnrecognised
 
 _CARDS = (
-    wire.CARD,
+    CARD,
     "/.well-known/agent.json",  # before 0.3
     "/extendedAgentCard",
     "/v1/card",  # 0.3
@@ -22,7 +24,6 @@ _CARDS = (
 
 _INTERFACES = {"supportedInterfaces": "protocolBinding", "additionalInterfaces": "transport"}
 """The lists of interfaces in 1.0 and in 0.3, and the field with the binding of an interface."""
-
 
 _HOST = r"(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?"
 _PATH = r"(?:/(?:[\w.~!$&'()*+,;=:@/-]|%[\da-f]{2})*)?"
@@ -43,8 +44,8 @@ class PublicCard:
         if not _is_address(public_url):
             shown = "one with a user name" if "@" in str(public_url) else repr(public_url)  # it may hold a password
             raise ConfigurationError(
-                "The option `public_url` of the backend 'a2a' is the URL at which clients reach the shim: write it as "
-                f"https://agents.example or https://agents.example:8443/path, not {shown}."
+                "The option `public_url` of the backend 'a2a' is the URL at which clients reach the shim, in ASCII: "
+                f"write it as https://agents.example or https://agents.example:8443/path, not {shown}."
             )
         self._public, self._binding, self._path = public_url.rstrip("/"), binding, path
         self._cards = (*_CARDS, unquote(card.partition("?")[0]))
@@ -53,7 +54,7 @@ class PublicCard:
         """Return True for the path of a card, below any path: a server may have several agents."""
         return path.endswith(self._cards)
 
-    def apply(self, path: str, document: Any) -> Any:
+    def apply(self, path: str, document: Any, mount: str) -> Any:
         """Return the card with the shim's address in place of the agent's.
 
         The agent's address is that of the interface that the shim uses. Interfaces at other addresses stay unchanged.
@@ -62,7 +63,7 @@ class PublicCard:
         if not isinstance(document, dict):
             raise Unedited("It is not an agent card.")
         try:
-            used = wire.chosen(document, path, self._binding).url
+            used = chosen(document, path, self._binding).url
         except UpstreamUnrecognised as error:
             raise Unedited(error.message) from None
         if document.get("signatures"):
@@ -70,24 +71,22 @@ class PublicCard:
                 "The card is signed, and a change would break its signature. Its URLs lead clients past the shim, "
                 "unless the agent publishes the shim's."
             )
-        card = {**document, **self._moved(document, "preferredTransport", path, used)}
+        moved = partial(self._moved, path, used, mount)
+        card = {**document, **moved(document, "preferredTransport")}
         for name, binding in _INTERFACES.items():
             if isinstance(entries := document.get(name), list):
-                card[name] = [
-                    {**each, **self._moved(each, binding, path, used)} if isinstance(each, dict) else each
-                    for each in entries
-                ]
+                card[name] = [{**each, **moved(each, binding)} if isinstance(each, dict) else each for each in entries]
         return card
 
-    def _moved(self, entry: wire.Json, binding: str, at: str, used: SplitResult) -> wire.Json:
+    def _moved(self, at: str, used: SplitResult, mount: str, entry: Json, binding: str) -> Json:
         """Return the field `url` with the new URL of an interface; an empty object if its URL stays unchanged.
 
         `at` is the path of the card.
         """
-        url = wire.resolved(at, entry.get("url") or None)
+        url = resolved(at, entry.get("url"))
         if url is None or str(entry.get(binding)).upper() == "GRPC" or _address(url) != _address(used):
             return {}
-        path = self._path if self._path is not None and url == used else url.path
+        path = mount + self._path if self._path is not None and url == used else url.path
         return {"url": self._public + path + (f"?{url.query}" if url.query else "")}
 
 
