@@ -324,7 +324,7 @@ class ResumeShim:
         """Use `app` for the requests of the flow, and around it what the options add for all other requests."""
         self._observed_app = self._telemetry.around_backend(app, str(getattr(self.app, "origin", "")))
         if self._edits and not self._native:  # a native backend describes its routes itself
-            app = EditedDocuments(app, self._edits)
+            app = EditedDocuments(app, self._edits, self._prefix)
         self._passed = self._vendor_app = self._telemetry.around_clients(app)
         self._apps = dict.fromkeys(_OURS, self._passed)  # by method; any other request goes to `_passed` at once
         if self._vendor_resumes == "pass" or self._native:

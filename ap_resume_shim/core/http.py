@@ -64,6 +64,9 @@ class Response:
     status: int
     headers: Headers = ()
     body: bytes = b""
+    mount: str = ""
+    """The path in front of the backend's paths (mount point and prefix), escaped; URLs in the body contain it. Only
+    lookups have it."""
 
     @property
     def ok(self) -> bool:

@@ -89,6 +89,8 @@ def openapi() -> Json:
 class OpenApiMerge:
     """Adds the three routes to the backend's `/openapi.json` (a `DocumentEdit`)."""
 
+    setting = "merge_openapi"
+
     def __init__(self, prefix: str = "") -> None:
         """`prefix` is the path before the backend's routes: the file may be below it or at the root."""
         self._prefix = prefix
@@ -97,9 +99,9 @@ class OpenApiMerge:
         """Return True for the file at the root and for the one below the prefix."""
         return path in (FILE, self._prefix + FILE)
 
-    def apply(self, path: str, document: Any) -> Json | None:
+    def apply(self, path: str, document: Any, mount: str) -> Json | None:
         """Return the merged file; None if there is nothing to add."""
-        return merge(document, self._prefix, at_root=path != self._prefix + FILE)
+        return merge(document, self._prefix, at_root=path != mount + FILE)
 
 
 def merge(file: Any, prefix: str = "", *, at_root: bool = False) -> Json | None:

@@ -96,6 +96,7 @@ def synthesise(scope: Scope, request: Request, prefix: str) -> Scope:
         raw: bytes | None = scope.get("raw_path")
         before_raw = before if raw is None else mounted_at(root, unquote(raw.decode("latin-1")))
     prefix = prefix if request.below_prefix else ""
+    path = path or ("" if prefix else "/")
     headers = [
         (name, value) for name, value in scope["headers"] if name not in _NOT_OURS and not name.startswith(b"if-")
     ]

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap_resume_shim.core import sse
+from ap_resume_shim.core.asgi import escape
 from ap_resume_shim.core.dialect import Dialect
 from ap_resume_shim.core.errors import UpstreamError, UpstreamTimeout
 from ap_resume_shim.core.http import Request, Response
@@ -40,6 +41,7 @@ class _Lookup:
         """`largest`: maximum size of the response in bytes. `once`: it is not retried."""
         self._send, self._largest, self._once = partial(app.send, scope, request), largest, once
         self._name, self._limit = f"{request.method} {request.target}", app.limits.lookup
+        self._mount = escape(scope.get("root_path", "") + app.prefix)
         self._in_time = partial(wait, until=asyncio.get_running_loop().time() + self._limit)
         self._exchange = self._send(_permit if once else None)
 
@@ -67,7 +69,7 @@ class _Lookup:
 
     async def _read(self) -> Response:
         status, headers = await self._exchange.head(self._in_time)
-        return Response(status, headers, await self._exchange.read(self._in_time, self._largest))
+        return Response(status, headers, await self._exchange.read(self._in_time, self._largest), self._mount)
 
     def abandon(self) -> None:
         """Disconnect."""

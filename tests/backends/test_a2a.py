@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ap_resume_shim.backends.a2a.bindings import CARD
+from ap_resume_shim.backends.a2a.card import CARD, read_card
 from ap_resume_shim.backends.a2a.dialect import A2A
 from ap_resume_shim.backends.a2a.observer import A2aObserver
 from ap_resume_shim.backends.a2a.stream import A2aStream
@@ -157,6 +157,47 @@ def test_cards_of_0_3_name_one_url_and_others_beside() -> None:
     other = {**OLD_CARD, "preferredTransport": "GRPC", "additionalInterfaces": [{"transport": "JSONRPC", "url": "/b"}]}
     server = {GET_CARD: other, "POST /b tasks/get": rpc(old(task()))}
     assert follow(A2A().inspect_thread(resume()), server, ["t1"])[0] == f"{GET_CARD} > POST /b tasks/get"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("a2a", "/.well-known/a2a"),
+        ("../a2a", "/a2a"),
+        ("//h/a2a", "/a2a"),
+        ("http://h", ""),
+        ("http://h/ü b", "/%C3%BC%20b"),
+    ],
+)
+def test_the_url_in_a_card_may_be_relative_to_it(url: str, path: str) -> None:
+    shown = {**REST_CARD, "supportedInterfaces": [{**REST_CARD["supportedInterfaces"][0], "url": url}]}
+    listing = LIST.replace("/a2a", path, 1)
+    assert follow(A2A().inspect_thread(resume()), {GET_CARD: shown, listing: {"tasks": [task()]}})[0].endswith(listing)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://h/m%C3%BC/api/a2a", "/a2a"),
+        ("http://h/mü/api/a2a/", "/a2a"),
+        ("a2a", "/.well-known/a2a"),
+        ("../../api/a2a", "/a2a"),
+        ("http://h/mü/api", ""),
+        ("http://h/mü/apis", "/m%C3%BC/apis"),
+        ("http://h/mü/api/mü/api", "/m%C3%BC/api"),
+        ("http://h/a2a", "/a2a"),
+    ],
+)
+def test_the_path_in_a_card_is_used_below_the_mount_point(url: str, path: str) -> None:
+    shown = {**REST_CARD, "supportedInterfaces": [{**REST_CARD["supportedInterfaces"][0], "url": url}]}
+    response = Response(200, (), strictjson.dumps(shown), "/m%C3%BC/api")
+    assert read_card(response, CARD, None, None).binding.location("t1") == f"{path}/tasks/t1"
+
+
+@pytest.mark.parametrize("malformed", [None, "text", {**REST_CARD["supportedInterfaces"][0], "url": "http://[bad/"}])
+def test_a_malformed_entry_of_a_card_is_skipped(malformed: Any) -> None:
+    shown = {**REST_CARD, "supportedInterfaces": [malformed, *REST_CARD["supportedInterfaces"]]}
+    assert look([task()], A2A(), shown)[0] == f"{GET_CARD} > {LIST}"
 
 
 def test_tenants_stand_in_the_path_or_in_the_parameters() -> None:

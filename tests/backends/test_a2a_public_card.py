@@ -35,7 +35,7 @@ OLD: dict[str, Any] = {
 
 def edited(card: Any, public_url: str = "https://shim.example", **options: str) -> Any:
     (edit,) = A2A(public_url=public_url, **options).document_edits
-    return edit.apply(CARD, card)
+    return edit.apply(CARD, card, "")
 
 
 def urls(card: dict[str, Any]) -> list[str]:
@@ -81,17 +81,30 @@ def test_the_option_path_replaces_the_path_of_that_interface() -> None:
     assert urls(edited(NEW, path="/inner"))[1:3] == ["https://shim.example/inner", "https://shim.example/rest?v=1"]
 
 
+def test_the_option_path_is_below_the_mount_point_and_the_url_in_a_card_is_not() -> None:
+    (edit,) = A2A(public_url="https://shim.example", path="/inner").document_edits
+    card = edit.apply(f"/m/api{CARD}", interfaces("http://h/wrong", "http://h/rest", "../b"), "/m/api")
+    assert urls(card) == ["https://shim.example/m/api/inner", "https://shim.example/rest", "../b"]
+
+
 def test_a_signed_card_stays_unchanged_for_a_reason() -> None:
-    with pytest.raises(Unedited, match="the card is signed"):
+    with pytest.raises(Unedited, match="The card is signed"):
         edited({**NEW, "signatures": [{"protected": "e30", "signature": "QQ"}]})
 
 
 @pytest.mark.parametrize(
-    "document",
-    [None, [], "text", {}, {"supportedInterfaces": []}, {"supportedInterfaces": NEW["supportedInterfaces"][:1]}],
+    ("document", "reason"),
+    [
+        ([], "not an agent card"),
+        ({}, "offers none"),
+        ({"supportedInterfaces": "text"}, "offers none"),
+        ({"supportedInterfaces": NEW["supportedInterfaces"][:1]}, "offers grpc"),
+        ({"supportedInterfaces": [{**NEW["supportedInterfaces"][1], "url": "http://[bad/"}]}, "offers jsonrpc"),
+    ],
 )
-def test_a_document_without_an_interface_for_the_shim_stays_unchanged(document: Any) -> None:
-    assert edited(document) is None
+def test_a_document_without_an_interface_for_the_shim_stays_unchanged_for_a_reason(document: Any, reason: str) -> None:
+    with pytest.raises(Unedited, match=reason):
+        edited(document)
 
 
 def test_parts_of_a_card_that_are_none_stay_unchanged() -> None:
@@ -113,14 +126,117 @@ def test_parts_of_a_card_that_are_none_stay_unchanged() -> None:
     ],
 )
 def test_cards_are_recognised_by_their_paths(path: str, covered: bool) -> None:
-    (edit,) = A2A(public_url="https://shim.example", card="/cards/mine.json").document_edits
+    (edit,) = A2A(public_url="https://shim.example", card="/cards/mi%6Ee.json?v=1").document_edits
     assert edit.covers(path) is covered
 
 
-@pytest.mark.parametrize("url", ["shim.example", "ftp://shim.example", "https://", "https://x/?a=1", "https://x/#a"])
-def test_a_public_url_that_cannot_be_one_is_refused(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="`public_url`"):
+@pytest.mark.parametrize("malformed", [None, "text", {"url": 5}, {"url": "http://[bad/"}, {"url": "http://h:99999/"}])
+def test_a_malformed_entry_stays_unchanged_beside_the_others(malformed: Any) -> None:
+    listed = [malformed, NEW["supportedInterfaces"][1]]
+    moved = [malformed, {**NEW["supportedInterfaces"][1], "url": "https://shim.example/a2a"}]
+    assert edited({"supportedInterfaces": listed})["supportedInterfaces"] == moved
+    old = edited({**OLD, "additionalInterfaces": [malformed]})
+    assert (old["url"], old["additionalInterfaces"]) == ("https://shim.example/", [malformed])
+
+
+@pytest.mark.parametrize(
+    ("url", "moved"),
+    [
+        ("a2a", "/.well-known/a2a"),
+        ("../a2a?v=1", "/a2a?v=1"),
+        ("/a2a", "/a2a"),
+        ("//agents.example/a2a", "/a2a"),
+        (".evil.example", "/.well-known/.evil.example"),
+        ("@evil.example/", "/.well-known/@evil.example/"),
+        ("http://agents.example", ""),
+        ("", "/"),
+        ("http://agents.example/a b", "/a%20b"),
+    ],
+)
+def test_a_relative_url_is_resolved_and_none_leads_to_another_host(url: str, moved: str) -> None:
+    assert urls(edited(interfaces(url))) == [f"https://shim.example{moved}"]
+
+
+@pytest.mark.parametrize("url", ["http:a2a", "agents.example:80", "mailto:a2a"])
+def test_a_url_that_is_no_address_is_none_of_the_shims_interfaces(url: str) -> None:
+    assert urls(edited(interfaces(url, "http://h/a"))) == [url, "https://shim.example/a"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://h/", "http://h:80/"),
+        ("https://h:443/", "HTTPS://H/"),
+        ("http://[::1]/", "http://[0:0:0:0:0:0:0:1]:80/"),
+        ("http://[FD00::1]:9/", "http://[fd00::0001]:9/"),
+        ("http://user:secret@h/", "http://h/"),
+    ],
+)
+def test_two_spellings_of_an_address_are_one(one: str, other: str) -> None:
+    assert urls(edited(interfaces(one, other))) == ["https://shim.example/"] * 2
+
+
+@pytest.mark.parametrize("other", ["https://h/", "http://h:81/", "http://g/", "/"])
+def test_another_scheme_host_or_port_is_another_address(other: str) -> None:
+    assert urls(edited(interfaces("http://h/", other))) == ["https://shim.example/", other]
+
+
+def interfaces(*urls: str) -> dict[str, Any]:
+    return {"supportedInterfaces": [{"protocolBinding": "JSONRPC", "protocolVersion": "1.0", "url": u} for u in urls]}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "shim.example",
+        "ftp://shim.example",
+        "https://",
+        "https://x?",
+        "https://x/?a=1",
+        "https://x/#",
+        "https://:80",
+        "https://x:",
+        "https://x:abc",
+        "https://x:0",
+        "https://x:99999",
+        "https://x y",
+        " https://x",
+        "https://x\r\nInjected: 1",
+        "https://x\n",
+        "https://x\\y",
+        "https://x/%zz",
+        "https://ü.example",
+        "http://[::1",
+        "http://[bad]/",
+        "http://[:::]/",
+        "",
+        5,
+    ],
+)
+def test_a_public_url_that_cannot_be_one_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"`public_url` .* write it as https://agents.example") as refused:
         A2A(public_url=url)
+    assert repr(url) in str(refused.value)
+
+
+def test_a_public_url_with_a_password_is_refused_without_showing_it() -> None:
+    with pytest.raises(ConfigurationError, match="user name") as refused:
+        A2A(public_url="https://user:secret@shim.example")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://x", "HTTPS://X.example:8443", "https://my_shim/a%20b/(c);d=1", "http://[fd00::1]:80", "http://10.0.0.1/"],
+)
+def test_a_public_url_may_have_a_port_and_a_path(url: str) -> None:
+    assert urls(edited(interfaces("http://h/a2a"), url)) == [url.rstrip("/") + "/a2a"]
+
+
+@pytest.mark.parametrize("options", [{"path": "inner"}, {"path": 5}, {"card": ""}, {"card": "https://h/card.json"}])
+def test_a_path_without_a_slash_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="begins with a slash"):
+        A2A(**options)
 
 
 def test_without_the_option_cards_stay_unchanged() -> None:

@@ -187,7 +187,7 @@ def test_odd_parts_of_a_file_do_no_harm() -> None:
 def test_the_paths_of_the_routes_match_those_of_the_file(value: Json, at_root: bool, stem: str | None) -> None:
     edit = OpenApiMerge("/api")
     path = "/openapi.json" if at_root else "/api/openapi.json"
-    made = edit.apply(path, value)
+    made = edit.apply(path, value, "/api")
     assert edit.covers(path) and not edit.covers("/apis/openapi.json")
     if stem is None:
         assert made is None

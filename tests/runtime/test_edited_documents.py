@@ -22,6 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ap_resume_shim import ResumeShim, ReverseProxy
+from ap_resume_shim.backends.a2a.public_card import PublicCard
 from ap_resume_shim.http1.server_connection import Http1Protocol
 from ap_resume_shim.runtime import edited_documents
 from tests.support.agent import PROTOCOL, Agent, resume
@@ -306,41 +307,146 @@ CARD: dict[str, Any] = {
 }
 
 
+WELL_KNOWN = "/.well-known/agent-card.json"
+
+
 @contextmanager
-def leading(card: Any, placement: str) -> Iterator[str]:
+def leading(card: Response, placement: str = "in process", **options: Any) -> Iterator[str]:
     """Serve an A2A agent without tasks, with the shim in front of it and the option `public_url`."""
 
     async def show(request: Request) -> Response:
-        return JSONResponse(card)
+        return card
 
     async def tasks(request: Request) -> Response:
         return JSONResponse({"tasks": []})
 
-    app = Starlette(routes=[Route("/.well-known/agent-card.json", show), Route("/a2a/tasks", tasks)])
-    options = {"public_url": "https://shim.example/edge"}
-    with merging(app, placement, merge_openapi=False, backend="a2a", options=options) as url:
+    app = Starlette(routes=[Route(WELL_KNOWN, show), Route("/a2a/tasks", tasks)])
+    options = {"backend": "a2a", "options": {"public_url": "https://shim.example/edge"}, **options}
+    with merging(app, placement, merge_openapi=False, **options) as url:
         yield url
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_a_card_leads_clients_to_the_shim_which_reads_the_agents_own(placement: str) -> None:
-    with leading(CARD, placement) as url:
-        (interface,) = CLIENT.get(f"{url}/.well-known/agent-card.json").json()["supportedInterfaces"]
+    with leading(JSONResponse(CARD), placement) as url:
+        (interface,) = CLIENT.get(url + WELL_KNOWN).json()["supportedInterfaces"]
         response = CLIENT.patch(f"{url}/runs/resume", json={"thread_id": "c", "input": "yes"})
     assert interface["url"] == "https://shim.example/edge/a2a"
     assert response.json()["code"] == "thread_not_found", "the tasks are those of /a2a/tasks"
 
 
+RAW = json.dumps(CARD).encode()
+NO_INTERFACES = {"name": "helper", "supportedInterfaces": []}
+SIGNED = {**CARD, "signatures": [{"protected": "e30", "signature": "QQ"}]}
+
+
 @pytest.mark.parametrize(
-    ("part", "line"),
+    ("card", "reason"),
     [
-        ({"signatures": [{"protected": "e30", "signature": "QQ"}]}, "the card is signed"),
-        ({"supportedInterfaces": ["text"]}, "could not be changed"),
+        (JSONResponse(SIGNED), "The card is signed"),
+        (JSONResponse(NO_INTERFACES), "The agent's card offers none"),
+        (Response(gzip.compress(RAW), headers={"content-encoding": "gzip"}), "encoded as 'gzip'"),
+        (Response(RAW, media_type="text/html"), "media type 'text/html'"),
+        (Response(RAW, 203, media_type="application/json"), "status is 203"),
+        (Response(RAW + b" " * 5000), "larger than 4000 bytes"),
+        (Response(RAW[:-1]), "not JSON"),
+        (Response(RAW[:-1] + b', "x": NaN}'), "NaN is not JSON"),
+        (Response(RAW[:-1] + b', "name": ""}'), "'name' occurs twice"),
+        (Response(RAW[:-1] + b', "x": ' + b"[" * 300 + b"]" * 300 + b"}"), "nested deeper"),
     ],
 )
-def test_a_card_that_cannot_be_changed_passes_and_the_log_has_the_reason(
-    part: dict[str, Any], line: str, caplog: pytest.LogCaptureFixture
+def test_a_card_that_cannot_be_changed_passes_and_the_log_has_the_reason_once(
+    card: Response, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with leading(CARD | part, "in process") as url:
-        assert CLIENT.get(f"{url}/.well-known/agent-card.json").json() == CARD | part
-    assert [line in record.getMessage() for record in caplog.records if record.name == "ap_resume_shim"] == [True]
+    monkeypatch.setattr(edited_documents, "LARGEST", 4000)
+    with leading(card) as url:
+        for _ in range(2):
+            with CLIENT.stream("GET", url + WELL_KNOWN) as response:
+                assert b"".join(response.iter_raw()) == card.body
+    (line,) = logged(caplog)
+    assert line.startswith(f"{WELL_KNOWN} passes unchanged, although `public_url` is set. ")
+    assert reason in line
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "ap_resume_shim"]
+
+
+def test_a_fault_of_an_edit_is_logged_with_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(PublicCard, "apply", lambda *_, **__: 1 / 0)
+    with leading(JSONResponse(CARD)) as url:
+        assert CLIENT.get(url + WELL_KNOWN).json() == CARD
+    (record,) = [each for each in caplog.records if each.name == "ap_resume_shim"]
+    assert record.exc_info is not None and record.exc_info[0] is ZeroDivisionError
+
+
+def test_a_response_that_is_no_document_passes_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with leading(JSONResponse({"detail": "Not Found"}, 404)) as url:
+        assert CLIENT.get(url + WELL_KNOWN).status_code == 404
+    assert logged(caplog) == []
+
+
+def test_a_card_with_a_byte_order_mark_is_changed_since_lookups_read_it() -> None:
+    with leading(Response(b"\xef\xbb\xbf" + RAW)) as url:
+        (interface,) = CLIENT.get(url + WELL_KNOWN).json()["supportedInterfaces"]
+    assert interface["url"] == "https://shim.example/edge/a2a"
+
+
+def helper(url: str, binding: str, below: str) -> ASGIApp:
+    """An A2A agent without tasks at `/a2a`, whose card has this URL; all of it is below a path."""
+    interface = {"protocolBinding": binding, "protocolVersion": "1.0", "url": url}
+
+    async def show(request: Request) -> Response:
+        return JSONResponse({"name": "helper", "supportedInterfaces": [interface]})
+
+    async def tasks(request: Request) -> Response:
+        return JSONResponse({"jsonrpc": "2.0", "result": {"tasks": []}} if binding == "JSONRPC" else {"tasks": []})
+
+    rpc = Route(f"{below}/a2a", tasks, methods=["POST"])
+    return Starlette(routes=[Route(below + WELL_KNOWN, show), Route(f"{below}/a2a/tasks", tasks), rpc])
+
+
+def mounted(app: ASGIApp, options: dict[str, str]) -> ASGIApp:
+    return Starlette(routes=[Mount("/helper", app=ResumeShim(app, "a2a", options=options))])
+
+
+@pytest.mark.parametrize("binding", ["HTTP+JSON", "JSONRPC"])
+@pytest.mark.parametrize(
+    ("url", "public", "option"),
+    [
+        ("http://h/helper/a2a", "/helper/a2a", {}),
+        ("../a2a", "/helper/a2a", {}),
+        ("http://h/a2a", "/a2a", {}),
+        ("http://h/wrong", "/helper/a2a", {"path": "/a2a"}),
+    ],
+)
+@pytest.mark.parametrize("placement", ["mount", "prefix"])
+def test_the_path_in_a_card_may_contain_the_mount_point(
+    url: str, public: str, option: dict[str, str], placement: str, binding: str
+) -> None:
+    options = {"public_url": "https://shim.example", **option}
+    if placement == "prefix":
+        app: ASGIApp = ResumeShim(helper(url, binding, "/helper"), "a2a", prefix="/helper", options=options)
+    else:
+        app = mounted(helper(url, binding, ""), options)
+    with serving(app) as served:
+        (interface,) = CLIENT.get(f"{served}/helper{WELL_KNOWN}").json()["supportedInterfaces"]
+        response = CLIENT.patch(f"{served}/helper/runs/resume", json={"thread_id": "c", "input": "yes"})
+    assert interface["url"] == f"https://shim.example{public}"
+    assert response.json()["code"] == "thread_not_found", "the tasks are those of /helper/a2a"
+
+
+@pytest.mark.parametrize("path", ["/edge/helper/a2a", "/helper/a2a", "/a2a"])
+def test_the_mount_point_may_contain_a_path_that_a_proxy_has_removed(path: str) -> None:
+    app = mounted(helper(f"http://h{path}", "HTTP+JSON", ""), {"public_url": "https://shim.example"})
+
+    async def behind_a_proxy(scope: Scope, receive: Receive, send: Send) -> None:  # as uvicorn with --root-path
+        await app({**scope, "root_path": "/edge", "path": f"/edge{scope['path']}", "raw_path": None}, receive, send)
+
+    with serving(behind_a_proxy) as served:
+        (interface,) = CLIENT.get(f"{served}/helper{WELL_KNOWN}").json()["supportedInterfaces"]
+        response = CLIENT.patch(f"{served}/helper/runs/resume", json={"thread_id": "c", "input": "yes"})
+    assert interface["url"] == f"https://shim.example{path}"
+    assert response.json()["code"] == "thread_not_found"

@@ -74,6 +74,14 @@ async def test_path_and_raw_path_agree() -> None:
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/threads/a/b", b"/threads/a%2Fb", b"x=1")
 
 
+@pytest.mark.parametrize(
+    ("root", "prefix", "path"), [("", "", "/"), ("/m", "", "/m/"), ("", "/p", "/p"), ("/m", "/p", "/m/p")]
+)
+async def test_an_empty_target_is_the_root_or_the_prefix_itself(root: str, prefix: str, path: str) -> None:
+    scope = synthesise(http("PATCH", f"{root}{prefix}/runs/resume", root_path=root), Request.post(""), prefix)
+    assert (scope["path"], scope["raw_path"]) == (path, path.encode())
+
+
 async def test_root_path_and_prefix_stand_before_both_paths() -> None:
     client = http("PATCH", "/mü x/api/runs/resume", root_path="/mü x", raw_path=None)
     scope = synthesise(client, Request.get("/info"), "/api")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ap_resume_shim.backends.a2a import bindings as wire
+from ap_resume_shim.backends.a2a.bindings import OldRpc
+from ap_resume_shim.backends.a2a.card import Agent
 from ap_resume_shim.core.errors import UnsupportedInput
 from ap_resume_shim.core.json_values import DOUBLE, depth, integers_in
 from ap_resume_shim.core.protocol import Resume
@@ -30,9 +31,9 @@ def contents_of(resume: Resume, value: Any) -> list[Any]:
     return [block["text"] if block.get("type") == "text" else block for block in content]
 
 
-def check(value: Any, agent: wire.Agent) -> None:
+def check(value: Any, agent: Agent) -> None:
     """Raise `UnsupportedInput` for a value that the agent would receive in another form."""
-    old = isinstance(agent.binding, wire.OldRpc)
+    old = isinstance(agent.binding, OldRpc)
     if old and not isinstance(value, str | dict):
         raise UnsupportedInput("A2A 0.3 carries only text and objects: wrap the answer in an object.")
     if agent.doubles and depth(value) > _DEPTH:

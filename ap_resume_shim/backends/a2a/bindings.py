@@ -6,21 +6,18 @@ The bindings differ in paths, methods and envelopes. States, roles and parts dif
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from ap_resume_shim.backends.a2a.errors import problem
-from ap_resume_shim.core.dialect import DEFAULT_KINDS, ResponseKind
-from ap_resume_shim.core.dialect_helpers import read_lookup, read_refusal
+from ap_resume_shim.core.dialect_helpers import read_lookup
 from ap_resume_shim.core.errors import UpstreamUnrecognised
 from ap_resume_shim.core.http import Request, Response, segment
-from ap_resume_shim.core.protocol import Mode
 
 Json = dict[str, Any]
 
-CARD = "/.well-known/agent-card.json"
 EVENTS = "text/event-stream"
 
 _PAGE = 100
@@ -187,7 +184,7 @@ class Rpc(Binding):
     def _call(self, operation: str, params: Json, accept: str = "application/json") -> Request:
         params = {**params, "tenant": self._tenant} if self._tenant else params
         body = {"jsonrpc": "2.0", "id": 1, "method": self.methods[operation], "params": params}
-        return replace(Request.post(self._path or "/", body, accept), headers=self.headers)
+        return replace(Request.post(self._path, body, accept), headers=self.headers)
 
 
 class OldRpc(Rpc):
@@ -225,84 +222,6 @@ def _sending(message: Json, metadata: Json | None, **configuration: bool) -> Jso
     if configuration:
         sending["configuration"] = configuration
     return sending if metadata is None else {**sending, "metadata": metadata}
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """An agent, as its card describes it."""
-
-    binding: Binding
-    name: str | None = None
-    streams: bool = True
-    doubles: bool = True
-    """True if numbers pass through Protocol Buffers, which have only doubles: always in 1.0, and in 0.3 if the agent
-    offers 1.0 as well."""
-
-    @property
-    def response_kinds(self) -> Mapping[Mode, ResponseKind]:
-        """The kind of response for each mode.
-
-        The wait of REST is not used, because it reports a failed agent with status 500.
-        """
-        stream: ResponseKind = "events" if self.streams else "run"
-        return {**DEFAULT_KINDS, Mode.WAIT: stream if isinstance(self.binding, Rest) else "result", Mode.STREAM: stream}
-
-
-def read_card(response: Response, wanted: str | None, path: str | None) -> Agent:
-    """Read an agent card; use the `wanted` binding, or else the first one that the shim implements.
-
-    `path` replaces the path of the card's URL. Raises `UpstreamUnrecognised` if there is no card or no usable binding.
-    """
-    card: Any = response.json if response.ok else None
-    if not isinstance(card, dict):
-        if response.status in (401, 403, 429):
-            raise read_refusal(response)
-        raise UpstreamUnrecognised(
-            f"There is no agent card: the backend responded with {response.status}. Set the option `card` to its path.",
-            {"upstream_status": response.status},
-        )
-    if (used := chosen(card, wanted)) is not None:
-        where = urlsplit(used.url).path if path is None else path
-        streams = (card.get("capabilities") or {}).get("streaming") is True
-        doubles = used.binding != OldRpc.name or "supportedInterfaces" in card
-        return Agent(BINDINGS[used.binding](where, used.tenant), card.get("name"), streams, doubles)
-    offered = [each.binding for each in _interfaces(card)]
-    there = ", ".join(offered) or "none"
-    raise UpstreamUnrecognised(
-        f"The agent's card offers {there}; the shim supports {wanted or ', '.join(BINDINGS)}.",
-        {"offered": offered},
-    )
-
-
-class Interface(NamedTuple):
-    """An interface in a card."""
-
-    binding: str
-    url: str
-    tenant: str = ""
-
-
-def chosen(card: Json, wanted: str | None) -> Interface | None:
-    """Return the interface that the shim uses: the `wanted` binding, or else the first that it implements."""
-    usable = (each for each in _interfaces(card) if each.binding in BINDINGS and wanted in (None, each.binding))
-    return next(usable, None)
-
-
-def _interfaces(card: Json) -> Iterator[Interface]:
-    """Yield the interfaces, in the agent's order of preference."""
-    for entry in card.get("supportedInterfaces") or ():
-        binding = _spelled(entry.get("protocolBinding"), entry.get("protocolVersion"))
-        yield Interface(binding, str(entry.get("url") or ""), entry.get("tenant") or "")
-    if "supportedInterfaces" not in card and card.get("url"):
-        yield Interface(_spelled(card.get("preferredTransport") or "JSONRPC", "0.3"), str(card["url"]))
-        for entry in card.get("additionalInterfaces") or ():
-            yield Interface(_spelled(entry.get("transport"), "0.3"), str(entry.get("url") or ""))
-
-
-def _spelled(binding: Any, version: Any) -> str:
-    name = {"HTTP+JSON": "rest", "JSONRPC": "jsonrpc", "GRPC": "grpc"}.get(str(binding), str(binding))
-    major, _, minor = str(version).partition(".")
-    return name if major == "1" else f"{name}-{major}.{minor.partition('.')[0] or '0'}"
 
 
 def unwrapped(body: Json) -> Json:

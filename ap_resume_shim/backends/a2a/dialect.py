@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ap_resume_shim.backends.a2a import bindings as wire
 from ap_resume_shim.backends.a2a import errors
 from ap_resume_shim.backends.a2a.answer import check, contents_of
+from ap_resume_shim.backends.a2a.card import CARD, Agent, read_card
 from ap_resume_shim.backends.a2a.conventions import JsonRpcMessage, RestMessage
 from ap_resume_shim.backends.a2a.observer import A2aObserver
 from ap_resume_shim.backends.a2a.public_card import PublicCard
@@ -42,7 +43,7 @@ from ap_resume_shim.core.vendor_resume import VendorResume
 class A2AContext:
     """The agent that a lookup found, and the task that is resumed."""
 
-    agent: wire.Agent
+    agent: Agent
     waiting: dict[str | None, Task] = field(default_factory=dict)
     """Waiting tasks, by interrupt id."""
     task: Json = field(default_factory=dict)
@@ -60,7 +61,7 @@ class A2A(Dialect[A2AContext]):
     specificity = -3  # servers of other kinds may have an agent card, too
     fingerprints = (Fingerprint(card=True),)
     options = {
-        "card": f"path of the agent card; default: `{wire.CARD}`",
+        "card": f"path of the agent card; default: `{CARD}`",
         "binding": f"one of {', '.join(f'`{name}`' for name in wire.BINDINGS)}; default: the first of them in the card",
         "path": "path of that binding; default: the path of the card's URL. If both are set, no card is read",
         "public_url": "the shim's own URL, which replaces the agent's address in cards; default: cards stay unchanged",
@@ -80,7 +81,7 @@ class A2A(Dialect[A2AContext]):
 
     def __init__(
         self,
-        card: str = wire.CARD,
+        card: str = CARD,
         binding: str | None = None,
         path: str | None = None,
         public_url: str | None = None,
@@ -89,7 +90,12 @@ class A2A(Dialect[A2AContext]):
         if binding is not None and binding not in wire.BINDINGS:
             known = ", ".join(wire.BINDINGS)
             raise ConfigurationError(f"The option `binding` of the backend 'a2a' is one of {known}, not {binding!r}.")
-        self._card, self._binding, self._path = card, binding, path
+        for name, given in {"card": card, "path": path or "/"}.items():
+            if not str(given).startswith("/"):
+                raise ConfigurationError(
+                    f"The option `{name}` of the backend 'a2a' is a path that begins with a slash, not {given!r}."
+                )
+        self._card, self._binding, self._path = card, binding, "/" if path == "" else path
         if public_url is not None:
             self.document_edits = (PublicCard(public_url, card, binding, path),)
 
@@ -102,7 +108,7 @@ class A2A(Dialect[A2AContext]):
         """Read the tasks again; the agent card is read once for each resume."""
         return (yield from self._tasks(resume, before.context.agent, full=full))
 
-    def _tasks(self, resume: Resume, server: wire.Agent, *, full: bool) -> Lookup[A2AContext]:
+    def _tasks(self, resume: Resume, server: Agent, *, full: bool) -> Lookup[A2AContext]:
         wanted = resume.body.agent_id
         if full and wanted is not None and wanted != server.name:
             raise AgentNotFound(
@@ -134,12 +140,12 @@ class A2A(Dialect[A2AContext]):
         server, task = candidate.row
         return _found([task], server, None)
 
-    def _agent(self) -> Steps[wire.Agent]:
+    def _agent(self) -> Steps[Agent]:
         """Return the agent: from its card, or from the options if `binding` and `path` are both set."""
         if self._binding is not None and self._path is not None:
-            return wire.Agent(wire.BINDINGS[self._binding](self._path))
+            return Agent(wire.BINDINGS[self._binding](self._path))
         (card,) = yield from Ask((Request.get(self._card),))
-        return wire.read_card(card, self._binding, self._path)
+        return read_card(card, self._card, self._binding, self._path)
 
     def check(self, resume: Resume, found: Found[A2AContext], verdict: Decision) -> None:
         """Refuse several answers, and values that A2A would change."""
@@ -266,7 +272,7 @@ def _of_run(resume: Resume, tasks: list[Task]) -> list[Task]:
     return named
 
 
-def _found(tasks: list[Task], agent: wire.Agent, resume: Resume | None) -> Found[A2AContext]:
+def _found(tasks: list[Task], agent: Agent, resume: Resume | None) -> Found[A2AContext]:
     """Derive the thread's state from the tasks of its context.
 
     While one task works, a question of another task counts as pending only if `resume` names it: otherwise a late

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from ap_resume_shim.backends.a2a import bindings
 from ap_resume_shim.backends.a2a.answer import check as check_a2a
+from ap_resume_shim.backends.a2a.card import Agent
 from ap_resume_shim.backends.a2a.task import Task
 from ap_resume_shim.backends.acp import messages as acp
 from ap_resume_shim.backends.adk import session as adk
@@ -55,7 +56,7 @@ def ag_ui(events: list[dict[str, Any]]) -> Read:
 
 
 def a2a(task: dict[str, Any]) -> Read:
-    agent = bindings.Agent(cast(bindings.Binding, None))
+    agent = Agent(cast(bindings.Binding, None))
     return Task(task).question, lambda answer: check_a2a(answer, agent)
 
 
