@@ -1,12 +1,10 @@
 """A person answers the questions of agents on the terminal, for any backend.
 
-    pip install 'ap_resume_shim[serve]' uvicorn httpx
-    uvicorn --factory ap_resume_shim.demo:create_app --port 2024
-    ap-resume-shim serve --upstream http://127.0.0.1:2024 --port 8063
-    curl --json '{"thread_id": "a", "if_not_exists": "create"}' http://127.0.0.1:8063/runs/wait
+    pip install 'ap_resume_shim[serve]' httpx
+    ap-resume-shim demo --console --port 8063
     python approve.py http://127.0.0.1:8063
 
-The uvicorn and ap-resume-shim commands are servers. The curl command starts an agent, which asks its question.
+The second command is the sidecar in front of agents that ask. For your own: ap-resume-shim serve --upstream URL
 """
 
 import json
@@ -18,43 +16,44 @@ from typing import Any
 import httpx
 
 
-def fill(template: Any, choice: Any) -> Any:
-    """Return the template with the choice in place of its placeholder."""
-    if isinstance(template, list):
-        return [fill(item, choice) for item in template]
-    if not isinstance(template, dict):
-        return template
-    return choice if "$choice" in template else {name: fill(item, choice) for name, item in template.items()}
-
-
 def ask(question: dict[str, Any]) -> Any:
-    """Show a question, and return the answer: one of its options, JSON, or a text."""
-    print(question["prompt"] or json.dumps(question["value"], indent=2))
+    """Show a question, and return the answer: one of its options, JSON (such as a list of decisions), or a text."""
+    print(question["prompt"] or json.dumps(question["actions"] or question["value"], indent=2))
     choices = {option["label"]: option["answer"] for option in question["options"]}
     text = input(f"{' / '.join(choices) or 'answer'}: ")
     try:
-        return choices[text] if text in choices else json.loads(text)
+        choice = choices[text] if text in choices else json.loads(text)
     except ValueError:
-        return text
+        choice = text
+    template = json.dumps(question["answer"])
+    return json.loads(template, object_hook=lambda item: choice if "$choice" in item else item)
 
 
-def send(client: httpx.Client, resume: dict[str, Any], answer: Any) -> httpx.Response:
-    """Send an answer, and retry after a broken connection: because of the key, the agent receives the answer once."""
-    key = str(uuid.uuid4())
-    body = {**resume["body"], "input": fill(resume["body"]["input"], answer)}
-    for _ in range(10):
+def answer(client: httpx.Client, question: dict[str, Any]) -> None:
+    """Send an answer. After a broken connection, send it again until the run ends: the key makes it count once."""
+    path, key = f"{question['resume']['path']}/wait", str(uuid.uuid4())
+    body = {**question["resume"]["body"], "input": ask(question), "on_disconnect": "continue"}
+    for attempt in range(300):
         try:
-            return client.patch(f"{resume['path']}/wait", json=body, headers={"Idempotency-Key": key})
+            response = client.patch(path, json=body, headers={"Idempotency-Key": key})
+            if attempt == 0 or "Retry-After" not in response.headers:
+                print(response.json()["values"] if response.is_success else f"refused: {response.json()['message']}")
+                return
+            time.sleep(int(response.headers["Retry-After"]))
         except httpx.TransportError as error:
             print(f"again, after {error!r}")
             time.sleep(1)
-    raise SystemExit("No connection to the shim.")
+    print("There is no result yet: read the thread later.")
 
 
-with httpx.Client(base_url=sys.argv[1], timeout=60) as client:
-    page = client.get("/-/questions").raise_for_status().json()
-    print(f"{len(page['questions'])} pending", *page["notes"], sep="\n")
-    for question in page["questions"]:
-        response = send(client, question["resume"], ask(question))
-        result = response.json()
-        print(result["values"] if response.is_success else f"refused: {result['message']}")
+sys.excepthook = lambda kind, error, _: print(f"{kind.__name__}: {error}", file=sys.stderr)
+with httpx.Client(base_url=[*sys.argv, "http://127.0.0.1:8063"][1], timeout=60) as client:
+    questions, notes, cursor = list[Any](), list[str](), ""
+    while cursor is not None:
+        page = client.get("/-/questions", params={"cursor": cursor} if cursor else {}).json()
+        if "message" in page:
+            raise SystemExit(page["message"])
+        questions, notes, cursor = questions + page["questions"], notes + page["notes"], page["next"]
+    print(f"{len(questions)} pending", *notes, sep="\n")
+    for question in questions:
+        answer(client, question)

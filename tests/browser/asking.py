@@ -74,7 +74,7 @@ class Asking:
         routes = [
             Route("/-/questions", self._list),
             Route("/-/questions/{thread}", self._thread),
-            Route("/runs/resume/stream", self._resume, methods=["PATCH"]),
+            Route("/runs/resume/{mode}", self._resume, methods=["PATCH"]),
         ]
         return ReservedPaths(Starlette(routes=routes), "/-", dict.fromkeys(("console", "console/"), Console()))
 
@@ -113,6 +113,8 @@ class Asking:
         ids = {body["interrupt_id"]} if "interrupt_id" in body else set(body["input"])
         self.questions = [each for each in self.questions if each["interrupt_id"] not in ids]
         self.questions += self.following
+        if request.path_params["mode"] == "wait":
+            return JSONResponse({"run": {}, "values": {"ok": True}})
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
     async def _stream(self) -> AsyncIterator[str]:
