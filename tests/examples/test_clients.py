@@ -191,7 +191,7 @@ def show(page: Page, origin: str, examples: Path, shim: str) -> None:
     page.open(f"{origin}/approve.html")
 
 
-@pytest.mark.mutation("clients/approve.html", '"idempotency-key": `"${key}"`', '"idempotency-key": crypto.randomUUID()')
+@pytest.mark.mutation("clients/approve.html", '"idempotency-key":', '"x-key":')
 def test_an_answer_in_a_browser_survives_a_connection_that_breaks_during_the_run(examples: Path) -> None:
     with served(examples) as (page, origin), breaking(origin) as shim:
         show(page, origin, examples, shim)
