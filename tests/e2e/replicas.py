@@ -191,7 +191,7 @@ class Replicas:
 
     async def click(self, seen: Asked, draw: Draw, numbers: range, *, late: bool = False) -> list[str | None]:
         """Send these answers of a round. Returns the fate of each: "taken", or the refusal; None if it broke off."""
-        async with httpx.AsyncClient(timeout=60, verify=False) as client:
+        async with httpx.AsyncClient(timeout=180, verify=False) as client:
 
             async def one(number: int) -> str | None:
                 click = draw.clicks[number]
@@ -209,7 +209,7 @@ class Replicas:
 
         `first` shifts the modes; `late` ones are kept from looking at the thread until the gate's `late` is set.
         """
-        async with httpx.AsyncClient(timeout=60, verify=False) as client:
+        async with httpx.AsyncClient(timeout=180, verify=False) as client:
 
             async def one(number: int) -> Outcome | None:
                 mode, who = MODES[(first + number) % len(MODES)], str(number)
@@ -242,8 +242,20 @@ def replicas(backend: str, redis: RedisServer, *options: str) -> Iterator[Replic
         app_of(backend) as app,
         serving(gate := Gate(app)) as upstream,
         ExitStack() as stack,
-        httpx.Client(base_url=upstream, timeout=60, limits=KEPT, verify=False) as client,
+        httpx.Client(base_url=upstream, timeout=180, limits=KEPT, verify=False) as client,
     ):
-        every = "--upstream", upstream, "--port", "0", "--backend", kind.backend, "--guard", redis.url, *options
+        patient = "--lookup-timeout", "120"  # a server that other tests use, too, may be slow
+        every = (
+            "--upstream",
+            upstream,
+            "--port",
+            "0",
+            "--backend",
+            kind.backend,
+            "--guard",
+            redis.url,
+            *patient,
+            *options,
+        )
         made = stack.enter_context(sidecars(2, *every))
         yield Replicas(made, gate, kind(client), client, lambda: stack.enter_context(sidecar(*every)))

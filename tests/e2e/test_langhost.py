@@ -46,7 +46,7 @@ def pair() -> Iterator[Pair]:
         servers = [first, stack.enter_context(start("langhost", beside=first))]
         every = "--port", "0", "--backend", "langgraph", "--namespace", "agents", "--guard", first.stores["REDIS_URI"]
         shims = [stack.enter_context(sidecar("--upstream", server.url, *every)) for server in servers]
-        clients = [httpx.Client(base_url=server.url, timeout=60, limits=KEPT) for server in servers]
+        clients = [httpx.Client(base_url=server.url, timeout=180, limits=KEPT) for server in servers]
         for client in clients:
             stack.enter_context(client)
         yield Pair([Langhost(client) for client in clients], [shim.url for shim in shims])
@@ -82,7 +82,7 @@ def asks_again(driver: Langhost, thread: str) -> bool:
 
 async def a_round(pair: Pair, thread: str, number: int) -> list[Outcome]:
     """Four answers to the first question at once, in all modes, alternately through the two sidecars."""
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=180) as client:
 
         async def click(value: int) -> Outcome:
             mode = MODES[(number + value) % len(MODES)]

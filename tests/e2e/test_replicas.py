@@ -184,7 +184,7 @@ def answers_what_is_asked_now(pair: Replicas, convention: str, thread: str, befo
 
     async def answers() -> httpx.Response | None:
         request = CONVENTIONS[convention](asked(pair.driver, thread), "fresh")
-        async with httpx.AsyncClient(timeout=60, verify=False) as client:
+        async with httpx.AsyncClient(timeout=180, verify=False) as client:
             return await pair.send(client, "0", request)
 
     response = asyncio.run(answers())
@@ -232,7 +232,7 @@ def test_a_retry_of_a_wait_that_is_under_way_is_told_so(pair: Replicas) -> None:
 
     async def twice() -> str | None:
         body = {"thread_id": thread, "input": "yes"}
-        async with httpx.AsyncClient(timeout=60, verify=False) as client:
+        async with httpx.AsyncClient(timeout=180, verify=False) as client:
             url = pair.sidecars[0].url + Mode.WAIT.route
             first = asyncio.create_task(client.patch(url, json=body, headers=key))
             await asyncio.to_thread(eventually, lambda: pair.driver.status(thread) == "busy", "the run starts")

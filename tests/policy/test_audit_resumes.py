@@ -46,7 +46,9 @@ class Trail:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.path.read_bytes().splitlines()]
+        """Those that are complete: the thread that writes may be in the middle of another."""
+        whole, _, _ = self.path.read_bytes().rpartition(b"\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if line["event"] != "opened"]
 
     def shim(self, file: AuditFile, **options: Any) -> ResumeShim:

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""Maximum time until something has happened, in seconds."""
+PATIENCE = 90.0
+"""Maximum time until something has happened, in seconds. Servers that many tests share may be slow."""
 
 
 def eventually(happened: Callable[[], T | None], why: str = "", *, patience: float = PATIENCE) -> T:
