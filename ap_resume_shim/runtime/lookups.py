@@ -41,7 +41,8 @@ class _Lookup:
         """`largest`: maximum size of the response in bytes. `once`: it is not retried."""
         self._send, self._largest, self._once = partial(app.send, scope, request), largest, once
         self._name, self._limit = f"{request.method} {request.target}", app.limits.lookup
-        self._mount = escape(scope.get("root_path", "") + app.prefix)
+        mount = scope.get("root_path", "") + app.prefix
+        self._mount = escape(mount) if mount else ""
         self._in_time = partial(wait, until=asyncio.get_running_loop().time() + self._limit)
         self._exchange = self._send(_permit if once else None)
 

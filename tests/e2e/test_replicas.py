@@ -36,7 +36,7 @@ EARLY, LATE = range(AT_ONCE - 2), range(AT_ONCE - 2, AT_ONCE)
 BACKENDS = ("langgraph", "aegra", "agent-protocol")
 MORTAL = ("--guard-lease", "3", "--commit-timeout", "3")
 """Options of sidecars that are killed."""
-GUARDED = ("--vendor-resumes", "guard", *MORTAL)
+GUARDED = ("--vendor-resumes", "guard", "--duplicate-window", "30", *MORTAL)  # one click may take seconds to arrive
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
