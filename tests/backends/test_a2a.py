@@ -159,6 +159,11 @@ def test_cards_of_0_3_name_one_url_and_others_beside() -> None:
     assert follow(A2A().inspect_thread(resume()), server, ["t1"])[0] == f"{GET_CARD} > POST /b tasks/get"
 
 
+def card_with(url: str) -> dict[str, Any]:
+    """A card with one REST interface, at this URL."""
+    return {**REST_CARD, "supportedInterfaces": [{**REST_CARD["supportedInterfaces"][0], "url": url}]}
+
+
 @pytest.mark.parametrize(
     ("url", "path"),
     [
@@ -170,9 +175,10 @@ def test_cards_of_0_3_name_one_url_and_others_beside() -> None:
     ],
 )
 def test_the_url_in_a_card_may_be_relative_to_it(url: str, path: str) -> None:
-    shown = {**REST_CARD, "supportedInterfaces": [{**REST_CARD["supportedInterfaces"][0], "url": url}]}
     listing = LIST.replace("/a2a", path, 1)
-    assert follow(A2A().inspect_thread(resume()), {GET_CARD: shown, listing: {"tasks": [task()]}})[0].endswith(listing)
+    assert follow(A2A().inspect_thread(resume()), {GET_CARD: card_with(url), listing: {"tasks": [task()]}})[0].endswith(
+        listing
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,8 +195,7 @@ def test_the_url_in_a_card_may_be_relative_to_it(url: str, path: str) -> None:
     ],
 )
 def test_the_path_in_a_card_is_used_below_the_mount_point(url: str, path: str) -> None:
-    shown = {**REST_CARD, "supportedInterfaces": [{**REST_CARD["supportedInterfaces"][0], "url": url}]}
-    response = Response(200, (), strictjson.dumps(shown), "/m%C3%BC/api")
+    response = Response(200, (), strictjson.dumps(card_with(url)), "/m%C3%BC/api")
     assert read_card(response, CARD, None, None).binding.location("t1") == f"{path}/tasks/t1"
 
 
